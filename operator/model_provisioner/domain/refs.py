@@ -1,0 +1,147 @@
+"""Model refs: the strings that name models, parsed once, here, and printed in one canonical spelling.
+
+The resource, the HTTP API, the event stream, the catalog and the command line all use this parser.
+`parse` accepts the canonical spelling only; `parse_lenient` also accepts what people paste
+(`hf://…`, a hub page address). Which file a ref means is decided in `selection`, not here.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from model_provisioner.domain.errors import InvalidRef, UnsupportedSource
+
+HUGGING_FACE = "https://huggingface.co"
+
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+_REVISION = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._/-]{0,253}[A-Za-z0-9_])?")
+_QUANTISATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
+_BRANCHES = frozenset({"main", "master", "latest"})
+_NOT_SERVED = ("modelscope:", "https:", "http:", "s3:", "oci:", "ollama:")
+_SPELLING = "write hf:<owner>/<repo>[@<revision>][:<quantisation or file.gguf>] or local:<path>.gguf"
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceRef:
+    """A model in a Hugging Face repository. `selector` is a quantisation or a path ending in .gguf."""
+
+    owner: str
+    repo: str
+    revision: str | None = None
+    selector: str | None = None
+
+    @property
+    def repository(self) -> str:
+        return f"{self.owner}/{self.repo}"
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        selector = f":{self.selector}" if self.selector else ""
+        return f"hf:{self.repository}{revision}{selector}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRef:
+    """A file that somebody put below `local/` of the volume."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"local:{self.path}"
+
+
+ModelRef = HuggingFaceRef | LocalRef
+
+
+def parse(text: str) -> ModelRef:
+    """The ref that `text` spells canonically: `str(parse(text)) == text`.
+
+    Raises InvalidRef with what to write instead, UnsupportedSource for a source that is not served.
+    """
+    scheme, colon, rest = text.partition(":")
+    if not colon or rest.startswith("//"):
+        raise _misspelled(text)
+    if scheme == "hf":
+        return _parse_hugging_face(text, rest)
+    if scheme == "local":
+        return LocalRef(_model_path(text, rest))
+    if text.startswith(_NOT_SERVED):
+        raise UnsupportedSource(f"{scheme}: models are not served by this version: use hf: or local:")
+    raise _misspelled(text)
+
+
+def parse_lenient(text: str) -> ModelRef:
+    """Like `parse`, and also `hf://owner/repo…` and addresses of Hugging Face pages, as people paste them."""
+    text = text.strip()
+    if text.startswith("hf://"):
+        return parse("hf:" + text.removeprefix("hf://"))
+    if text.startswith((f"{HUGGING_FACE}/", "https://hf.co/")):
+        return _parse_page(text)
+    return parse(text)
+
+
+def _parse_hugging_face(text: str, rest: str) -> HuggingFaceRef:
+    head, has_selector, selector = rest.partition(":")
+    repository, has_revision, revision = head.partition("@")
+    owner, slash, repo = repository.partition("/")
+    if not slash or not _is_name(owner) or not _is_name(repo):
+        raise InvalidRef(f"{_shown(text)}: {_shown(repository)} is not <owner>/<repo>: {_SPELLING}")
+    if has_revision and not _is_revision(revision):
+        raise InvalidRef(f"{_shown(text)}: {_shown(revision)} is not a revision: write a branch, tag or commit after @")
+    if has_selector:
+        selector = _selector(text, selector)
+    return HuggingFaceRef(owner, repo, revision or None, selector or None)
+
+
+def _is_name(name: str) -> bool:
+    """The hub's own rule for owners and repositories (huggingface_hub `validate_repo_id`)."""
+    return bool(_NAME.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
+
+
+def _is_revision(revision: str) -> bool:
+    """What git allows as a ref name, as far as it can occur in a ref of ours (git-check-ref-format)."""
+    parts = revision.split("/")
+    return bool(_REVISION.fullmatch(revision)) and ".." not in revision and all(parts)
+
+
+def _selector(text: str, selector: str) -> str:
+    if selector.lower().endswith(".gguf"):
+        return _model_path(text, selector)
+    if selector.lower() in _BRANCHES:
+        raise InvalidRef(f"{_shown(text)}: a revision is written @{selector}, after : stands a quantisation or a file")
+    if not _QUANTISATION.fullmatch(selector):
+        raise InvalidRef(
+            f"{_shown(text)}: {_shown(selector)} is neither a quantisation such as Q4_K_M nor a path that ends in .gguf"
+        )
+    return selector
+
+
+def _model_path(text: str, path: str) -> str:
+    hostile = any(ord(char) < 32 or ord(char) == 127 or char in "\\:" for char in path)
+    if hostile or len(path) > 512 or not path.lower().endswith(".gguf"):
+        raise InvalidRef(f"{_shown(text)}: {_shown(path)} must be a path of at most 512 characters that ends in .gguf")
+    if any(part in {"", ".", ".."} or len(part.encode()) > 255 for part in path.split("/")):
+        raise InvalidRef(f"{_shown(text)}: {_shown(path)} must be relative, without empty, '.' or '..' parts")
+    return path
+
+
+def _parse_page(text: str) -> ModelRef:
+    """`/owner/repo`, `/owner/repo/tree/<rev>`, `/owner/repo/{blob,resolve}/<rev>/<path>` of the hub's web site."""
+    parts = [unquote(part) for part in urlsplit(text).path.strip("/").split("/")]
+    repository, rest = ":".join(["hf", "/".join(parts[:2])]), parts[2:]
+    if not rest:
+        return parse(repository)
+    kind, revision, path = rest[0], "".join(rest[1:2]), "/".join(rest[2:])
+    if kind not in {"tree", "blob", "resolve"} or not revision:
+        raise _misspelled(text)
+    at = "" if revision == "main" else f"@{revision}"
+    return parse(f"{repository}{at}:{path}" if path and kind != "tree" else f"{repository}{at}")
+
+
+def _misspelled(text: str) -> InvalidRef:
+    return InvalidRef(f"{_shown(text)} is not a model ref: {_SPELLING}")
+
+
+def _shown(text: str) -> str:
+    """The user's text, short and printable, because messages go to terminals and logs."""
+    return repr(text if len(text) <= 120 else text[:117] + "…")

@@ -1,0 +1,226 @@
+"""The lines that go to and from a worker process (`model-provisioner fetch --worker`), as values.
+
+One JSON document a line. The operator writes requests to the worker's standard input and reads
+answers from its standard output; both ends use the codec below, so the format is written once.
+Requests carry credentials, therefore they are never logged and never go to argv or environment.
+End of input means: stop at once.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A bearer token and the origins (`https://host:port`) that may see it."""
+
+    token: str
+    origins: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Credentials(token=…, origins={self.origins})"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRef:
+    """The directory a claim is mounted at, and the id that the store in it must have (None: not yet known)."""
+
+    directory: str
+    id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The object on whose behalf files are kept."""
+
+    uid: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Turn a ref into a plan; `revision` pins what was resolved before. Answered by Resolved."""
+
+    id: str
+    ref: str
+    endpoint: str
+    revision: str | None = None
+    digest: str | None = None
+    credentials: Credentials | None = None
+    op: Literal["resolve"] = "resolve"
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Fix the final path of each file of a plan and write the holder's record. Answered by Settled."""
+
+    id: str
+    store: StoreRef
+    holder: Holder
+    plan: Plan
+    op: Literal["settle"] = "settle"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Bring the files of a settled plan to their paths. Answered by Progress…, Verifying…, then Published.
+
+    `bytes_per_second` limits this transfer (None: unlimited); `epoch` is the writer's, see the journal.
+    """
+
+    id: str
+    store: StoreRef
+    holder: Holder
+    plan: Plan
+    connections: int
+    bytes_per_second: int | None
+    epoch: int
+    credentials: Credentials | None = None
+    op: Literal["fetch"] = "fetch"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Are these files still there, with their sizes? Answered by Checked."""
+
+    id: str
+    store: StoreRef
+    files: tuple[FileRecord, ...]
+    op: Literal["check"] = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Give up what a holder held; `delete` asks for its files too, if nobody else wants them. Answered by Removed."""
+
+    id: str
+    store: StoreRef
+    uid: str
+    delete: bool
+    op: Literal["remove"] = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop the request with this id: its journal is written, then it is answered by Cancelled."""
+
+    id: str
+    op: Literal["cancel"] = "cancel"
+
+
+Request = Resolve | Settle | Fetch | Check | Remove | Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    id: str
+    plan: Plan
+    event: Literal["resolved"] = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`plan` with final paths. `durable_bytes` of it are in parts or already published."""
+
+    id: str
+    store_id: str
+    plan: Plan
+    durable_bytes: int
+    event: Literal["settled"] = "settled"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`bytes` of `total` are written. `restarts` counts how often journalled bytes were thrown away."""
+
+    id: str
+    bytes: int
+    total: int
+    restarts: int
+    event: Literal["progress"] = "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """Every byte is here; `bytes` of `total` are hashed."""
+
+    id: str
+    bytes: int
+    total: int
+    event: Literal["verifying"] = "verifying"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    id: str
+    files: tuple[FileRecord, ...]
+    gguf: GGUFSummary
+    event: Literal["published"] = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`missing` are the paths that are not there or have another size."""
+
+    id: str
+    missing: tuple[str, ...]
+    event: Literal["checked"] = "checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """`paths` are the published files that were deleted."""
+
+    id: str
+    paths: tuple[str, ...]
+    event: Literal["removed"] = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """`reason` is the name of a class in `domain.errors`."""
+
+    id: str
+    reason: str
+    message: str
+    retry_after: float | None = None
+    event: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    id: str
+    event: Literal["cancelled"] = "cancelled"
+
+
+Answer = Resolved | Settled | Progress | Verifying | Published | Checked | Removed | Failed | Cancelled
+
+
+_REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
+_ANSWERS: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="event")])
+
+
+def encode_request(request: Request) -> bytes:
+    """One line, with its newline."""
+    return _REQUESTS.dump_json(request) + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises ValueError where the line is not a request."""
+    return _REQUESTS.validate_json(line)
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """One line, with its newline."""
+    return _ANSWERS.dump_json(answer) + b"\n"
+
+
+def decode_answer(line: bytes) -> Answer:
+    """Raises ValueError where the line is not an answer."""
+    return _ANSWERS.validate_json(line)
