@@ -1,0 +1,49 @@
+{{- /* Names and labels that every template uses. */ -}}
+
+{{- define "model-provisioner.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}
+{{- end -}}
+{{- end }}
+
+{{- define "model-provisioner.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{- /* The chart's own labels win over commonLabels: a Service that selects by them must find its pod. */ -}}
+{{- define "model-provisioner.labels" -}}
+{{- $own := dict
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_")
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- merge $own (include "model-provisioner.selectorLabels" . | fromYaml) .Values.commonLabels | toYaml }}
+{{- end }}
+
+{{- define "model-provisioner.podLabels" -}}
+{{- merge (include "model-provisioner.labels" . | fromYaml) .Values.podLabels | toYaml }}
+{{- end }}
+
+{{- define "model-provisioner.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{- define "model-provisioner.claimName" -}}
+{{ .Values.persistence.existingClaim | default "models" }}
+{{- end }}
+
+{{- /* The release's own namespace is always watched: the store is there, and it is the gateway's default. */ -}}
+{{- define "model-provisioner.watchNamespaces" -}}
+{{- prepend .Values.watchNamespaces .Release.Namespace | uniq | toJson }}
+{{- end }}
+
+{{- define "model-provisioner.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
