@@ -1,0 +1,22 @@
+"""A certificate authority for one test server.
+
+Called by the test hub (and by whatever else must speak TLS on loopback). Decides nothing about who trusts it: clients
+are handed the CA file.
+"""
+
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+
+import trustme
+
+
+def server_context(names: Iterable[str], ca_file: Path) -> ssl.SSLContext:
+    """A server-side TLS context for `names` (host names or addresses), signed by a fresh CA that is written to
+    `ca_file`.
+    """
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*dict.fromkeys(names)).configure_cert(context)
+    return context

@@ -1,0 +1,206 @@
+"""Scripted misbehaviour, as a list of small rules; any number of them hold at once.
+
+A test adds rules through the hub; the origins ask for those that apply to the request at hand, on the event loop only.
+Rules about bodies see absolute file offsets and are asked again for every piece, so one that is added during a transfer
+takes hold.
+"""
+
+import asyncio
+import concurrent.futures
+import fcntl
+import socket
+import struct
+import termios
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from typing_extensions import override
+
+from tests.support.hub.log import names_path
+
+Where = Literal["content", "api", "resolve"]
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """`path` (a file, or a repository) narrows a rule; `times` None is for ever."""
+
+    path: str | None = None
+    times: int | None = None
+
+    def applies(self, url_path: str) -> bool:
+        return self.times != 0 and names_path(url_path, self.path)
+
+    def spend(self) -> None:
+        if self.times is not None:
+            self.times -= 1
+
+
+@dataclass(kw_only=True)
+class Fail(Fault):
+    """Answers `status` instead of serving."""
+
+    status: int
+    where: Where
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(kw_only=True)
+class IgnoreRanges(Fault):
+    """Answers 200 with the whole file to a request for a range."""
+
+
+class BodyFault(Fault):
+    """A rule about a body that starts at file offset `start`."""
+
+    def edge(self, start: int) -> int | None:
+        """The file offset at which a piece must end, so that `at` is asked there."""
+        return None
+
+    async def at(self, position: int, start: int, transport: asyncio.Transport) -> None:
+        """Called before the piece at `position` is sent."""
+
+    def alter(self, position: int, data: bytes) -> bytes:
+        return data
+
+
+@dataclass(kw_only=True)
+class ResetAfter(BodyFault):
+    """Resets the connection once `size` body bytes of one response have reached the client's machine."""
+
+    size: int
+
+    @override
+    def edge(self, start: int) -> int:
+        return start + self.size
+
+    @override
+    async def at(self, position: int, start: int, transport: asyncio.Transport) -> None:
+        if position < start + self.size or self.times == 0:
+            return
+        self.spend()
+        await delivered(transport)
+        reset(transport)
+        raise ConnectionAbortedError("reset, as scripted")
+
+
+class Gate:
+    """Where a body stops. Any thread may wait for it to be reached, and release it."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._released: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def wait_reached(self, timeout: float = 30) -> None:
+        """Blocks until a body stands at the gate and all before it was delivered; TimeoutError after `timeout`
+        seconds.
+        """
+        if not self._reached.wait(timeout):
+            raise TimeoutError(f"no body reached the gate within {timeout} s")
+
+    @property
+    def is_reached(self) -> bool:
+        return self._reached.is_set()
+
+    def release(self) -> None:
+        if not self._released.done():
+            self._released.set_result(None)
+
+    @property
+    def is_released(self) -> bool:
+        return self._released.done()
+
+    async def stop_here(self, transport: asyncio.Transport) -> None:
+        await delivered(transport)
+        self._reached.set()
+        await asyncio.shield(asyncio.wrap_future(self._released))
+
+
+@dataclass(kw_only=True)
+class PauseAt(BodyFault):
+    """Sends no byte at or beyond file offset `offset` until the gate is released."""
+
+    offset: int
+    gate: Gate = field(default_factory=Gate)
+
+    @override
+    def edge(self, start: int) -> int:
+        return self.offset
+
+    @override
+    async def at(self, position: int, start: int, transport: asyncio.Transport) -> None:
+        if position >= self.offset and not self.gate.is_released:
+            await self.gate.stop_here(transport)
+
+
+@dataclass(kw_only=True)
+class Corrupt(BodyFault):
+    """Flips the lowest bit of the byte at `offset`."""
+
+    offset: int
+
+    @override
+    def alter(self, position: int, data: bytes) -> bytes:
+        index = self.offset - position
+        if self.times == 0 or not 0 <= index < len(data):
+            return data
+        self.spend()
+        return data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :]
+
+
+class Faults:
+    def __init__(self) -> None:
+        self._rules: list[Fault] = []
+
+    def add(self, rule: Fault) -> None:
+        self._rules = [*self._rules, rule]
+
+    def clear(self) -> None:
+        """Drops all rules and releases all gates."""
+        for rule in self._rules:
+            if isinstance(rule, PauseAt):
+                rule.gate.release()
+        self._rules = []
+
+    def failure(self, where: Where, url_path: str) -> Fail | None:
+        """The next scripted failure for this request; it is spent by asking."""
+        for rule in self._rules:
+            if isinstance(rule, Fail) and rule.where == where and rule.applies(url_path):
+                rule.spend()
+                return rule
+        return None
+
+    def ignores_ranges(self, url_path: str) -> bool:
+        return any(isinstance(rule, IgnoreRanges) and rule.applies(url_path) for rule in self._rules)
+
+    def of_body(self, url_path: str) -> list[BodyFault]:
+        return [rule for rule in self._rules if isinstance(rule, BodyFault) and rule.applies(url_path)]
+
+
+async def delivered(transport: asyncio.Transport, polls: int = 1000) -> None:
+    """Waits (a few seconds at most: the client may not be reading) until the peer's kernel has what was written.
+
+    The transport's lower layer may refill an empty socket on the next turn of the loop, hence several empty looks in a
+    row.
+    """
+    empty = 0
+    for _ in range(polls):
+        empty = empty + 1 if transport.get_write_buffer_size() == 0 and _unacknowledged(transport) == 0 else 0
+        if empty == 5:
+            return
+        await asyncio.sleep(0.002)
+
+
+def _unacknowledged(transport: asyncio.Transport) -> int:
+    peer: socket.socket = transport.get_extra_info("socket")
+    (size,) = struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, b"\0" * 4))
+    return int(size)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Closes with RST instead of FIN."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

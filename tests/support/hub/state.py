@@ -1,0 +1,26 @@
+"""What both origins share: the repositories, the rules, the log, the signer and the rates."""
+
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from tests.support.hub.access import Repositories
+from tests.support.hub.faults import Faults
+from tests.support.hub.log import Exchange, RequestLog
+from tests.support.hub.pacing import Pacer
+from tests.support.hub.signing import Signer
+
+EXCHANGE = web.RequestKey("exchange", Exchange)
+
+
+@dataclass
+class State:
+    repositories: Repositories = field(default_factory=Repositories)
+    faults: Faults = field(default_factory=Faults)
+    log: RequestLog = field(default_factory=RequestLog)
+    signer: Signer = field(default_factory=Signer)
+    pacer: Pacer = field(default_factory=Pacer)  # over all bodies
+    connection_rate: int | None = None  # bytes per second of one connection
+    tree_page_size: int = 1000
+    endpoint: str = ""  # the API origin's scheme, host and port, once it listens
+    content_origin: str = ""
