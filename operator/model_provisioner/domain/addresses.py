@@ -1,0 +1,239 @@
+"""Which URLs and addresses a user's ref may make us connect to, and to which origin a credential belongs.
+
+Every HTTP client that a user's ref can reach asks `check_url` before each hop and `check_address` with
+the address that it is about to connect to, after name resolution, so that neither a redirect nor a
+rebinding DNS server opens the way to services inside the cluster. Resolving and connecting stay outside.
+
+The table below is our own, because `ipaddress` changes its mind between Python versions and calls the
+metadata services of two clouds, multicast, 6to4 and NAT64 global. Source: the IANA special-purpose
+address registries (RFC 6890 and its successors), RFC 6052 for NAT64, and the clouds' documentation.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Self
+from urllib.parse import SplitResult, urlsplit
+
+from model_provisioner.domain.errors import AddressNotAllowed
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_NAME = r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63}){0,126}\.?"
+_IPV6 = r"[0-9a-f:.]{2,45}"
+_HOST = re.compile(f"{_NAME}|(?=.*:){_IPV6}")
+_HOST_PORT = re.compile(rf"(?:({_NAME})|\[({_IPV6})\])(?::([0-9]{{1,5}}))?")
+_NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A host, in lower case, and a port; without a port, all of the host's ports are meant."""
+
+    host: str
+    port: int | None = None
+
+    def covers(self, host: str, port: int) -> bool:
+        return self.host == _normal(host) and self.port in {None, port}
+
+    def __str__(self) -> str:
+        return _bracketed(self.host) + ("" if self.port is None else f":{self.port}")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPolicy:
+    """What the administrator allows beyond https to public addresses.
+
+    A host that is listed may be spoken to over http and may have a private address. It may not lead to
+    a link-local, metadata, multicast, reserved or tunnel address: only a network allows those.
+    """
+
+    allowed_networks: tuple[Network, ...] = ()
+    allowed_hosts: tuple[HostPort, ...] = ()
+
+    def lists(self, host: str, port: int) -> bool:
+        return any(allowed.covers(host, port) for allowed in self.allowed_hosts)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port of a URL (RFC 6454): equal origins may share a credential, others never."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Raises AddressNotAllowed where `url` is not a well-formed http or https address."""
+        parts = _split(url)
+        return cls(parts.scheme, _normal(parts.hostname or ""), parts.port or _DEFAULT_PORTS[parts.scheme])
+
+    def __str__(self) -> str:
+        port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{_bracketed(self.host)}{port}"
+
+
+class _Opens(Enum):
+    """What makes a special address reachable."""
+
+    HOST = "a listed host, or an allowed network that contains the address"
+    NETWORK = "an allowed network that contains the address"
+    EXACT = "an allowed network within this very row: 0.0.0.0/0 must not open the metadata service"
+
+
+@dataclass(frozen=True, slots=True)
+class _Special:
+    network: Network
+    description: str
+    opens: _Opens
+
+
+def _rows(opens: _Opens, description: str, *networks: str) -> tuple[_Special, ...]:
+    return tuple(_Special(ip_network(network), description, opens) for network in networks)
+
+
+_SPECIAL = (
+    *_rows(
+        _Opens.EXACT,
+        "a cloud's metadata service",
+        "169.254.169.254",
+        "169.254.170.0/24",
+        "168.63.129.16",
+        "100.100.100.200",
+        "192.0.0.192",
+        "fd00:ec2::/32",
+        "fd20:ce::254",
+    ),
+    *_rows(_Opens.EXACT, "link-local", "169.254.0.0/16", "fe80::/10"),
+    *_rows(_Opens.HOST, "a loopback address", "127.0.0.0/8", "::1"),
+    *_rows(_Opens.HOST, "private", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10"),
+    *_rows(_Opens.HOST, "shared address space, private to a network", "100.64.0.0/10"),
+    *_rows(_Opens.NETWORK, "unspecified", "0.0.0.0/8", "::"),
+    *_rows(_Opens.NETWORK, "multicast", "224.0.0.0/4", "ff00::/8"),
+    *_rows(_Opens.NETWORK, "a tunnel's address", "2001::/32", "2002::/16", "64:ff9b:1::/48"),
+    *_rows(
+        _Opens.NETWORK,
+        "reserved",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "240.0.0.0/4",
+        "2001::/23",
+        "2001:db8::/32",
+        "3fff::/20",
+        # Everything but 2000::/3, the only global unicast space that IANA has handed out.
+        "::/3",
+        "4000::/2",
+        "8000::/1",
+    ),
+)  # The first row that contains an address counts.
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def check_url(url: str, policy: NetworkPolicy) -> None:
+    """Raises AddressNotAllowed unless `url` is https, or http to a host that is listed, without a user name."""
+    origin = Origin.of(url)
+    if "@" in _split(url).netloc:
+        raise AddressNotAllowed(f"an address at {origin} holds a user name or password: use a Secret for credentials")
+    if origin.scheme == "http" and not policy.lists(origin.host, origin.port):
+        raise AddressNotAllowed(
+            f"{origin} is not encrypted: use https, or ask the administrator to add "
+            f"{HostPort(origin.host, origin.port)} to allowedHosts (--allow-host)"
+        )
+
+
+def check_address(address: str, host: str, port: int, policy: NetworkPolicy) -> None:
+    """Raises AddressNotAllowed where `host`, asked for at `port`, leads to an `address` that nobody allowed."""
+    outer = _parse_address(address, host)
+    inner = _unwrapped(outer)
+    special = next((row for row in _SPECIAL if inner in row.network), None)
+    if special is None or _allowed(inner, special, policy):
+        return
+    if special.opens is _Opens.HOST and policy.lists(host, port):
+        return
+    raise AddressNotAllowed(_refusal(outer, inner, special, HostPort(_normal(host), port)))
+
+
+def parse_host_port(text: str) -> HostPort:
+    """`HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`. Raises ValueError with a message for people."""
+    match = _HOST_PORT.fullmatch(text.lower())
+    port = int(match[3]) if match and match[3] else None
+    if not match or port == 0 or (port or 0) > 65535:
+        raise ValueError(f"{text[:200]!r} is not HOST or HOST:PORT, such as hub.internal:8443")
+    return HostPort(_normal(match[1] or match[2]), port)
+
+
+def parse_network(text: str) -> Network:
+    """A network as CIDR, or one address. Raises ValueError with a message for people."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:200]!r} is not a network such as 10.1.0.0/16 or fd12::/48: {error}") from None
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a http or https URL whose host and port are well-formed. The URL itself may hold secrets: no
+    message shows more of it than scheme and host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise AddressNotAllowed("an address is malformed: write https://host/path") from None
+    if _NOT_IN_URLS.search(url):
+        raise AddressNotAllowed("an address holds spaces, control characters or backslashes: percent-encode them")
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise AddressNotAllowed(f"{parts.scheme[:20]!r} is not a scheme that models are fetched with: use https")
+    if not _HOST.fullmatch(host) or port == 0:
+        # Names of other scripts come in punycode; anything else that is not ASCII is there to deceive.
+        raise AddressNotAllowed("an address has no valid host and port: write https://host/path")
+    return parts
+
+
+def _parse_address(address: str, host: str) -> Address:
+    try:
+        return ip_address(address.partition("%")[0])
+    except ValueError:
+        raise AddressNotAllowed(f"{host} leads to {address[:100]!r}, which is not an IP address") from None
+
+
+def _unwrapped(address: Address) -> Address:
+    """The IPv4 address that the packets will be for, where an IPv6 address stands for one."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address in _NAT64:
+            return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def _allowed(address: Address, special: _Special, policy: NetworkPolicy) -> bool:
+    return any(
+        address in network and (special.opens is not _Opens.EXACT or network.prefixlen >= special.network.prefixlen)
+        for network in policy.allowed_networks
+    )
+
+
+def _refusal(outer: Address, inner: Address, special: _Special, asked: HostPort) -> str:
+    shown = str(inner) if inner == outer else f"{outer} (that is {inner})"
+    subject = f"{shown} is" if asked.host == str(outer) else f"{asked.host} resolves to {shown}, which is"
+    listing = f", or {asked} to allowedHosts (--allow-host)" if special.opens is _Opens.HOST else ""
+    return (
+        f"{subject} {special.description}: ask the administrator to add "
+        f"{inner}/{inner.max_prefixlen} to allowedNetworks (--allow-network){listing}"
+    )
+
+
+def _normal(host: str) -> str:
+    """DNS ignores case and one final dot."""
+    return host.lower().removesuffix(".")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
