@@ -1,0 +1,85 @@
+"""Runs Helm on the repository's root, which is the chart.
+
+Called by the tests of this folder; knows nothing of a cluster.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "ai"
+
+Manifest = dict[str, Any]
+"""One Kubernetes object as it stands in YAML; its shape is the API server's business."""
+
+
+class HelmError(Exception):
+    """Helm ended with a non-zero code; the text is what it wrote to standard error."""
+
+
+@dataclass(frozen=True)
+class Helm:
+    """One Helm binary."""
+
+    binary: Path
+
+    def run(self, *arguments: str) -> str:
+        """Run Helm at the repository's root and return its standard output.
+
+        Raises HelmError with Helm's message.
+        """
+        done = subprocess.run([self.binary, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise HelmError(done.stdout + done.stderr)
+        return done.stdout
+
+    def template(self, *settings: str, release: str = "model-provisioner", namespace: str = NAMESPACE) -> str:
+        """The chart rendered with `--set-json` settings such as `slots=2`, as YAML text."""
+        flags = [part for setting in settings for part in ("--set-json", setting)]
+        return self.run("template", release, ".", "--namespace", namespace, *flags)
+
+    def render(self, *settings: str, release: str = "model-provisioner", namespace: str = NAMESPACE) -> "Rendering":
+        """The same, parsed."""
+        documents = yaml.safe_load_all(self.template(*settings, release=release, namespace=namespace))
+        return Rendering(tuple(document for document in documents if document))
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """The objects that one run of Helm made."""
+
+    manifests: tuple[Manifest, ...]
+
+    def kind(self, kind: str) -> list[Manifest]:
+        return [manifest for manifest in self.manifests if manifest["kind"] == kind]
+
+    def one(self, kind: str, name: str) -> Manifest:
+        """The only object of this kind and name; raises ValueError where there is none or more than one."""
+        (found,) = [manifest for manifest in self.kind(kind) if manifest["metadata"]["name"] == name]
+        return found
+
+    def pod_template(self) -> Manifest:
+        (deployment,) = self.kind("Deployment")
+        template: Manifest = deployment["spec"]["template"]
+        return template
+
+    def container(self, name: str) -> Manifest:
+        (found,) = [c for c in self.pod_template()["spec"]["containers"] if c["name"] == name]
+        container: Manifest = found
+        return container
+
+    def volume(self, name: str) -> Manifest:
+        (found,) = [v for v in self.pod_template()["spec"]["volumes"] if v["name"] == name]
+        volume: Manifest = found
+        return volume
+
+
+def schema() -> Manifest:
+    """The schema of the values."""
+    loaded: Manifest = json.loads((ROOT / "values.schema.json").read_text())
+    return loaded

@@ -1,0 +1,207 @@
+"""What the chart renders: the whole default as a golden, and what each value changes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.chart.rendering import ROOT, Helm, Rendering
+
+GOLDEN = ROOT / "tests" / "data" / "chart" / "default.yaml"
+
+
+def test_the_chart_passes_lint(helm: Helm) -> None:
+    helm.run("lint", "--strict", ".")
+
+
+def test_the_default_rendering_is_the_golden(helm: Helm) -> None:
+    rendered = helm.template()
+    if os.environ.get("UPDATE_GOLDENS"):
+        GOLDEN.parent.mkdir(parents=True, exist_ok=True)
+        GOLDEN.write_text(rendered)
+    assert rendered == GOLDEN.read_text(), "the rendering changed; see it with `UPDATE_GOLDENS=1 pytest` and git diff"
+
+
+OPERATOR_ARGUMENTS = [
+    ("slots=2", ["--slots=2"]),
+    ('endpoint="https://hub.example.com"', ["--endpoint=https://hub.example.com"]),
+    ('allowedHosts=["a.example","b.example:8443"]', ["--allow-host=a.example", "--allow-host=b.example:8443"]),
+    ('allowedNetworks=["10.1.0.0/16","fd00::/8"]', ["--allow-network=10.1.0.0/16", "--allow-network=fd00::/8"]),
+    ('watchNamespaces=["ml","ai"]', ["--watch-namespace=ai", "--watch-namespace=ml"]),
+    ('persistence.existingClaim="lake"', ["--store=ai/lake=/models"]),
+    ('caSecret.name="corporate"', ["--ca-file=/etc/model-provisioner/ca/ca.crt"]),
+]
+
+
+@pytest.mark.parametrize(("setting", "added"), OPERATOR_ARGUMENTS, ids=[row[0] for row in OPERATOR_ARGUMENTS])
+def test_a_value_becomes_the_operators_argument(helm: Helm, setting: str, added: list[str]) -> None:
+    before = helm.render().container("operator")["args"]
+    after = helm.render(setting).container("operator")["args"]
+    assert [argument for argument in after if argument in added] == added
+    assert len(set(after) - set(before)) in {len(added), len(added) - 1}
+
+
+def test_the_gateway_gets_its_own_arguments(helm: Helm) -> None:
+    container = helm.render('gateway.auth="none"', 'watchNamespaces=["ml"]').container("gateway")
+    assert container["args"] == [
+        "gateway",
+        "--listen=0.0.0.0:8081",
+        "--watch-namespace=ai",
+        "--watch-namespace=ml",
+        "--default-namespace=ai",
+        "--auth=none",
+    ]
+
+
+IMAGES = [
+    ("tag of the chart", (), "model-provisioner:0.1.0"),
+    ("own tag", ('image.tag="main"', 'image.repository="r.example/mp"'), "r.example/mp:main"),
+    ("digest wins", ('image.tag="main"', f'image.digest="sha256:{"0" * 64}"'), f"model-provisioner@sha256:{'0' * 64}"),
+]
+
+
+@pytest.mark.parametrize(("settings", "image"), [row[1:] for row in IMAGES], ids=[row[0] for row in IMAGES])
+def test_both_containers_run_the_image(helm: Helm, settings: tuple[str, ...], image: str) -> None:
+    rendering = helm.render(*settings)
+    assert {container["image"] for container in rendering.pod_template()["spec"]["containers"]} == {image}
+
+
+POD_FIELDS = [
+    ('nodeSelector={"disk":"nvme"}', "nodeSelector", {"disk": "nvme"}),
+    ('tolerations=[{"key":"gpu","operator":"Exists"}]', "tolerations", [{"key": "gpu", "operator": "Exists"}]),
+    ('affinity={"nodeAffinity":{}}', "affinity", {"nodeAffinity": {}}),
+    ('imagePullSecrets=[{"name":"registry"}]', "imagePullSecrets", [{"name": "registry"}]),
+]
+
+
+@pytest.mark.parametrize(("setting", "field", "value"), POD_FIELDS, ids=[row[0] for row in POD_FIELDS])
+def test_a_value_becomes_a_field_of_the_pod(helm: Helm, setting: str, field: str, value: object) -> None:
+    assert field not in helm.render().pod_template()["spec"]
+    assert helm.render(setting).pod_template()["spec"][field] == value
+
+
+CLASSES = [
+    ("unset", (), None),
+    ("none", ('persistence.storageClassName=""',), ""),
+    ("named", ('persistence.storageClassName="fast"',), "fast"),
+]
+
+
+@pytest.mark.parametrize(("settings", "wanted"), [row[1:] for row in CLASSES], ids=[row[0] for row in CLASSES])
+def test_no_storage_class_is_not_the_default_class(helm: Helm, settings: tuple[str, ...], wanted: str | None) -> None:
+    spec = helm.render(*settings).one("PersistentVolumeClaim", "models")["spec"]
+    assert ("storageClassName" in spec) == (wanted is not None)
+    assert spec.get("storageClassName") == wanted
+
+
+def test_the_claim_is_as_asked_and_outlives_the_release(helm: Helm) -> None:
+    rendering = helm.render('persistence.size="2Ti"', 'persistence.accessModes=["ReadWriteMany"]')
+    claim = rendering.one("PersistentVolumeClaim", "models")
+    assert claim["spec"] == {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "2Ti"}}}
+    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_an_existing_claim_is_mounted_and_none_is_made(helm: Helm) -> None:
+    rendering = helm.render('persistence.existingClaim="lake"')
+    assert rendering.kind("PersistentVolumeClaim") == []
+    assert rendering.volume("models")["persistentVolumeClaim"] == {"claimName": "lake"}
+
+
+def test_the_ca_secret_is_mounted_read_only_into_the_operator_alone(helm: Helm) -> None:
+    rendering = helm.render('caSecret.name="corporate"', 'caSecret.key="root.pem"')
+    assert rendering.volume("ca")["secret"] == {
+        "secretName": "corporate",
+        "items": [{"key": "root.pem", "path": "ca.crt"}],
+    }
+    assert {"name": "ca", "mountPath": "/etc/model-provisioner/ca", "readOnly": True} in mounts(rendering, "operator")
+    assert "ca" not in [mount["name"] for mount in mounts(rendering, "gateway")]
+
+
+def test_each_container_sees_its_own_token_only(helm: Helm) -> None:
+    rendering = helm.render()
+    path = "/var/run/secrets/kubernetes.io/serviceaccount"
+    volumes = {
+        name: [m["name"] for m in mounts(rendering, name) if "token" in m["name"]] for name in ("operator", "gateway")
+    }
+    assert volumes == {"operator": ["operator-token"], "gateway": ["gateway-token"]}
+    assert {m["mountPath"] for name in volumes for m in mounts(rendering, name) if "token" in m["name"]} == {path}
+    assert rendering.pod_template()["spec"]["automountServiceAccountToken"] is False
+    secret = rendering.one("Secret", rendering.volume("gateway-token")["secret"]["secretName"])
+    assert secret["type"] == "kubernetes.io/service-account-token"
+    account = secret["metadata"]["annotations"]["kubernetes.io/service-account.name"]
+    assert account == "model-provisioner-gateway" != rendering.pod_template()["spec"]["serviceAccountName"]
+
+
+def test_without_the_gateway_nothing_of_it_is_made(helm: Helm) -> None:
+    rendering = helm.render("gateway.enabled=false")
+    assert rendering.kind("Service") == rendering.kind("Secret") == []
+    assert [container["name"] for container in rendering.pod_template()["spec"]["containers"]] == ["operator"]
+    assert [m for m in rendering.manifests if "gateway" in m["metadata"]["name"]] == []
+
+
+def test_the_service_is_as_asked_and_reaches_the_gateways_port(helm: Helm) -> None:
+    rendering = helm.render('service.type="NodePort"', "service.port=80")
+    spec = rendering.one("Service", "model-provisioner")["spec"]
+    assert (spec["type"], spec["ports"]) == ("NodePort", [{"name": "http", "port": 80, "targetPort": "http"}])
+    assert {"name": "http", "containerPort": 8081} in rendering.container("gateway")["ports"]
+    assert spec["selector"].items() <= rendering.pod_template()["metadata"]["labels"].items()
+
+
+def test_labels_reach_everything_and_never_the_selector(helm: Helm) -> None:
+    rendering = helm.render(
+        'commonLabels={"team":"ml","app.kubernetes.io/name":"x"}', 'podLabels={"tier":"b"}', 'podAnnotations={"a":"1"}'
+    )
+    assert {m["metadata"]["labels"]["team"] for m in rendering.manifests} == {"ml"}
+    (deployment,) = rendering.kind("Deployment")
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    template = rendering.pod_template()["metadata"]
+    assert selector.items() <= template["labels"].items()
+    assert selector["app.kubernetes.io/name"] == "model-provisioner"
+    assert (template["labels"]["tier"], template["annotations"]) == ("b", {"a": "1"})
+    assert "tier" not in deployment["metadata"]["labels"]
+
+
+def test_ids_can_be_left_to_the_cluster(helm: Helm) -> None:
+    rendering = helm.render(
+        "podSecurity.runAsUser=null", "podSecurity.runAsGroup=null", "podSecurity.fsGroup=1000680000"
+    )
+    context = rendering.pod_template()["spec"]["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert not {"runAsUser", "runAsGroup"} & context.keys()
+    assert context["fsGroup"] == 1000680000
+
+
+def test_resources_of_both_containers_are_values(helm: Helm) -> None:
+    rendering = helm.render('resources={"limits":{"cpu":2}}', 'gateway.resources={"requests":{"memory":"1Gi"}}')
+    assert rendering.container("operator")["resources"]["limits"] == {"cpu": 2, "memory": "1Gi"}
+    assert rendering.container("gateway")["resources"]["requests"] == {"cpu": "50m", "memory": "1Gi"}
+
+
+@pytest.mark.parametrize("release", ["x" * 53, "1"])
+def test_every_release_name_gives_valid_names(helm: Helm, release: str) -> None:
+    rendering = helm.render(release=release, namespace="123")
+    for manifest in rendering.manifests:
+        assert isinstance(manifest["metadata"]["name"], str)
+        assert len(manifest["metadata"]["name"]) <= 63
+        assert manifest["metadata"].get("namespace", "123") == "123"
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/instance"] == release
+
+
+def mounts(rendering: Rendering, container: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = rendering.container(container)["volumeMounts"]
+    return found
+
+
+def test_the_chart_and_the_package_have_one_version(helm: Helm) -> None:
+    namespace: dict[str, str] = {}
+    exec(Path(ROOT / "operator/model_provisioner/__init__.py").read_text(), namespace)
+    chart = dict(line.split(": ", 1) for line in helm.run("show", "chart", ".").splitlines() if ": " in line)
+    assert chart["version"] == chart["appVersion"] == namespace["__version__"]
+
+
+def test_the_containers_can_write_only_to_the_volume_and_tmp(helm: Helm) -> None:
+    rendering = helm.render('caSecret.name="corporate"')
+    for name in ("operator", "gateway"):
+        assert rendering.container(name)["securityContext"]["readOnlyRootFilesystem"] is True
+    writable = {n: [m["name"] for m in mounts(rendering, n) if not m.get("readOnly")] for n in ("operator", "gateway")}
+    assert writable == {"operator": ["models", "operator-tmp"], "gateway": ["gateway-tmp"]}

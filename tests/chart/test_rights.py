@@ -1,0 +1,101 @@
+"""Who may do what after an install.
+
+The operator's and the gateway's Roles are the least they need, and what users get reaches no other resource.
+"""
+
+import pytest
+
+from tests.chart.rendering import NAMESPACE, Helm, Manifest, Rendering
+
+Rule = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""Resource with its API group, names it is bound to, verbs."""
+
+MODELS = "modeldownloads.models.rbee.dev"
+LEASES = "leases.coordination.k8s.io"
+
+OPERATOR: list[Rule] = [
+    (MODELS, (), ("get", "list", "watch", "patch")),
+    ("modeldownloads/status.models.rbee.dev", (), ("patch",)),
+    ("events", (), ("create",)),
+    ("configmaps", ("model-catalog",), ("get", "create", "patch")),
+    ("secrets", (), ("get",)),
+    ("persistentvolumeclaims", (), ("get",)),
+]
+
+ROLES: list[tuple[str, list[Rule]]] = [
+    ("model-provisioner", OPERATOR),
+    (
+        "model-provisioner-lease",
+        [(LEASES, (), ("create",)), (LEASES, ("model-provisioner",), ("get", "update", "patch"))],
+    ),
+    ("model-provisioner-gateway", [(MODELS, (), ("list", "watch"))]),
+    ("model-provisioner-gateway-lease", [(LEASES, ("model-provisioner",), ("get",))]),
+]
+
+CLUSTER_ROLES: list[tuple[str, set[str], list[Rule]]] = [
+    ("ai-model-provisioner-view", {"view", "edit", "admin"}, [(MODELS, (), ("get", "list", "watch"))]),
+    (
+        "ai-model-provisioner-edit",
+        {"edit", "admin"},
+        [(MODELS, (), ("create", "update", "patch", "delete", "deletecollection"))],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "rules"), ROLES, ids=[row[0] for row in ROLES])
+def test_a_role_grants_exactly_this(helm: Helm, name: str, rules: list[Rule]) -> None:
+    assert granted(helm.render().one("Role", name)) == rules
+
+
+def test_there_are_no_other_roles(helm: Helm) -> None:
+    assert {role["metadata"]["name"] for role in helm.render().kind("Role")} == {name for name, _ in ROLES}
+
+
+@pytest.mark.parametrize(("name", "into", "rules"), CLUSTER_ROLES, ids=[row[0] for row in CLUSTER_ROLES])
+def test_a_cluster_role_is_aggregated_to_the_users_roles(
+    helm: Helm, name: str, into: set[str], rules: list[Rule]
+) -> None:
+    role = helm.render().one("ClusterRole", name)
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    assert {key.removeprefix(prefix) for key in role["metadata"]["labels"] if key.startswith(prefix)} == into
+    assert granted(role) == rules
+
+
+def test_nobody_gets_rights_in_the_whole_cluster(helm: Helm) -> None:
+    rendering = helm.render('watchNamespaces=["ml"]')
+    assert rendering.kind("ClusterRoleBinding") == []
+    assert {resource for role in rendering.kind("ClusterRole") for resource, _, _ in granted(role)} == {MODELS}
+    assert helm.render("rbac.aggregateToDefaultRoles=false").kind("ClusterRole") == []
+
+
+def test_each_watched_namespace_gets_the_roles_and_the_lease_stays_at_home(helm: Helm) -> None:
+    rendering = helm.render('watchNamespaces=["ml","ai","vision"]')
+    assert (
+        homes(rendering, "model-provisioner") == homes(rendering, "model-provisioner-gateway") == ["ai", "ml", "vision"]
+    )
+    assert homes(rendering, "model-provisioner-lease") == homes(rendering, "model-provisioner-gateway-lease") == ["ai"]
+
+
+def test_every_role_is_bound_to_the_account_that_needs_it(helm: Helm) -> None:
+    for binding in helm.render('watchNamespaces=["ml"]').kind("RoleBinding"):
+        name = binding["metadata"]["name"]
+        account = "model-provisioner-gateway" if "gateway" in name else "model-provisioner"
+        assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]
+
+
+def homes(rendering: Rendering, name: str) -> list[str]:
+    return [role["metadata"]["namespace"] for role in rendering.kind("Role") if role["metadata"]["name"] == name]
+
+
+def granted(role: Manifest) -> list[Rule]:
+    return [
+        (
+            ".".join(part for part in (resource, group) if part),
+            tuple(rule.get("resourceNames", ())),
+            tuple(rule["verbs"]),
+        )
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    ]

@@ -1,0 +1,80 @@
+"""The values: a closed schema, a sentence for each, and none that no template reads."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+import yaml
+
+from tests.chart.rendering import ROOT, Helm, HelmError, Manifest, schema
+
+REFUSED = [
+    ("replicaz=2", "replicaz"),
+    ('image.repo="x"', "repo"),
+    ('image.pullPolicy="Sometimes"', "pullPolicy"),
+    ('image.digest="sha256:12"', "digest"),
+    ('watchNamespaces=["Not_A_Name"]', "watchNamespaces"),
+    ('watchNamespaces="ml"', "watchNamespaces"),
+    ("slots=0", "slots"),
+    ('slots="many"', "slots"),
+    ('endpoint="ftp://hub.example"', "endpoint"),
+    ('endpoint="https://user@hub.example"', "endpoint"),
+    ('allowedHosts=["https://hub.example"]', "allowedHosts"),
+    ('allowedNetworks=["10.0.0.1"]', "allowedNetworks"),
+    ('caSecret.key=""', "caSecret"),
+    ('persistence.accessModes=["ReadOnlyMany"]', "accessModes"),
+    ("persistence.accessModes=[]", "accessModes"),
+    ('persistence.size="much"', "size"),
+    ("persistence=null", "persistence"),
+    ('gateway.auth="maybe"', "auth"),
+    ("gateway.resources.limits.gpus=1", "gpus"),
+    ('service.type="ExternalName"', "type"),
+    ("service.port=70000", "port"),
+    ("podSecurity.runAsUser=0", "runAsUser"),
+    ("podAnnotations.a=1", "podAnnotations"),
+    ('tolerations=[{"keys":"gpu"}]', "tolerations"),
+    ("affinity.hostAffinity={}", "affinity"),
+]
+
+
+@pytest.mark.parametrize(("setting", "named"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_a_wrong_value_is_refused_by_name(helm: Helm, setting: str, named: str) -> None:
+    with pytest.raises(HelmError, match=named):
+        helm.template(setting)
+
+
+def test_every_object_of_the_schema_is_closed() -> None:
+    open_objects = [
+        path for path, node in nodes(schema(), "") if "properties" in node and node.get("additionalProperties", True)
+    ]
+    assert open_objects == []
+
+
+def test_every_value_is_explained_above_it() -> None:
+    lines = (ROOT / "values.yaml").read_text().splitlines()
+    unexplained = [line for before, line in pairwise(lines) if is_value(line) and not before.strip().startswith("#")]
+    assert unexplained == []
+
+
+def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None:
+    templates = "".join(path.read_text() for path in (ROOT / "templates").iterdir())
+    defaults = yaml.safe_load((ROOT / "values.yaml").read_text())
+    names = set(re.findall(r"\.Values\.(\w+)", templates))
+    assert names == defaults.keys() == schema()["properties"].keys() - {"global"}
+    nested = {
+        f"{name}.{key}" for name in ("caSecret", "gateway", "podSecurity", "rbac", "service") for key in defaults[name]
+    }
+    assert nested == set(re.findall(r"\.Values\.((?:caSecret|gateway|podSecurity|rbac|service)\.\w+)", templates))
+
+
+def is_value(line: str) -> bool:
+    return re.match(r"\s*(?!requests|limits)\w+:", line) is not None
+
+
+def nodes(node: object, path: str) -> Iterator[tuple[str, Manifest]]:
+    """Every object of a JSON document with its path."""
+    if isinstance(node, dict):
+        yield path, node
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield from nodes(child, f"{path}/{key}")
