@@ -1,0 +1,259 @@
+"""What the operator knows of one download, and how each event changes it.
+
+`advance` is the whole state machine: a table from the type of an event to what it changes. The
+controller's lifecycle makes the events, `domain.status` projects the snapshot to what people see.
+No I/O, no clock: `now` is an argument, in UTC.
+
+Two rules hold for every event:
+- `ready` becomes true only by `Available`, and only `Lost` or `Failed` with `lost` takes it back.
+- `bytes` never falls within one value of `attempts`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from model_provisioner.domain.errors import DigestMismatch, NotGGUF, ProvisionError, Terminal
+from model_provisioner.domain.modeldownload import Model
+
+
+class State(StrEnum):
+    """The reasons of the Ready condition that are not errors."""
+
+    RESOLVING = "Resolving"
+    QUEUED = "Queued"
+    DOWNLOADING = "Downloading"
+    VERIFYING = "Verifying"
+    AVAILABLE = "Available"
+    SUSPENDED = "Suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One download at one moment.
+
+    `reason` is a `State` or the name of an error. `bytes` counts within this attempt;
+    `bytes_per_second` and `eta_seconds` are None unless bytes are moving. `restarts` is how often the
+    worker has thrown bytes away so far, `discarded` that it dropped them with its last error.
+    """
+
+    reason: str = State.RESOLVING
+    message: str = "waiting for the operator"
+    ready: bool = False
+    stalled: bool = False
+    model: Model | None = None
+    bytes: int = 0
+    bytes_per_second: int | None = None
+    eta_seconds: int | None = None
+    attempts: int = 0
+    restarts: int = 0
+    discarded: bool = False
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    next_retry_time: datetime | None = None
+    handled_reconcile_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolving:
+    """The source is asked what the ref means."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The source has answered."""
+
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Nothing runs yet; `message` says what is waited for."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The user asked for a pause; bytes are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A worker has taken the plan; `bytes` of it are durable already."""
+
+    model: Model
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """`bytes` are written, at `bytes_per_second` (0: standstill), of a transfer restarted `restarts` times."""
+
+    bytes: int
+    restarts: int
+    bytes_per_second: int | None
+    eta_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """Every byte is here and is being hashed."""
+
+    bytes: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """Every file is durable at its path, verified, and in the catalog."""
+
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A file that was published is no longer there."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt ended with an error; `retry_time` None means that it is not tried again by itself."""
+
+    error: ProvisionError
+    retry_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileHandled:
+    """The annotation that asks for another try has been seen."""
+
+    at: str | None
+
+
+Event = Resolving | Resolved | Queued | Suspended | Started | Progressed | Verifying | Available | Lost | Failed
+Event = Event | ReconcileHandled
+
+
+def advance(snapshot: Snapshot, event: Event, now: datetime) -> Snapshot:
+    """The snapshot after `event`."""
+    if snapshot.ready and not isinstance(event, Available | Lost | ReconcileHandled):
+        return snapshot
+    return _RULES[type(event)](snapshot, event, now)
+
+
+def _step(snapshot: Snapshot, reason: str, message: str, **changes: Any) -> Snapshot:
+    """A move to a state in which nothing has failed and nothing is flowing, unless `changes` say so."""
+    still = {"stalled": False, "next_retry_time": None, "bytes_per_second": None, "eta_seconds": None}
+    return replace(snapshot, reason=reason, message=message, **{**still, **changes})
+
+
+def _resolving(snapshot: Snapshot, event: Resolving, _now: datetime) -> Snapshot:
+    return _step(snapshot, State.RESOLVING, event.message)
+
+
+def _resolved(snapshot: Snapshot, event: Resolved, _now: datetime) -> Snapshot:
+    return replace(snapshot, model=event.model)
+
+
+def _queued(snapshot: Snapshot, event: Queued, _now: datetime) -> Snapshot:
+    return _step(snapshot, State.QUEUED, event.message)
+
+
+def _suspended(snapshot: Snapshot, _event: Suspended, _now: datetime) -> Snapshot:
+    size = f"{snapshot.model.size} in all; " if snapshot.model else ""
+    return _step(snapshot, State.SUSPENDED, f"{size}set `suspend` to false to go on")
+
+
+def _started(snapshot: Snapshot, event: Started, now: datetime) -> Snapshot:
+    """A first start counts as attempt 1; a start after bytes were dropped as one more."""
+    fresh = snapshot.attempts == 0 or snapshot.discarded
+    return _step(
+        snapshot,
+        State.DOWNLOADING,
+        _fetching(event.model),
+        model=event.model,
+        attempts=snapshot.attempts + 1 if fresh else snapshot.attempts,
+        bytes=event.bytes if fresh else max(snapshot.bytes, event.bytes),
+        restarts=0,
+        discarded=False,
+        start_time=snapshot.start_time or now,
+    )
+
+
+def _progressed(snapshot: Snapshot, event: Progressed, _now: datetime) -> Snapshot:
+    again = event.restarts > snapshot.restarts
+    return replace(
+        snapshot,
+        reason=State.DOWNLOADING,
+        message=_fetching(snapshot.model) if snapshot.model else snapshot.message,
+        attempts=snapshot.attempts + 1 if again else snapshot.attempts,
+        restarts=event.restarts,
+        bytes=event.bytes if again else max(snapshot.bytes, event.bytes),
+        bytes_per_second=event.bytes_per_second,
+        eta_seconds=event.eta_seconds,
+    )
+
+
+def _fetching(model: Model) -> str:
+    count = len(model.files)
+    return f"fetching {model.size} in {count} {'file' if count == 1 else 'files'} to {model.path}"
+
+
+def _verifying(snapshot: Snapshot, event: Verifying, _now: datetime) -> Snapshot:
+    percent = event.bytes * 100 // max(event.total, 1)
+    return _step(snapshot, State.VERIFYING, f"every byte is here; {percent}% of them verified")
+
+
+def _available(snapshot: Snapshot, event: Available, now: datetime) -> Snapshot:
+    message = f"verified and published at {event.model.path}"
+    return _step(
+        snapshot,
+        State.AVAILABLE,
+        message,
+        ready=True,
+        model=event.model,
+        bytes=event.model.size_bytes,
+        start_time=snapshot.start_time or now,
+        completion_time=snapshot.completion_time or now,
+    )
+
+
+def _lost(snapshot: Snapshot, event: Lost, _now: datetime) -> Snapshot:
+    return _step(snapshot, State.RESOLVING, event.message, ready=False, completion_time=None, discarded=True)
+
+
+def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
+    return _step(
+        snapshot,
+        event.error.reason,
+        event.error.message,
+        stalled=isinstance(event.error, Terminal),
+        discarded=snapshot.discarded or isinstance(event.error, DigestMismatch | NotGGUF),
+        next_retry_time=event.retry_time,
+    )
+
+
+def _reconcile_handled(snapshot: Snapshot, event: ReconcileHandled, _now: datetime) -> Snapshot:
+    return replace(snapshot, handled_reconcile_at=event.at)
+
+
+_RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
+    Resolving: _resolving,
+    Resolved: _resolved,
+    Queued: _queued,
+    Suspended: _suspended,
+    Started: _started,
+    Progressed: _progressed,
+    Verifying: _verifying,
+    Available: _available,
+    Lost: _lost,
+    Failed: _failed,
+    ReconcileHandled: _reconcile_handled,
+}

@@ -1,0 +1,100 @@
+"""The small rules: backoff, queue order, speed, catalog data, digests, errors by name, part keys."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from model_provisioner.domain.backoff import delay
+from model_provisioner.domain.catalog import Entry, catalog_data
+from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.errors import (
+    DigestMismatch,
+    InternalError,
+    ProvisionError,
+    RateLimited,
+    Retryable,
+    Terminal,
+    named,
+)
+from model_provisioner.domain.modeldownload import GGUFSummary
+from model_provisioner.domain.plan import PlannedFile
+from model_provisioner.domain.queueing import Waiting, next_in_line
+from model_provisioner.domain.speed import Meter
+from tests.domain.test_snapshot import MODEL
+
+
+def test_backoff_doubles_up_to_five_minutes_and_jitters_half() -> None:
+    assert [delay(failures, None, 1.0) for failures in (1, 2, 3, 9, 10, 1000)] == [1, 2, 4, 256, 300, 300]
+    assert delay(3, None, 0.0) == 2.0
+
+
+def test_what_the_source_asked_for_is_a_lower_bound_up_to_an_hour() -> None:
+    assert delay(1, 30, 0.0) == 30
+    assert delay(1, 10**9, 0.0) == 3600
+    assert delay(10, 1, 1.0) == 300
+
+
+def test_the_queue_serves_priority_then_age() -> None:
+    old, young = Waiting("b", 0, "2026-01-01T00:00:00Z"), Waiting("a", 0, "2026-01-02T00:00:00Z")
+    urgent = Waiting("c", 5, "2026-01-03T00:00:00Z")
+    assert next_in_line([young, old, urgent]) == urgent
+    assert next_in_line([young, old]) == old
+    assert next_in_line([]) is None
+
+
+def test_speed_is_an_average_and_starts_again_when_bytes_fall() -> None:
+    meter = Meter(0.0, 0).observe(1.0, 100)
+    assert (meter.rate, meter.seconds_left(1100)) == (100.0, 10)
+    faster = meter.observe(2.0, 300)
+    assert faster.rate is not None
+    assert 100 < faster.rate < 200
+    assert faster.observe(3.0, 10).rate is None
+    assert Meter(0.0, 0).seconds_left(10) is None
+
+
+def test_catalog_has_three_keys_per_model() -> None:
+    model = replace(MODEL, gguf=GGUFSummary("llama", "Tiny", 7, "Q4_K_M", 2048, None, True))
+    data = catalog_data({"tiny": Entry("hf:a/b:Q4_K_M", model)})
+    assert set(data) == {"tiny.json", "tiny.path", "tiny.claim"}
+    assert (data["tiny.path"], data["tiny.claim"]) == ("hf/a/b/x.gguf", "models")
+    document = json.loads(data["tiny.json"])
+    assert document["modelRef"] == "hf:a/b:Q4_K_M"
+    assert document["files"] == [{"path": "hf/a/b/x.gguf", "sizeBytes": 1000, "digest": MODEL.digest}]
+    assert document["gguf"]["contextLength"] == 2048
+
+
+@pytest.mark.parametrize("text", ["ab" * 32, "sha256:" + "AB" * 32, " sha256:" + "ab" * 32])
+def test_digests_have_one_spelling(text: str) -> None:
+    assert str(Digest.parse(text)) == "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize("text", ["", "sha256:", "md5:" + "ab" * 16, "xy" * 32, "ab" * 31])
+def test_other_digests_are_told_how_to_write_one(text: str) -> None:
+    with pytest.raises(ValueError, match="sha256:"):
+        Digest.parse(text)
+
+
+def test_errors_survive_the_way_between_processes() -> None:
+    for root in (Retryable, Terminal):
+        for cls in root.__subclasses__():
+            again: ProvisionError = named(cls.__name__, "why", 3.0)
+            assert (type(again), again.message, again.reason) == (cls, "why", cls.__name__)
+    assert isinstance(named("NoSuchError", "why"), InternalError)
+    limited = named("RateLimited", "why", 3.0)
+    assert isinstance(limited, RateLimited)
+    assert limited.retry_after == 3.0
+    assert not isinstance(named("DigestMismatch", "why", 3.0), Retryable)
+    assert issubclass(DigestMismatch, Terminal)
+
+
+def test_a_part_is_bound_to_the_identity_of_its_file() -> None:
+    file = PlannedFile("hf/a/b/x.gguf", 10, Digest("ab" * 32), "hf:a/b:x.gguf", "https://hub/x")
+    others = [
+        replace(file, size=11),
+        replace(file, digest=Digest("cd" * 32)),
+        replace(file, digest=None),
+        replace(file, source="hf:a/c:x.gguf"),
+    ]
+    assert len({one.part_key for one in [file, *others]}) == len(others) + 1
+    assert replace(file, url="https://mirror/x").part_key == file.part_key

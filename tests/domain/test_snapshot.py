@@ -1,0 +1,107 @@
+"""The state machine of one download: what each event changes, and the two rules that hold for all."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_provisioner.domain.errors import AccessDenied, DigestMismatch, SourceUnavailable
+from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model
+from model_provisioner.domain.snapshot import (
+    Available,
+    Event,
+    Failed,
+    Lost,
+    Progressed,
+    Queued,
+    ReconcileHandled,
+    Resolved,
+    Resolving,
+    Snapshot,
+    Started,
+    State,
+    Suspended,
+    Verifying,
+    advance,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FILE = FileRecord("hf/a/b/x.gguf", 1000, "sha256:" + "0" * 64)
+MODEL = Model("c" * 40, "models", "id", FILE.path, "1000 B", 1000, FILE.digest, DigestSource.SOURCE, (FILE,))
+
+
+def after(*events: Event, start: Snapshot | None = None) -> Snapshot:
+    snapshot = start or Snapshot()
+    for event in events:
+        snapshot = advance(snapshot, event, NOW)
+    return snapshot
+
+
+def test_the_main_path() -> None:
+    snapshot = after(Resolving("asking"), Resolved(MODEL), Queued("waiting"))
+    assert (snapshot.reason, snapshot.start_time, snapshot.attempts) == (State.QUEUED, None, 0)
+    snapshot = after(Started(MODEL, 0), Progressed(400, 0, 100, 6), start=snapshot)
+    assert (snapshot.reason, snapshot.bytes, snapshot.attempts) == (State.DOWNLOADING, 400, 1)
+    assert snapshot.start_time == NOW
+    snapshot = after(Verifying(500, 1000), Available(MODEL), start=snapshot)
+    assert (snapshot.reason, snapshot.ready, snapshot.bytes) == (State.AVAILABLE, True, 1000)
+    assert snapshot.completion_time == NOW
+    assert snapshot.bytes_per_second is None
+
+
+def test_a_resume_neither_counts_as_an_attempt_nor_runs_backwards() -> None:
+    snapshot = after(Started(MODEL, 0), Progressed(600, 0, 1, 1), Failed(SourceUnavailable("down"), NOW))
+    snapshot = after(Started(MODEL, 512), start=snapshot)
+    assert (snapshot.attempts, snapshot.bytes) == (1, 600)
+
+
+def test_bytes_that_were_thrown_away_begin_a_new_attempt() -> None:
+    snapshot = after(Started(MODEL, 0), Progressed(600, 0, 1, 1), Progressed(10, 1, 1, 1))
+    assert (snapshot.attempts, snapshot.bytes) == (2, 10)
+    snapshot = after(Failed(DigestMismatch("differs"), None), Started(MODEL, 0), start=snapshot)
+    assert (snapshot.attempts, snapshot.bytes) == (3, 0)
+
+
+def test_terminal_errors_stall_and_retryable_ones_do_not() -> None:
+    retry = NOW + timedelta(seconds=5)
+    assert after(Failed(AccessDenied("no"), None)).stalled
+    snapshot = after(Failed(SourceUnavailable("down"), retry))
+    assert (snapshot.stalled, snapshot.next_retry_time, snapshot.reason) == (False, retry, "SourceUnavailable")
+    assert after(Resolving("again"), start=snapshot).next_retry_time is None
+
+
+def test_only_a_lost_file_takes_readiness_back() -> None:
+    ready = after(Started(MODEL, 0), Available(MODEL))
+    harmless: list[Event] = [Suspended(), Queued("q"), Resolving("r"), Failed(SourceUnavailable("down"), NOW)]
+    assert after(*harmless, start=ready) == ready
+    lost = after(Lost("gone"), start=ready)
+    assert (lost.ready, lost.completion_time) == (False, None)
+    again = after(Started(MODEL, 0), start=lost)
+    assert (again.attempts, again.bytes) == (2, 0)
+
+
+def test_the_handled_annotation_is_noted_also_when_ready() -> None:
+    ready = after(Started(MODEL, 0), Available(MODEL))
+    assert after(ReconcileHandled("now"), start=ready) == replace(ready, handled_reconcile_at="now")
+
+
+COUNTS = st.integers(0, 1000)
+EVENTS = st.one_of(
+    st.builds(Started, st.just(MODEL), COUNTS),
+    st.builds(Progressed, COUNTS, st.integers(0, 3), COUNTS, COUNTS),
+    st.builds(Verifying, COUNTS, st.just(1000)),
+    st.just(Suspended()),
+    st.just(Queued("waiting")),
+    st.just(Failed(SourceUnavailable("down"), NOW)),
+    st.just(Failed(DigestMismatch("differs"), None)),
+)
+
+
+@given(st.lists(EVENTS, max_size=30))
+def test_bytes_never_fall_within_one_value_of_attempts(events: list[Event]) -> None:
+    snapshot = Snapshot()
+    for event in events:
+        before, snapshot = snapshot, advance(snapshot, event, NOW)
+        assert snapshot.attempts >= before.attempts
+        assert snapshot.bytes >= before.bytes or snapshot.attempts > before.attempts
