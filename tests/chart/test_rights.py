@@ -17,16 +17,15 @@ OPERATOR: list[Rule] = [
     (MODELS, (), ("get", "list", "watch", "patch")),
     ("modeldownloads/status.models.rbee.dev", (), ("patch",)),
     ("events", (), ("create",)),
-    ("configmaps", ("model-catalog",), ("get", "create", "patch")),
+    ("configmaps", ("model-catalog",), ("create", "patch")),
     ("secrets", (), ("get",)),
-    ("persistentvolumeclaims", (), ("get",)),
 ]
 
 ROLES: list[tuple[str, list[Rule]]] = [
     ("model-provisioner", OPERATOR),
     (
         "model-provisioner-lease",
-        [(LEASES, (), ("create",)), (LEASES, ("model-provisioner",), ("get", "update", "patch"))],
+        [(LEASES, (), ("create",)), (LEASES, ("model-provisioner",), ("get", "patch"))],
     ),
     ("model-provisioner-gateway", [(MODELS, (), ("list", "watch"))]),
     ("model-provisioner-gateway-lease", [(LEASES, ("model-provisioner",), ("get",))]),
