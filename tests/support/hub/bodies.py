@@ -88,6 +88,8 @@ async def _send_span(
             data = rule.alter(position, data)
         await asyncio.gather(state.pacer.take(len(data)), connection.take(len(data)))
         exchange.bytes_sent += len(data)  # before the write: whoever has read the bytes finds them counted
+        if stop == span.stop:
+            state.log.close(exchange)
         await response.write(data)
         position = stop
 

@@ -43,9 +43,10 @@ class Exchange:
     range: tuple[int, int] | None = None
     status: int = 0
     bytes_sent: int = 0
+    running: bool = True
 
     def snapshot(self) -> Request:
-        return Request(**vars(self))
+        return Request(**{name: value for name, value in vars(self).items() if name != "running"})
 
 
 def names_path(url_path: str, path: str | None) -> bool:
@@ -69,8 +70,10 @@ class RequestLog:
         return exchange
 
     def close(self, exchange: Exchange) -> None:
-        if exchange.origin == "content":
+        """Ends a request, for a body when its last piece is about to leave: who has read it all finds it ended."""
+        if exchange.running and exchange.origin == "content":
             self._content_running -= 1
+        exchange.running = False
 
     def clear(self) -> None:
         """Forgets what was; requests that are still running count only towards the new high-water mark."""

@@ -1,0 +1,81 @@
+"""Our own programs as real processes, for tests that look at them from outside.
+
+A program's output goes to a file that a failing test can show. Everything is ended by its process id.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Program:
+    """One process of ours: `model-provisioner <arguments>`."""
+
+    def __init__(self, arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "model_provisioner.cli", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | (environment or {}),
+            )
+
+    def children(self) -> list[int]:
+        """The process ids of its children (Linux)."""
+        text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in text.split()]
+
+    def kill(self) -> None:
+        """As a crash: SIGKILL, no goodbye."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds: float = 30) -> int:
+        """As Kubernetes does: SIGTERM. Returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+@contextlib.contextmanager
+def running(arguments: Sequence[str], log: Path) -> Iterator[Program]:
+    """The program for as long as the block runs."""
+    program = Program(arguments, log)
+    try:
+        yield program
+    finally:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.stop(15)
+        if program.process.poll() is None:
+            program.kill()
+
+
+def eventually(probe: Callable[[], T | None], what: str, seconds: float = 60) -> T:
+    """The first truthy answer of `probe`; the bound is generous, so that only a real failure meets it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = probe()
+        if answer:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds}s: {what}")
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
