@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,26 +37,20 @@ def open_connection(origin: str) -> http.client.HTTPConnection:
 
 
 def signed_path(hub: Hub) -> str:
-    connection = open_connection(hub.endpoint)
-    connection.request("GET", f"/owner/repo/resolve/main/{MODEL}")
-    location = connection.getresponse().headers["Location"]
-    connection.close()
+    with closing(open_connection(hub.endpoint)) as connection:
+        connection.request("GET", f"/owner/repo/resolve/main/{MODEL}")
+        location = connection.getresponse().headers["Location"]
     return str(location).removeprefix(hub.content_origin)
 
 
 def get(hub: Hub, first: int | None = None) -> tuple[int, bytes]:
     """Status and body; a body that breaks off is what had come."""
-    connection = open_connection(hub.content_origin)
-    connection.request("GET", signed_path(hub), headers={} if first is None else {"Range": f"bytes={first}-"})
-    response = connection.getresponse()
     body = b""
-    try:
-        while piece := response.read1(65536):
-            body += piece
-    except ConnectionResetError:
-        pass
-    finally:
-        connection.close()
+    with closing(open_connection(hub.content_origin)) as connection:
+        connection.request("GET", signed_path(hub), headers={} if first is None else {"Range": f"bytes={first}-"})
+        with closing(connection.getresponse()) as response, suppress(ConnectionResetError):
+            while piece := response.read1(65536):
+                body += piece
     return response.status, body
 
 
@@ -87,10 +82,9 @@ def test_a_gate_holds_bodies_at_a_file_offset(hub: Hub, content: bytes) -> None:
 
 def test_a_client_that_leaves_at_the_gate_is_no_longer_in_progress(hub: Hub, content: bytes) -> None:
     gate = hub.pause_at(1000)
-    connection = open_connection(hub.content_origin)
-    connection.request("GET", signed_path(hub))
-    gate.wait_reached(10)
-    connection.close()
+    with closing(open_connection(hub.content_origin)) as connection:
+        connection.request("GET", signed_path(hub))
+        gate.wait_reached(10)
     hub.clear_faults()
     assert get(hub) == (200, content)
     hub.clear_log()
@@ -109,13 +103,12 @@ def test_failures_are_scripted_by_place_and_count(hub: Hub, content: bytes) -> N
     hub.fail(403, path="other.gguf", times=None)
     assert get(hub) == (200, content)
     hub.fail(500, where="api", body=b"<html>")
-    connection = open_connection(hub.endpoint)
-    connection.request("GET", "/api/models/owner/repo")
-    answer = connection.getresponse()
-    assert (answer.status, answer.read()) == (500, b"<html>")
-    connection.request("GET", "/api/models/owner/repo")
-    assert json.loads(connection.getresponse().read())["id"] == "owner/repo"
-    connection.close()
+    with closing(open_connection(hub.endpoint)) as connection:
+        connection.request("GET", "/api/models/owner/repo")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (500, b"<html>")
+        connection.request("GET", "/api/models/owner/repo")
+        assert json.loads(connection.getresponse().read())["id"] == "owner/repo"
     assert [request.status for request in hub.log if request.origin == "content"] == [503, 503, 200, 200]
 
 
@@ -171,20 +164,31 @@ def test_the_log_counts_connections_side_by_side(hub: Hub) -> None:
 
 
 def test_a_hub_that_is_down_refuses_and_comes_back_at_the_same_place(hub: Hub, content: bytes) -> None:
-    hub.bytes_per_second(MIB)
-    running = open_connection(hub.content_origin)
-    running.request("GET", signed_path(hub))
-    response = running.getresponse()
     endpoint = hub.endpoint
-    hub.down()
-    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-        response.read()
+    hub.pause_at(MIB)
+    with closing(open_connection(hub.content_origin)) as running:
+        running.request("GET", signed_path(hub))
+        with closing(running.getresponse()) as response:
+            hub.down()
+            with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+                response.read()
     with pytest.raises(ConnectionRefusedError):
         signed_path(hub)
-    hub.bytes_per_second(None)
+    hub.clear_faults()
     hub.up()
     assert hub.endpoint == endpoint
     assert get(hub) == (200, content)
+
+
+def test_clients_that_leave_in_the_middle_are_no_errors_of_the_hub(
+    hub: Hub, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(20):
+        with closing(open_connection(hub.content_origin)) as connection:
+            connection.request("GET", signed_path(hub))
+            connection.getresponse().close()
+    assert get(hub) == (200, content)
+    assert caplog.records == []
 
 
 def test_the_hub_runs_as_a_process(tmp_path: Path, content: bytes) -> None:
