@@ -21,11 +21,11 @@ from model_provisioner.domain.gguf_format import FILE_TYPES
 
 _DEFAULTS = ("Q4_K_M", "Q8_0")
 _LISTED = 20
-_SUFFIX = re.compile(r"\.gguf$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.gguf\Z", re.IGNORECASE)
 _PART = re.compile(
     r"(?P<stem>.*)-(?P<number>[0-9]{5})(?P<end>-of-(?P<count>[0-9]{5})\.gguf)", re.IGNORECASE | re.DOTALL
 )
-_RAW_PIECE = re.compile(r"\.gguf[._-](?:part|split)[\w.-]*$", re.IGNORECASE)
+_RAW_PIECE = re.compile(r"\.gguf[._-](?:part|split)[\w.-]*\Z", re.IGNORECASE)
 _COMPANION = "(?:mmproj|imatrix|mtp|eagle3|dflash|dspark)"
 _COMPANION_FILE = re.compile(rf"(?:^|[-._]){_COMPANION}(?=[-._]|$)", re.IGNORECASE)
 _COMPANION_DIRECTORY = re.compile(rf"(?:^|/){_COMPANION}/", re.IGNORECASE)

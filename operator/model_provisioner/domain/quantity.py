@@ -1,0 +1,66 @@
+"""Amounts of bytes, rates and times as people write and read them.
+
+`parse_quantity` reads what Kubernetes calls a quantity, from the resource and from flags; the `format_…`
+functions write the texts of status, progress bars and messages. Nothing that a program reads again is
+formatted here.
+"""
+
+import math
+import re
+from fractions import Fraction
+
+_MAX_INT64 = 2**63 - 1
+_BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi")
+_DECIMAL = ("k", "M", "G", "T", "P")
+_FACTORS = {
+    "": 1,
+    **{suffix: 1024**power for power, suffix in enumerate(_BINARY, 1)},
+    **{suffix: 1000**power for power, suffix in enumerate(_DECIMAL, 1)},
+}
+# The lengths are bounded, so that no exponent can make a number that fills memory.
+_QUANTITY = re.compile(
+    r"(?P<number>[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:(?P<suffix>[KMGTP]i|[kMGTP])|[eE](?P<exponent>[+-]?[0-9]{1,2}))?"
+)
+
+
+def parse_quantity(value: str | int) -> int:
+    """Bytes, rounded up, of a Kubernetes quantity such as 52428800, 50Mi, 1.5Gi or 2e9.
+
+    Raises ValueError with a message for people for anything else, negative ones and parts of a byte (`100m`) too.
+    Source: the grammar in k8s.io/apimachinery/pkg/api/resource, without n, u, m, E and Ei.
+    """
+    match = _QUANTITY.fullmatch(str(value))
+    if not match:
+        raise ValueError(
+            f"{str(value)[:80]!r} is not an amount of bytes: write a number such as 52428800, 50Mi or 1.5Gi"
+        )
+    power_of_ten: Fraction = Fraction(10) ** int(match["exponent"] or 0)
+    number = Fraction(match["number"]) * power_of_ten * _FACTORS[match["suffix"] or ""]
+    if number > _MAX_INT64:
+        raise ValueError(f"{str(value)[:80]!r} is more than {_MAX_INT64} bytes")
+    return math.ceil(number)
+
+
+def format_bytes(count: int) -> str:
+    """`637 MiB`: rounded down, so that nothing looks complete before it is, with one decimal below 10."""
+    power = min((max(count, 1).bit_length() - 1) // 10, len(_BINARY))
+    tenths = max(count, 0) * 10 >> (10 * power)
+    amount = f"{tenths // 10}.{tenths % 10}" if tenths < 100 and tenths % 10 else f"{tenths // 10}"
+    return f"{amount} {_BINARY[power - 1]}B" if power else f"{amount} B"
+
+
+def format_rate(bytes_per_second: float) -> str:
+    """`50 MiB/s`."""
+    return f"{format_bytes(int(bytes_per_second))}/s"
+
+
+def format_duration(seconds: float) -> str:
+    """`11s`, `2m05s`, `1h02m` or `3d04h`: the two largest units, rounded down; what is negative is none."""
+    minutes, second = divmod(max(int(seconds), 0), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d{hour:02}h"
+    if hours:
+        return f"{hours}h{minute:02}m"
+    return f"{minutes}m{second:02}s" if minutes else f"{second}s"
