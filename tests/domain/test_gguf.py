@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import gguf
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from model_provisioner.domain import gguf_format as fmt
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF
 from model_provisioner.domain.gguf import GGUFHeader, Incomplete, Split, check_complete, combine, read_header
 from model_provisioner.domain.modeldownload import GGUFSummary
+from tests.support.ggufs import write_gguf, write_split
 
 U8, U16, I32, U32, F32, BOOL, STRING, ARRAY, U64 = 0, 2, 5, 4, 6, 7, 8, 9, 10
 
@@ -60,28 +60,6 @@ def read(data: bytes, file_size: int | None = None) -> GGUFHeader:
     return result
 
 
-def write(path: Path, *, vocabulary: int = 3, tensors: int = 2, template: str | None = "{{ x }}") -> bytes:
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("Tiny Llama")
-    writer.add_type("model")
-    writer.add_license("apache-2.0")
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_K_M)
-    writer.add_context_length(2048)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_token_list([f"token{number:07}" for number in range(vocabulary)])
-    writer.add_token_types([1] * vocabulary)
-    writer.add_token_merges([f"tok en{number:07}" for number in range(vocabulary)])
-    if template:
-        writer.add_chat_template(template)
-    for number in range(tensors):
-        writer.add_tensor(f"blk.{number}.weight", np.zeros((4, 9 + number), dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path.read_bytes()
-
-
 @contextmanager
 def traced_peak() -> Iterator[Callable[[], int]]:
     """Yields a function that says, after the block, how many bytes Python allocated at most within it."""
@@ -96,7 +74,8 @@ def traced_peak() -> Iterator[Callable[[], int]]:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return write(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    return write_gguf(path, name="Tiny Llama", vocabulary=3, size=1, context_length=2048).read_bytes()
 
 
 def test_reads_what_the_gguf_package_writes(tiny: bytes, tmp_path: Path) -> None:
@@ -107,15 +86,15 @@ def test_reads_what_the_gguf_package_writes(tiny: bytes, tmp_path: Path) -> None
 
     assert ours == GGUFHeader(
         version=3,
-        tensor_count=2,
+        tensor_count=len(theirs.tensors),
         data_offset=theirs.data_offset,
         tensors_end=max(tensor.data_offset + tensor.n_bytes for tensor in theirs.tensors),
-        kind="model",
+        kind=None,
         split=None,
         summary=GGUFSummary(
             architecture="llama",
             name="Tiny Llama",
-            parameters=4 * 9 + 4 * 10,
+            parameters=sum(int(tensor.n_elements) for tensor in theirs.tensors),
             quantization="Q4_K_M",
             context_length=2048,
             license="apache-2.0",
@@ -126,7 +105,8 @@ def test_reads_what_the_gguf_package_writes(tiny: bytes, tmp_path: Path) -> None
 
 
 def test_no_chat_template(tmp_path: Path) -> None:
-    assert not read(write(tmp_path / "base.gguf", template=None)).summary.chat_template
+    data = write_gguf(tmp_path / "base.gguf", vocabulary=3, size=1, chat_template="").read_bytes()
+    assert not read(data).summary.chat_template
 
 
 def test_a_memoryview_and_surplus_bytes_are_read_alike(tiny: bytes) -> None:
@@ -180,7 +160,7 @@ def test_every_truncation_of_the_file_is_refused(tiny: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return write(tmp_path_factory.mktemp("gguf") / "large.gguf", vocabulary=150_000, tensors=300)
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "large.gguf", architecture="qwen2", size=1).read_bytes()
 
 
 def test_a_tokenizer_of_real_size_costs_little_time_and_memory(large: bytes) -> None:
@@ -372,6 +352,22 @@ def test_parts_are_summed_up() -> None:
     parts = [part(0, 3, 4, held=0), part(1, 3, 4, held=3), part(2, 3, 4)]
     assert parts[1].split == Split(number=1, count=3, tensors=4)
     assert combine(parts) == GGUFSummary(architecture="llama", parameters=40)
+
+
+def test_parts_of_the_gguf_package_are_summed_up(tmp_path: Path) -> None:
+    parts = [path.read_bytes() for path in write_split(tmp_path, "model", parts=3, size=1)]
+    headers = [read(part) for part in parts]
+    for header_of_part, content in zip(headers, parts, strict=True):
+        check_complete(header_of_part, len(content))
+
+    summary = combine(headers)
+
+    assert summary.parameters == sum(header.summary.parameters or 0 for header in headers) > 0
+    assert (summary.architecture, summary.name) == ("llama", "model")
+    with pytest.raises(IncompleteModel):
+        combine(headers[:2])
+    with pytest.raises(IncompleteModel):
+        combine(headers[::-1])
 
 
 def test_a_model_in_one_file_is_its_only_part(tiny: bytes) -> None:

@@ -38,7 +38,8 @@ def parse_quantity(value: str | int) -> int:
     number = Fraction(match["number"]) * power_of_ten * _FACTORS[match["suffix"] or ""]
     if number > _MAX_INT64:
         raise ValueError(f"{str(value)[:80]!r} is more than {_MAX_INT64} bytes")
-    return math.ceil(number)
+    rounded_up: int = math.ceil(number)
+    return rounded_up
 
 
 def format_bytes(count: int) -> str:
