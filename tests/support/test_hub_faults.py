@@ -3,9 +3,11 @@
 import concurrent.futures
 import http.client
 import json
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -201,9 +203,11 @@ def test_the_hub_runs_as_a_process(tmp_path: Path, content: bytes) -> None:
         assert process.stdout is not None
         addresses = json.loads(process.stdout.readline())
         url = f"{addresses['endpoint']}/owner/repo/resolve/main/folder/{MODEL}"
-        fetched = subprocess.run(
-            ["curl", "-sfL", "--cacert", addresses["caFile"], url], capture_output=True, check=False, timeout=30
-        )
-        process.terminate()
-    assert fetched.stdout == content
+        try:
+            context = ssl.create_default_context(cafile=addresses["caFile"])
+            with urllib.request.urlopen(url, context=context, timeout=30) as response:
+                fetched = response.read()
+        finally:
+            process.terminate()
+    assert fetched == content
     assert process.returncode == 0

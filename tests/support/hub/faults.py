@@ -7,10 +7,6 @@ takes hold.
 
 import asyncio
 import concurrent.futures
-import fcntl
-import socket
-import struct
-import termios
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +15,7 @@ from typing import Literal
 from typing_extensions import override
 
 from tests.support.hub.log import names_path
+from tests.support.hub.sockets import delivered, reset
 
 Where = Literal["content", "api", "resolve"]
 
@@ -178,29 +175,3 @@ class Faults:
 
     def of_body(self, url_path: str) -> list[BodyFault]:
         return [rule for rule in self._rules if isinstance(rule, BodyFault) and rule.applies(url_path)]
-
-
-async def delivered(transport: asyncio.Transport, polls: int = 1000) -> None:
-    """Waits (a few seconds at most: the client may not be reading) until the peer's kernel has what was written.
-
-    The transport's lower layer may refill an empty socket on the next turn of the loop, hence several empty looks in a
-    row.
-    """
-    empty = 0
-    for _ in range(polls):
-        empty = empty + 1 if transport.get_write_buffer_size() == 0 and _unacknowledged(transport) == 0 else 0
-        if empty == 5:
-            return
-        await asyncio.sleep(0.002)
-
-
-def _unacknowledged(transport: asyncio.Transport) -> int:
-    peer: socket.socket = transport.get_extra_info("socket")
-    (size,) = struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, b"\0" * 4))
-    return int(size)
-
-
-def reset(transport: asyncio.Transport) -> None:
-    """Closes with RST instead of FIN."""
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
