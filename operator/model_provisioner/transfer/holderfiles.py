@@ -1,0 +1,65 @@
+"""The holder records of a store, one file for each object: `.provisioner/holders/<uid>.json`.
+
+Reads and writes them; what they mean is decided in `domain.holders`. Only `transfer.store` calls this.
+"""
+
+import os
+import re
+
+from model_provisioner.domain.holders import HolderRecord
+from model_provisioner.transfer import volume
+from model_provisioner.transfer.records import decode_holder, encode_holder
+
+_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
+_SUFFIX = ".json"
+
+
+class HolderFiles:
+    """Records below the directory with the descriptor `directory`, which stays the caller's to close."""
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+
+    def read(self, uid: str) -> HolderRecord | None:
+        """None where there is no record, or none that can be trusted."""
+        return self._read(_name(uid))
+
+    def all(self) -> tuple[HolderRecord, ...]:
+        """Every readable record."""
+        return self.others("")
+
+    def others(self, uid: str) -> tuple[HolderRecord, ...]:
+        """Every readable record but that of `uid`."""
+        records = (self._read(name) for name in self._names(uid))
+        return tuple(record for record in records if record is not None)
+
+    def unreadable(self, uid: str) -> bool:
+        """Is there a record, other than that of `uid`, of which nobody can tell what it holds?"""
+        return any(self._read(name) is None for name in self._names(uid))
+
+    def write(self, record: HolderRecord) -> None:
+        """Durably, in one step."""
+        volume.write_document(_name(record.uid), self._directory, encode_holder(record))
+        volume.sync_directory(self._directory)
+
+    def unlink(self, uid: str) -> None:
+        """Durably; the record may be gone already."""
+        if volume.unlink_if_there(_name(uid), self._directory):
+            volume.sync_directory(self._directory)
+
+    def _names(self, uid: str) -> list[str]:
+        with os.scandir(self._directory) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.endswith(_SUFFIX))
+        return [name for name in names if name != uid + _SUFFIX]
+
+    def _read(self, name: str) -> HolderRecord | None:
+        data = volume.read_document(name, self._directory)
+        record = None if data is None else decode_holder(data)
+        return record if record is not None and record.uid + _SUFFIX == name else None
+
+
+def _name(uid: str) -> str:
+    """Raises ValueError for what can't be an object's uid, since it becomes a file name."""
+    if not _UID.fullmatch(uid):
+        raise ValueError(f"{uid[:80]!r} is not a uid")
+    return uid + _SUFFIX

@@ -1,0 +1,196 @@
+"""A store: published files, parts and holder records on one volume, opened below one descriptor.
+
+The keeper calls settle, check and remove; a slot worker calls part, publish and record_digests. A
+record is written only on behalf of its own holder, so two processes never write the same one. Paths
+and deletion are decided in `domain.holders`; which bytes to fetch, in the engine.
+"""
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from model_provisioner.domain import holders
+from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.holders import HolderRecord
+from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.plan import Plan, PlannedFile
+from model_provisioner.transfer import identity, partfile, protocol, tree, volume
+from model_provisioner.transfer.holderfiles import HolderFiles
+from model_provisioner.transfer.partfile import PartFile
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """A file at its final path. `digest` is what a holder's record vouches for; None: its content must be hashed."""
+
+    size: int
+    digest: Digest | None
+
+
+class Store:
+    """Use as a context manager, or call `close`; its parts must be closed first."""
+
+    def __init__(self, store_id: str, root: int, parts: int, holder_files: HolderFiles, opened: ExitStack) -> None:
+        self.id = store_id
+        self._root = root
+        self._parts = parts
+        self._holders = holder_files
+        self._opened = opened
+        self._fetched: set[str] = set()
+
+    @classmethod
+    def open(cls, directory: Path, expected_id: str | None) -> "Store":
+        """The store in `directory`; made there if there is none and none is expected.
+
+        With no expectation the volume is probed for what publishing needs; with one, a volume that
+        became read-only can still be checked. Raises VolumeChanged, VolumeNotWritable, VolumeUnsuitable.
+        """
+        with volume.volume_errors(f"open the store in {directory}"), ExitStack() as opened:
+            root = identity.open_root(directory, expected_id)
+            opened.callback(os.close, root)
+            private = identity.open_private(root, directory, expected_id)
+            opened.callback(os.close, private)
+            store_id = identity.identify(private, directory, expected_id)
+            parts = volume.open_directory("parts", private, create=True)
+            opened.callback(os.close, parts)
+            records = volume.open_directory("holders", private, create=True)
+            opened.callback(os.close, records)
+            if expected_id is None:
+                identity.probe(private)
+            return cls(store_id, root, parts, HolderFiles(records), opened.pop_all())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def settle(self, holder: protocol.Holder, plan: Plan) -> Plan:
+        """`plan` with final paths, once the holder's record says durably that it wants these files.
+
+        Raises PathConflict, UnsupportedSource (a hostile path), InsufficientStorage, VolumeNotWritable.
+        """
+        with volume.volume_errors(f"record what {holder.namespace}/{holder.name} holds"):
+            own, others = self._holders.read(holder.uid), self._holders.others(holder.uid)
+            settled = holders.settle(plan, own, others)
+            wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
+            record = holders.hold(wanted, settled, own, others, self._exists)
+            if record != own:
+                self._holders.write(record)
+            if own is not None:
+                self._discard_parts(set(own.part_keys).difference(record.part_keys), others)
+            return settled
+
+    def durable_bytes(self, plan: Plan) -> int:
+        """How many bytes of a settled `plan` are published or safe in parts."""
+        return sum(self._durable(file) for file in plan.files)
+
+    def published(self, file: PlannedFile) -> PublishedFile | None:
+        """The regular file at `file.path`, whatever its size; None where there is none."""
+        found = tree.look(self._root, file.path)
+        if found is None:
+            return None
+        digest = holders.vouched(file.path, found.st_size, found.st_mtime_ns, self._holders.all())
+        return PublishedFile(found.st_size, digest)
+
+    def part(self, file: PlannedFile, epoch: int) -> PartFile:
+        """The unfinished file, continued where that is safe; see `PartFile.open` for what is raised."""
+        return PartFile.open(self._parts, file, epoch)
+
+    def open_published(self, path: str) -> int:
+        """A read-only descriptor, the caller's to close. Raises FileNotFoundError, also for a symbolic link."""
+        return tree.open_file(self._root, path)
+
+    def publish(self, part: PartFile, path: str) -> None:
+        """Makes a verified part the file at `path`, replacing what is there, and closes it.
+
+        On return it is durable and read-only. Raises PathConflict where a directory or a symbolic
+        link is in the way, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
+        """
+        with volume.volume_errors(f"publish {path}"):
+            part.sync()
+            tree.move_into_place(partfile.part_name(part.key), self._parts, self._root, path)
+            volume.change_mode(part.fd, volume.PUBLISHED_MODE)
+            part.close()
+            partfile.discard(self._parts, part.key)
+        self._fetched.add(path)
+
+    def record_digests(self, uid: str, files: tuple[FileRecord, ...]) -> None:
+        """What was verified becomes part of the holder's record, which from then on vouches for it.
+
+        Without a record there is nobody to vouch, and nothing happens.
+        """
+        with volume.volume_errors("record what was verified"):
+            record = self._holders.read(uid)
+            if record is not None:
+                self._holders.write(reduce(self._verified, files, record))
+
+    def check(self, files: tuple[FileRecord, ...]) -> tuple[str, ...]:
+        """The paths that are not there or have another size."""
+        found = [(file, tree.look(self._root, file.path)) for file in files]
+        return tuple(file.path for file, facts in found if facts is None or facts.st_size != file.size_bytes)
+
+    def remove(self, uid: str, delete: bool) -> tuple[str, ...]:
+        """Ends what a holder holds; the paths of the files that went with it.
+
+        Its record goes last, so that after a crash this can be called again. While another record
+        can't be read no published file is deleted, because that record may tell of any.
+        """
+        with volume.volume_errors(f"remove what {uid} holds"):
+            own, others = self._holders.read(uid), self._holders.others(uid)
+            if own is not None and own.released:
+                return ()
+            gone = self._give_up(own, others, delete and not self._holders.unreadable(uid)) if own else ()
+            self._release(uid, own if not delete else None, others)
+            return gone
+
+    def free_bytes(self) -> int:
+        """What an unprivileged writer may still write to the volume."""
+        facts = os.fstatvfs(self._root)
+        return facts.f_bavail * facts.f_frsize
+
+    def _exists(self, path: str) -> bool:
+        return tree.look(self._root, path) is not None
+
+    def _durable(self, file: PlannedFile) -> int:
+        found = tree.look(self._root, file.path)
+        if found is not None and found.st_size == file.size:
+            return file.size
+        return partfile.durable_bytes(self._parts, file)
+
+    def _verified(self, record: HolderRecord, file: FileRecord) -> HolderRecord:
+        found = tree.look(self._root, file.path)
+        if found is None:
+            return record
+        record = holders.verified(record, file, found.st_mtime_ns, fetched=file.path in self._fetched)
+        held = record.file(file.path)
+        if held is not None and not held.adopted:
+            tree.make_read_only(self._root, file.path)  # also after a crash between publishing and this
+        return record
+
+    def _give_up(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
+        self._discard_parts(own.part_keys, others)
+        leaving = [file.path for file in own.files if holders.deletable(file.path, own, others, delete)]
+        return tuple(path for path in leaving if tree.delete(self._root, path))
+
+    def _discard_parts(self, part_keys: Iterable[str], others: tuple[HolderRecord, ...]) -> None:
+        for key in holders.abandoned_parts(part_keys, others):
+            partfile.discard(self._parts, key)
+
+    def _release(self, uid: str, retained: HolderRecord | None, others: tuple[HolderRecord, ...]) -> None:
+        """Ends the record of `uid`; one that said `Retain` is remembered while somebody shares its files."""
+        if retained is not None and holders.shares_files(retained, others):
+            self._holders.write(replace(retained, released=True, part_keys=()))
+        else:
+            self._holders.unlink(uid)
+        for other in others:
+            if other.released and not holders.shares_files(other, others):
+                self._holders.unlink(other.uid)

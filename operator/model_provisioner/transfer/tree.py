@@ -1,0 +1,80 @@
+"""The published files of a volume: looking, opening, moving into place, deleting; all below its root.
+
+Paths are hostile until proven otherwise: a symbolic link is nowhere followed. Only `transfer.store`
+calls this, which knows when each step is due.
+"""
+
+import errno
+import os
+from contextlib import suppress
+
+from model_provisioner.domain.paths import HUGGING_FACE_ROOT
+from model_provisioner.transfer import volume
+
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_MOVE_TRIES = 3  # deleting another model may take an empty directory away between making and using it
+
+
+def look(root: int, path: str) -> os.stat_result | None:
+    """The facts of the regular file at `path`; None where there is none, or only behind a symbolic link."""
+    with volume.volume_errors(f"look at {path}"):
+        try:
+            with volume.parent_of(root, path) as (directory, name):
+                return volume.stat_regular(name, directory)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
+
+
+def open_file(root: int, path: str) -> int:
+    """A read-only descriptor. Raises FileNotFoundError where there is no regular file."""
+    with volume.volume_errors(f"open {path}"), volume.parent_of(root, path) as (directory, name):
+        return volume.open_regular(name, directory)
+
+
+def move_into_place(part: str, parts: int, root: int, path: str) -> None:
+    """Renames `part` in the directory `parts` to `path`, durably, with the directories that this needs."""
+    for attempt in range(1, _MOVE_TRIES + 1):
+        try:
+            with volume.parent_of(root, path, create=True) as (directory, name):
+                os.rename(part, name, src_dir_fd=parts, dst_dir_fd=directory)
+                volume.sync_directory(directory)
+        except FileNotFoundError:
+            if attempt == _MOVE_TRIES:
+                raise
+        else:
+            return
+
+
+def make_read_only(root: int, path: str) -> None:
+    """Best effort, see `volume.change_mode`."""
+    fd = open_file(root, path)
+    volume.change_mode(fd, volume.PUBLISHED_MODE)
+    os.close(fd)
+
+
+def delete(root: int, path: str) -> bool:
+    """Was there a regular file? Directories below `hf/` that this leaves empty go too."""
+    try:
+        with volume.parent_of(root, path) as (directory, name):
+            if volume.stat_regular(name, directory) is None:
+                return False
+            os.unlink(name, dir_fd=directory)
+            volume.sync_directory(directory)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return False
+        raise
+    _remove_empty_parents(root, path)
+    return True
+
+
+def _remove_empty_parents(root: int, path: str) -> None:
+    parents = path.split("/")[:-1]
+    if parents[0] != HUGGING_FACE_ROOT:
+        return
+    with suppress(OSError):  # not empty, or made use of again: both end the walk upwards
+        while len(parents) > 1:
+            with volume.directory_at(root, parents[:-1]) as above:
+                os.rmdir(parents.pop(), dir_fd=above)
