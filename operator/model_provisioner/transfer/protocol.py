@@ -45,7 +45,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Turn a ref into a plan; `revision` pins what was resolved before. Answered by Resolved."""
+    """Turn a ref into a plan; `revision` pins what was resolved before. Answered by Resolved.
+
+    `store` is where the file of a `local:` ref is looked for.
+    """
 
     id: str
     ref: str
@@ -53,6 +56,7 @@ class Resolve:
     revision: str | None = None
     digest: str | None = None
     credentials: Credentials | None = None
+    store: StoreRef | None = None
     op: Literal["resolve"] = "resolve"
 
 
