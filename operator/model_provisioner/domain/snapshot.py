@@ -137,8 +137,19 @@ class ReconcileHandled:
     at: str | None
 
 
-Event = Resolving | Resolved | Queued | Suspended | Started | Progressed | Verifying | Available | Lost | Failed
-Event = Event | ReconcileHandled
+Event = (
+    Resolving
+    | Resolved
+    | Queued
+    | Suspended
+    | Started
+    | Progressed
+    | Verifying
+    | Available
+    | Lost
+    | Failed
+    | ReconcileHandled
+)
 
 
 def advance(snapshot: Snapshot, event: Event, now: datetime) -> Snapshot:

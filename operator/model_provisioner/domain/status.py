@@ -40,6 +40,7 @@ def restore(status: Status) -> Snapshot:
         attempts=status.attempts,
         start_time=_parsed(status.start_time),
         completion_time=_parsed(status.completion_time),
+        next_retry_time=_parsed(status.next_retry_time),
         handled_reconcile_at=status.last_handled_reconcile_at,
     )
 
