@@ -13,9 +13,9 @@ import pytest
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url, set_client_factory
 from huggingface_hub.errors import (
     DisabledRepoError,
-    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -200,9 +200,10 @@ def test_what_is_missing_is_named(api: HfApi, repository: Repository, tmp_path: 
         api.model_info(NAME, revision="none")
     with pytest.raises(RevisionNotFoundError):
         list(api.list_repo_tree(NAME, revision="none"))
-    with pytest.raises(EntryNotFoundError):
+    with pytest.raises(RemoteEntryNotFoundError) as caught:
         api.hf_hub_download(NAME, "none.gguf", cache_dir=tmp_path)
-    with pytest.raises(EntryNotFoundError):
+    assert caught.value.response.headers["X-Repo-Commit"] == repository.commit
+    with pytest.raises(RemoteEntryNotFoundError):
         list(api.list_repo_tree(NAME, path_in_repo="none"))
 
 
