@@ -82,7 +82,9 @@ def hold(
 
 def verified(record: HolderRecord, file: FileRecord, mtime_ns: int, *, fetched: bool) -> HolderRecord:
     """`record` after the content of one of its files was hashed; `fetched`: and it was published by us."""
-    digest = Digest.parse(file.digest) if file.digest else None
+    if file.digest is None:
+        return record
+    digest = Digest.parse(file.digest)
     files = tuple(
         replace(held, size=file.size_bytes, digest=digest, mtime_ns=mtime_ns, adopted=held.adopted and not fetched)
         if held.path == file.path

@@ -28,8 +28,12 @@ class PlannedFile:
 
     @property
     def part_key(self) -> str:
-        """Names the unfinished file: another size or digest can never continue this part."""
-        identity = "\n".join([self.source, str(self.size), str(self.digest)])
+        """Names the unfinished file: another size or digest can never continue this part.
+
+        The final path belongs to it, because transfers are kept apart by path: the same bytes under
+        two revisions are two transfers, and two writers must never meet in one part.
+        """
+        identity = "\n".join([self.source, str(self.size), str(self.digest), self.path])
         return hashlib.sha256(identity.encode()).hexdigest()[:40]
 
 

@@ -106,7 +106,7 @@ class Store:
         return PartFile.open(self._parts, file, epoch)
 
     def open_published(self, path: str) -> int:
-        """A read-only descriptor, the caller's to close. Raises FileNotFoundError, also for a symbolic link."""
+        """A read-only descriptor, the caller's to close. Raises FileNotFoundError, PathConflict for a symbolic link."""
         return tree.open_file(self._root, path)
 
     def publish(self, part: PartFile, path: str) -> None:

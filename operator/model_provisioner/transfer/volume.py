@@ -77,7 +77,9 @@ def open_directory(name: str, parent: int, *, create: bool = False) -> int:
     with suppress(FileExistsError):
         os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
     sync_directory(parent)
-    return os.open(name, flags, dir_fd=parent)
+    made = os.open(name, flags, dir_fd=parent)
+    change_mode(made, DIRECTORY_MODE)  # whatever the umask is: other users read the models
+    return made
 
 
 @contextmanager
