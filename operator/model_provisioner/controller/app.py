@@ -1,0 +1,171 @@
+"""Puts the operator together and runs it: Lease, workers, catalog, health, kopf.
+
+The order matters: the Lease is ours before any object is looked at, and when it is lost, the process
+ends at once and its workers with it, because from then on another operator writes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+
+from model_provisioner.controller import handlers
+from model_provisioner.controller.announcer import Announcer
+from model_provisioner.controller.attempt import Surroundings
+from model_provisioner.controller.catalog import Catalog
+from model_provisioner.controller.health import Health, serve
+from model_provisioner.controller.lease import Lease, LeaseLost
+from model_provisioner.controller.login import Login
+from model_provisioner.controller.operator import Operator
+from model_provisioner.controller.slots import Slots
+from model_provisioner.controller.stores import Claim, Stores
+from model_provisioner.controller.workers import WorkerProcess
+from model_provisioner.kube.client import KubeApi
+from model_provisioner.kube.reflector import Reflector
+from model_provisioner.kube.resource import collection_path, parse
+from model_provisioner.settings import OperatorSettings, own_namespace
+
+_LOG = logging.getLogger(__name__)
+_LEASE_LOST_EXIT_CODE = 3
+
+
+async def run_operator(settings: OperatorSettings) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    async with contextlib.AsyncExitStack() as closing:
+        api = await KubeApi.connect(settings.kubeconfig)
+        closing.push_async_callback(api.close)
+        watches = [Reflector(api, collection_path(namespace)) for namespace in settings.namespaces]
+        workers = Workers(settings)
+        slots = Slots(workers.fetchers)
+        health = Health(lambda: max(watch.last_event_age() for watch in watches), lambda: slots.stuck, time.monotonic)
+        if settings.health_listen:
+            closing.push_async_callback((await serve(health, settings.health_listen)).cleanup)
+
+        lease = _lease(api, settings)
+        epoch = await lease.acquire()
+        closing.push_async_callback(lease.release)
+        await _in_background(closing, _keep_or_die(lease))
+
+        catalog = Catalog(api)
+        for watch in watches:
+            watch.listen(health.heard)
+            await _in_background(closing, watch.run())
+            await watch.synced.wait()
+            catalog.seed(parse(document) for document in watch.objects())
+        operator = Operator(_surroundings(settings, api, workers, slots, catalog, epoch))
+        closing.push_async_callback(workers.stop)
+        await _run_kopf(operator, api, settings, workers, health)
+    return 0
+
+
+class Workers:
+    """The processes of one operator: one fetcher per slot, the keeper of records, the resolver."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        command = _worker_command(settings)
+        self.fetchers = [WorkerProcess(command) for _ in range(settings.slots)]
+        self.keeper = WorkerProcess(command)
+        self.resolver = WorkerProcess(command)
+
+    async def start(self) -> None:
+        """Warm them up, so that the first model does not wait for an interpreter to start."""
+        await asyncio.gather(*(worker.start() for worker in self._all))
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(worker.stop() for worker in self._all))
+
+    @property
+    def _all(self) -> list[WorkerProcess]:
+        return [*self.fetchers, self.keeper, self.resolver]
+
+
+def _worker_command(settings: OperatorSettings) -> list[str]:
+    """What sources may be reached is a setting of the process; secrets come in requests, never here."""
+    command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker", "--endpoint", settings.endpoint]
+    for network in settings.allow_network:
+        command += ["--allow-network", network]
+    for host in settings.allow_host:
+        command += ["--allow-host", host]
+    if settings.ca_file:
+        command += ["--ca-file", str(settings.ca_file)]
+    return command
+
+
+def _lease(api: KubeApi, settings: OperatorSettings) -> Lease:
+    namespace = settings.lease_namespace or own_namespace() or settings.mounts[0].namespace
+    return Lease(api, namespace, settings.instance, _now, time.monotonic)
+
+
+def _surroundings(
+    settings: OperatorSettings,
+    api: KubeApi,
+    workers: Workers,
+    slots: Slots,
+    catalog: Catalog,
+    epoch: int,
+) -> Surroundings:
+    mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
+    return Surroundings(
+        api=api,
+        stores=Stores(mounts, workers.keeper),
+        slots=slots,
+        resolver=workers.resolver,
+        catalog=catalog,
+        announcer=Announcer(api, settings.instance, _now),
+        hub=settings.endpoint,
+        epoch=epoch,
+        now=_now,
+        progress_interval=lambda: max(1.0, slots.busy / 20),
+    )
+
+
+async def _run_kopf(
+    operator: Operator, api: KubeApi, settings: OperatorSettings, workers: Workers, health: Health
+) -> None:
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, operator, health, Login(api))
+    kopf.on.startup(registry=registry)(_without_arguments(workers.start))
+    kopf.on.cleanup(registry=registry)(_without_arguments(workers.stop))
+    health.acting = True
+    await kopf.operator(registry=registry, namespaces=settings.namespaces, standalone=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` until the stack closes. Started before kopf, which at its end cancels what is younger than itself."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    closing.push_async_callback(end)
+
+
+async def _keep_or_die(lease: Lease) -> None:
+    """Not a graceful exit: a status that is written now would be written by two."""
+    try:
+        await lease.keep()
+    except LeaseLost as error:
+        _LOG.critical("the Lease is lost (%s): exiting at once, the workers with us", error)
+        os._exit(_LEASE_LOST_EXIT_CODE)
+
+
+def _without_arguments(action: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    """kopf passes its handlers more than `action` wants to know."""
+
+    async def handler(**_: Any) -> None:
+        await action()
+
+    return handler

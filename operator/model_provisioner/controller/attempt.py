@@ -1,0 +1,205 @@
+"""One attempt to bring an object from wherever it is to where its spec wants it.
+
+Reads top-down: is it there already? → what is it? → where does it go? → fetch → catalogue. Each step
+that people should see is an event given to `advance`; an error is raised and judged by the lifecycle,
+which makes the attempts.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from model_provisioner.controller.announcer import Announcer
+from model_provisioner.controller.catalog import Catalog
+from model_provisioner.controller.credentials import read_credentials
+from model_provisioner.controller.slots import Slots
+from model_provisioner.controller.stores import Claim, Stores, expect, new_id
+from model_provisioner.controller.workers import WorkerProcess
+from model_provisioner.domain.catalog import Entry
+from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, ModelDownload
+from model_provisioner.domain.plan import Plan
+from model_provisioner.domain.quantity import format_bytes
+from model_provisioner.domain.queueing import Waiting
+from model_provisioner.domain.snapshot import (
+    Available,
+    Event,
+    Lost,
+    Progressed,
+    Queued,
+    Resolved,
+    Resolving,
+    Snapshot,
+    Started,
+    Suspended,
+    Verifying,
+)
+from model_provisioner.domain.speed import Meter
+from model_provisioner.kube.client import KubeApi
+from model_provisioner.transfer import protocol
+
+_RESOLVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """All that the lifecycles of one operator share. `epoch` fences writers, `hub` is the default endpoint."""
+
+    api: KubeApi
+    stores: Stores
+    slots: Slots
+    resolver: WorkerProcess
+    catalog: Catalog
+    announcer: Announcer
+    hub: str
+    epoch: int
+    now: Callable[[], datetime]
+    progress_interval: Callable[[], float]
+    random: Callable[[], float] = random.random
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Attempt:
+    """`snapshot` is where the object stands when the attempt begins."""
+
+    def __init__(
+        self, around: Surroundings, subject: ModelDownload, snapshot: Snapshot, advance: Callable[[Event], None]
+    ) -> None:
+        self._around = around
+        self._subject = subject
+        self._snapshot = snapshot
+        self._advance = advance
+
+    async def run(self) -> None:
+        """Returns when the object is Available or Suspended. Raises ProvisionError."""
+        claim = self._around.stores.claim_of(self._subject)
+        if self._snapshot.ready and self._snapshot.model and await self._is_still_there(claim, self._snapshot.model):
+            return
+        credentials = await self._credentials()
+        plan = await self._resolve(claim, credentials)
+        settled = await self._around.stores.settle(claim, self._store_id, self._holder, plan)
+        model = _model(claim, settled, self._subject.spec.digest)
+        self._advance(Resolved(model))
+        if self._subject.spec.suspend:
+            self._advance(Suspended())
+            return
+        published = await self._fetch(claim, settled, model, credentials)
+        model = replace(model, files=published.files, gguf=published.gguf, digest=_only_digest(published.files))
+        await self._catalogue(model)
+        self._advance(Available(model))
+
+    @property
+    def _pinned(self) -> Model | None:
+        """What an earlier attempt resolved, once bytes of it were fetched: from then on the ref is immutable."""
+        return self._snapshot.model if self._snapshot.start_time else None
+
+    @property
+    def _store_id(self) -> str | None:
+        return self._pinned.store_id if self._pinned else None
+
+    @property
+    def _holder(self) -> protocol.Holder:
+        return protocol.Holder(self._subject.uid, self._subject.namespace, self._subject.name)
+
+    async def _is_still_there(self, claim: Claim, model: Model) -> bool:
+        missing = await self._around.stores.missing(claim, model.store_id, model.files)
+        if missing:
+            self._advance(Lost(f"{missing[0]} is gone from claim {claim.name} or has another size; fetching it again"))
+            return False
+        await self._catalogue(model)
+        return True
+
+    async def _credentials(self) -> protocol.Credentials | None:
+        name = self._subject.spec.secret_name
+        if name is None:
+            return None
+        return await read_credentials(self._around.api, self._subject.namespace, name, self._around.hub)
+
+    async def _resolve(self, claim: Claim, credentials: protocol.Credentials | None) -> Plan:
+        """Ask the source what the ref means, at the revision that was recorded if there is one."""
+        spec = self._subject.spec
+        endpoint = spec.endpoint or self._around.hub
+        self._advance(Resolving(f"asking what {spec.model_ref} is"))
+        request = protocol.Resolve(
+            new_id(),
+            spec.model_ref,
+            endpoint,
+            revision=self._pinned.revision if self._pinned else None,
+            digest=spec.digest,
+            credentials=credentials,
+            store=self._around.stores.reference(claim, self._store_id),
+        )
+        return expect(protocol.Resolved, await self._around.resolver.call(request, seconds=_RESOLVE_SECONDS)).plan
+
+    async def _fetch(
+        self, claim: Claim, settled: protocol.Settled, model: Model, credentials: protocol.Credentials | None
+    ) -> protocol.Published:
+        """The bytes, by a worker of the queue; objects that want the same path go one after the other."""
+        subject = self._subject
+        path = self._around.stores.writing(claim, model.path)
+        if path.locked():
+            self._advance(Queued("waiting for another object that fetches the same file"))
+        async with path:
+            self._advance(Queued("waiting for a free slot"))
+            waiting = Waiting(subject.uid, subject.spec.priority, subject.creation_time)
+            async with self._around.slots.slot(waiting) as worker:
+                self._advance(Started(model, settled.durable_bytes))
+                request = protocol.Fetch(
+                    new_id(),
+                    self._around.stores.reference(claim, model.store_id),
+                    self._holder,
+                    settled.plan,
+                    connections=subject.spec.connections,
+                    bytes_per_second=subject.spec.max_bytes_per_second,
+                    epoch=self._around.epoch,
+                    credentials=credentials,
+                )
+                return expect(protocol.Published, await worker.call(request, self._reporter(settled.durable_bytes)))
+
+    def _reporter(self, durable_bytes: int) -> Callable[[protocol.Progress | protocol.Verifying], None]:
+        """Turns what the worker says into events, with speed and time left measured here."""
+        meter = Meter(self._around.monotonic(), durable_bytes)
+
+        def report(answer: protocol.Progress | protocol.Verifying) -> None:
+            nonlocal meter
+            if isinstance(answer, protocol.Verifying):
+                self._advance(Verifying(answer.bytes, answer.total))
+                return
+            meter = meter.observe(self._around.monotonic(), answer.bytes)
+            rate = None if meter.rate is None else round(meter.rate)
+            self._advance(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))
+
+        return report
+
+    async def _catalogue(self, model: Model) -> None:
+        entry = Entry(self._subject.spec.model_ref, model)
+        await self._around.catalog.enter(self._subject.namespace, self._subject.name, entry)
+
+
+def _model(claim: Claim, settled: protocol.Settled, wanted_digest: str | None) -> Model:
+    """What the status says of a settled plan, before its bytes are here."""
+    plan = settled.plan
+    files = tuple(FileRecord(file.path, file.size, str(file.digest) if file.digest else None) for file in plan.files)
+    return Model(
+        revision=plan.revision,
+        claim_name=claim.name,
+        store_id=settled.store_id,
+        path=plan.files[0].path,
+        size=format_bytes(plan.total_bytes),
+        size_bytes=plan.total_bytes,
+        digest=_only_digest(files),
+        digest_source=_digest_source(plan, wanted_digest),
+        files=files,
+    )
+
+
+def _digest_source(plan: Plan, wanted_digest: str | None) -> DigestSource:
+    if wanted_digest:
+        return DigestSource.SPEC
+    return DigestSource.SOURCE if all(file.digest for file in plan.files) else DigestSource.COMPUTED
+
+
+def _only_digest(files: tuple[FileRecord, ...]) -> str | None:
+    """A model of one file has that file's digest; a split model has one per file and none in all."""
+    return files[0].digest if len(files) == 1 else None

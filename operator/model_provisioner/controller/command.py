@@ -1,0 +1,58 @@
+"""`model-provisioner operator`: its flags. Called by `cli`; what runs is `controller.app`."""
+
+import argparse
+import asyncio
+import logging
+
+from pydantic import ValidationError
+
+from model_provisioner.controller.app import run_operator
+from model_provisioner.settings import OperatorSettings, explain
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Every flag may also be set as MODEL_PROVISIONER_<FLAG>; lists are then separated by commas."""
+    parser.add_argument(
+        "--watch-namespace",
+        action="append",
+        metavar="NS",
+        help="namespace to serve (repeatable; default: the stores' own)",
+    )
+    parser.add_argument(
+        "--store",
+        action="append",
+        metavar="NAMESPACE/CLAIM=DIR",
+        help="a claim and where it is mounted (repeatable; the first is its namespace's default)",
+    )
+    parser.add_argument("--slots", type=int, metavar="N", help="downloads at one time (default 4)")
+    parser.add_argument("--endpoint", metavar="URL", help="the hub (default https://huggingface.co)")
+    parser.add_argument(
+        "--allow-network", action="append", metavar="CIDR", help="private network that sources may be in (repeatable)"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        metavar="HOST[:PORT]",
+        help="host that sources may be on although its address is private, over http too (repeatable)",
+    )
+    parser.add_argument(
+        "--ca-file", metavar="FILE", help="certificates to trust for sources, in addition to the system's"
+    )
+    parser.add_argument(
+        "--lease-namespace",
+        metavar="NS",
+        help="where the Lease is (default: this pod's namespace, else the first store's)",
+    )
+    parser.add_argument("--health-listen", metavar="HOST:PORT", help="serve /healthz and /readyz there")
+    parser.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's service account, else KUBECONFIG")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 after a signal, 1 after a loss of the Lease or the API server, 2 for wrong settings."""
+    given = {key: value for key, value in vars(args).items() if value is not None}
+    try:
+        settings = OperatorSettings(**given)
+    except ValidationError as error:
+        raise SystemExit(f"model-provisioner operator: {explain(error, vars(args))}") from None
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return asyncio.run(run_operator(settings))

@@ -1,0 +1,67 @@
+"""What kopf calls, and nothing else: every handler hands over to `controller.operator` at once.
+
+One endless daemon per object, one deletion handler, one wake-up. Handlers return None, so that kopf
+stores no results in the status; the memo carries the Operator.
+"""
+
+from typing import Any
+
+import kopf
+
+from model_provisioner.controller.health import Health
+from model_provisioner.controller.login import Login
+from model_provisioner.controller.operator import Operator
+from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.kube.resource import FINALIZER, GROUP, PLURAL, VERSION
+
+_RELEASE_ANYWAY_SECONDS = 60.0
+
+
+def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health, login: Login) -> None:
+    """Adds the handlers to `registry`; `login` gives kopf its connection, `health` hears of every delivery."""
+    kopf.on.login(registry=registry)(login)
+    kopf.on.startup(registry=registry)(_configure)
+    resource = (GROUP, VERSION, PLURAL)
+
+    def is_news(body: kopf.Body, memo: kopf.Memo, **_: Any) -> bool:
+        """A predicate rather than a handler's first line: kopf logs every handler that it runs."""
+        meta = body["metadata"]
+        health.delivered(meta["uid"], meta["resourceVersion"])
+        seen = (meta.get("generation"), (meta.get("annotations") or {}).get(f"{GROUP}/reconcileAt"))
+        known, memo.seen = memo.get("seen"), seen
+        return bool(seen != known)
+
+    @kopf.on.event(*resource, when=is_news, registry=registry)
+    async def wake(uid: str, **_: Any) -> None:
+        operator.wake(uid)
+
+    @kopf.daemon(*resource, registry=registry, cancellation_backoff=10, cancellation_timeout=5)
+    async def live(body: kopf.Body, stopped: kopf.DaemonStopped, **_: Any) -> None:
+        async def wait(seconds: float | None) -> bool:
+            return bool(await stopped.wait(seconds))
+
+        await operator.live(body, wait)
+
+    @kopf.on.delete(*resource, registry=registry, backoff=5)
+    async def release(body: kopf.Body, runtime: Any, **_: Any) -> None:
+        try:
+            await operator.release(body)
+        except (ProvisionError, TimeoutError) as error:
+            if runtime.total_seconds() < _RELEASE_ANYWAY_SECONDS:
+                raise kopf.TemporaryError(f"not released yet: {error}", delay=2) from None
+            await operator.postpone_cleanup(body, str(error))
+
+
+async def _configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+    """Our own names for everything that kopf leaves on an object, and as little of it as possible."""
+    settings.persistence.finalizer = FINALIZER
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(
+        prefix=GROUP, ignored_fields=["spec", "metadata"]
+    )
+    settings.background.instant_exit_timeout = 5.0
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    settings.networking.connect_timeout = 10
+    settings.networking.request_timeout = 60

@@ -1,0 +1,80 @@
+"""Is the operator alive, in the sense that it would act on a change? Asked by the kubelet's probes.
+
+A process that runs can be deaf: its watch may be dead. So a second, independent watch (the reflector)
+says which version of each object there is, and kopf's deliveries say which version has reached us.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+_GRACE_SECONDS = 30.0
+_SILENCE_SECONDS = 180.0
+
+
+class Health:
+    """`heard_age` is how many seconds ago the reflector heard anything from the API server."""
+
+    def __init__(
+        self, heard_age: Callable[[], float], queue_is_stuck: Callable[[], bool], monotonic: Callable[[], float]
+    ) -> None:
+        self._heard_age = heard_age
+        self._queue_is_stuck = queue_is_stuck
+        self._monotonic = monotonic
+        self._due: dict[str, tuple[int, float]] = {}
+        self._delivered: dict[str, int] = {}
+        self._stuck_since: float | None = None
+        self.acting = False
+
+    def heard(self, kind: str, document: Mapping[str, Any]) -> None:
+        """The reflector has seen this version of an object, so kopf's watch must deliver it soon."""
+        uid, version = document["metadata"]["uid"], int(document["metadata"]["resourceVersion"])
+        if kind == "DELETED":
+            self._due.pop(uid, None)
+            self._delivered.pop(uid, None)
+        elif self._delivered.get(uid, 0) < version:
+            since = self._due[uid][1] if uid in self._due else self._monotonic()
+            self._due[uid] = (version, since)
+
+    def delivered(self, uid: str, resource_version: str) -> None:
+        """This version has reached the operator; an older one than is due does not count."""
+        version = self._delivered[uid] = int(resource_version)
+        if uid in self._due and version >= self._due[uid][0]:
+            del self._due[uid]
+
+    def complaints(self) -> list[str]:
+        """What is wrong; empty when all is well."""
+        now = self._monotonic()
+        found = []
+        if self._heard_age() > _SILENCE_SECONDS:
+            found.append(f"nothing heard from the API server for {self._heard_age():.0f}s")
+        late = [now - since for _, since in self._due.values() if now - since > _GRACE_SECONDS]
+        if late:
+            found.append(f"the watch is behind: {len(late)} changes not delivered, the oldest {max(late):.0f}s old")
+        self._stuck_since = (self._stuck_since or now) if self._queue_is_stuck() else None
+        if self._stuck_since is not None and now - self._stuck_since > _GRACE_SECONDS:
+            found.append("the queue is stuck: slots are free and objects wait")
+        return found
+
+
+async def serve(health: Health, listen: str) -> web.AppRunner:
+    """`/healthz`: alive; `/readyz`: alive and acting. `listen` is HOST:PORT."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return _answer(health.complaints() if health.acting else [])
+
+    async def readyz(_request: web.Request) -> web.Response:
+        return _answer(health.complaints() if health.acting else ["waiting for the Lease"])
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    host, _, port = listen.rpartition(":")
+    await web.TCPSite(runner, host or None, int(port)).start()
+    return runner
+
+
+def _answer(complaints: list[str]) -> web.Response:
+    return web.Response(text="\n".join(complaints) or "ok", status=503 if complaints else 200)

@@ -1,0 +1,141 @@
+"""Who acts: a `coordination.k8s.io` Lease, held by one operator at a time.
+
+Taken before any object is looked at and renewed while the operator runs; who loses it must stop at
+once. Whether a foreign Lease has expired is judged by watching it not change for its whole duration on
+our own clock, never by comparing clocks of two machines. `leaseTransitions` is the epoch that journals
+carry, so that a writer from an earlier reign is recognised.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from model_provisioner.kube.client import ApiError, KubeApi
+
+_LOG = logging.getLogger(__name__)
+LEASE_NAME = "model-provisioner"
+DURATION_SECONDS = 15
+_RENEW_SECONDS = 5.0
+_POLL_SECONDS = 2.0
+
+Document = Mapping[str, Any]
+
+
+class LeaseLost(Exception):
+    """Another operator acts now, or we could not tell for too long."""
+
+
+class Lease:
+    """The Lease of `identity`. A restarted container with the same identity goes on at once."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        namespace: str,
+        identity: str,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._api = api
+        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._identity = identity
+        self._now = now
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    async def acquire(self) -> int:
+        """Waits until the Lease is ours; returns its epoch."""
+        seen: tuple[object, float] | None = None
+        while True:
+            current = await self._read()
+            holder = current["spec"].get("holderIdentity") if current else None
+            mark = (current or {}).get("metadata", {}).get("resourceVersion")
+            if seen is None or seen[0] != mark:
+                seen = (mark, self._monotonic())
+            expired = self._monotonic() - seen[1] > DURATION_SECONDS
+            if not holder or holder == self._identity or expired:
+                epoch = await self._take(current)
+                if epoch is not None:
+                    return epoch
+            else:
+                _LOG.info("waiting: %s holds the Lease %s", holder, LEASE_NAME)
+            await self._sleep(_POLL_SECONDS)
+
+    async def keep(self) -> None:
+        """Renews until cancelled. Raises LeaseLost when it is no longer certain that we hold it."""
+        renewed = self._monotonic()
+        while True:
+            await self._sleep(_RENEW_SECONDS)
+            try:
+                await self._renew()
+                renewed = self._monotonic()
+            except (ApiError, TimeoutError, OSError) as error:
+                _LOG.warning("the Lease could not be renewed: %s", error)
+                if self._monotonic() - renewed > DURATION_SECONDS - _RENEW_SECONDS:
+                    raise LeaseLost(f"not renewed for {DURATION_SECONDS - _RENEW_SECONDS:.0f}s: {error}") from None
+
+    async def release(self) -> None:
+        """Gives it up, so that the next operator need not wait."""
+        current = await self._read()
+        if current and current["spec"].get("holderIdentity") == self._identity:
+            await self._write(current, {"holderIdentity": "", "leaseDurationSeconds": 1})
+
+    async def _renew(self) -> None:
+        current = await self._read()
+        if current is None or current["spec"].get("holderIdentity") != self._identity:
+            raise LeaseLost("another operator has taken the Lease")
+        await self._write(current, {})
+
+    async def _take(self, current: Document | None) -> int | None:
+        """The epoch, or None if somebody was faster."""
+        try:
+            if current is None:
+                created = await self._api.create(self._collection, self._document())
+                return int(created["spec"]["leaseTransitions"])
+            before = current["spec"]
+            ours = before.get("holderIdentity") == self._identity
+            epoch = int(before.get("leaseTransitions") or 0) + (0 if ours else 1)
+            await self._write(current, {"leaseTransitions": epoch, "acquireTime": self._stamp()})
+        except ApiError as error:
+            if error.status == 409:
+                return None
+            raise
+        return epoch
+
+    async def _read(self) -> Document | None:
+        try:
+            lease: Document = await self._api.get(f"{self._collection}/{LEASE_NAME}")
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        return lease
+
+    async def _write(self, current: Document, changes: Mapping[str, object]) -> None:
+        """A merge-patch with the resourceVersion that was read: of two writers one gets 409."""
+        spec = {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": DURATION_SECONDS,
+            "renewTime": self._stamp(),
+            **changes,
+        }
+        metadata = {"resourceVersion": current["metadata"]["resourceVersion"]}
+        await self._api.patch(f"{self._collection}/{LEASE_NAME}", {"metadata": metadata, "spec": spec})
+
+    def _document(self) -> dict[str, Any]:
+        spec = {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": DURATION_SECONDS,
+            "acquireTime": self._stamp(),
+            "renewTime": self._stamp(),
+            "leaseTransitions": 1,
+        }
+        metadata = {"name": LEASE_NAME}
+        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+
+    def _stamp(self) -> str:
+        """Kubernetes' MicroTime."""
+        return self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,115 @@
+"""The operator's memory: which objects live, and the way out for those that are deleted.
+
+Between kopf's handlers, which are thin, and the classes that know nothing of kopf. Rebuilt from the
+objects after every restart.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from model_provisioner.controller.attempt import Surroundings
+from model_provisioner.controller.lifecycle import Lifecycle
+from model_provisioner.controller.status_writer import Gone
+from model_provisioner.domain.errors import ClaimNotMounted
+from model_provisioner.domain.modeldownload import ModelDownload, ReclaimPolicy
+from model_provisioner.kube.resource import FINALIZER, parse
+
+_LOG = logging.getLogger(__name__)
+_STOP_SECONDS = 10.0
+
+Body = Mapping[str, Any]
+
+
+class _Life:
+    """One running lifecycle: how to wake it, and how to know that it has ended."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self.ended = asyncio.Event()
+
+
+class Operator:
+    """Starts, wakes and ends the lifecycles of all objects."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._lives: dict[str, _Life] = {}
+
+    async def live(self, body: Body, stopped: Callable[[float | None], Awaitable[object]]) -> None:
+        """Runs the object's lifecycle until `stopped`; `body` is a live view. Returns early if the object is gone.
+
+        Nothing is done before our finalizer is visible: without it a deletion would leave files behind.
+        """
+        while FINALIZER not in (body["metadata"].get("finalizers") or ()):
+            if await stopped(0.1):
+                return
+        life = self._lives.setdefault(body["metadata"]["uid"], _Life())
+        running = asyncio.create_task(Lifecycle(self._around, lambda: parse(body), life.changed).run())
+        stopping = asyncio.create_task(_wait(stopped))
+        try:
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _end(running, stopping)
+            self._lives.pop(body["metadata"]["uid"], None)
+            life.ended.set()
+        _raise_unless_gone(running)
+
+    def wake(self, uid: str) -> None:
+        """Something about the object has changed."""
+        if uid in self._lives:
+            self._lives[uid].changed.set()
+
+    async def release(self, body: Body) -> None:
+        """Everything that must happen before the object may go; idempotent. Raises ProvisionError or TimeoutError.
+
+        Its lifecycle ends first, then the catalog forgets it, then its files and records go.
+        """
+        subject = parse(body)
+        life = self._lives.get(subject.uid)
+        if life:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await life.ended.wait()
+        await self._around.catalog.leave(subject.namespace, subject.name)
+        await self._remove_files(subject)
+
+    async def postpone_cleanup(self, body: Body, why: str) -> None:
+        """The object goes although its files could not be removed now; the volume is tidied up later."""
+        subject = parse(body)
+        message = f"released without removing its files: {why}"
+        await self._around.announcer.announce(subject, "Warning", "CleanupPostponed", message)
+
+    async def _remove_files(self, subject: ModelDownload) -> None:
+        try:
+            claim = self._around.stores.claim_of(subject)
+        except ClaimNotMounted:
+            return  # then it never held anything here
+        store_id = subject.status.model.store_id if subject.status.model else None
+        delete = subject.spec.reclaim_policy is ReclaimPolicy.DELETE
+        removed = await self._around.stores.remove(claim, store_id, subject.uid, delete)
+        _LOG.info("%s/%s released; removed %s", subject.namespace, subject.name, list(removed) or "no files")
+
+
+async def _wait(stopped: Callable[[float | None], Awaitable[object]]) -> None:
+    await stopped(None)
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+def _raise_unless_gone(task: asyncio.Task[None]) -> None:
+    """A lifecycle ends by itself only when its object is gone; anything else is a bug and must be seen."""
+    if task.cancelled():
+        return
+    error = task.exception()
+    if isinstance(error, BaseExceptionGroup):
+        _, error = error.split(Gone)
+    if error:
+        raise error

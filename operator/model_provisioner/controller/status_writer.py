@@ -1,0 +1,117 @@
+"""Writes `.status` of one object: the only writer there is, and it writes seldom.
+
+The lifecycle shows it every snapshot; it writes what people can use: transitions that last (a state
+shorter than a second is skipped, an end is written at once) and progress at an interval that grows
+with the number of active downloads. A merge-patch with the object's uid in it, so that an object of
+the same name that was created anew is never written to.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from model_provisioner.domain.modeldownload import ModelDownload, Status
+from model_provisioner.domain.snapshot import Snapshot, State
+from model_provisioner.domain.status import project
+from model_provisioner.kube.client import ApiError, KubeApi
+from model_provisioner.kube.resource import object_path, status_document
+
+_LOG = logging.getLogger(__name__)
+_SETTLE_SECONDS = 1.0
+_RETRY_SECONDS = 2.0
+
+Transition = Callable[[Status], Awaitable[None]]
+
+
+class Gone(Exception):
+    """The object is no longer there, or another one has its name."""
+
+
+class StatusWriter:
+    """`interval` gives the seconds between two writes of mere progress; `on_transition` hears of each new reason."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        subject: ModelDownload,
+        now: Callable[[], datetime],
+        interval: Callable[[], float],
+        on_transition: Transition,
+    ) -> None:
+        self._api = api
+        self._path = object_path(subject.namespace, subject.name) + "/status"
+        self._uid = subject.uid
+        self._now = now
+        self._interval = interval
+        self._on_transition = on_transition
+        self._written = subject.status
+        self._wanted: tuple[Snapshot, int] | None = None
+        self._changed = asyncio.Event()
+
+    def show(self, snapshot: Snapshot, generation: int) -> None:
+        """Take note of the newest snapshot; it is written when `run` finds it worth it."""
+        self._wanted = (snapshot, generation)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Writes until cancelled. Raises Gone when there is nothing left to write to."""
+        while True:
+            await self._changed.wait()
+            await self._let_it_settle()
+            self._changed.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Writes now what was shown last, if it differs from what is written. Raises Gone."""
+        if self._wanted is None:
+            return
+        snapshot, generation = self._wanted
+        status = project(snapshot, generation, self._now(), self._written)
+        if status == self._written:
+            return
+        if not await self._patch(status_document(status)):
+            self._changed.set()
+            await asyncio.sleep(_RETRY_SECONDS)
+            return
+        before, self._written = self._written, status
+        if _reason(status) != _reason(before):
+            await self._on_transition(status)
+
+    async def _let_it_settle(self) -> None:
+        waited = 0.0
+        while not self._urgent() and waited < self._patience():
+            await asyncio.sleep(0.05)
+            waited += 0.05
+
+    def _urgent(self) -> bool:
+        """An end, or a step back from an end: nobody should wait for these, or see them late."""
+        if self._wanted is None:
+            return False
+        snapshot, generation = self._wanted
+        over = snapshot.ready or snapshot.stalled or snapshot.reason == State.SUSPENDED
+        new = snapshot.reason != _reason(self._written) or generation != self._written.observed_generation
+        return new and (over or self._written.ready)
+
+    def _patience(self) -> float:
+        if self._wanted and self._wanted[0].reason == _reason(self._written):
+            return self._interval()
+        return _SETTLE_SECONDS
+
+    async def _patch(self, status: Mapping[str, Any]) -> bool:
+        """Whether it was written; False means that it is worth trying again."""
+        body = {"metadata": {"uid": self._uid}, "status": status}
+        try:
+            await self._api.patch(self._path, body)
+        except ApiError as error:
+            if error.status in {404, 409}:
+                raise Gone from None
+            _LOG.warning("status of %s could not be written: %s", self._path, error)
+            return False
+        return True
+
+
+def _reason(status: Status) -> str | None:
+    ready = status.condition("Ready")
+    return ready.reason if ready else None

@@ -1,0 +1,106 @@
+"""The claims that this operator mounts, and what is asked of the store on each.
+
+Everything that keeps records (settle, check, remove) goes to one extra worker, the keeper, one
+request at a time: so two objects never settle one path at once, and a deletion never waits for a
+40 GB download. The lifecycle and the deletion call this; bytes are fetched by the slots' workers.
+"""
+
+import asyncio
+import uuid
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from model_provisioner.controller.workers import WorkerProcess
+from model_provisioner.domain.errors import ClaimNotMounted, InternalError
+from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
+from model_provisioner.domain.plan import Plan
+from model_provisioner.transfer.protocol import (
+    Check,
+    Checked,
+    Holder,
+    Remove,
+    Removed,
+    Request,
+    Settle,
+    Settled,
+    StoreRef,
+)
+
+_ANSWER_SECONDS = 120.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A persistent volume claim, named as the resource names it."""
+
+    namespace: str
+    name: str
+
+
+class Stores:
+    """`mounted` maps claims to directories; the first one is the default of its namespace."""
+
+    def __init__(self, mounted: Mapping[Claim, Path], keeper: WorkerProcess) -> None:
+        self._mounted = dict(mounted)
+        self._keeper = keeper
+        self._serial = asyncio.Lock()
+        self._paths: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def claim_of(self, subject: ModelDownload) -> Claim:
+        """The claim that an object asks for. Raises ClaimNotMounted with what would help."""
+        own = [claim for claim in self._mounted if claim.namespace == subject.namespace]
+        if subject.spec.claim_name is None:
+            if own:
+                return own[0]
+            mounted = ", ".join(sorted({claim.namespace for claim in self._mounted}))
+            message = f"no claim of namespace {subject.namespace} is mounted by the operator, only of: {mounted}"
+            raise ClaimNotMounted(f"{message}; create the object there, or start the operator with --store for it")
+        claim = Claim(subject.namespace, subject.spec.claim_name)
+        if claim not in self._mounted:
+            names = ", ".join(claim.name for claim in own) or "none"
+            message = f"claim {claim.name} is not mounted by the operator (of this namespace it mounts: {names})"
+            raise ClaimNotMounted(f"{message}; name one of these or start the operator with --store for it")
+        return claim
+
+    def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
+        """The directory of a claim, and the id that its store must have."""
+        return StoreRef(str(self._mounted[claim]), store_id)
+
+    async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan) -> Settled:
+        """Final paths and a holder's record for `plan`."""
+        answer = await self._ask(Settle(new_id(), self.reference(claim, store_id), holder, plan))
+        return expect(Settled, answer)
+
+    async def missing(self, claim: Claim, store_id: str, files: tuple[FileRecord, ...]) -> tuple[str, ...]:
+        """Which of `files` are not there or have another size."""
+        answer = await self._ask(Check(new_id(), self.reference(claim, store_id), files))
+        return expect(Checked, answer).missing
+
+    async def remove(self, claim: Claim, store_id: str | None, uid: str, delete: bool) -> tuple[str, ...]:
+        """Gives up what `uid` held; the paths that were deleted."""
+        answer = await self._ask(Remove(new_id(), self.reference(claim, store_id), uid, delete))
+        return expect(Removed, answer).paths
+
+    def writing(self, claim: Claim, path: str) -> asyncio.Lock:
+        """Held by the one object that may write `path` now; others that want it wait and find it there."""
+        return self._paths.setdefault((str(self._mounted[claim]), path), asyncio.Lock())
+
+    async def _ask(self, request: Request) -> object:
+        async with self._serial:
+            return await self._keeper.call(request, seconds=_ANSWER_SECONDS)
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def expect(kind: type[T], answer: object) -> T:
+    """`answer`, which must be of `kind`: the worker and the operator are of one version."""
+    if not isinstance(answer, kind):
+        raise InternalError(f"a worker answered {type(answer).__name__} where {kind.__name__} was due")
+    return answer

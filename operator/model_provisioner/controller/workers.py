@@ -1,0 +1,156 @@
+"""Worker processes: starting them, talking to them, and surviving their death.
+
+The heavy loops (bytes, digests, hub metadata) run in children of the operator, so that they never
+starve its event loop and `kill -9` of one is an ordinary event. A worker is warm: it takes request
+after request. What is asked of it is `transfer.protocol`; who asks is the lifecycle of an object.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from model_provisioner.domain.errors import InternalError, named
+from model_provisioner.transfer.protocol import (
+    Answer,
+    Cancel,
+    Failed,
+    Progress,
+    Request,
+    Verifying,
+    decode_answer,
+    encode_request,
+)
+
+_LOG = logging.getLogger(__name__)
+_CANCEL_SECONDS = 3.0
+_EXIT_SECONDS = 3.0
+_LINE_LIMIT = 16 * 1024 * 1024
+
+Report = Callable[[Progress | Verifying], None]
+
+
+@dataclass
+class _Pending:
+    """A request that has not been answered; progress goes to `report`, the end to `answer`."""
+
+    report: Report
+    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class WorkerProcess:
+    """One child process, started on the first request and again after it has died."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+        self._pending: dict[str, _Pending] = {}
+
+    async def call(self, request: Request, report: Report = lambda _: None, seconds: float | None = None) -> Answer:
+        """The final answer to `request`.
+
+        Raises the ProvisionError that the worker reports, InternalError if it dies or takes more than
+        `seconds` (it is then killed and replaced). If the caller is cancelled, the worker is told and
+        given a moment to write its journal.
+        """
+        process = await self.start()
+        pending = self._pending[request.id] = _Pending(report)
+        try:
+            await self._send(process, request)
+            async with asyncio.timeout(seconds):
+                answer = await asyncio.shield(pending.answer)
+        except asyncio.CancelledError:
+            await self._cancel(process, request.id, pending)
+            raise
+        except TimeoutError:
+            await self.stop()
+            raise InternalError(f"{request.op} took longer than {seconds:.0f}s and was given up") from None
+        finally:
+            self._pending.pop(request.id, None)
+        if isinstance(answer, Failed):
+            raise named(answer.reason, answer.message, answer.retry_after)
+        return answer
+
+    async def start(self) -> asyncio.subprocess.Process:
+        """The running process; idempotent."""
+        async with self._starting:
+            if self._process is None or self._process.returncode is not None:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    limit=_LINE_LIMIT,
+                )
+                self._reader = asyncio.create_task(self._read(self._process), name=f"worker-{self._process.pid}")
+            return self._process
+
+    async def stop(self) -> None:
+        """Close its standard input, which means stop at once; kill it if it does not obey."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError, OSError):
+            if process.stdin:
+                process.stdin.close()
+            async with asyncio.timeout(_EXIT_SECONDS):
+                await process.wait()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if self._reader:
+            await self._reader
+
+    async def _send(self, process: asyncio.subprocess.Process, request: Request) -> None:
+        if process.stdin is None:
+            raise InternalError("the transfer process has no standard input")
+        try:
+            process.stdin.write(encode_request(request))
+            await process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            _LOG.warning("worker %s is gone; its end is reported by its reader", process.pid)
+
+    async def _cancel(self, process: asyncio.subprocess.Process, request_id: str, pending: _Pending) -> None:
+        if pending.answer.done() or process.returncode is not None:
+            return
+        try:
+            await self._send(process, Cancel(request_id))
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                await asyncio.shield(pending.answer)
+        except TimeoutError:
+            _LOG.warning("worker %s did not stop within %ss and is killed", process.pid, _CANCEL_SECONDS)
+            await self.stop()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        try:
+            while process.stdout and (line := await process.stdout.readline()):
+                self._deliver(line)
+        finally:
+            code = await process.wait()
+            self._bury(code)
+
+    def _deliver(self, line: bytes) -> None:
+        try:
+            answer = decode_answer(line)
+        except ValueError:
+            _LOG.exception("a worker wrote a line that is not an answer")
+            return
+        pending = self._pending.get(answer.id)
+        if pending is None or pending.answer.done():
+            return
+        if isinstance(answer, Progress | Verifying):
+            pending.report(answer)
+        else:
+            pending.answer.set_result(answer)
+
+    def _bury(self, code: int) -> None:
+        """Everything that was asked of the dead process is answered: cancelled, or failed and worth another try."""
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        for request_id, pending in self._pending.items():
+            if not pending.answer.done():
+                message = f"the transfer process ended unexpectedly ({how}); what it had written is kept"
+                pending.answer.set_result(Failed(request_id, InternalError.__name__, message))

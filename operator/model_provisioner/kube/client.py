@@ -1,0 +1,185 @@
+"""Single requests and watches to the API server, as ourselves or as a caller whose token we were given.
+
+How to log in (kubeconfig, service account, token rotation) is the official client's; the requests are
+plain HTTP, because what both sides of the cluster need of it is small: JSON, merge-patch, apply, watch.
+"""
+
+import functools
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import load_incluster_config, load_kube_config
+from kubernetes.aio.config.config_exception import ConfigException
+
+Document = Mapping[str, Any]
+Query = Mapping[str, str]
+
+_REQUEST = aiohttp.ClientTimeout(total=60, connect=10)
+_PATCH_TYPES = {"merge": "application/merge-patch+json", "apply": "application/apply-patch+yaml"}
+_LINE_LIMIT = 16 * 1024 * 1024
+
+
+class ApiError(Exception):
+    """What the API server answered, or that it did not (`status` 0). `retry_after` is in seconds."""
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{message} ({status} {reason})" if status else message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An API server and our identity there; file names are paths."""
+
+    server: str
+    ca_file: str | None
+    certificate_file: str | None
+    key_file: str | None
+    token: str | None
+
+
+class KubeApi:
+    """One API server. Made by `connect`; `close` it at the end."""
+
+    def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
+        self._configuration = configuration
+        self._session = session
+
+    @classmethod
+    async def connect(cls, kubeconfig: Path | None = None) -> "KubeApi":
+        """With `kubeconfig`; without one, as the pod's service account, else with the user's default kubeconfig."""
+        configuration = Configuration()
+        try:
+            if kubeconfig is not None:
+                raise ConfigException("told to use a kubeconfig")
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except ConfigException:
+            await load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=str(kubeconfig) if kubeconfig else None, client_configuration=configuration
+            )
+        return cls(configuration, aiohttp.ClientSession(read_bufsize=_LINE_LIMIT))
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def connection(self) -> Connection:
+        """How to reach the API server as ourselves, for another client; the token is read anew."""
+        own = self._configuration
+        return Connection(own.host, own.ssl_ca_cert, own.cert_file, own.key_file, await self._own_token())
+
+    async def get(self, path: str, query: Query | None = None, token: str | None = None) -> dict[str, Any]:
+        """The object or list at `path`. Raises ApiError."""
+        return await self._request("GET", path, query=query, token=token)
+
+    async def create(self, path: str, body: Document, token: str | None = None) -> dict[str, Any]:
+        """Posts `body` to a collection. Raises ApiError."""
+        return await self._request("POST", path, body=body, token=token)
+
+    async def patch(
+        self,
+        path: str,
+        body: Document,
+        kind: Literal["merge", "apply"] = "merge",
+        *,
+        field_manager: str | None = None,
+        force: bool = False,
+        token: str | None = None,
+    ) -> dict[str, Any]:
+        """A JSON merge-patch, or a server-side apply as `field_manager`. Raises ApiError."""
+        query = {"fieldManager": field_manager, "force": "true"} if field_manager and force else {}
+        return await self._request("PATCH", path, body=body, query=query, content_type=_PATCH_TYPES[kind], token=token)
+
+    async def delete(self, path: str, body: Document | None = None, token: str | None = None) -> dict[str, Any]:
+        """Deletes the object at `path`; `body` may hold preconditions. Raises ApiError."""
+        return await self._request("DELETE", path, body=body, token=token)
+
+    async def watch(self, path: str, query: Query, silence: float) -> AsyncIterator[dict[str, Any]]:
+        """The events of one watch request until the server ends it. `silence` is how many seconds may pass without any.
+
+        Raises ApiError, also for silence (status 0).
+        """
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=silence)
+        query = {**query, "watch": "true"}
+        try:
+            async with self._session.request(
+                "GET", self._url(path), params=query, timeout=timeout, **await self._identity(None)
+            ) as response:
+                await _raise_for_status(response)
+                async for line in response.content:
+                    yield json.loads(line)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(error) from None
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Document | None = None,
+        content_type: str = "application/json",
+        token: str | None = None,
+    ) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        identity = await self._identity(token)
+        identity["headers"] |= {"Content-Type": content_type}
+        try:
+            async with self._session.request(
+                method, self._url(path), params=query, data=data, timeout=_REQUEST, **identity
+            ) as response:
+                await _raise_for_status(response)
+                answer: dict[str, Any] = await response.json()
+                return answer
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(error) from None
+
+    def _url(self, path: str) -> str:
+        return f"{self._configuration.host}{path}"
+
+    async def _identity(self, token: str | None) -> dict[str, Any]:
+        """Who asks. A caller's token travels without our client certificate, which would outrank it."""
+        headers = {"Accept": "application/json", "User-Agent": "model-provisioner"}
+        own_token = token or await self._own_token()
+        if own_token:
+            headers["Authorization"] = f"Bearer {own_token}"
+        return {"headers": headers, "ssl": self._tls(with_certificate=token is None)}
+
+    async def _own_token(self) -> str | None:
+        """The service account's token is read again every minute, because it is rotated (official client)."""
+        value = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return value.strip().split(" ", 1)[-1] if value else None
+
+    @functools.cache  # noqa: B019 -- two entries, and the object lives as long as the process
+    def _tls(self, *, with_certificate: bool) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self._configuration.ssl_ca_cert)
+        if with_certificate and self._configuration.cert_file:
+            context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
+        return context
+
+
+async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
+    """The API server explains itself in a Status object; something in between may answer with anything."""
+    if response.status < 400:
+        return
+    text = await response.text()
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = {}
+    message = status.get("message") or text[:200] or str(response.reason)
+    after = response.headers.get("Retry-After", "")
+    reason = status.get("reason") or str(response.reason)
+    raise ApiError(response.status, reason, message, float(after) if after.isdigit() else None)
+
+
+def _unreachable(error: BaseException) -> ApiError:
+    return ApiError(0, "Unreachable", f"the API server could not be reached: {type(error).__name__}: {error}")

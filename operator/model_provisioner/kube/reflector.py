@@ -1,0 +1,131 @@
+"""Keeps a copy of a collection in step with the API server: list, then watch, for ever.
+
+Both sides of the cluster use it: the operator to know what there is, the gateway as the truth of its
+stream. It survives what watches die of: a watch that ends goes on from its last version, one that is
+silent is cut, and after 410 Gone everything is listed anew and deletions are told by comparison.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from model_provisioner.kube.client import ApiError, KubeApi
+
+_LOG = logging.getLogger(__name__)
+_WATCH_SECONDS = 290
+_SILENCE_SECONDS = 70.0
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
+_GONE = 410  # the version is too old to watch from
+
+Document = dict[str, Any]
+Listener = Callable[[str, Document], None]
+"""Hears `ADDED`, `MODIFIED` or `DELETED`, and the document; it must not block."""
+
+
+class Reflector:
+    """The objects below `path`. Run `run` as a task; read `objects` once `synced` is set."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        path: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.synced = asyncio.Event()
+        self._api = api
+        self._path = path
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._jitter = jitter
+        self._objects: dict[str, Document] = {}
+        self._version: str | None = None
+        self._listeners: list[Listener] = []
+        self._heard = monotonic()
+        self._failures = 0
+
+    def listen(self, listener: Listener) -> None:
+        """From now on `listener` hears of every change, and of the first list as ADDED."""
+        self._listeners.append(listener)
+
+    def objects(self) -> Iterable[Document]:
+        """The newest known version of every object."""
+        return self._objects.values()
+
+    def last_event_age(self) -> float:
+        """Seconds since anything was heard; bookmarks come about every minute, so minutes mean deafness."""
+        return self._monotonic() - self._heard
+
+    async def run(self) -> None:
+        """Until cancelled; no failure of the API server ends it."""
+        while True:
+            try:
+                if self._version is None:
+                    await self._list()
+                await self._watch(self._version or "")
+                self._failures = 0
+            except ApiError as error:
+                await self._recover(error)
+
+    async def _list(self) -> None:
+        answer = await self._api.get(self._path)
+        known = set(self._objects)
+        for item in answer["items"]:
+            known.discard(item["metadata"]["uid"])
+            self._take("ADDED", item)
+        for uid in known:
+            self._take("DELETED", self._objects[uid])
+        self._version = answer["metadata"]["resourceVersion"]
+        self._heard = self._monotonic()
+        self.synced.set()
+
+    async def _watch(self, version: str) -> None:
+        query = {
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        begun = self._monotonic()
+        async for event in self._api.watch(self._path, query, _SILENCE_SECONDS):
+            self._heard = self._monotonic()
+            if event["type"] == "ERROR":
+                status = event["object"]
+                raise ApiError(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
+            self._version = event["object"]["metadata"]["resourceVersion"]
+            if event["type"] != "BOOKMARK":
+                self._take(event["type"], event["object"])
+        if self._monotonic() - begun < 1:
+            await self._pause()
+
+    def _take(self, kind: str, document: Document) -> None:
+        uid = document["metadata"]["uid"]
+        before = self._objects.get(uid)
+        if kind == "DELETED":
+            self._objects.pop(uid, None)
+        elif before and before["metadata"]["resourceVersion"] == document["metadata"]["resourceVersion"]:
+            return
+        else:
+            self._objects[uid] = document
+            kind = "MODIFIED" if before else "ADDED"
+        for listener in self._listeners:
+            listener(kind, document)
+
+    async def _recover(self, error: ApiError) -> None:
+        _LOG.warning("watch of %s: %s", self._path, error)
+        if error.status == _GONE:
+            self._version = None
+            return
+        if error.retry_after is not None:
+            await self._sleep(error.retry_after)
+        await self._pause()
+
+    async def _pause(self) -> None:
+        """Doubles up to half a minute, jittered, so that many clients do not come back at once."""
+        self._failures += 1
+        longest = min(_FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), _LONGEST_PAUSE_SECONDS)
+        await self._sleep(longest * (0.5 + 0.5 * self._jitter()))

@@ -1,0 +1,115 @@
+"""Between the API's documents (camelCase) and the values of `domain.modeldownload`.
+
+The only place that knows how the resource is spelled. Reading is tolerant: unknown fields are ignored,
+because a later version of the resource may have some; what is known must have the right type.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
+from model_provisioner.domain.quantity import parse_quantity
+
+GROUP = "models.rbee.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+PLURAL = "modeldownloads"
+KIND = "ModelDownload"
+FINALIZER = f"{GROUP}/operator"
+RECONCILE_AT = f"{GROUP}/reconcileAt"
+
+_SPELLING = {"store_id": "storeID"}
+_FIELDS = {spelling: field for field, spelling in _SPELLING.items()}
+_SPEC = TypeAdapter(Spec)
+_STATUS = TypeAdapter(Status)
+
+Document = Mapping[str, Any]
+T = TypeVar("T")
+
+
+def collection_path(namespace: str | None = None) -> str:
+    """The address of all objects of a namespace, or of the cluster."""
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"/apis/{API_VERSION}{within}/{PLURAL}"
+
+
+def object_path(namespace: str, name: str) -> str:
+    return f"{collection_path(namespace)}/{name}"
+
+
+def parse(document: Document) -> ModelDownload:
+    """The object that `document` holds. Raises ValueError naming the field that is wrong."""
+    metadata = document["metadata"]
+    return ModelDownload(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        resource_version=metadata.get("resourceVersion", ""),
+        creation_time=metadata.get("creationTimestamp", ""),
+        deleting=metadata.get("deletionTimestamp") is not None,
+        reconcile_at=(metadata.get("annotations") or {}).get(RECONCILE_AT),
+        spec=parse_spec(document.get("spec") or {}),
+        status=_validated(_STATUS, _to_fields(document.get("status") or {}), "status"),
+    )
+
+
+def parse_spec(document: Document) -> Spec:
+    """`spec` of a manifest. Raises ValueError naming the field that is wrong."""
+    fields = _to_fields(document)
+    limit = fields.get("max_bytes_per_second")
+    try:
+        limit = None if limit is None else parse_quantity(limit)
+    except ValueError as error:
+        raise ValueError(f"spec.maxBytesPerSecond: {error}") from None
+    return _validated(
+        _SPEC,
+        fields
+        | {
+            "max_bytes_per_second": limit,
+            "secret_name": (fields.get("credentials_secret_ref") or {}).get("name"),
+            "claim_name": (fields.get("destination") or {}).get("claim_name"),
+        },
+        "spec",
+    )
+
+
+def status_document(status: Status) -> dict[str, Any]:
+    """As a merge-patch wants it: what is None is null, so that a stale field goes away."""
+    document: dict[str, Any] = _to_document(asdict(status))
+    return document
+
+
+def _validated(adapter: TypeAdapter[T], fields: Document, what: str) -> T:
+    known = {key: value for key, value in fields.items() if value is not None}
+    try:
+        return adapter.validate_python(known)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([what, *(_camel(str(part)) for part in first["loc"])])
+        raise ValueError(f"{where}: {first['msg']}") from None
+
+
+def _to_fields(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_snake(key): _to_fields(item) for key, item in value.items()}
+    return [_to_fields(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _to_document(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_camel(key): _to_document(item) for key, item in value.items()}
+    return [_to_document(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _camel(field: str) -> str:
+    head, *tail = field.split("_")
+    return _SPELLING.get(field, head + "".join(part.capitalize() for part in tail))
+
+
+def _snake(spelling: str) -> str:
+    plain = "".join(f"_{char.lower()}" if char.isupper() else char for char in spelling)
+    return _FIELDS.get(spelling, plain)

@@ -1,0 +1,118 @@
+"""Every setting of the long-running programs, in one place: from flags, else from MODEL_PROVISIONER_*.
+
+The only reader of the environment. `cli` parses flags and passes those that were given; a list in
+the environment is separated by commas. A wrong value ends the program with a message for people.
+"""
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from model_provisioner.domain.addresses import parse_host_port, parse_network
+from model_provisioner.domain.refs import HUGGING_FACE
+
+_SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+Words = Annotated[list[str], NoDecode]
+
+
+class Mount(BaseModel):
+    """One store: a claim and the directory at which this process sees it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    namespace: str
+    claim: str
+    directory: Path
+
+    @classmethod
+    def parse(cls, text: str) -> "Mount":
+        """`NAMESPACE/CLAIM=DIR`. Raises ValueError."""
+        place, equals, directory = text.partition("=")
+        namespace, slash, claim = place.partition("/")
+        if not (equals and slash and namespace and claim and directory.startswith("/")) or "/" in claim:
+            raise ValueError(f"{text!r}: write NAMESPACE/CLAIM=/absolute/directory")
+        return cls(namespace=namespace, claim=claim, directory=Path(directory))
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="MODEL_PROVISIONER_", extra="forbid", frozen=True)
+
+    kubeconfig: Path | None = None
+    watch_namespace: Words = Field(default_factory=list)
+
+    @field_validator("watch_namespace", "store", "allow_network", "allow_host", mode="before", check_fields=False)
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part for part in value.replace(",", " ").split() if part] if isinstance(value, str) else value
+
+
+class OperatorSettings(_Settings):
+    """`model-provisioner operator`. `instance` names this process in the Lease and in Events."""
+
+    store: Words = Field(default_factory=list, min_length=1)
+    slots: int = Field(default=4, ge=1, le=64)
+    endpoint: str = HUGGING_FACE
+    allow_network: Words = Field(default_factory=list)
+    allow_host: Words = Field(default_factory=list)
+    ca_file: Path | None = None
+    lease_namespace: str | None = None
+    health_listen: str | None = None
+    instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")
+
+    @field_validator("store")
+    @classmethod
+    def _mounts(cls, value: list[str]) -> list[str]:
+        claims = [(mount.namespace, mount.claim) for mount in map(Mount.parse, value)]
+        if len(set(claims)) != len(claims):
+            raise ValueError("a claim is given twice")
+        return value
+
+    @field_validator("allow_network")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        return [str(parse_network(text)) for text in value]
+
+    @field_validator("allow_host")
+    @classmethod
+    def _hosts(cls, value: list[str]) -> list[str]:
+        return [str(parse_host_port(text)) for text in value]
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        return tuple(Mount.parse(text) for text in self.store)
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The watched namespaces: those given, else the stores' own."""
+        return self.watch_namespace or sorted({mount.namespace for mount in self.mounts})
+
+
+class GatewaySettings(_Settings):
+    """`model-provisioner gateway`. No watched namespace means all of them."""
+
+    listen: str = "127.0.0.1:8081"
+    default_namespace: str = Field(default_factory=lambda: own_namespace() or "default")
+    auth: Literal["token", "none"] = "token"
+
+
+def own_namespace() -> str | None:
+    """The namespace of the pod that this runs in; None outside of a cluster."""
+    try:
+        return _SERVICE_ACCOUNT_NAMESPACE.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def explain(error: ValidationError, flags: Mapping[str, Any]) -> str:
+    """What is wrong with the settings, one line each, named as the user wrote them."""
+    lines = []
+    for problem in error.errors():
+        field = str(problem["loc"][0])
+        name = f"--{field.replace('_', '-')}" if field in flags else f"MODEL_PROVISIONER_{field.upper()}"
+        lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)
