@@ -16,6 +16,7 @@ EMPTY = replace(JOURNAL, spans=Spans())
 
 CASES: list[tuple[str, Journal | None, int | None, Decision]] = [
     ("nothing there", None, None, Restart("no part yet", 0)),
+    ("an empty part without journal", None, 0, Restart("no part yet", 0)),
     ("a part without journal", None, 100, Restart("the journal is missing or damaged", 1)),
     ("everything agrees", JOURNAL, 100, Resume(SPANS, 2)),
     ("an older writer", replace(JOURNAL, epoch=2), 100, Resume(SPANS, 2)),

@@ -58,7 +58,8 @@ def decide(journal: Journal | None, part_size: int | None, file: PlannedFile, ep
     part, None where there is none. `epoch` is the caller's own.
     """
     if journal is None:
-        return Restart("no part yet", 0) if part_size is None else Restart("the journal is missing or damaged", 1)
+        # A part is made empty before its first journal is written.
+        return Restart("no part yet", 0) if not part_size else Restart("the journal is missing or damaged", 1)
     if journal.epoch > epoch:
         return Superseded(journal.epoch)
     why = _why_not(journal, part_size, file)

@@ -8,9 +8,10 @@ continued is decided in `domain.journal`; which bytes to fetch, in the engine.
 import errno
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from model_provisioner.domain.errors import ProvisionError
-from model_provisioner.domain.journal import Journal, Restart, Superseded, decide
+from model_provisioner.domain.journal import Journal, Restart, Resume, Superseded, decide
 from model_provisioner.domain.plan import PlannedFile
 from model_provisioner.domain.spans import Spans
 from model_provisioner.transfer import volume
@@ -32,9 +33,9 @@ def journal_name(key: str) -> str:
 class PartFile:
     """Not safe for two writers of the same epoch; `write` and `read` may be called from several threads."""
 
-    def __init__(self, fd: int, parts: int, file: PlannedFile, epoch: int, spans: Spans, restarts: int) -> None:
-        self.spans = spans
-        self.restarts = restarts
+    def __init__(self, fd: int, parts: int, file: PlannedFile, epoch: int) -> None:
+        self.spans = Spans()
+        self.restarts = 0
         self.size = file.size
         self.key = file.part_key
         self.fd = fd
@@ -47,16 +48,20 @@ class PartFile:
     def open(cls, parts: int, file: PlannedFile, epoch: int) -> "PartFile":
         """The part of `file` in the directory `parts` (a descriptor), continued or begun.
 
-        Raises WriterSuperseded, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
+        Raises WriterSuperseded, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable, PathConflict.
         """
-        with volume.volume_errors(f"open the part of {file.path}"):
-            found = _part_stat(parts, file.part_key)
-            decision = decide(read_journal(parts, file.part_key), found, file, epoch)
+        with volume.volume_errors(f"open the part of {file.path}"), ExitStack() as undo:
+            journal = read_journal(parts, file.part_key)
+            decision = decide(journal, _part_size(parts, file.part_key), file, epoch)
             if isinstance(decision, Superseded):
                 raise _superseded(file.path, decision.epoch, epoch)
-            spans = Spans() if isinstance(decision, Restart) else decision.spans
-            part = cls(-1, parts, file, epoch, spans, decision.restarts)
-            part._begin(anew=isinstance(decision, Restart))
+            part = cls(_open_or_create(parts, file.part_key), parts, file, epoch)
+            undo.callback(part.close)
+            if isinstance(decision, Restart):
+                part._start(decision.restarts)
+            else:
+                part._continue(decision, journal)
+            undo.pop_all()
             return part
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
@@ -82,7 +87,7 @@ class PartFile:
         with volume.volume_errors(f"sync {self._file.path}"):
             self._check_epoch()
             self._sync(volume.datasync)
-            self._write_journal(spans, self.restarts)
+            self._write_journal(spans)
         self.spans = spans
 
     def sync(self) -> None:
@@ -90,11 +95,10 @@ class PartFile:
         self._sync(os.fsync)
 
     def restart(self) -> None:
-        """Throws every byte away. The journal says so first: it must never tell of bytes that are gone."""
+        """Throws every byte away, durably. Raises as `commit` does."""
         with volume.volume_errors(f"start {self._file.path} again"):
             self._check_epoch()
-            self._forget(self.restarts + 1)
-            self._empty()
+            self._start(self.restarts + 1)
 
     def discard(self) -> None:
         """Closes, and removes part and journal."""
@@ -107,29 +111,17 @@ class PartFile:
             os.close(self.fd)
         self.fd = -1
 
-    def _begin(self, *, anew: bool) -> None:
-        """Takes the part over: from here on the journal carries our epoch."""
-        if anew:
-            self._forget(self.restarts)
-        else:
-            self._write_journal(self.spans, self.restarts)
-        self.fd = os.open(
-            part_name(self.key), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, volume.PRIVATE_MODE, dir_fd=self._parts
-        )
-        try:
-            if anew:
-                self._empty()
-                volume.sync_directory(self._parts)
-        except OSError:
-            self.close()
-            raise
+    def _continue(self, decision: Resume, journal: Journal | None) -> None:
+        """From here on the journal carries our epoch; on a full volume that need not fail if it does already."""
+        self.spans, self.restarts = decision.spans, decision.restarts
+        if journal is None or journal.epoch != self._epoch:
+            self._write_journal(self.spans)
 
-    def _forget(self, restarts: int) -> None:
-        self._write_journal(Spans(), restarts)
-        volume.sync_directory(self._parts)
+    def _start(self, restarts: int) -> None:
+        """Throws every byte away. The journal says so first: it must never tell of bytes that are gone."""
         self.spans, self.restarts = Spans(), restarts
-
-    def _empty(self) -> None:
+        self._write_journal(self.spans)
+        volume.sync_directory(self._parts)
         os.ftruncate(self.fd, 0)
         os.ftruncate(self.fd, self.size)
         self._lost = False
@@ -147,9 +139,9 @@ class PartFile:
         if journal is not None and journal.epoch > self._epoch:
             raise _superseded(self._file.path, journal.epoch, self._epoch)
 
-    def _write_journal(self, spans: Spans, restarts: int) -> None:
+    def _write_journal(self, spans: Spans) -> None:
         file = self._file
-        journal = Journal(file.source, file.size, file.digest, self._epoch, restarts, spans)
+        journal = Journal(file.source, file.size, file.digest, self._epoch, self.restarts, spans)
         volume.write_document(journal_name(self.key), self._parts, encode_journal(journal))
 
 
@@ -164,7 +156,7 @@ def durable_bytes(parts: int, file: PlannedFile) -> int:
     journal = read_journal(parts, file.part_key)
     found = volume.stat_regular(part_name(file.part_key), parts)
     decision = decide(journal, found.st_size if found else None, file, journal.epoch if journal else 0)
-    return 0 if isinstance(decision, Restart | Superseded) else decision.spans.total
+    return decision.spans.total if isinstance(decision, Resume) else 0
 
 
 def discard(parts: int, key: str) -> None:
@@ -173,13 +165,17 @@ def discard(parts: int, key: str) -> None:
         volume.unlink_if_there(name, parts)
 
 
-def _part_stat(parts: int, key: str) -> int | None:
+def _part_size(parts: int, key: str) -> int | None:
     """The length of our part in bytes; whatever else stands under its name (a link, a pipe) is removed."""
     found = volume.stat_regular(part_name(key), parts)
     if found is not None and found.st_nlink == 1:
         return found.st_size
     volume.unlink_if_there(part_name(key), parts)
     return None
+
+
+def _open_or_create(parts: int, key: str) -> int:
+    return os.open(part_name(key), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, volume.PRIVATE_MODE, dir_fd=parts)
 
 
 def _superseded(path: str, newer: int, own: int) -> WriterSuperseded:

@@ -1,0 +1,74 @@
+"""Planned files with their bytes, for tests of the store that need no hub."""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.plan import Plan, PlannedFile
+from model_provisioner.domain.spans import Spans
+from model_provisioner.transfer.protocol import Holder
+from model_provisioner.transfer.store import Store
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """`planned` says what `content` is."""
+
+    planned: PlannedFile
+    content: bytes
+
+    @property
+    def path(self) -> str:
+        return self.planned.path
+
+    @property
+    def record(self) -> FileRecord:
+        return FileRecord(self.path, self.planned.size, str(self.planned.digest))
+
+
+def sample(path: str = "hf/acme/tiny/tiny.Q4_K_M.gguf", size: int = 300_000, seed: int = 0) -> SampleFile:
+    """Random bytes; another `seed`, other bytes."""
+    content = random.Random(seed).randbytes(size)
+    digest = Digest(hashlib.sha256(content).hexdigest())
+    url = None if path.startswith("local/") else f"https://hub.test/{path}"
+    return SampleFile(PlannedFile(path, size, digest, f"hf:acme/tiny:{path.rpartition('/')[2]}", url), content)
+
+
+def plan_of(*files: SampleFile, revision: str | None = COMMIT) -> Plan:
+    return Plan("hf:acme/tiny", revision, tuple(file.planned for file in files))
+
+
+def holder(name: str) -> Holder:
+    return Holder(f"uid-{name}", "models", name)
+
+
+def fetch(store: Store, file: SampleFile, path: str | None = None, epoch: int = 1) -> None:
+    """Writes and publishes the whole file, as a transfer that goes well does."""
+    part = store.part(file.planned, epoch)
+    part.write(0, file.content)
+    part.commit(Spans().add(0, part.size))
+    store.publish(part, path or file.path)
+
+
+def put(root: Path, path: str, content: bytes) -> Path:
+    """A file that somebody put on the volume by hand."""
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return file
+
+
+def files_below(root: Path) -> set[str]:
+    """Every path below `root` but what the store keeps for itself."""
+    found = {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
+    return {path for path in found if not path.startswith(".provisioner/")}
+
+
+def private_files(root: Path, kind: str) -> set[str]:
+    """The names in `.provisioner/<kind>`."""
+    return {path.name for path in (root / ".provisioner" / kind).iterdir()}
