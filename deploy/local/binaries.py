@@ -1,0 +1,72 @@
+"""Where etcd and kube-apiserver come from: KUBEBUILDER_ASSETS, else a cache outside the tree, else a build with Go.
+
+Called by `cluster` and by whoever wants them ready beforehand. `go.mod` beside this file alone names the versions.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from deploy.local import gobuild
+
+MODULE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """The two programs of a control plane."""
+
+    etcd: Path
+    kube_apiserver: Path
+
+
+def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO = sys.stderr) -> Binaries:
+    """The programs, from the first place that has them; a first build takes minutes and says so on `out`.
+
+    Raises gobuild.GoMissing where neither Go nor assets exist, gobuild.BuildFailed where a build fails or
+    KUBEBUILDER_ASSETS lacks one of them.
+    """
+    assets = environment.get("KUBEBUILDER_ASSETS")
+    if assets:
+        return Binaries(_asset(Path(assets), "etcd"), _asset(Path(assets), "kube-apiserver"))
+    directory = cache_directory(environment) / "-".join(_versions())
+    etcd, apiserver = (gobuild.build(program, directory, out) for program in _programs())
+    return Binaries(etcd, apiserver)
+
+
+def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where built programs are kept: below XDG_CACHE_HOME, which is ~/.cache unless set."""
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-provisioner"
+
+
+def _asset(directory: Path, name: str) -> Path:
+    path = directory / name
+    if not os.access(path, os.X_OK):
+        raise gobuild.BuildFailed(f"KUBEBUILDER_ASSETS is {directory}, but there is no program {name} in it")
+    return path
+
+
+def _versions() -> tuple[str, str]:
+    """The versions of Kubernetes and etcd, as `go.mod` requires them."""
+    text = (MODULE / "go.mod").read_text()
+    kubernetes = re.search(r"^\s*k8s\.io/kubernetes (v\S+)", text, re.MULTILINE)
+    etcd = re.search(r"^\s*go\.etcd\.io/etcd/server/v3 (v\S+)", text, re.MULTILINE)
+    assert kubernetes
+    assert etcd
+    return f"kubernetes-{kubernetes[1]}", f"etcd-{etcd[1]}"
+
+
+def _programs() -> tuple[gobuild.Program, gobuild.Program]:
+    version = _versions()[0].removeprefix("kubernetes-")
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    # Without these, an API server that was not built by Kubernetes' own scripts says that it is v0.0.0-master.
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "archive"}
+    stamps = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())
+    return (
+        gobuild.Program("etcd", "go.etcd.io/etcd/server/v3", MODULE),
+        gobuild.Program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", MODULE, f"-s -w {stamps}"),
+    )

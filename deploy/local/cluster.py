@@ -1,0 +1,255 @@
+"""A control plane of one's own: etcd and kube-apiserver on loopback, ready in seconds, gone without a trace.
+
+Used by tests, by the demo and by `python -m deploy.local`. RBAC is on and tokens are real. There is no
+controller-manager: what we need of it, `create_namespace` and `finish_namespace` do here. What needs more controllers,
+a scheduler or a kubelet belongs on a real node.
+"""
+
+import shutil
+import socket
+import ssl
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import yaml
+
+from deploy.local import certificates
+from deploy.local.api import Api, ApiError, Document, Resource
+from deploy.local.binaries import Binaries
+from deploy.local.processes import Child, ProcessEnded, start
+
+READY_WITHIN = 30.0  # seconds; a start takes about 3, a loaded machine is allowed more
+POLL = 0.05  # seconds between two looks at something that is about to be so
+PORTS_TO_TRY = 3  # a port that was free may be taken before kube-apiserver listens on it
+
+
+class Cluster:
+    """One etcd and one kube-apiserver. Enter it to start, leave it to stop; several can run side by side.
+
+    `directory` holds everything that it writes and must be private; without one, it is a temporary directory that goes
+    with the cluster. Keep its path below 90 characters: etcd listens on a socket in it.
+    """
+
+    def __init__(self, binaries: Binaries, directory: Path | None = None) -> None:
+        self._binaries = binaries
+        self._given_directory = directory
+        self._children: list[Child] = []
+
+    def __enter__(self) -> Self:
+        self.directory = self._given_directory or Path(tempfile.mkdtemp(prefix="cluster-"))
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stops both processes, the API server first, and removes a temporary directory. Safe to call again."""
+        while self._children:
+            self._children.pop().stop()
+        if self._given_directory is None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's."""
+        return self.directory / "kubeconfig"
+
+    @property
+    def ca(self) -> Path:
+        """The PEM file of the authority that signed the API server's certificate."""
+        return self._certificates.ca
+
+    def check(self) -> None:
+        """Raises ProcessEnded where a part of the control plane does not run any more."""
+        for child in self._children:
+            child.check()
+
+    def create_namespace(self, name: str, labels: dict[str, str] | None = None) -> None:
+        """Creates a namespace and, as a controller would, its service account `default`, which pods need."""
+        self.api.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels or {}}})
+        self.create_service_account(name, "default")
+
+    def create_service_account(self, namespace: str, name: str) -> None:
+        self.api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
+
+    def token(self, namespace: str, name: str, seconds: int = 3600) -> str:
+        """A token of a service account, good for `seconds` (at least 600), by TokenRequest."""
+        request = {"spec": {"expirationSeconds": seconds}}
+        answer = self.api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", request)
+        return str(answer["status"]["token"])
+
+    def as_service_account(self, namespace: str, name: str) -> Api:
+        """The API as a service account sees it."""
+        return Api(self.url, ssl.create_default_context(cafile=str(self.ca)), self.token(namespace, name))
+
+    def kubeconfig_for_service_account(self, namespace: str, name: str) -> Path:
+        """The path of a kubeconfig with a token that is good for an hour; its namespace is the account's own."""
+        path = self.directory / f"{namespace}.{name}.kubeconfig"
+        _write_kubeconfig(path, self.url, self.ca, {"token": self.token(namespace, name)}, namespace)
+        return path
+
+    def apply(self, manifests: Path | Document | Iterable[Document], namespace: str = "default") -> list[Document]:
+        """`Api.apply` as the administrator; returns once every CustomResourceDefinition among them is served."""
+        stored = self.api.apply(manifests, namespace)
+        for document in stored:
+            if document["kind"] == "CustomResourceDefinition":
+                self._wait(partial(self._serves, document), f"{document['metadata']['name']} is served")
+        return stored
+
+    def finish_namespace(self, name: str, timeout: float = 30.0) -> None:
+        """Deletes a namespace and all that is in it, as the controller-manager would. Waits for finalizers.
+
+        Raises TimeoutError with what is left after `timeout` seconds.
+        """
+        self.api.delete(f"/api/v1/namespaces/{name}")
+        resources = [resource for resource in self._namespaced() if "delete" in resource.verbs]
+        deadline = time.monotonic() + timeout
+        while left := [path for resource in resources for path in self._delete_all(resource, name)]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"namespace {name} still holds {', '.join(left)}: does nobody remove their finalizers?"
+                )
+            time.sleep(POLL)
+        namespace = self.api.get(f"/api/v1/namespaces/{name}")
+        namespace["spec"]["finalizers"] = []
+        self.api.replace(f"/api/v1/namespaces/{name}/finalize", namespace)
+
+    def _start(self) -> None:
+        pki = self.directory / "pki"
+        pki.mkdir(exist_ok=True)
+        self._certificates = certificates.make(pki)
+        socket_url = self._start_etcd()
+        for attempt in range(PORTS_TO_TRY):
+            try:
+                self._start_apiserver(socket_url)
+                break
+            except ProcessEnded:
+                if attempt == PORTS_TO_TRY - 1:
+                    raise
+                self._children.pop()
+        pair = {"client-certificate": str(self._certificates.admin), "client-key": str(self._certificates.admin_key)}
+        _write_kubeconfig(self.kubeconfig, self.url, self.ca, pair, "default")
+
+    def _start_etcd(self) -> str:
+        client, peer = (f"unix://{self.directory}/{name}.sock" for name in ("etcd", "peer"))
+        flags = {
+            "data-dir": self.directory / "etcd",
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+        }
+        # Nothing here outlives the machine, so nothing is worth waiting for the disk.
+        self._run("etcd", self._binaries.etcd, {**flags, "unsafe-no-fsync": "true"})
+        return client
+
+    def _start_apiserver(self, etcd: str) -> None:
+        port, pki = _free_port(), self._certificates
+        self.url = f"https://127.0.0.1:{port}"
+        self.api = Api(self.url, _administrator(pki))
+        flags = {
+            "etcd-servers": etcd,
+            "bind-address": "127.0.0.1",
+            "advertise-address": "127.0.0.1",
+            "secure-port": port,
+            "endpoint-reconciler-type": "none",  # it refuses to publish a loopback address
+            "authorization-mode": "RBAC",
+            # Its finalizer on claims would stay for ever: a controller takes it off.
+            "disable-admission-plugins": "StorageObjectInUseProtection",
+            "client-ca-file": pki.ca,
+            "tls-cert-file": pki.server,
+            "tls-private-key-file": pki.server_key,
+            "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
+            "service-account-key-file": pki.accounts_public_key,
+            "service-account-signing-key-file": pki.accounts_key,
+            "service-cluster-ip-range": "10.0.0.0/24",
+        }
+        self._run("kube-apiserver", self._binaries.kube_apiserver, flags)
+        self._wait(self._ready, "kube-apiserver is ready")
+
+    def _run(self, name: str, program: Path, flags: dict[str, object]) -> None:
+        command = [str(program), *(f"--{flag}={value}" for flag, value in flags.items())]
+        self._children.append(start(name, command, self.directory / f"{name}.log"))
+
+    def _ready(self) -> bool:
+        code, _ = self.api.exchange("GET", "/readyz", None, content_type="", accept="*/*")
+        return code == 200
+
+    def _serves(self, definition: Document) -> bool:
+        """Whether a CustomResourceDefinition is established, in discovery, and answers a list."""
+        spec = definition["spec"]
+        return all(
+            bool(self.api.get(f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"))
+            and bool(self.api.resource(f"{spec['group']}/{version['name']}", spec["names"]["kind"]))
+            for version in spec["versions"]
+            if version["served"]
+        )
+
+    def _wait(self, holds: Callable[[], bool], what: str) -> None:
+        """Returns when `holds`; a server that does not answer yet, or not yet so, is asked again."""
+        deadline = time.monotonic() + READY_WITHIN
+        while True:
+            self.check()
+            try:
+                if holds():
+                    return
+                problem = "no"
+            except (OSError, ApiError) as error:
+                problem = str(error)
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"waited {READY_WITHIN:.0f} s until {what}: {problem}; see the logs in {self.directory}"
+                )
+            time.sleep(POLL)
+
+    def _namespaced(self) -> list[Resource]:
+        found = [resource for version in self.api.api_versions() for resource in self.api.resources(version)]
+        return [resource for resource in found if resource.namespaced]
+
+    def _delete_all(self, resource: Resource, namespace: str) -> list[str]:
+        """Asks for the deletion of all objects of one type; returns the paths of those that were there."""
+        path = resource.path(namespace)
+        items = self.api.get(path)["items"] if "list" in resource.verbs else []
+        if items:
+            self.api.delete(path)
+        return [f"{path}/{item['metadata']['name']}" for item in items]
+
+
+def _administrator(pki: certificates.Certificates) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(pki.ca))
+    context.load_cert_chain(pki.admin, pki.admin_key)
+    return context
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _write_kubeconfig(path: Path, url: str, ca: Path, user: dict[str, str], namespace: str) -> None:
+    name = "local"
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "clusters": [{"name": name, "cluster": {"server": url, "certificate-authority": str(ca)}}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
+    }
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
