@@ -20,7 +20,7 @@ MODULE = Path(__file__).parent
 def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO = sys.stderr) -> Path:
     """The program, from the first place that has it; a first build takes a minute or two and says so on `out`.
 
-    Raises gobuild.BuildFailed where there is neither Helm nor Go, or HELM is not a program.
+    Raises gobuild.GoMissing where there is neither Helm nor Go, gobuild.BuildFailed where HELM is not a program.
     """
     named = environment.get("HELM")
     if named and not os.access(named, os.X_OK):
