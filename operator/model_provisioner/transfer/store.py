@@ -41,7 +41,7 @@ class Store:
         self._parts = parts
         self._holders = holder_files
         self._opened = opened
-        self._fetched: set[str] = set()
+        self._fetched: set[str] = set()  # published here, and not yet recorded as such
 
     @classmethod
     def open(cls, directory: Path, expected_id: str | None) -> "Store":
@@ -132,6 +132,7 @@ class Store:
             record = self._holders.read(uid)
             if record is not None:
                 self._holders.write(reduce(self._verified, files, record))
+                self._fetched.difference_update(file.path for file in files)
 
     def check(self, files: tuple[FileRecord, ...]) -> tuple[str, ...]:
         """The paths that are not there or have another size."""

@@ -1,0 +1,34 @@
+"""A process that fetches one file into a store, for tests that watch or kill it at a system call.
+
+Arguments: the store's directory. It writes in two commits, so that there is something to lose.
+"""
+
+import sys
+from pathlib import Path
+
+from model_provisioner.transfer.store import Store
+from tests.support.models import SampleFile, holder, plan_of, sample
+
+
+def main(directory: Path) -> None:
+    file, name = sample(), holder("writer")
+    with Store.open(directory, None) as store:
+        store.settle(name, plan_of(file))
+        if store.published(file.planned) is None:
+            bring(store, file)
+        store.record_digests(name.uid, (file.record,))
+
+
+def bring(store: Store, file: SampleFile) -> None:
+    part = store.part(file.planned, 1)
+    spans = part.spans
+    for end in (file.planned.size // 2, file.planned.size):
+        for start, stop in spans.missing(end):
+            part.write(start, file.content[start:stop])
+            spans = spans.add(start, stop)
+        part.commit(spans)
+    store.publish(part, file.path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

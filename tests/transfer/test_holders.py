@@ -1,0 +1,196 @@
+"""Holders on a real volume: who settles, shares, leaves, and what stays behind."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model_provisioner.domain.errors import PathConflict
+from model_provisioner.domain.spans import Spans
+from model_provisioner.transfer.store import Store
+from tests.support.models import COMMIT, fetch, files_below, holder, plan_of, private_files, put, sample
+
+FILE = sample()
+OTHER_BYTES = sample(seed=1)
+MOVED = f"hf/acme/tiny@{COMMIT[:12]}/tiny.Q4_K_M.gguf"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "volume").mkdir()
+    return tmp_path / "volume"
+
+
+@pytest.fixture
+def store(root: Path) -> Iterator[Store]:
+    with Store.open(root, None) as opened:
+        yield opened
+
+
+def hold(store: Store, *names: str) -> None:
+    """`names` want FILE, which is fetched by the first of them."""
+    for name in names:
+        assert store.settle(holder(name), plan_of(FILE)) == plan_of(FILE)
+        if store.published(FILE.planned) is None:
+            fetch(store, FILE)
+        store.record_digests(f"uid-{name}", (FILE.record,))
+
+
+# Who leaves, in order, and with which policy; then whether the file is still there.
+LEAVING = {
+    "one, Delete": ([("a", True)], False),
+    "one, Retain": ([("a", False)], True),
+    "both Delete": ([("a", True), ("b", True)], False),
+    "first Delete": ([("a", True)], True),
+    "Delete, then Retain": ([("a", True), ("b", False)], True),
+    "Retain, then Delete": ([("a", False), ("b", True)], True),
+    "Retain among three, then Delete": ([("b", False), ("a", True), ("c", True)], True),
+    "both Retain": ([("a", False), ("b", False)], True),
+    "the same one again": ([("a", False), ("a", True), ("b", True)], True),
+}
+
+
+@pytest.mark.parametrize(("leaving", "stays"), LEAVING.values(), ids=LEAVING.keys())
+def test_the_file_goes_with_the_last_who_lets_it(
+    store: Store, root: Path, leaving: list[tuple[str, bool]], stays: bool, request: pytest.FixtureRequest
+) -> None:
+    alone = request.node.callspec.id.startswith("one")
+    hold(store, *sorted({"a"} if alone else {"a", "b"} | {name for name, _ in leaving}))
+
+    gone = [store.remove(f"uid-{name}", delete) for name, delete in leaving]
+
+    assert files_below(root) == ({FILE.path} if stays else set())
+    assert gone == [()] * (len(leaving) - 1) + [() if stays else (FILE.path,)]
+    remaining = {"uid-b.json"} if request.node.callspec.id == "first Delete" else set()
+    assert private_files(root, "holders") == remaining
+    assert (root / "hf/acme").exists() is stays
+
+
+def test_removing_again_changes_nothing(store: Store, root: Path) -> None:
+    hold(store, "a")
+    assert store.remove("uid-a", delete=True) == (FILE.path,)
+    assert store.remove("uid-a", delete=True) == ()
+    assert store.remove("uid-never-there", delete=True) == ()
+
+
+def test_directories_go_only_when_they_are_empty(store: Store, root: Path) -> None:
+    hold(store, "a")
+    put(root, "hf/acme/other/by-hand.gguf", b"x")
+    store.remove("uid-a", delete=True)
+    assert not (root / "hf/acme/tiny").exists()
+    assert files_below(root) == {"hf/acme/other/by-hand.gguf"}
+
+
+def test_a_file_that_was_there_before_is_adopted_and_stays(store: Store, root: Path) -> None:
+    put(root, FILE.path, FILE.content).chmod(0o640)
+    hold(store, "a", "b")
+    assert (root / FILE.path).stat().st_mode & 0o777 == 0o640
+    assert store.remove("uid-a", delete=True) == ()
+    assert store.remove("uid-b", delete=True) == ()
+    assert files_below(root) == {FILE.path}
+
+
+def test_a_file_that_replaced_a_stranger_is_ours(store: Store, root: Path) -> None:
+    put(root, FILE.path, OTHER_BYTES.content)
+    store.settle(holder("a"), plan_of(FILE))
+    fetch(store, FILE)
+    store.record_digests("uid-a", (FILE.record,))
+    assert store.remove("uid-a", delete=True) == (FILE.path,)
+
+
+def test_a_stranger_that_was_not_replaced_yet_is_not_ours(store: Store, root: Path) -> None:
+    put(root, FILE.path, b"of another size")
+    store.settle(holder("a"), plan_of(FILE))
+    assert store.remove("uid-a", delete=True) == ()
+    assert files_below(root) == {FILE.path}
+
+
+def test_local_files_are_never_touched(store: Store, root: Path) -> None:
+    local = sample("local/mine/x.gguf")
+    put(root, local.path, local.content).chmod(0o640)
+    plan = plan_of(local, revision=None)
+    for name in ("a", "b"):
+        assert store.settle(holder(name), plan) == plan
+        store.record_digests(f"uid-{name}", (local.record,))
+    assert store.remove("uid-a", delete=True) == store.remove("uid-b", delete=True) == ()
+    assert (root / local.path).stat().st_mode & 0o777 == 0o640
+
+
+def test_other_bytes_under_the_same_name_get_a_place_of_their_own(store: Store, root: Path) -> None:
+    hold(store, "a")
+    settled = store.settle(holder("b"), plan_of(OTHER_BYTES))
+    assert [file.path for file in settled.files] == [MOVED]
+    fetch(store, replace(OTHER_BYTES, planned=settled.files[0]))
+    assert (root / FILE.path).read_bytes() == FILE.content
+    assert (root / MOVED).read_bytes() == OTHER_BYTES.content
+
+    assert store.remove("uid-a", delete=True) == (FILE.path,)
+    assert store.settle(holder("b"), plan_of(OTHER_BYTES)) == settled
+    assert store.remove("uid-b", delete=True) == (MOVED,)
+
+
+def test_a_conflict_writes_nothing(store: Store, root: Path) -> None:
+    hold(store, "a")
+    with pytest.raises(PathConflict, match="models/a holds different bytes"):
+        store.settle(holder("b"), plan_of(OTHER_BYTES, revision=None))
+    assert private_files(root, "holders") == {"uid-a.json"}
+
+
+def begin(store: Store) -> None:
+    part = store.part(FILE.planned, 1)
+    part.write(0, FILE.content[:1000])
+    part.commit(Spans().add(0, 1000))
+    part.close()
+
+
+@pytest.mark.parametrize("delete", [False, True], ids=["Retain", "Delete"])
+def test_parts_go_with_their_last_holder(store: Store, root: Path, delete: bool) -> None:
+    for name in ("a", "b"):
+        store.settle(holder(name), plan_of(FILE))
+    begin(store)
+    store.remove("uid-a", delete)
+    assert store.durable_bytes(plan_of(FILE)) == 1000
+    store.remove("uid-b", delete)
+    assert private_files(root, "parts") == set()
+
+
+def test_a_changed_wish_drops_the_part_of_the_old_one(store: Store, root: Path) -> None:
+    store.settle(holder("a"), plan_of(FILE))
+    begin(store)
+    store.settle(holder("a"), plan_of(FILE))
+    assert store.durable_bytes(plan_of(FILE)) == 1000
+    store.settle(holder("a"), plan_of(OTHER_BYTES))
+    assert private_files(root, "parts") == set()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"version": 2}'], ids=["empty", "truncated", "later version"])
+def test_while_a_record_can_not_be_read_no_file_is_deleted(store: Store, root: Path, data: bytes) -> None:
+    hold(store, "a", "b")
+    record = root / ".provisioner/holders/uid-b.json"
+    record.write_bytes(data)
+    assert store.remove("uid-a", delete=True) == ()
+    assert files_below(root) == {FILE.path}
+
+    hold(store, "b")
+    assert store.remove("uid-b", delete=True) == ()
+    assert files_below(root) == {FILE.path}, "adopted, because nobody knows any more who fetched it"
+
+
+def test_a_record_under_a_wrong_name_or_behind_a_link_counts_for_nobody(store: Store, root: Path) -> None:
+    hold(store, "a")
+    records = root / ".provisioner/holders"
+    (records / "uid-copy.json").write_bytes((records / "uid-a.json").read_bytes())
+    (records / "uid-link.json").symlink_to(records / "uid-a.json")
+    assert store.settle(holder("b"), plan_of(OTHER_BYTES)).files[0].path == MOVED
+    assert store.remove("uid-copy", delete=True) == ()
+    assert store.remove("uid-link", delete=True) == ()
+    assert store.remove("uid-a", delete=True) == (FILE.path,)
+
+
+@pytest.mark.parametrize("uid", ["", "..", "../x", "a/b", "a\0", "a" * 200])
+def test_a_uid_that_can_not_be_a_file_name_is_refused(store: Store, uid: str) -> None:
+    with pytest.raises(ValueError, match="is not a uid"):
+        store.remove(uid, delete=True)
+    with pytest.raises(ValueError, match="is not a uid"):
+        store.settle(replace(holder("a"), uid=uid), plan_of(FILE))
