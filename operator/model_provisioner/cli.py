@@ -1,0 +1,56 @@
+"""`model-provisioner`: which part of the program a subcommand starts.
+
+Only the module of the subcommand that runs is imported, so that a process that moves bytes never
+loads the operator's libraries. A subcommand's flags belong to its module, which has `add_arguments`
+and `run`.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from model_provisioner import __version__
+
+
+class _Command(Protocol):
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Subcommand:
+    name: str
+    module: str
+    help: str
+
+
+_SUBCOMMANDS = (
+    _Subcommand("fetch", "model_provisioner.transfer.command", "fetch a model into a directory, without a cluster"),
+    _Subcommand("operator", "model_provisioner.controller.command", "provide models to the volumes of a cluster"),
+    _Subcommand("gateway", "model_provisioner.gateway.command", "serve the HTTP API, event stream and web page"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code; argparse exits by itself with 2 for a wrong flag."""
+    arguments = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="model-provisioner", description="Verified GGUF models on volumes.")
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+    command = None
+    for known in _SUBCOMMANDS:
+        subparser = subparsers.add_parser(known.name, help=known.help, description=f"{known.help.capitalize()}.")
+        if arguments and arguments[0] == known.name:
+            command = cast("_Command", importlib.import_module(known.module))
+            command.add_arguments(subparser)
+    parsed = parser.parse_args(arguments)
+    del parsed.subcommand
+    return command.run(parsed) if command else 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

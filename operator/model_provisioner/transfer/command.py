@@ -1,0 +1,121 @@
+"""`model-provisioner fetch`: its flags. With `--worker` it serves the operator, else a person."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from model_provisioner.domain.addresses import HostPort, NetworkPolicy, Origin, parse_host_port, parse_network
+from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.errors import AddressNotAllowed
+from model_provisioner.domain.quantity import parse_quantity
+from model_provisioner.domain.refs import HUGGING_FACE
+from model_provisioner.transfer import person, worker
+from model_provisioner.transfer.client import NetworkSettings
+
+_MOST_CONNECTIONS = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ref", nargs="?", metavar="REF", help="what to fetch, such as hf:owner/repo:Q4_K_M")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="directory to fetch into; the file goes below DIR/hf/")
+    parser.add_argument("--endpoint", default=HUGGING_FACE, metavar="URL", help="the hub (default %(default)s)")
+    parser.add_argument(
+        "--digest",
+        type=_checked(Digest.parse),
+        metavar="sha256:…",
+        help="what the file must hash to, for models in one file",
+    )
+    parser.add_argument(
+        "--connections",
+        type=_checked(_connections),
+        default=8,
+        metavar="N",
+        help="most connections, 1 to 16 (default 8)",
+    )
+    parser.add_argument(
+        "--max-bytes-per-second", type=_checked(_rate), metavar="N", help="limit of the bandwidth, such as 50Mi"
+    )
+    parser.add_argument(
+        "--allow-network",
+        type=_checked(parse_network),
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="private network that the source may be in (repeatable)",
+    )
+    parser.add_argument(
+        "--allow-host",
+        type=_checked(parse_host_port),
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="host that may be private or without TLS (repeatable; the endpoint's is allowed)",
+    )
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust besides the system's")
+    parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and where to")
+    parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0, or 1 after an error whose name and message are on the last line, 2 for wrong flags, 130 after Ctrl-C."""
+    if args.ca_file is not None and not args.ca_file.is_file():
+        args.usage_error(f"--ca-file: {args.ca_file} is not a file")
+    if args.worker:
+        return worker.run(_network(args))
+    if args.ref is None or args.to is None:
+        args.usage_error("say what to fetch and where to: REF --to DIR")
+    return person.run(
+        person.Wish(
+            ref=args.ref,
+            directory=args.to,
+            endpoint=args.endpoint,
+            digest=args.digest,
+            connections=args.connections,
+            bytes_per_second=args.max_bytes_per_second,
+            token=os.environ.get("HF_TOKEN") or None,
+            dry_run=args.dry_run,
+            json=args.json,
+        ),
+        _network(args),
+    )
+
+
+def _network(args: argparse.Namespace) -> NetworkSettings:
+    """Whoever names a hub of their own allows its host."""
+    hosts = list(args.allow_host)
+    if args.endpoint != HUGGING_FACE:
+        try:
+            origin = Origin.of(args.endpoint)
+        except AddressNotAllowed as error:
+            raise SystemExit(f"--endpoint: {error.message}") from None
+        hosts.append(HostPort(origin.host, origin.port))
+    return NetworkSettings(NetworkPolicy(tuple(args.allow_network), tuple(hosts)), args.ca_file)
+
+
+def _connections(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= number <= _MOST_CONNECTIONS:
+        raise ValueError(f"{text!r} is not a number from 1 to {_MOST_CONNECTIONS}")
+    return number
+
+
+def _rate(text: str) -> int:
+    rate = parse_quantity(text)
+    if rate < 1:
+        raise ValueError("at least one byte per second is needed; leave the flag out for no limit")
+    return rate
+
+
+def _checked(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """`parse` for argparse, which shows a ValueError's own message only this way."""
+
+    def convert(text: str) -> object:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert

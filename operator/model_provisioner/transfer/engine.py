@@ -1,0 +1,243 @@
+"""Carries out one settled plan: every file at its final path, verified, or an error that says why not.
+
+The story is `_Transfer.run`. What is there and vouched for is taken as it is, what is there and not
+vouched for is hashed, everything else is fetched into a part, verified and published. The first part
+of a split model is published last, because its being there means that the model is.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.errors import (
+    DigestMismatch,
+    IncompleteModel,
+    InsufficientStorage,
+    NotGGUF,
+    SourceNotFound,
+    SourceUnavailable,
+)
+from model_provisioner.domain.gguf import GGUFHeader, Incomplete, check_complete, combine
+from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.plan import Plan, PlannedFile
+from model_provisioner.domain.quantity import format_bytes
+from model_provisioner.transfer.client import Client
+from model_provisioner.transfer.clock import Clock
+from model_provisioner.transfer.download import FileDownload
+from model_provisioner.transfer.hashing import hash_file
+from model_provisioner.transfer.headers import first_look, header_within
+from model_provisioner.transfer.partfile import PartFile
+from model_provisioner.transfer.protocol import Credentials
+from model_provisioner.transfer.remote import RemoteFile
+from model_provisioner.transfer.store import PublishedFile, Store
+from model_provisioner.transfer.threads import Threads
+from model_provisioner.transfer.throttle import Throttle
+
+_CONTENT_ERRORS = (NotGGUF, DigestMismatch, IncompleteModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`plan` has its final paths. `holder_uid` None keeps no record: the files are a person's, not an object's."""
+
+    plan: Plan
+    connections: int
+    bytes_per_second: int | None
+    epoch: int
+    credentials: Credentials | None = None
+    holder_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """`files` are in the order of the plan, each with the digest of its content."""
+
+    files: tuple[FileRecord, ...]
+    gguf: GGUFSummary
+
+
+class Reporter(Protocol):
+    """Hears of every step, many times a second; must not block."""
+
+    def progress(self, done: int, total: int, restarts: int) -> None:
+        """`done` of `total` bytes are written; never falls while `restarts` stays the same."""
+
+    def verifying(self, hashed: int, total: int) -> None:
+        """Every byte is here, `hashed` of them are hashed."""
+
+
+async def provide(job: Job, store: Store, client: Client, reporter: Reporter, clock: Clock) -> Provided:
+    """Raises ProvisionError. When it is cancelled, the journal is written first, within a second."""
+    return await _Transfer(job, store, client, reporter, clock).run()
+
+
+class _Transfer:
+    def __init__(self, job: Job, store: Store, client: Client, reporter: Reporter, clock: Clock) -> None:
+        self._job = job
+        self._plan = job.plan
+        self._store = store
+        self._client = client
+        self._reporter = reporter
+        self._clock = clock
+        self._threads = Threads()
+        self._throttle = Throttle(job.bytes_per_second, clock)
+        self._headers: dict[str, GGUFHeader] = {}
+        self._records: dict[str, FileRecord] = {}
+        self._restarts = 0
+
+    async def run(self) -> Provided:
+        await self._check_space()
+        for file in (*self._plan.files[1:], self._plan.files[0]):
+            if not await self._adopted(file):
+                await self._fetch(file)
+        records = tuple(self._records[file.path] for file in self._plan.files)
+        return Provided(records, self._summary())
+
+    async def _check_space(self) -> None:
+        needed = self._plan.total_bytes - await self._threads.run(self._store.durable_bytes, self._plan)
+        free = await self._threads.run(self._store.free_bytes)
+        if needed > free:
+            raise InsufficientStorage(
+                f"{self._plan.ref} needs {format_bytes(needed)} more and the volume has {format_bytes(free)} free: "
+                "delete models that are not needed, or enlarge the volume"
+            )
+
+    async def _adopted(self, file: PlannedFile) -> bool:
+        """Is the file at its path what it should be? Content that nobody vouches for is hashed to find out."""
+        published = await self._threads.run(self._store.published, file)
+        if published is None or published.size != file.size:
+            return self._replaceable(file, published)
+        digest = published.digest
+        if digest is None and file.url is not None and file.digest is None:
+            return False  # neither the source nor a record tells what it should be
+        if digest is None:
+            digest = await self._hash_published(file)
+        if file.digest not in {None, digest}:
+            if file.url is None:
+                raise _mismatch(file, digest)
+            return False
+        self._headers[file.path] = await self._published_header(file)
+        await self._complete(file, digest)
+        return True
+
+    def _replaceable(self, file: PlannedFile, published: PublishedFile | None) -> bool:
+        """False, which means that the file is to be fetched. Raises where it can't be, because it is a local one."""
+        if file.url is not None:
+            return False
+        if published is None:
+            raise SourceNotFound(f"{file.path} is not on the volume any more: put it there again")
+        raise SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
+
+    async def _hash_published(self, file: PlannedFile) -> Digest:
+        fd = await self._threads.run(self._store.open_published, file.path)
+        try:
+            return await hash_file(
+                fd, self._threads, lambda done: self._reporter.verifying(self._settled_bytes + done, self._total)
+            )
+        finally:
+            await self._close(lambda: os.close(fd))
+
+    async def _published_header(self, file: PlannedFile) -> GGUFHeader:
+        fd = await self._threads.run(self._store.open_published, file.path)
+        try:
+            return await self._threads.run(_whole_header, fd, file)
+        finally:
+            await self._close(lambda: os.close(fd))
+
+    async def _fetch(self, file: PlannedFile) -> None:
+        part = await self._threads.run(self._store.part, file, self._job.epoch)
+        try:
+            digest, self._headers[file.path] = await self._download(file, part)
+            if len(self._headers) == len(self._plan.files):
+                self._summary()
+            await self._threads.run(self._store.publish, part, file.path)
+        except _CONTENT_ERRORS:
+            await self._threads.run(part.discard)
+            raise
+        finally:
+            await self._close(part.close)
+        self._restarts += part.restarts
+        await self._complete(file, digest)
+
+    async def _download(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
+        """Bytes with the right digest. Wrong ones are fetched once more, because a disturbed line may be to blame."""
+        digest, header = await self._download_once(file, part)
+        if file.digest in {None, digest}:
+            return digest, header
+        await self._threads.run(part.restart)
+        digest, header = await self._download_once(file, part)
+        if file.digest != digest:
+            raise _mismatch(file, digest)
+        return digest, header
+
+    async def _download_once(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
+        if file.url is None:
+            raise SourceNotFound(f"{file.path} has no address to be fetched from")
+        job = self._job
+        remote = RemoteFile(self._client, file.url, file.size, file.source, job.credentials, self._clock)
+        download = FileDownload(
+            part,
+            remote,
+            job.connections,
+            self._throttle,
+            self._clock,
+            self._threads,
+            lambda: self._tell(part, download),
+        )
+        self._tell(part, download)
+        try:
+            return await download.run()
+        except NotGGUF as error:
+            raise NotGGUF(f"{file.path}: {error.message}") from None
+
+    def _tell(self, part: PartFile, download: FileDownload) -> None:
+        settled = self._settled_bytes
+        if settled + download.bytes_there == self._total:
+            self._reporter.verifying(settled + download.bytes_hashed, self._total)
+        else:
+            self._reporter.progress(settled + download.bytes_there, self._total, self._restarts + part.restarts)
+
+    async def _complete(self, file: PlannedFile, digest: Digest) -> None:
+        record = FileRecord(file.path, file.size, str(digest))
+        if self._job.holder_uid is not None:
+            await self._threads.run(self._store.record_digests, self._job.holder_uid, (record,))
+        self._records[file.path] = record
+
+    async def _close(self, close: Callable[[], None]) -> None:
+        """Nothing is closed under a thread that uses it."""
+        await self._threads.idle()
+        close()
+
+    def _summary(self) -> GGUFSummary:
+        return combine([self._headers[file.path] for file in self._plan.files])
+
+    @property
+    def _total(self) -> int:
+        return self._plan.total_bytes
+
+    @property
+    def _settled_bytes(self) -> int:
+        return sum(record.size_bytes for record in self._records.values())
+
+
+def _whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
+    def read(offset: int, count: int) -> bytes:
+        return os.pread(fd, count, offset)
+
+    try:
+        header = header_within(read, file.size, file.size, first_look(file.size))
+        if isinstance(header, Incomplete):
+            raise NotGGUF("its header does not end within the file")
+        check_complete(header, file.size)
+    except NotGGUF as error:
+        raise NotGGUF(f"{file.path}: {error.message}") from None
+    return header
+
+
+def _mismatch(file: PlannedFile, found: Digest) -> DigestMismatch:
+    return DigestMismatch(
+        f"{file.path} should be {file.digest} and is {found}: if the digest comes from spec.digest, compare it with "
+        "the source's; else the source serves a damaged file"
+    )

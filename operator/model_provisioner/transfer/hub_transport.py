@@ -1,0 +1,53 @@
+"""Lets `huggingface_hub` talk through our own client, so that one guard serves all.
+
+The library's HTTP client is given a transport that hands each request to the event loop. Redirects
+are followed by our client, which keeps the token off every origin but the one that was asked: the
+library itself follows them, and the `Link` of a paged list, wherever they lead and sends the token.
+"""
+
+import asyncio
+
+import httpx2
+from huggingface_hub import set_client_factory
+
+from model_provisioner.domain.addresses import Origin
+from model_provisioner.domain.errors import SourceUnavailable
+from model_provisioner.transfer.client import Client
+from model_provisioner.transfer.protocol import Credentials
+
+_MOST_BYTES = 64 * 1024 * 1024
+_KEPT_HEADERS = ("User-Agent", "Accept")
+
+
+def use_client(client: Client) -> None:
+    """From now on the library uses `client`, which belongs to the running event loop; call the library in threads."""
+    transport = _Transport(client, asyncio.get_running_loop())
+    set_client_factory(lambda: httpx2.Client(transport=transport, trust_env=False, follow_redirects=False))
+
+
+class _Transport(httpx2.BaseTransport):
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Raises what `Client.get` raises; the library lets it pass."""
+        return asyncio.run_coroutine_threadsafe(self._answer(request), self._loop).result()
+
+    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        url = str(request.url)
+        if request.method != "GET":
+            raise SourceUnavailable(f"a {request.method} was about to be sent to {Origin.of(url)}: nothing here writes")
+        headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
+        async with await self._client.get(url, headers, _bearer(request, url)) as reply:
+            content = bytearray()
+            async for chunk in reply.chunks():
+                content += chunk
+                if len(content) > _MOST_BYTES:
+                    raise SourceUnavailable(f"{reply.origin} answers with more than a model's description can be")
+            return httpx2.Response(reply.status, headers=dict(reply.headers), content=bytes(content), request=request)
+
+
+def _bearer(request: httpx2.Request, url: str) -> Credentials | None:
+    token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return Credentials(token, (str(Origin.of(url)),)) if token else None

@@ -1,0 +1,129 @@
+"""Resolves `hf:` refs to plans, with the metadata calls of `huggingface_hub`.
+
+The resolver process calls this; no byte of a model is fetched here, and workers that move bytes never
+import it. Which files are meant is decided in `domain.selection`, what a refusal means in
+`domain.hub_errors`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+from urllib.parse import quote
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from model_provisioner.domain.addresses import Origin
+from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.errors import DigestMismatch, InvalidRef, ProvisionError, SourceUnavailable
+from model_provisioner.domain.hub_errors import Question, hub_error
+from model_provisioner.domain.paths import store_path
+from model_provisioner.domain.plan import Plan, PlannedFile
+from model_provisioner.domain.refs import HuggingFaceRef
+from model_provisioner.domain.selection import select
+from model_provisioner.transfer.protocol import Credentials
+
+_ANSWER_SECONDS = 45.0
+
+T = TypeVar("T")
+
+
+class _LFS(Protocol):
+    @property
+    def sha256(self) -> str: ...
+
+
+class _File(Protocol):
+    """What the library tells of one file of a repository."""
+
+    @property
+    def rfilename(self) -> str: ...
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def lfs(self) -> _LFS | None: ...
+
+
+async def resolve(
+    ref: HuggingFaceRef, endpoint: str, revision: str | None, digest: Digest | None, credentials: Credentials | None
+) -> Plan:
+    """What `ref` means now, or at the commit `revision`; `digest` is what the user says its one file must have.
+
+    Needs `hub_transport.use_client`. Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited,
+    SourceUnavailable, the errors of the client and of `select`, InvalidRef and DigestMismatch for `digest`.
+    """
+    hub = _Hub(ref, endpoint.rstrip("/"), credentials)
+    async with asyncio.timeout(_ANSWER_SECONDS) as deadline:
+        try:
+            return await hub.plan(revision or ref.revision, digest)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            message = f"{Origin.of(endpoint)} did not tell what {ref} is within {_ANSWER_SECONDS:.0f} seconds"
+            raise SourceUnavailable(message) from None
+
+
+class _Hub:
+    """One repository of one hub, as seen by the owner of `credentials`."""
+
+    def __init__(self, ref: HuggingFaceRef, endpoint: str, credentials: Credentials | None) -> None:
+        self._ref = ref
+        self._endpoint = endpoint
+        self._authenticated = credentials is not None and Origin.of(endpoint) in map(Origin.of, credentials.origins)
+        # False, because None would send whatever token the library finds in the environment or a file.
+        self._api = HfApi(endpoint=endpoint, token=credentials.token if credentials and self._authenticated else False)
+
+    async def plan(self, revision: str | None, digest: Digest | None) -> Plan:
+        info = await self._ask(
+            lambda: self._api.model_info(self._ref.repository, revision=revision, files_metadata=True)
+        )
+        if info.sha is None:
+            raise SourceUnavailable(f"{self._endpoint} does not tell the commit of {self._ref.repository}")
+        files = {file.rfilename: file for file in info.siblings or ()}
+        chosen = [files[path] for path in select(list(files), self._ref.selector)]
+        if info.gated:
+            await self._ask(lambda: self._api.auth_check(self._ref.repository))
+        planned = tuple(self._planned(file, info.sha) for file in chosen)
+        return Plan(str(self._ref), info.sha, _held_against(planned, digest))
+
+    def _planned(self, file: _File, commit: str) -> PlannedFile:
+        if file.size is None:
+            raise SourceUnavailable(f"{self._endpoint} does not tell the size of {file.rfilename}")
+        repository, path = self._ref.repository, file.rfilename
+        return PlannedFile(
+            path=store_path(self._ref, path),
+            size=file.size,
+            digest=Digest.parse(file.lfs.sha256) if file.lfs else None,
+            source=f"hf:{repository}:{path}",
+            url=f"{self._endpoint}/{repository}/resolve/{commit}/{quote(path)}",
+        )
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(call)
+        except HfHubHTTPError as error:
+            raise self._error(error) from None
+
+    def _error(self, error: HfHubHTTPError) -> ProvisionError:
+        asked = Question(
+            subject=f"hf:{self._ref.repository}" + (f"@{self._ref.revision}" if self._ref.revision else ""),
+            page=f"{self._endpoint}/{self._ref.repository}",
+            authenticated=self._authenticated,
+        )
+        return hub_error(error.response.status_code, error.response.headers, asked, time.time())
+
+
+def _held_against(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
+    """The files, of which the only one must have the digest that the user gave."""
+    if digest is None:
+        return files
+    if len(files) > 1:
+        raise InvalidRef(f"a digest is for models in one file, this one has {len(files)} parts: leave the digest out")
+    own = files[0].digest
+    if own not in {None, digest}:
+        raise DigestMismatch(
+            f"the source says that {files[0].path} is {own}, and {digest} is asked for: correct the digest, "
+            "or name the revision that has it"
+        )
+    return (PlannedFile(files[0].path, files[0].size, digest, files[0].source, files[0].url),)

@@ -1,0 +1,138 @@
+"""`model-provisioner fetch REF --to DIR`: one model for a person, with no cluster.
+
+Resolves, shows how it goes on, prints the path last. The same engine and the same store layout as in
+the operator, but nobody holds the files.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from model_provisioner.domain.addresses import Origin
+from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.plan import Plan
+from model_provisioner.domain.quantity import format_bytes
+from model_provisioner.domain.refs import LocalRef, parse_lenient
+from model_provisioner.transfer import engine
+from model_provisioner.transfer.client import Client, NetworkSettings, open_client
+from model_provisioner.transfer.clock import Clock
+from model_provisioner.transfer.display import Display
+from model_provisioner.transfer.protocol import Credentials, Resolve, StoreRef
+from model_provisioner.transfer.resolving import Resolver
+from model_provisioner.transfer.store import Store
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the flags say."""
+
+    ref: str
+    directory: Path
+    endpoint: str
+    digest: Digest | None
+    connections: int
+    bytes_per_second: int | None
+    token: str | None
+    dry_run: bool
+    json: bool
+
+    def __repr__(self) -> str:
+        return f"Wish({self.ref})"
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """The token goes to the hub itself and nowhere else."""
+        return Credentials(self.token, (str(Origin.of(self.endpoint)),)) if self.token else None
+
+
+def run(wish: Wish, network: NetworkSettings) -> int:
+    """The exit code. The last line on standard output is the path; after an error, the last line on standard error
+    has its name and message.
+    """
+    try:
+        asyncio.run(_fetch(wish, network))
+    except ProvisionError as error:
+        if wish.json:
+            _print(json.dumps({"ref": wish.ref, "error": error.reason, "message": error.message}))
+        _complain(f"{error.reason}: {error.message}")
+        return 1
+    except KeyboardInterrupt:
+        _complain("stopped; what was fetched is kept, and the same command goes on from there")
+        return _INTERRUPTED
+    return 0
+
+
+async def _fetch(wish: Wish, network: NetworkSettings) -> None:
+    async with open_client(network) as client:
+        plan = await _resolve(wish, client)
+        if wish.dry_run:
+            _tell_plan(wish, plan)
+            return
+        provided = await _transfer(wish, plan, client)
+    if wish.json:
+        _print(json.dumps(_document(wish, plan, provided.files, {"gguf": asdict(provided.gguf)}), indent=2))
+    else:
+        _print(str(wish.directory / provided.files[0].path))
+
+
+async def _resolve(wish: Wish, client: Client) -> Plan:
+    ref = parse_lenient(wish.ref)
+    if isinstance(ref, LocalRef):
+        wish.directory.mkdir(parents=True, exist_ok=True)
+    request = Resolve(
+        "resolve",
+        str(ref),
+        wish.endpoint,
+        digest=str(wish.digest) if wish.digest else None,
+        credentials=wish.credentials,
+        store=StoreRef(str(wish.directory), None),
+    )
+    return await Resolver(client).resolve(request)
+
+
+async def _transfer(wish: Wish, plan: Plan, client: Client) -> engine.Provided:
+    clock = Clock()
+    wish.directory.mkdir(parents=True, exist_ok=True)
+    store = await asyncio.to_thread(Store.open, wish.directory, None)
+    with store, Display(sys.stderr, clock.monotonic) as display:
+        job = engine.Job(plan, wish.connections, wish.bytes_per_second, epoch=0, credentials=wish.credentials)
+        return await engine.provide(job, store, client, display, clock)
+
+
+def _tell_plan(wish: Wish, plan: Plan) -> None:
+    files = tuple(FileRecord(f.path, f.size, str(f.digest) if f.digest else None) for f in plan.files)
+    if wish.json:
+        _print(json.dumps(_document(wish, plan, files, {}), indent=2))
+        return
+    at = f" at {plan.revision}" if plan.revision else ""
+    _print(f"{plan.ref}{at}: {len(files)} file{'s' * (len(files) > 1)}, {format_bytes(plan.total_bytes)}")
+    for file in files:
+        _print(f"  {file.path}  {format_bytes(file.size_bytes)}  {file.digest or 'no digest published'}")
+    _print(str(wish.directory / files[0].path))
+
+
+def _document(wish: Wish, plan: Plan, files: tuple[FileRecord, ...], more: Mapping[str, object]) -> dict[str, object]:
+    """What `--json` prints."""
+    return {
+        "ref": plan.ref,
+        "revision": plan.revision,
+        "path": str(wish.directory / files[0].path),
+        "sizeBytes": plan.total_bytes,
+        "files": [{"path": f.path, "sizeBytes": f.size_bytes, "digest": f.digest} for f in files],
+        **more,
+    }
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

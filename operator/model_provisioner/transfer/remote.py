@@ -1,0 +1,108 @@
+"""One remote file, from which ranges can be asked for by any number of connections.
+
+Knows that a hub answers with a redirect to a signed, expiring address on a content host: it is
+obtained once, shared, and obtained again near its end or when the content host refuses it. An answer
+that does not bring exactly the bytes that were asked for is an error here and is never written.
+"""
+
+import asyncio
+
+from model_provisioner.domain.addresses import Origin
+from model_provisioner.domain.errors import ProvisionError, SourceUnavailable
+from model_provisioner.domain.hub_errors import Question, hub_error
+from model_provisioner.domain.ranges import ByteRange
+from model_provisioner.domain.retry_after import retry_after
+from model_provisioner.domain.signed_urls import refresh_at
+from model_provisioner.transfer.client import Client, Reply
+from model_provisioner.transfer.clock import Clock
+from model_provisioner.transfer.protocol import Credentials
+
+_ADDRESS_IS_OVER = frozenset({400, 401, 403, 404, 410})
+
+
+class RangesIgnored(Exception):
+    """The source answers a request for a range with the whole file."""
+
+
+class RemoteFile:
+    """`url` is the address that can be asked again at any time, `size` in bytes, `subject` for messages."""
+
+    def __init__(
+        self, client: Client, url: str, size: int, subject: str, credentials: Credentials | None, clock: Clock
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._size = size
+        self._subject = subject
+        self._credentials = credentials
+        self._clock = clock
+        self._address: str | None = None
+        self._refresh_at: float | None = None
+        self._obtaining = asyncio.Lock()
+
+    async def get(self, wanted: ByteRange) -> Reply:
+        """An answer whose body is `wanted`, to be closed by the caller.
+
+        Raises RangesIgnored, what `Client.get` raises, and what `hub_error` makes of a refusal.
+        """
+        reply = await self._ask(wanted)
+        try:
+            self._check(reply, wanted)
+        except BaseException:
+            reply.close()
+            raise
+        return reply
+
+    async def _ask(self, wanted: ByteRange) -> Reply:
+        headers = {"Range": wanted.header}
+        address = self._fresh_address()
+        if address is not None:
+            reply = await self._client.get(address, headers, self._credentials)
+            if reply.status not in _ADDRESS_IS_OVER:
+                return reply
+            reply.close()
+            if self._address == address:
+                self._address = None
+        async with self._obtaining:
+            address = self._fresh_address()
+            if address is None:
+                return await self._obtain(headers)
+        return await self._client.get(address, headers, self._credentials)
+
+    async def _obtain(self, headers: dict[str, str]) -> Reply:
+        """Asks the source itself; the answer is already the first range from the address that it leads to."""
+        reply = await self._client.get(self._url, headers, self._credentials)
+        if reply.origin != Origin.of(self._url):
+            self._address = reply.url
+            self._refresh_at = refresh_at(reply.url, self._clock.wall())
+        return reply
+
+    def _fresh_address(self) -> str | None:
+        if self._refresh_at is not None and self._clock.wall() >= self._refresh_at:
+            return None
+        return self._address
+
+    def _check(self, reply: Reply, wanted: ByteRange) -> None:
+        encoding = reply.headers.get("Content-Encoding", "identity")
+        length = reply.headers.get("Content-Length")
+        if reply.status not in {200, 206}:
+            raise self._refusal(reply)
+        if encoding != "identity":
+            raise SourceUnavailable(
+                f"{reply.origin} sends {self._subject} encoded as {encoding[:20]!r}: a proxy's doing?"
+            )
+        if reply.status == 200 and (wanted.start > 0 or length != str(wanted.size)):
+            raise RangesIgnored
+        announced = reply.headers.get("Content-Range", "")
+        if reply.status == 206 and not wanted.is_answered_by(announced, self._size):
+            raise SourceUnavailable(
+                f"{reply.origin} answered {announced[:60]!r} when asked for {wanted.header} of {self._size}: "
+                f"{self._subject} has changed there, or a proxy interferes"
+            )
+
+    def _refusal(self, reply: Reply) -> ProvisionError:
+        if reply.origin != Origin.of(self._url):
+            wait = retry_after(reply.headers, self._clock.wall())
+            return SourceUnavailable(f"the content host {reply.origin} refused a new address ({reply.status})", wait)
+        asked = Question(self._subject, self._url.partition("/resolve/")[0], self._credentials is not None)
+        return hub_error(reply.status, reply.headers, asked, self._clock.wall())

@@ -1,0 +1,35 @@
+"""From a ref to a plan: which source resolves it."""
+
+import asyncio
+
+from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.errors import InvalidRef
+from model_provisioner.domain.plan import Plan
+from model_provisioner.domain.refs import LocalRef, parse
+from model_provisioner.transfer import huggingface, local
+from model_provisioner.transfer.client import Client
+from model_provisioner.transfer.hub_transport import use_client
+from model_provisioner.transfer.protocol import Resolve
+
+
+class Resolver:
+    """Imported where it is needed: it brings `huggingface_hub`, which a worker that moves bytes can spare."""
+
+    def __init__(self, client: Client) -> None:
+        use_client(client)
+
+    async def resolve(self, request: Resolve) -> Plan:
+        """Raises ProvisionError."""
+        ref, digest = parse(request.ref), _digest(request.digest)
+        if isinstance(ref, LocalRef):
+            if request.store is None:
+                raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
+            return await asyncio.to_thread(local.resolve, ref, request.store, digest)
+        return await huggingface.resolve(ref, request.endpoint, request.revision, digest, request.credentials)
+
+
+def _digest(text: str | None) -> Digest | None:
+    try:
+        return None if text is None else Digest.parse(text)
+    except ValueError as error:
+        raise InvalidRef(str(error)) from None

@@ -1,0 +1,48 @@
+"""Writes the journal of a part often enough that a crash costs little, and no more often than that."""
+
+import asyncio
+from collections.abc import Callable
+
+from model_provisioner.domain.spans import Spans
+from model_provisioner.transfer.partfile import PartFile
+from model_provisioner.transfer.threads import Threads
+
+_UNSAVED_BYTES = 16 * 1024 * 1024
+
+
+class Saver:
+    """`written` tells which bytes are in the file now; a save covers those that are when it begins."""
+
+    def __init__(self, part: PartFile, written: Callable[[], Spans], threads: Threads) -> None:
+        self._part = part
+        self._written = written
+        self._threads = threads
+        self._unsaved = 0
+        self._running: asyncio.Task[None] | None = None
+
+    async def wrote(self, size: int) -> None:
+        """Begins a save after every 16 MiB; waits where the last one has not ended, so at most 32 MiB are unsaved."""
+        self._unsaved += size
+        while self._unsaved >= _UNSAVED_BYTES:
+            if self._running is None:
+                self._running = asyncio.create_task(self._save())
+                return
+            await asyncio.shield(self._running)
+
+    async def finish(self) -> None:
+        """Everything written is durable and journalled. Raises what the volume raises."""
+        await self.settle()
+        await self._save()
+
+    async def settle(self) -> None:
+        """No save is running any more. Raises what the last one raised."""
+        if self._running is not None:
+            await self._running
+
+    async def _save(self) -> None:
+        written, self._unsaved = self._written(), 0
+        try:
+            if written != self._part.spans:
+                await self._threads.run(self._part.commit, written)
+        finally:
+            self._running = None

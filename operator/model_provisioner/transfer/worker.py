@@ -1,0 +1,212 @@
+"""`model-provisioner fetch --worker`: carries out requests that come as lines on standard input.
+
+One process, three uses by the operator: a slot (fetch), the keeper (settle, check, remove) and the
+resolver. What is done for each kind of request is `Worker._carry_out`; the lines are `protocol`'s. End of
+input means that the operator is gone: everything stops, and what was fetched is journalled.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
+from model_provisioner.transfer import engine, protocol
+from model_provisioner.transfer.client import Client, NetworkSettings, open_client
+from model_provisioner.transfer.clock import Clock
+from model_provisioner.transfer.outbox import Outbox
+from model_provisioner.transfer.protocol import Answer, Request, decode_request
+from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.threads import Threads
+
+if TYPE_CHECKING:
+    from model_provisioner.transfer.resolving import Resolver
+
+_LOG = logging.getLogger(__name__)
+_LONGEST_LINE = 16 * 1024 * 1024
+_FLUSH_SECONDS = 0.5
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+def run(network: NetworkSettings) -> int:
+    """Until the end of standard input."""
+    die_with_parent()
+    asyncio.run(_serve(network))
+    return 0
+
+
+def die_with_parent() -> None:
+    """So that a killed operator leaves no writer behind. Only Linux can; elsewhere the end of input does it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def _serve(network: NetworkSettings) -> None:
+    clock = Clock()
+    outbox = Outbox(await _standard_output(), clock)
+    async with open_client(network) as client:
+        worker = Worker(client, outbox, clock)
+        writing = asyncio.create_task(outbox.run())
+        try:
+            await worker.serve(await _standard_input())
+        finally:
+            await worker.stop()
+            writing.cancel()
+            with contextlib.suppress(TimeoutError, OSError, asyncio.CancelledError):
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await outbox.flush()
+
+
+class Worker:
+    """Runs any number of requests at one time; which ones exclude each other is the operator's business."""
+
+    def __init__(self, client: Client, outbox: Outbox, clock: Clock) -> None:
+        self._client = client
+        self._outbox = outbox
+        self._clock = clock
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._made_resolver: Resolver | None = None
+
+    async def serve(self, lines: asyncio.StreamReader) -> None:
+        """Returns at the end of `lines`."""
+        while line := await lines.readline():
+            try:
+                request = decode_request(line)
+            except ValueError:  # not shown: a line may hold a token
+                _LOG.warning("a line of %d bytes that is not a request was left out", len(line))
+                continue
+            self._take(request)
+
+    async def stop(self) -> None:
+        """Cancels everything and waits until journals are written."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _take(self, request: Request) -> None:
+        if isinstance(request, protocol.Cancel):
+            if task := self._tasks.get(request.id):
+                task.cancel()
+            return
+        task = asyncio.create_task(self._answer(request))
+        self._tasks[request.id] = task
+        task.add_done_callback(lambda ended: self._ended(request.id, ended))
+
+    def _ended(self, request_id: str, task: asyncio.Task[None]) -> None:
+        """A task may be cancelled before its first step, so only here is it certain to be seen."""
+        self._tasks.pop(request_id, None)
+        if task.cancelled():
+            self._outbox.post(protocol.Cancelled(request_id))
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            answer = await self._carry_out(request)
+        except ProvisionError as error:
+            retry_after = error.retry_after if isinstance(error, Retryable) else None
+            answer = protocol.Failed(request.id, error.reason, error.message, retry_after)
+        except Exception as error:  # noqa: BLE001 - a bug must become an answer, or the operator waits for ever
+            _LOG.exception("%s failed in a way that was not foreseen", request.op)
+            message = f"{type(error).__name__} while {request.op} was carried out: a bug; the log has the traceback"
+            answer = protocol.Failed(request.id, InternalError.__name__, message)
+        self._outbox.post(answer)
+
+    async def _carry_out(self, request: Request) -> Answer:
+        match request:
+            case protocol.Fetch():
+                return await self._fetch(request)
+            case protocol.Resolve():
+                return protocol.Resolved(request.id, await self._resolver().resolve(request))
+            case protocol.Settle():
+                return await _in_thread(_settle, request)
+            case protocol.Check():
+                return await _in_thread(_check, request)
+            case protocol.Remove():
+                return await _in_thread(_remove, request)
+            case protocol.Cancel():
+                return protocol.Cancelled(request.id)
+
+    async def _fetch(self, request: protocol.Fetch) -> Answer:
+        job = engine.Job(
+            request.plan,
+            request.connections,
+            request.bytes_per_second,
+            request.epoch,
+            request.credentials,
+            request.holder.uid,
+        )
+        store = await _in_thread(_open, request.store)
+        with store:
+            reporter = _Reporter(request.id, self._outbox)
+            provided = await engine.provide(job, store, self._client, reporter, self._clock)
+        return protocol.Published(request.id, provided.files, provided.gguf)
+
+    def _resolver(self) -> "Resolver":
+        if self._made_resolver is None:
+            from model_provisioner.transfer.resolving import Resolver  # noqa: PLC0415 - brings huggingface_hub along
+
+            self._made_resolver = Resolver(self._client)
+        return self._made_resolver
+
+
+class _Reporter:
+    """Turns what the engine tells into lines."""
+
+    def __init__(self, request_id: str, outbox: Outbox) -> None:
+        self._id = request_id
+        self._outbox = outbox
+
+    def progress(self, done: int, total: int, restarts: int) -> None:
+        self._outbox.post(protocol.Progress(self._id, done, total, restarts))
+
+    def verifying(self, hashed: int, total: int) -> None:
+        self._outbox.post(protocol.Verifying(self._id, hashed, total))
+
+
+async def _in_thread(function: Callable[[R], T], request: R) -> T:
+    """Also if it is cancelled it returns only when the thread has ended: nothing else may touch the records before."""
+    threads = Threads()
+    try:
+        return await threads.run(function, request)
+    finally:
+        await threads.idle()
+
+
+def _open(store: protocol.StoreRef) -> Store:
+    return Store.open(Path(store.directory), store.id)
+
+
+def _settle(request: protocol.Settle) -> Answer:
+    with _open(request.store) as store:
+        plan = store.settle(request.holder, request.plan)
+        return protocol.Settled(request.id, store.id, plan, store.durable_bytes(plan))
+
+
+def _check(request: protocol.Check) -> Answer:
+    with _open(request.store) as store:
+        return protocol.Checked(request.id, store.check(request.files))
+
+
+def _remove(request: protocol.Remove) -> Answer:
+    with _open(request.store) as store:
+        return protocol.Removed(request.id, store.remove(request.uid, request.delete))
+
+
+async def _standard_input() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+async def _standard_output() -> asyncio.StreamWriter:
+    loop = asyncio.get_running_loop()
+    transport, protocol_ = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
+    return asyncio.StreamWriter(transport, protocol_, None, loop)
