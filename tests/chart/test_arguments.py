@@ -1,0 +1,37 @@
+"""The chart and the program agree: what the chart writes as arguments, the program reads as settings."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from model_provisioner.controller.command import add_arguments
+from model_provisioner.settings import Mount, OperatorSettings
+from tests.chart.rendering import Helm
+
+
+@pytest.fixture
+def operator_settings(helm: Helm) -> OperatorSettings:
+    container = helm.render(
+        'watchNamespaces=["ml"]',
+        "slots=2",
+        'endpoint="https://hub.example.com"',
+        'allowedHosts=["a.example:8443"]',
+        'allowedNetworks=["10.1.0.0/16"]',
+        'caSecret.name="corporate"',
+    ).container("operator")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    name, *arguments = container["args"]
+    assert name == "operator"
+    return OperatorSettings(**{k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None})
+
+
+def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSettings) -> None:
+    assert operator_settings.namespaces == ["ai", "ml"]
+    assert operator_settings.mounts == (Mount(namespace="ai", claim="models", directory=Path("/models")),)
+    assert (operator_settings.slots, operator_settings.endpoint) == (2, "https://hub.example.com")
+    assert operator_settings.allow_host == ["a.example:8443"]
+    assert operator_settings.allow_network == ["10.1.0.0/16"]
+    assert operator_settings.ca_file == Path("/etc/model-provisioner/ca/ca.crt")
+    assert (operator_settings.lease_namespace, operator_settings.health_listen) == ("ai", "0.0.0.0:8080")
