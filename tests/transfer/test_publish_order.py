@@ -35,27 +35,17 @@ class Call:
     arguments: str
 
 
-def run_writer(directory: Path, *options: str) -> int:
-    """The exit code of the writer under strace; -9 where it was killed."""
-    command = [
-        "strace",
-        "-f",
-        "--seccomp-bpf",
-        "-y",
-        "-s",
-        "0",
-        *options,
-        sys.executable,
-        "-m",
-        "tests.transfer.store_writer",
-    ]
+def run_writer(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The writer under strace: how it ended, and what it said."""
+    command = ["strace", "-f", "-y", "-s", "0", *options, sys.executable, "-m", "tests.transfer.store_writer"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([*command, str(directory)], cwd=ROOT, env=environment, timeout=60, check=False)
-    return done.returncode
+    return subprocess.run(
+        [*command, str(directory)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def trace(directory: Path, log: Path) -> list[Call]:
-    assert run_writer(directory, "-o", str(log), "-e", f"trace={','.join(STEPS)}") == 0
+    assert run_writer(directory, "-o", str(log), "-e", f"trace={','.join(STEPS)}").returncode == 0
     matches = (LINE.match(line) for line in log.read_text().splitlines())
     calls = [Call(m["name"], m["arguments"]) for m in matches if m and int(m["result"]) >= 0]
     return [call for call in calls if str(directory) in call.arguments]
@@ -113,53 +103,53 @@ def test_the_holder_is_recorded_before_the_first_byte(calls: list[Call]) -> None
     assert first < durable < positions(calls, "openat", f'"{PART}"')[0]
 
 
-def crashes(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A volume for each step before which the writer was killed, until it outlived them all."""
-    for step in [step for step in STEPS if step != "openat"]:
-        for number in range(1, 100):
-            volume = tmp_path / f"{step}-{number}"
-            volume.mkdir()
-            inject = f"inject={step}:signal=KILL:when={number}"
-            code = run_writer(volume, "-o", "/dev/null", "-e", f"trace={step}", "-e", inject)
-            if code == 0:
-                break
-            assert code in {-signal.SIGKILL, 128 + signal.SIGKILL}
-            yield f"{step} {number}", volume
+def crashes(step: str, tmp_path: Path) -> Iterator[Path]:
+    """A volume for each call of `step` before which the writer was killed, until it outlives them all."""
+    for number in range(1, 100):
+        volume = tmp_path / f"{step}-{number}"
+        volume.mkdir()
+        inject = f"inject={step}:signal=KILL:when={number}"
+        code = run_writer(volume, "-o", "/dev/null", "-e", f"trace={step}", "-e", inject).returncode
+        if code == 0:
+            return
+        assert code in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        yield volume
 
 
-def test_a_crash_before_any_step_leaves_nothing_wrong_and_is_recovered_from(tmp_path: Path) -> None:
-    survived = []
-    for step, volume in crashes(tmp_path):
-        assert files_below(volume) <= {FILE.path}, step
+# A crash around fchmod is a row of test_store: modes are best effort.
+@pytest.mark.parametrize("step", sorted(set(STEPS) - {"openat", "fchmod"}))
+def test_a_crash_before_any_step_leaves_nothing_wrong_and_is_recovered_from(tmp_path: Path, step: str) -> None:
+    survived = 0
+    for volume in crashes(step, tmp_path):
+        assert files_below(volume) <= {FILE.path}
         with Store.open(volume, None) as store:
-            whole = store.published(FILE.planned)
-            if whole is not None:
-                assert (volume / FILE.path).read_bytes() == FILE.content, step
+            if store.published(FILE.planned) is None:
+                check_journal(volume)
             else:
-                check_journal(volume, step)
-            recover(store, volume, step)
-        survived.append(step)
-    assert len(survived) > 40
+                assert (volume / FILE.path).read_bytes() == FILE.content
+            recover(store, volume)
+        survived += 1
+    assert survived >= 1
 
 
-def check_journal(volume: Path, step: str) -> None:
+def check_journal(volume: Path) -> None:
     """Every byte that the journal tells of is in the part."""
     fd = os.open(volume / ".provisioner" / "parts", os.O_RDONLY)
     journal = partfile.read_journal(fd, FILE.planned.part_key)
     os.close(fd)
     for start, end in journal.spans.pairs if journal else ():
         part = (volume / ".provisioner" / "parts" / PART).read_bytes()
-        assert part[start:end] == FILE.content[start:end], step
+        assert part[start:end] == FILE.content[start:end]
 
 
-def recover(store: Store, volume: Path, step: str) -> None:
+def recover(store: Store, volume: Path) -> None:
     """The next process ends what this one began, and a removal leaves nothing behind."""
     before = store.durable_bytes(plan_of(FILE))
     bring_again(store)
-    assert (volume / FILE.path).read_bytes() == FILE.content, step
-    assert before in {0, FILE.planned.size // 2, FILE.planned.size}, step
-    assert store.remove("uid-writer", delete=True) == (FILE.path,), step
-    assert (private_files(volume, "parts"), private_files(volume, "holders")) == (set(), set()), step
+    assert (volume / FILE.path).read_bytes() == FILE.content
+    assert before in {0, FILE.planned.size // 2, FILE.planned.size}
+    assert store.remove("uid-writer", delete=True) == (FILE.path,)
+    assert (private_files(volume, "parts"), private_files(volume, "holders")) == (set(), set())
 
 
 def bring_again(store: Store) -> None:
@@ -167,3 +157,38 @@ def bring_again(store: Store) -> None:
     if store.published(FILE.planned) is None:
         bring(store, FILE)
     store.record_digests("uid-writer", (FILE.record,))
+
+
+FAILURES = {
+    "quota": ("pwrite64:error=EDQUOT", "InsufficientStorage: .*enlarge its claim"),
+    "no writes at offsets": ("pwrite64:error=EOPNOTSUPP", "VolumeUnsuitable: .*another storage class"),
+    "bad block": ("fdatasync:error=EIO", "VolumeNotWritable: could not sync hf/acme/.*is healthy"),
+    "stale handle": ("ftruncate:error=ESTALE", "VolumeNotWritable: could not open the part"),
+    "file too large": ("ftruncate:error=EFBIG", "VolumeUnsuitable: could not open the part"),
+    "no syncs": ("fsync:error=EINVAL", "VolumeUnsuitable: could not open the store"),
+    "no renames": ("renameat:error=ENOSYS", "VolumeUnsuitable: "),
+    "no modes": ("fchmod:error=EPERM", None),
+    "no hard links": ("linkat:error=EPERM", None),
+}
+
+
+@pytest.mark.parametrize(("failure", "message"), FAILURES.values(), ids=FAILURES.keys())
+def test_what_a_file_system_refuses_is_named_or_done_without(volume: Path, failure: str, message: str | None) -> None:
+    call = failure.partition(":")[0]
+    done = run_writer(volume, "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={failure}")
+    if message is None:
+        assert done.returncode == 0, done.stderr
+        assert (volume / FILE.path).read_bytes() == FILE.content
+    else:
+        assert re.search(message, done.stderr.splitlines()[-1]), done.stderr
+        assert files_below(volume) == set()
+
+
+def test_directories_that_can_not_be_synced_are_done_without(volume: Path) -> None:
+    directory = volume / "hf" / "acme" / "tiny"
+    done = run_writer(
+        volume, "-o", "/dev/stderr", "-P", str(directory), "-e", "trace=fsync", "-e", "inject=fsync:error=EINVAL"
+    )
+    assert "EINVAL" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert (volume / FILE.path).read_bytes() == FILE.content
