@@ -131,8 +131,8 @@ async def _run_kopf(
 ) -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, operator, health, Login(api))
-    kopf.on.startup(registry=registry)(_without_arguments(workers.start))
-    kopf.on.cleanup(registry=registry)(_without_arguments(workers.stop))
+    kopf.on.startup(id="workers", registry=registry)(_without_arguments(workers.start))
+    kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(workers.stop))
     health.acting = True
     await kopf.operator(registry=registry, namespaces=settings.namespaces, standalone=True)
 

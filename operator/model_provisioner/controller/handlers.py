@@ -19,9 +19,12 @@ _RELEASE_ANYWAY_SECONDS = 60.0
 
 def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health, login: Login) -> None:
     """Adds the handlers to `registry`; `login` gives kopf its connection, `health` hears of every delivery."""
-    kopf.on.login(registry=registry)(login)
     kopf.on.startup(registry=registry)(_configure)
     resource = (GROUP, VERSION, PLURAL)
+
+    @kopf.on.login(registry=registry)
+    async def connect(**_: Any) -> kopf.ConnectionInfo:
+        return await login()
 
     def is_news(body: kopf.Body, memo: kopf.Memo, **_: Any) -> bool:
         """A predicate rather than a handler's first line: kopf logs every handler that it runs."""
@@ -31,18 +34,18 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
         known, memo.seen = memo.get("seen"), seen
         return bool(seen != known)
 
-    @kopf.on.event(*resource, when=is_news, registry=registry)
+    @kopf.on.event(*resource, id="wake", when=is_news, registry=registry)
     async def wake(uid: str, **_: Any) -> None:
         operator.wake(uid)
 
-    @kopf.daemon(*resource, registry=registry, cancellation_backoff=10, cancellation_timeout=5)
+    @kopf.daemon(*resource, id="live", registry=registry, cancellation_backoff=10, cancellation_timeout=5)
     async def live(body: kopf.Body, stopped: kopf.DaemonStopped, **_: Any) -> None:
         async def wait(seconds: float | None) -> bool:
             return bool(await stopped.wait(seconds))
 
         await operator.live(body, wait)
 
-    @kopf.on.delete(*resource, registry=registry, backoff=5)
+    @kopf.on.delete(*resource, id="release", registry=registry, backoff=5)
     async def release(body: kopf.Body, runtime: Any, **_: Any) -> None:
         try:
             await operator.release(body)

@@ -65,19 +65,11 @@ class Lifecycle:
         wanted = _wanted(self._subject)
         task = asyncio.create_task(turn)
         try:
-            while not task.done():
-                change = asyncio.create_task(self._changed.wait())
-                await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
-                change.cancel()
-                if self._changed.is_set():
-                    self._changed.clear()
-                    self._take_note()
-                    if _wanted(self._subject) != wanted:
-                        break
+            while _wanted(self._subject) == wanted and not await _done_or(self._changed, task):
+                self._changed.clear()
+                self._take_note()
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await _cancel(task)
 
     def _take_note(self) -> None:
         """The object as it is now: what changes without a new try is shown at once."""
@@ -112,6 +104,22 @@ class Lifecycle:
         seconds = delay(self._failures, error.retry_after, self._around.random())
         self._advance(Failed(error, self._around.now() + timedelta(seconds=seconds)))
         return seconds
+
+
+async def _done_or(changed: asyncio.Event, task: asyncio.Task[None]) -> bool:
+    """True as soon as `task` is done, False as soon as `changed` is set."""
+    change = asyncio.create_task(changed.wait())
+    try:
+        await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        change.cancel()
+    return task.done()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _wanted(subject: ModelDownload) -> tuple[object, ...]:

@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import kopf
 
@@ -34,7 +33,7 @@ class Login:
         self._sleep = sleep
         self._asked = float("-inf")
 
-    async def __call__(self, **_: Any) -> kopf.ConnectionInfo:
+    async def __call__(self) -> kopf.ConnectionInfo:
         if self._monotonic() - self._asked < _CALM_SECONDS:
             await self._sleep(_CALM_SECONDS)
         self._asked = self._monotonic()

@@ -15,10 +15,13 @@ from model_provisioner.controller.lifecycle import Lifecycle
 from model_provisioner.controller.status_writer import Gone
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.modeldownload import ModelDownload, ReclaimPolicy
-from model_provisioner.kube.resource import FINALIZER, parse
+from model_provisioner.kube.client import ApiError
+from model_provisioner.kube.resource import FINALIZER, object_path, parse
 
 _LOG = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
+_FINALIZER_POLL_SECONDS = 0.2
+_NOT_FOUND = 404
 
 Body = Mapping[str, Any]
 
@@ -43,9 +46,8 @@ class Operator:
 
         Nothing is done before our finalizer is visible: without it a deletion would leave files behind.
         """
-        while FINALIZER not in (body["metadata"].get("finalizers") or ()):
-            if await stopped(0.1):
-                return
+        if not await self._is_held(body, stopped):
+            return
         life = self._lives.setdefault(body["metadata"]["uid"], _Life())
         running = asyncio.create_task(Lifecycle(self._around, lambda: parse(body), life.changed).run())
         stopping = asyncio.create_task(_wait(stopped))
@@ -56,6 +58,21 @@ class Operator:
             self._lives.pop(body["metadata"]["uid"], None)
             life.ended.set()
         _raise_unless_gone(running)
+
+    async def _is_held(self, body: Body, stopped: Callable[[float | None], Awaitable[object]]) -> bool:
+        """Waits for our finalizer. False where it will never come: kopf may start a daemon for an object just gone."""
+        while FINALIZER not in (body["metadata"].get("finalizers") or ()):
+            if await stopped(_FINALIZER_POLL_SECONDS) or not await self._exists(body):
+                return False
+        return True
+
+    async def _exists(self, body: Body) -> bool:
+        metadata = body["metadata"]
+        try:
+            found = await self._around.api.get(object_path(metadata["namespace"], metadata["name"]))
+        except ApiError as error:
+            return error.status != _NOT_FOUND
+        return bool(found["metadata"]["uid"] == metadata["uid"])
 
     def wake(self, uid: str) -> None:
         """Something about the object has changed."""
