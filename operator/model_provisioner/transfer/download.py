@@ -13,14 +13,7 @@ from dataclasses import dataclass, field
 
 from model_provisioner.domain.backoff import delay
 from model_provisioner.domain.digest import Digest
-from model_provisioner.domain.errors import (
-    NameResolutionFailed,
-    NotGGUF,
-    ProvisionError,
-    RateLimited,
-    Retryable,
-    SourceUnavailable,
-)
+from model_provisioner.domain.errors import NotGGUF, ProvisionError, Retryable, SourceUnavailable, TransferStalled
 from model_provisioner.domain.gguf import GGUFHeader, Incomplete, check_complete
 from model_provisioner.domain.ranges import MIB, SMALLEST_RANGE, ByteRange, next_range, range_size
 from model_provisioner.transfer.client import Reply
@@ -38,7 +31,7 @@ _PARALLEL_FROM = 64 * MIB
 _BATCH_BYTES = MIB
 _SMALLEST_BATCH = 256 * 1024
 _BATCH_SECONDS = 0.25
-_TOLD_UPWARD = (RateLimited, NameResolutionFailed)  # waiting a second or two does not help
+_MAY_PASS = (SourceUnavailable, TransferStalled)  # for anything else, waiting a second or two does not help
 
 
 @dataclass
@@ -154,9 +147,9 @@ class FileDownload:
             try:
                 await self._fetch(wanted)
                 failures = 0
-            except Retryable as error:
+            except _MAY_PASS as error:
                 failures = 1 if self._has_begun(wanted) else failures + 1
-                if failures >= _TRIES or isinstance(error, _TOLD_UPWARD):
+                if failures >= _TRIES:
                     raise
                 await self._clock.sleep(delay(failures, error.retry_after, self._clock.random()))
             finally:

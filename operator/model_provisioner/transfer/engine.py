@@ -7,7 +7,7 @@ of a split model is published last, because its being there means that the model
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from model_provisioner.domain.digest import Digest
@@ -35,6 +35,7 @@ from model_provisioner.transfer.store import PublishedFile, Store
 from model_provisioner.transfer.threads import Threads
 from model_provisioner.transfer.throttle import Throttle
 
+_BLOCK_BYTES = 512  # of st_blocks (POSIX sys/stat.h as Linux has it)
 _CONTENT_ERRORS = (NotGGUF, DigestMismatch, IncompleteModel)
 
 
@@ -88,21 +89,11 @@ class _Transfer:
         self._restarts = 0
 
     async def run(self) -> Provided:
-        await self._check_space()
         for file in (*self._plan.files[1:], self._plan.files[0]):
             if not await self._adopted(file):
                 await self._fetch(file)
         records = tuple(self._records[file.path] for file in self._plan.files)
         return Provided(records, self._summary())
-
-    async def _check_space(self) -> None:
-        needed = self._plan.total_bytes - await self._threads.run(self._store.durable_bytes, self._plan)
-        free = await self._threads.run(self._store.free_bytes)
-        if needed > free:
-            raise InsufficientStorage(
-                f"{self._plan.ref} needs {format_bytes(needed)} more and the volume has {format_bytes(free)} free: "
-                "delete models that are not needed, or enlarge the volume"
-            )
 
     async def _adopted(self, file: PlannedFile) -> bool:
         """Is the file at its path what it should be? Content that nobody vouches for is hashed to find out."""
@@ -149,6 +140,7 @@ class _Transfer:
     async def _fetch(self, file: PlannedFile) -> None:
         part = await self._threads.run(self._store.part, file, self._job.epoch)
         try:
+            await self._check_space(file, part)
             digest, self._headers[file.path] = await self._download(file, part)
             if len(self._headers) == len(self._plan.files):
                 self._summary()
@@ -160,6 +152,20 @@ class _Transfer:
             await self._close(part.close)
         self._restarts += part.restarts
         await self._complete(file, digest)
+
+    async def _check_space(self, file: PlannedFile, part: PartFile) -> None:
+        """Before a byte moves. What the part occupies counts as there, journalled or not: it is written over."""
+        others = tuple(f for f in self._plan.files if f is not file and f.path not in self._records)
+        waiting = replace(self._plan, files=others)
+        occupied = os.fstat(part.fd).st_blocks * _BLOCK_BYTES
+        needed = file.size - occupied + waiting.total_bytes
+        needed -= await self._threads.run(self._store.durable_bytes, waiting)
+        free = await self._threads.run(self._store.free_bytes)
+        if needed > free:
+            raise InsufficientStorage(
+                f"{self._plan.ref} needs {format_bytes(needed)} more and the volume has {format_bytes(free)} free: "
+                "delete models that are not needed, or enlarge the volume"
+            )
 
     async def _download(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
         """Bytes with the right digest. Wrong ones are fetched once more, because a disturbed line may be to blame."""

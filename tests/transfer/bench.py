@@ -1,0 +1,101 @@
+"""The moving half of the transfer layer with a real hub and a real store, in this process."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model_provisioner.domain.addresses import NetworkPolicy, parse_host_port
+from model_provisioner.domain.plan import Plan
+from model_provisioner.transfer import engine
+from model_provisioner.transfer.client import NetworkSettings, open_client
+from model_provisioner.transfer.clock import Clock
+from model_provisioner.transfer.protocol import Credentials, Holder, Resolve, StoreRef
+from model_provisioner.transfer.resolving import Resolver
+from model_provisioner.transfer.store import Store
+from tests.support.hub import Hub
+
+NAME = "owner/Model-GGUF"
+REF = f"hf:{NAME}"
+MODEL = "model.Q4_K_M.gguf"
+HOLDER = Holder("uid-1", "models", "model")
+
+
+async def no_sleep(seconds: float) -> None:
+    """Backoff without waiting."""
+
+
+@dataclass
+class Recorder:
+    """What the engine told, in order."""
+
+    progress_lines: list[tuple[int, int, int]] = field(default_factory=list)
+    verifying_lines: list[tuple[int, int]] = field(default_factory=list)
+
+    def progress(self, done: int, total: int, restarts: int) -> None:
+        self.progress_lines.append((done, total, restarts))
+
+    def verifying(self, hashed: int, total: int) -> None:
+        self.verifying_lines.append((hashed, total))
+
+
+def network(hub: Hub) -> NetworkSettings:
+    """All ports of the hub's machine are allowed."""
+    return NetworkSettings(NetworkPolicy(allowed_hosts=(parse_host_port("127.0.0.1"),)), hub.ca_file)
+
+
+def token_for(hub: Hub, token: str) -> Credentials:
+    return Credentials(token, (hub.endpoint,))
+
+
+@dataclass
+class Bench:
+    """One hub, one volume at `root`."""
+
+    hub: Hub
+    root: Path
+    clock: Clock = field(default_factory=lambda: Clock(sleep=no_sleep))
+
+    async def resolve(
+        self,
+        ref: str = REF,
+        credentials: Credentials | None = None,
+        digest: str | None = None,
+        revision: str | None = None,
+    ) -> Plan:
+        request = Resolve(
+            "1", ref, self.hub.endpoint, revision, digest, credentials, store=StoreRef(str(self.root), None)
+        )
+        async with open_client(network(self.hub)) as client:
+            return await Resolver(client).resolve(request)
+
+    async def transfer(
+        self,
+        plan: Plan,
+        *,
+        credentials: Credentials | None = None,
+        connections: int = 1,
+        bytes_per_second: int | None = None,
+        recorder: Recorder | None = None,
+    ) -> engine.Provided:
+        with self.store() as store:
+            settled = store.settle(HOLDER, plan)
+            job = engine.Job(settled, connections, bytes_per_second, 1, credentials, HOLDER.uid)
+            async with open_client(network(self.hub)) as client:
+                return await engine.provide(job, store, client, recorder or Recorder(), self.clock)
+
+    async def fetch(self, ref: str = REF, recorder: Recorder | None = None, connections: int = 1) -> engine.Provided:
+        return await self.transfer(await self.resolve(ref), recorder=recorder, connections=connections)
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        with Store.open(self.root, None) as opened:
+            yield opened
+
+    def content(self, provided: engine.Provided, index: int = 0) -> bytes:
+        return (self.root / provided.files[index].path).read_bytes()
+
+
+def sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
