@@ -1,10 +1,13 @@
 """Holders on a real volume: who settles, shares, leaves, and what stays behind."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model_provisioner.domain.errors import PathConflict
 from model_provisioner.domain.spans import Spans
@@ -65,6 +68,32 @@ def test_the_file_goes_with_the_last_who_lets_it(
     remaining = {"uid-b.json"} if request.node.callspec.id == "first Delete" else set()
     assert private_files(root, "holders") == remaining
     assert (root / "hf/acme").exists() is stays
+
+
+# Who does what: None comes and wants the file, True leaves with Delete, False with Retain.
+DEEDS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, True, False])), max_size=12)
+
+
+@given(DEEDS)
+@settings(max_examples=60, deadline=None)
+def test_in_any_order_a_file_lives_as_long_as_somebody_wants_it(deeds: list[tuple[str, bool | None]]) -> None:
+    wanting: set[str] = set()
+    there = protected = False
+    with tempfile.TemporaryDirectory() as directory, Store.open(Path(directory), None) as store:
+        for name, delete in deeds:
+            if delete is None:
+                protected = protected if wanting else there
+                hold(store, name)
+                wanting.add(name)
+                there = True
+            else:
+                store.remove(f"uid-{name}", delete)
+                protected = protected or (name in wanting and not delete)
+                there = there and not (wanting == {name} and not protected)
+                wanting.discard(name)
+            assert files_below(Path(directory)) == ({FILE.path} if there else set())
+            assert {f"uid-{name}.json" for name in wanting} <= private_files(Path(directory), "holders")
+            assert wanting or not private_files(Path(directory), "holders")
 
 
 def test_removing_again_changes_nothing(store: Store, root: Path) -> None:

@@ -289,3 +289,10 @@ def test_bytes_lost_by_a_failed_sync_are_never_committed(store: Store, half_done
     part.close()
     os.close(reader)
     os.close(writer)
+
+
+def test_a_journal_of_absurd_size_is_not_read(store: Store, half_done: Path) -> None:
+    os.truncate(journal(half_done), 1 << 40)
+    part = store.part(FILE.planned, 1)
+    assert part.spans == Spans()
+    part.close()

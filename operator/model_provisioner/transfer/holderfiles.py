@@ -5,6 +5,7 @@ Reads and writes them; what they mean is decided in `domain.holders`. Only `tran
 
 import os
 import re
+from typing import NamedTuple
 
 from model_provisioner.domain.holders import HolderRecord
 from model_provisioner.transfer import volume
@@ -12,6 +13,13 @@ from model_provisioner.transfer.records import decode_holder, encode_holder
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 _SUFFIX = ".json"
+
+
+class Others(NamedTuple):
+    """`all_read` is False where nobody can tell what some of the records hold."""
+
+    records: tuple[HolderRecord, ...]
+    all_read: bool
 
 
 class HolderFiles:
@@ -24,18 +32,15 @@ class HolderFiles:
         """None where there is no record, or none that can be trusted."""
         return self._read(_name(uid))
 
-    def all(self) -> tuple[HolderRecord, ...]:
-        """Every readable record."""
+    def others(self, uid: str) -> Others:
+        """What everybody but `uid` holds."""
+        found = [self._read(name) for name in self._names(uid)]
+        records = tuple(record for record in found if record is not None)
+        return Others(records, all_read=len(records) == len(found))
+
+    def all(self) -> Others:
+        """What everybody holds."""
         return self.others("")
-
-    def others(self, uid: str) -> tuple[HolderRecord, ...]:
-        """Every readable record but that of `uid`."""
-        records = (self._read(name) for name in self._names(uid))
-        return tuple(record for record in records if record is not None)
-
-    def unreadable(self, uid: str) -> bool:
-        """Is there a record, other than that of `uid`, of which nobody can tell what it holds?"""
-        return any(self._read(name) is None for name in self._names(uid))
 
     def write(self, record: HolderRecord) -> None:
         """Durably, in one step."""

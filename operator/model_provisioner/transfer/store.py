@@ -79,7 +79,7 @@ class Store:
         Raises PathConflict, UnsupportedSource (a hostile path), InsufficientStorage, VolumeNotWritable.
         """
         with volume.volume_errors(f"record what {holder.namespace}/{holder.name} holds"):
-            own, others = self._holders.read(holder.uid), self._holders.others(holder.uid)
+            own, others = self._holders.read(holder.uid), self._holders.others(holder.uid).records
             settled = holders.settle(plan, own, others)
             wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
             record = holders.hold(wanted, settled, own, others, self._exists)
@@ -98,7 +98,7 @@ class Store:
         found = tree.look(self._root, file.path)
         if found is None:
             return None
-        digest = holders.vouched(file.path, found.st_size, found.st_mtime_ns, self._holders.all())
+        digest = holders.vouched(file.path, found.st_size, found.st_mtime_ns, self._holders.all().records)
         return PublishedFile(found.st_size, digest)
 
     def part(self, file: PlannedFile, epoch: int) -> PartFile:
@@ -146,11 +146,11 @@ class Store:
         can't be read no published file is deleted, because that record may tell of any.
         """
         with volume.volume_errors(f"remove what {uid} holds"):
-            own, others = self._holders.read(uid), self._holders.others(uid)
+            own, (others, all_read) = self._holders.read(uid), self._holders.others(uid)
             if own is not None and own.released:
                 return ()
-            gone = self._give_up(own, others, delete and not self._holders.unreadable(uid)) if own else ()
-            self._release(uid, own if not delete else None, others)
+            gone = self._give_up(own, others, delete and all_read) if own else ()
+            self._release(uid, None if delete else own, others)
             return gone
 
     def free_bytes(self) -> int:

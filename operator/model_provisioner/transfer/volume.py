@@ -29,7 +29,8 @@ datasync = getattr(os, "fdatasync", os.fsync)
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
-_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
+_READ_BYTES = 64 * 1024
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _VERDICTS: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] = (
     (
         FULL,
@@ -130,8 +131,12 @@ def read_document(name: str, directory: int) -> bytes | None:
         if error.errno in {errno.ENOENT, errno.ELOOP}:
             return None
         raise
-    with os.fdopen(fd, "rb") as file:
-        return file.read(_MAX_DOCUMENT_BYTES)
+    try:
+        if os.fstat(fd).st_size > _MAX_DOCUMENT_BYTES:
+            return None
+        return b"".join(iter(lambda: os.read(fd, _READ_BYTES), b""))
+    finally:
+        os.close(fd)
 
 
 def write_document(name: str, directory: int, data: bytes) -> None:
@@ -169,7 +174,7 @@ def sync_directory(fd: int) -> None:
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in _UNSUPPORTED | {errno.EACCES, errno.EPERM}:
+        if error.errno not in _UNSUPPORTED | {errno.EBADF, errno.EACCES, errno.EPERM}:
             raise
 
 
