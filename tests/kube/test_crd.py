@@ -1,0 +1,387 @@
+"""The resource type on a real API server: what it accepts, refuses, defaults, keeps and shows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.local.api import ApiError, Document
+from deploy.local.cluster import Cluster
+from model_provisioner.domain import refs
+from model_provisioner.domain.errors import InvalidRef, UnsupportedSource
+from model_provisioner.domain.quantity import parse_quantity
+
+ROOT = Path(__file__).parents[2]
+API_VERSION = "models.rbee.dev/v1alpha1"
+INVALID = sorted((ROOT / "tests/data/invalid").glob("*.yaml"))
+REF = "hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF"
+DIGEST = f"sha256:{'0' * 64}"
+STARTED = {"startTime": "2026-01-01T00:00:00Z"}
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+# Pieces of regular expressions that no person should have to read.
+REGEX = ("[A-Z", "[a-z", "[0-9", "(?", ")*", ")?", "]*", "]+", "\\.", "regex")
+
+
+def path(namespace: str, name: str = "") -> str:
+    return f"/apis/{API_VERSION}/namespaces/{namespace}/modeldownloads" + (f"/{name}" if name else "")
+
+
+def manifest(name: str = "model", **spec: Any) -> Document:
+    document = {"apiVersion": API_VERSION, "kind": "ModelDownload", "metadata": {"name": name}}
+    return {**document, "spec": {"modelRef": REF, **spec}}
+
+
+def refusal(cluster: Cluster, namespace: str, document: Document) -> str | None:
+    """What the API server says against creating `document`, which it does not keep; None where it would take it."""
+    try:
+        cluster.api.create(f"{path(namespace)}?dryRun=All&fieldValidation=Strict", document)
+    except ApiError as error:
+        return f"{error.reason}: {error.message}"
+    return None
+
+
+@pytest.mark.parametrize("file", INVALID, ids=lambda file: file.stem)
+def test_a_bad_manifest_is_refused_with_words_for_people(cluster: Cluster, namespace: str, file: Path) -> None:
+    text = file.read_text()
+    words = text.splitlines()[0].removeprefix("# ")
+    message = refusal(cluster, namespace, yaml.safe_load(text))
+    assert message is not None, f"{file.name} was accepted"
+    assert message.startswith("Invalid: ")
+    assert words in message
+    assert not [piece for piece in REGEX if piece in message.replace("[:port][/path]", "")]
+
+
+def test_there_are_enough_bad_manifests() -> None:
+    assert len(INVALID) >= 20
+
+
+def test_a_bad_ref_gets_one_message(cluster: Cluster, namespace: str) -> None:
+    for file in INVALID:
+        if file.stem.startswith(("ref-", "local-")):
+            message = refusal(cluster, namespace, yaml.safe_load(file.read_text())) or ""
+            assert message.count("spec.modelRef:") + message.count("spec.reclaimPolicy:") <= 1, message
+
+
+def test_the_samples_are_accepted(cluster: Cluster, namespace: str) -> None:
+    stored = cluster.apply(ROOT / "deploy/samples", namespace)
+    assert [document["kind"] for document in stored] == ["ModelDownload"] * len(stored)
+    assert stored
+
+
+def test_a_misspelled_field_is_refused(cluster: Cluster, namespace: str) -> None:
+    with pytest.raises(ApiError, match=r'unknown field "spec\.conections"'):
+        cluster.api.create(f"{path(namespace)}?fieldValidation=Strict", manifest(conections=4))
+
+
+def test_every_field_of_the_spec_is_accepted_and_kept(cluster: Cluster, namespace: str) -> None:
+    spec: Document = {
+        "modelRef": f"{REF}@refs/pr/3:Q4_K_M",
+        "digest": DIGEST,
+        "credentialsSecretRef": {"name": "hf-token"},
+        "endpoint": "http://[::1]:8080/mirror",
+        "destination": {"claimName": "models"},
+        "connections": 16,
+        "maxBytesPerSecond": "50Mi",
+        "priority": -5,
+        "suspend": True,
+        "reclaimPolicy": "Delete",
+    }
+    assert cluster.api.create(path(namespace), manifest(**spec))["spec"] == spec
+    assert set(spec) == set(properties(cluster)["spec"]["properties"])
+
+
+def test_what_is_left_out_is_defaulted(cluster: Cluster, namespace: str) -> None:
+    stored = cluster.api.create(path(namespace), manifest())
+    assert stored["spec"] == {
+        "modelRef": REF,
+        "connections": 8,
+        "priority": 0,
+        "suspend": False,
+        "reclaimPolicy": "Retain",
+    }
+    assert stored["status"] == {"observedGeneration": -1}
+
+
+REFS = [
+    *(f"{REF}{tail}" for tail in ("", "@main", "@refs/pr/3", "@v1.0:Q8_0", ":UD-Q4_K_XL", ":f16", ":Q4_K_M.GGUF")),
+    *(f"{REF}:{selector}" for selector in ("a b/модель.gguf", "x/.hidden.gguf", "..a/b.gguf", "a@b.gguf", ".gguf")),
+    *(f"{REF}:{selector}" for selector in ("", "Main", "latest", "-Q4", "Q4-", "Q4 K", "Q4.1", "a" * 65, "model.bin")),
+    *(
+        f"{REF}:{selector}"
+        for selector in ("./a.gguf", "a//b.gguf", "a/./b.gguf", "a/../b.gguf", "/a.gguf", "../a.gguf")
+    ),
+    *(f"{REF}:{selector}" for selector in ("a\\b.gguf", "a\nb.gguf", "a\x7f.gguf", "Q4:b.gguf", "Q4:Q8", "a.gguf/")),
+    *(f"{REF}:{'a' * length}/{'b' * 250}.gguf" for length in (255, 256)),
+    f"{REF}:{'b' * 251}.gguf",
+    *(f"{REF}:{'a/' * length}b.gguf" for length in (253, 254)),
+    *(
+        f"{REF}@{revision}"
+        for revision in ("", "/a", "a/", "a//b", "a..b", "a b", "a@b", "a" * 255, "a" * 256, ":Q4_K_M")
+    ),
+    *(f"hf:{name}" for name in ("", "a", "a/", "/b", "a/b/c", "a--b/c", "a/b--c", "a/b..c", "-a/b", "a/b-", ".a/b")),
+    *(f"hf:{name}" for name in ("a/b.", "_a_/_b_", "a/b.git", "a.git/b", "a/b.gitx", f"{'a' * 96}/b", f"{'a' * 97}/b")),
+    *("hf:a/b@main/c.gguf", "hf:a/b:c@d/e.gguf", "hf:ä/b", "HF:a/b", "hf:a/b ", " hf:a/b", "hf://a/b", "hf:/a/b", "hf"),
+    *(f"local:{name}" for name in ("a.gguf", "a/b.GGUF", "", "a", "/a.gguf", "a//b.gguf", "../a.gguf", "a/../b.gguf")),
+    *(f"local:{name}" for name in ("./a.gguf", "//a.gguf", "a:b.gguf", "a\tb.gguf", ".a.gguf", ".gguf", "a.gguf/")),
+    *(
+        "modelscope:a/b",
+        "https://h/a.gguf",
+        "http://h/a.gguf",
+        "s3://b/a.gguf",
+        "oci://r/a",
+        "ollama:a",
+        "gs://b/a.gguf",
+    ),
+    *("https://huggingface.co/a/b", "https://hf.co/a/b", "https://huggingface.co/", "a/b", ":", "x"),
+]
+
+
+@pytest.mark.parametrize("ref", REFS, ids=repr)
+def test_the_schema_accepts_the_refs_that_the_parser_accepts(cluster: Cluster, namespace: str, ref: str) -> None:
+    try:
+        refs.parse(ref)
+        parsed = True
+    except (InvalidRef, UnsupportedSource):
+        parsed = False
+    message = refusal(cluster, namespace, manifest(modelRef=ref))
+    assert (message is None) == parsed, message
+
+
+LIMITS = [
+    1,
+    0,
+    -1,
+    2**63 - 1,
+    "1",
+    "0",
+    "50Mi",
+    "1.5Gi",
+    ".5k",
+    "2e9",
+    "5E6",
+    "5e-1",
+    "1.",
+    "100m",
+    "1E",
+    "1Ei",
+    "-1",
+    "+1",
+    "",
+    "Mi",
+]
+LIMITS += ["9223372036854775808", "9223372036854775807", "8Pi", "9999999P", "1 Mi", "1mi", "50MiB", "9" * 20, "1e99"]
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=repr)
+def test_the_schema_accepts_the_limits_that_the_parser_reads(
+    cluster: Cluster, namespace: str, limit: str | int
+) -> None:
+    try:
+        positive = parse_quantity(limit) >= 1
+    except ValueError:
+        positive = False
+    if limit == "5e-1":  # half a byte: the parser rounds it up, nobody means it
+        positive = False
+    message = refusal(cluster, namespace, manifest(maxBytesPerSecond=limit))
+    assert (message is None) == positive, message
+
+
+MUTABLE = [
+    ({"credentialsSecretRef": {"name": "a"}}, {"credentialsSecretRef": {"name": "b"}}),
+    ({"credentialsSecretRef": {"name": "a"}}, {"credentialsSecretRef": None}),
+    ({}, {"connections": 2}),
+    ({"maxBytesPerSecond": "50Mi"}, {"maxBytesPerSecond": 1000}),
+    ({"maxBytesPerSecond": "50Mi"}, {"maxBytesPerSecond": None}),
+    ({}, {"priority": 7}),
+    ({}, {"suspend": True}),
+    ({}, {"reclaimPolicy": "Delete"}),
+]
+UNTIL_STARTED = [
+    ({}, {"modelRef": f"{REF}:Q8_0"}),
+    ({}, {"digest": DIGEST}),
+    ({"digest": DIGEST}, {"digest": None}),
+    ({"digest": DIGEST}, {"digest": f"sha256:{'1' * 64}"}),
+    ({}, {"endpoint": "https://mirror.example"}),
+    ({"endpoint": "https://mirror.example"}, {"endpoint": None}),
+    ({"endpoint": "https://mirror.example"}, {"endpoint": "https://other.example"}),
+]
+IMMUTABLE = [
+    ({"destination": {"claimName": "a"}}, {"destination": {"claimName": "b"}}),
+    ({"destination": {"claimName": "a"}}, {"destination": None}),
+    ({}, {"destination": {"claimName": "a"}}),
+]
+
+
+def create(cluster: Cluster, namespace: str, spec: Document, status: Document | None = None) -> None:
+    cluster.api.create(path(namespace), manifest(**spec))
+    if status:
+        cluster.api.merge(f"{path(namespace, 'model')}/status", {"status": status})
+
+
+@pytest.mark.parametrize(("spec", "change"), [*MUTABLE, *UNTIL_STARTED], ids=repr)
+def test_before_fetching_began_it_can_be_changed(
+    cluster: Cluster, namespace: str, spec: Document, change: Document
+) -> None:
+    create(cluster, namespace, spec, {"observedGeneration": 1})
+    stored = cluster.api.merge(path(namespace, "model"), {"spec": change})["spec"]
+    assert {field: stored.get(field) for field in change} == change
+
+
+@pytest.mark.parametrize(("spec", "change"), MUTABLE, ids=repr)
+def test_some_fields_can_always_be_changed(cluster: Cluster, namespace: str, spec: Document, change: Document) -> None:
+    create(cluster, namespace, spec, STARTED)
+    stored = cluster.api.merge(path(namespace, "model"), {"spec": change})["spec"]
+    assert {field: stored.get(field) for field in change} == change
+
+
+@pytest.mark.parametrize(("spec", "change"), UNTIL_STARTED, ids=repr)
+def test_once_fetching_began_the_identity_stays(
+    cluster: Cluster, namespace: str, spec: Document, change: Document
+) -> None:
+    create(cluster, namespace, spec, STARTED)
+    (field,) = change
+    with pytest.raises(ApiError, match=rf"spec\.{field}: .*cannot be changed once fetching has begun; create another"):
+        cluster.api.merge(path(namespace, "model"), {"spec": change})
+
+
+@pytest.mark.parametrize(("spec", "change"), IMMUTABLE, ids=repr)
+def test_the_destination_never_changes(cluster: Cluster, namespace: str, spec: Document, change: Document) -> None:
+    create(cluster, namespace, spec)
+    with pytest.raises(ApiError, match=r"spec\.destination: .*cannot be changed, added or removed; create another"):
+        cluster.api.merge(path(namespace, "model"), {"spec": change})
+
+
+STATUS = {
+    "observedGeneration": 1,
+    "conditions": [
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "Downloading",
+            "message": "15% · 50 MiB/s · 11s",
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        for kind in ("Ready", "Reconciling")
+    ],
+    "progress": {
+        "bytes": 104857600,
+        "totalBytes": 668788096,
+        "percent": 15,
+        "bytesPerSecond": 52428800,
+        "etaSeconds": 11,
+        "summary": "15% · 50 MiB/s · 11s",
+        "lastUpdateTime": "2026-01-01T00:00:02Z",
+    },
+    "startTime": "2026-01-01T00:00:00Z",
+    "completionTime": "2026-01-01T00:00:13Z",
+    "nextRetryTime": "2026-01-01T00:05:00Z",
+    "attempts": 1,
+    "lastHandledReconcileAt": "now",
+    "model": {
+        "revision": "52e7645ba7c309695bec7ac98f4f005b139cf465",
+        "claimName": "models",
+        "storeID": "5b6c1f0e",
+        "path": "hf/TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF/tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf",
+        "size": "637 MiB",
+        "sizeBytes": 668788096,
+        "digest": DIGEST,
+        "digestSource": "Source",
+        "files": [{"path": "a.gguf", "sizeBytes": 668788096, "digest": DIGEST}],
+        "gguf": {
+            "architecture": "llama",
+            "name": "tinyllama",
+            "parameters": 1100048384,
+            "quantization": "Q4_K_M",
+            "contextLength": 2048,
+            "license": "apache-2.0",
+            "chatTemplate": True,
+        },
+    },
+}
+
+
+def test_every_field_of_the_status_is_kept(cluster: Cluster, namespace: str) -> None:
+    create(cluster, namespace, {}, STATUS)
+    assert cluster.api.get(path(namespace, "model"))["status"] == STATUS
+    schema = properties(cluster)["status"]
+    assert leaves(schema) == set(spelled(STATUS))
+
+
+def test_a_status_cannot_come_with_the_manifest(cluster: Cluster, namespace: str) -> None:
+    stored = cluster.api.create(path(namespace), {**manifest(), "status": STATUS})
+    assert stored["status"] == {"observedGeneration": -1}
+
+
+def test_the_columns_tell_what_goes_on(cluster: Cluster, namespace: str) -> None:
+    create(cluster, namespace, {}, STATUS)
+    table = cluster.api.get(path(namespace), accept=TABLE)
+    columns = table["columnDefinitions"]
+    assert [column["name"].upper() for column in columns if not column["priority"]] == [
+        *("NAME", "MODEL", "READY", "STATUS", "PROGRESS", "SIZE", "AGE")
+    ]
+    assert [column["name"].upper() for column in columns if column["priority"]] == ["CLAIM", "PATH", "MESSAGE"]
+    shown = dict(zip((column["name"] for column in columns), table["rows"][0]["cells"], strict=True))
+    del shown["Age"]
+    assert shown == {
+        "Name": "model",
+        "Model": REF,
+        "Ready": "True",
+        "Status": "Downloading",
+        "Progress": "15% · 50 MiB/s · 11s",
+        "Size": "637 MiB",
+        "Claim": "models",
+        "Path": "hf/TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF/tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf",
+        "Message": "15% · 50 MiB/s · 11s",
+    }
+
+
+def test_kubectl_explain_has_something_to_say_about_every_field(cluster: Cluster) -> None:
+    """From the OpenAPI document that the API server publishes, which is what kubectl reads."""
+    document = cluster.api.get(f"/openapi/v3/apis/{API_VERSION}")
+    schema = document["components"]["schemas"]["dev.rbee.models.v1alpha1.ModelDownload"]
+    assert schema["description"]
+    silent = [field for field, described in described_fields(schema) if not described]
+    assert silent == []
+
+
+def test_the_short_name_is_known_and_there_is_no_category(cluster: Cluster) -> None:
+    (resource,) = [
+        item for item in cluster.api.get(f"/apis/{API_VERSION}")["resources"] if item["name"] == "modeldownloads"
+    ]
+    assert resource["shortNames"] == ["mdl"]
+    assert "categories" not in resource
+
+
+def properties(cluster: Cluster) -> Document:
+    definition = cluster.api.get(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/modeldownloads.models.rbee.dev"
+    )
+    found: Document = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    return found
+
+
+def described_fields(schema: Document, at: str = "") -> Iterator[tuple[str, bool]]:
+    for name, child in schema.get("properties", {}).items():
+        yield f"{at}.{name}", bool(child.get("description"))
+        if name != "metadata":
+            yield from described_fields(child.get("items", child), f"{at}.{name}")
+
+
+def leaves(schema: Document, at: str = "") -> set[str]:
+    """The paths of all values that a schema allows; list items count once."""
+    children = schema.get("items", schema).get("properties", {})
+    return set().union(*(leaves(child, f"{at}.{name}") for name, child in children.items())) if children else {at}
+
+
+def spelled(value: object, at: str = "") -> Iterator[str]:
+    """The paths of all values in a document; list items count once."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict):
+            for name, child in item.items():
+                yield from spelled(child, f"{at}.{name}")
+        else:
+            yield at
