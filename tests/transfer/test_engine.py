@@ -260,7 +260,9 @@ async def test_a_volume_that_is_too_small_is_told_before_a_byte_moves(hub: Hub, 
     assert hub.bytes_sent() == 0
 
 
-async def test_a_volume_that_fills_up_is_told_at_once_and_goes_on_when_there_is_room(hub: Hub, tmp_path: Path, small: bytes) -> None:
+async def test_a_volume_that_fills_up_is_told_at_once_and_goes_on_when_there_is_room(
+    hub: Hub, tmp_path: Path, small: bytes
+) -> None:
     hub.repository(NAME).add(MODEL, small)
     with small_volume(tmp_path / "small", 4 * MIB) as root:
         bench = Bench(hub, root)
@@ -274,7 +276,7 @@ async def test_a_volume_that_fills_up_is_told_at_once_and_goes_on_when_there_is_
             await running
         ballast.unlink()
         assert bench.content(await bench.fetch()) == small
-    assert hub.bytes_sent() < 2 * len(small)
+    assert hub.bytes_sent() <= 2 * len(small)
 
 
 async def test_a_hub_that_is_down_is_unavailable(bench: Bench, small: bytes) -> None:

@@ -10,7 +10,7 @@ from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import AddressNotAllowed
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs import HUGGING_FACE
-from model_provisioner.transfer import person, worker
+from model_provisioner.transfer import worker
 from model_provisioner.transfer.client import NetworkSettings
 
 _MOST_CONNECTIONS = 16
@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         return worker.run(_network(args))
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
+    from model_provisioner.transfer import person  # noqa: PLC0415 - brings huggingface_hub, which a worker must not load
+
     return person.run(
         person.Wish(
             ref=args.ref,

@@ -1,0 +1,257 @@
+"""The worker as a process: killed, cancelled, left alone, and what it costs."""
+
+import asyncio
+import hashlib
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.plan import Plan
+from model_provisioner.transfer.protocol import (
+    Cancel,
+    Cancelled,
+    Check,
+    Checked,
+    Failed,
+    Progress,
+    Published,
+    Remove,
+    Removed,
+    Resolve,
+    Resolved,
+    Settle,
+    Settled,
+    StoreRef,
+    encode_request,
+)
+from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.hub import Hub
+from tests.support.models import files_below
+from tests.transfer.bench import HOLDER, MODEL, NAME, REF, Bench, token_for
+from tests.transfer.worker_process import WorkerProcess, command, fetch_request, worker_process
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("models") / "large.gguf", size=256 * MIB)
+
+
+@pytest.fixture
+def plan(bench: Bench, large: Path) -> Plan:
+    bench.hub.repository(NAME).add(MODEL, large)
+    return asyncio.run(bench.resolve())
+
+
+def digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def test_the_life_of_a_model_in_lines(bench: Bench) -> None:
+    content = tiny_gguf()
+    bench.hub.repository(NAME).add(MODEL, content)
+    store = StoreRef(str(bench.root), None)
+    with worker_process(bench.hub) as worker:
+        resolved = worker.ask(Resolve("1", REF, bench.hub.endpoint))
+        assert isinstance(resolved, Resolved)
+        settled = worker.ask(Settle("2", store, HOLDER, resolved.plan))
+        assert isinstance(settled, Settled)
+        assert settled.durable_bytes == 0
+        published = worker.ask(fetch_request(bench.root, settled.plan))
+        assert isinstance(published, Published)
+        store = StoreRef(str(bench.root), settled.store_id)
+        wrong = FileRecord("hf/other.gguf", 1)
+        assert worker.ask(Check("4", store, (*published.files, wrong))) == Checked("4", ("hf/other.gguf",))
+        assert worker.ask(Remove("5", store, HOLDER.uid, delete=True)) == Removed("5", (published.files[0].path,))
+    assert not files_below(bench.root)
+
+
+@pytest.mark.parametrize("connections", [1, 8])
+def test_kill_9_at_half_costs_little_and_nothing_that_the_journal_held(
+    bench: Bench, plan: Plan, large: Path, connections: int
+) -> None:
+    size = large.stat().st_size
+    gate = bench.hub.pause_at(size // 2)
+    with worker_process(bench.hub) as worker:
+        worker.send(fetch_request(bench.root, plan, connections=connections))
+        gate.wait_reached()
+        worker.process.kill()
+    bench.hub.clear_faults()
+    with bench.store() as store:
+        durable = store.durable_bytes(plan)
+    sent = bench.hub.bytes_sent()
+    with worker_process(bench.hub) as worker:
+        published = worker.ask(fetch_request(bench.root, plan, connections=connections, epoch=2))
+        assert isinstance(published, Published)
+    assert published.files[0].digest == digest_of(bench.root / plan.files[0].path) == digest_of(large)
+    assert bench.hub.bytes_sent() - sent == size - durable
+    assert bench.hub.bytes_sent() - size <= 64 * MIB
+
+
+def test_a_worker_is_warm_and_lives_on_after_an_error(bench: Bench, plan: Plan) -> None:
+    with worker_process(bench.hub) as worker:
+        bench.hub.down()
+        failed = worker.ask(fetch_request(bench.root, plan))
+        assert isinstance(failed, Failed)
+        assert failed.reason == "SourceUnavailable"
+        bench.hub.up()
+        assert isinstance(worker.ask(fetch_request(bench.root, plan)), Published)
+
+
+def test_what_is_asked_for_by_a_refusal_comes_up(bench: Bench, plan: Plan) -> None:
+    bench.hub.fail(429, where="resolve", headers={"Retry-After": "5"})
+    with worker_process(bench.hub) as worker:
+        failed = worker.ask(fetch_request(bench.root, plan))
+    assert isinstance(failed, Failed)
+    assert (failed.reason, failed.retry_after) == ("RateLimited", 5)
+
+
+def test_cancel_stops_within_a_second_and_keeps_what_came(bench: Bench, plan: Plan, large: Path) -> None:
+    gate = bench.hub.pause_at(100 * MIB)
+    with worker_process(bench.hub) as worker:
+        worker.send(fetch_request(bench.root, plan))
+        gate.wait_reached()
+        started = time.monotonic()
+        assert worker.ask(Cancel("fetch")) == Cancelled("fetch")
+        assert time.monotonic() - started < 1
+        bench.hub.clear_faults()
+        assert isinstance(worker.ask(fetch_request(bench.root, plan)), Published)
+    assert bench.hub.bytes_sent() - large.stat().st_size < 4 * MIB
+
+
+def test_a_request_that_is_cancelled_at_once_is_answered(bench: Bench, plan: Plan) -> None:
+    with worker_process(bench.hub) as worker:
+        worker.write(encode_request(fetch_request(bench.root, plan)) + encode_request(Cancel("fetch")))
+        assert worker.answer() == Cancelled("fetch")
+
+
+def test_the_end_of_input_stops_at_once_and_keeps_what_came(bench: Bench, plan: Plan) -> None:
+    gate = bench.hub.pause_at(100 * MIB)
+    with worker_process(bench.hub) as worker:
+        worker.send(fetch_request(bench.root, plan))
+        gate.wait_reached()
+        started = time.monotonic()
+        assert worker.process.stdin
+        worker.process.stdin.close()
+        assert worker.process.wait(10) == 0
+        assert time.monotonic() - started < 1.5
+    with bench.store() as store:
+        assert store.durable_bytes(plan) > 96 * MIB
+
+
+def test_a_worker_dies_with_its_parent(bench: Bench, tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux has PDEATHSIG; elsewhere the end of input does it")
+    # The parent's end of the pipe is inherited by a sleeper, so that the end of input can't be what ends the worker.
+    script = (
+        "import os, subprocess, sys, time\n"
+        "reading, writing = os.pipe()\n"
+        "sleeper = subprocess.Popen(['sleep', '30'], pass_fds=[writing])\n"
+        f"worker = subprocess.Popen({command(bench.hub)!r}, stdin=reading, stdout=subprocess.PIPE)\n"
+        f"os.write(writing, {encode_request(Cancel('0')) + b'not a request' + bytes([10])!r})\n"
+        f"os.write(writing, {encode_request(Check('1', StoreRef(str(tmp_path), None), ()))!r})\n"
+        "worker.stdout.readline()\n"
+        "print(worker.pid, sleeper.pid, flush=True)\n"
+        "time.sleep(30)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        worker, sleeper = map(int, parent.stdout.readline().split())
+        watched = os.pidfd_open(worker)
+        parent.kill()
+    try:
+        assert select.select([watched], [], [], 5)[0], "the worker outlives its parent"
+    finally:
+        os.close(watched)
+        os.kill(sleeper, 9)
+
+
+def test_a_line_that_is_no_request_is_left_out(bench: Bench) -> None:
+    store = StoreRef(str(bench.root), None)
+    with worker_process(bench.hub) as worker:
+        worker.write(b'{"op": "unheard of", "token": "hf_canary"}\nnonsense\n\n')
+        assert worker.ask(Check("1", store, ())) == Checked("1", ())
+
+
+def test_progress_grows_and_comes_seldom(bench: Bench, plan: Plan, large: Path) -> None:
+    started = time.monotonic()
+    with worker_process(bench.hub) as worker:
+        assert isinstance(worker.ask(fetch_request(bench.root, plan, bytes_per_second=256 * MIB)), Published)
+        elapsed = time.monotonic() - started
+        lines = [line for line in worker.progress if isinstance(line, Progress)]
+    assert 1 < len(lines) <= elapsed / 0.2 + 2
+    assert [line.bytes for line in lines] == sorted(line.bytes for line in lines)
+    assert {line.total for line in lines} == {large.stat().st_size}
+
+
+def test_a_pipe_that_nobody_reads_does_not_stop_the_transfer(bench: Bench) -> None:
+    """The pipe is full before the transfer begins: only the published file can tell that it went on."""
+    bench.hub.repository(NAME).add(MODEL, tiny_gguf(size=3 * MIB))
+    plan = asyncio.run(bench.resolve())
+    store = StoreRef(str(bench.root), None)
+    missing = tuple(FileRecord(f"hf/{'x' * 200}{number}.gguf", 1) for number in range(1000))
+    with subprocess.Popen(command(bench.hub), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdin
+            for number in range(5):
+                process.stdin.write(encode_request(Check(str(number), store, missing)))
+            process.stdin.write(encode_request(fetch_request(bench.root, plan)))
+            process.stdin.flush()
+            deadline = time.monotonic() + 20
+            while not files_below(bench.root):
+                assert time.monotonic() < deadline, "nothing was published"
+                time.sleep(0.01)
+        finally:
+            process.kill()
+
+
+def test_a_worker_that_moves_bytes_is_small(bench: Bench, plan: Plan) -> None:
+    with worker_process(bench.hub) as worker:
+        assert isinstance(worker.ask(fetch_request(bench.root, plan, connections=8)), Published)
+        peak = worker.peak_bytes
+    assert peak <= 64 * MIB
+
+
+def test_importing_the_worker_brings_none_of_the_operators_libraries() -> None:
+    code = (
+        "import sys, model_provisioner.cli, model_provisioner.transfer.command\n"
+        "print([name for name in ('kopf', 'kubernetes', 'huggingface_hub', 'httpx2') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_a_token_is_in_no_line_and_no_log(hub: Hub, bench: Bench, tmp_path: Path) -> None:
+    content = tiny_gguf(size=3 * MIB)
+    hub.repository(NAME, private=True, tokens=frozenset({"hf_canary"})).add(MODEL, content)
+    credentials = token_for(hub, "hf_canary")
+    plan = asyncio.run(bench.resolve(credentials=credentials))
+    hub.reset_after(MIB, times=2)
+    hub.fail(403, times=1)
+    lines = [
+        encode_request(fetch_request(bench.root, plan, credentials=credentials)),
+        encode_request(Resolve("2", REF, hub.endpoint, credentials=credentials)),
+        encode_request(Resolve("3", "hf:owner/missing", hub.endpoint, credentials=credentials)),
+        b'{"op": "fetch", "token": "hf_canary"}\n',
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command(hub), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        with process:
+            worker = WorkerProcess(process)
+            for line in lines:
+                worker.write(line)
+            answers = [worker.answer() for _ in range(3)]
+            assert process.stdin
+            process.stdin.close()
+            process.wait(10)
+    log_text = (tmp_path / "log").read_text()
+    assert sum(isinstance(answer, Published | Resolved) for answer in answers) == 2
+    assert "not a request" in log_text
+    assert "hf_canary" not in log_text + repr(answers) + repr(worker.progress)
