@@ -37,4 +37,4 @@ def _mounted(directory: Path, *arguments: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(directory)], check=True)
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)  # a failing test may leave files open

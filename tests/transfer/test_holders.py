@@ -77,23 +77,22 @@ DEEDS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, True, 
 @given(DEEDS)
 @settings(max_examples=60, deadline=None)
 def test_in_any_order_a_file_lives_as_long_as_somebody_wants_it(deeds: list[tuple[str, bool | None]]) -> None:
-    wanting: set[str] = set()
+    wanting: dict[str, str] = {}  # who wants it, and under which name: an object that comes back is a new one
     there = protected = False
     with tempfile.TemporaryDirectory() as directory, Store.open(Path(directory), None) as store:
-        for name, delete in deeds:
+        for number, (name, delete) in enumerate(deeds):
             if delete is None:
                 protected = protected if wanting else there
-                hold(store, name)
-                wanting.add(name)
+                hold(store, wanting.setdefault(name, f"{name}-{number}"))
                 there = True
-            else:
-                store.remove(f"uid-{name}", delete)
-                protected = protected or (name in wanting and not delete)
-                there = there and not (wanting == {name} and not protected)
-                wanting.discard(name)
+            elif name in wanting:
+                store.remove(f"uid-{wanting.pop(name)}", delete)
+                protected = protected or not delete
+                there = bool(wanting) or protected
             assert files_below(Path(directory)) == ({FILE.path} if there else set())
-            assert {f"uid-{name}.json" for name in wanting} <= private_files(Path(directory), "holders")
-            assert wanting or not private_files(Path(directory), "holders")
+            records = private_files(Path(directory), "holders")
+            assert {f"uid-{name}.json" for name in wanting.values()} <= records
+            assert wanting or not records
 
 
 def test_removing_again_changes_nothing(store: Store, root: Path) -> None:

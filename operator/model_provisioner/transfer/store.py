@@ -142,8 +142,8 @@ class Store:
     def remove(self, uid: str, delete: bool) -> tuple[str, ...]:
         """Ends what a holder holds; the paths of the files that went with it.
 
-        Its record goes last, so that after a crash this can be called again. While another record
-        can't be read no published file is deleted, because that record may tell of any.
+        Its record goes last, so that after a crash this can be called again; its uid never comes back.
+        While another record can't be read no published file is deleted: that record may tell of any.
         """
         with volume.volume_errors(f"remove what {uid} holds"):
             own, (others, all_read) = self._holders.read(uid), self._holders.others(uid)
