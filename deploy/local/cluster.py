@@ -11,6 +11,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +33,7 @@ class Cluster:
     """One etcd and one kube-apiserver. Enter it to start, leave it to stop; several can run side by side.
 
     `directory` holds everything that it writes and must be private; without one, it is a temporary directory that goes
-    with the cluster. Keep its path below 90 characters: etcd listens on a socket in it.
+    with the cluster.
     """
 
     def __init__(self, binaries: Binaries, directory: Path | None = None) -> None:
@@ -41,6 +42,8 @@ class Cluster:
         self._children: list[Child] = []
 
     def __enter__(self) -> Self:
+        # The path of a socket is at most 107 bytes long, that of a directory that somebody chose is not.
+        self._sockets = Path(tempfile.mkdtemp(prefix="etcd-"))
         self.directory = self._given_directory or Path(tempfile.mkdtemp(prefix="cluster-"))
         try:
             self._start()
@@ -55,9 +58,10 @@ class Cluster:
         self.stop()
 
     def stop(self) -> None:
-        """Stops both processes, the API server first, and removes a temporary directory. Safe to call again."""
+        """Stops both processes, the API server first, and removes what is temporary. Safe to call again."""
         while self._children:
             self._children.pop().stop()
+        shutil.rmtree(self._sockets, ignore_errors=True)
         if self._given_directory is None:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -92,7 +96,11 @@ class Cluster:
 
     def as_service_account(self, namespace: str, name: str) -> Api:
         """The API as a service account sees it."""
-        return Api(self.url, ssl.create_default_context(cafile=str(self.ca)), self.token(namespace, name))
+        return replace(self.anonymous(), token=self.token(namespace, name))
+
+    def anonymous(self) -> Api:
+        """The API as somebody without credentials sees it."""
+        return Api(self.url, ssl.create_default_context(cafile=str(self.ca)))
 
     def kubeconfig_for_service_account(self, namespace: str, name: str) -> Path:
         """The path of a kubeconfig with a token that is good for an hour; its namespace is the account's own."""
@@ -130,10 +138,10 @@ class Cluster:
         pki = self.directory / "pki"
         pki.mkdir(exist_ok=True)
         self._certificates = certificates.make(pki)
-        socket_url = self._start_etcd()
+        etcd = self._start_etcd()
         for attempt in range(PORTS_TO_TRY):
             try:
-                self._start_apiserver(socket_url)
+                self._start_apiserver(etcd)
                 break
             except ProcessEnded:
                 if attempt == PORTS_TO_TRY - 1:
@@ -143,7 +151,7 @@ class Cluster:
         _write_kubeconfig(self.kubeconfig, self.url, self.ca, pair, "default")
 
     def _start_etcd(self) -> str:
-        client, peer = (f"unix://{self.directory}/{name}.sock" for name in ("etcd", "peer"))
+        client, peer = (f"unix://{self._sockets}/{name}" for name in ("client", "peer"))
         flags = {
             "data-dir": self.directory / "etcd",
             "listen-client-urls": client,

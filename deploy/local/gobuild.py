@@ -59,7 +59,7 @@ def build(program: Program, directory: Path, out: TextIO = sys.stderr) -> Path:
 def _build(program: Program, target: Path, out: TextIO) -> None:
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     command = ["go", "build", "-v", "-mod=readonly", "-trimpath", f"-ldflags={program.ldflags}"]
-    progress = _Progress(program.name, _packages(program), out)
+    progress = _Progress(program.name, _packages(program, out), out)
     try:
         _run([*command, "-o", str(unfinished), program.package], program, progress)
         unfinished.rename(target)
@@ -68,15 +68,15 @@ def _build(program: Program, target: Path, out: TextIO) -> None:
     progress.finish()
 
 
-def _packages(program: Program) -> int:
+def _packages(program: Program, out: TextIO) -> int:
     """How many packages the build compiles at most; listing them downloads their modules."""
     command = ["go", "list", "-mod=readonly", "-deps", program.package]
-    return len(_run(command, program, _Progress(f"{program.name} (modules)", None, sys.stderr)).splitlines())
+    return len(_run(command, program, _Progress(f"{program.name} (modules)", None, out)).splitlines())
 
 
 def _run(command: list[str], program: Program, progress: "_Progress") -> str:
     """Runs `go`, whose every line on standard error is a step; returns its standard output. Raises BuildFailed."""
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": ""}
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": ""}  # a person's own flags may not suit this build
     last: list[str] = []
     with (
         tempfile.TemporaryFile("w+") as output,  # a pipe would fill up while standard error is being read
