@@ -36,7 +36,7 @@ _CONNECT_SECONDS = 15.0
 _SILENCE_SECONDS = 30.0
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_BUFFER_BYTES = 256 * 1024
+_BUFFER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from model_provisioner.transfer.throttle import Throttle
 _TRIES = 3
 _PARALLEL_FROM = 64 * MIB
 _BATCH_BYTES = MIB
-_SMALLEST_BATCH = 256 * 1024
+_SMALLEST_BATCH = 128 * 1024
 _BATCH_SECONDS = 0.25
 _MAY_PASS = (SourceUnavailable, TransferStalled)  # for anything else, waiting a second or two does not help
 

@@ -8,13 +8,13 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_provisioner.domain.addresses import Origin
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import ProvisionError
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.refs import LocalRef, parse_lenient
@@ -77,7 +77,7 @@ async def _fetch(wish: Wish, network: NetworkSettings) -> None:
             return
         provided = await _transfer(wish, plan, client)
     if wish.json:
-        _print(json.dumps(_document(wish, plan, provided.files, {"gguf": asdict(provided.gguf)}), indent=2))
+        _print(json.dumps(_document(wish, plan, provided.files, {"gguf": _header(provided.gguf)}), indent=2))
     else:
         _print(str(wish.directory / provided.files[0].path))
 
@@ -127,6 +127,19 @@ def _document(wish: Wish, plan: Plan, files: tuple[FileRecord, ...], more: Mappi
         "sizeBytes": plan.total_bytes,
         "files": [{"path": f.path, "sizeBytes": f.size_bytes, "digest": f.digest} for f in files],
         **more,
+    }
+
+
+def _header(gguf: GGUFSummary) -> dict[str, object]:
+    """Named as in the resource's status."""
+    return {
+        "architecture": gguf.architecture,
+        "name": gguf.name,
+        "parameters": gguf.parameters,
+        "quantization": gguf.quantization,
+        "contextLength": gguf.context_length,
+        "license": gguf.license,
+        "chatTemplate": gguf.chat_template,
     }
 
 
