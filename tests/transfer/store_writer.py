@@ -1,6 +1,7 @@
 """A process that fetches one file into a store, for tests that watch or kill it at a system call.
 
-Arguments: the store's directory. It writes in two commits, so that there is something to lose.
+Arguments: the store's directory, and `remove` to give the file up instead. It writes in two commits,
+so that there is something to lose.
 """
 
 import sys
@@ -8,6 +9,11 @@ from pathlib import Path
 
 from model_provisioner.transfer.store import Store
 from tests.support.models import SampleFile, holder, plan_of, sample
+
+
+def remove(directory: Path) -> None:
+    with Store.open(directory, None) as store:
+        store.remove(holder("writer").uid, delete=True)
 
 
 def main(directory: Path) -> None:
@@ -31,4 +37,4 @@ def bring(store: Store, file: SampleFile) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    (remove if sys.argv[2:] == ["remove"] else main)(Path(sys.argv[1]))

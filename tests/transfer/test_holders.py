@@ -102,6 +102,14 @@ def test_removing_again_changes_nothing(store: Store, root: Path) -> None:
     assert store.remove("uid-never-there", delete=True) == ()
 
 
+def test_settling_again_writes_nothing_new(store: Store, root: Path) -> None:
+    hold(store, "a")
+    record = root / ".provisioner/holders/uid-a.json"
+    before = (record.stat().st_ino, record.read_bytes())
+    assert store.settle(holder("a"), plan_of(FILE)) == plan_of(FILE)
+    assert (record.stat().st_ino, record.read_bytes()) == before
+
+
 def test_directories_go_only_when_they_are_empty(store: Store, root: Path) -> None:
     hold(store, "a")
     put(root, "hf/acme/other/by-hand.gguf", b"x")
@@ -211,7 +219,7 @@ def test_a_record_under_a_wrong_name_or_behind_a_link_counts_for_nobody(store: S
     (records / "uid-copy.json").write_bytes((records / "uid-a.json").read_bytes())
     (records / "uid-link.json").symlink_to(records / "uid-a.json")
     assert store.settle(holder("b"), plan_of(OTHER_BYTES)).files[0].path == MOVED
-    assert store.remove("uid-copy", delete=True) == ()
+    assert store.remove("uid-copy", delete=False) == ()
     assert store.remove("uid-link", delete=True) == ()
     assert store.remove("uid-a", delete=True) == (FILE.path,)
 

@@ -35,17 +35,23 @@ class Call:
     arguments: str
 
 
-def run_writer(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run_writer(directory: Path, *options: str, deed: str = "fetch") -> subprocess.CompletedProcess[str]:
     """The writer under strace: how it ended, and what it said."""
     command = ["strace", "-f", "-y", "-s", "0", *options, sys.executable, "-m", "tests.transfer.store_writer"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
-        [*command, str(directory)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        [*command, str(directory), deed],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
-def trace(directory: Path, log: Path) -> list[Call]:
-    assert run_writer(directory, "-o", str(log), "-e", f"trace={','.join(STEPS)}").returncode == 0
+def trace(directory: Path, log: Path, deed: str = "fetch") -> list[Call]:
+    assert run_writer(directory, "-o", str(log), "-e", f"trace={','.join(STEPS)}", deed=deed).returncode == 0
     matches = (LINE.match(line) for line in log.read_text().splitlines())
     calls = [Call(m["name"], m["arguments"]) for m in matches if m and int(m["result"]) >= 0]
     return [call for call in calls if str(directory) in call.arguments]
@@ -74,7 +80,8 @@ def test_the_journal_tells_of_bytes_only_after_they_are_on_disk(calls: list[Call
     begun, *journals = positions(calls, "renameat", f'"{JOURNAL}"')
     documents = positions(calls, "fsync", f"{JOURNAL}.new>")
 
-    assert begun < writes[0]
+    known = next(sync for sync in positions(calls, "fsync", "parts>") if sync > begun)
+    assert begun < known < positions(calls, "ftruncate", f"{PART}>")[0] < writes[0]
     assert len(writes) == len(syncs) == len(journals) == 2
     for write, sync, document, journal in zip(writes, syncs, documents[1:], journals, strict=True):
         assert write < sync < document < journal
@@ -114,6 +121,26 @@ def crashes(step: str, tmp_path: Path) -> Iterator[Path]:
             return
         assert code in {-signal.SIGKILL, 128 + signal.SIGKILL}
         yield volume
+
+
+def test_the_record_of_a_holder_goes_after_its_files_are_durably_gone(
+    calls: list[Call], volume: Path, tmp_path: Path
+) -> None:
+    removal = trace(volume, tmp_path / "removal.log", "remove")
+    (gone,) = positions(removal, "unlinkat", r'"tiny\.Q4_K_M\.gguf"')
+    durable = positions(removal, "fsync", "volume/hf/acme/tiny>")[0]
+    assert gone < durable < positions(removal, "unlinkat", '"uid-writer.json"')[-1]
+
+
+def test_publishing_outlives_a_removal_that_takes_its_empty_directory_away(calls: list[Call], tmp_path: Path) -> None:
+    renames = [call for call in calls if call.name == "renameat"]
+    number = 1 + next(n for n, call in enumerate(renames) if f'"{PART}"' in call.arguments)
+    volume = tmp_path / "again"
+    volume.mkdir()
+    inject = f"inject=renameat:error=ENOENT:when={number}"
+    done = run_writer(volume, "-o", "/dev/null", "-e", "trace=renameat", "-e", inject)
+    assert done.returncode == 0, done.stderr
+    assert (volume / FILE.path).read_bytes() == FILE.content
 
 
 # A crash around fchmod is a row of test_store: modes are best effort.

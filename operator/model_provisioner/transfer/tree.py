@@ -8,7 +8,6 @@ import errno
 import os
 from contextlib import suppress
 
-from model_provisioner.domain.paths import HUGGING_FACE_ROOT
 from model_provisioner.transfer import volume
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -55,7 +54,7 @@ def make_read_only(root: int, path: str) -> None:
 
 
 def delete(root: int, path: str) -> bool:
-    """Was there a regular file? Directories below `hf/` that this leaves empty go too."""
+    """Was there a regular file? Directories that this leaves empty go too, but for the topmost (`hf`)."""
     try:
         with volume.parent_of(root, path) as (directory, name):
             if volume.stat_regular(name, directory) is None:
@@ -72,8 +71,6 @@ def delete(root: int, path: str) -> bool:
 
 def _remove_empty_parents(root: int, path: str) -> None:
     parents = path.split("/")[:-1]
-    if parents[0] != HUGGING_FACE_ROOT:
-        return
     with suppress(OSError):  # not empty, or made use of again: both end the walk upwards
         while len(parents) > 1:
             with volume.directory_at(root, parents[:-1]) as above:
