@@ -28,7 +28,9 @@ from model_provisioner.domain.snapshot import (
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FILE = FileRecord("hf/a/b/x.gguf", 1000, "sha256:" + "0" * 64)
-MODEL = Model("c" * 40, "models", "id", FILE.path, "1000 B", 1000, FILE.digest, DigestSource.SOURCE, (FILE,))
+MODEL = Model(
+    "models", "id", FILE.path, "1000 B", 1000, DigestSource.SOURCE, (FILE,), revision="c" * 40, digest=FILE.digest
+)
 
 
 def after(*events: Event, start: Snapshot | None = None) -> Snapshot:

@@ -65,15 +65,15 @@ class GGUFSummary:
 class Model:
     """What a ref resolved to. The object goes on with `revision` after a restart, never with a moved branch."""
 
-    revision: str | None
     claim_name: str
     store_id: str
     path: str
     size: str
     size_bytes: int
-    digest: str | None
     digest_source: DigestSource
     files: tuple[FileRecord, ...]
+    revision: str | None = None
+    digest: str | None = None
     gguf: GGUFSummary | None = None
 
 
@@ -96,10 +96,10 @@ class Progress:
     bytes: int
     total_bytes: int
     percent: int
-    bytes_per_second: int | None
-    eta_seconds: int | None
     summary: str
     last_update_time: str
+    bytes_per_second: int | None = None
+    eta_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ The only place that knows how the resource is spelled. Reading is tolerant: unkn
 because a later version of the resource may have some; what is known must have the right type.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.quantity import parse_quantity
 
+_LOG = logging.getLogger(__name__)
 GROUP = "models.rbee.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -53,8 +55,17 @@ def parse(document: Document) -> ModelDownload:
         deleting=metadata.get("deletionTimestamp") is not None,
         reconcile_at=(metadata.get("annotations") or {}).get(RECONCILE_AT),
         spec=parse_spec(document.get("spec") or {}),
-        status=_validated(_STATUS, _to_fields(document.get("status") or {}), "status"),
+        status=_parse_status(document.get("status") or {}),
     )
+
+
+def _parse_status(document: Document) -> Status:
+    """A status that another version wrote and that we can't read is as good as none: it can be observed again."""
+    try:
+        return _validated(_STATUS, _to_fields(document), "status")
+    except ValueError as error:
+        _LOG.warning("a status could not be read and is observed anew: %s", error)
+        return Status()
 
 
 def parse_spec(document: Document) -> Spec:
