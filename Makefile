@@ -1,7 +1,7 @@
 # Everything that a person types. Python packages go to .venv, the control plane's programs to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: cluster cluster-down
+.PHONY: demo test lint cluster cluster-down
 
 .venv: .venv/installed
 
@@ -16,3 +16,15 @@ cluster: .venv/installed  ## leave a control plane up on this machine, and say h
 
 cluster-down:  ## stop it
 	.venv/bin/python -m deploy.local down
+
+demo: .venv/installed  ## the main job from manifest to verified file, on a control plane and a hub of its own
+	.venv/bin/python -m deploy.local.demo
+
+test: .venv/installed  ## every test
+	.venv/bin/python -m pytest $(PYTEST_FLAGS)
+
+lint: .venv/installed  ## format, lint, types, import contract
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
