@@ -1,0 +1,215 @@
+"""`make demo`: the main job, end to end, on a real control plane of this machine's own.
+
+Starts a kube-apiserver, a hub, the operator and the gateway; applies the sample, shows it arrive, proves the file,
+deletes it, and leaves nothing running. KEEP=1 leaves everything up until Ctrl-C and prints how to look at it;
+MODEL=hf:owner/repo fetches that from the real hub instead. Each step that people see is a function of this file.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import yaml
+
+from deploy.local import binaries, gobuild
+from deploy.local.api import ApiError, Document
+from deploy.local.cluster import Cluster
+from deploy.local.demo_programs import Programs, running
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "models"
+OBJECTS = f"/apis/models.rbee.dev/v1alpha1/namespaces/{NAMESPACE}/modeldownloads"
+CATALOG = f"/api/v1/namespaces/{NAMESPACE}/configmaps/model-catalog"
+RATE = "64Mi"  # slow enough to watch half a gibibyte arrive
+PATIENCE = 600.0  # seconds; with MODEL= a real download may take long
+GONE_WITHIN = 15.0  # seconds
+BAR = 40  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that the steps of the demo look at."""
+
+    cluster: Cluster
+    programs: Programs
+    directory: Path
+
+    def get(self, name: str) -> Document:
+        return self.cluster.api.get(f"{OBJECTS}/{name}")
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    model, keep = os.environ.get("MODEL"), bool(os.environ.get("KEEP"))
+    try:
+        programs = binaries.find_or_build()
+        with contextlib.ExitStack() as opened:
+            say(
+                "Starting a control plane, "
+                + ("the operator and the gateway" if model else "a hub, the operator and the gateway")
+            )
+            directory = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="demo-")))
+            cluster = opened.enter_context(Cluster(programs))
+            stage = Stage(
+                cluster, opened.enter_context(running(cluster, directory, NAMESPACE, own_hub=not model)), directory
+            )
+            name = apply_sample(stage, model)
+            watch(stage)
+            prove(stage, name)
+            if keep:
+                wait_for_goodbye(stage)
+            delete(stage, name)
+    except KeyboardInterrupt:
+        return 130
+    except (gobuild.BuildFailed, ApiError, TimeoutError, DemoFailed) as error:
+        say(f"The demo failed: {error}")
+        return 1
+    say("Done: nothing is left running.")
+    return 0
+
+
+class DemoFailed(Exception):
+    """Something that the demo shows is not so."""
+
+
+def apply_sample(stage: Stage, model: str | None) -> str:
+    """The sample as a person applies it, slowed down so that there is something to see."""
+    sample: Document = yaml.safe_load((ROOT / "deploy" / "samples" / "modeldownload.yaml").read_text())
+    if model:
+        sample["spec"]["modelRef"] = model
+    else:
+        sample["spec"]["maxBytesPerSecond"] = RATE
+    say("Applying this manifest:", yaml.safe_dump(sample, sort_keys=False).rstrip())
+    stage.cluster.apply(sample, NAMESPACE)
+    return str(sample["metadata"]["name"])
+
+
+def watch(stage: Stage) -> None:
+    """The bar from the gateway's event stream, the columns in the middle, three lines of the stream at the end."""
+    say("Watching it through the gateway's event stream:")
+    shown: list[str] = []
+    halfway = False
+    for event, data, raw in stream(stage, f"namespace={NAMESPACE}"):
+        if event in {"started", "progress", "complete"}:
+            shown.append(raw)
+        if event == "progress":
+            draw(data)
+            if not halfway and int(data.get("percent") or 0) >= 50:
+                halfway = True
+                columns(stage, "The columns of `kubectl get modeldownloads`, half-way:")
+        if event == "failed":
+            raise DemoFailed(f"{data['state']}: {data['error']}")
+        if event == "complete":
+            break
+    print(flush=True)
+    columns(stage, "And at the end:")
+    say("Three lines of the event stream:", *[shown[0], shown[len(shown) // 2], shown[-1]])
+
+
+def prove(stage: Stage, name: str) -> None:
+    """The catalog that workers read, and the digest of the file against the hub's."""
+    model = stage.get(name)["status"]["model"]
+    catalog = stage.cluster.api.get(CATALOG)["data"]
+    say("The catalog, ConfigMap model-catalog:", *(f"{key}: {value[:100]}" for key, value in sorted(catalog.items())))
+    file = stage.programs.store / model["path"]
+    with file.open("rb") as content:
+        here = hashlib.file_digest(content, "sha256").hexdigest()
+    there = stage.programs.digest_of(file.name) or model["digest"].removeprefix("sha256:")
+    say("sha256sum of the file on the volume, and the hub's:", f"{here}  {model['path']}", f"{there}  hub")
+    if here != there or catalog[f"{name}.path"] != model["path"]:
+        raise DemoFailed("the file is not the hub's, or the catalog does not lead to it")
+
+
+def delete(stage: Stage, name: str) -> None:
+    """With reclaimPolicy Delete the object takes its file and its catalog entry along."""
+    file = stage.programs.store / stage.get(name)["status"]["model"]["path"]
+    stage.cluster.api.merge(f"{OBJECTS}/{name}", {"spec": {"reclaimPolicy": "Delete"}})
+    stage.cluster.api.delete(f"{OBJECTS}/{name}")
+    deadline = time.monotonic() + GONE_WITHIN
+    while exists(stage, name):
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"{name} is still there {GONE_WITHIN:.0f} s after its deletion")
+        time.sleep(0.1)
+    listed = f"{name}.path" in (stage.cluster.api.get(CATALOG).get("data") or {})
+    say("Deleted with reclaimPolicy Delete:", f"file there: {file.exists()}", f"in the catalog: {listed}")
+    if file.exists() or listed:
+        raise DemoFailed("the deletion left something behind")
+
+
+def wait_for_goodbye(stage: Stage) -> None:
+    say(
+        "Left up until Ctrl-C:",
+        f"page     {stage.programs.gateway}/",
+        f"token    {stage.programs.token}",
+        f"kubectl  export KUBECONFIG={stage.cluster.kubeconfig}; kubectl get -n {NAMESPACE} modeldownloads",
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            stage.cluster.check()
+            time.sleep(1)
+
+
+def stream(stage: Stage, query: str) -> Iterator[tuple[str, Document, str]]:
+    """Events of the gateway: name, data, and both as they came."""
+    address = stage.programs.gateway.removeprefix("http://")
+    connection = HTTPConnection(address, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        headers = {"Authorization": f"Bearer {stage.programs.token}"}
+        connection.request("GET", f"/v1/models/download/progress?{query}", headers=headers)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise DemoFailed(f"the gateway answered {response.status}: {response.read().decode()}")
+        name = ""
+        for line in (raw.decode().rstrip("\n") for raw in response):
+            field, _, value = line.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                yield name, json.loads(value), f"event: {name} · data: {value[:120]}"
+    raise DemoFailed("the gateway ended the stream")
+
+
+def draw(data: Document) -> None:
+    """One line: written over on a terminal, else one for each tenth."""
+    percent = int(data.get("percent") or 0)
+    rate = (data.get("bytes_per_second") or 0) / 1024**2
+    left = "" if data.get("eta_seconds") is None else f"{data['eta_seconds']} s left"
+    text = f"  [{'█' * (percent * BAR // 100):<{BAR}}] {percent:3d}%  {rate:6.1f} MiB/s  {left}"
+    print(f"\r{text}   " if sys.stdout.isatty() else text, end="" if sys.stdout.isatty() else "\n", flush=True)
+
+
+def columns(stage: Stage, title: str) -> None:
+    """The API server's own table: what kubectl prints, without kubectl."""
+    table = stage.cluster.api.get(OBJECTS, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    shown = [number for number, column in enumerate(table["columnDefinitions"]) if not column["priority"]]
+    rows = [[column["name"].upper() for column in table["columnDefinitions"]], *(row["cells"] for row in table["rows"])]
+    texts = [[str(row[number] if row[number] is not None else "") for number in shown] for row in rows]
+    widths = [max(len(text[number]) for text in texts) for number in range(len(shown))]
+    say(title, *("   ".join(cell.ljust(width) for cell, width in zip(text, widths, strict=True)) for text in texts))
+
+
+def exists(stage: Stage, name: str) -> bool:
+    try:
+        stage.get(name)
+    except ApiError as error:
+        if error.code == 404:
+            return False
+        raise
+    return True
+
+
+def say(title: str, *lines: str) -> None:
+    print("\n" + "\n".join([title, *(f"  {line}" for text in lines for line in text.splitlines())]), flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

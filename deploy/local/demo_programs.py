@@ -1,0 +1,146 @@
+"""The processes of the demo beside the control plane: a hub with two models, the operator, the gateway.
+
+Called by `demo`. Everything runs on loopback, as a person would start it, and stops when the block ends.
+"""
+
+import contextlib
+import hashlib
+import json
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.cluster import Cluster
+from deploy.local.processes import Child, start
+from tests.support.ggufs import write_gguf
+
+REPOSITORY = Path("TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF")
+BIG, SMALL = "tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf", "tinyllama-1.1b-chat-v1.0.Q2_K.gguf"
+MIB = 1024**2
+UP_WITHIN = 30.0  # seconds
+CLAIM = "models"
+GROUP = "models.rbee.dev"
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Where to look: the store's directory, the hub's files (None: the real hub), the gateway's address, a token."""
+
+    store: Path
+    hub_files: Path | None
+    gateway: str
+    token: str
+
+    def digest_of(self, name: str) -> str | None:
+        """SHA-256 of the file that the demo's own hub serves under `name`."""
+        if self.hub_files is None:
+            return None
+        with (self.hub_files / REPOSITORY / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def running(cluster: Cluster, directory: Path, namespace: str, *, own_hub: bool) -> Iterator[Programs]:
+    """All of them, ready. Raises TimeoutError with the end of a log."""
+    cluster.apply(Path(__file__).parents[2] / "crds")
+    cluster.create_namespace(namespace)
+    grant(cluster, namespace, "gateway", ["list", "watch"])
+    grant(cluster, namespace, "visitor", ["get", "list", "watch", "create", "patch", "delete"])
+    store, files = directory / "volume", directory / "hub"
+    store.mkdir()
+    with contextlib.ExitStack() as closing:
+        source = start_hub(closing, files) if own_hub else []
+        health, listen = free_address(), free_address()
+        start_program(
+            closing,
+            directory,
+            "operator",
+            f"--store={namespace}/{CLAIM}={store}",
+            f"--kubeconfig={cluster.kubeconfig}",
+            f"--health-listen={health}",
+            *source,
+        )
+        start_program(
+            closing,
+            directory,
+            "gateway",
+            f"--listen={listen}",
+            f"--kubeconfig={cluster.kubeconfig_for_service_account(namespace, 'gateway')}",
+            f"--watch-namespace={namespace}",
+            f"--default-namespace={namespace}",
+        )
+        for address in (health, listen):
+            wait_until_ready(f"http://{address}/readyz", directory)
+        token = cluster.token(namespace, "visitor")
+        yield Programs(store, files if own_hub else None, f"http://{listen}", token)
+
+
+def grant(cluster: Cluster, namespace: str, account: str, verbs: list[str]) -> None:
+    """A service account that may do `verbs` with ModelDownloads of the namespace."""
+    cluster.create_service_account(namespace, account)
+    metadata = {"name": account, "namespace": namespace}
+    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": metadata}
+    rule = {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
+    cluster.apply(
+        [
+            {**rbac, "kind": "Role", "rules": [rule]},
+            {**rbac, "kind": "RoleBinding", "roleRef": role, "subjects": [subject]},
+        ]
+    )
+
+
+def start_hub(closing: contextlib.ExitStack, files: Path) -> list[str]:
+    """A hub that serves two models over TLS; the operator's flags that lead there."""
+    repository = files / REPOSITORY
+    repository.mkdir(parents=True)
+    write_gguf(repository / BIG, name="TinyLlama", size=512 * MIB)
+    write_gguf(repository / SMALL, name="TinyLlama", size=MIB, seed=1)
+    log = files.with_suffix(".log")
+    command = [sys.executable, "-m", "tests.support.hub", f"--directory={files}"]
+    closing.callback(start("hub", command, log).stop)
+    deadline = time.monotonic() + UP_WITHIN
+    while not log.read_text().endswith("\n"):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the hub did not come up:\n{log.read_text()[-2000:]}")
+        time.sleep(0.05)
+    told = json.loads(log.read_text().splitlines()[0])
+    hosts = [told[key].removeprefix("https://") for key in ("endpoint", "contentOrigin")]
+    return [
+        f"--endpoint={told['endpoint']}",
+        f"--ca-file={told['caFile']}",
+        *(f"--allow-host={host}" for host in hosts),
+    ]
+
+
+def start_program(closing: contextlib.ExitStack, directory: Path, subcommand: str, *flags: str) -> Child:
+    command = [sys.executable, "-m", "model_provisioner.cli", subcommand, *flags]
+    child = start(subcommand, command, directory / f"{subcommand}.log")
+    closing.callback(child.stop)
+    return child
+
+
+def wait_until_ready(url: str, directory: Path) -> None:
+    deadline = time.monotonic() + UP_WITHIN
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                if response.status == 200:
+                    return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                logs = "\n".join(log.read_text()[-2000:] for log in sorted(directory.glob("*.log")))
+                raise TimeoutError(f"{url}: {error}; the programs said:\n{logs}") from None
+        time.sleep(0.1)
+
+
+def free_address() -> str:
+    """HOST:PORT on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
