@@ -25,6 +25,7 @@ from model_provisioner.domain.errors import (
 from model_provisioner.transfer import engine
 from model_provisioner.transfer.client import NetworkSettings, open_client
 from model_provisioner.transfer.clock import Clock
+from model_provisioner.transfer.partfile import WriterSuperseded
 from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 from tests.support.hub import Hub
 from tests.support.models import files_below, private_files, put
@@ -157,7 +158,7 @@ async def test_an_interrupted_transfer_goes_on_where_it_stopped(bench: Bench, la
     recorder = Recorder()
     provided = await bench.transfer(plan, recorder=recorder)
     assert provided.files[0].digest == digest_of(large)
-    assert durable >= 50 * MIB
+    assert durable >= 40 * MIB
     assert bench.hub.bytes_sent() == size_of(large) - durable
     assert recorder.progress_lines[0] == (durable, size_of(large), 0)
 
@@ -167,7 +168,7 @@ async def test_a_broken_connection_costs_no_byte_that_came(bench: Bench, large: 
     bench.hub.reset_after(5 * MIB, times=3)
     provided = await bench.fetch()
     assert provided.files[0].digest == digest_of(large)
-    assert bench.hub.bytes_sent() - size_of(large) < 3 * MIB
+    assert bench.hub.bytes_sent() - size_of(large) < 10 * MIB
 
 
 async def test_a_connection_that_always_breaks_but_brings_something_is_enough(bench: Bench, small: bytes) -> None:
@@ -277,6 +278,20 @@ async def test_a_volume_that_fills_up_is_told_at_once_and_goes_on_when_there_is_
         ballast.unlink()
         assert bench.content(await bench.fetch()) == small
     assert hub.bytes_sent() <= 2 * len(small)
+
+
+async def test_a_writer_that_a_newer_one_has_replaced_stops_and_publishes_nothing(bench: Bench, large: Path) -> None:
+    bench.hub.repository(NAME).add(MODEL, large)
+    plan = await bench.resolve()
+    gate = bench.hub.pause_at(2 * MIB)
+    running = asyncio.create_task(bench.transfer(plan))
+    await asyncio.to_thread(gate.wait_reached)
+    with bench.store() as store:
+        store.part(plan.files[0], epoch=2).close()
+    gate.release()
+    with pytest.raises(WriterSuperseded):
+        await running
+    assert not files_below(bench.root)
 
 
 async def test_a_hub_that_is_down_is_unavailable(bench: Bench, small: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,13 @@ _MOST_CONNECTIONS = 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ref", nargs="?", metavar="REF", help="what to fetch, such as hf:owner/repo:Q4_K_M")
     parser.add_argument("--to", type=Path, metavar="DIR", help="directory to fetch into; the file goes below DIR/hf/")
-    parser.add_argument("--endpoint", default=HUGGING_FACE, metavar="URL", help="the hub (default %(default)s)")
+    parser.add_argument(
+        "--endpoint",
+        type=_checked(_endpoint),
+        default=HUGGING_FACE,
+        metavar="URL",
+        help="the hub (default %(default)s)",
+    )
     parser.add_argument(
         "--digest",
         type=_checked(Digest.parse),
@@ -52,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST[:PORT]",
         help="host that may be private or without TLS (repeatable; the endpoint's is allowed)",
     )
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust besides the system's")
+    parser.add_argument(
+        "--ca-file", type=_checked(_ca_file), metavar="FILE", help="certificates to trust besides the system's"
+    )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and where to")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -61,8 +70,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 after an error whose name and message are on the last line, 2 for wrong flags, 130 after Ctrl-C."""
-    if args.ca_file is not None and not args.ca_file.is_file():
-        args.usage_error(f"--ca-file: {args.ca_file} is not a file")
     if args.worker:
         return worker.run(_network(args))
     if args.ref is None or args.to is None:
@@ -89,12 +96,25 @@ def _network(args: argparse.Namespace) -> NetworkSettings:
     """Whoever names a hub of their own allows its host."""
     hosts = list(args.allow_host)
     if args.endpoint != HUGGING_FACE:
-        try:
-            origin = Origin.of(args.endpoint)
-        except AddressNotAllowed as error:
-            raise SystemExit(f"--endpoint: {error.message}") from None
+        origin = Origin.of(args.endpoint)
         hosts.append(HostPort(origin.host, origin.port))
     return NetworkSettings(NetworkPolicy(tuple(args.allow_network), tuple(hosts)), args.ca_file)
+
+
+def _endpoint(text: str) -> str:
+    try:
+        Origin.of(text)
+    except AddressNotAllowed as error:
+        raise ValueError(error.message) from None
+    return text
+
+
+def _ca_file(text: str) -> Path:
+    try:
+        ssl.create_default_context(cafile=text)
+    except OSError as error:
+        raise ValueError(f"{text!r} is not a file of certificates in PEM format: {error.strerror or error}") from None
+    return Path(text)
 
 
 def _connections(text: str) -> int:

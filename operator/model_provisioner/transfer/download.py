@@ -184,7 +184,7 @@ class FileDownload:
                 batch.append(chunk)
                 if self._is_due(batch):
                     if storing:
-                        await storing
+                        await asyncio.shield(storing)
                     storing = asyncio.create_task(self._store(batch))
                     batch = self._batch(batch.end)
         finally:

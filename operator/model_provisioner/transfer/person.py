@@ -25,6 +25,7 @@ from model_provisioner.transfer.display import Display
 from model_provisioner.transfer.protocol import Credentials, Resolve, StoreRef
 from model_provisioner.transfer.resolving import Resolver
 from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.volume import volume_errors
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -85,7 +86,7 @@ async def _fetch(wish: Wish, network: NetworkSettings) -> None:
 async def _resolve(wish: Wish, client: Client) -> Plan:
     ref = parse_lenient(wish.ref)
     if isinstance(ref, LocalRef):
-        wish.directory.mkdir(parents=True, exist_ok=True)
+        _make(wish.directory)
     request = Resolve(
         "resolve",
         str(ref),
@@ -99,11 +100,16 @@ async def _resolve(wish: Wish, client: Client) -> Plan:
 
 async def _transfer(wish: Wish, plan: Plan, client: Client) -> engine.Provided:
     clock = Clock()
-    wish.directory.mkdir(parents=True, exist_ok=True)
+    _make(wish.directory)
     store = await asyncio.to_thread(Store.open, wish.directory, None)
     with store, Display(sys.stderr, clock.monotonic) as display:
         job = engine.Job(plan, wish.connections, wish.bytes_per_second, epoch=0, credentials=wish.credentials)
         return await engine.provide(job, store, client, display, clock)
+
+
+def _make(directory: Path) -> None:
+    with volume_errors(f"make the directory {directory}"):
+        directory.mkdir(parents=True, exist_ok=True)
 
 
 def _tell_plan(wish: Wish, plan: Plan) -> None:

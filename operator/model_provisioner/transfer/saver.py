@@ -21,10 +21,13 @@ class Saver:
         self._running: asyncio.Task[None] | None = None
 
     async def wrote(self, size: int) -> None:
-        """Begins a save after every 16 MiB; waits where the last one has not ended, so at most 32 MiB are unsaved."""
+        """Begins a save after every 16 MiB; waits while the last one runs, so about 32 MiB are unsaved at most.
+
+        Raises what the last save raised.
+        """
         self._unsaved += size
         while self._unsaved >= _UNSAVED_BYTES:
-            if self._running is None:
+            if self._running is None or _went_well(self._running):
                 self._running = asyncio.create_task(self._save())
                 return
             await asyncio.shield(self._running)
@@ -41,8 +44,9 @@ class Saver:
 
     async def _save(self) -> None:
         written, self._unsaved = self._written(), 0
-        try:
-            if written != self._part.spans:
-                await self._threads.run(self._part.commit, written)
-        finally:
-            self._running = None
+        if written != self._part.spans:
+            await self._threads.run(self._part.commit, written)
+
+
+def _went_well(save: "asyncio.Task[None]") -> bool:
+    return save.done() and not save.cancelled() and save.exception() is None

@@ -1,0 +1,234 @@
+"""`model-provisioner fetch` as a person runs it: a real process, a real hub, what is printed and where."""
+
+import hashlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from model_provisioner import cli
+from tests.support.ggufs import tiny_gguf
+from tests.support.hub import Hub
+from tests.support.models import files_below, private_files, put
+from tests.support.volumes import small_volume
+
+NAME = "owner/Model-GGUF"
+REF = f"hf:{NAME}"
+MODEL = "model.Q4_K_M.gguf"
+PATH = f"hf/{NAME}/{MODEL}"
+MIB = 1024 * 1024
+CONTENT = tiny_gguf(size=4 * MIB)
+DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as hub:
+        hub.repository(NAME).add(MODEL, CONTENT)
+        yield hub
+
+
+def command(hub: Hub, *arguments: str) -> list[str]:
+    """The content host is another origin, on another port of the same machine."""
+    content = hub.content_origin.removeprefix("https://")
+    flags = ["--endpoint", hub.endpoint, "--allow-host", content, "--ca-file", str(hub.ca_file)]
+    return [sys.executable, "-m", "model_provisioner.cli", "fetch", *arguments, *flags]
+
+
+def fetch(hub: Hub, *arguments: str, token: str | None = None) -> "subprocess.CompletedProcess[str]":
+    return run(command(hub, *arguments), token)
+
+
+def run(arguments: list[str], token: str | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(arguments, check=False, capture_output=True, text=True, env=environment(token), timeout=60)
+
+
+def environment(token: str | None) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
+    return own | ({"HF_TOKEN": token} if token else {})
+
+
+def test_the_path_is_printed_last_and_alone(hub: Hub, tmp_path: Path) -> None:
+    done = fetch(hub, REF, "--to", str(tmp_path / "models"))
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/models/{PATH}\n")
+    assert (tmp_path / "models" / PATH).read_bytes() == CONTENT
+    assert not private_files(tmp_path / "models", "parts")
+    assert not private_files(tmp_path / "models", "holders")
+
+
+def test_a_second_time_no_byte_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    fetch(hub, REF, "--to", str(tmp_path))
+    hub.clear_log()
+    assert fetch(hub, f"hf://{NAME}", "--to", str(tmp_path)).returncode == 0
+    assert hub.bytes_sent() == 0
+
+
+def test_a_dry_run_tells_all_and_writes_nothing(hub: Hub, tmp_path: Path) -> None:
+    done = fetch(hub, REF, "--to", str(tmp_path / "models"), "--dry-run")
+    assert done.returncode == 0
+    for part in (REF, PATH, "4 MiB", DIGEST):
+        assert part in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/models/{PATH}"
+    assert not (tmp_path / "models").exists()
+    assert hub.bytes_sent() == 0
+
+
+def test_json_is_one_document(hub: Hub, tmp_path: Path) -> None:
+    dry = json.loads(fetch(hub, REF, "--to", str(tmp_path), "--dry-run", "--json").stdout)
+    done = json.loads(fetch(hub, REF, "--to", str(tmp_path), "--json").stdout)
+    assert done["path"] == f"{tmp_path}/{PATH}"
+    assert done["files"] == [{"path": PATH, "sizeBytes": len(CONTENT), "digest": DIGEST}]
+    assert done["gguf"]["quantization"] == "Q4_K_M"
+    assert dry == {key: value for key, value in done.items() if key != "gguf"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["hf:owner/missing"], "SourceNotFound"),
+        ([f"{REF}:Q8_0"], "SourceNotFound"),
+        (["nonsense"], "InvalidRef"),
+        ([REF, "--digest", f"sha256:{'0' * 64}"], "DigestMismatch"),
+        (["local:mine.gguf"], "SourceNotFound"),
+    ],
+)
+def test_an_error_is_named_on_the_last_line(hub: Hub, tmp_path: Path, arguments: list[str], reason: str) -> None:
+    done = fetch(hub, *arguments, "--to", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith(f"{reason}: ")
+    assert not files_below(tmp_path)
+
+
+def test_an_error_is_in_the_json_too(hub: Hub, tmp_path: Path) -> None:
+    done = fetch(hub, "hf:owner/missing", "--to", str(tmp_path), "--json")
+    assert json.loads(done.stdout)["error"] == "SourceNotFound"
+
+
+def test_a_hub_that_is_down(hub: Hub, tmp_path: Path) -> None:
+    hub.down()
+    done = fetch(hub, REF, "--to", str(tmp_path))
+    assert done.stderr.splitlines()[-1].startswith("SourceUnavailable: no connection to https://127.0.0.1")
+
+
+def test_a_volume_that_is_too_small(hub: Hub, tmp_path: Path) -> None:
+    with small_volume(tmp_path / "small", 2 * MIB) as root:
+        done = fetch(hub, REF, "--to", str(root))
+    assert done.stderr.splitlines()[-1].startswith("InsufficientStorage: ")
+    assert hub.bytes_sent() == 0
+
+
+def test_a_directory_that_cannot_be_made(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = fetch(hub, REF, "--to", str(tmp_path / "file" / "models"))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("PathConflict: could not make the directory")
+
+
+def test_the_endpoint_is_allowed_and_other_hosts_are_not(hub: Hub, tmp_path: Path) -> None:
+    flags = ["--endpoint", hub.endpoint, "--ca-file", str(hub.ca_file)]
+    arguments = [sys.executable, "-m", "model_provisioner.cli", "fetch", REF, "--to", str(tmp_path), *flags]
+    done = run(arguments)
+    assert done.stderr.splitlines()[-1].startswith("AddressNotAllowed: 127.0.0.1 is a loopback address")
+    done = run([*arguments, "--allow-network", "127.0.0.0/8"])
+    assert done.returncode == 0
+
+
+def test_a_token_is_used_and_never_shown(hub: Hub, tmp_path: Path) -> None:
+    hub.repository(NAME, private=True, tokens=frozenset({"hf_canary"})).add(MODEL, CONTENT)
+    assert fetch(hub, REF, "--to", str(tmp_path)).returncode == 1
+    done = fetch(hub, REF, "--to", str(tmp_path), token="hf_canary")
+    wrong = fetch(hub, REF, "--to", str(tmp_path), token="hf_canary_wrong")
+    assert done.returncode == 0
+    assert wrong.stderr.startswith("AccessDenied: ")
+    assert "canary" not in done.stdout + done.stderr + wrong.stdout + wrong.stderr
+    assert not any(request.authorization for request in hub.log if request.origin == "content")
+
+
+def test_a_local_file_is_verified(hub: Hub, tmp_path: Path) -> None:
+    put(tmp_path, "local/mine.gguf", CONTENT)
+    done = fetch(hub, "local:mine.gguf", "--to", str(tmp_path), "--digest", DIGEST)
+    assert done.stdout == f"{tmp_path}/local/mine.gguf\n"
+
+
+def test_ctrl_c_keeps_the_part_and_says_so(hub: Hub, tmp_path: Path) -> None:
+    gate = hub.pause_at(3 * MIB)
+    with subprocess.Popen(command(hub, REF, "--to", str(tmp_path)), stderr=subprocess.PIPE, text=True) as process:
+        gate.wait_reached()
+        wait_for_bytes(tmp_path, 2 * MIB)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("stopped; what was fetched is kept")
+    hub.clear_faults()
+    hub.clear_log()
+    assert fetch(hub, REF, "--to", str(tmp_path)).returncode == 0
+    assert hub.bytes_sent() <= len(CONTENT) - 2 * MIB
+
+
+def wait_for_bytes(directory: Path, size: int) -> None:
+    """Until the part occupies `size` bytes: what has reached this machine may still be on its way to the file."""
+    deadline = time.monotonic() + 20
+    while sum(part.stat().st_blocks * 512 for part in (directory / ".provisioner" / "parts").glob("*.part")) < size:
+        assert time.monotonic() < deadline, "too few bytes were written"
+        time.sleep(0.01)
+
+
+def test_a_terminal_gets_a_bar_with_speed_and_time_left(hub: Hub, tmp_path: Path) -> None:
+    shown = on_a_terminal(command(hub, REF, "--to", str(tmp_path), "--max-bytes-per-second", "4Mi"))
+    assert "█" in shown
+    assert "MiB/s" in shown
+    assert "left" in shown
+    assert shown.splitlines()[-1].endswith(f"{tmp_path}/{PATH}")
+
+
+def on_a_terminal(arguments: list[str]) -> str:
+    """What a person sees."""
+    controller, terminal = pty.openpty()
+    shown = bytearray()
+    with subprocess.Popen(arguments, stdout=terminal, stderr=terminal, env=environment(None)) as process:
+        os.close(terminal)
+        while chunk := _read(controller):
+            shown += chunk
+        assert process.wait(30) == 0
+    os.close(controller)
+    return shown.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other side was closed
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fetch"], "REF --to DIR"),
+        (["fetch", REF], "REF --to DIR"),
+        (["fetch", REF, "--to", "x", "--connections", "17"], "from 1 to 16"),
+        (["fetch", REF, "--to", "x", "--max-bytes-per-second", "fast"], "fast"),
+        (["fetch", REF, "--to", "x", "--max-bytes-per-second", "0"], "at least one byte"),
+        (["fetch", REF, "--to", "x", "--digest", "abc"], "is not a digest"),
+        (["fetch", REF, "--to", "x", "--allow-network", "10"], "is not a network"),
+        (["fetch", REF, "--to", "x", "--allow-host", "a b"], "is not HOST"),
+        (["fetch", REF, "--to", "x", "--ca-file", "/nothing"], "No such file"),
+        (["fetch", REF, "--to", "x", "--ca-file", __file__], "not a file of certificates"),
+        (["fetch", REF, "--to", "x", "--endpoint", "ftp://hub"], "'ftp' is not a scheme"),
+        ([], "COMMAND"),
+        (["unheard-of"], "unheard-of"),
+    ],
+)
+def test_a_wrong_flag_says_what_to_write(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert says in capsys.readouterr().err
