@@ -61,6 +61,8 @@ def test_a_resume_neither_counts_as_an_attempt_nor_runs_backwards() -> None:
 def test_bytes_that_were_thrown_away_begin_a_new_attempt() -> None:
     snapshot = after(Started(MODEL, 0), Progressed(600, 0, 1, 1), Progressed(10, 1, 1, 1))
     assert (snapshot.attempts, snapshot.bytes) == (2, 10)
+    snapshot = after(Started(MODEL, 10), Progressed(20, 1, 1, 1), start=snapshot)
+    assert (snapshot.attempts, snapshot.bytes) == (2, 20)
     snapshot = after(Failed(DigestMismatch("differs"), None), Started(MODEL, 0), start=snapshot)
     assert (snapshot.attempts, snapshot.bytes) == (3, 0)
 

@@ -35,8 +35,9 @@ class Snapshot:
     """One download at one moment.
 
     `reason` is a `State` or the name of an error. `bytes` counts within this attempt;
-    `bytes_per_second` and `eta_seconds` are None unless bytes are moving. `restarts` is how often the
-    worker has thrown bytes away so far, `discarded` that it dropped them with its last error.
+    `bytes_per_second` and `eta_seconds` are None unless bytes are moving. `restarts` is the
+    worker's count of throwing bytes away, since it last said it (None: not since it started);
+    `discarded` says that it dropped them with its last error.
     """
 
     reason: str = State.RESOLVING
@@ -48,7 +49,7 @@ class Snapshot:
     bytes_per_second: int | None = None
     eta_seconds: int | None = None
     attempts: int = 0
-    restarts: int = 0
+    restarts: int | None = None
     discarded: bool = False
     start_time: datetime | None = None
     completion_time: datetime | None = None
@@ -192,14 +193,14 @@ def _started(snapshot: Snapshot, event: Started, now: datetime) -> Snapshot:
         model=event.model,
         attempts=snapshot.attempts + 1 if fresh else snapshot.attempts,
         bytes=event.bytes if fresh else max(snapshot.bytes, event.bytes),
-        restarts=0,
+        restarts=None,
         discarded=False,
         start_time=snapshot.start_time or now,
     )
 
 
 def _progressed(snapshot: Snapshot, event: Progressed, _now: datetime) -> Snapshot:
-    again = event.restarts > snapshot.restarts
+    again = snapshot.restarts is not None and event.restarts != snapshot.restarts
     return replace(
         snapshot,
         reason=State.DOWNLOADING,

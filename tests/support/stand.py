@@ -1,0 +1,141 @@
+"""A whole provisioner for one test: a namespace, a hub, a volume, and the operator as a process of its own.
+
+The tests of the controller look at it as a user does: through the API server, the volume and the hub's log.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deploy.local.api import ApiError
+from deploy.local.cluster import Cluster
+from tests.support.hub import Hub
+from tests.support.programs import Program, eventually
+
+GROUP_VERSION = "models.rbee.dev/v1alpha1"
+CLAIM = "models"
+
+Document = dict[str, Any]
+
+
+class Stand:
+    """`volume` is the directory of the claim `models`."""
+
+    def __init__(self, cluster: Cluster, namespace: str, hub: Hub, directory: Path, volume: Path) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.hub = hub
+        self.volume = volume
+        self._directory = directory
+        self._programs: list[Program] = []
+
+    @property
+    def flags(self) -> list[str]:
+        return [
+            f"--store={self.namespace}/{CLAIM}={self.volume}",
+            f"--kubeconfig={self.cluster.kubeconfig}",
+            f"--endpoint={self.hub.endpoint}",
+            f"--allow-host={self.hub.host_port}",
+            f"--allow-host={self.hub.content_origin.removeprefix('https://')}",
+            f"--ca-file={self.hub.ca_file}",
+        ]
+
+    def start_operator(self, *flags: str, environment: dict[str, str] | None = None) -> Program:
+        """Another operator; the first one that gets the Lease acts."""
+        log = self._directory / f"operator-{len(self._programs)}.log"
+        program = Program(["operator", *self.flags, *flags], log, environment)
+        self._programs.append(program)
+        return program
+
+    def stop(self) -> None:
+        for program in self._programs:
+            if program.process.poll() is None:
+                program.kill()
+
+    def apply(self, name: str, **spec: Any) -> Document:
+        document = {
+            "apiVersion": GROUP_VERSION,
+            "kind": "ModelDownload",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": spec,
+        }
+        return self.cluster.apply([document])[0]
+
+    def patch(self, name: str, spec: Document | None = None, **metadata: Any) -> None:
+        self.cluster.api.merge(self.path(name), {"spec": spec or {}, "metadata": metadata})
+
+    def path(self, name: str) -> str:
+        return f"/apis/{GROUP_VERSION}/namespaces/{self.namespace}/modeldownloads/{name}"
+
+    def get(self, name: str) -> Document:
+        return self.cluster.api.get(self.path(name))
+
+    def ready(self, name: str) -> Document:
+        """The Ready condition; empty while there is none."""
+        conditions = self.get(name).get("status", {}).get("conditions") or []
+        return next((one for one in conditions if one["type"] == "Ready"), {})
+
+    def until(self, name: str, reason: str, seconds: float = 60) -> Document:
+        """The object as soon as Ready has `reason`; shows what it had instead if it does not come."""
+
+        def probe() -> Document | None:
+            return self.get(name) if self.ready(name).get("reason") == reason else None
+
+        try:
+            return eventually(probe, f"{name} is {reason}", seconds)
+        except AssertionError:
+            log = self._programs[-1].output()[-3000:] if self._programs else "no operator was started"
+            raise AssertionError(f"{name} is {self.ready(name)}, not {reason}; the operator said:\n{log}") from None
+
+    def delete(self, name: str) -> None:
+        self.cluster.api.delete(self.path(name))
+
+    def until_gone(self, name: str, seconds: float = 15) -> None:
+        eventually(lambda: not self.exists(name), f"{name} is gone", seconds)
+
+    def exists(self, name: str) -> bool:
+        try:
+            self.get(name)
+        except ApiError as error:
+            if error.code == 404:
+                return False
+            raise
+        return True
+
+    def catalog(self) -> dict[str, str]:
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps/model-catalog"
+        with contextlib.suppress(ApiError):
+            data: dict[str, str] = self.cluster.api.get(path).get("data") or {}
+            return data
+        return {}
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        """Type and reason of the Events about an object, oldest first."""
+        items = self.cluster.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        own = [item for item in items if item["involvedObject"]["name"] == name]
+        own.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
+        return [(item["type"], item["reason"]) for item in own]
+
+    def secret(self, name: str, data: dict[str, str], annotations: dict[str, str] | None = None) -> None:
+        metadata = {"name": name, "namespace": self.namespace, "annotations": annotations or {}}
+        self.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}])
+
+    def published(self) -> list[str]:
+        """Every file of the volume that workers could load, below its root."""
+        files = (file for file in self.volume.rglob("*") if file.is_file())
+        paths = (file.relative_to(self.volume).as_posix() for file in files)
+        return sorted(path for path in paths if not path.startswith(".provisioner/"))
+
+
+@contextlib.contextmanager
+def stand(cluster: Cluster, namespace: str, directory: Path, volume: Path | None = None) -> Iterator[Stand]:
+    """Without an operator yet: `start_operator` once the hub holds what the test wants."""
+    volume = volume or directory / "volume"
+    volume.mkdir(exist_ok=True)
+    with Hub() as hub:
+        made = Stand(cluster, namespace, hub, directory, volume)
+        try:
+            yield made
+        finally:
+            made.stop()
