@@ -24,8 +24,8 @@ class Binaries:
     kube_apiserver: Path
 
 
-def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO = sys.stderr) -> Binaries:
-    """The programs, from the first place that has them; a first build takes minutes and says so on `out`.
+def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO | None = None) -> Binaries:
+    """The programs, from the first place that has them; a first build takes minutes and says so on `out` (stderr).
 
     Raises gobuild.GoMissing where neither Go nor assets exist, gobuild.BuildFailed where a build fails or
     KUBEBUILDER_ASSETS lacks one of them.
@@ -34,7 +34,7 @@ def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO = sys
     if assets:
         return Binaries(_asset(Path(assets), "etcd"), _asset(Path(assets), "kube-apiserver"))
     directory = cache_directory(environment) / "-".join(_versions())
-    etcd, apiserver = (gobuild.build(program, directory, out) for program in _programs())
+    etcd, apiserver = (gobuild.build(program, directory, out or sys.stderr) for program in _programs())
     return Binaries(etcd, apiserver)
 
 

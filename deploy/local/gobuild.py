@@ -9,7 +9,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -39,8 +38,8 @@ class Program:
     ldflags: str = "-s -w"
 
 
-def build(program: Program, directory: Path, out: TextIO = sys.stderr) -> Path:
-    """The path of `program` in `directory`, built if it is not there yet. Raises BuildFailed.
+def build(program: Program, directory: Path, out: TextIO) -> Path:
+    """The path of `program` in `directory`, built if it is not there yet, with progress on `out`. Raises BuildFailed.
 
     Safe beside other processes that want the same: one builds, the others wait, and the file appears whole.
     """

@@ -75,9 +75,9 @@ def test_a_failed_build_shows_what_go_said_and_leaves_nothing(tmp_path: Path) ->
 def test_two_that_want_the_same_build_it_once(tmp_path: Path) -> None:
     module(tmp_path / "source", "package main\n\nfunc main() {}\n")
     script = (
-        "from pathlib import Path; from deploy.local import gobuild;"
+        "import sys; from pathlib import Path; from deploy.local import gobuild;"
         f"small = gobuild.Program('small', 'example.com/small', Path({str(tmp_path / 'source')!r}));"
-        f"gobuild.build(small, Path({str(tmp_path / 'built')!r}))"
+        f"gobuild.build(small, Path({str(tmp_path / 'built')!r}), sys.stderr)"
     )
     environment = os.environ | {"GOCACHE": str(tmp_path / "gocache")}  # cold, so that the second one meets the first
     root = Path(__file__).parents[2]

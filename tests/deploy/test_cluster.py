@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,13 @@ def own(binaries: Binaries) -> Iterator[Cluster]:
     """A control plane that the test may break."""
     with Cluster(binaries) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def short_directory() -> Iterator[str]:
+    """For what a killed program leaves behind; pytest's own are too long for the path of a socket."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield directory
 
 
 def descendants(process: int) -> set[int]:
@@ -192,10 +200,12 @@ def test_finishing_waits_for_finalizers_and_nothing_new_is_let_in(cluster: Clust
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
-def test_a_signal_to_the_program_stops_its_children(binaries: Binaries, tmp_path: Path, how: signal.Signals) -> None:
+def test_a_signal_to_the_program_stops_its_children(
+    binaries: Binaries, tmp_path: Path, short_directory: str, how: signal.Signals
+) -> None:
     directory = tmp_path / ("a long path" * 15) / "cluster"
     command = [sys.executable, "-m", "deploy.local", "run", "--directory", str(directory)]
-    environment = os.environ | {"KUBEBUILDER_ASSETS": str(binaries.etcd.parent)}
+    environment = os.environ | {"KUBEBUILDER_ASSETS": str(binaries.etcd.parent), "TMPDIR": short_directory}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as program:
@@ -207,6 +217,7 @@ def test_a_signal_to_the_program_stops_its_children(binaries: Binaries, tmp_path
         program.wait(20)
     wait_until_gone(children)
     if how != signal.SIGKILL:
+        assert list(Path(short_directory).iterdir()) == []
         assert program.returncode == 130
         assert not directory.exists()
 

@@ -17,8 +17,9 @@ from deploy.local.binaries import cache_directory
 MODULE = Path(__file__).parent
 
 
-def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO = sys.stderr) -> Path:
-    """The program, from the first place that has it; a first build takes a minute or two and says so on `out`.
+def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO | None = None) -> Path:
+    """The program, from the first place that has it; a first build takes a minute or two and says so on `out`
+    (standard error, as it is at the time of the call).
 
     Raises gobuild.GoMissing where there is neither Helm nor Go, gobuild.BuildFailed where HELM is not a program.
     """
@@ -30,7 +31,7 @@ def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO = sys
         return Path(found)
     helm, kubernetes = _version("helm.sh/helm/v3"), _version("k8s.io/client-go")
     program = gobuild.Program("helm", "helm.sh/helm/v3/cmd/helm", MODULE, _flags(helm, kubernetes))
-    return gobuild.build(program, cache_directory(environment) / f"helm-{helm}", out)
+    return gobuild.build(program, cache_directory(environment) / f"helm-{helm}", out or sys.stderr)
 
 
 def _version(module: str) -> str:
