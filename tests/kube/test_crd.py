@@ -12,9 +12,10 @@ from deploy.local.cluster import Cluster
 from model_provisioner.domain import refs
 from model_provisioner.domain.errors import InvalidRef, UnsupportedSource
 from model_provisioner.domain.quantity import parse_quantity
+from model_provisioner.kube import resource
 
 ROOT = Path(__file__).parents[2]
-API_VERSION = "models.rbee.dev/v1alpha1"
+API_VERSION = resource.API_VERSION
 INVALID = sorted((ROOT / "tests/data/invalid").glob("*.yaml"))
 REF = "hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF"
 DIGEST = f"sha256:{'0' * 64}"
@@ -26,7 +27,7 @@ REGEX = ("[A-Z", "[a-z", "[0-9", "(?", ")*", ")?", "]*", "]+", "\\.", "regex")
 
 
 def path(namespace: str, name: str = "") -> str:
-    return f"/apis/{API_VERSION}/namespaces/{namespace}/modeldownloads" + (f"/{name}" if name else "")
+    return resource.object_path(namespace, name) if name else resource.collection_path(namespace)
 
 
 def manifest(name: str = "model", **spec: Any) -> Document:
@@ -311,6 +312,12 @@ def test_every_field_of_the_status_is_kept(cluster: Cluster, namespace: str) -> 
     assert leaves(schema) == set(spelled(STATUS))
 
 
+def test_the_operator_reads_and_writes_every_field_of_the_status(cluster: Cluster, namespace: str) -> None:
+    create(cluster, namespace, {}, STATUS)
+    read = resource.parse(cluster.api.get(path(namespace, "model"))).status
+    assert resource.status_document(read) == STATUS
+
+
 def test_a_status_cannot_come_with_the_manifest(cluster: Cluster, namespace: str) -> None:
     stored = cluster.api.create(path(namespace), {**manifest(), "status": STATUS})
     assert stored["status"] == {"observedGeneration": -1}
@@ -349,11 +356,11 @@ def test_kubectl_explain_has_something_to_say_about_every_field(cluster: Cluster
 
 
 def test_the_short_name_is_known_and_there_is_no_category(cluster: Cluster) -> None:
-    (resource,) = [
+    (found,) = [
         item for item in cluster.api.get(f"/apis/{API_VERSION}")["resources"] if item["name"] == "modeldownloads"
     ]
-    assert resource["shortNames"] == ["mdl"]
-    assert "categories" not in resource
+    assert found["shortNames"] == ["mdl"]
+    assert "categories" not in found
 
 
 def properties(cluster: Cluster) -> Document:
