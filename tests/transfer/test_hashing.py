@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import random
+import threading
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,6 +53,27 @@ async def test_what_was_there_is_read_back_once() -> None:
     found, read_back = await digest(list(range(25, 40)), there=25)
     assert found == DIGEST
     assert 25 * PIECE <= read_back <= 40 * PIECE
+
+
+async def test_what_comes_while_the_beginning_is_read_back_is_hashed_after_it() -> None:
+    reading, offered = threading.Event(), threading.Event()
+    part, threads = Part(), Threads()
+    part.spans = part.spans.add(0, 20 * PIECE)
+
+    def read(offset: int, count: int) -> bytes:
+        reading.set()
+        assert offered.wait(10)
+        return part.read(offset, count)
+
+    hasher = PrefixHasher(len(CONTENT), read, threads, lambda: None)
+    running = asyncio.create_task(hasher.run())
+    await hasher.offer(0, (), 20 * PIECE)
+    assert await asyncio.to_thread(reading.wait, 10)
+    part.spans = part.spans.add(0, len(CONTENT))
+    await hasher.offer(20 * PIECE, (CONTENT[20 * PIECE :],), len(CONTENT))
+    offered.set()
+    assert await running == DIGEST
+    assert part.read_back == 20 * PIECE
 
 
 @settings(deadline=None, max_examples=50)

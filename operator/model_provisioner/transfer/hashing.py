@@ -44,7 +44,7 @@ class PrefixHasher:
         Waits while too much is in memory, so that a fast network can't outrun the hash.
         """
         async with self._changed:
-            if offset == self._tail:
+            if chunks and offset == self._tail:
                 self._tail += sum(map(len, chunks))
                 self._waiting.append(chunks)
             self._there = max(self._there, there)
@@ -67,9 +67,10 @@ class PrefixHasher:
                 chunks = self._waiting.popleft() if self._waiting else None
                 self._changed.notify_all()
             if chunks is None:
-                start, self._tail = self._tail, min(self._there, self._tail + _READ_BYTES)
-                await self._threads.run(self._read_back, start, self._tail)
-                self.position = self._tail
+                start, stop = self._tail, min(self._there, self._tail + _READ_BYTES)
+                self._tail = stop  # from here on, what follows in order may be offered
+                await self._threads.run(self._read_back, start, stop)
+                self.position = stop
             else:
                 await self._threads.run(self._update, chunks)
                 self.position += sum(map(len, chunks))

@@ -7,7 +7,7 @@ from model_provisioner.domain.spans import Spans
 from model_provisioner.transfer.partfile import PartFile
 from model_provisioner.transfer.threads import Threads
 
-_UNSAVED_BYTES = 16 * 1024 * 1024
+_UNSAVED_BYTES = 8 * 1024 * 1024
 
 
 class Saver:
@@ -21,7 +21,7 @@ class Saver:
         self._running: asyncio.Task[None] | None = None
 
     async def wrote(self, size: int) -> None:
-        """Begins a save after every 16 MiB; waits while the last one runs, so about 32 MiB are unsaved at most.
+        """Begins a save after every 8 MiB; waits while the last one runs, so about 16 MiB are unsaved at most.
 
         Raises what the last save raised.
         """
