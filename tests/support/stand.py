@@ -121,6 +121,10 @@ class Stand:
         metadata = {"name": name, "namespace": self.namespace, "annotations": annotations or {}}
         self.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}])
 
+    def operator_output(self) -> str:
+        """Everything that the operators of this stand have written."""
+        return "".join(program.output() for program in self._programs)
+
     def published(self) -> list[str]:
         """Every file of the volume that workers could load, below its root."""
         files = (file for file in self.volume.rglob("*") if file.is_file())

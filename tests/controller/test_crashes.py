@@ -1,0 +1,176 @@
+"""Processes that die: a worker, the operator, and a volume that was changed while nobody looked."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from deploy.local.api import ApiError
+from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.programs import Program, eventually
+from tests.support.stand import Stand
+
+MIB = 1024**2
+SIZE = 512 * MIB
+BOUND = 64 * MIB
+
+
+def fetcher(operator: Program) -> int:
+    """The worker that moves bytes: the one child of the operator that holds a part open."""
+
+    def probe() -> int | None:
+        return next((pid for pid in operator.children() if holds_a_part(pid)), None)
+
+    return eventually(probe, "a worker has a part open")
+
+
+def holds_a_part(pid: int) -> bool:
+    try:
+        files = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return any(file.endswith(".part") for file in files)
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}/cmdline").exists() and bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+@pytest.mark.parametrize("victim", ["worker", "operator"])
+def test_kill_9_at_half_of_512_mib_costs_at_most_64_mib(bench: Stand, tmp_path: Path, victim: str) -> None:
+    model = write_gguf(tmp_path / "large.gguf", size=SIZE)
+    total = model.stat().st_size
+    bench.hub.repository("acme/large").add("large.Q4_K_M.gguf", model)
+    gate = bench.hub.pause_at(SIZE // 2)
+    operator = bench.start_operator()
+    bench.apply("large", modelRef="hf:acme/large")
+    gate.wait_reached()
+    eventually(
+        lambda: bench.get("large").get("status", {}).get("progress", {}).get("bytes", 0) > SIZE // 4,
+        "progress is in the status",
+    )
+    worker = fetcher(operator)
+    if victim == "worker":
+        os.kill(worker, signal.SIGKILL)
+        gate.release()
+    else:
+        operator.kill()
+        eventually(lambda: not alive(worker), "the worker has died with its operator", 10)
+        gate.release()
+        bench.start_operator()
+
+    status = bench.until("large", "Available", 120)["status"]
+    assert (bench.volume / status["model"]["path"]).read_bytes() == model.read_bytes()
+    assert status["attempts"] == 1
+    twice = bench.hub.bytes_sent("large.Q4_K_M.gguf") - total
+    print(f"kill -9 of the {victim}: {twice / MIB:.1f} MiB of {total / MIB:.0f} MiB went over twice")  # noqa: T201
+    assert twice <= BOUND
+
+
+def test_a_restart_leaves_what_is_ready_alone(bench: Stand) -> None:
+    operator = bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    before = bench.until("tiny", "Available")["metadata"]["resourceVersion"]
+    assert operator.stop() == 0
+    bench.hub.clear_log()
+    bench.start_operator()
+    bench.apply("other", modelRef="hf:acme/tiny:Q8_0")
+    bench.until("other", "Available")
+    assert bench.get("tiny")["metadata"]["resourceVersion"] == before
+    assert not any("Q4_K_M" in request.path for request in bench.hub.log)
+
+
+def test_a_file_that_is_gone_is_fetched_again_at_the_recorded_revision(bench: Stand) -> None:
+    repository = bench.hub.repository("acme/moving")
+    repository.add("tiny.Q4_K_M.gguf", tiny_gguf())
+    operator = bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/moving:Q4_K_M")
+    first = bench.until("tiny", "Available")["status"]
+    assert operator.stop() == 0
+    (bench.volume / first["model"]["path"]).unlink()
+    repository.add("tiny.Q4_K_M.gguf", tiny_gguf(seed=9))
+    bench.start_operator()
+
+    def fetched_again() -> bool:
+        return bench.published() == [first["model"]["path"]] and bench.ready("tiny")["status"] == "True"
+
+    eventually(fetched_again, "the file is back")
+    status = eventually(lambda: (found := bench.get("tiny")["status"])["attempts"] == 2 and found, "attempt 2 is told")
+    assert status["model"]["revision"] == first["model"]["revision"]
+    assert (bench.volume / first["model"]["path"]).read_bytes() == tiny_gguf()
+
+
+def test_a_deletion_while_the_operator_was_down_is_finished_by_the_next_one(bench: Stand) -> None:
+    operator = bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
+    bench.until("tiny", "Available")
+    operator.kill()
+    bench.delete("tiny")
+    assert bench.exists("tiny")
+    bench.start_operator()
+    bench.until_gone("tiny", 30)
+    assert bench.published() == []
+    assert bench.catalog() == {}
+
+
+def test_a_deletion_in_the_middle_of_a_download_ends_at_once_and_leaves_nothing(bench: Stand, tmp_path: Path) -> None:
+    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=64 * MIB))
+    gate = bench.hub.pause_at(32 * MIB)
+    bench.start_operator()
+    bench.apply("large", modelRef="hf:acme/large")
+    gate.wait_reached()
+    bench.delete("large")
+    bench.until_gone("large")
+    gate.release()
+    assert bench.published() == []
+    assert not list((bench.volume / ".provisioner" / "parts").iterdir())
+
+
+def test_a_change_of_limits_goes_on_with_the_bytes_that_are_there(bench: Stand, tmp_path: Path) -> None:
+    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=128 * MIB))
+    gate = bench.hub.pause_at(96 * MIB)
+    bench.start_operator()
+    bench.apply("large", modelRef="hf:acme/large", connections=1)
+    gate.wait_reached()
+    bench.patch("large", {"suspend": True})
+    bench.until("large", "Suspended")
+    gate.release()
+    bench.patch("large", {"suspend": False, "connections": 4})
+    status = bench.until("large", "Available")["status"]
+    assert status["attempts"] == 1
+    assert bench.hub.bytes_sent("l.Q4_K_M.gguf") <= 128 * MIB + BOUND
+
+
+def test_only_the_holder_of_the_lease_acts(bench: Stand) -> None:
+    first = bench.start_operator(environment={"POD_NAME": "first"})
+    bench.apply("one", modelRef="hf:acme/tiny")
+    bench.until("one", "Available")
+    second = bench.start_operator(environment={"POD_NAME": "second"})
+    eventually(lambda: "first holds the Lease" in second.output(), "the second one waits")
+    assert lease(bench)["holderIdentity"] == "first"
+    epoch = lease(bench)["leaseTransitions"]
+    assert first.stop() == 0
+    bench.apply("two", modelRef="hf:acme/tiny:Q8_0")
+    bench.until("two", "Available")
+    assert lease(bench)["holderIdentity"] == "second"
+    assert lease(bench)["leaseTransitions"] == epoch + 1
+
+
+def test_an_operator_that_has_lost_the_lease_ends_at_once(bench: Stand) -> None:
+    operator = bench.start_operator(environment={"POD_NAME": "first"})
+    eventually(lambda: lease(bench).get("holderIdentity") == "first", "the Lease is taken")
+    workers = eventually(operator.children, "workers run")
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{bench.namespace}/leases/model-provisioner"
+    bench.cluster.api.merge(path, {"spec": {"holderIdentity": "somebody else"}})
+    assert operator.process.wait(20) != 0
+    eventually(lambda: not any(alive(worker) for worker in workers), "its workers are gone", 10)
+
+
+def lease(bench: Stand) -> dict[str, object]:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{bench.namespace}/leases/model-provisioner"
+    try:
+        spec: dict[str, object] = bench.cluster.api.get(path)["spec"]
+    except ApiError:
+        return {}
+    return spec

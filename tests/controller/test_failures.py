@@ -1,0 +1,171 @@
+"""What goes wrong ends in the right condition, with a message that says what to do, and nothing is published."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from tests.support.ggufs import tiny_gguf
+from tests.support.stand import Stand, stand
+from tests.support.volumes import read_only, small_volume
+
+MIB = 1024**2
+WRONG = "sha256:" + "ab" * 32
+
+Prepare = Callable[[Stand], None]
+
+
+def _nothing(_: Stand) -> None:
+    pass
+
+
+def _private(bench: Stand) -> None:
+    bench.hub.repository("acme/private", private=True).add("m.Q4_K_M.gguf", tiny_gguf())
+
+
+def _gated(bench: Stand) -> None:
+    bench.hub.repository("acme/gated", gated=True).add("m.Q4_K_M.gguf", tiny_gguf())
+
+
+def _text(bench: Stand) -> None:
+    bench.hub.repository("acme/text").add("m.Q4_K_M.gguf", b"<!doctype html><title>login</title>" * 1000)
+
+
+def _split(bench: Stand) -> None:
+    bench.hub.repository("acme/split").add("m.Q4_K_M-00001-of-00002.gguf", tiny_gguf())
+
+
+def _corrupt(bench: Stand) -> None:
+    bench.hub.corrupt("tiny.Q4_K_M.gguf", 50_000)
+
+
+def _empty_secret(bench: Stand) -> None:
+    bench.secret("hf-token", {"other": "x"})
+
+
+def _bad_token(bench: Stand) -> None:
+    bench.secret("hf-token", {"token": "hf_wrong"})
+
+
+CASES: dict[str, tuple[Prepare, dict[str, Any], str, str]] = {
+    "no such repository": (_nothing, {"modelRef": "hf:acme/none"}, "SourceNotFound", "credentialsSecretRef"),
+    "private, no token": (_private, {"modelRef": "hf:acme/private"}, "SourceNotFound", "credentialsSecretRef"),
+    "gated, no token": (_gated, {"modelRef": "hf:acme/gated"}, "LicenseNotAccepted", "acme/gated"),
+    "no such revision": (_nothing, {"modelRef": "hf:acme/tiny@v9"}, "SourceNotFound", "v9"),
+    "no such quantisation": (_nothing, {"modelRef": "hf:acme/tiny:Q2_K"}, "SourceNotFound", "tiny.Q8_0.gguf"),
+    "a part is missing": (_split, {"modelRef": "hf:acme/split"}, "IncompleteModel", "00002"),
+    "not a GGUF": (_text, {"modelRef": "hf:acme/text"}, "NotGGUF", "web page"),
+    "wrong digest": (_nothing, {"modelRef": "hf:acme/tiny", "digest": WRONG}, "DigestMismatch", WRONG),
+    "corrupted on its way": (_corrupt, {"modelRef": "hf:acme/tiny"}, "DigestMismatch", "sha256:"),
+    "no such Secret": (
+        _nothing,
+        {"modelRef": "hf:acme/tiny", "credentialsSecretRef": {"name": "none"}},
+        "SecretNotFound",
+        "create it",
+    ),
+    "Secret without token": (
+        _empty_secret,
+        {"modelRef": "hf:acme/tiny", "credentialsSecretRef": {"name": "hf-token"}},
+        "SecretNotFound",
+        "`token`",
+    ),
+    "bad token": (
+        _bad_token,
+        {"modelRef": "hf:acme/tiny", "credentialsSecretRef": {"name": "hf-token"}},
+        "AccessDenied",
+        "token",
+    ),
+    "no such local file": (_nothing, {"modelRef": "local:none.gguf"}, "SourceNotFound", "local/none.gguf"),
+    "claim not mounted": (
+        _nothing,
+        {"modelRef": "hf:acme/tiny", "destination": {"claimName": "other"}},
+        "ClaimNotMounted",
+        "models",
+    ),
+    "endpoint not allowed": (
+        _nothing,
+        {"modelRef": "hf:acme/tiny", "endpoint": "https://127.0.0.1:9"},
+        "AddressNotAllowed",
+        "127.0.0.1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_terminal_failure_says_what_to_do(bench: Stand, case: str) -> None:
+    prepare, spec, reason, says = CASES[case]
+    prepare(bench)
+    bench.start_operator()
+    bench.apply("broken", **spec)
+    status = bench.until("broken", reason)["status"]
+    conditions = {one["type"]: one for one in status["conditions"]}
+    assert {kind: one["status"] for kind, one in conditions.items()} == {"Ready": "False", "Stalled": "True"}
+    assert says in conditions["Ready"]["message"]
+    assert "nextRetryTime" not in status
+    assert bench.published() == []
+    assert bench.catalog() == {}
+    assert bench.events("broken")[-1] == ("Warning", reason)
+    assert "hf_wrong" not in bench.operator_output()
+
+    bench.delete("broken")
+    bench.until_gone("broken")
+    assert not list((bench.volume / ".provisioner" / "parts").glob("*"))
+
+
+def test_a_hub_that_is_down_is_asked_again_until_it_is_up(bench: Stand) -> None:
+    bench.hub.down()
+    bench.start_operator()
+    bench.apply("patient", modelRef="hf:acme/tiny")
+    status = bench.until("patient", "SourceUnavailable")["status"]
+    assert {one["type"]: one["status"] for one in status["conditions"]} == {"Ready": "False", "Reconciling": "True"}
+    assert status["nextRetryTime"]
+    assert bench.published() == []
+    bench.hub.up()
+    bench.until("patient", "Available")
+
+
+def test_a_volume_that_is_too_small_is_named_with_both_numbers(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    with small_volume(tmp_path / "volume", 8 * MIB), stand(cluster, namespace, tmp_path) as bench:
+        bench.hub.repository("acme/large").add("m.Q4_K_M.gguf", tiny_gguf(size=16 * MIB))
+        bench.start_operator()
+        bench.apply("large", modelRef="hf:acme/large")
+        ready = bench.until("large", "InsufficientStorage")["status"]["conditions"][0]
+        assert "16 MiB" in ready["message"]
+        assert "free" in ready["message"]
+        assert bench.published() == []
+        assert bench.hub.bytes_sent() == 0
+        bench.delete("large")
+        bench.until_gone("large")
+
+
+def test_a_volume_that_refuses_writes_is_named(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    (tmp_path / "written").mkdir()
+    with read_only(tmp_path / "written", tmp_path / "volume"), stand(cluster, namespace, tmp_path) as bench:
+        bench.hub.repository("acme/tiny").add("m.Q4_K_M.gguf", tiny_gguf())
+        bench.start_operator()
+        bench.apply("tiny", modelRef="hf:acme/tiny")
+        bench.until("tiny", "VolumeNotWritable")
+
+
+def test_a_token_opens_its_repository_and_goes_nowhere_else(bench: Stand) -> None:
+    bench.hub.repository("acme/private", private=True, tokens=frozenset({"hf_good"})).add("m.Q4_K_M.gguf", tiny_gguf())
+    bench.secret("hf-token", {"token": "hf_good"})
+    bench.start_operator()
+    bench.apply("private", modelRef="hf:acme/private", credentialsSecretRef={"name": "hf-token"})
+    bench.until("private", "Available")
+    assert any(request.authorization for request in bench.hub.log if request.origin == "api")
+    assert not any(request.authorization for request in bench.hub.log if request.origin == "content")
+    assert "hf_good" not in bench.operator_output()
+
+
+def test_a_secret_bound_to_other_hosts_is_not_sent_to_the_hub(bench: Stand) -> None:
+    bench.hub.repository("acme/private", private=True, tokens=frozenset({"hf_good"})).add("m.Q4_K_M.gguf", tiny_gguf())
+    bench.secret("hf-token", {"token": "hf_good"}, {"models.rbee.dev/hosts": "elsewhere.example"})
+    bench.start_operator()
+    bench.apply("private", modelRef="hf:acme/private", credentialsSecretRef={"name": "hf-token"})
+    bench.until("private", "SourceNotFound")
+    assert not any(request.authorization for request in bench.hub.log)
