@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,10 +168,10 @@ def test_an_operator_that_has_lost_the_lease_ends_at_once(bench: Stand) -> None:
     eventually(lambda: not any(alive(worker) for worker in workers), "its workers are gone", 10)
 
 
-def lease(bench: Stand) -> dict[str, object]:
+def lease(bench: Stand) -> dict[str, Any]:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{bench.namespace}/leases/model-provisioner"
     try:
-        spec: dict[str, object] = bench.cluster.api.get(path)["spec"]
+        spec: dict[str, Any] = bench.cluster.api.get(path)["spec"]
     except ApiError:
         return {}
     return spec

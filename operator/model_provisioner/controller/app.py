@@ -72,7 +72,7 @@ class Workers:
         command = _worker_command(settings)
         self.fetchers = [WorkerProcess(command) for _ in range(settings.slots)]
         self.keeper = WorkerProcess(command)
-        self.resolver = WorkerProcess(command)
+        self.resolver = WorkerProcess([*command, "--resolver"])
 
     async def start(self) -> None:
         """Warm them up, so that the first model does not wait for an interpreter to start."""

@@ -1,4 +1,7 @@
-"""`model-provisioner fetch`: its flags. With `--worker` it serves the operator, else a person."""
+"""`model-provisioner fetch`: its flags. With `--worker` it serves the operator, else a person.
+
+`--resolver` makes a worker load the hub's client at once, so that the first resolve need not wait for it.
+"""
 
 import argparse
 import os
@@ -65,13 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and where to")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--resolver", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(usage_error=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 after an error whose name and message are on the last line, 2 for wrong flags, 130 after Ctrl-C."""
     if args.worker:
-        return worker.run(_network(args))
+        return worker.run(_network(args), resolves=args.resolver)
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
     from model_provisioner.transfer import person  # noqa: PLC0415 - brings huggingface_hub, which a worker must not load

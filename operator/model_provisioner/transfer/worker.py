@@ -36,10 +36,10 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-def run(network: NetworkSettings) -> int:
-    """Until the end of standard input."""
+def run(network: NetworkSettings, *, resolves: bool = False) -> int:
+    """Until the end of standard input. One that `resolves` is warm for it; any other can, but pays when it is asked."""
     die_with_parent()
-    asyncio.run(_serve(network))
+    asyncio.run(_serve(network, resolves))
     return 0
 
 
@@ -49,11 +49,13 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-async def _serve(network: NetworkSettings) -> None:
+async def _serve(network: NetworkSettings, resolves: bool) -> None:
     clock = Clock()
     outbox = Outbox(await _standard_output(), clock)
     async with open_client(network) as client:
         worker = Worker(client, outbox, clock)
+        if resolves:
+            worker.warm_resolver()
         writing = asyncio.create_task(outbox.run())
         try:
             await worker.serve(await _standard_input())
@@ -74,6 +76,9 @@ class Worker:
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._made_resolver: Resolver | None = None
+
+    def warm_resolver(self) -> None:
+        self._resolver()
 
     async def serve(self, lines: asyncio.StreamReader) -> None:
         """Returns at the end of `lines`."""
