@@ -1,0 +1,100 @@
+"""What the event stream says of a download: the name of the event and its data. Pure; the gateway sends it.
+
+`started` opens a download in a stream, then `progress`, and at the end `complete` or `error`. An
+EventSource can't tell a named `error` from a lost connection, so that is told as `failed` too.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.domain.queueing import Waiting, next_in_line
+from model_provisioner.domain.snapshot import State
+
+RECENT = timedelta(minutes=10)
+
+Data = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event: its name and its data, which become one JSON document."""
+
+    name: str
+    data: Data
+
+
+def state_of(download: ModelDownload) -> str:
+    """The one-word state; a new object has none in its status yet."""
+    ready = download.status.condition("Ready")
+    return ready.reason if ready else State.RESOLVING
+
+
+def has_ended(download: ModelDownload) -> bool:
+    """Ready, or stalled until somebody acts. A suspended one has not ended."""
+    return download.status.ready or download.status.stalled
+
+
+def ended_recently(download: ModelDownload, now: datetime) -> bool:
+    """Within the last ten minutes, by the transition time of its Ready or Stalled condition."""
+    kind = "Ready" if download.status.ready else "Stalled"
+    condition = download.status.condition(kind)
+    if not has_ended(download) or condition is None:
+        return False
+    return now - datetime.fromisoformat(condition.last_transition_time) < RECENT
+
+
+def started(download: ModelDownload) -> Message:
+    return Message("started", _common(download))
+
+
+def deleted(download: ModelDownload) -> Message:
+    return Message("deleted", _common(download))
+
+
+def messages(download: ModelDownload, queue_position: int | None) -> tuple[Message, ...]:
+    """The state of a download as events, newest only: whoever missed earlier ones misses nothing."""
+    data = {**_common(download), **_progress(download), "queue_position": queue_position}
+    if download.status.ready and download.status.model:
+        return (Message("complete", {**data, "path": download.status.model.path}),)
+    if download.status.stalled:
+        ready = download.status.condition("Ready")
+        data["error"] = ready.message if ready else ""
+        return (Message("error", data), Message("failed", data))
+    return (Message("progress", data),)
+
+
+def queue_positions(downloads: Iterable[ModelDownload]) -> dict[str, int]:
+    """By uid, from 1, in the order in which the operator's queue will serve them."""
+    waiting = {
+        Waiting(one.uid, one.spec.priority, one.creation_time) for one in downloads if state_of(one) == State.QUEUED
+    }
+    positions: dict[str, int] = {}
+    while first := next_in_line(waiting):
+        waiting.remove(first)
+        positions[first.uid] = len(positions) + 1
+    return positions
+
+
+def _common(download: ModelDownload) -> dict[str, object]:
+    return {
+        "model_ref": download.spec.model_ref,
+        "download_id": download.uid,
+        "namespace": download.namespace,
+        "name": download.name,
+        "state": state_of(download),
+    }
+
+
+def _progress(download: ModelDownload) -> dict[str, object]:
+    progress = download.status.progress
+    if progress is None:
+        return {"bytes": 0, "total": None, "percent": 0, "bytes_per_second": None, "eta_seconds": None}
+    return {
+        "bytes": progress.bytes,
+        "total": progress.total_bytes,
+        "percent": progress.percent,
+        "bytes_per_second": progress.bytes_per_second,
+        "eta_seconds": progress.eta_seconds,
+    }

@@ -1,0 +1,87 @@
+"""All downloads as the gateway knows them: derived from the reflectors, and told to whoever subscribes.
+
+Everything that is answered from memory is answered from here. A subscriber is told that a download has
+changed, not how: it reads the newest state when it gets to it, so nothing can pile up.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.domain.stream import queue_positions
+from model_provisioner.kube.resource import parse
+
+_LOG = logging.getLogger(__name__)
+
+Wanted = Callable[[ModelDownload], bool]
+
+
+class Subscriber:
+    """What has changed since somebody last looked: one entry per download, however often it changed."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._changed: dict[str, ModelDownload | None] = {}
+        self._news = asyncio.Event()
+
+    def tell(self, download: ModelDownload, *, gone: bool) -> None:
+        if self._wanted(download):
+            self._changed[download.uid] = download if gone else None
+            self._news.set()
+
+    async def news(self, seconds: float) -> dict[str, ModelDownload | None]:
+        """By uid: None where it has changed, its last state where it is gone. Empty after `seconds` of silence."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return {}
+        self._news.clear()
+        changed, self._changed = self._changed, {}
+        return changed
+
+
+class Board:
+    """The newest state of every download."""
+
+    def __init__(self) -> None:
+        self._downloads: dict[str, ModelDownload] = {}
+        self._subscribers: set[Subscriber] = set()
+
+    def hear(self, kind: str, document: Mapping[str, Any]) -> None:
+        """A reflector's listener."""
+        try:
+            download = parse(document)
+        except ValueError as error:
+            _LOG.warning("an object could not be read and is left out: %s", error)
+            return
+        gone = kind == "DELETED"
+        if gone:
+            self._downloads.pop(download.uid, None)
+        else:
+            self._downloads[download.uid] = download
+        for subscriber in self._subscribers:
+            subscriber.tell(download, gone=gone)
+
+    def get(self, uid: str) -> ModelDownload | None:
+        return self._downloads.get(uid)
+
+    def all(self, namespace: str | None = None) -> list[ModelDownload]:
+        """Of one namespace or of all, oldest first."""
+        chosen = [one for one in self._downloads.values() if namespace in {None, one.namespace}]
+        return sorted(chosen, key=lambda one: (one.creation_time, one.namespace, one.name))
+
+    def queue_positions(self) -> dict[str, int]:
+        return queue_positions(self._downloads.values())
+
+    @contextmanager
+    def subscribe(self, wanted: Wanted) -> Iterator[Subscriber]:
+        subscriber = Subscriber(wanted)
+        self._subscribers.add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            self._subscribers.discard(subscriber)

@@ -1,0 +1,38 @@
+"""`model-provisioner gateway`: its flags. Called by `cli`; what runs is `gateway.app`."""
+
+import argparse
+import asyncio
+import logging
+
+from pydantic import ValidationError
+
+from model_provisioner.gateway.app import run_gateway
+from model_provisioner.settings import GatewaySettings, explain
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Every flag may also be set as MODEL_PROVISIONER_<FLAG>; lists are then separated by commas."""
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen (default 127.0.0.1:8081)")
+    parser.add_argument(
+        "--watch-namespace", action="append", metavar="NS", help="namespace to show (repeatable; default: all)"
+    )
+    parser.add_argument(
+        "--default-namespace", metavar="NS", help="where downloads go that name no namespace (default: the pod's own)"
+    )
+    parser.add_argument(
+        "--auth",
+        choices=["token", "none"],
+        help="token: callers send a Kubernetes token (default); none: everybody may read, nobody write",
+    )
+    parser.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's service account, else KUBECONFIG")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 after a signal, 1 for wrong settings."""
+    given = {key: value for key, value in vars(args).items() if value is not None}
+    try:
+        settings = GatewaySettings(**given)
+    except ValidationError as error:
+        raise SystemExit(f"model-provisioner gateway: {explain(error, vars(args))}") from None
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return asyncio.run(run_gateway(settings))

@@ -1,0 +1,80 @@
+"""Errors of the HTTP API: RFC 9457 problem documents with the same words as conditions.
+
+Handlers raise `Problem`; the middleware here turns it, and what the API server refused, into answers.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.kube.client import ApiError
+
+_LOG = logging.getLogger(__name__)
+_LOGIN = (
+    "send a Kubernetes token as `Authorization: Bearer …`; "
+    "`kubectl create token -n NAMESPACE SERVICEACCOUNT` prints one"
+)
+
+
+class Problem(Exception):
+    """`reason` is one CamelCase word, `detail` is for people; `more` are further members of the document."""
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+        self.headers = headers or {}
+        self.more = more or {}
+
+    def answer(self) -> web.Response:
+        document = {"type": self.reason, "title": self.reason, "status": self.status, "detail": self.detail}
+        return web.json_response(
+            {**document, **self.more},
+            status=self.status,
+            headers=dict(self.headers),
+            content_type="application/problem+json",
+        )
+
+
+def unauthorized() -> Problem:
+    return Problem(401, "Unauthorized", _LOGIN, headers={"WWW-Authenticate": "Bearer"})
+
+
+def from_api(error: ApiError) -> Problem:
+    """What the API server said to the caller, passed on in its words."""
+    if error.status == 401:
+        return unauthorized()
+    if error.status == 0:
+        return Problem(503, "ApiServerUnavailable", error.message, headers={"Retry-After": "5"})
+    headers = {"Retry-After": str(int(error.retry_after))} if error.retry_after else {}
+    return Problem(error.status, error.reason or "Refused", error.message, headers=headers)
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error leaves as a problem document; an unforeseen one is logged and told as such."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.answer()
+    except ApiError as error:
+        return from_api(error).answer()
+    except ProvisionError as error:
+        return Problem(400, error.reason, error.message).answer()
+    except web.HTTPException as error:
+        return Problem(error.status, str(error.reason).title().replace(" ", ""), error.text or error.reason).answer()
+    except Exception:  # noqa: BLE001 -- the edge where a bug becomes an answer
+        _LOG.exception("%s %s", request.method, request.path)
+        return Problem(500, "InternalError", "a bug of the gateway; its log has the details").answer()

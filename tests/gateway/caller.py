@@ -1,0 +1,173 @@
+"""Callers of the gateway: HTTP with a token, and an event stream that is read as it comes."""
+
+import contextlib
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from deploy.local.cluster import Cluster
+from tests.support.programs import Program, eventually
+
+GROUP = "models.rbee.dev"
+Document = dict[str, Any]
+
+
+def grant(cluster: Cluster, namespace: str, account: str, verbs: list[str]) -> None:
+    """A service account that may do `verbs` with the ModelDownloads of a namespace."""
+    cluster.create_service_account(namespace, account)
+    metadata = {"name": account, "namespace": namespace}
+    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": metadata}
+    rule = {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
+    cluster.apply(
+        [
+            {**rbac, "kind": "Role", "rules": [rule]},
+            {**rbac, "kind": "RoleBinding", "roleRef": role, "subjects": [subject]},
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a stream."""
+
+    name: str
+    data: Document
+    id: str | None
+
+
+class Stream:
+    """An open event stream; a thread reads it, so that tests can wait for what they want."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.ended = threading.Event()
+        self._events: queue.Queue[Event] = queue.Queue()
+        threading.Thread(target=self._read, args=(response,), daemon=True).start()
+
+    def next(self, *names: str, seconds: float = 30) -> Event:
+        """The next event with one of these names; others are passed over. Raises queue.Empty."""
+        while True:
+            event = self._events.get(timeout=seconds)
+            if event.name in names:
+                return event
+
+    def _read(self, response: httpx.Response) -> None:
+        fields: dict[str, str] = {}
+        with contextlib.suppress(httpx.HTTPError, RuntimeError):
+            for line in response.iter_lines():
+                if line:
+                    key, _, value = line.partition(": ")
+                    fields[key] = value
+                elif "event" in fields:
+                    self._events.put(Event(fields["event"], json.loads(fields["data"]), fields.get("id")))
+                    fields = {}
+        self.ended.set()
+
+
+class Caller:
+    """Somebody with a token, or without one."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=30)
+
+    def call(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return self._client.request(method, path, **more)
+
+    def reached(self, path: str) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return self._client.get(path).status_code == 200
+        return False
+
+    @contextlib.contextmanager
+    def stream(self, query: str = "", **headers: str) -> Iterator[Stream]:
+        path = f"/v1/models/download/progress?{query}"
+        with self._client.stream("GET", path, headers=headers, timeout=None) as response:
+            assert response.status_code == 200, response.read()
+            yield Stream(response)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A running gateway, and the API server behind it, on which the test plays the operator."""
+
+    cluster: Cluster
+    namespace: str
+    url: str
+    program: Program
+
+    def caller(self, account: str | None) -> Caller:
+        return Caller(self.url, self.cluster.token(self.namespace, account) if account else None)
+
+    def path(self, name: str) -> str:
+        return f"/apis/{GROUP}/v1alpha1/namespaces/{self.namespace}/modeldownloads/{name}"
+
+    def apply(self, name: str, ref: str, **spec: Any) -> Document:
+        metadata = {"name": name, "namespace": self.namespace}
+        document = {
+            "apiVersion": f"{GROUP}/v1alpha1",
+            "kind": "ModelDownload",
+            "metadata": metadata,
+            "spec": {"modelRef": ref, **spec},
+        }
+        return self.cluster.apply([document])[0]
+
+    def tell(self, name: str, reason: str, *, done: int = 0, error: str = "") -> Document:
+        """Writes the status that the operator would write."""
+        ready, stalled = reason == "Available", bool(error)
+        message = error or "as it should"
+        conditions = [condition("Ready", ready, reason, message)]
+        conditions += [condition("Stalled", True, reason, message)] if stalled else []
+        path = f"hf/acme/{name}/{name}.Q4_K_M.gguf"
+        model = {
+            "claimName": "models",
+            "storeID": "one",
+            "path": path,
+            "size": "1000 B",
+            "sizeBytes": 1000,
+            "digestSource": "Source",
+            "files": [{"path": path, "sizeBytes": 1000}],
+        }
+        progress = {
+            "bytes": done,
+            "totalBytes": 1000,
+            "percent": done // 10,
+            "summary": f"{done // 10}%",
+            "lastUpdateTime": "2026-01-01T00:00:00Z",
+        }
+        status = {
+            "observedGeneration": 1,
+            "conditions": conditions,
+            "progress": progress,
+            "model": model,
+            "attempts": 1,
+        }
+        return self.cluster.api.merge(f"{self.path(name)}/status", {"status": status})
+
+    def until_known(self, name: str) -> Document:
+        """The download as the gateway shows it, once its watch has seen it."""
+        editor = self.caller("editor")
+
+        def probe() -> Document | None:
+            listed = editor.call("GET", "/v1/models/downloads?all=true").json()["downloads"]
+            return next((one for one in listed if one["name"] == name), None)
+
+        return eventually(probe, f"{name} is on the board")
+
+
+def condition(kind: str, status: bool, reason: str, message: str) -> Document:
+    now = "2026-01-01T00:00:00Z"
+    return {
+        "type": kind,
+        "status": str(status),
+        "reason": reason,
+        "message": message,
+        "observedGeneration": 1,
+        "lastTransitionTime": now,
+    }

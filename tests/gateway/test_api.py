@@ -1,0 +1,187 @@
+"""The HTTP API over a real API server: what each call does, for whom, and what it answers when it must not."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.gateway.caller import Desk, grant
+from tests.support.programs import eventually
+
+START = "/v1/models/download"
+
+
+def test_a_post_creates_the_object_as_the_caller_and_the_same_ref_meets_it(desk: Desk) -> None:
+    editor = desk.caller("editor")
+    first = editor.call("POST", START, json={"model_ref": "hf://acme/tiny", "spec": {"suspend": True}})
+    assert first.status_code == 202
+    answer = first.json()
+    assert (answer["status"], answer["namespace"], answer["state"]) == ("started", desk.namespace, "Resolving")
+    assert first.headers["Location"] == f"/v1/models/downloads/{answer['download_id']}"
+    stored = desk.cluster.api.get(desk.path(answer["name"]))
+    assert stored["metadata"]["uid"] == answer["download_id"]
+    assert (stored["spec"]["modelRef"], stored["spec"]["suspend"]) == ("hf:acme/tiny", True)
+
+    again = editor.call(
+        "POST", START, json={"model_ref": "https://huggingface.co/acme/tiny", "spec": {"suspend": True}}
+    )
+    assert (again.status_code, again.json()["download_id"]) == (202, answer["download_id"])
+    other = editor.call("POST", START, json={"model_ref": "hf:acme/tiny", "spec": {"suspend": False, "priority": 3}})
+    assert (other.status_code, other.json()["differing"]) == (409, ["priority", "suspend"])
+
+
+def test_twenty_posts_at_once_give_one_object(desk: Desk) -> None:
+    editor = desk.caller("editor")
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: editor.call("POST", START, json={"model_ref": "hf:acme/one"}), range(20)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["download_id"] for answer in answers}) == 1
+
+
+def test_a_ready_model_is_answered_with_its_path_and_a_stalled_one_tried_again(desk: Desk) -> None:
+    editor = desk.caller("editor")
+    name = editor.call("POST", START, json={"model_ref": "hf:acme/tiny"}).json()["name"]
+    desk.tell(name, "SourceNotFound", error="no such repository")
+    assert editor.call("POST", START, json={"model_ref": "hf:acme/tiny"}).status_code == 202
+    assert "models.rbee.dev/reconcileAt" in desk.cluster.api.get(desk.path(name))["metadata"]["annotations"]
+    desk.cluster.api.merge(f"{desk.path(name)}/status", {"status": None})
+    desk.tell(name, "Available", done=1000)
+    answer = editor.call("POST", START, json={"model_ref": "hf:acme/tiny"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "complete")
+    assert answer.json()["path"] == f"hf/acme/{name}/{name}.Q4_K_M.gguf"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "model_ref"),
+        ({"model_ref": "hf:acme"}, "<owner>/<repo>"),
+        ({"model_ref": "s3://a/b"}, "model ref"),
+        ({"model_ref": "hf:a/b", "size": 1}, "size"),
+        ({"model_ref": "hf:a/b", "namespace": "elsewhere"}, "namespace"),
+        ({"model_ref": "hf:a/b", "spec": {"connections": 99}}, "spec.connections"),
+        ({"model_ref": "hf:a/b", "name": "Not A Name"}, "metadata.name"),
+    ],
+)
+def test_a_bad_request_is_told_which_field_is_wrong(desk: Desk, body: dict[str, object], says: str) -> None:
+    answer = desk.caller("editor").call("POST", START, json=body)
+    assert answer.status_code in {400, 422}
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert answer.json()["status"] == answer.status_code
+    assert says in answer.json()["detail"]
+
+
+def test_a_body_that_is_no_json_or_too_long_is_refused(desk: Desk) -> None:
+    editor = desk.caller("editor")
+    assert editor.call("POST", START, content=b"{").status_code == 400
+    assert editor.call("POST", START, json={"model_ref": "x" * 100_000}).status_code == 413
+    assert editor.call("GET", "/nothing").json()["title"] == "NotFound"
+
+
+CALLS = [
+    ("POST", START, {"model_ref": "hf:acme/tiny"}),
+    ("GET", "/v1/models/download/progress", None),
+    ("GET", "/v1/models/downloads", None),
+    ("GET", "/v1/models/downloads/some-id", None),
+    ("DELETE", "/v1/models/downloads/some-id", None),
+    ("GET", "/v1/models", None),
+    ("GET", "/v1/models/local?model_ref=hf:acme/tiny", None),
+    ("DELETE", "/v1/models?model_ref=hf:acme/tiny", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CALLS)
+def test_every_call_needs_a_token_with_rights(desk: Desk, method: str, path: str, body: object) -> None:
+    nobody = desk.caller(None).call(method, path, json=body)
+    assert nobody.status_code == 401
+    assert "kubectl create token" in nobody.json()["detail"]
+    forged = desk.caller(None).call(method, path, json=body, headers={"Authorization": "Bearer forged"})
+    assert forged.status_code == 401
+    stranger = desk.caller("stranger").call(method, path, json=body)
+    assert stranger.status_code == 403
+    assert stranger.json()["title"] == "Forbidden"
+
+
+def test_a_reader_reads_and_cannot_write(desk: Desk) -> None:
+    reader = desk.caller("reader")
+    assert reader.call("GET", "/v1/models/downloads").status_code == 200
+    assert reader.call("POST", START, json={"model_ref": "hf:acme/tiny"}).status_code == 403
+    desk.apply("kept", "hf:acme/tiny")
+    uid = desk.until_known("kept")["download_id"]
+    assert reader.call("DELETE", f"/v1/models/downloads/{uid}").status_code == 403
+    assert reader.call("DELETE", "/v1/models?model_ref=hf:acme/tiny").status_code == 403
+
+
+def test_rights_in_one_namespace_open_no_other(desk: Desk) -> None:
+    other = f"{desk.namespace}-b"
+    desk.cluster.create_namespace(other)
+    grant(desk.cluster, other, "editor", ["get", "list", "watch", "create"])
+    guest = desk.caller(None)
+    headers = {"Authorization": f"Bearer {desk.cluster.token(other, 'editor')}"}
+    for path in ("/v1/models/downloads", f"/v1/models/downloads?namespace={desk.namespace}", "/v1/models"):
+        assert guest.call("GET", path, headers=headers).status_code == 403
+    assert guest.call("POST", START, json={"model_ref": "hf:a/b"}, headers=headers).status_code == 403
+
+
+def test_the_list_has_what_is_active_and_the_rest_on_request(desk: Desk) -> None:
+    desk.apply("going", "hf:acme/going")
+    desk.apply("done", "hf:acme/done")
+    desk.tell("going", "Downloading", done=250)
+    desk.tell("done", "Available", done=1000)
+    reader = desk.caller("reader")
+    eventually(
+        lambda: [one["name"] for one in reader.call("GET", "/v1/models/downloads").json()["downloads"]] == ["going"],
+        "only the active one is listed",
+    )
+    going = desk.until_known("going")
+    assert (going["bytes"], going["total"], going["percent"], going["state"]) == (250, 1000, 25, "Downloading")
+    assert desk.until_known("done")["path"] == "hf/acme/done/done.Q4_K_M.gguf"
+    shown = reader.call("GET", f"/v1/models/downloads/{going['download_id']}")
+    assert shown.json() == going
+    assert reader.call("GET", "/v1/models/downloads/none").status_code == 404
+
+
+def test_models_are_claimed_only_when_ready_and_found_by_their_quantisation(desk: Desk) -> None:
+    reader = desk.caller("reader")
+    desk.apply("tiny", "hf:acme/tiny")
+    desk.tell("tiny", "Downloading", done=10)
+    desk.until_known("tiny")
+    assert reader.call("GET", "/v1/models").json() == {"models": []}
+    missing = reader.call("GET", "/v1/models/local?model_ref=hf:acme/tiny")
+    assert (missing.status_code, missing.json()["title"]) == (404, "NotFound")
+    desk.tell("tiny", "Available", done=1000)
+    eventually(lambda: reader.call("GET", "/v1/models").json()["models"], "the model is listed")
+    for ref in ("hf:acme/tiny", "hf:acme/tiny:q4_k_m", "hf:acme/tiny:tiny.Q4_K_M.gguf"):
+        found = reader.call("GET", f"/v1/models/local?model_ref={ref}")
+        assert (found.status_code, found.json()["path"]) == (200, "hf/acme/tiny/tiny.Q4_K_M.gguf")
+        assert found.json()["claim"] == "models"
+    assert reader.call("GET", "/v1/models/local?model_ref=hf:acme/tiny:Q8_0").status_code == 404
+    assert reader.call("GET", "/v1/models/local").status_code == 400
+
+
+def test_a_download_is_cancelled_as_the_caller(desk: Desk) -> None:
+    desk.apply("unwanted", "hf:acme/unwanted")
+    uid = desk.until_known("unwanted")["download_id"]
+    answer = desk.caller("editor").call("DELETE", f"/v1/models/downloads/{uid}")
+    assert answer.status_code == 202
+    remaining = desk.cluster.api.get(desk.path("").rstrip("/"))["items"]
+    assert remaining == []
+
+
+def test_a_model_is_deleted_with_its_file_unless_somebody_else_holds_it(desk: Desk) -> None:
+    editor = desk.caller("editor")
+    for name in ("one", "two"):
+        desk.apply(name, "hf:acme/same", destination={"claimName": "models"})
+        desk.cluster.api.merge(desk.path(name), {"metadata": {"finalizers": ["models.rbee.dev/operator"]}})
+        desk.until_known(name)
+    several = editor.call("DELETE", "/v1/models?model_ref=hf:acme/same")
+    assert several.status_code == 409
+    assert {one["name"] for one in several.json()["downloads"]} == {"one", "two"}
+
+    desk.cluster.api.merge(desk.path("two"), {"metadata": {"finalizers": []}})
+    desk.cluster.api.delete(desk.path("two"))
+    eventually(lambda: editor.call("DELETE", "/v1/models?model_ref=hf:acme/same").status_code == 202, "one is left")
+    stored = desk.cluster.api.get(desk.path("one"))
+    assert stored["spec"]["reclaimPolicy"] == "Delete"
+    assert stored["metadata"]["deletionTimestamp"]
+    assert editor.call("DELETE", "/v1/models?model_ref=local:x.gguf").status_code == 409
+    desk.cluster.api.merge(desk.path("one"), {"metadata": {"finalizers": []}})
