@@ -1,0 +1,110 @@
+"""The web page in a real browser, against a real gateway, while the test plays the operator."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.gateway.caller import Desk
+from tests.support.browser import chromium
+from tests.support.programs import eventually
+
+HOSTILE = "local:<img src=x onerror=document.title='owned'>.gguf"
+
+
+@pytest.fixture
+def page(desk: Desk, tmp_path: Path) -> Iterator[Chrome]:
+    """The page, with an editor's token."""
+    with chromium(tmp_path / "profile") as browser:
+        browser.get(f"{desk.url}/")
+        eventually(lambda: browser.find_element(By.ID, "token").is_displayed(), "the page asks for a token")
+        browser.find_element(By.ID, "token").send_keys(desk.cluster.token(desk.namespace, "editor"))
+        browser.find_element(By.CSS_SELECTOR, "#login button").click()
+        eventually(lambda: text(browser, "#connection") == "Live", "the stream is open")
+        yield browser
+
+
+def text(browser: Chrome, selector: str) -> str:
+    return "".join(element.text for element in browser.find_elements(By.CSS_SELECTOR, selector))
+
+
+def bar(browser: Chrome) -> WebElement | None:
+    return next(iter(browser.find_elements(By.CSS_SELECTOR, "#downloads progress")), None)
+
+
+def value(browser: Chrome) -> str | None:
+    found = bar(browser)
+    return found.get_attribute("value") if found else None
+
+
+def test_a_download_is_started_and_its_bar_moves_to_the_end(desk: Desk, page: Chrome) -> None:
+    page.find_element(By.ID, "ref").send_keys("hf:acme/tiny")
+    page.find_element(By.CSS_SELECTOR, "#start button").click()
+    eventually(lambda: bar(page), "a bar is there")
+    name = desk.cluster.api.get(desk.path("").rstrip("/"))["items"][0]["metadata"]["name"]
+    for done in (250, 700):
+        desk.tell(name, "Downloading", done=done)
+        eventually(lambda done=done: value(page) == str(done // 10), f"the bar stands at {done // 10}")
+    assert "700 B of 1000 B" in text(page, "#downloads .numbers")
+    screenshot = Path(__file__).parents[2] / ".artifacts" / "page.png"
+    screenshot.parent.mkdir(exist_ok=True)
+    page.save_screenshot(str(screenshot))
+    desk.tell(name, "Available", done=1000)
+    eventually(lambda: text(page, "#models .path") == f"hf/acme/{name}/{name}.Q4_K_M.gguf", "the path is shown")
+    assert bar(page) is None
+
+
+def test_a_wrong_ref_is_told_where_it_was_typed(page: Chrome) -> None:
+    page.find_element(By.ID, "ref").send_keys("hf:acme")
+    page.find_element(By.CSS_SELECTOR, "#start button").click()
+    eventually(lambda: "<owner>/<repo>" in text(page, "#start .problem"), "the problem is shown")
+
+
+def test_a_hostile_name_is_text(desk: Desk, page: Chrome) -> None:
+    desk.apply("hostile", HOSTILE)
+    desk.tell("hostile", "NotGGUF", error="<b>bold</b><script>document.title='owned'</script>")
+    eventually(lambda: text(page, "#downloads .ref") == HOSTILE, "the name is shown as it is")
+    eventually(lambda: "<b>bold</b>" in text(page, "#downloads .message"), "the message is shown as it is")
+    assert page.title == "Models"
+    assert not page.find_elements(By.CSS_SELECTOR, "#downloads img, #downloads b, #downloads script")
+
+
+def test_cancelling_asks_first(desk: Desk, page: Chrome) -> None:
+    desk.apply("unwanted", "hf:acme/unwanted")
+    eventually(lambda: bar(page), "a bar is there")
+    page.find_element(By.CSS_SELECTOR, "#downloads button").click()
+    page.switch_to.alert.dismiss()
+    assert desk.cluster.api.get(desk.path("unwanted"))
+    page.find_element(By.CSS_SELECTOR, "#downloads button").click()
+    page.switch_to.alert.accept()
+    eventually(lambda: bar(page) is None, "the bar is gone")
+
+
+def test_the_page_fits_a_phone_and_asks_nobody_else(desk: Desk, page: Chrome) -> None:
+    desk.apply("long", "hf:acme/" + "very-long-name-" * 5 + "x:Q4_K_M")
+    eventually(lambda: bar(page), "a bar is there")
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    labels = page.execute_script("return [...document.querySelectorAll('progress')].map(p => p.ariaLabel)")
+    assert all("very-long-name" in label for label in labels)
+    assert requested_elsewhere(page, desk.url) == []
+    problems = [entry for entry in logged(page, "browser") if "Content Security Policy" in entry["message"]]
+    assert problems == []
+
+
+def requested_elsewhere(browser: Chrome, origin: str) -> list[str]:
+    """Every address that the page has asked for outside of its origin."""
+    messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
+    asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+    return [url for url in asked if not url.startswith((f"{origin}/", "data:", "chrome:"))]
+
+
+def logged(browser: Chrome, kind: str) -> list[dict[str, str]]:
+    entries: list[dict[str, str]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
+    return entries
