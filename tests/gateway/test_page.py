@@ -1,5 +1,6 @@
 """The web page in a real browser, against a real gateway, while the test plays the operator."""
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +37,9 @@ def bar(browser: Chrome) -> WebElement | None:
     return next(iter(browser.find_elements(By.CSS_SELECTOR, "#downloads progress")), None)
 
 
-def value(browser: Chrome) -> str | None:
+def stands_at(browser: Chrome, percent: int) -> bool:
     found = bar(browser)
-    return found.get_attribute("value") if found else None
+    return found is not None and found.get_attribute("value") == str(percent)
 
 
 def test_a_download_is_started_and_its_bar_moves_to_the_end(desk: Desk, page: Chrome) -> None:
@@ -48,7 +49,7 @@ def test_a_download_is_started_and_its_bar_moves_to_the_end(desk: Desk, page: Ch
     name = desk.cluster.api.get(desk.path("").rstrip("/"))["items"][0]["metadata"]["name"]
     for done in (250, 700):
         desk.tell(name, "Downloading", done=done)
-        eventually(lambda done=done: value(page) == str(done // 10), f"the bar stands at {done // 10}")
+        eventually(functools.partial(stands_at, page, done // 10), f"the bar stands at {done // 10}")
     assert "700 B of 1000 B" in text(page, "#downloads .numbers")
     screenshot = Path(__file__).parents[2] / ".artifacts" / "page.png"
     screenshot.parent.mkdir(exist_ok=True)
