@@ -1,0 +1,79 @@
+"""What the stream says, how objects are named, and which downloads a ref means."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_provisioner.domain.errors import AccessDenied
+from model_provisioner.domain.matching import matching
+from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
+from model_provisioner.domain.naming import object_name
+from model_provisioner.domain.refs import HuggingFaceRef, parse
+from model_provisioner.domain.snapshot import Available, Event, Failed, Queued, Started, Suspended
+from model_provisioner.domain.status import project
+from model_provisioner.domain.stream import ended_recently, has_ended, messages, queue_positions
+from tests.domain.test_snapshot import MODEL, NOW, after
+
+
+def download(name: str, *events: Event, ref: str = "hf:a/b", priority: int = 0) -> ModelDownload:
+    status = project(after(*events), 1, NOW, Status())
+    spec = Spec(ref, priority=priority)
+    return ModelDownload("n", name, f"uid-{name}", 1, "7", f"2026-01-01T00:00:0{len(name)}Z", False, None, spec, status)
+
+
+@pytest.mark.parametrize(
+    ("events", "names", "ended"),
+    [
+        ([Queued("waiting")], ["progress"], False),
+        ([Started(MODEL, 0)], ["progress"], False),
+        ([Suspended()], ["progress"], False),
+        ([Failed(AccessDenied("no"), None)], ["error", "failed"], True),
+        ([Started(MODEL, 0), Available(MODEL)], ["complete"], True),
+    ],
+)
+def test_each_state_has_its_event(events: list[Event], names: list[str], ended: bool) -> None:
+    one = download("x", *events)
+    assert [message.name for message in messages(one, None)] == names
+    assert has_ended(one) is ended
+    assert ended_recently(one, NOW + timedelta(minutes=9)) is ended
+    assert not ended_recently(one, NOW + timedelta(minutes=11))
+
+
+def test_an_object_without_a_status_is_resolving() -> None:
+    one = replace(download("x"), status=Status())
+    assert messages(one, None)[0].data["state"] == "Resolving"
+
+
+def test_places_in_the_queue_follow_priority_and_age() -> None:
+    waiting = [download("aa", Queued("")), download("b", Queued("")), download("ccc", Queued(""), priority=1)]
+    running = download("dddd", Started(MODEL, 0))
+    assert queue_positions([*waiting, running]) == {"uid-ccc": 1, "uid-b": 2, "uid-aa": 3}
+
+
+def test_a_bare_ref_finds_the_quantisation_it_resolved_to() -> None:
+    model = replace(MODEL, path="hf/a/b/x.Q4_K_M.gguf")
+    bare = download("bare", Available(model), ref="hf:a/b")
+    exact = download("exact", Available(model), ref="hf:a/b:Q4_K_M")
+    assert matching(parse("hf:a/b"), [bare, exact]) == [bare]
+    assert matching(parse("hf:a/b:Q4_K_M"), [bare]) == [bare]
+    assert matching(parse("hf:a/b:x.Q4_K_M.gguf"), [bare]) == [bare]
+    assert matching(parse("hf:a/b:Q8_0"), [bare]) == []
+    assert matching(parse("hf:a/c"), [bare]) == []
+    assert matching(parse("hf:a/b@dev"), [bare]) == []
+    assert matching(parse("local:x.gguf"), [bare]) == []
+
+
+def test_names_are_readable_and_the_same_for_the_same_ref() -> None:
+    ref = HuggingFaceRef("TheBloke", "TinyLlama-1.1B-Chat-v1.0-GGUF", None, "Q4_K_M")
+    assert re.fullmatch(r"tinyllama-1-1b-chat-v1-0-q4-k-m-[0-9a-f]{8}", object_name(ref))
+    assert object_name(ref) == object_name(parse(str(ref)))
+    assert object_name(ref) != object_name(replace(ref, revision="dev"))
+
+
+@given(st.builds(HuggingFaceRef, *[st.from_regex(r"[A-Za-z0-9_]{1,96}", fullmatch=True)] * 2))
+def test_every_name_is_a_dns_label(ref: HuggingFaceRef) -> None:
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", object_name(ref))

@@ -1,0 +1,81 @@
+"""A small real HTTP server that lists and watches as scripted, for what a real API server does only on bad days."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+Document = dict[str, Any]
+
+
+def item(name: str, version: int) -> Document:
+    return {"metadata": {"name": name, "namespace": "n", "uid": f"uid-{name}", "resourceVersion": str(version)}}
+
+
+class WatchServer:
+    """Answers each list and each watch with the next entry of its script; the last entry is repeated.
+
+    A watch is a list of events; `None` in it keeps the connection open and silent. An int is an HTTP status.
+    """
+
+    def __init__(self, lists: list[Document | int], watches: list[list[Document | None] | int]) -> None:
+        self.requests: list[dict[str, str]] = []
+        self._lists = lists
+        self._watches = watches
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(dict(request.query))
+        script: list[Any] = self._watches if "watch" in request.query else self._lists
+        entry = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(entry, int):
+            return web.json_response({"kind": "Status", "reason": "Scripted", "message": "as scripted"}, status=entry)
+        return web.json_response(entry) if isinstance(entry, dict) else await self._watch(request, entry)
+
+    async def _watch(self, request: web.Request, events: list[Document | None]) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for event in events:
+            if event is None:
+                await asyncio.sleep(30)
+            else:
+                await response.write(json.dumps(event).encode() + b"\n")
+        return response
+
+
+def listing(version: int, *items: Document) -> Document:
+    return {"metadata": {"resourceVersion": str(version)}, "items": list(items)}
+
+
+@asynccontextmanager
+async def serving(server: WatchServer, directory: Path) -> AsyncIterator[Path]:
+    """The path of a kubeconfig that leads to `server`."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", server.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    kubeconfig = directory / "kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {"token": "own-token"}}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [cluster],
+        "contexts": [context],
+        "users": [user],
+    }
+    kubeconfig.write_text(yaml.safe_dump(document))
+    try:
+        yield kubeconfig
+    finally:
+        await runner.cleanup()
