@@ -24,6 +24,7 @@ from deploy.local.api import Api, ApiError, Document, Resource
 from deploy.local.binaries import Binaries
 from deploy.local.processes import Child, ProcessEnded, start
 
+RBAC = "rbac.authorization.k8s.io"
 READY_WITHIN = 30.0  # seconds; a start takes about 3, a loaded machine is allowed more
 POLL = 0.05  # seconds between two looks at something that is about to be so
 PORTS_TO_TRY = 3  # a port that was free may be taken before kube-apiserver listens on it
@@ -87,6 +88,19 @@ class Cluster:
 
     def create_service_account(self, namespace: str, name: str) -> None:
         self.api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
+
+    def grant(self, namespace: str, name: str, rule: Document) -> None:
+        """Creates a service account that may do what `rule`, an RBAC policy rule, says in its namespace."""
+        self.create_service_account(namespace, name)
+        rbac = {"apiVersion": f"{RBAC}/v1", "metadata": {"name": name, "namespace": namespace}}
+        role = {"apiGroup": RBAC, "kind": "Role", "name": name}
+        subjects = [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
+        self.apply(
+            [
+                {**rbac, "kind": "Role", "rules": [rule]},
+                {**rbac, "kind": "RoleBinding", "roleRef": role, "subjects": subjects},
+            ]
+        )
 
     def token(self, namespace: str, name: str, seconds: int = 3600) -> str:
         """A token of a service account, good for `seconds` (at least 600), by TokenRequest."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.local.api import Document
 from deploy.local.cluster import Cluster
 from deploy.local.processes import Child, start
 from tests.support.ggufs import write_gguf
@@ -48,8 +49,8 @@ def running(cluster: Cluster, directory: Path, namespace: str, *, own_hub: bool)
     """All of them, ready. Raises TimeoutError with the end of a log."""
     cluster.apply(Path(__file__).parents[2] / "crds")
     cluster.create_namespace(namespace)
-    grant(cluster, namespace, "gateway", ["list", "watch"])
-    grant(cluster, namespace, "visitor", ["get", "list", "watch", "create", "patch", "delete"])
+    cluster.grant(namespace, "gateway", on_downloads("list", "watch"))
+    cluster.grant(namespace, "visitor", on_downloads("get", "list", "watch", "create", "patch", "delete"))
     store, files = directory / "volume", directory / "hub"
     store.mkdir()
     with contextlib.ExitStack() as closing:
@@ -79,20 +80,9 @@ def running(cluster: Cluster, directory: Path, namespace: str, *, own_hub: bool)
         yield Programs(store, files if own_hub else None, f"http://{listen}", token)
 
 
-def grant(cluster: Cluster, namespace: str, account: str, verbs: list[str]) -> None:
-    """A service account that may do `verbs` with ModelDownloads of the namespace."""
-    cluster.create_service_account(namespace, account)
-    metadata = {"name": account, "namespace": namespace}
-    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": metadata}
-    rule = {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs}
-    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
-    cluster.apply(
-        [
-            {**rbac, "kind": "Role", "rules": [rule]},
-            {**rbac, "kind": "RoleBinding", "roleRef": role, "subjects": [subject]},
-        ]
-    )
+def on_downloads(*verbs: str) -> Document:
+    """The RBAC rule that allows `verbs` with ModelDownloads."""
+    return {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": list(verbs)}
 
 
 def start_hub(closing: contextlib.ExitStack, files: Path) -> list[str]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.controller.command import add_arguments
-from model_provisioner.settings import Mount, OperatorSettings
+from model_provisioner.controller import command as operator
+from model_provisioner.gateway import command as gateway
+from model_provisioner.settings import GatewaySettings, Mount, OperatorSettings
 from tests.chart.rendering import Helm
 
 
@@ -21,7 +22,7 @@ def operator_settings(helm: Helm) -> OperatorSettings:
         'caSecret.name="corporate"',
     ).container("operator")
     parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    operator.add_arguments(parser)
     name, *arguments = container["args"]
     assert name == "operator"
     return OperatorSettings(**{k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None})
@@ -35,3 +36,14 @@ def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSetti
     assert operator_settings.allow_network == ["10.1.0.0/16"]
     assert operator_settings.ca_file == Path("/etc/model-provisioner/ca/ca.crt")
     assert (operator_settings.lease_namespace, operator_settings.health_listen) == ("ai", "0.0.0.0:8080")
+
+
+def test_the_gateway_reads_what_the_chart_sets(helm: Helm) -> None:
+    container = helm.render('watchNamespaces=["ml"]', 'gateway.auth="none"').container("gateway")
+    parser = argparse.ArgumentParser()
+    gateway.add_arguments(parser)
+    name, *arguments = container["args"]
+    assert name == "gateway"
+    settings = GatewaySettings(**{k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None})
+    assert (settings.listen, settings.watch_namespace) == ("0.0.0.0:8081", ["ai", "ml"])
+    assert (settings.default_namespace, settings.auth) == ("ai", "none")

@@ -19,18 +19,7 @@ Document = dict[str, Any]
 
 def grant(cluster: Cluster, namespace: str, account: str, verbs: list[str]) -> None:
     """A service account that may do `verbs` with the ModelDownloads of a namespace."""
-    cluster.create_service_account(namespace, account)
-    metadata = {"name": account, "namespace": namespace}
-    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": metadata}
-    rule = {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs}
-    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
-    cluster.apply(
-        [
-            {**rbac, "kind": "Role", "rules": [rule]},
-            {**rbac, "kind": "RoleBinding", "roleRef": role, "subjects": [subject]},
-        ]
-    )
+    cluster.grant(namespace, account, {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs})
 
 
 @dataclass(frozen=True, slots=True)
