@@ -128,6 +128,19 @@ def test_a_deletion_in_the_middle_of_a_download_ends_at_once_and_leaves_nothing(
     assert not list((bench.volume / ".provisioner" / "parts").iterdir())
 
 
+def test_a_namespace_that_goes_away_takes_its_models_along(bench: Stand, tmp_path: Path) -> None:
+    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=64 * MIB))
+    gate = bench.hub.pause_at(32 * MIB)
+    bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
+    bench.apply("large", modelRef="hf:acme/large", reclaimPolicy="Delete")
+    bench.until("tiny", "Available")
+    gate.wait_reached()
+    bench.cluster.finish_namespace(bench.namespace, timeout=30)
+    gate.release()
+    assert bench.published() == []
+
+
 def test_a_change_of_limits_goes_on_with_the_bytes_that_are_there(bench: Stand, tmp_path: Path) -> None:
     bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=128 * MIB))
     gate = bench.hub.pause_at(96 * MIB)

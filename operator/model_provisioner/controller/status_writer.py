@@ -2,8 +2,9 @@
 
 The lifecycle shows it every snapshot; it writes what people can use: transitions that last (a state
 shorter than a second is skipped, an end is written at once) and progress at an interval that grows
-with the number of active downloads. A merge-patch with the object's uid in it, so that an object of
-the same name that was created anew is never written to.
+with the number of active downloads. A JSON Patch that tests the object's uid and replaces the whole
+status: an object of the same name that was created anew is never written to (the status subresource
+ignores a uid in a merge-patch), and no stale field stays behind.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from model_provisioner.kube.resource import object_path, status_document
 _LOG = logging.getLogger(__name__)
 _SETTLE_SECONDS = 1.0
 _RETRY_SECONDS = 2.0
+_NOT_FOUND = 404
+_UNPROCESSABLE = 422
 
 Transition = Callable[[Status], Awaitable[None]]
 
@@ -100,16 +103,24 @@ class StatusWriter:
         return _SETTLE_SECONDS
 
     async def _patch(self, status: Mapping[str, Any]) -> bool:
-        """Whether it was written; False means that it is worth trying again."""
-        body = {"metadata": {"uid": self._uid}, "status": status}
+        """Whether it was written; False means that it is worth trying again. Raises Gone."""
+        body: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": self._uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
         try:
-            await self._api.patch(self._path, body)
+            await self._api.patch(self._path, body, kind="json")
         except ApiError as error:
-            if error.status in {404, 409}:
+            if error.status == _NOT_FOUND or (error.status == _UNPROCESSABLE and not await self._is_ours()):
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
             return False
         return True
+
+    async def _is_ours(self) -> bool:
+        """A failed test and an invalid status are both 422."""
+        found = await self._api.get(self._path)
+        return bool(found["metadata"]["uid"] == self._uid)
 
 
 def _reason(status: Status) -> str | None:

@@ -7,7 +7,7 @@ plain HTTP, because what both sides of the cluster need of it is small: JSON, me
 import functools
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,11 @@ Document = Mapping[str, Any]
 Query = Mapping[str, str]
 
 _REQUEST = aiohttp.ClientTimeout(total=60, connect=10)
-_PATCH_TYPES = {"merge": "application/merge-patch+json", "apply": "application/apply-patch+yaml"}
+_PATCH_TYPES = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
 _LINE_LIMIT = 16 * 1024 * 1024
 
 
@@ -87,14 +91,14 @@ class KubeApi:
     async def patch(
         self,
         path: str,
-        body: Document,
-        kind: Literal["merge", "apply"] = "merge",
+        body: Document | Sequence[Document],
+        kind: Literal["merge", "json", "apply"] = "merge",
         *,
         field_manager: str | None = None,
         force: bool = False,
         token: str | None = None,
     ) -> dict[str, Any]:
-        """A JSON merge-patch, or a server-side apply as `field_manager`. Raises ApiError."""
+        """Merge-patch (RFC 7386), JSON Patch (RFC 6902), or server-side apply as `field_manager`. Raises ApiError."""
         query = {"fieldManager": field_manager, "force": "true"} if field_manager and force else {}
         return await self._request("PATCH", path, body=body, query=query, content_type=_PATCH_TYPES[kind], token=token)
 
@@ -125,7 +129,7 @@ class KubeApi:
         path: str,
         *,
         query: Query | None = None,
-        body: Document | None = None,
+        body: Document | Sequence[Document] | None = None,
         content_type: str = "application/json",
         token: str | None = None,
     ) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def parse_spec(document: Document) -> Spec:
 
 
 def status_document(status: Status) -> dict[str, Any]:
-    """As a merge-patch wants it: what is None is null, so that a stale field goes away."""
+    """The whole status; what is None is left out."""
     document: dict[str, Any] = _to_document(asdict(status))
     return document
 
@@ -112,7 +112,7 @@ def _to_fields(value: Any) -> Any:
 
 def _to_document(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {_camel(key): _to_document(item) for key, item in value.items()}
+        return {_camel(key): _to_document(item) for key, item in value.items() if item is not None}
     return [_to_document(item) for item in value] if isinstance(value, list | tuple) else value
 
 
