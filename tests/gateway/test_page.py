@@ -77,10 +77,10 @@ def test_a_hostile_name_is_text(desk: Desk, page: Chrome) -> None:
 def test_cancelling_asks_first(desk: Desk, page: Chrome) -> None:
     desk.apply("unwanted", "hf:acme/unwanted")
     eventually(lambda: bar(page), "a bar is there")
-    page.find_element(By.CSS_SELECTOR, "#downloads button").click()
+    page.find_element(By.CSS_SELECTOR, "#downloads .remove").click()
     page.switch_to.alert.dismiss()
     assert desk.cluster.api.get(desk.path("unwanted"))
-    page.find_element(By.CSS_SELECTOR, "#downloads button").click()
+    page.find_element(By.CSS_SELECTOR, "#downloads .remove").click()
     page.switch_to.alert.accept()
     eventually(lambda: bar(page) is None, "the bar is gone")
 

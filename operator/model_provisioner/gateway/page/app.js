@@ -1,144 +1,304 @@
-// The page: downloads as they come, models that are ready. Everything that came from outside is shown as text.
-// Addresses are relative, so that the page works below a base path.
+// The page: downloads as they come, and the models that are ready.
+//
+// The stream says what happens now. The lists say what it leaves out: downloads that failed long ago, the
+// messages of those that wait, and the models. Everything that came from outside is shown as text, never as
+// HTML. Addresses are relative, so that the page works below a base path.
+
+const SILENCE_MS = 45_000; // three heartbeats of the gateway: the connection is dead, though nobody said so
+const SHORTEST_WAIT_MS = 100;
+const LONGEST_WAIT_MS = 30_000;
+const REFRESH_MS = 500;
+const ANNOUNCE_MS = 5_000; // a screen reader is not to be flooded
+const TELLING = new Set(["Downloading", "Verifying"]); // states whose numbers say all there is to say
 
 const byId = (id) => document.getElementById(id);
-const downloads = new Map(); // download_id -> the newest data of its events
-const cards = new Map(); // download_id -> its element
-let lastEventId = "";
+const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
-const token = {
-  get: () => sessionStorage.getItem("token") ?? "",
-  set: (value) => sessionStorage.setItem("token", value),
-};
+// --- The HTTP API
 
-async function call(method, path, body) {
-  const headers = { Accept: "application/json" };
-  if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
-  if (body) headers["Content-Type"] = "application/json";
-  const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-  const answer = await response.json();
-  if (response.ok) return answer;
-  throw Object.assign(new Error(answer.detail ?? response.statusText), { status: response.status });
+function stored(key) {
+  return { get: () => sessionStorage.getItem(key) ?? "", set: (value) => sessionStorage.setItem(key, value) };
+}
+const token = stored("token");
+const scope = stored("namespace"); // the namespace to show; empty: all that the token may see
+
+async function request(path, { method = "GET", query = {}, headers = {}, ...more } = {}) {
+  const given = Object.entries({ namespace: scope.get(), ...query }).filter(([, value]) => value);
+  const authorization = token.get() ? { Authorization: `Bearer ${token.get()}` } : {};
+  const response = await fetch(`v1/models${path}?${new URLSearchParams(given)}`, {
+    method, headers: { ...authorization, ...headers }, cache: "no-store", ...more,
+  });
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({})); // a proxy in between answers in HTML
+  const detail = problem.detail ?? `the gateway can't be reached: ${response.status} ${response.statusText}`;
+  throw Object.assign(new Error(detail), { status: response.status });
 }
 
-// Server-sent events over fetch, because an EventSource can't send a token.
-async function* events(signal) {
-  const headers = { Accept: "text/event-stream" };
-  if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
-  if (lastEventId) headers["Last-Event-ID"] = lastEventId;
-  const response = await fetch("v1/models/download/progress", { headers, signal, cache: "no-store" });
-  if (!response.ok) {
-    const answer = await response.json();
-    throw Object.assign(new Error(answer.detail), { status: response.status });
+const get = async (path, query) => (await request(path, { query })).json();
+const remove = (path, query) => request(path, { method: "DELETE", query });
+const start = (wanted) =>
+  request("/download", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(wanted) });
+
+// --- The stream, read with fetch because an EventSource can't send a token
+
+let connection = new AbortController();
+
+// Ends when another token takes over, or when this one is refused.
+async function follow({ signal }) {
+  const place = { lastId: "", retry: 1000 }; // where to go on, and how long to wait first
+  for (let failures = 0; !signal.aborted; failures += 1) {
+    try {
+      for await (const event of events(place, signal)) {
+        failures = 0;
+        show("Live");
+        hear(event);
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error.status === 401 || error.status === 403) return askForToken(error.message);
+    }
+    if (signal.aborted) return;
+    show("Reconnecting…");
+    await pause(Math.min(place.retry * 2 ** failures, LONGEST_WAIT_MS) * (0.5 + Math.random() / 2));
   }
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+}
+
+async function* events(place, signal) {
+  const cut = new AbortController();
+  let deadline = 0;
+  const alive = () => {
+    clearTimeout(deadline);
+    deadline = setTimeout(() => cut.abort(), SILENCE_MS);
+  };
+  const headers = { Accept: "text/event-stream", ...(place.lastId && { "Last-Event-ID": place.lastId }) };
+  try {
+    alive();
+    const { body } = await request("/download/progress", { headers, signal: AbortSignal.any([signal, cut.signal]) });
+    for await (const block of blocks(body, alive)) {
+      if (/^\d+$/.test(block.retry ?? "")) place.retry = Math.max(Number(block.retry), SHORTEST_WAIT_MS);
+      if (block.id !== undefined) place.lastId = block.id;
+      if (block.data) yield { name: block.event ?? "message", data: JSON.parse(block.data) };
+    }
+  } finally {
+    clearTimeout(deadline);
+  }
+}
+
+// The fields between two blank lines (WHATWG HTML, "Server-sent events"). A comment is a field without a name.
+async function* blocks(body, alive) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
+  let block = {};
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop();
-    for (const block of blocks) {
-      const fields = Object.fromEntries(block.split("\n").map((line) => split(line)));
-      if (fields.id) lastEventId = fields.id;
-      if (fields.event) yield { name: fields.event, data: JSON.parse(fields.data) };
-    }
-  }
-}
-
-function split(line) {
-  const at = line.indexOf(": ");
-  return [line.slice(0, at), line.slice(at + 2)];
-}
-
-async function follow() {
-  for (let failures = 0; ; failures += 1) {
-    try {
-      for await (const event of events()) {
-        failures = 0;
-        connected("Live");
-        take(event);
+    alive();
+    const lines = (rest + value).split(/\r?\n/);
+    rest = lines.pop();
+    for (const line of lines) {
+      const [, name, text] = /^([^:]*):? ?(.*)$/s.exec(line);
+      if (line === "") {
+        yield block;
+        block = {};
+      } else {
+        block[name] = name === "data" && "data" in block ? `${block.data}\n${text}` : text;
       }
-      connected("Reconnecting…");
-    } catch (error) {
-      connected(error.status ? "Not connected" : "Reconnecting…");
-      if (error.status === 401 || error.status === 403) return askForToken(error.message);
     }
-    await new Promise((wake) => setTimeout(wake, Math.min(500 * 2 ** failures, 15000) * (0.5 + Math.random() / 2)));
   }
 }
 
-function take({ name, data }) {
+// --- What is known: the stream's word, and the lists where it has none
+
+const downloads = new Map(); // download_id -> the newest that was said of it
+const told = new Set(); // what the stream has told of since the lists were last asked for: newer than they are
+let caughtUp = false; // what happened before the first `sync` is no news
+
+function hear({ name, data }) {
   if (name === "sync") {
-    for (const id of [...downloads.keys()]) if (!data.ids.includes(id)) forget(id);
+    const there = new Set(data.ids);
+    for (const [id, one] of downloads) if (!there.has(id) && !one.error) forget(id); // long failed: the lists know
+    caughtUp = true;
+    refresh();
   } else if (name === "deleted") {
+    told.add(data.download_id);
     forget(data.download_id);
-    listModels();
-  } else if (name !== "started" && name !== "failed") {
-    downloads.set(data.download_id, data);
-    if (name === "complete") {
-      forget(data.download_id);
-      announce(`${data.model_ref} is ready`);
-      listModels();
-    } else {
-      draw(data, name === "error");
-    }
+    refresh();
+  } else if (["progress", "complete", "error"].includes(name)) {
+    told.add(data.download_id);
+    if (caughtUp) announceChange(data);
+    take(data);
   }
-  byId("no-downloads").hidden = cards.size > 0;
+}
+
+function take(data) {
+  const before = downloads.get(data.download_id);
+  const same = before?.state === data.state;
+  if (data.path) {
+    forget(data.download_id);
+    refresh();
+    return;
+  }
+  const message = data.error ?? data.message ?? (same ? before.message : undefined);
+  if (message === undefined && !TELLING.has(data.state)) refresh();
+  downloads.set(data.download_id, { ...data, message });
+  drawDownload(downloads.get(data.download_id));
 }
 
 function forget(id) {
   downloads.delete(id);
-  cards.get(id)?.remove();
-  cards.delete(id);
+  downloadCards.drop(id);
 }
 
-function draw(data, failed) {
-  const card = cards.get(data.download_id) ?? addCard(data.download_id);
-  const bar = card.querySelector("progress");
-  card.classList.toggle("failed", failed);
-  card.querySelector(".ref").textContent = data.model_ref;
-  card.querySelector(".state").textContent = data.queue_position ? `${data.state}, number ${data.queue_position}` : data.state;
-  card.querySelector(".numbers").textContent = numbers(data);
-  card.querySelector(".message").textContent = failed ? data.error : "";
-  bar.value = data.percent;
-  bar.setAttribute("aria-label", `${data.model_ref}: ${data.percent} %`);
+const refresh = coalesced(async () => {
+  const asker = connection;
+  told.clear();
+  const [listed, ready] = await Promise.all([get("/downloads", { all: true }), get("")]);
+  if (asker !== connection) return; // another token has taken over meanwhile
+  const there = new Set(listed.downloads.map((one) => one.download_id));
+  for (const id of downloads.keys()) if (!there.has(id) && !told.has(id)) forget(id);
+  for (const one of listed.downloads) if (!one.path && !told.has(one.download_id)) take(one);
+  modelCards.keep(new Set(ready.models.map((one) => one.download_id)));
+  for (const model of ready.models) drawModel(model);
+});
+
+// However often it is asked for, the work runs once at a time, and at most every REFRESH_MS.
+function coalesced(work) {
+  let asked = false;
+  let running = false;
+  async function run() {
+    running = true;
+    while (asked) {
+      await pause(REFRESH_MS);
+      asked = false;
+      await work().catch(() => {}); // the stream meets the same trouble, and shows it
+    }
+    running = false;
+  }
+  return () => {
+    asked = true;
+    if (!running) run();
+  };
 }
 
-function addCard(id) {
-  const card = byId("download").content.firstElementChild.cloneNode(true);
-  card.querySelector("button").addEventListener("click", () => cancel(id));
-  cards.set(id, card);
-  byId("downloads").append(card);
-  return card;
-}
+// --- What is seen
 
-async function cancel(id) {
-  const { model_ref: ref } = downloads.get(id);
-  if (!confirm(`Cancel and delete the download of ${ref}?`)) return;
-  try {
-    await call("DELETE", `v1/models/downloads/${encodeURIComponent(id)}`);
-  } catch (error) {
-    cards.get(id).querySelector(".message").textContent = error.message;
+class Cards {
+  #cards = new Map();
+
+  constructor(name, wire) {
+    this.list = byId(`${name}s`);
+    this.empty = byId(`no-${name}s`);
+    this.heading = byId(`${name}s-title`);
+    this.template = byId(name).content.firstElementChild;
+    this.wire = wire; // gives a new card's buttons their work
+  }
+
+  has(id) {
+    return this.#cards.has(id);
+  }
+
+  at(id) {
+    if (!this.has(id)) {
+      const card = this.template.cloneNode(true);
+      this.#cards.set(id, card);
+      this.wire(card, id);
+      this.list.append(card);
+      this.empty.hidden = true;
+    }
+    return this.#cards.get(id);
+  }
+
+  keep(ids) {
+    for (const id of this.#cards.keys()) if (!ids.has(id)) this.drop(id);
+  }
+
+  drop(id) {
+    const card = this.#cards.get(id);
+    if (card?.contains(document.activeElement)) this.heading.focus(); // the keyboard is not thrown to the top
+    card?.remove();
+    this.#cards.delete(id);
+    this.empty.hidden = this.#cards.size > 0;
   }
 }
 
-async function listModels() {
-  const { models } = await call("GET", "v1/models");
-  byId("models").replaceChildren(...models.map(modelCard));
-  byId("no-models").hidden = models.length > 0;
+const downloadCards = new Cards("download", (card, id) => {
+  const one = () => downloads.get(id);
+  onClick(card, ".again", () => start({ model_ref: one().model_ref, namespace: one().namespace, name: one().name }));
+  onClick(card, ".remove", () => {
+    if (confirm(`${card.querySelector(".remove").textContent} the download of ${one().model_ref}?`)) {
+      return remove(`/downloads/${encodeURIComponent(id)}`, { namespace: one().namespace });
+    }
+  });
+});
+
+const modelCards = new Cards("model", (card) => {
+  const { dataset } = card;
+  onClick(card, ".copy", () => copy(card.querySelector(".path")));
+  onClick(card, ".remove", () => {
+    if (confirm(`Delete ${dataset.ref} and its file from the volume? Whoever uses it loses it.`)) {
+      return remove("", { model_ref: dataset.ref, namespace: dataset.namespace });
+    }
+  });
+});
+
+function onClick(card, selector, work) {
+  const button = card.querySelector(selector);
+  button.addEventListener("click", () => working(card, button, work));
 }
 
-function modelCard(model) {
-  const card = byId("model").content.firstElementChild.cloneNode(true);
-  card.querySelector(".ref").textContent = model.model_ref;
-  card.querySelector(".state").textContent = [model.namespace, model.claim, size(model.size_bytes)].join(" · ");
-  card.querySelector(".path").textContent = model.path;
-  card.querySelector("button").addEventListener("click", async () => {
-    await navigator.clipboard.writeText(model.path);
-    announce("Path copied");
-  });
-  return card;
+// One press, one piece of work; what goes wrong is told where it was asked for.
+async function working(place, button, work) {
+  const problem = place.querySelector(".problem");
+  problem.textContent = "";
+  button.disabled = true;
+  try {
+    await work();
+  } catch (error) {
+    problem.textContent = error.message;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+function drawDownload(data) {
+  const card = downloadCards.at(data.download_id);
+  const failed = data.error !== undefined;
+  const waiting = data.queue_position ? `, number ${data.queue_position}` : "";
+  card.classList.toggle("failed", failed);
+  write(card, ".ref", data.model_ref);
+  write(card, ".state", data.state + waiting);
+  write(card, ".place", `${data.namespace}/${data.name}`);
+  write(card, ".numbers", failed && !data.bytes ? "" : numbers(data));
+  write(card, ".message", TELLING.has(data.state) ? "" : data.message ?? "");
+  write(card, ".remove", failed ? "Delete" : "Cancel");
+  card.querySelector(".again").hidden = !failed;
+  drawBar(card.querySelector("progress"), data);
+  for (const button of card.querySelectorAll("button")) label(button, `${button.textContent}: ${data.model_ref}`);
+}
+
+function drawBar(bar, data) {
+  if (data.state === "Resolving" && data.total === null) bar.removeAttribute("value"); // not known yet
+  else bar.value = data.percent;
+  label(bar, data.model_ref);
+}
+
+function drawModel(model) {
+  const card = modelCards.at(model.download_id);
+  Object.assign(card.dataset, { ref: model.model_ref, namespace: model.namespace });
+  write(card, ".ref", model.model_ref);
+  write(card, ".size", size(model.size_bytes));
+  write(card, ".place", `${model.namespace}/${model.name} on claim ${model.claim}`);
+  write(card, ".path", model.path);
+  for (const button of card.querySelectorAll("button")) label(button, `${button.textContent}: ${model.model_ref}`);
+}
+
+function write(card, selector, text) {
+  const element = card.querySelector(selector);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function label(element, text) {
+  if (element.ariaLabel !== text) element.ariaLabel = text;
 }
 
 function numbers(data) {
@@ -157,50 +317,98 @@ function size(bytes) {
 }
 
 function duration(seconds) {
-  if (seconds < 60) return `${seconds} s`;
-  return seconds < 3600 ? `${Math.floor(seconds / 60)} min ${seconds % 60} s` : `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3600)];
+  if (hours) return `${hours} h ${minutes % 60} min`;
+  return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
 }
 
-let announced = 0;
-function announce(text) {
-  if (Date.now() - announced < 5000) return; // a screen reader is not to be flooded
-  announced = Date.now();
-  byId("announcements").textContent = text;
+// Browsers give pages the clipboard only over https or on localhost: elsewhere the text is marked, ready for a key.
+async function copy(element) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(element.textContent);
+    announce("Path copied");
+  } else {
+    getSelection().selectAllChildren(element);
+    announce("Path selected; copy it with your keyboard");
+  }
 }
 
-function connected(text) {
-  if (byId("connection").textContent !== text) byId("connection").textContent = text;
+function announceChange(data) {
+  const isNew = downloads.get(data.download_id)?.state !== data.state && !modelCards.has(data.download_id);
+  if (isNew && data.path) announce(`${data.model_ref} is ready`);
+  else if (isNew && data.error !== undefined) announce(`${data.model_ref} failed: ${data.error}`);
+}
+
+const unsaid = [];
+let speaking = false;
+async function announce(text) {
+  unsaid.push(text);
+  if (speaking) return;
+  speaking = true;
+  while (unsaid.length) {
+    const [now, more] = [unsaid.splice(0, 3), unsaid.splice(0).length];
+    byId("announcements").textContent = now.join(". ") + (more ? `. And ${more} more` : "");
+    await pause(ANNOUNCE_MS);
+  }
+  speaking = false;
+}
+
+function show(text) {
+  const place = byId("connection");
+  if (place.textContent !== text) place.textContent = text;
+  place.classList.toggle("live", text === "Live");
+}
+
+// --- Who looks, and what they ask for
+
+function openLogin(problem) {
+  byId("login").hidden = false;
+  byId("change-token").ariaExpanded = "true";
+  byId("login").querySelector(".problem").textContent = problem;
+  byId("scope").value = scope.get();
+  byId("token").focus();
+}
+
+function closeLogin() {
+  byId("login").hidden = true;
+  byId("change-token").ariaExpanded = "false";
 }
 
 function askForToken(problem) {
-  byId("login").hidden = false;
-  byId("login").querySelector(".problem").textContent = token.get() ? problem : "";
-  byId("token").focus();
+  show("Not connected");
+  openLogin(token.get() ? `Refused: ${problem}` : "");
 }
+
+// What one token has shown is not for the next.
+function begin() {
+  connection.abort();
+  connection = new AbortController();
+  caughtUp = false;
+  for (const id of [...downloads.keys()]) forget(id);
+  modelCards.keep(new Set());
+  byId("namespace").value = scope.get();
+  follow(connection);
+}
+
+byId("change-token").addEventListener("click", () => (byId("login").hidden ? openLogin("") : closeLogin()));
 
 byId("login").addEventListener("submit", (event) => {
   event.preventDefault();
   token.set(byId("token").value.trim());
+  scope.set(byId("scope").value.trim());
   byId("token").value = "";
-  byId("login").hidden = true;
+  closeLogin();
   begin();
 });
 
-byId("start").addEventListener("submit", async (event) => {
+byId("start").addEventListener("submit", (event) => {
   event.preventDefault();
-  const problem = byId("start").querySelector(".problem");
-  problem.textContent = "";
-  try {
-    await call("POST", "v1/models/download", { model_ref: byId("ref").value.trim() });
+  const [ref, namespace] = [byId("ref").value.trim(), byId("namespace").value.trim()];
+  working(byId("start"), event.submitter ?? byId("start").querySelector("button"), async () => {
+    await start({ model_ref: ref, ...(namespace && { namespace }) });
     byId("ref").value = "";
-  } catch (error) {
-    problem.textContent = error.message;
-  }
+    announce(`Download of ${ref} asked for`);
+  });
 });
-
-function begin() {
-  listModels().catch(() => {}); // the stream tells what is wrong
-  follow();
-}
 
 begin();
