@@ -1,4 +1,4 @@
-"""Who leaves the download queue next. Pure; the controller's queue asks, the gateway may show it."""
+"""Who leaves the download queue next. Pure; the controller's queue asks, the gateway shows it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,5 +14,15 @@ class Waiting:
 
 
 def next_in_line(waiting: Iterable[Waiting]) -> Waiting | None:
+    """Who is served first."""
+    return min(waiting, key=_place, default=None)
+
+
+def in_line(waiting: Iterable[Waiting]) -> list[Waiting]:
+    """Everybody, in the order in which `next_in_line` would take them."""
+    return sorted(waiting, key=_place)
+
+
+def _place(one: Waiting) -> tuple[int, str, str]:
     """The highest priority first, then the oldest; the uid makes the order total."""
-    return min(waiting, key=lambda one: (-one.priority, one.creation_time, one.uid), default=None)
+    return -one.priority, one.creation_time, one.uid

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.queueing import Waiting, next_in_line
+from model_provisioner.domain.queueing import Waiting, in_line
 from model_provisioner.domain.snapshot import State
 
 RECENT = timedelta(minutes=10)
@@ -32,8 +32,8 @@ def state_of(download: ModelDownload) -> str:
 
 
 def has_ended(download: ModelDownload) -> bool:
-    """Ready, or stalled until somebody acts. A suspended one has not ended."""
-    return download.status.ready or download.status.stalled
+    """Ready, or stalled until somebody acts; one that was asked to try again, or is suspended, has not ended."""
+    return download.status.ready or (download.status.stalled and not _tries_again(download))
 
 
 def ended_recently(download: ModelDownload, now: datetime) -> bool:
@@ -58,7 +58,7 @@ def messages(download: ModelDownload, queue_position: int | None) -> tuple[Messa
     data = {**_common(download), **_progress(download), "queue_position": queue_position}
     if download.status.ready and download.status.model:
         return (Message("complete", {**data, "path": download.status.model.path}),)
-    if download.status.stalled:
+    if has_ended(download):
         ready = download.status.condition("Ready")
         data["error"] = ready.message if ready else ""
         return (Message("error", data), Message("failed", data))
@@ -67,14 +67,14 @@ def messages(download: ModelDownload, queue_position: int | None) -> tuple[Messa
 
 def queue_positions(downloads: Iterable[ModelDownload]) -> dict[str, int]:
     """By uid, from 1, in the order in which the operator's queue will serve them."""
-    waiting = {
-        Waiting(one.uid, one.spec.priority, one.creation_time) for one in downloads if state_of(one) == State.QUEUED
-    }
-    positions: dict[str, int] = {}
-    while first := next_in_line(waiting):
-        waiting.remove(first)
-        positions[first.uid] = len(positions) + 1
-    return positions
+    queued = (one for one in downloads if state_of(one) == State.QUEUED)
+    line = in_line(Waiting(one.uid, one.spec.priority, one.creation_time) for one in queued)
+    return {one.uid: position for position, one in enumerate(line, start=1)}
+
+
+def _tries_again(download: ModelDownload) -> bool:
+    """Somebody has asked for another try, and the operator has not answered yet."""
+    return download.reconcile_at not in {None, download.status.last_handled_reconcile_at}
 
 
 def _common(download: ModelDownload) -> dict[str, object]:

@@ -7,12 +7,13 @@ import signal
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.downloads import Downloads
 from model_provisioner.gateway.models import Models
-from model_provisioner.gateway.problems import problems
+from model_provisioner.gateway.problems import Problem, problems
 from model_provisioner.gateway.progress import ProgressStreams
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
@@ -62,7 +63,7 @@ def make_app(api: KubeApi, board: Board, reflectors: list[Reflector], settings: 
     namespace, open_to_all = settings.default_namespace, settings.auth == "none"
     access = Access(api, namespace, open_to_all=open_to_all)
     streams = ProgressStreams(board, access)
-    app = web.Application(middlewares=[problems], client_max_size=_LARGEST_BODY)
+    app = web.Application(middlewares=[problems, _once_listed(reflectors)], client_max_size=_LARGEST_BODY)
     app.add_routes(streams.routes())
     app.add_routes(Downloads(api, board, access, namespace, settings.watch_namespace).routes())
     app.add_routes(Models(api, board, access).routes())
@@ -70,6 +71,19 @@ def make_app(api: KubeApi, board: Board, reflectors: list[Reflector], settings: 
     app.add_routes(_page())
     app.on_shutdown.append(streams.close)
     return app
+
+
+def _once_listed(reflectors: list[Reflector]) -> Middleware:
+    """No answer from memory before the first list: an empty board would say that every download is gone."""
+
+    @web.middleware
+    async def refuse_until_then(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith("/v1/") and not all(reflector.synced.is_set() for reflector in reflectors):
+            detail = "the gateway has not yet listed the downloads; ask again in a moment"
+            raise Problem(503, "NotReady", detail, headers={"Retry-After": "1"})
+        return await handler(request)
+
+    return refuse_until_then
 
 
 def _probes(reflectors: list[Reflector]) -> list[web.RouteDef]:

@@ -50,6 +50,9 @@ class Board:
     def __init__(self) -> None:
         self._downloads: dict[str, ModelDownload] = {}
         self._subscribers: set[Subscriber] = set()
+        self._positions: dict[str, int] | None = None
+        self.version = 0
+        """The newest resourceVersion that was heard: who knows the state at this version is told what is newer."""
 
     def hear(self, kind: str, document: Mapping[str, Any]) -> None:
         """A reflector's listener."""
@@ -58,6 +61,8 @@ class Board:
         except ValueError as error:
             _LOG.warning("an object could not be read and is left out: %s", error)
             return
+        self._positions = None
+        self.version = max(self.version, int(download.resource_version or 0))
         gone = kind == "DELETED"
         if gone:
             self._downloads.pop(download.uid, None)
@@ -74,8 +79,17 @@ class Board:
         chosen = [one for one in self._downloads.values() if namespace in {None, one.namespace}]
         return sorted(chosen, key=lambda one: (one.creation_time, one.namespace, one.name))
 
-    def queue_positions(self) -> dict[str, int]:
-        return queue_positions(self._downloads.values())
+    def queue_position(self, uid: str) -> int | None:
+        """From 1; None unless it is queued. Reckoned once per change, however many clients are told."""
+        if self._positions is None:
+            self._positions = queue_positions(self._downloads.values())
+        return self._positions.get(uid)
+
+    async def await_known(self, uid: str, seconds: float) -> None:
+        """Until the watch has brought a download that was just created, or `seconds` have passed."""
+        with self.subscribe(lambda download: download.uid == uid) as subscriber:
+            if uid not in self._downloads:
+                await subscriber.news(seconds)
 
     @contextmanager
     def subscribe(self, wanted: Wanted) -> Iterator[Subscriber]:

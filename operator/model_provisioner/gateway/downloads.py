@@ -30,6 +30,9 @@ from model_provisioner.kube.resource import (
 )
 
 _RETRY_AFTER = {"Retry-After": "5"}
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_WATCH_SECONDS = 2.0
+_STRICT = "?fieldValidation=Strict"  # else the API server drops a misspelt field and says nothing
 
 
 class DownloadRequest(BaseModel):
@@ -38,7 +41,7 @@ class DownloadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model_ref: str = Field(max_length=1024)
-    namespace: str | None = Field(default=None, max_length=63)
+    namespace: str | None = Field(default=None, max_length=63, pattern=_DNS_LABEL)
     name: str | None = Field(default=None, max_length=63)
     spec: dict[str, Any] = Field(default_factory=dict)
 
@@ -72,6 +75,8 @@ class Downloads:
         if self._watched and namespace not in self._watched:
             served = ", ".join(self._watched)
             raise Problem(400, "InvalidRequest", f"namespace: {namespace} is not served here, only {served}")
+        if "modelRef" in wanted.spec:
+            raise Problem(400, "InvalidRequest", "spec.modelRef: the model is named by model_ref alone")
         spec = {**wanted.spec, "modelRef": str(ref)}
         document = {
             "apiVersion": API_VERSION,
@@ -80,21 +85,24 @@ class Downloads:
             "spec": spec,
         }
         try:
-            created = await self._api.create(collection_path(namespace), document, token=token)
+            created = parse(await self._api.create(collection_path(namespace) + _STRICT, document, token=token))
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
             return await self._join(namespace, name, spec, token)
-        return _accepted(parse(created))
+        await self._board.await_known(created.uid, _WATCH_SECONDS)  # so that its Location can be asked for at once
+        return _accepted(created)
 
     async def _join(self, namespace: str, name: str, spec: Mapping[str, Any], token: str) -> web.Response:
         """The object is there: the same download if it wants the same, and tried again if it has given up."""
         path = object_path(namespace, name)
-        document = await self._api.get(path, token=token)
+        try:
+            document = await self._api.get(path, token=token)
+        except ApiError as error:
+            raise _being_deleted(namespace, name) if error.status == 404 else error from None
         found = parse(document)
         if found.deleting:
-            detail = f"{namespace}/{name} is being deleted; ask again when it is gone"
-            raise Problem(409, "BeingDeleted", detail, headers=_RETRY_AFTER)
+            raise _being_deleted(namespace, name)
         differing = _differing(document["spec"], spec)
         if differing:
             detail = f"{namespace}/{name} exists with another {', '.join(differing)}: delete it, or choose another name"
@@ -110,27 +118,28 @@ class Downloads:
         """The active ones; `?all=true` for those that have ended too."""
         scope = await self._access.readable(request, "list", request.query.get("namespace"))
         everything = request.query.get("all") == "true"
-        positions = self._board.queue_positions()
         chosen = [one for one in self._board.all(scope) if everything or not has_ended(one)]
-        return web.json_response({"downloads": [download_view(one, positions.get(one.uid)) for one in chosen]})
+        return web.json_response({"downloads": [self._view(one) for one in chosen]})
 
     async def show(self, request: web.Request) -> web.Response:
-        download = await self._find(request, "list")
-        return web.json_response(download_view(download, self._board.queue_positions().get(download.uid)))
+        return web.json_response(self._view(await self._find(request)))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Deletes the object as the caller, whatever its reclaim policy is."""
         token = self._access.writer(request)
-        download = await self._find(request, "list")
+        download = await self._find(request)
         precondition = {"preconditions": {"uid": download.uid}}
         await self._api.delete(object_path(download.namespace, download.name), precondition, token=token)
         return web.json_response({"download_id": download.uid, "status": "deleting"}, status=202)
 
-    async def _find(self, request: web.Request, verb: str) -> ModelDownload:
+    def _view(self, download: ModelDownload) -> dict[str, Any]:
+        return download_view(download, self._board.queue_position(download.uid))
+
+    async def _find(self, request: web.Request) -> ModelDownload:
         """The download in the path, if the caller may see it."""
         download = self._board.get(request.match_info["id"])
         namespace = download.namespace if download else request.query.get("namespace")
-        scope = await self._access.readable(request, verb, namespace)
+        scope = await self._access.readable(request, "list", namespace)
         if download is None or scope not in {None, download.namespace}:
             raise Problem(404, "NotFound", f"there is no download {request.match_info['id']}")
         return download
@@ -150,6 +159,11 @@ def _differing(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[s
     """The fields in which `wanted` asks for something else; a quantity may be spelt in two ways."""
     now = parse_spec(existing)
     return sorted(key for key in wanted if parse_spec({**existing, key: wanted[key]}) != now)
+
+
+def _being_deleted(namespace: str, name: str) -> Problem:
+    detail = f"{namespace}/{name} is being deleted; ask again when it is gone"
+    return Problem(409, "BeingDeleted", detail, headers=_RETRY_AFTER)
 
 
 def _accepted(download: ModelDownload) -> web.Response:
