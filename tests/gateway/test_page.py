@@ -65,6 +65,24 @@ def test_a_wrong_ref_is_told_where_it_was_typed(page: Chrome) -> None:
     eventually(lambda: "<owner>/<repo>" in text(page, "#start .problem"), "the problem is shown")
 
 
+def test_a_token_that_is_refused_is_told_how_to_get_one(page: Chrome) -> None:
+    page.find_element(By.ID, "change-token").click()
+    page.find_element(By.ID, "token").send_keys("worthless")
+    page.find_element(By.CSS_SELECTOR, "#login button").click()
+    eventually(lambda: "kubectl create token" in text(page, "#login .problem"), "the refusal is shown")
+
+
+def test_a_ready_model_is_deleted_when_that_is_confirmed(desk: Desk, page: Chrome) -> None:
+    desk.apply("tiny", "hf:acme/tiny")
+    desk.tell("tiny", "Available", done=1000)
+    eventually(lambda: text(page, "#models .ref") == "hf:acme/tiny", "the model is shown")
+    page.find_element(By.CSS_SELECTOR, "#models .remove").click()
+    assert "its file" in page.switch_to.alert.text
+    page.switch_to.alert.accept()
+    eventually(lambda: text(page, "#no-models"), "no model is shown")
+    assert desk.cluster.api.get(desk.path("").rstrip("/"))["items"] == []
+
+
 def test_a_hostile_name_is_text(desk: Desk, page: Chrome) -> None:
     desk.apply("hostile", HOSTILE)
     desk.tell("hostile", "NotGGUF", error="<b>bold</b><script>document.title='owned'</script>")

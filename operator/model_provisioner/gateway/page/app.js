@@ -12,6 +12,7 @@ const ANNOUNCE_MS = 5_000; // a screen reader is not to be flooded
 const TELLING = new Set(["Downloading", "Verifying"]); // states whose numbers say all there is to say
 
 const byId = (id) => document.getElementById(id);
+const lists = document.querySelector("main"); // "known" once the lists have been read: an empty one is empty
 const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
 // --- The HTTP API
@@ -25,7 +26,8 @@ const scope = stored("namespace"); // the namespace to show; empty: all that the
 async function request(path, { method = "GET", query = {}, headers = {}, ...more } = {}) {
   const given = Object.entries({ namespace: scope.get(), ...query }).filter(([, value]) => value);
   const authorization = token.get() ? { Authorization: `Bearer ${token.get()}` } : {};
-  const response = await fetch(`v1/models${path}?${new URLSearchParams(given)}`, {
+  const search = given.length ? `?${new URLSearchParams(given)}` : "";
+  const response = await fetch(`v1/models${path}${search}`, {
     method, headers: { ...authorization, ...headers }, cache: "no-store", ...more,
   });
   if (response.ok) return response;
@@ -159,6 +161,7 @@ const refresh = coalesced(async () => {
   for (const one of listed.downloads) if (!one.path && !told.has(one.download_id)) take(one);
   modelCards.keep(new Set(ready.models.map((one) => one.download_id)));
   for (const model of ready.models) drawModel(model);
+  lists.classList.add("known");
 });
 
 // However often it is asked for, the work runs once at a time, and at most every REFRESH_MS.
@@ -302,8 +305,8 @@ function label(element, text) {
 }
 
 function numbers(data) {
-  const parts = [`${data.percent} %`];
-  if (data.total !== null) parts.push(`${size(data.bytes)} of ${size(data.total)}`);
+  if (data.total === null) return "";
+  const parts = [`${data.percent} %`, `${size(data.bytes)} of ${size(data.total)}`];
   if (data.bytes_per_second !== null) parts.push(`${size(data.bytes_per_second)}/s`);
   if (data.eta_seconds !== null) parts.push(`${duration(data.eta_seconds)} left`);
   return parts.join(" · ");
@@ -386,6 +389,7 @@ function begin() {
   caughtUp = false;
   for (const id of [...downloads.keys()]) forget(id);
   modelCards.keep(new Set());
+  lists.classList.remove("known");
   byId("namespace").value = scope.get();
   follow(connection);
 }

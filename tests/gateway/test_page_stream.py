@@ -1,0 +1,222 @@
+"""How the page reads the stream and the lists when things go wrong, in a real browser."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from tests.gateway.scripted import Connection, Document, ScriptedGateway, scripted_gateway
+from tests.support.browser import chromium
+from tests.support.programs import eventually
+
+LONG = "unbroken" * 30
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with chromium(tmp_path_factory.mktemp("browser") / "profile") as running:
+        yield running
+
+
+@pytest.fixture
+def gateway() -> Iterator[ScriptedGateway]:
+    with scripted_gateway() as running:
+        yield running
+
+
+def download(name: str, percent: int = 0, **more: object) -> Document:
+    return {
+        "model_ref": f"hf:acme/{name}",
+        "download_id": f"uid-{name}",
+        "namespace": "models",
+        "name": name,
+        "state": "Downloading",
+        "bytes": percent * 10,
+        "total": 1000,
+        "percent": percent,
+        "bytes_per_second": 100,
+        "eta_seconds": 9,
+        "queue_position": None,
+        **more,
+    }
+
+
+def model(name: str) -> Document:
+    return {
+        "model_ref": f"hf:acme/{name}",
+        "download_id": f"uid-{name}",
+        "namespace": "models",
+        "name": name,
+        "claim": "models",
+        "path": f"hf/acme/{name}/{name}.gguf",
+        "size_bytes": 1000,
+    }
+
+
+def connect(browser: Chrome, gateway: ScriptedGateway) -> Connection:
+    """Opens the page; its stream asks to be taken up again after 100 ms."""
+    browser.get(gateway.url)
+    connection = gateway.connection()
+    connection.send(b"retry: 100\n\n")
+    return connection
+
+
+def text(browser: Chrome, selector: str) -> list[str]:
+    return [element.text for element in browser.find_elements(By.CSS_SELECTOR, selector)]
+
+
+def bars(browser: Chrome) -> list[str | None]:
+    return [bar.get_attribute("value") for bar in browser.find_elements(By.CSS_SELECTOR, "#downloads progress")]
+
+
+@pytest.mark.parametrize("cut", [Connection.end, Connection.lose])
+def test_a_stream_that_is_cut_goes_on_where_it_was(
+    browser: Chrome, gateway: ScriptedGateway, cut: Callable[[Connection], None]
+) -> None:
+    first = connect(browser, gateway)
+    assert first.last_event_id is None
+    gateway.downloads = [download("tiny", 25)]
+    first.tell("progress", download("tiny", 25), last_id=41)
+    first.tell("sync", {"ids": ["uid-tiny"]}, last_id=41)
+    eventually(lambda: bars(browser) == ["25"], "the bar stands at 25")
+    cut(first)
+    second = gateway.connection()
+    assert second.last_event_id == "41"
+    second.tell("progress", download("tiny", 75), last_id=42)
+    eventually(lambda: bars(browser) == ["75"], "the bar has moved on")
+    assert text(browser, "#connection") == ["Live"]
+
+
+def test_what_was_deleted_while_nobody_listened_is_gone(browser: Chrome, gateway: ScriptedGateway) -> None:
+    first = connect(browser, gateway)
+    gateway.downloads = [download("kept", 10), download("gone", 20)]
+    for one in gateway.downloads:
+        first.tell("progress", one)
+    first.tell("sync", {"ids": ["uid-kept", "uid-gone"]})
+    eventually(lambda: bars(browser) == ["10", "20"], "both are there")
+    gateway.downloads = [download("kept", 10)]
+    first.end()
+    second = gateway.connection()
+    second.tell("progress", download("kept", 30))
+    second.tell("sync", {"ids": ["uid-kept"]})
+    eventually(lambda: bars(browser) == ["30"], "one is left")
+
+
+def test_a_gateway_that_can_not_answer_is_asked_again(browser: Chrome, gateway: ScriptedGateway) -> None:
+    first = connect(browser, gateway)
+    first.tell("sync", {"ids": []})
+    gateway.refusals = [503, 502]
+    first.end()
+    gateway.connection().tell("sync", {"ids": []})
+    eventually(lambda: text(browser, "#connection") == ["Live"], "it is live again")
+    assert gateway.refusals == []
+
+
+def test_a_connection_that_is_dead_but_open_is_given_up(browser: Chrome, gateway: ScriptedGateway) -> None:
+    hurry = "const wait = setTimeout; window.setTimeout = (work, ms) => wait(work, ms === 45000 ? 300 : ms);"
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": hurry})
+    try:
+        connect(browser, gateway).tell("sync", {"ids": []}, last_id=7)
+        assert gateway.connection().last_event_id == "7"
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def test_a_token_that_is_refused_later_is_asked_for_again(browser: Chrome, gateway: ScriptedGateway) -> None:
+    first = connect(browser, gateway)
+    first.tell("sync", {"ids": []})
+    assert not browser.find_element(By.ID, "login").is_displayed()
+    gateway.refusals = [401]
+    first.end()
+    eventually(lambda: browser.find_element(By.ID, "login").is_displayed(), "the page asks for a token")
+    browser.find_element(By.ID, "token").send_keys("another")
+    browser.find_element(By.ID, "scope").send_keys("team-a")
+    browser.find_element(By.CSS_SELECTOR, "#login button").click()
+    gateway.connection().tell("sync", {"ids": []})
+    eventually(lambda: gateway.asked("GET", "?namespace=team-a"), "only that namespace is asked for")
+    assert browser.find_element(By.ID, "namespace").get_attribute("value") == "team-a"
+
+
+def test_events_are_read_whole_however_they_arrive(browser: Chrome, gateway: ScriptedGateway) -> None:
+    connection = connect(browser, gateway)
+    name = "größe\u2028模型"
+    whole = (
+        ": a comment\r\n\r\nid: 5\r\nevent: progress\r\n"
+        f'data: {{"model_ref":"{name}","download_id":"one","namespace":"models","name":"one",\r\n'
+        'data: "state":"Downloading","bytes":1,"total":2,"percent":50,\r\n'
+        'data: "bytes_per_second":null,"eta_seconds":null}\r\n\r\n'
+    )
+    for byte in whole.encode():
+        connection.send(bytes([byte]))
+    eventually(lambda: bars(browser) == ["50"], "the event was read")
+    shown = browser.find_element(By.CSS_SELECTOR, "#downloads .ref").get_attribute("textContent")
+    assert shown == name
+
+
+def test_failures_that_the_stream_no_longer_tells_are_shown_and_tried_again(
+    browser: Chrome, gateway: ScriptedGateway
+) -> None:
+    gateway.downloads = [download("old", state="AccessDenied", error="private; name a Secret")]
+    connect(browser, gateway).tell("sync", {"ids": []})
+    eventually(lambda: text(browser, "#downloads .message") == ["private; name a Secret"], "the failure is shown")
+    assert text(browser, "#announcements") == [""]
+    browser.find_element(By.CSS_SELECTOR, "#downloads .again").click()
+    call = eventually(lambda: gateway.asked("POST", "/download"), "it is asked for again")[0]
+    assert call.body == {"model_ref": "hf:acme/old", "namespace": "models", "name": "old"}
+
+
+def test_a_download_that_waits_says_for_what(browser: Chrome, gateway: ScriptedGateway) -> None:
+    waiting = download("big", state="InsufficientStorage")
+    gateway.downloads = [{**waiting, "message": "3 GiB are needed"}]
+    connect(browser, gateway).tell("progress", waiting)
+    eventually(lambda: text(browser, "#downloads .message") == ["3 GiB are needed"], "the message is shown")
+
+
+def test_many_that_end_together_are_one_question_and_few_words(browser: Chrome, gateway: ScriptedGateway) -> None:
+    names = [f"m{number}" for number in range(300)]
+    connection = connect(browser, gateway)
+    connection.tell("sync", {"ids": []})
+    gateway.models = [model(name) for name in names]
+    for name in names:
+        connection.tell("complete", download(name, 100, state="Available", path=f"{name}.gguf"))
+    eventually(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#models .card")) == 300, "all are shown")
+    assert len(gateway.asked("GET", "")) <= 10
+    assert text(browser, "#announcements") == ["hf:acme/m0 is ready"]
+
+
+def test_what_a_deletion_meets_is_told_where_it_was_asked_for(browser: Chrome, gateway: ScriptedGateway) -> None:
+    gateway.models = [model("shared")]
+    connect(browser, gateway).tell("sync", {"ids": []})
+    eventually(lambda: text(browser, "#models .ref") == ["hf:acme/shared"], "the model is shown")
+    browser.find_element(By.CSS_SELECTOR, "#models .remove").click()
+    browser.switch_to.alert.accept()
+    eventually(lambda: text(browser, "#models .problem") == ["others hold <b>this</b> model"], "the refusal is shown")
+    assert gateway.asked("DELETE", "?namespace=models&model_ref=hf%3Aacme%2Fshared")
+
+
+def test_the_longest_names_fit_a_phone(browser: Chrome, gateway: ScriptedGateway) -> None:
+    gateway.downloads = [download(LONG, state="AccessDenied", error=LONG)]
+    gateway.models = [model(LONG)]
+    phone = {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        connect(browser, gateway).tell("sync", {"ids": []})
+        eventually(lambda: text(browser, "#models .card"), "the lists are shown")
+        browser.find_element(By.ID, "change-token").click()
+        assert browser.find_element(By.ID, "login").is_displayed()
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_keyboard_stays_where_a_card_was(browser: Chrome, gateway: ScriptedGateway) -> None:
+    connection = connect(browser, gateway)
+    gateway.downloads = [download("tiny", 25)]
+    connection.tell("progress", download("tiny", 25))
+    eventually(lambda: bars(browser) == ["25"], "the bar is there")
+    browser.execute_script("document.querySelector('#downloads .remove').focus()")
+    gateway.downloads = []
+    connection.tell("deleted", download("tiny", 25))
+    eventually(lambda: bars(browser) == [], "the card is gone")
+    assert browser.switch_to.active_element.get_attribute("id") == "downloads-title"
