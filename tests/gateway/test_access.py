@@ -1,0 +1,184 @@
+"""Who may read: what the API server says of the caller's token, for how long it counts, and what comes of a refusal."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
+
+from deploy.local.cluster import Cluster
+from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.app import make_app
+from model_provisioner.gateway.board import Board
+from model_provisioner.gateway.problems import Problem
+from model_provisioner.kube.client import KubeApi
+from model_provisioner.kube.reflector import Reflector
+from model_provisioner.settings import GatewaySettings
+from tests.gateway.caller import GROUP, Caller, grant
+from tests.gateway.streaming import serving
+from tests.kube import watch_server
+from tests.support.programs import eventually, free_port, running
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+ALLOWED = {"status": {"allowed": True}}
+DENIED = {"status": {"allowed": False}}
+
+
+class Clock:
+    """A clock that the test sets, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+async def api(cluster: Cluster) -> AsyncIterator[KubeApi]:
+    """The API server as the administrator; a caller's token must outrank that."""
+    connected = await KubeApi.connect(cluster.kubeconfig)
+    yield connected
+    await connected.close()
+
+
+def bearing(token: str) -> web.Request:
+    return make_mocked_request("GET", "/v1/models", headers={"Authorization": f"Bearer {token}"})
+
+
+async def test_an_answer_counts_for_a_minute(cluster: Cluster, namespace: str, api: KubeApi) -> None:
+    clock = Clock()
+    access = Access(api, namespace, open_to_all=False, monotonic=clock)
+    grant(cluster, namespace, "reader", ["list"])
+    request = bearing(cluster.token(namespace, "reader"))
+    assert await access.readable(request, "list", None) == namespace
+    cluster.api.delete(f"{RBAC}/namespaces/{namespace}/rolebindings/reader")
+    clock.seconds = 59
+    assert await access.readable(request, "list", namespace) == namespace
+    clock.seconds = 61
+    with pytest.raises(Problem, match=f"may not list modeldownloads.{GROUP} in namespace {namespace}") as refused:
+        await access.readable(request, "list", namespace)
+    assert refused.value.status == 403
+
+
+async def test_rights_are_per_verb_and_per_token(cluster: Cluster, namespace: str, api: KubeApi) -> None:
+    access = Access(api, namespace, open_to_all=False)
+    grant(cluster, namespace, "lister", ["list"])
+    cluster.create_service_account(namespace, "stranger")
+    lister = bearing(cluster.token(namespace, "lister"))
+    assert await access.readable(lister, "list", None) == namespace
+    for request, verb in ((lister, "watch"), (bearing(cluster.token(namespace, "stranger")), "list")):
+        with pytest.raises(Problem) as refused:
+            await access.readable(request, verb, None)
+        assert refused.value.status == 403
+
+
+async def test_who_may_read_everywhere_sees_everything_or_what_is_named(
+    cluster: Cluster, namespace: str, api: KubeApi
+) -> None:
+    access = Access(api, "elsewhere", open_to_all=False)
+    cluster.create_service_account(namespace, "auditor")
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"audit-{namespace}"}
+    rule = {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": ["list", "watch"]}
+    common = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": f"audit-{namespace}"}}
+    subject = {"kind": "ServiceAccount", "name": "auditor", "namespace": namespace}
+    cluster.apply(
+        [
+            {**common, "kind": "ClusterRole", "rules": [rule]},
+            {**common, "kind": "ClusterRoleBinding", "roleRef": role, "subjects": [subject]},
+        ]
+    )
+    request = bearing(cluster.token(namespace, "auditor"))
+    assert await access.readable(request, "watch", None) is None
+    assert await access.readable(request, "watch", "anywhere") == "anywhere"
+
+
+@pytest.mark.parametrize("value", ["", "Bearer", "Bearer  ", "Basic YTpi", "Bearer tökén"])
+async def test_what_is_no_bearer_token_is_told_how_to_get_one(api: KubeApi, value: str) -> None:
+    access = Access(api, "default", open_to_all=False)
+    request = make_mocked_request("GET", "/v1/models", headers={"Authorization": value})
+    for ask in (access.readable(request, "list", None), _writer(access, request)):
+        with pytest.raises(Problem, match="kubectl create token") as refused:
+            await ask
+        assert refused.value.status == 401
+
+
+async def _writer(access: Access, request: web.Request) -> str:
+    return access.writer(request)
+
+
+@pytest.mark.parametrize("answer", [DENIED, 401, 403])
+async def test_a_stream_ends_when_its_token_is_refused(tmp_path: Path, answer: dict[str, object] | int) -> None:
+    reviews = watch_server.WatchServer([ALLOWED, answer], [])
+    async with watch_server.serving(reviews, tmp_path) as kubeconfig:
+        api, clock = await KubeApi.connect(kubeconfig), Clock()
+        access = Access(api, "models", open_to_all=False, monotonic=clock)
+        async with (
+            serving(access, heartbeat=0.05) as service,
+            service.reading(Authorization="Bearer good-for-a-minute") as reader,
+        ):
+            await reader.until(b": heartbeat")
+            clock.seconds = 61
+            assert (await reader.to_the_end()).endswith(b": goodbye: this token may not watch any longer\n\n")
+        await api.close()
+
+
+async def test_an_api_server_that_does_not_answer_ends_no_stream(tmp_path: Path) -> None:
+    reviews = watch_server.WatchServer([ALLOWED, 500], [])
+    async with watch_server.serving(reviews, tmp_path) as kubeconfig:
+        api, clock = await KubeApi.connect(kubeconfig), Clock()
+        access = Access(api, "models", open_to_all=False, monotonic=clock)
+        async with (
+            serving(access, heartbeat=0.05) as service,
+            service.reading(Authorization="Bearer good") as reader,
+        ):
+            await reader.until(b": heartbeat")
+            clock.seconds = 61
+            asked = len(reviews.requests)
+            await reader.until(b": heartbeat")
+            await reader.until(b": heartbeat")
+            assert len(reviews.requests) > asked
+        await api.close()
+
+
+async def test_nothing_is_answered_from_memory_before_the_first_list(tmp_path: Path) -> None:
+    """An empty answer would tell a client that every download is gone."""
+    server = watch_server.WatchServer([500], [])
+    async with watch_server.serving(server, tmp_path) as kubeconfig:
+        api = await KubeApi.connect(kubeconfig)
+        reflectors = [Reflector(api, "/things")]
+        app = make_app(api, Board(), reflectors, GatewaySettings(auth="none"))
+        async with TestClient(TestServer(app)) as client:
+            for path in ("/v1/models", "/v1/models/downloads", "/v1/models/download/progress"):
+                answer = await client.get(path)
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+                assert (await answer.json(content_type=None))["title"] == "NotReady"
+            assert (await client.get("/readyz")).status == 503
+            assert (await client.get("/healthz")).status == 200
+            reflectors[0].synced.set()
+            assert (await client.get("/readyz")).status == 200
+            assert (await client.get("/v1/models")).status == 200
+        await api.close()
+
+
+def test_without_authentication_everybody_reads_and_nobody_writes(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    grant(cluster, namespace, "gateway", ["list", "watch"])
+    listen = f"127.0.0.1:{free_port()}"
+    kubeconfig = cluster.kubeconfig_for_service_account(namespace, "gateway")
+    flags = [f"--listen={listen}", f"--kubeconfig={kubeconfig}", f"--watch-namespace={namespace}", "--auth=none"]
+    with running(["gateway", *flags], tmp_path / "gateway.log") as program:
+        nobody = Caller(f"http://{listen}", None)
+        eventually(lambda: nobody.reached("/readyz"), "the gateway is ready")
+        assert nobody.call("GET", "/v1/models").json() == {"models": []}
+        with nobody.stream() as stream:
+            assert stream.next("sync").data == {"ids": []}
+        somebody = {"Authorization": f"Bearer {cluster.token(namespace, 'gateway')}"}
+        for method, path in (("POST", "/v1/models/download"), ("DELETE", "/v1/models?model_ref=hf:a/b")):
+            answer = nobody.call(method, path, headers=somebody)
+            assert answer.status_code == 403
+            assert "read-only" in answer.json()["detail"]
+        assert "WARNING" in program.output()
+        assert "everybody" in program.output()
