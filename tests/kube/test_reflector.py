@@ -12,7 +12,7 @@ from deploy.local.cluster import Cluster
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path, object_path
-from tests.kube.watch_server import WatchServer, item, listing, serving
+from tests.kube.watch_server import Document, WatchServer, item, listing, serving
 
 Heard = list[tuple[str, str]]
 GONE = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old"}}
@@ -67,9 +67,9 @@ async def test_changes_come_once_and_the_watch_goes_on_where_it_ended(tmp_path: 
 
 @pytest.mark.parametrize("gone", [[GONE], 410])
 async def test_after_410_everything_is_listed_anew_and_deletions_are_told(
-    tmp_path: Path, gone: list[dict[str, object] | None] | int
+    tmp_path: Path, gone: list[Document | bytes | None] | int
 ) -> None:
-    lists: list[dict[str, object] | int] = [listing(10, item("a", 5), item("b", 6)), listing(30, item("a", 5))]
+    lists: list[Document | int] = [listing(10, item("a", 5), item("b", 6)), listing(30, item("a", 5))]
     server = WatchServer(lists, [gone, [None]])
     async with reflecting(server, tmp_path) as (_, heard, _pauses):
         await until(heard, [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "b")])
@@ -127,3 +127,20 @@ async def test_a_callers_token_travels_without_our_own_identity(cluster: Cluster
     assert unknown.value.status == 401
     assert (await api.get(collection_path(namespace)))["items"] == []
     await api.close()
+
+
+async def test_a_login_that_is_refused_is_tried_again_and_the_watch_goes_on(tmp_path: Path) -> None:
+    changed = {"type": "MODIFIED", "object": item("a", 11)}
+    server = WatchServer([401, listing(10, item("a", 5))], [401, [changed, None]])
+    async with reflecting(server, tmp_path) as (_, heard, pauses):
+        await until(heard, [("ADDED", "a"), ("MODIFIED", "a")])
+    assert [request.get("resourceVersion") for request in server.requests] == [None, None, "10", "10"]
+    assert len(pauses.seconds) == 2
+
+
+@pytest.mark.parametrize("line", [b'{"type": "MODI', b"<html>\n"])
+async def test_a_watch_that_is_cut_in_a_line_is_begun_anew(tmp_path: Path, line: bytes) -> None:
+    changed = {"type": "MODIFIED", "object": item("a", 11)}
+    server = WatchServer([listing(10, item("a", 5))], [[line], [changed, None]])
+    async with reflecting(server, tmp_path) as (_, heard, _pauses):
+        await until(heard, [("ADDED", "a"), ("MODIFIED", "a")])

@@ -20,10 +20,11 @@ def item(name: str, version: int) -> Document:
 class WatchServer:
     """Answers each list and each watch with the next entry of its script; the last entry is repeated.
 
-    A watch is a list of events; `None` in it keeps the connection open and silent. An int is an HTTP status.
+    A watch is a list of events, or of bytes as they are; `None` in it keeps the connection open and silent. An int
+    is an HTTP status.
     """
 
-    def __init__(self, lists: list[Document | int], watches: list[list[Document | None] | int]) -> None:
+    def __init__(self, lists: list[Document | int], watches: list[list[Document | bytes | None] | int]) -> None:
         self.requests: list[dict[str, str]] = []
         self._lists = lists
         self._watches = watches
@@ -37,14 +38,14 @@ class WatchServer:
             return web.json_response({"kind": "Status", "reason": "Scripted", "message": "as scripted"}, status=entry)
         return web.json_response(entry) if isinstance(entry, dict) else await self._watch(request, entry)
 
-    async def _watch(self, request: web.Request, events: list[Document | None]) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, events: list[Document | bytes | None]) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         for event in events:
             if event is None:
                 await asyncio.sleep(30)
             else:
-                await response.write(json.dumps(event).encode() + b"\n")
+                await response.write(event if isinstance(event, bytes) else json.dumps(event).encode() + b"\n")
         return response
 
 
@@ -56,7 +57,7 @@ def listing(version: int, *items: Document) -> Document:
 async def serving(server: WatchServer, directory: Path) -> AsyncIterator[Path]:
     """The path of a kubeconfig that leads to `server`."""
     app = web.Application()
-    app.router.add_get("/{path:.*}", server.answer)
+    app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -109,7 +109,7 @@ class KubeApi:
     async def watch(self, path: str, query: Query, silence: float) -> AsyncIterator[dict[str, Any]]:
         """The events of one watch request until the server ends it. `silence` is how many seconds may pass without any.
 
-        Raises ApiError, also for silence (status 0).
+        Raises ApiError, also for silence and for what is no event (status 0).
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=silence)
         query = {**query, "watch": "true"}
@@ -122,6 +122,8 @@ class KubeApi:
                     yield json.loads(line)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(error) from None
+        except ValueError as error:
+            raise _unreadable(error) from None
 
     async def _request(
         self,
@@ -145,6 +147,8 @@ class KubeApi:
                 return answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(error) from None
+        except ValueError as error:
+            raise _unreadable(error) from None
 
     def _url(self, path: str) -> str:
         return f"{self._configuration.host}{path}"
@@ -176,9 +180,10 @@ async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
         return
     text = await response.text()
     try:
-        status = json.loads(text)
+        answer = json.loads(text)
     except ValueError:
-        status = {}
+        answer = None
+    status = answer if isinstance(answer, dict) else {}
     message = status.get("message") or text[:200] or str(response.reason)
     after = response.headers.get("Retry-After", "")
     reason = status.get("reason") or str(response.reason)
@@ -187,3 +192,8 @@ async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
 
 def _unreachable(error: BaseException) -> ApiError:
     return ApiError(0, "Unreachable", f"the API server could not be reached: {type(error).__name__}: {error}")
+
+
+def _unreadable(error: ValueError) -> ApiError:
+    """A connection that was cut in the middle of a document, or a proxy that answers for the API server."""
+    return ApiError(0, "Unreadable", f"the API server's answer could not be read: {error}")

@@ -1,0 +1,66 @@
+"""How refusals and outages of an API server become `ApiError`, against a server that gives any answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
+
+from model_provisioner.kube.client import ApiError, KubeApi
+from tests.support.programs import free_port
+
+
+@asynccontextmanager
+async def answering(response: web.Response) -> AsyncIterator[KubeApi]:
+    async def answer(_request: web.Request) -> web.Response:
+        return response
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        api = client(str(server.make_url("")).rstrip("/"))
+        yield api
+        await api.close()
+
+
+def client(host: str) -> KubeApi:
+    configuration = Configuration()
+    configuration.host = host
+    return KubeApi(configuration, aiohttp.ClientSession())
+
+
+async def test_a_refusal_is_told_in_the_api_servers_own_words() -> None:
+    status = {"kind": "Status", "reason": "TooManyRequests", "message": "slow down", "code": 429}
+    async with answering(web.json_response(status, status=429, headers={"Retry-After": "7"})) as api:
+        with pytest.raises(ApiError) as refused:
+            await api.get("/things")
+    error = refused.value
+    assert (error.status, error.reason, error.message, error.retry_after) == (429, "TooManyRequests", "slow down", 7)
+
+
+@pytest.mark.parametrize("text", ["", "<html>Bad Gateway</html>", "[]", '"x"'])
+async def test_an_answer_from_something_in_between_is_an_error_too(text: str) -> None:
+    async with answering(web.Response(text=text, status=502)) as api:
+        with pytest.raises(ApiError) as refused:
+            await api.get("/things")
+    assert (refused.value.status, refused.value.reason) == (502, "Bad Gateway")
+    assert refused.value.retry_after is None
+
+
+async def test_a_retry_after_that_is_a_date_is_left_out() -> None:
+    late = {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    async with answering(web.json_response({}, status=503, headers=late)) as api:
+        with pytest.raises(ApiError) as refused:
+            await api.get("/things")
+    assert refused.value.retry_after is None
+
+
+async def test_nobody_there_is_status_0() -> None:
+    api = client(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ApiError) as refused:
+        await api.get("/things")
+    assert (refused.value.status, refused.value.reason) == (0, "Unreachable")
+    await api.close()
