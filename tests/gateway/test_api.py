@@ -185,3 +185,52 @@ def test_a_model_is_deleted_with_its_file_unless_somebody_else_holds_it(desk: De
     assert stored["metadata"]["deletionTimestamp"]
     assert editor.call("DELETE", "/v1/models?model_ref=local:x.gguf").status_code == 409
     desk.cluster.api.merge(desk.path("one"), {"metadata": {"finalizers": []}})
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"spec": {"conections": 4}}, "spec.conections"),
+        ({"spec": {"modelRef": "hf:acme/other"}}, "spec.modelRef"),
+        ({"spec": {"connections": "many"}}, "spec.connections"),
+        ({"namespace": "../../../../api/v1/namespaces/default/secrets?x="}, "namespace"),
+    ],
+)
+@pytest.mark.parametrize("there", [False, True], ids=["new", "there already"])
+def test_a_field_that_is_wrong_is_never_dropped_in_silence(
+    desk: Desk, body: dict[str, object], says: str, there: bool
+) -> None:
+    editor, wanted = desk.caller("editor"), {"model_ref": "hf:acme/tiny"}
+    if there:
+        assert editor.call("POST", START, json=wanted).status_code == 202
+    answer = editor.call("POST", START, json={**wanted, **body})
+    assert answer.status_code in {400, 422}, answer.text
+    assert says in answer.json()["detail"]
+
+
+def test_a_download_that_was_just_started_is_found_at_its_address(desk: Desk) -> None:
+    editor = desk.caller("editor")
+    for number in range(10):
+        started = editor.call("POST", START, json={"model_ref": f"hf:acme/m{number}"})
+        shown = editor.call("GET", started.headers["Location"])
+        assert (shown.status_code, shown.json()["model_ref"]) == (200, f"hf:acme/m{number}")
+
+
+def test_a_download_that_is_being_deleted_is_not_joined(desk: Desk) -> None:
+    desk.apply("leaving", "hf:acme/tiny")
+    desk.cluster.api.merge(desk.path("leaving"), {"metadata": {"finalizers": ["models.rbee.dev/operator"]}})
+    desk.cluster.api.delete(desk.path("leaving"))
+    answer = desk.caller("editor").call("POST", START, json={"model_ref": "hf:acme/tiny", "name": "leaving"})
+    assert (answer.status_code, answer.json()["title"]) == (409, "BeingDeleted")
+    assert int(answer.headers["Retry-After"]) > 0
+    desk.cluster.api.merge(desk.path("leaving"), {"metadata": {"finalizers": []}})
+
+
+def test_an_old_page_deletes_no_namesake(desk: Desk) -> None:
+    """The id stands for one object: whoever kept it from before must not hit what now has the name."""
+    desk.apply("same", "hf:acme/tiny")
+    old = desk.until_known("same")["download_id"]
+    desk.cluster.api.delete(desk.path("same"))
+    new = desk.apply("same", "hf:acme/tiny")["metadata"]["uid"]
+    assert desk.caller("editor").call("DELETE", f"/v1/models/downloads/{old}").status_code in {404, 409}
+    assert desk.cluster.api.get(desk.path("same"))["metadata"]["uid"] == new
