@@ -63,13 +63,14 @@ class Connection:
 class ScriptedGateway:
     """What the lists say, what was asked for, and the streams that were opened.
 
-    `refusals` are the statuses that the next attempts to open a stream get; None lets one pass.
+    `refusals` are the statuses that the next attempts to open a stream get, `lists` is what the lists answer with.
     """
 
     url: str
     downloads: list[Document] = field(default_factory=list)
     models: list[Document] = field(default_factory=list)
-    refusals: list[int | None] = field(default_factory=list)
+    lists: int = 200
+    refusals: list[int] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     streams: list[Connection] = field(default_factory=list)
     opened: "queue.Queue[Connection]" = field(default_factory=queue.Queue)
@@ -87,12 +88,15 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        path = urlsplit(self.path).path.removeprefix(BASE)
-        if path == "/v1/models/download/progress":
+        whole = urlsplit(self.path).path
+        path = whole.removeprefix(BASE)
+        if path == whole:
+            self._json(404, {"detail": "the proxy passes on only what is below its base path"})
+        elif path == "/v1/models/download/progress":
             self._stream()
         elif path.startswith("/v1/models"):
             self._called()
-            self._json(200, {"downloads": self.gateway.downloads, "models": self.gateway.models})
+            self._json(self.gateway.lists, {"downloads": self.gateway.downloads, "models": self.gateway.models})
         else:
             self._file(_PAGE / ("index.html" if path == "/" else path.removeprefix("/page/")))
 
@@ -113,9 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.gateway.calls.append(Call(self.command, self.path.removeprefix(f"{BASE}/v1/models"), body))
 
     def _stream(self) -> None:
-        status = self.gateway.refusals.pop(0) if self.gateway.refusals else None
-        if status:
-            self._json(status, {"detail": f"refused with {status}"})
+        if self.gateway.refusals:
+            self._json(self.gateway.refusals.pop(0), {"detail": "not now"})
             return
         self._begin(200, "text/event-stream; charset=utf-8", ("Transfer-Encoding", "chunked"))
         connection = Connection(self.headers.get("Last-Event-ID"))

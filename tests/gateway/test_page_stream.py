@@ -1,6 +1,7 @@
 """How the page reads the stream and the lists when things go wrong, in a real browser."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from selenium.webdriver import Chrome
@@ -62,6 +63,17 @@ def connect(browser: Chrome, gateway: ScriptedGateway) -> Connection:
     return connection
 
 
+@contextmanager
+def timers(browser: Chrome, milliseconds: str) -> Iterator[None]:
+    """Pages opened in the block wait as long as this expression of `ms` says."""
+    source = f"const wait = setTimeout; window.setTimeout = (work, ms) => wait(work, ({milliseconds}));"
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    try:
+        yield
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def text(browser: Chrome, selector: str) -> list[str]:
     return [element.text for element in browser.find_elements(By.CSS_SELECTOR, selector)]
 
@@ -89,38 +101,51 @@ def test_a_stream_that_is_cut_goes_on_where_it_was(
 
 
 def test_what_was_deleted_while_nobody_listened_is_gone(browser: Chrome, gateway: ScriptedGateway) -> None:
+    gateway.lists = 503
     first = connect(browser, gateway)
-    gateway.downloads = [download("kept", 10), download("gone", 20)]
-    for one in gateway.downloads:
-        first.tell("progress", one)
+    first.tell("progress", download("kept", 10))
+    first.tell("progress", download("gone", 20))
     first.tell("sync", {"ids": ["uid-kept", "uid-gone"]})
     eventually(lambda: bars(browser) == ["10", "20"], "both are there")
-    gateway.downloads = [download("kept", 10)]
     first.end()
-    second = gateway.connection()
-    second.tell("progress", download("kept", 30))
-    second.tell("sync", {"ids": ["uid-kept"]})
-    eventually(lambda: bars(browser) == ["30"], "one is left")
+    gateway.connection().tell("sync", {"ids": ["uid-kept"]})
+    eventually(lambda: bars(browser) == ["10"], "one is left")
 
 
-def test_a_gateway_that_can_not_answer_is_asked_again(browser: Chrome, gateway: ScriptedGateway) -> None:
+def test_an_old_failure_that_was_deleted_while_nobody_listened_is_gone(
+    browser: Chrome, gateway: ScriptedGateway
+) -> None:
+    gateway.downloads = [download("old", state="AccessDenied", error="private")]
     first = connect(browser, gateway)
     first.tell("sync", {"ids": []})
-    gateway.refusals = [503, 502]
+    eventually(lambda: bars(browser) == ["0"], "the failure is shown")
+    gateway.downloads = []
     first.end()
     gateway.connection().tell("sync", {"ids": []})
-    eventually(lambda: text(browser, "#connection") == ["Live"], "it is live again")
+    eventually(lambda: bars(browser) == [], "it is gone")
+
+
+def test_a_gateway_that_can_not_answer_is_asked_again_ever_more_slowly(
+    browser: Chrome, gateway: ScriptedGateway
+) -> None:
+    with timers(browser, "(window.waits ??= []).push(ms), ms < 45000 ? ms / 20 : ms"):
+        first = connect(browser, gateway)
+        first.send(b"retry: 4000\n\n")
+        first.tell("sync", {"ids": []})
+        gateway.refusals = [503, 502]
+        first.end()
+        gateway.connection().tell("sync", {"ids": []})
+        eventually(lambda: text(browser, "#connection") == ["Live"], "it is live again")
+        waits = [ms for ms in browser.execute_script("return waits") if 2000 <= ms < 45000]
     assert gateway.refusals == []
+    assert len(waits) == 3
+    assert all(4000 * 2**turn / 2 <= ms <= 4000 * 2**turn for turn, ms in enumerate(waits))
 
 
 def test_a_connection_that_is_dead_but_open_is_given_up(browser: Chrome, gateway: ScriptedGateway) -> None:
-    hurry = "const wait = setTimeout; window.setTimeout = (work, ms) => wait(work, ms === 45000 ? 300 : ms);"
-    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": hurry})
-    try:
+    with timers(browser, "ms === 45000 ? 300 : ms"):
         connect(browser, gateway).tell("sync", {"ids": []}, last_id=7)
         assert gateway.connection().last_event_id == "7"
-    finally:
-        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def test_a_token_that_is_refused_later_is_asked_for_again(browser: Chrome, gateway: ScriptedGateway) -> None:
@@ -160,17 +185,27 @@ def test_failures_that_the_stream_no_longer_tells_are_shown_and_tried_again(
     gateway.downloads = [download("old", state="AccessDenied", error="private; name a Secret")]
     connect(browser, gateway).tell("sync", {"ids": []})
     eventually(lambda: text(browser, "#downloads .message") == ["private; name a Secret"], "the failure is shown")
-    assert text(browser, "#announcements") == [""]
     browser.find_element(By.CSS_SELECTOR, "#downloads .again").click()
     call = eventually(lambda: gateway.asked("POST", "/download"), "it is asked for again")[0]
     assert call.body == {"model_ref": "hf:acme/old", "namespace": "models", "name": "old"}
 
 
 def test_a_download_that_waits_says_for_what(browser: Chrome, gateway: ScriptedGateway) -> None:
-    waiting = download("big", state="InsufficientStorage")
-    gateway.downloads = [{**waiting, "message": "3 GiB are needed"}]
-    connect(browser, gateway).tell("progress", waiting)
+    gateway.downloads = [download("big", 5, state="InsufficientStorage", message="3 GiB are needed")]
+    connect(browser, gateway).tell("progress", download("big", 40, state="InsufficientStorage"))
     eventually(lambda: text(browser, "#downloads .message") == ["3 GiB are needed"], "the message is shown")
+    assert bars(browser) == ["40"], "a list that is older than the stream took the bar back"
+
+
+def test_only_news_is_announced(browser: Chrome, gateway: ScriptedGateway) -> None:
+    failed = [download(name, state="NotGGUF", error=f"{name} is no model") for name in ("old", "new")]
+    gateway.downloads = failed
+    connection = connect(browser, gateway)
+    connection.tell("error", failed[0])
+    connection.tell("sync", {"ids": ["uid-old"]})
+    connection.tell("error", failed[0])
+    connection.tell("error", failed[1])
+    eventually(lambda: text(browser, "#announcements") == ["hf:acme/new failed: new is no model"], "only the new one")
 
 
 def test_many_that_end_together_are_one_question_and_few_words(browser: Chrome, gateway: ScriptedGateway) -> None:

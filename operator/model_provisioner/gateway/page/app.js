@@ -158,11 +158,18 @@ const refresh = coalesced(async () => {
   if (asker !== connection) return; // another token has taken over meanwhile
   const there = new Set(listed.downloads.map((one) => one.download_id));
   for (const id of downloads.keys()) if (!there.has(id) && !told.has(id)) forget(id);
-  for (const one of listed.downloads) if (!one.path && !told.has(one.download_id)) take(one);
+  for (const one of listed.downloads) if (!one.path && !told.has(one.download_id)) fill(one);
   modelCards.keep(new Set(ready.models.map((one) => one.download_id)));
   for (const model of ready.models) drawModel(model);
   lists.classList.add("known");
 });
+
+// What the lists add: a download that the stream leaves out, or why a known one waits. They never take a bar back.
+function fill(listed) {
+  const known = downloads.get(listed.download_id);
+  if (!known) take(listed);
+  else if (known.state === listed.state) take({ ...known, message: listed.message });
+}
 
 // However often it is asked for, the work runs once at a time, and at most every REFRESH_MS.
 function coalesced(work) {
