@@ -87,16 +87,28 @@ async def test_a_quiet_stream_shows_that_it_lives() -> None:
         await reader.until(b": heartbeat")
 
 
-async def test_a_thousand_queued_downloads_are_told_at_once() -> None:
+async def test_a_long_queue_is_told_at_once() -> None:
     async with serving() as service:
-        for number in range(1000):
+        for number in range(3000):
             service.board.hear("ADDED", document(f"n{number:04}", number + 1, Queued("waiting")))
         begun = time.process_time()
         async with service.reading() as reader:
             await reader.until(b"event: sync")
-        assert reader.body.count(b"event: started") == 1000
-        assert b'"queue_position":1000' in reader.body
+        assert reader.body.count(b"event: started") == 3000
+        assert b'"queue_position":3000' in reader.body
         assert time.process_time() - begun < 5, "positions in the queue must not be reckoned anew for each event"
+
+
+async def test_places_in_the_queue_move_up() -> None:
+    async with serving() as service, service.reading() as reader:
+        service.board.hear("ADDED", document("first", 1, Queued("waiting")))
+        service.board.hear("ADDED", document("second", 2, Queued("waiting")))
+        await reader.until(b'"queue_position":2')
+        service.board.hear("MODIFIED", document("first", 3, Started(MODEL, 0)))
+        service.board.hear("MODIFIED", document("second", 4, Queued("next")))
+        await reader.until(b'"name":"second"')
+        first, second = reader.body.rsplit(b"event: progress", 2)[-2:]
+        assert (b'"queue_position":null' in first, b'"queue_position":1' in second) == (True, True)
 
 
 async def test_a_client_that_never_reads_is_cut_and_harms_nobody() -> None:
