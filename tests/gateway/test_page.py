@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 
 from tests.gateway.caller import Desk
-from tests.support.browser import chromium
+from tests.support.browser import bars, chromium, shown
 from tests.support.programs import eventually
 
 HOSTILE = "local:<img src=x onerror=document.title='owned'>.gguf"
@@ -30,33 +29,28 @@ def page(desk: Desk, tmp_path: Path) -> Iterator[Chrome]:
 
 
 def text(browser: Chrome, selector: str) -> str:
-    return "".join(element.text for element in browser.find_elements(By.CSS_SELECTOR, selector))
+    return "".join(shown(browser, selector))
 
 
-def bar(browser: Chrome) -> WebElement | None:
-    return next(iter(browser.find_elements(By.CSS_SELECTOR, "#downloads progress")), None)
-
-
-def stands_at(browser: Chrome, percent: int) -> bool:
-    found = bar(browser)
-    return found is not None and found.get_attribute("value") == str(percent)
+def stand_at(browser: Chrome, percent: int) -> bool:
+    return bars(browser) == [str(percent)]
 
 
 def test_a_download_is_started_and_its_bar_moves_to_the_end(desk: Desk, page: Chrome) -> None:
     page.find_element(By.ID, "ref").send_keys("hf:acme/tiny")
     page.find_element(By.CSS_SELECTOR, "#start button").click()
-    eventually(lambda: bar(page), "a bar is there")
+    eventually(lambda: bars(page), "a bar is there")
     name = desk.cluster.api.get(desk.path("").rstrip("/"))["items"][0]["metadata"]["name"]
     for done in (250, 700):
         desk.tell(name, "Downloading", done=done)
-        eventually(functools.partial(stands_at, page, done // 10), f"the bar stands at {done // 10}")
+        eventually(functools.partial(stand_at, page, done // 10), f"the bar stands at {done // 10}")
     assert "700 B of 1000 B" in text(page, "#downloads .numbers")
     screenshot = Path(__file__).parents[2] / ".artifacts" / "page.png"
     screenshot.parent.mkdir(exist_ok=True)
     page.save_screenshot(str(screenshot))
     desk.tell(name, "Available", done=1000)
     eventually(lambda: text(page, "#models .path") == f"hf/acme/{name}/{name}.Q4_K_M.gguf", "the path is shown")
-    assert bar(page) is None
+    assert not bars(page)
 
 
 def test_a_wrong_ref_is_told_where_it_was_typed(page: Chrome) -> None:
@@ -94,18 +88,18 @@ def test_a_hostile_name_is_text(desk: Desk, page: Chrome) -> None:
 
 def test_cancelling_asks_first(desk: Desk, page: Chrome) -> None:
     desk.apply("unwanted", "hf:acme/unwanted")
-    eventually(lambda: bar(page), "a bar is there")
+    eventually(lambda: bars(page), "a bar is there")
     page.find_element(By.CSS_SELECTOR, "#downloads .remove").click()
     page.switch_to.alert.dismiss()
     assert desk.cluster.api.get(desk.path("unwanted"))
     page.find_element(By.CSS_SELECTOR, "#downloads .remove").click()
     page.switch_to.alert.accept()
-    eventually(lambda: bar(page) is None, "the bar is gone")
+    eventually(lambda: not bars(page), "the bar is gone")
 
 
 def test_the_page_fits_a_phone_and_asks_nobody_else(desk: Desk, page: Chrome) -> None:
     desk.apply("long", "hf:acme/" + "very-long-name-" * 5 + "x:Q4_K_M")
-    eventually(lambda: bar(page), "a bar is there")
+    eventually(lambda: bars(page), "a bar is there")
     page.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     )

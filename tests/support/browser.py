@@ -36,3 +36,19 @@ def chromium(profile: Path) -> Iterator[Chrome]:
         yield browser
     finally:
         browser.quit()
+
+
+def shown(browser: Chrome, selector: str) -> list[str]:
+    """The text that each matching element shows, "" for a hidden one; read at one moment, while the page changes."""
+    script = (
+        "return [...document.querySelectorAll(arguments[0])].map(e => e.checkVisibility() ? e.innerText.trim() : '')"
+    )
+    texts: list[str] = browser.execute_script(script, selector)
+    return texts
+
+
+def bars(browser: Chrome) -> list[str | None]:
+    """Where the progress bar of each download stands, in percent; None while that is not known."""
+    script = "return [...document.querySelectorAll('#downloads progress')].map(bar => bar.getAttribute('value'))"
+    values: list[str | None] = browser.execute_script(script)
+    return values
