@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model_provisioner.domain.addresses import parse_host_port, parse_network
+from model_provisioner.domain.addresses import NetworkPolicy, parse_host_port, parse_network
 from model_provisioner.domain.refs import HUGGING_FACE
 
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -85,6 +85,12 @@ class OperatorSettings(_Settings):
     @property
     def mounts(self) -> tuple[Mount, ...]:
         return tuple(Mount.parse(text) for text in self.store)
+
+    @property
+    def policy(self) -> NetworkPolicy:
+        """What sources may be reached beside the public internet."""
+        networks = tuple(parse_network(text) for text in self.allow_network)
+        return NetworkPolicy(networks, tuple(parse_host_port(text) for text in self.allow_host))
 
     @property
     def namespaces(self) -> list[str]:

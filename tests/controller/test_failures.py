@@ -8,6 +8,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from tests.support.ggufs import tiny_gguf
+from tests.support.hub import Hub
 from tests.support.stand import Stand, stand
 from tests.support.volumes import read_only, small_volume
 
@@ -86,9 +87,9 @@ CASES: dict[str, tuple[Prepare, dict[str, Any], str, str]] = {
     ),
     "endpoint not allowed": (
         _nothing,
-        {"modelRef": "hf:acme/tiny", "endpoint": "https://127.0.0.1:9"},
+        {"modelRef": "hf:acme/tiny", "endpoint": "https://hub.example"},
         "AddressNotAllowed",
-        "127.0.0.1",
+        "hub.example:443",
     ),
 }
 
@@ -169,3 +170,18 @@ def test_a_secret_bound_to_other_hosts_is_not_sent_to_the_hub(bench: Stand) -> N
     bench.apply("private", modelRef="hf:acme/private", credentialsSecretRef={"name": "hf-token"})
     bench.until("private", "SourceNotFound")
     assert not any(request.authorization for request in bench.hub.log)
+
+
+def test_another_hub_is_asked_where_its_host_is_allowed_and_gets_no_token(bench: Stand) -> None:
+    bench.secret("hf-token", {"token": "hf_good"})
+    with Hub() as mirror:
+        mirror.repository("acme/mirrored").add("m.Q4_K_M.gguf", tiny_gguf())
+        hosts = [mirror.host_port, mirror.content_origin.removeprefix("https://")]
+        authorities = bench.volume.parent / "authorities.pem"
+        authorities.write_bytes(bench.hub.ca_file.read_bytes() + mirror.ca_file.read_bytes())
+        bench.start_operator(f"--ca-file={authorities}", *(f"--allow-host={host}" for host in hosts))
+        secret = {"name": "hf-token"}
+        bench.apply("there", modelRef="hf:acme/mirrored", endpoint=mirror.endpoint, credentialsSecretRef=secret)
+        bench.until("there", "Available")
+        assert not any(request.authorization for request in mirror.log)
+        assert bench.hub.log == []

@@ -120,6 +120,7 @@ def _surroundings(
         catalog=catalog,
         announcer=Announcer(api, settings.instance, _now),
         hub=settings.endpoint,
+        policy=settings.policy,
         epoch=epoch,
         now=_now,
         progress_interval=lambda: max(1.0, slots.busy / 20),

@@ -17,7 +17,9 @@ from model_provisioner.controller.credentials import read_credentials
 from model_provisioner.controller.slots import Slots
 from model_provisioner.controller.stores import Claim, Stores, expect, new_id
 from model_provisioner.controller.workers import WorkerProcess
+from model_provisioner.domain.addresses import NetworkPolicy, Origin
 from model_provisioner.domain.catalog import Entry
+from model_provisioner.domain.errors import AddressNotAllowed
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, ModelDownload
 from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.quantity import format_bytes
@@ -44,7 +46,10 @@ _RESOLVE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """All that the lifecycles of one operator share. `epoch` fences writers, `hub` is the default endpoint."""
+    """All that the lifecycles of one operator share.
+
+    `epoch` fences writers, `hub` is the default endpoint, `policy` says which others `spec.endpoint` may name.
+    """
 
     api: KubeApi
     stores: Stores
@@ -53,6 +58,7 @@ class Surroundings:
     catalog: Catalog
     announcer: Announcer
     hub: str
+    policy: NetworkPolicy
     epoch: int
     now: Callable[[], datetime]
     progress_interval: Callable[[], float]
@@ -116,15 +122,25 @@ class Attempt:
             return None
         return await read_credentials(self._around.api, self._subject.namespace, name, self._around.hub)
 
+    def _endpoint(self) -> str:
+        """The hub to ask; another than the operator's own must be one that the administrator has listed."""
+        wanted, hub = self._subject.spec.endpoint, self._around.hub
+        if wanted is None or Origin.of(wanted) == Origin.of(hub):
+            return wanted or hub
+        origin = Origin.of(wanted)
+        if not self._around.policy.lists(origin.host, origin.port):
+            host = f"{origin.host}:{origin.port}"
+            raise AddressNotAllowed(f"{origin} is no hub that may be asked: add {host} to allowedHosts (--allow-host)")
+        return wanted
+
     async def _resolve(self, claim: Claim, credentials: protocol.Credentials | None) -> Plan:
         """Ask the source what the ref means, at the revision that was recorded if there is one."""
         spec = self._subject.spec
-        endpoint = spec.endpoint or self._around.hub
         self._advance(Resolving(f"asking what {spec.model_ref} is"))
         request = protocol.Resolve(
             new_id(),
             spec.model_ref,
-            endpoint,
+            self._endpoint(),
             revision=self._pinned.revision if self._pinned else None,
             digest=spec.digest,
             credentials=credentials,
