@@ -158,14 +158,15 @@ def test_a_local_file_is_verified(hub: Hub, tmp_path: Path) -> None:
     assert done.stdout == f"{tmp_path}/local/mine.gguf\n"
 
 
-def test_ctrl_c_keeps_the_part_and_says_so(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_part_and_says_so(hub: Hub, tmp_path: Path, number: signal.Signals) -> None:
     gate = hub.pause_at(3 * MIB)
     with subprocess.Popen(command(hub, REF, "--to", str(tmp_path)), stderr=subprocess.PIPE, text=True) as process:
         gate.wait_reached()
         wait_for_bytes(tmp_path, 2 * MIB)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate(timeout=10)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert said.splitlines()[-1].startswith("stopped; what was fetched is kept")
     hub.clear_faults()
     hub.clear_log()

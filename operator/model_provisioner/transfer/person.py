@@ -6,8 +6,9 @@ the operator, but nobody holds the files.
 
 import asyncio
 import json
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from model_provisioner.transfer.resolving import Resolver
 from model_provisioner.transfer.store import Store
 from model_provisioner.transfer.volume import volume_errors
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +56,33 @@ class Wish:
 
 def run(wish: Wish, network: NetworkSettings) -> int:
     """The exit code. The last line on standard output is the path; after an error, the last line on standard error
-    has its name and message.
+    has its name and message. Stopped by a signal: 128 and its number, as shells have it.
     """
+    received: list[signal.Signals] = []
     try:
-        asyncio.run(_fetch(wish, network))
+        asyncio.run(_until_signalled(_fetch(wish, network), received))
     except ProvisionError as error:
         if wish.json:
             _print(json.dumps({"ref": wish.ref, "error": error.reason, "message": error.message}))
         _complain(f"{error.reason}: {error.message}")
         return 1
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         _complain("stopped; what was fetched is kept, and the same command goes on from there")
-        return _INTERRUPTED
+        return 128 + received[0]
     return 0
+
+
+async def _until_signalled(work: Coroutine[None, None, None], received: list[signal.Signals]) -> None:
+    """Handlers of the loop, because the interpreter's own wake no loop that has just gone to sleep."""
+    task = asyncio.ensure_future(work)
+
+    def stop(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    await task
 
 
 async def _fetch(wish: Wish, network: NetworkSettings) -> None:
