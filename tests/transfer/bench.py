@@ -14,6 +14,7 @@ from model_provisioner.transfer.clock import Clock
 from model_provisioner.transfer.protocol import Credentials, Holder, Resolve, StoreRef
 from model_provisioner.transfer.resolving import Resolver
 from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.throttle import Limits
 from tests.support.hub import Hub
 
 NAME = "owner/Model-GGUF"
@@ -81,7 +82,7 @@ class Bench:
     ) -> engine.Provided:
         with self.store() as store:
             settled = store.settle(HOLDER, plan)
-            job = engine.Job(settled, connections, bytes_per_second, 1, credentials, HOLDER.uid)
+            job = engine.Job(settled, Limits(connections, bytes_per_second), 1, credentials, HOLDER.uid)
             async with open_client(network(self.hub)) as client:
                 return await engine.provide(job, store, client, recorder or Recorder(), self.clock)
 

@@ -26,6 +26,7 @@ from model_provisioner.transfer import engine
 from model_provisioner.transfer.client import NetworkSettings, open_client
 from model_provisioner.transfer.clock import Clock
 from model_provisioner.transfer.partfile import WriterSuperseded
+from model_provisioner.transfer.throttle import Limits
 from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 from tests.support.hub import Hub
 from tests.support.models import files_below, private_files, put
@@ -421,7 +422,7 @@ async def test_a_loopback_source_is_refused_unless_allowed(bench: Bench, small: 
     bench.hub.repository(NAME).add(MODEL, small)
     plan = await bench.resolve()
     with bench.store() as store:
-        job = engine.Job(store.settle(HOLDER, plan), 1, None, 1)
+        job = engine.Job(store.settle(HOLDER, plan), Limits(1), 1)
         async with open_client(NetworkSettings(ca_file=bench.hub.ca_file)) as client:
             with pytest.raises(AddressNotAllowed, match=r"127\.0\.0\.1 is a loopback address.*--allow-network"):
                 await engine.provide(job, store, client, Recorder(), bench.clock)

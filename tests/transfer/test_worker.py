@@ -19,6 +19,7 @@ from model_provisioner.transfer.protocol import (
     Check,
     Checked,
     Failed,
+    Limit,
     Progress,
     Published,
     Remove,
@@ -190,6 +191,16 @@ def test_progress_grows_and_comes_seldom(bench: Bench, plan: Plan, large: Path) 
     assert 1 < len(lines) <= elapsed / 0.2 + 2
     assert [line.bytes for line in lines] == sorted(line.bytes for line in lines)
     assert {line.total for line in lines} == {large.stat().st_size}
+
+
+def test_a_limit_is_changed_while_bytes_move(bench: Bench, plan: Plan) -> None:
+    """At the first limit the transfer would take minutes."""
+    with worker_process(bench.hub) as worker:
+        worker.send(fetch_request(bench.root, plan, bytes_per_second=MIB))
+        worker.wait_for_progress()
+        worker.send(Limit("unknown", 1, 1))
+        worker.send(Limit("fetch", 4, None))
+        assert isinstance(worker.answer(), Published)
 
 
 def test_a_pipe_that_nobody_reads_does_not_stop_the_transfer(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,12 @@ class WorkerProcess:
     def ask(self, request: Request) -> Answer:
         self.send(request)
         return self.answer()
+
+    def wait_for_progress(self) -> None:
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while not self.progress:
+            assert time.monotonic() < deadline, "no progress was told"
+            time.sleep(0.01)
 
     @property
     def peak_bytes(self) -> int:

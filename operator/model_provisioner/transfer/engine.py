@@ -33,7 +33,7 @@ from model_provisioner.transfer.protocol import Credentials
 from model_provisioner.transfer.remote import RemoteFile
 from model_provisioner.transfer.store import PublishedFile, Store
 from model_provisioner.transfer.threads import Threads
-from model_provisioner.transfer.throttle import Throttle
+from model_provisioner.transfer.throttle import Limits, Throttle
 
 _BLOCK_BYTES = 512  # of st_blocks (POSIX sys/stat.h as Linux has it)
 _CONTENT_ERRORS = (NotGGUF, DigestMismatch, IncompleteModel)
@@ -41,11 +41,13 @@ _CONTENT_ERRORS = (NotGGUF, DigestMismatch, IncompleteModel)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`plan` has its final paths. `holder_uid` None keeps no record: the files are a person's, not an object's."""
+    """`plan` has its final paths, and `limits` may change while it runs.
+
+    `holder_uid` None keeps no record: the files are a person's, not an object's.
+    """
 
     plan: Plan
-    connections: int
-    bytes_per_second: int | None
+    limits: Limits
     epoch: int
     credentials: Credentials | None = None
     holder_uid: str | None = None
@@ -83,7 +85,7 @@ class _Transfer:
         self._reporter = reporter
         self._clock = clock
         self._threads = Threads()
-        self._throttle = Throttle(job.bytes_per_second, clock)
+        self._throttle = Throttle(job.limits, clock)
         self._headers: dict[str, GGUFHeader] = {}
         self._records: dict[str, FileRecord] = {}
         self._restarts = 0
@@ -186,7 +188,7 @@ class _Transfer:
         download = FileDownload(
             part,
             remote,
-            job.connections,
+            job.limits.connections,
             self._throttle,
             self._clock,
             self._threads,

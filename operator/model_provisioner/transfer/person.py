@@ -26,6 +26,7 @@ from model_provisioner.transfer.display import Display
 from model_provisioner.transfer.protocol import Credentials, Resolve, StoreRef
 from model_provisioner.transfer.resolving import Resolver
 from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.throttle import Limits
 from model_provisioner.transfer.volume import volume_errors
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -118,7 +119,7 @@ async def _transfer(wish: Wish, plan: Plan, client: Client) -> engine.Provided:
     _make(wish.directory)
     store = await asyncio.to_thread(Store.open, wish.directory, None)
     with store, Display(sys.stderr, clock.monotonic) as display:
-        job = engine.Job(plan, wish.connections, wish.bytes_per_second, epoch=0, credentials=wish.credentials)
+        job = engine.Job(plan, Limits(wish.connections, wish.bytes_per_second), epoch=0, credentials=wish.credentials)
         return await engine.provide(job, store, client, display, clock)
 
 

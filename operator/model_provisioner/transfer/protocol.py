@@ -90,6 +90,16 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """From now on the fetch with this id may use so much, as in Fetch. Not answered; one that has ended ignores it."""
+
+    id: str
+    connections: int
+    bytes_per_second: int | None
+    op: Literal["limit"] = "limit"
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Are these files still there, with their sizes? Answered by Checked."""
 
@@ -118,7 +128,8 @@ class Cancel:
     op: Literal["cancel"] = "cancel"
 
 
-Request = Resolve | Settle | Fetch | Check | Remove | Cancel
+Task = Resolve | Settle | Fetch | Check | Remove
+Request = Task | Limit | Cancel
 
 
 @dataclass(frozen=True, slots=True)

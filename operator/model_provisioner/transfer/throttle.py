@@ -1,20 +1,50 @@
-"""One bandwidth limit over all connections of a transfer."""
+"""What a transfer may use, changed while it runs, and the one bandwidth limit over all its connections.
+
+The worker changes `Limits` when the operator says so; the engine and the download read them.
+"""
+
+from dataclasses import dataclass
 
 from model_provisioner.transfer.clock import Clock
 
+_LONGEST_NAP_SECONDS = 0.2  # so that a changed limit is soon felt
+
+
+@dataclass(slots=True)
+class Limits:
+    """`connections` is the most at one time; `bytes_per_second` None: unlimited. Both may change at any moment."""
+
+    connections: int
+    bytes_per_second: int | None = None
+
 
 class Throttle:
-    """Spaces bytes out so that they come at `bytes_per_second` (None: unlimited) however many connections take."""
+    """Spaces bytes out so that all connections together keep the limit.
 
-    def __init__(self, bytes_per_second: int | None, clock: Clock) -> None:
-        self._rate = bytes_per_second
+    A bucket that never holds more than it owes: `_taken` bytes have come in all and `_paid` of them are
+    within the limit by now; time that passed unused is not saved up.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
         self._clock = clock
-        self._free_at = clock.monotonic()
+        self._taken = 0
+        self._paid = 0.0
+        self._paid_at = clock.monotonic()
 
     async def take(self, size: int) -> None:
-        """Waits until `size` bytes that have come are within the limit; time that passed unused is not saved up."""
-        if self._rate is None:
+        """Waits until `size` bytes that have come are within the limit, first come, first served."""
+        if self._limits.bytes_per_second is None:
             return
+        self._pay()
+        self._taken += size
+        ticket = self._taken
+        while (rate := self._limits.bytes_per_second) is not None and (owed := ticket - self._paid) >= 1:
+            await self._clock.sleep(min(owed / rate, _LONGEST_NAP_SECONDS))
+            self._pay()
+
+    def _pay(self) -> None:
         now = self._clock.monotonic()
-        self._free_at = max(now, self._free_at) + size / self._rate
-        await self._clock.sleep(self._free_at - now)
+        rate = self._limits.bytes_per_second
+        due = self._taken if rate is None else self._paid + (now - self._paid_at) * rate
+        self._paid, self._paid_at = min(due, self._taken), now

@@ -20,9 +20,10 @@ from model_provisioner.transfer import engine, protocol
 from model_provisioner.transfer.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.clock import Clock
 from model_provisioner.transfer.outbox import Outbox
-from model_provisioner.transfer.protocol import Answer, Request, decode_request
+from model_provisioner.transfer.protocol import Answer, Request, Task, decode_request
 from model_provisioner.transfer.store import Store
 from model_provisioner.transfer.threads import Threads
+from model_provisioner.transfer.throttle import Limits
 
 if TYPE_CHECKING:
     from model_provisioner.transfer.resolving import Resolver
@@ -75,6 +76,7 @@ class Worker:
         self._outbox = outbox
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._limits: dict[str, Limits] = {}
         self._made_resolver: Resolver | None = None
 
     def warm_resolver(self) -> None:
@@ -98,10 +100,26 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _take(self, request: Request) -> None:
-        if isinstance(request, protocol.Cancel):
-            if task := self._tasks.get(request.id):
-                task.cancel()
-            return
+        """What speaks of a running fetch is obeyed at once; everything else becomes a task of its own."""
+        match request:
+            case protocol.Cancel():
+                self._cancel(request)
+            case protocol.Limit():
+                self._limit(request)
+            case _:
+                self._start(request)
+
+    def _cancel(self, request: protocol.Cancel) -> None:
+        if task := self._tasks.get(request.id):
+            task.cancel()
+
+    def _limit(self, request: protocol.Limit) -> None:
+        if limits := self._limits.get(request.id):
+            limits.connections, limits.bytes_per_second = request.connections, request.bytes_per_second
+
+    def _start(self, request: Task) -> None:
+        if isinstance(request, protocol.Fetch):
+            self._limits[request.id] = Limits(request.connections, request.bytes_per_second)
         task = asyncio.create_task(self._answer(request))
         self._tasks[request.id] = task
         task.add_done_callback(lambda ended: self._ended(request.id, ended))
@@ -109,10 +127,11 @@ class Worker:
     def _ended(self, request_id: str, task: asyncio.Task[None]) -> None:
         """A task may be cancelled before its first step, so only here is it certain to be seen."""
         self._tasks.pop(request_id, None)
+        self._limits.pop(request_id, None)
         if task.cancelled():
             self._outbox.post(protocol.Cancelled(request_id))
 
-    async def _answer(self, request: Request) -> None:
+    async def _answer(self, request: Task) -> None:
         try:
             answer = await self._carry_out(request)
         except ProvisionError as error:
@@ -124,7 +143,7 @@ class Worker:
             answer = protocol.Failed(request.id, InternalError.__name__, message)
         self._outbox.post(answer)
 
-    async def _carry_out(self, request: Request) -> Answer:
+    async def _carry_out(self, request: Task) -> Answer:
         match request:
             case protocol.Fetch():
                 return await self._fetch(request)
@@ -136,14 +155,11 @@ class Worker:
                 return await _in_thread(_check, request)
             case protocol.Remove():
                 return await _in_thread(_remove, request)
-            case protocol.Cancel():
-                return protocol.Cancelled(request.id)
 
     async def _fetch(self, request: protocol.Fetch) -> Answer:
         job = engine.Job(
             request.plan,
-            request.connections,
-            request.bytes_per_second,
+            self._limits[request.id],
             request.epoch,
             request.credentials,
             request.holder.uid,
