@@ -37,7 +37,7 @@ def test_ranges_are_bounded(size: int, connections: int) -> None:
 
 
 def test_every_connection_gets_several_ranges_of_a_large_file() -> None:
-    assert range_size(1024 * MIB, 8) == 32 * MIB
+    assert range_size(512 * MIB, 8) == 32 * MIB
 
 
 def test_nothing_is_asked_for_where_all_is_there_or_on_its_way() -> None:

@@ -13,7 +13,9 @@ from model_provisioner.domain.spans import Spans
 MIB = 1024 * 1024
 SMALLEST_RANGE = 8 * MIB
 LARGEST_RANGE = 64 * MIB
-_RANGES_PER_CONNECTION = 4
+_RANGES_PER_CONNECTION = 2
+_SMALLEST_GIFT = MIB
+_SOON_SECONDS = 2.0
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d+)-(\d+)/(\d+)\s*", re.IGNORECASE)
 
 
@@ -39,10 +41,25 @@ class ByteRange:
         return match is not None and tuple(map(int, match.groups())) == (self.start, self.stop - 1, file_size)
 
 
-def range_size(file_size: int, connections: int) -> int:
-    """Bytes per range: small enough that all connections end at about the same time, within 8 to 64 MiB."""
-    share = file_size // (connections * _RANGES_PER_CONNECTION)
+def range_size(remaining: int, connections: int) -> int:
+    """Bytes for the next range: 64 MiB, and less, down to 8, towards the end, so that all connections end together.
+
+    `remaining` bytes of the file are not there yet.
+    """
+    share = remaining // (connections * _RANGES_PER_CONNECTION)
     return max(SMALLEST_RANGE, min(LARGEST_RANGE, share))
+
+
+def tail_to_give(position: int, stop: int, rate: float, helper_rate: float) -> int | None:
+    """Where to cut a range, so that a helper that has nothing to do brings the end of it.
+
+    `position` is what has come of the range up to `stop`, rates are in bytes per second. Both then end
+    at the same moment. None: what is left comes soon enough.
+    """
+    left = stop - position
+    if left < _SMALLEST_GIFT or left < rate * _SOON_SECONDS:
+        return None
+    return position + int(left * rate / (rate + max(helper_rate, rate, 1.0)))
 
 
 def next_range(there: Spans, claimed: Iterable[ByteRange], file_size: int, largest: int) -> ByteRange | None:

@@ -64,11 +64,20 @@ class Reply:
         """Names ignore case."""
         return self._response.headers
 
+    async def read(self) -> bytes:
+        """What has come of the body, still encoded, and b"" at its end.
+
+        Raises SourceUnavailable, TransferStalled after 30 s of silence.
+        """
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _error_for(error, self.origin) from error
+
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, still encoded. Raises SourceUnavailable, TransferStalled after 30 s of silence."""
-        with _translated(self.origin):
-            while chunk := await self._response.content.readany():
-                yield chunk
+        """All of the body, as `read` has it."""
+        while chunk := await self.read():
+            yield chunk
 
     def close(self) -> None:
         """A connection whose body was read to its end is used again, any other is closed."""

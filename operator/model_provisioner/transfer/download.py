@@ -1,6 +1,6 @@
 """Brings the bytes of one file into its part, over one or more connections, and hashes them on the way.
 
-The story of `FileDownload.run`: lanes (one connection each) take the next bytes that nobody has; what
+The story of `FileDownload.run`: lanes (one connection each, see `lanes`) ask for what is missing; what
 comes is written by a thread, told to the hasher and now and then to the journal. Until the GGUF
 header has been judged there is one lane. Everything about the plan, the store and publishing is the
 engine's.
@@ -11,27 +11,26 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from model_provisioner.domain.backoff import delay
 from model_provisioner.domain.digest import Digest
-from model_provisioner.domain.errors import NotGGUF, ProvisionError, Retryable, SourceUnavailable, TransferStalled
+from model_provisioner.domain.errors import NotGGUF, ProvisionError, SourceUnavailable
 from model_provisioner.domain.gguf import GGUFHeader, Incomplete, check_complete
-from model_provisioner.domain.ranges import MIB, SMALLEST_RANGE, ByteRange, next_range, range_size
+from model_provisioner.domain.ranges import MIB
 from model_provisioner.transfer.client import Reply
 from model_provisioner.transfer.clock import Clock
 from model_provisioner.transfer.hashing import PrefixHasher
 from model_provisioner.transfer.headers import first_look, header_within
+from model_provisioner.transfer.lanes import LaneGroup, most_telling
+from model_provisioner.transfer.lease import Lease
 from model_provisioner.transfer.partfile import PartFile
 from model_provisioner.transfer.remote import RangesIgnored, RemoteFile
 from model_provisioner.transfer.saver import Saver
 from model_provisioner.transfer.threads import Threads
-from model_provisioner.transfer.throttle import Throttle
+from model_provisioner.transfer.throttle import Limits, Throttle
 
 _TRIES = 3
-_PARALLEL_FROM = 64 * MIB
 _BATCH_BYTES = MIB
 _SMALLEST_BATCH = 128 * 1024
 _BATCH_SECONDS = 0.25
-_MAY_PASS = (SourceUnavailable, TransferStalled)  # for anything else, waiting a second or two does not help
 
 
 @dataclass
@@ -59,7 +58,7 @@ class FileDownload:
         self,
         part: PartFile,
         remote: RemoteFile,
-        connections: int,
+        limits: Limits,
         throttle: Throttle,
         clock: Clock,
         threads: Threads,
@@ -67,23 +66,22 @@ class FileDownload:
     ) -> None:
         self._part = part
         self._remote = remote
-        self._lanes = connections if part.size >= _PARALLEL_FROM else 1
-        self._range_size = range_size(part.size, self._lanes)
+        self._limits = limits
         self._throttle = throttle
         self._clock = clock
         self._threads = threads
         self._moved = moved
-        self._written = part.spans
-        self._claimed: set[ByteRange] = set()
-        self._saver = Saver(part, lambda: self._written, threads)
+        self.size = part.size
+        self.written = part.spans
+        self._lanes = LaneGroup(self, remote, limits, clock)
+        self._saver = Saver(part, lambda: self.written, threads)
         self._hasher = PrefixHasher(part.size, part.read, threads, moved)
         self._header: GGUFHeader | None = None
         self._header_look = first_look(part.size)
-        self._header_judged = asyncio.Event()
 
     @property
     def bytes_there(self) -> int:
-        return self._written.total
+        return self.written.total
 
     @property
     def bytes_hashed(self) -> int:
@@ -114,74 +112,40 @@ class FileDownload:
         raise SourceUnavailable("the source can't send parts of a file, and no connection lasted for the whole of it")
 
     async def _attempt(self) -> tuple[Digest, GGUFHeader]:
-        await self._hasher.offer(0, (), self._written.prefix_end)
+        await self._hasher.offer(0, (), self.written.prefix_end)
         await self._judge_header()
         try:
             async with asyncio.TaskGroup() as tasks:
                 digest = tasks.create_task(self._hasher.run())
-                for number in range(self._lanes):
-                    tasks.create_task(self._lane(first=number == 0))
+                tasks.create_task(self._lanes.run())
         except BaseExceptionGroup as group:
-            raise _most_telling(group) from None
+            raise most_telling(group) from None
         if self._header is None:
             raise NotGGUF("its header does not end within the file")
-        check_complete(self._header, self._part.size)
+        check_complete(self._header, self.size)
         return digest.result(), self._header
 
     async def _begin_again_in_one_stream(self) -> None:
         await self._threads.idle()
         await self._saver.settle()
-        if self._written.total:
+        if self.written.total:
             await self._threads.run(self._part.restart)
-        self._written = self._part.spans
-        self._lanes, self._range_size = 1, self._part.size
-        self._hasher = PrefixHasher(self._part.size, self._part.read, self._threads, self._moved)
+        self.written = self._part.spans
+        self._lanes = LaneGroup(self, self._remote, self._limits, self._clock, one_stream=True)
+        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._moved)
         self._moved()
 
-    async def _lane(self, first: bool) -> None:
-        """One connection: range after range, until nobody needs more."""
-        if not first:
-            await self._header_judged.wait()
-        failures = 0
-        while wanted := self._claim():
-            try:
-                await self._fetch(wanted)
-                failures = 0
-            except _MAY_PASS as error:
-                failures = 1 if self._has_begun(wanted) else failures + 1
-                if failures >= _TRIES:
-                    raise
-                await self._clock.sleep(delay(failures, error.retry_after, self._clock.random()))
-            finally:
-                self._claimed.discard(wanted)
+    async def receive(self, reply: Reply, lease: Lease) -> None:
+        """Takes bytes until the lease is done or the reply ends. What came is kept, however this ends.
 
-    def _claim(self) -> ByteRange | None:
-        """The header comes in a small range of its own, because the file may turn out to be nothing of ours."""
-        one_stream = self._range_size == self._part.size
-        largest = self._range_size if self._header or one_stream else SMALLEST_RANGE
-        wanted = next_range(self._written, self._claimed, self._part.size, largest)
-        if wanted:
-            self._claimed.add(wanted)
-        return wanted
-
-    def _has_begun(self, wanted: ByteRange) -> bool:
-        return any(start <= wanted.start < end for start, end in self._written.pairs)
-
-    async def _fetch(self, wanted: ByteRange) -> None:
-        async with await self._remote.get(wanted) as reply:
-            end = await self._receive(reply, wanted)
-        if end != wanted.stop:
-            raise SourceUnavailable(f"{reply.origin} ended the connection {wanted.stop - end} bytes early")
-
-    async def _receive(self, reply: Reply, wanted: ByteRange) -> int:
-        """The next batch comes in while the last one is written. What came is kept, however this ends."""
-        batch, storing = self._batch(wanted.start), None
+        The next batch comes in while the last one is written.
+        """
+        batch, storing = self._batch(lease.position), None
         try:
-            async for chunk in reply.chunks():
-                await self._throttle.take(len(chunk))
-                if batch.end + len(chunk) > wanted.stop:
-                    raise SourceUnavailable(f"{reply.origin} sends more than it was asked for")
+            while not lease.done and (chunk := await self._next(reply, lease)):
                 batch.append(chunk)
+                self._lanes.came(len(chunk))
+                await self._throttle.take(len(chunk))
                 if self._is_due(batch):
                     if storing:
                         await asyncio.shield(storing)
@@ -191,21 +155,31 @@ class FileDownload:
             if storing:
                 await storing
             await self._store(batch)
-        return batch.end
+
+    async def _next(self, reply: Reply, lease: Lease) -> bytes:
+        """What comes next, but nothing beyond the lease, whose end may have been given away."""
+        lease.begin_wait(self._clock.monotonic())
+        chunk = await reply.read()
+        lease.end_wait(self._clock.monotonic(), len(chunk))
+        if lease.position + len(chunk) > lease.asked.stop:
+            raise SourceUnavailable(f"{reply.origin} sends more than it was asked for")
+        chunk = chunk[: max(0, lease.stop - lease.position)]
+        lease.position += len(chunk)
+        return chunk
 
     def _batch(self, offset: int) -> _Batch:
         return _Batch(offset, self._clock.monotonic())
 
     def _is_due(self, batch: _Batch) -> bool:
-        full = batch.size >= max(_SMALLEST_BATCH, _BATCH_BYTES // self._lanes)
+        full = batch.size >= max(_SMALLEST_BATCH, _BATCH_BYTES // max(1, self._lanes.running))
         return full or self._clock.monotonic() - batch.since >= _BATCH_SECONDS
 
     async def _store(self, batch: _Batch) -> None:
         await self._threads.run(self._write, batch)
-        self._written = self._written.add(batch.offset, batch.end)
+        self.written = self.written.add(batch.offset, batch.end)
         self._moved()
         await self._judge_header()
-        await self._hasher.offer(batch.offset, batch.chunks, self._written.prefix_end)
+        await self._hasher.offer(batch.offset, batch.chunks, self.written.prefix_end)
         await self._saver.wrote(batch.size)
 
     def _write(self, batch: _Batch) -> None:
@@ -215,19 +189,13 @@ class FileDownload:
             offset += len(chunk)
 
     async def _judge_header(self) -> None:
-        if self._header or self._written.prefix_end < self._header_look:
+        if self._header or self.written.prefix_end < self._header_look:
             return
         found = await self._threads.run(
-            header_within, self._part.read, self._written.prefix_end, self._part.size, self._header_look
+            header_within, self._part.read, self.written.prefix_end, self.size, self._header_look
         )
         if isinstance(found, Incomplete):
             self._header_look = found.needed
         else:
             self._header = found
-            self._header_judged.set()
-
-
-def _most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of several lanes' errors the one to act on: what can't be mended before what may pass."""
-    errors = group.exceptions
-    return min(errors, key=lambda error: (isinstance(error, Retryable), isinstance(error, RangesIgnored)))
+            self._lanes.widen()

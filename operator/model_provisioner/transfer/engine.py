@@ -188,7 +188,7 @@ class _Transfer:
         download = FileDownload(
             part,
             remote,
-            job.limits.connections,
+            job.limits,
             self._throttle,
             self._clock,
             self._threads,

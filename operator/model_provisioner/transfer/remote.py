@@ -21,7 +21,7 @@ _ADDRESS_IS_OVER = frozenset({400, 401, 403, 404, 410})
 
 
 class RangesIgnored(Exception):
-    """The source answers a request for a range with the whole file."""
+    """The source answers a request for a range with the whole file, and never answered with a range."""
 
 
 class RemoteFile:
@@ -33,10 +33,11 @@ class RemoteFile:
         self._client = client
         self._url = url
         self._size = size
-        self._subject = subject
+        self.subject = subject
         self._credentials = credentials
         self._clock = clock
         self._address: str | None = None
+        self._serves_ranges = False
         self._refresh_at: float | None = None
         self._obtaining = asyncio.Lock()
 
@@ -89,20 +90,29 @@ class RemoteFile:
             raise self._refusal(reply)
         if encoding != "identity":
             raise SourceUnavailable(
-                f"{reply.origin} sends {self._subject} encoded as {encoding[:20]!r}: a proxy's doing?"
+                f"{reply.origin} sends {self.subject} encoded as {encoding[:20]!r}: a proxy's doing?"
             )
         if reply.status == 200 and (wanted.start > 0 or length != str(wanted.size)):
-            raise RangesIgnored
+            raise self._whole_file(reply)
         announced = reply.headers.get("Content-Range", "")
         if reply.status == 206 and not wanted.is_answered_by(announced, self._size):
             raise SourceUnavailable(
                 f"{reply.origin} answered {announced[:60]!r} when asked for {wanted.header} of {self._size}: "
-                f"{self._subject} has changed there, or a proxy interferes"
+                f"{self.subject} has changed there, or a proxy interferes"
             )
+        self._serves_ranges = reply.status == 206
+
+    def _whole_file(self, reply: Reply) -> Exception:
+        if not self._serves_ranges:
+            return RangesIgnored()
+        return SourceUnavailable(
+            f"{reply.origin} answered with the whole of {self.subject} when asked for a part, though it has served "
+            "parts before: a proxy's doing?"
+        )
 
     def _refusal(self, reply: Reply) -> ProvisionError:
         if reply.origin != Origin.of(self._url):
             wait = retry_after(reply.headers, self._clock.wall())
             return SourceUnavailable(f"the content host {reply.origin} refused a new address ({reply.status})", wait)
-        asked = Question(self._subject, self._url.partition("/resolve/")[0], self._credentials is not None)
+        asked = Question(self.subject, self._url.partition("/resolve/")[0], self._credentials is not None)
         return hub_error(reply.status, reply.headers, asked, self._clock.wall())
