@@ -165,7 +165,7 @@ class LaneGroup:
                 ) from None
         finally:
             lease.patience = None
-            self._leases.discard(lease)
+            self._leases.end(lease, self._now)
 
     async def _receive(self, lease: Lease) -> None:
         asked = self._now

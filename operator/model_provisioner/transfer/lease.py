@@ -14,6 +14,7 @@ STALL_SECONDS = 30.0
 _FEWEST_BYTES = 30 * 1024  # within STALL_SECONDS of waiting: 1 KiB/s is slow, less is not a transfer
 _SLOW_FRACTION = 0.1
 _SLOW_SECONDS = 5.0
+_REMEMBERED_SECONDS = 10.0
 
 
 @dataclass(eq=False, slots=True)
@@ -91,6 +92,7 @@ class Leases:
 
     def __init__(self) -> None:
         self._open: set[Lease] = set()
+        self._ended: list[tuple[float, float]] = []
 
     @property
     def ranges(self) -> list[ByteRange]:
@@ -99,8 +101,11 @@ class Leases:
     def add(self, lease: Lease) -> None:
         self._open.add(lease)
 
-    def discard(self, lease: Lease) -> None:
+    def end(self, lease: Lease, now: float) -> None:
+        """Its rate stays known for a while, for the last ones to be compared with."""
+        lease.look(now)
         self._open.discard(lease)
+        self._ended = [*(item for item in self._ended if now - item[0] < _REMEMBERED_SECONDS), (now, lease.rate)]
 
     @property
     def move(self) -> bool:
@@ -133,4 +138,5 @@ class Leases:
 
     def _far_behind(self, lease: Lease, now: float) -> bool:
         others = [other.rate for other in self._open if other is not lease]
+        others += [rate for ended, rate in self._ended if lease.since < ended and now - ended < _REMEMBERED_SECONDS]
         return bool(others) and now - lease.since >= _SLOW_SECONDS and lease.rate < median(others) * _SLOW_FRACTION

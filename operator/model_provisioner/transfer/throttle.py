@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from model_provisioner.transfer.clock import Clock
 
 _LONGEST_NAP_SECONDS = 0.2  # so that a changed limit is soon felt
+_CREDIT_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -21,8 +22,8 @@ class Limits:
 class Throttle:
     """Spaces bytes out so that all connections together keep the limit.
 
-    A bucket that never holds more than it owes: `_taken` bytes have come in all and `_paid` of them are
-    within the limit by now; time that passed unused is not saved up.
+    `_taken` bytes have come in all, and `_paid` are within the limit by now. Of time that passed unused only
+    so much is saved up as naps are inexact.
     """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
@@ -46,5 +47,9 @@ class Throttle:
     def _pay(self) -> None:
         now = self._clock.monotonic()
         rate = self._limits.bytes_per_second
-        due = self._taken if rate is None else self._paid + (now - self._paid_at) * rate
-        self._paid, self._paid_at = min(due, self._taken), now
+        if rate is None:
+            self._paid = float(self._taken)
+        else:
+            due = self._paid + (now - self._paid_at) * rate
+            self._paid = min(due, self._taken + rate * _CREDIT_SECONDS)
+        self._paid_at = now

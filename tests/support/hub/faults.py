@@ -37,12 +37,13 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Fail(Fault):
-    """Answers `status` instead of serving."""
+    """Answers `status` instead of serving. With `above`, only while more content requests than that are in progress."""
 
     status: int
     where: Where
     headers: Mapping[str, str]
     body: bytes
+    above: int = 0
 
 
 @dataclass(kw_only=True)
@@ -118,7 +119,7 @@ class Gate:
 
 @dataclass(kw_only=True)
 class PauseAt(BodyFault):
-    """Sends no byte at or beyond file offset `offset` until the gate is released."""
+    """Sends no byte at or beyond file offset `offset` until the gate is released; `times` counts bodies."""
 
     offset: int
     gate: Gate = field(default_factory=Gate)
@@ -129,7 +130,8 @@ class PauseAt(BodyFault):
 
     @override
     async def at(self, position: int, start: int, transport: asyncio.Transport) -> None:
-        if position >= self.offset and not self.gate.is_released:
+        if position >= self.offset and self.times != 0 and not self.gate.is_released:
+            self.spend()
             await self.gate.stop_here(transport)
 
 
@@ -162,10 +164,15 @@ class Faults:
                 rule.gate.release()
         self._rules = []
 
-    def failure(self, where: Where, url_path: str) -> Fail | None:
-        """The next scripted failure for this request; it is spent by asking."""
+    def failure(self, where: Where, url_path: str, running: int) -> Fail | None:
+        """The next scripted failure for this request; it is spent by asking. `running` content requests there are."""
         for rule in self._rules:
-            if isinstance(rule, Fail) and rule.where == where and rule.applies(url_path):
+            if (
+                isinstance(rule, Fail)
+                and rule.where == where
+                and (not rule.above or running > rule.above)
+                and rule.applies(url_path)
+            ):
                 rule.spend()
                 return rule
         return None

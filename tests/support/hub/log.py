@@ -85,6 +85,10 @@ class RequestLog:
         return [exchange.snapshot() for exchange in list(self._exchanges)]
 
     @property
+    def content_running(self) -> int:
+        return self._content_running
+
+    @property
     def connections_high_water(self) -> int:
         return self._high_water
 

@@ -50,7 +50,7 @@ def _recorded(state: State, origin: Origin) -> Middleware:
 def _failures(state: State) -> Middleware:
     @web.middleware
     async def fail(request: web.Request, handler: Handler) -> web.StreamResponse:
-        failure = state.faults.failure(_where(request), request.path)
+        failure = state.faults.failure(_where(request), request.path, state.log.content_running)
         return await handler(request) if failure is None else _scripted(failure)
 
     return fail

@@ -124,19 +124,24 @@ class Hub:
         where: Where = "content",
         body: bytes = b"",
         path: str | None = None,
+        above: int = 0,
     ) -> None:
-        """Answers the next `times` requests (None: all) with `status`; an empty body is that origin's kind of error."""
-        self._state.faults.add(
-            Fail(status=status, times=times, headers=headers or {}, where=where, body=body, path=path)
-        )
+        """Answers the next `times` requests (None: all) with `status`; an empty body is that origin's kind of error.
+
+        With `above`, only requests while more than so many content requests are in progress.
+        """
+        rule = Fail(status=status, times=times, headers=headers or {}, where=where, body=body, path=path, above=above)
+        self._state.faults.add(rule)
 
     def reset_after(self, size: int, times: int | None = 1, path: str | None = None) -> None:
         """Resets the connection once `size` body bytes of a response have been delivered."""
         self._state.faults.add(ResetAfter(size=size, times=times, path=path))
 
-    def pause_at(self, offset: int, path: str | None = None) -> Gate:
-        """Sends no content byte at or beyond file offset `offset` until the gate is released."""
-        rule = PauseAt(offset=offset, path=path)
+    def pause_at(self, offset: int, path: str | None = None, times: int | None = None) -> Gate:
+        """Sends no content byte at or beyond file offset `offset` until the gate is released, to anybody or only to
+        the first `times` bodies that get there.
+        """
+        rule = PauseAt(offset=offset, path=path, times=times)
         self._state.faults.add(rule)
         return rule.gate
 
