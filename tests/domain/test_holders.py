@@ -104,17 +104,57 @@ def test_what_counts_as_adopted(
 
 def test_what_was_verified_is_not_forgotten_when_settled_again() -> None:
     first = holders.hold(record("own"), plan(planned(digest=None)), None, (), lambda _: False)
-    known = holders.verified(first, FileRecord(MAIN, 10, str(NEW)), 77, fetched=True)
+    known = holders.verified(first, FileRecord(MAIN, 10, str(NEW)), 77, ())
     again = holders.hold(record("own"), plan(planned(digest=None)), known, (), lambda _: True)
     assert again == known
     assert again.files == (HeldFile(MAIN, 10, NEW, adopted=False, mtime_ns=77),)
 
 
-def test_publishing_over_a_file_that_was_to_be_adopted_makes_it_ours() -> None:
-    before = record("own", held(digest=NEW, adopted=True))
-    assert not holders.verified(before, FileRecord(MAIN, 10, str(NEW)), 1, fetched=True).files[0].adopted
-    assert holders.verified(before, FileRecord(MAIN, 10, str(NEW)), 1, fetched=False).files[0].adopted
-    assert holders.verified(before, FileRecord(MAIN, 10, None), 1, fetched=True) == before
+WHOSE = {
+    "what lay there": (held(digest=NEW, adopted=True), (), True),
+    "what replaced it": (replace(held(digest=NEW, adopted=True), replaced_ns=5), (), False),
+    "what was to replace it, and did not": (replace(held(digest=NEW, adopted=True), replaced_ns=6), (), True),
+    "what another fetched": (held(adopted=True), (record("o", replace(held(), mtime_ns=5)),), False),
+    "what another found": (held(adopted=True), (record("o", replace(held(adopted=True), mtime_ns=5)),), True),
+    "what one who left had fetched": (
+        held(adopted=True),
+        (record("o", replace(held(), mtime_ns=5), released=True),),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "others", "adopted"), WHOSE.values(), ids=WHOSE.keys())
+def test_whose_a_file_written_at_5_turns_out_to_be(
+    file: HeldFile, others: tuple[HolderRecord, ...], adopted: bool
+) -> None:
+    found = holders.verified(record("own", file), FileRecord(MAIN, 10, str(NEW)), 5, others)
+    assert found.files == (HeldFile(MAIN, 10, NEW, adopted, mtime_ns=5),)
+
+
+def test_without_a_digest_nothing_is_verified() -> None:
+    before = record("own", held(digest=NEW))
+    assert holders.verified(before, FileRecord(MAIN, 10, None), 5, ()) == before
+
+
+def test_only_an_adopted_file_is_said_to_be_replaced() -> None:
+    ours = record("own", held())
+    assert holders.replacing(ours, MAIN, 5) == ours
+    assert holders.replacing(ours, MOVED, 5) == ours
+    assert holders.replacing(record("own", held(adopted=True)), MAIN, 5).files[0].replaced_ns == 5
+
+
+ORPHANED = {
+    "an object that is there": (record("there"), False),
+    "an object that is gone": (record("gone"), True),
+    "a namespace that nobody watches": (replace(record("gone"), namespace="other"), False),
+    "one that was released": (record("gone", released=True), False),
+}
+
+
+@pytest.mark.parametrize(("found", "gone"), ORPHANED.values(), ids=ORPHANED.keys())
+def test_whose_records_are_swept(found: HolderRecord, gone: bool) -> None:
+    assert holders.orphaned((found,), {"ns"}, {"there"}) == ((found,) if gone else ())
 
 
 @pytest.mark.parametrize(
@@ -146,7 +186,7 @@ DELETABLE = {
 @pytest.mark.parametrize(("file", "others", "delete", "goes"), DELETABLE.values(), ids=DELETABLE.keys())
 def test_when_a_file_goes(file: HeldFile, others: tuple[HolderRecord, ...], delete: bool, goes: bool) -> None:
     path = LOCAL if file.path == LOCAL else MAIN
-    assert holders.deletable(path, record("own", file), others, delete) is goes
+    assert holders.deletable(path, 5, record("own", file), others, delete) is goes
 
 
 def test_parts_go_with_the_last_who_waits_for_them() -> None:

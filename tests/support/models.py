@@ -47,12 +47,12 @@ def holder(name: str) -> Holder:
     return Holder(f"uid-{name}", "models", name)
 
 
-def fetch(store: Store, file: SampleFile, path: str | None = None, epoch: int = 1) -> None:
-    """Writes and publishes the whole file, as a transfer that goes well does."""
+def fetch(store: Store, file: SampleFile, path: str | None = None, epoch: int = 1, uid: str | None = None) -> None:
+    """Writes and publishes the whole file, as a transfer that goes well does, on behalf of `uid`."""
     part = store.part(file.planned, epoch)
     part.write(0, file.content)
     part.commit(Spans().add(0, part.size))
-    store.publish(part, path or file.path)
+    store.publish(part, path or file.path, uid)
 
 
 def put(root: Path, path: str, content: bytes) -> Path:

@@ -1,7 +1,8 @@
 """Holders on a real volume: who settles, shares, leaves, and what stays behind."""
 
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_provisioner.domain.errors import PathConflict
+from model_provisioner.domain.errors import PathConflict, VolumeChanged
 from model_provisioner.domain.spans import Spans
-from model_provisioner.transfer.store import Store
-from tests.support.models import COMMIT, fetch, files_below, holder, plan_of, private_files, put, sample
+from model_provisioner.transfer.store import Store, Swept
+from tests.support.models import COMMIT, SampleFile, fetch, files_below, holder, plan_of, private_files, put, sample
 
 FILE = sample()
 OTHER_BYTES = sample(seed=1)
@@ -36,7 +37,7 @@ def hold(store: Store, *names: str) -> None:
     for name in names:
         assert store.settle(holder(name), plan_of(FILE)) == plan_of(FILE)
         if store.published(FILE.planned) is None:
-            fetch(store, FILE)
+            fetch(store, FILE, uid=f"uid-{name}")
         store.record_digests(f"uid-{name}", (FILE.record,))
 
 
@@ -129,10 +130,53 @@ def test_a_file_that_was_there_before_is_adopted_and_stays(store: Store, root: P
 
 def test_a_file_that_replaced_a_stranger_is_ours(store: Store, root: Path) -> None:
     put(root, FILE.path, OTHER_BYTES.content)
+    for name in ("a", "b"):
+        store.settle(holder(name), plan_of(FILE))
+    fetch(store, FILE, uid="uid-a")
+    for name in ("a", "b"):
+        store.record_digests(f"uid-{name}", (FILE.record,))
+    assert store.remove("uid-a", delete=True) == ()
+    assert store.remove("uid-b", delete=True) == (FILE.path,)
+
+
+@pytest.mark.parametrize("recovers", [True, False], ids=["tried again", "deleted at once"])
+def test_a_crash_after_a_stranger_was_replaced_makes_nobody_forget_whose_the_file_is(
+    store: Store, root: Path, recovers: bool
+) -> None:
+    put(root, FILE.path, OTHER_BYTES.content)
     store.settle(holder("a"), plan_of(FILE))
-    fetch(store, FILE)
-    store.record_digests("uid-a", (FILE.record,))
-    assert store.remove("uid-a", delete=True) == (FILE.path,)
+    fetch(store, FILE, uid="uid-a")
+    with Store.open(root, store.id) as later:
+        if recovers:
+            later.settle(holder("a"), plan_of(FILE))
+            later.record_digests("uid-a", (FILE.record,))
+        assert later.remove("uid-a", delete=True) == (FILE.path,)
+
+
+def test_a_crash_just_before_a_stranger_is_replaced_leaves_it_a_stranger(
+    store: Store, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(put(root, FILE.path, FILE.content), (0, 0))
+    store.settle(holder("a"), plan_of(FILE))
+    monkeypatch.setattr(os, "rename", crash_at(f"{FILE.planned.part_key}.part"))
+    with pytest.raises(KeyboardInterrupt):
+        fetch(store, FILE, uid="uid-a")
+    monkeypatch.undo()
+    with Store.open(root, store.id) as later:
+        later.record_digests("uid-a", (FILE.record,))
+        assert later.remove("uid-a", delete=True) == ()
+    assert files_below(root) == {FILE.path}
+
+
+def crash_at(name: str) -> Callable[..., None]:
+    rename = os.rename
+
+    def crash(source: str, *arguments: object, **keywords: int) -> None:
+        if source == name:
+            raise KeyboardInterrupt
+        rename(source, *arguments, **keywords)  # type: ignore[arg-type]
+
+    return crash
 
 
 def test_a_stranger_that_was_not_replaced_yet_is_not_ours(store: Store, root: Path) -> None:
@@ -173,9 +217,9 @@ def test_a_conflict_writes_nothing(store: Store, root: Path) -> None:
     assert private_files(root, "holders") == {"uid-a.json"}
 
 
-def begin(store: Store) -> None:
-    part = store.part(FILE.planned, 1)
-    part.write(0, FILE.content[:1000])
+def begin(store: Store, file: SampleFile = FILE) -> None:
+    part = store.part(file.planned, 1)
+    part.write(0, file.content[:1000])
     part.commit(Spans().add(0, 1000))
     part.close()
 
@@ -189,6 +233,63 @@ def test_parts_go_with_their_last_holder(store: Store, root: Path, delete: bool)
     assert store.durable_bytes(plan_of(FILE)) == 1000
     store.remove("uid-b", delete)
     assert private_files(root, "parts") == set()
+
+
+def sweep(store: Store, *there: str, namespaces: tuple[str, ...] = ("models",)) -> Swept:
+    return store.sweep(frozenset(namespaces), frozenset(f"uid-{name}" for name in there))
+
+
+def test_the_sweep_gives_up_what_objects_that_are_gone_held(store: Store, root: Path) -> None:
+    hold(store, "gone")
+    for name in ("gone-too", "there"):
+        store.settle(holder(name), plan_of(OTHER_BYTES))
+    gone = sample("hf/acme/tiny/gone.gguf")
+    store.settle(holder("gone-too"), plan_of(gone))
+    for file in (gone, replace(OTHER_BYTES, planned=replace(OTHER_BYTES.planned, path=MOVED))):
+        begin(store, file)
+
+    assert sweep(store, "there") == Swept((gone.planned.part_key,), ("uid-gone-too", "uid-gone"))
+    assert private_files(root, "holders") == {"uid-there.json"}
+    assert len(private_files(root, "parts")) == 2
+    assert files_below(root) == {FILE.path}, "whether it was to be deleted is not known any more"
+    assert sweep(store, "there") == Swept()
+
+
+def test_the_sweep_leaves_alone_what_it_can_not_know(store: Store, root: Path) -> None:
+    store.settle(holder("a"), plan_of(FILE))
+    begin(store)
+    assert sweep(store, namespaces=("other",)) == Swept()
+    (root / ".provisioner/holders/uid-b.json").write_bytes(b"{")
+    assert sweep(store) == Swept(), "the record that can't be read may tell of the same part"
+    assert store.durable_bytes(plan_of(FILE)) == 1000
+    (root / ".provisioner/holders/uid-b.json").unlink()
+    assert sweep(store).records == ("uid-a",)
+
+
+def test_a_part_of_nobody_is_not_swept(store: Store, root: Path) -> None:
+    """It may be a person's, who fetches into this volume without a cluster."""
+    begin(store)
+    assert sweep(store) == Swept()
+    assert store.durable_bytes(plan_of(FILE)) == 1000
+
+
+def test_what_is_swept_while_it_is_shared_still_stays_with_the_last(store: Store, root: Path) -> None:
+    """The one who is gone may have said `Retain`."""
+    hold(store, "gone", "there")
+    assert sweep(store, "there").records == ("uid-gone",)
+    assert sweep(store, "there") == Swept()
+    assert store.remove("uid-there", delete=True) == ()
+    assert (files_below(root), private_files(root, "holders")) == ({FILE.path}, set())
+
+
+def test_to_look_for_a_store_makes_none(tmp_path: Path) -> None:
+    assert Store.find(tmp_path, None) is None
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(VolumeChanged):
+        Store.find(tmp_path, "expected")
+    assert list(tmp_path.iterdir()) == []
+    with Store.open(tmp_path, None) as made, Store.find(tmp_path, None) or pytest.fail("not found") as found:
+        assert found.id == made.id
 
 
 def test_a_changed_wish_drops_the_part_of_the_old_one(store: Store, root: Path) -> None:

@@ -164,6 +164,7 @@ async def test_a_local_file_is_found_where_somebody_put_it(bench: Bench) -> None
     plan = await bench.resolve("local:sub/mine.gguf")
     (file,) = plan.files
     assert (file.path, file.size, file.digest, file.url) == ("local/sub/mine.gguf", len(CONTENT), None, None)
+    assert [path.name for path in bench.root.iterdir()] == ["local"], "to look writes nothing"
 
 
 async def test_all_parts_of_a_local_split_model_are_found(bench: Bench) -> None:
@@ -184,3 +185,6 @@ async def test_a_local_link_is_not_followed(bench: Bench, tmp_path: Path) -> Non
     (bench.root / "local" / "mine.gguf").symlink_to(secret)
     with pytest.raises(PathConflict):
         await bench.resolve("local:mine.gguf")
+    (bench.root / "local" / "sub").symlink_to(secret.parent)
+    with pytest.raises(SourceNotFound):
+        await bench.resolve("local:sub/secret.gguf")

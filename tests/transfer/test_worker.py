@@ -29,6 +29,8 @@ from model_provisioner.transfer.protocol import (
     Settle,
     Settled,
     StoreRef,
+    Sweep,
+    Swept,
     encode_request,
 )
 from tests.support.ggufs import tiny_gguf, write_gguf
@@ -71,6 +73,7 @@ def test_the_life_of_a_model_in_lines(bench: Bench) -> None:
         store = StoreRef(str(bench.root), settled.store_id)
         wrong = FileRecord("hf/other.gguf", 1)
         assert worker.ask(Check("4", store, (*published.files, wrong))) == Checked("4", ("hf/other.gguf",))
+        assert worker.ask(Sweep("6", store, ("models",), (HOLDER.uid,))) == Swept("6", (), ())
         assert worker.ask(Remove("5", store, HOLDER.uid, delete=True)) == Removed("5", (published.files[0].path,))
     assert not files_below(bench.root)
 
@@ -95,6 +98,12 @@ def test_kill_9_at_half_costs_little_and_nothing_that_the_journal_held(
     assert published.files[0].digest == digest_of(bench.root / plan.files[0].path) == digest_of(large)
     assert bench.hub.bytes_sent() - sent == size - durable
     assert bench.hub.bytes_sent() - size <= 64 * MIB
+
+
+def test_a_sweep_makes_no_store(bench: Bench) -> None:
+    with worker_process(bench.hub) as worker:
+        assert worker.ask(Sweep("1", StoreRef(str(bench.root), None), ("models",), ())) == Swept("1", (), ())
+    assert list(bench.root.iterdir()) == []
 
 
 def test_a_worker_is_warm_and_lives_on_after_an_error(bench: Bench, plan: Plan) -> None:

@@ -20,12 +20,14 @@ from model_provisioner.controller import handlers
 from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.attempt import Surroundings
 from model_provisioner.controller.catalog import Catalog
+from model_provisioner.controller.census import Census
 from model_provisioner.controller.health import Health, serve
 from model_provisioner.controller.lease import Lease, LeaseLost
 from model_provisioner.controller.login import Login
 from model_provisioner.controller.operator import Operator
 from model_provisioner.controller.slots import Slots
 from model_provisioner.controller.stores import Claim, Stores
+from model_provisioner.controller.sweeper import Sweeper
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
@@ -59,8 +61,11 @@ async def run_operator(settings: OperatorSettings) -> int:
             await _in_background(closing, watch.run())
             await watch.synced.wait()
             catalog.seed(parse(document) for document in watch.objects())
-        operator = Operator(_surroundings(settings, api, workers, slots, catalog, epoch))
+        stores = Stores({Claim(m.namespace, m.claim): m.directory for m in settings.mounts}, workers.keeper)
+        operator = Operator(_surroundings(settings, api, workers, stores, slots, catalog, epoch))
         closing.push_async_callback(workers.stop)
+        sweeper = Sweeper(stores, Census(settings.namespaces, watches), lambda: operator.uids)
+        await _in_background(closing, sweeper.run())
         await _run_kopf(operator, api, settings, workers, health)
     return 0
 
@@ -107,14 +112,14 @@ def _surroundings(
     settings: OperatorSettings,
     api: KubeApi,
     workers: Workers,
+    stores: Stores,
     slots: Slots,
     catalog: Catalog,
     epoch: int,
 ) -> Surroundings:
-    mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
     return Surroundings(
         api=api,
-        stores=Stores(mounts, workers.keeper),
+        stores=stores,
         slots=slots,
         resolver=workers.resolver,
         catalog=catalog,

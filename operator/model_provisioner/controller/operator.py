@@ -74,6 +74,11 @@ class Operator:
             return error.status != _NOT_FOUND
         return bool(found["metadata"]["uid"] == metadata["uid"])
 
+    @property
+    def uids(self) -> frozenset[str]:
+        """The objects that live."""
+        return frozenset(self._lives)
+
     def wake(self, uid: str) -> None:
         """Something about the object has changed."""
         if uid in self._lives:

@@ -1,6 +1,6 @@
 """The claims that this operator mounts, and what is asked of the store on each.
 
-Everything that keeps records (settle, check, remove) goes to one extra worker, the keeper, one
+Everything that keeps records (settle, check, remove, sweep) goes to one extra worker, the keeper, one
 request at a time: so two objects never settle one path at once, and a deletion never waits for a
 40 GB download. The lifecycle and the deletion call this; bytes are fetched by the slots' workers.
 """
@@ -8,7 +8,7 @@ request at a time: so two objects never settle one path at once, and a deletion 
 import asyncio
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,8 @@ from model_provisioner.transfer.protocol import (
     Settle,
     Settled,
     StoreRef,
+    Sweep,
+    Swept,
 )
 
 _ANSWER_SECONDS = 120.0
@@ -42,6 +44,14 @@ class Claim:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The uids of all objects of these namespaces."""
+
+    namespaces: tuple[str, ...]
+    uids: tuple[str, ...]
+
+
 class Stores:
     """`mounted` maps claims to directories; the first one is the default of its namespace."""
 
@@ -50,6 +60,11 @@ class Stores:
         self._keeper = keeper
         self._serial = asyncio.Lock()
         self._paths: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The mounted claims."""
+        return tuple(self._mounted)
 
     def claim_of(self, subject: ModelDownload) -> Claim:
         """The claim that an object asks for. Raises ClaimNotMounted with what would help."""
@@ -89,6 +104,13 @@ class Stores:
     def writing(self, claim: Claim, path: str) -> asyncio.Lock:
         """Held by the one object that may write `path` now; others that want it wait and find it there."""
         return self._paths.setdefault((str(self._mounted[claim]), path), asyncio.Lock())
+
+    async def sweep(self, claim: Claim, store_id: str | None, present: Callable[[], Present]) -> Swept:
+        """Gives up what objects that are gone held. `present` is asked when no object can settle in between."""
+        async with self._serial:
+            there = present()
+            request = Sweep(new_id(), self.reference(claim, store_id), there.namespaces, there.uids)
+            return expect(Swept, await self._keeper.call(request, seconds=_ANSWER_SECONDS))
 
     async def _ask(self, request: Request) -> object:
         async with self._serial:

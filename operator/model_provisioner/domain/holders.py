@@ -5,7 +5,7 @@ was adopted rather than fetched, or a holder that left before said `Retain`. The
 records, asks here and acts; nothing here touches a file.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from model_provisioner.domain.digest import Digest
@@ -20,7 +20,9 @@ class HeldFile:
     """One file that a holder wants.
 
     `adopted`: it lay there before anybody held it, so it is never deleted. `mtime_ns` is its
-    modification time when its content was found to have `digest`; None until then.
+    modification time when its content was found to have `digest`; None until then. `replaced_ns` is
+    the modification time of what we fetched to replace an adopted file; it is written down before
+    that is published, so that also after a crash in between it can be told which of the two is there.
     """
 
     path: str
@@ -28,6 +30,7 @@ class HeldFile:
     digest: Digest | None
     adopted: bool = False
     mtime_ns: int | None = None
+    replaced_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +83,28 @@ def hold(
     return replace(holder, revision=settled.revision, files=files, part_keys=part_keys)
 
 
-def verified(record: HolderRecord, file: FileRecord, mtime_ns: int, *, fetched: bool) -> HolderRecord:
-    """`record` after the content of one of its files was hashed; `fetched`: and it was published by us."""
-    if file.digest is None:
+def replacing(record: HolderRecord, path: str, mtime_ns: int) -> HolderRecord:
+    """`record` before an adopted file at `path`, if it is one, gives way to one that was written at `mtime_ns`."""
+    held = record.file(path)
+    if held is None or not held.adopted:
         return record
+    return _with(record, replace(held, replaced_ns=mtime_ns))
+
+
+def verified(record: HolderRecord, file: FileRecord, mtime_ns: int, others: Iterable[HolderRecord]) -> HolderRecord:
+    """`record` after the content of one of its files, written at `mtime_ns`, was hashed."""
+    held = record.file(file.path)
+    if held is None or file.digest is None:
+        return record
+    adopted = held.adopted and not is_fetched(file.path, mtime_ns, (record, *others))
     digest = Digest.parse(file.digest)
-    files = tuple(
-        replace(held, size=file.size_bytes, digest=digest, mtime_ns=mtime_ns, adopted=held.adopted and not fetched)
-        if held.path == file.path
-        else held
-        for held in record.files
-    )
-    return replace(record, files=files)
+    return _with(record, HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns))
+
+
+def is_fetched(path: str, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
+    """Is the file at `path`, written at `mtime_ns`, one that we fetched, as far as live `records` tell?"""
+    files = [held for record in records if not record.released and (held := record.file(path))]
+    return any(held.replaced_ns == mtime_ns if held.adopted else held.mtime_ns == mtime_ns for held in files)
 
 
 def vouched(path: str, size: int, mtime_ns: int, records: Iterable[HolderRecord]) -> Digest | None:
@@ -100,14 +113,15 @@ def vouched(path: str, size: int, mtime_ns: int, records: Iterable[HolderRecord]
     return next((file.digest for file in files if file and (file.size, file.mtime_ns) == (size, mtime_ns)), None)
 
 
-def deletable(path: str, leaving: HolderRecord, others: Iterable[HolderRecord], delete: bool) -> bool:
-    """May the file at `path` be deleted when `leaving` goes with `Delete` (`delete`) or `Retain`?
+def deletable(path: str, mtime_ns: int, leaving: HolderRecord, others: Iterable[HolderRecord], delete: bool) -> bool:
+    """May the file at `path`, written at `mtime_ns`, be deleted when `leaving` goes with `Delete` (`delete`)?
 
     `others` includes the released records.
     """
     held = leaving.file(path)
     wanted = any(other.file(path) for other in others)
-    return delete and held is not None and not held.adopted and not wanted and not is_local(path)
+    ours = held is not None and (not held.adopted or held.replaced_ns == mtime_ns)
+    return delete and ours and not wanted and not is_local(path)
 
 
 def abandoned_parts(part_keys: Iterable[str], others: Iterable[HolderRecord]) -> tuple[str, ...]:
@@ -116,10 +130,29 @@ def abandoned_parts(part_keys: Iterable[str], others: Iterable[HolderRecord]) ->
     return tuple(key for key in part_keys if key not in wanted)
 
 
+def orphaned(
+    records: Iterable[HolderRecord], namespaces: Collection[str], uids: Collection[str]
+) -> tuple[HolderRecord, ...]:
+    """The records of objects that are gone, though nobody was there to give up what they held.
+
+    `uids` must name every object of `namespaces`: of other namespaces nothing is known, so their
+    records stay. Released records stay too; they go with the last who shares their files.
+    """
+    return tuple(
+        record
+        for record in records
+        if record.namespace in namespaces and record.uid not in uids and not record.released
+    )
+
+
 def shares_files(record: HolderRecord, others: Iterable[HolderRecord]) -> bool:
     """Does any other live holder hold a file of `record`?"""
     held = {file.path for other in others if not other.released for file in other.files}
     return any(file.path in held for file in record.files)
+
+
+def _with(record: HolderRecord, changed: HeldFile) -> HolderRecord:
+    return replace(record, files=tuple(changed if held.path == changed.path else held for held in record.files))
 
 
 def _held(

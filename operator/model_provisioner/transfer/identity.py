@@ -19,11 +19,11 @@ _DOCUMENT = "store.json"
 def open_root(directory: Path, expected_id: str | None) -> int:
     """A descriptor of the volume's root. Raises VolumeChanged or VolumeNotWritable where it is not there."""
     try:
-        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError as error:
+        return volume.open_root(directory)
+    except VolumeNotWritable as error:
         if expected_id is not None:
             raise _changed(directory, expected_id, None) from error
-        raise VolumeNotWritable(f"the directory {directory} does not exist: mount the volume there") from error
+        raise
 
 
 def open_private(root: int, directory: Path, expected_id: str | None) -> int:
@@ -51,6 +51,16 @@ def identify(private: int, directory: Path, expected_id: str | None) -> str:
             " use the version that made it, or restore .provisioner/store.json"
         )
     return document.id
+
+
+def find_id(directory: Path) -> str | None:
+    """The id of the store in `directory`; None where there is none. Nothing is made. Raises VolumeUnsuitable."""
+    try:
+        with volume.root_of(directory) as root, volume.directory_at(root, [PRIVATE]) as private:
+            data = volume.read_document(_DOCUMENT, private)
+            return None if data is None else identify(private, directory, None)
+    except FileNotFoundError:
+        return None
 
 
 def probe(private: int) -> None:

@@ -3,6 +3,7 @@
 Nothing is hashed here; the transfer does that, once, when it takes the file over.
 """
 
+import errno
 import os
 from pathlib import Path, PurePosixPath
 
@@ -12,44 +13,50 @@ from model_provisioner.domain.paths import store_path
 from model_provisioner.domain.plan import Plan, PlannedFile
 from model_provisioner.domain.refs import LocalRef
 from model_provisioner.domain.selection import select
+from model_provisioner.transfer import tree, volume
 from model_provisioner.transfer.protocol import StoreRef
 from model_provisioner.transfer.store import Store
+
+_NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def resolve(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
     """The plan for a file that is there, with all parts where it is one of a split model's; blocking.
 
-    Raises SourceNotFound, which says where to put the file, IncompleteModel, PathConflict for a symbolic link.
+    Writes nothing: no store is made. Raises SourceNotFound, which says where to put the file,
+    IncompleteModel, PathConflict for a symbolic link, VolumeChanged.
     """
     directory = Path(store.directory)
-    with Store.open(directory, store.id) as opened:
-        paths = _parts(directory, ref)
-        files = tuple(_planned(opened, LocalRef(path), digest) for path in paths)
+    if store.id is not None:
+        Store.open(directory, store.id).close()
+    with volume.volume_errors(f"look into {directory}"), volume.root_of(directory) as root:
+        files = tuple(_planned(root, LocalRef(path), digest) for path in _parts(root, ref))
     return Plan(str(ref), None, files)
 
 
-def _parts(directory: Path, ref: LocalRef) -> tuple[str, ...]:
+def _parts(root: int, ref: LocalRef) -> tuple[str, ...]:
     path = PurePosixPath(store_path(ref))
-    try:
-        names = [entry.name for entry in (directory / path.parent).iterdir()]
-    except OSError:
-        names = []
-    if path.name not in names:
+    if path.name not in (names := _names(root, path.parent)):
         raise SourceNotFound(f"{path} is not on the volume: put the file there, or correct the path after local:")
     parent = PurePosixPath(ref.path).parent
     return tuple(str(parent / name) for name in select(names, path.name))
 
 
-def _planned(store: Store, ref: LocalRef, digest: Digest | None) -> PlannedFile:
+def _names(root: int, directory: PurePosixPath) -> list[str]:
+    """What lies in `directory`; nothing where that is no directory, or only behind a symbolic link."""
+    with volume.volume_errors(f"list {directory}"):
+        try:
+            with volume.directory_at(root, list(directory.parts)) as opened:
+                return os.listdir(opened)  # noqa: PTH208 - a descriptor has no pathlib
+        except OSError as error:
+            if error.errno in _NO_DIRECTORY:
+                return []
+            raise
+
+
+def _planned(root: int, ref: LocalRef, digest: Digest | None) -> PlannedFile:
     path = store_path(ref)
-    try:
-        fd = store.open_published(path)
-    except FileNotFoundError:
-        raise PathConflict(
-            f"{path} is not a plain file: put the model itself there, not a link or a directory"
-        ) from None
-    try:
-        size = os.fstat(fd).st_size
-    finally:
-        os.close(fd)
-    return PlannedFile(path, size, digest, str(ref), None)
+    found = tree.look(root, path)
+    if found is None:
+        raise PathConflict(f"{path} is not a plain file: put the model itself there, not a link or a directory")
+    return PlannedFile(path, found.st_size, digest, str(ref), None)

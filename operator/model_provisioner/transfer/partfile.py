@@ -159,6 +159,12 @@ def durable_bytes(parts: int, file: PlannedFile) -> int:
     return decision.spans.total if isinstance(decision, Resume) else 0
 
 
+def keys(parts: int) -> set[str]:
+    """The keys of all that is unfinished in the directory `parts`, be it part or journal."""
+    with os.scandir(parts) as entries:
+        return {entry.name.partition(".")[0] for entry in entries}
+
+
 def discard(parts: int, key: str) -> None:
     """Removes a part, then its journal; both may be gone already."""
     for name in (part_name(key), journal_name(key), f"{journal_name(key)}.new"):

@@ -18,7 +18,7 @@ from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.quantity import format_bytes
-from model_provisioner.domain.refs import LocalRef, parse_lenient
+from model_provisioner.domain.refs import parse_lenient
 from model_provisioner.transfer import engine
 from model_provisioner.transfer.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.clock import Clock
@@ -101,8 +101,6 @@ async def _fetch(wish: Wish, network: NetworkSettings) -> None:
 
 async def _resolve(wish: Wish, client: Client) -> Plan:
     ref = parse_lenient(wish.ref)
-    if isinstance(ref, LocalRef):
-        _make(wish.directory)
     request = Resolve(
         "resolve",
         str(ref),

@@ -121,6 +121,20 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """Give up what objects of `namespaces` held that are gone. Answered by Swept.
+
+    `uids` are all objects that there are in `namespaces`, from a complete list.
+    """
+
+    id: str
+    store: StoreRef
+    namespaces: tuple[str, ...]
+    uids: tuple[str, ...]
+    op: Literal["sweep"] = "sweep"
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """Stop the request with this id: its journal is written, then it is answered by Cancelled."""
 
@@ -128,7 +142,7 @@ class Cancel:
     op: Literal["cancel"] = "cancel"
 
 
-Task = Resolve | Settle | Fetch | Check | Remove
+Task = Resolve | Settle | Fetch | Check | Remove | Sweep
 Request = Task | Limit | Cancel
 
 
@@ -198,6 +212,16 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
+class Swept:
+    """What went: the keys of `parts`, and the uids of `records`. No published file ever goes this way."""
+
+    id: str
+    parts: tuple[str, ...]
+    records: tuple[str, ...]
+    event: Literal["swept"] = "swept"
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """`reason` is the name of a class in `domain.errors`."""
 
@@ -214,7 +238,7 @@ class Cancelled:
     event: Literal["cancelled"] = "cancelled"
 
 
-Answer = Resolved | Settled | Progress | Verifying | Published | Checked | Removed | Failed | Cancelled
+Answer = Resolved | Settled | Progress | Verifying | Published | Checked | Removed | Swept | Failed | Cancelled
 
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])

@@ -43,6 +43,7 @@ class _FileDocument(_Document):
     digest: str | None
     adopted: bool
     mtime_ns: int | None
+    replaced_ns: int | None = None
 
 
 class _HolderDocument(_Document):
@@ -94,7 +95,14 @@ def decode_journal(data: bytes) -> Journal | None:
 
 def encode_holder(record: HolderRecord) -> bytes:
     files = [
-        _FileDocument(path=f.path, size=f.size, digest=_text(f.digest), adopted=f.adopted, mtime_ns=f.mtime_ns)
+        _FileDocument(
+            path=f.path,
+            size=f.size,
+            digest=_text(f.digest),
+            adopted=f.adopted,
+            mtime_ns=f.mtime_ns,
+            replaced_ns=f.replaced_ns,
+        )
         for f in record.files
     ]
     return (
@@ -115,7 +123,9 @@ def encode_holder(record: HolderRecord) -> bytes:
 def decode_holder(data: bytes) -> HolderRecord | None:
     try:
         read = _HolderDocument.model_validate_json(data)
-        files = tuple(HeldFile(f.path, f.size, _digest(f.digest), f.adopted, f.mtime_ns) for f in read.files)
+        files = tuple(
+            HeldFile(f.path, f.size, _digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns) for f in read.files
+        )
     except ValueError:
         return None
     return HolderRecord(read.uid, read.namespace, read.name, read.revision, files, tuple(read.part_keys), read.released)

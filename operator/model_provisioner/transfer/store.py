@@ -32,6 +32,14 @@ class PublishedFile:
     digest: Digest | None
 
 
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The keys of parts and the uids of records that went."""
+
+    parts: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+
+
 class Store:
     """Use as a context manager, or call `close`; its parts must be closed first."""
 
@@ -41,7 +49,6 @@ class Store:
         self._parts = parts
         self._holders = holder_files
         self._opened = opened
-        self._fetched: set[str] = set()  # published here, and not yet recorded as such
 
     @classmethod
     def open(cls, directory: Path, expected_id: str | None) -> "Store":
@@ -63,6 +70,16 @@ class Store:
             if expected_id is None:
                 identity.probe(private)
             return cls(store_id, root, parts, HolderFiles(records), opened.pop_all())
+
+    @classmethod
+    def find(cls, directory: Path, expected_id: str | None) -> "Store | None":
+        """The store in `directory`, which is never made; None where there is none and none is expected.
+
+        Raises VolumeChanged, VolumeNotWritable, VolumeUnsuitable.
+        """
+        with volume.volume_errors(f"look for a store in {directory}"):
+            found = expected_id or identity.find_id(directory)
+        return cls.open(directory, found) if found else None
 
     def __enter__(self) -> Self:
         return self
@@ -109,19 +126,21 @@ class Store:
         """A read-only descriptor, the caller's to close. Raises FileNotFoundError, PathConflict for a symbolic link."""
         return tree.open_file(self._root, path)
 
-    def publish(self, part: PartFile, path: str) -> None:
+    def publish(self, part: PartFile, path: str, uid: str | None = None) -> None:
         """Makes a verified part the file at `path`, replacing what is there, and closes it.
 
-        On return it is durable and read-only. Raises PathConflict where a directory or a symbolic
-        link is in the way, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
+        On return it is durable and read-only. The record of `uid`, on whose behalf it was fetched,
+        says beforehand that a file that was there before goes. Raises PathConflict where a directory
+        or a symbolic link is in the way, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
         """
         with volume.volume_errors(f"publish {path}"):
             part.sync()
+            if uid is not None:
+                self._announce(uid, path, os.fstat(part.fd).st_mtime_ns)
             tree.move_into_place(partfile.part_name(part.key), self._parts, self._root, path)
             volume.change_mode(part.fd, volume.PUBLISHED_MODE)
             part.close()
             partfile.discard(self._parts, part.key)
-        self._fetched.add(path)
 
     def record_digests(self, uid: str, files: tuple[FileRecord, ...]) -> None:
         """What was verified becomes part of the holder's record, which from then on vouches for it.
@@ -131,8 +150,8 @@ class Store:
         with volume.volume_errors("record what was verified"):
             record = self._holders.read(uid)
             if record is not None:
-                self._holders.write(reduce(self._verified, files, record))
-                self._fetched.difference_update(file.path for file in files)
+                others = self._holders.others(uid).records
+                self._holders.write(reduce(lambda known, file: self._verified(known, file, others), files, record))
 
     def check(self, files: tuple[FileRecord, ...]) -> tuple[str, ...]:
         """The paths that are not there or have another size."""
@@ -153,6 +172,21 @@ class Store:
             self._release(uid, None if delete else own, others)
             return gone
 
+    def sweep(self, namespaces: frozenset[str], uids: frozenset[str]) -> Swept:
+        """Gives up what objects of `namespaces` held that are not among `uids`, which must be all there are.
+
+        Published files stay, since nobody knows whether they were to be deleted. While a record can't
+        be read nothing goes, because it may tell of any part.
+        """
+        with volume.volume_errors("sweep the store"):
+            records, all_read = self._holders.all()
+            gone = holders.orphaned(records, namespaces, uids) if all_read else ()
+            parts = partfile.keys(self._parts).intersection(key for record in gone for key in record.part_keys)
+            for record in gone:
+                self.remove(record.uid, delete=False)
+            parts -= partfile.keys(self._parts)
+        return Swept(tuple(sorted(parts)), tuple(record.uid for record in gone))
+
     def free_bytes(self) -> int:
         """What an unprivileged writer may still write to the volume."""
         facts = os.fstatvfs(self._root)
@@ -167,11 +201,17 @@ class Store:
             return file.size
         return partfile.durable_bytes(self._parts, file)
 
-    def _verified(self, record: HolderRecord, file: FileRecord) -> HolderRecord:
+    def _announce(self, uid: str, path: str, mtime_ns: int) -> None:
+        record = self._holders.read(uid)
+        announced = holders.replacing(record, path, mtime_ns) if record else None
+        if announced and announced != record:
+            self._holders.write(announced)
+
+    def _verified(self, record: HolderRecord, file: FileRecord, others: tuple[HolderRecord, ...]) -> HolderRecord:
         found = tree.look(self._root, file.path)
         if found is None:
             return record
-        record = holders.verified(record, file, found.st_mtime_ns, fetched=file.path in self._fetched)
+        record = holders.verified(record, file, found.st_mtime_ns, others)
         held = record.file(file.path)
         if held is not None and not held.adopted:
             tree.make_read_only(self._root, file.path)  # also after a crash between publishing and this
@@ -179,8 +219,12 @@ class Store:
 
     def _give_up(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
         self._discard_parts(own.part_keys, others)
-        leaving = [file.path for file in own.files if holders.deletable(file.path, own, others, delete)]
+        leaving = [file.path for file in own.files if self._is_deletable(file.path, own, others, delete)]
         return tuple(path for path in leaving if tree.delete(self._root, path))
+
+    def _is_deletable(self, path: str, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> bool:
+        found = tree.look(self._root, path)
+        return found is not None and holders.deletable(path, found.st_mtime_ns, own, others, delete)
 
     def _discard_parts(self, part_keys: Iterable[str], others: tuple[HolderRecord, ...]) -> None:
         for key in holders.abandoned_parts(part_keys, others):

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from model_provisioner.domain.errors import (
     InsufficientStorage,
@@ -92,6 +93,27 @@ def parent_of(root: int, path: str, *, create: bool = False) -> Iterator[tuple[i
     *parents, name = check_name(path).split("/")
     with directory_at(root, parents, create=create) as directory:
         yield directory, name
+
+
+def open_root(directory: Path) -> int:
+    """A descriptor of a volume's root. People chose its path, so links that lead to it are followed.
+
+    Raises VolumeNotWritable where it is missing, OSError.
+    """
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError as error:
+        raise VolumeNotWritable(f"the directory {directory} does not exist: mount the volume there") from error
+
+
+@contextmanager
+def root_of(directory: Path) -> Iterator[int]:
+    """`open_root` for the length of a block."""
+    root = open_root(directory)
+    try:
+        yield root
+    finally:
+        os.close(root)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """`model-provisioner fetch --worker`: carries out requests that come as lines on standard input.
 
-One process, three uses by the operator: a slot (fetch), the keeper (settle, check, remove) and the
+One process, three uses by the operator: a slot (fetch), the keeper (settle, check, remove, sweep) and the
 resolver. What is done for each kind of request is `Worker._carry_out`; the lines are `protocol`'s. End of
 input means that the operator is gone: everything stops, and what was fetched is journalled.
 """
@@ -155,6 +155,8 @@ class Worker:
                 return await _in_thread(_check, request)
             case protocol.Remove():
                 return await _in_thread(_remove, request)
+            case protocol.Sweep():
+                return await _in_thread(_sweep, request)
 
     async def _fetch(self, request: protocol.Fetch) -> Answer:
         job = engine.Job(
@@ -219,6 +221,16 @@ def _check(request: protocol.Check) -> Answer:
 def _remove(request: protocol.Remove) -> Answer:
     with _open(request.store) as store:
         return protocol.Removed(request.id, store.remove(request.uid, request.delete))
+
+
+def _sweep(request: protocol.Sweep) -> Answer:
+    with contextlib.ExitStack() as closing:
+        store = Store.find(Path(request.store.directory), request.store.id)
+        if store is None:
+            return protocol.Swept(request.id, (), ())
+        closing.enter_context(store)
+        swept = store.sweep(frozenset(request.namespaces), frozenset(request.uids))
+        return protocol.Swept(request.id, swept.parts, swept.records)
 
 
 async def _standard_input() -> asyncio.StreamReader:

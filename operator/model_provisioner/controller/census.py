@@ -1,0 +1,39 @@
+"""All objects of the watched namespaces, as the operator's own watches have them.
+
+Complete, unlike the running lifecycles, from the first list on: what is not in here is gone. The
+sweeper asks who is there and which stores they were recorded on; nothing is written from here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from model_provisioner.controller.stores import Claim
+
+
+class Watch(Protocol):
+    """What is used of a `kube.reflector.Reflector` that is synced."""
+
+    def objects(self) -> Iterable[Mapping[str, Any]]: ...
+
+
+class Census:
+    """`namespaces` are those of `watches`."""
+
+    def __init__(self, namespaces: Sequence[str], watches: Sequence[Watch]) -> None:
+        self.namespaces = tuple(namespaces)
+        self._watches = watches
+
+    def uids(self) -> frozenset[str]:
+        """Every object that there is."""
+        return frozenset(document["metadata"]["uid"] for watch in self._watches for document in watch.objects())
+
+    def store_ids(self, claim: Claim) -> frozenset[str]:
+        """The stores on which objects with files on `claim` have been recorded; more than one if it was exchanged."""
+        ids = (_store_id(document, claim) for watch in self._watches for document in watch.objects())
+        return frozenset(found for found in ids if found is not None)
+
+
+def _store_id(document: Mapping[str, Any], claim: Claim) -> str | None:
+    model = (document.get("status") or {}).get("model") or {}
+    there = Claim(document["metadata"]["namespace"], model.get("claimName", ""))
+    return model.get("storeID") if there == claim else None

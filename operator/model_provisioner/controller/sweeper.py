@@ -1,0 +1,57 @@
+"""Tidies up the mounted stores: after the first complete list, then every hour.
+
+An object can go while no operator is there to give up what it held, so its part and its record would
+stay for ever. What goes is decided in `domain.holders.orphaned`; here it is decided when to look, and
+that a store is left alone while it is not certain that it is the right one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+
+from model_provisioner.controller.census import Census
+from model_provisioner.controller.stores import Claim, Present, Stores
+from model_provisioner.domain.errors import ProvisionError
+
+_LOG = logging.getLogger(__name__)
+_INTERVAL_SECONDS = 3600.0
+
+
+class Sweeper:
+    """`alive` tells the uids of the objects that are being worked on, which a watch may not have heard of yet."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        census: Census,
+        alive: Callable[[], Collection[str]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._stores = stores
+        self._census = census
+        self._alive = alive
+        self._sleep = sleep
+
+    async def run(self) -> None:
+        """Until cancelled. The census must be complete when it begins."""
+        while True:
+            for claim in self._stores.claims:
+                await self._sweep(claim)
+            await self._sleep(_INTERVAL_SECONDS)
+
+    async def _sweep(self, claim: Claim) -> None:
+        store_ids = self._census.store_ids(claim)
+        if len(store_ids) > 1:
+            _LOG.warning("%s/%s is not swept: objects were recorded on different stores", claim.namespace, claim.name)
+            return
+        try:
+            swept = await self._stores.sweep(claim, next(iter(store_ids), None), self._present)
+        except ProvisionError as error:
+            _LOG.warning("%s/%s is not swept: %s: %s", claim.namespace, claim.name, error.reason, error.message)
+            return
+        if swept.parts or swept.records:
+            what = f"{len(swept.parts)} parts and {len(swept.records)} records of objects that are gone"
+            _LOG.info("swept %s/%s: removed %s", claim.namespace, claim.name, what)
+
+    def _present(self) -> Present:
+        return Present(self._census.namespaces, tuple(self._census.uids().union(self._alive())))
