@@ -7,7 +7,7 @@ of a split model is published last, because its being there means that the model
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from model_provisioner.domain.digest import Digest
@@ -22,7 +22,7 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.gguf import GGUFHeader, Incomplete, check_complete, combine
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.plan import Plan, PlannedFile
-from model_provisioner.domain.quantity import format_bytes
+from model_provisioner.domain.space import Room
 from model_provisioner.transfer.client import Client
 from model_provisioner.transfer.clock import Clock
 from model_provisioner.transfer.download import FileDownload
@@ -35,7 +35,6 @@ from model_provisioner.transfer.store import PublishedFile, Store
 from model_provisioner.transfer.threads import Threads
 from model_provisioner.transfer.throttle import Limits, Throttle
 
-_BLOCK_BYTES = 512  # of st_blocks (POSIX sys/stat.h as Linux has it)
 _CONTENT_ERRORS = (NotGGUF, DigestMismatch, IncompleteModel)
 
 
@@ -140,13 +139,20 @@ class _Transfer:
             await self._close(lambda: os.close(fd))
 
     async def _fetch(self, file: PlannedFile) -> None:
+        """Where the volume is full it is told how full, also when that shows only in the middle."""
+        (await self._room(file)).check(self._plan.ref)
+        try:
+            await self._fetch_into_part(file)
+        except InsufficientStorage as error:
+            raise (await self._room(file)).explain(self._plan.ref, error) from error
+
+    async def _fetch_into_part(self, file: PlannedFile) -> None:
         part = await self._threads.run(self._store.part, file, self._job.epoch)
         try:
-            await self._check_space(file, part)
             digest, self._headers[file.path] = await self._download(file, part)
             if len(self._headers) == len(self._plan.files):
                 self._summary()
-            await self._threads.run(self._store.publish, part, file.path)
+            await self._threads.run(self._store.publish, part, file.path, self._job.holder_uid)
         except _CONTENT_ERRORS:
             await self._threads.run(part.discard)
             raise
@@ -155,19 +161,9 @@ class _Transfer:
         self._restarts += part.restarts
         await self._complete(file, digest)
 
-    async def _check_space(self, file: PlannedFile, part: PartFile) -> None:
-        """Before a byte moves. What the part occupies counts as there, journalled or not: it is written over."""
-        others = tuple(f for f in self._plan.files if f is not file and f.path not in self._records)
-        waiting = replace(self._plan, files=others)
-        occupied = os.fstat(part.fd).st_blocks * _BLOCK_BYTES
-        needed = file.size - occupied + waiting.total_bytes
-        needed -= await self._threads.run(self._store.durable_bytes, waiting)
-        free = await self._threads.run(self._store.free_bytes)
-        if needed > free:
-            raise InsufficientStorage(
-                f"{self._plan.ref} needs {format_bytes(needed)} more and the volume has {format_bytes(free)} free: "
-                "delete models that are not needed, or enlarge the volume"
-            )
+    async def _room(self, file: PlannedFile) -> Room:
+        waiting = tuple(f for f in self._plan.files if f is not file and f.path not in self._records)
+        return await self._threads.run(self._store.room, (file,), waiting)
 
     async def _download(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
         """Bytes with the right digest. Wrong ones are fetched once more, because a disturbed line may be to blame."""

@@ -17,6 +17,8 @@ from model_provisioner.domain.spans import Spans
 from model_provisioner.transfer import volume
 from model_provisioner.transfer.records import decode_journal, encode_journal
 
+_BLOCK_BYTES = 512  # of st_blocks (POSIX sys/stat.h as Linux has it)
+
 
 class WriterSuperseded(ProvisionError):
     """A newer operator has taken over this file: this process must stop writing to the volume."""
@@ -149,6 +151,12 @@ def read_journal(parts: int, key: str) -> Journal | None:
     """None where there is none, or none that can be trusted."""
     data = volume.read_document(journal_name(key), parts)
     return None if data is None else decode_journal(data)
+
+
+def occupied_bytes(parts: int, file: PlannedFile) -> int:
+    """How much of the room that `file` needs its part takes already, whatever it holds."""
+    found = volume.stat_regular(part_name(file.part_key), parts)
+    return min(file.size, found.st_blocks * _BLOCK_BYTES) if found else 0
 
 
 def durable_bytes(parts: int, file: PlannedFile) -> int:

@@ -6,8 +6,8 @@ and deletion are decided in `domain.holders`; which bytes to fetch, in the engin
 """
 
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -16,9 +16,11 @@ from typing import Self
 
 from model_provisioner.domain import holders
 from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.errors import InsufficientStorage
 from model_provisioner.domain.holders import HolderRecord
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.plan import Plan, PlannedFile
+from model_provisioner.domain.space import Room
 from model_provisioner.transfer import identity, partfile, protocol, tree, volume
 from model_provisioner.transfer.holderfiles import HolderFiles
 from model_provisioner.transfer.partfile import PartFile
@@ -95,7 +97,7 @@ class Store:
 
         Raises PathConflict, UnsupportedSource (a hostile path), InsufficientStorage, VolumeNotWritable.
         """
-        with volume.volume_errors(f"record what {holder.namespace}/{holder.name} holds"):
+        with self._enough_room(plan), volume.volume_errors(f"record what {holder.namespace}/{holder.name} holds"):
             own, others = self._holders.read(holder.uid), self._holders.others(holder.uid).records
             settled = holders.settle(plan, own, others)
             wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
@@ -105,6 +107,17 @@ class Store:
             if own is not None:
                 self._discard_parts(set(own.part_keys).difference(record.part_keys), others)
             return settled
+
+    def room(self, fetched: tuple[PlannedFile, ...], waiting: tuple[PlannedFile, ...]) -> Room:
+        """What is needed for files that are `fetched` whatever lies at their paths, and for `waiting` ones, if missing.
+
+        What a part occupies counts as there, journalled or not: it is written over.
+        """
+        needed = sum(file.size - partfile.occupied_bytes(self._parts, file) for file in fetched)
+        needed += sum(
+            file.size - max(self._durable(file), partfile.occupied_bytes(self._parts, file)) for file in waiting
+        )
+        return Room(needed, self.free_bytes())
 
     def durable_bytes(self, plan: Plan) -> int:
         """How many bytes of a settled `plan` are published or safe in parts."""
@@ -191,6 +204,13 @@ class Store:
         """What an unprivileged writer may still write to the volume."""
         facts = os.fstatvfs(self._root)
         return facts.f_bavail * facts.f_frsize
+
+    @contextmanager
+    def _enough_room(self, plan: Plan) -> Iterator[None]:
+        try:
+            yield
+        except InsufficientStorage as error:
+            raise self.room((), plan.files).explain(plan.ref, error) from error
 
     def _exists(self, path: str) -> bool:
         return tree.look(self._root, path) is not None

@@ -1,0 +1,31 @@
+"""How much room a model still needs on a volume, and what people are told where there is less.
+
+The store counts, the engine asks before a byte moves and again when the volume is suddenly full.
+"""
+
+from dataclasses import dataclass
+
+from model_provisioner.domain.errors import InsufficientStorage
+from model_provisioner.domain.quantity import format_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes: `needed` are still to be written, `free` may be written by an unprivileged user."""
+
+    needed: int
+    free: int
+
+    def check(self, ref: str) -> None:
+        """Raises InsufficientStorage where the model does not fit."""
+        if self.needed > self.free:
+            raise InsufficientStorage(
+                f"{self._numbers(ref)}: delete models that are not needed, or enlarge the volume's claim"
+            )
+
+    def explain(self, ref: str, error: InsufficientStorage) -> InsufficientStorage:
+        """`error`, which came from the volume itself, with both numbers; a quota may end before the volume does."""
+        return InsufficientStorage(f"{error.message} ({self._numbers(ref)})")
+
+    def _numbers(self, ref: str) -> str:
+        return f"{ref} needs {format_bytes(self.needed)} more and the volume has {format_bytes(self.free)} free"
