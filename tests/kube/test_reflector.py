@@ -12,7 +12,7 @@ from deploy.local.cluster import Cluster
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path, object_path
-from tests.kube.watch_server import Document, WatchServer, item, listing, serving
+from tests.kube.watch_server import ABORT, Document, WatchServer, item, listing, serving
 
 Heard = list[tuple[str, str]]
 GONE = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old"}}
@@ -30,11 +30,13 @@ class Pauses:
 
 
 @asynccontextmanager
-async def reflecting(server: WatchServer, directory: Path) -> AsyncIterator[tuple[Reflector, Heard, Pauses]]:
+async def reflecting(
+    server: WatchServer, directory: Path, silence: float = 60
+) -> AsyncIterator[tuple[Reflector, Heard, Pauses]]:
     async with serving(server, directory) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
         pauses, heard = Pauses(), Heard()
-        reflector = Reflector(api, "/things", sleep=pauses, jitter=lambda: 1.0)
+        reflector = Reflector(api, "/things", sleep=pauses, jitter=lambda: 1.0, silence=silence)
         reflector.listen(lambda kind, document: heard.append((kind, document["metadata"]["name"])))
         task = asyncio.create_task(reflector.run())
         try:
@@ -144,3 +146,77 @@ async def test_a_watch_that_is_cut_in_a_line_is_begun_anew(tmp_path: Path, line:
     server = WatchServer([listing(10, item("a", 5))], [[line], [changed, None]])
     async with reflecting(server, tmp_path) as (_, heard, _pauses):
         await until(heard, [("ADDED", "a"), ("MODIFIED", "a")])
+
+
+async def test_a_watch_that_falls_silent_is_begun_anew_where_it_was(tmp_path: Path) -> None:
+    added, changed = (
+        {"type": kind, "object": item("a", version)} for kind, version in (("ADDED", 11), ("MODIFIED", 12))
+    )
+    server = WatchServer([listing(10)], [[added, None], [changed, None]])
+    async with reflecting(server, tmp_path, silence=0.2) as (_, heard, _pauses):
+        await until(heard, [("ADDED", "a"), ("MODIFIED", "a")])
+    assert [request.get("resourceVersion") for request in server.requests[:3]] == [None, "10", "11"]
+
+
+async def test_a_connection_that_is_reset_loses_nothing(tmp_path: Path) -> None:
+    added, changed = (
+        {"type": kind, "object": item("a", version)} for kind, version in (("ADDED", 11), ("MODIFIED", 12))
+    )
+    server = WatchServer([listing(10)], [[added, ABORT], [changed, None]])
+    async with reflecting(server, tmp_path) as (_, heard, pauses):
+        await until(heard, [("ADDED", "a"), ("MODIFIED", "a")])
+        assert pauses.seconds == [0.5]
+
+
+async def test_a_busy_api_server_is_given_the_time_it_asks_for(tmp_path: Path) -> None:
+    server = WatchServer([429, listing(10, item("a", 5))], [[None]])
+    server.refusal_headers = {"Retry-After": "7"}
+    async with reflecting(server, tmp_path) as (_, heard, pauses):
+        await until(heard, [("ADDED", "a")])
+        assert pauses.seconds == [7.0, 0.5]
+
+
+async def test_a_token_that_was_rotated_is_read_from_its_file(tmp_path: Path) -> None:
+    changed = {"type": "MODIFIED", "object": item("a", 11)}
+    server = WatchServer([listing(10, item("a", 5))], [401, [changed, None]])
+    async with serving(server, tmp_path) as kubeconfig:
+        api = await KubeApi.connect(kubeconfig)
+        (tmp_path / "token").write_text("rotated")
+        reflector, heard = Reflector(api, "/things", sleep=Pauses()), Heard()
+        reflector.listen(lambda kind, document: heard.append((kind, document["metadata"]["name"])))
+        task = asyncio.create_task(reflector.run())
+        await until(heard, [("ADDED", "a"), ("MODIFIED", "a")])
+        task.cancel()
+        await api.close()
+    assert server.tokens == ["own-token", "own-token", "rotated"]
+
+
+async def test_what_a_write_answered_is_known_ahead_of_the_watch_and_told_once(tmp_path: Path) -> None:
+    added = {"type": "ADDED", "object": item("b", 11)}
+    server = WatchServer([listing(10, item("a", 5))], [[added, None]])
+    async with reflecting(server, tmp_path) as (reflector, heard, _):
+        await reflector.synced.wait()
+        reflector.learn(item("b", 11))
+        assert heard == [("ADDED", "a"), ("ADDED", "b")]
+        reflector.learn(item("a", 5))
+        await asyncio.sleep(0.1)
+        assert heard == [("ADDED", "a"), ("ADDED", "b")]
+
+
+async def test_what_the_watch_has_left_behind_does_not_come_back(tmp_path: Path) -> None:
+    events = [{"type": kind, "object": item("b", version)} for kind, version in (("ADDED", 11), ("DELETED", 12))]
+    server = WatchServer([listing(10)], [[*events, None]])
+    async with reflecting(server, tmp_path) as (reflector, heard, _):
+        await until(heard, [("ADDED", "b"), ("DELETED", "b")])
+        reflector.learn(item("b", 11))
+        assert [*reflector.objects()] == []
+
+
+async def test_a_list_deletes_what_a_write_brought_only_if_it_is_newer(tmp_path: Path) -> None:
+    lists: list[Document | int] = [listing(10), listing(10), listing(12)]
+    server = WatchServer(lists, [[None], [GONE], [GONE], [None]])
+    async with reflecting(server, tmp_path, silence=0.3) as (reflector, heard, _):
+        await reflector.synced.wait()
+        reflector.learn(item("b", 11))
+        await until(heard, [("ADDED", "b"), ("DELETED", "b")])
+    assert len([request for request in server.requests if "watch" not in request]) == 3

@@ -11,6 +11,7 @@ import yaml
 from aiohttp import web
 
 Document = dict[str, Any]
+ABORT = b"abort"
 
 
 def item(name: str, version: int) -> Document:
@@ -21,21 +22,25 @@ class WatchServer:
     """Answers each list and each watch with the next entry of its script; the last entry is repeated.
 
     A watch is a list of events, or of bytes as they are; `None` in it keeps the connection open and silent. An int
-    is an HTTP status.
+    is an HTTP status, which comes with `refusal_headers`. A watch that ends in ABORT is reset instead of ended.
     """
 
     def __init__(self, lists: list[Document | int], watches: list[list[Document | bytes | None] | int]) -> None:
         self.requests: list[dict[str, str]] = []
+        self.tokens: list[str] = []
+        self.refusal_headers: dict[str, str] = {}
         self._lists = lists
         self._watches = watches
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(dict(request.query))
+        self.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
         script: list[Any] = self._watches if "watch" in request.query else self._lists
         entry = script.pop(0) if len(script) > 1 else script[0]
         if isinstance(entry, int):
-            return web.json_response({"kind": "Status", "reason": "Scripted", "message": "as scripted"}, status=entry)
+            status = {"kind": "Status", "reason": "Scripted", "message": "as scripted"}
+            return web.json_response(status, status=entry, headers=self.refusal_headers)
         return web.json_response(entry) if isinstance(entry, dict) else await self._watch(request, entry)
 
     async def _watch(self, request: web.Request, events: list[Document | bytes | None]) -> web.StreamResponse:
@@ -44,6 +49,9 @@ class WatchServer:
         for event in events:
             if event is None:
                 await asyncio.sleep(30)
+            elif event is ABORT:
+                assert request.transport
+                request.transport.abort()
             else:
                 await response.write(event if isinstance(event, bytes) else json.dumps(event).encode() + b"\n")
         return response
@@ -55,7 +63,7 @@ def listing(version: int, *items: Document) -> Document:
 
 @asynccontextmanager
 async def serving(server: WatchServer, directory: Path) -> AsyncIterator[Path]:
-    """The path of a kubeconfig that leads to `server`."""
+    """The path of a kubeconfig that leads to `server`; its token is in the file `token` beside it."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -66,7 +74,8 @@ async def serving(server: WatchServer, directory: Path) -> AsyncIterator[Path]:
     kubeconfig = directory / "kubeconfig"
     cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-    user = {"name": "u", "user": {"token": "own-token"}}
+    (directory / "token").write_text("own-token")
+    user = {"name": "u", "user": {"tokenFile": str(directory / "token")}}
     document = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -4,6 +4,7 @@ How to log in (kubeconfig, service account, token rotation) is the official clie
 plain HTTP, because what both sides of the cluster need of it is small: JSON, merge-patch, apply, watch.
 """
 
+import contextlib
 import functools
 import json
 import ssl
@@ -54,23 +55,18 @@ class Connection:
 class KubeApi:
     """One API server. Made by `connect`; `close` it at the end."""
 
-    def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, configuration: Configuration, session: aiohttp.ClientSession, kubeconfig: Path | None = None
+    ) -> None:
         self._configuration = configuration
         self._session = session
+        self._kubeconfig = kubeconfig
+        self._refused = False
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> "KubeApi":
         """With `kubeconfig`; without one, as the pod's service account, else with the user's default kubeconfig."""
-        configuration = Configuration()
-        try:
-            if kubeconfig is not None:
-                raise ConfigException("told to use a kubeconfig")
-            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except ConfigException:
-            await load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=str(kubeconfig) if kubeconfig else None, client_configuration=configuration
-            )
-        return cls(configuration, aiohttp.ClientSession(read_bufsize=_LINE_LIMIT))
+        return cls(await _log_in(kubeconfig), aiohttp.ClientSession(read_bufsize=_LINE_LIMIT), kubeconfig)
 
     async def close(self) -> None:
         await self._session.close()
@@ -117,6 +113,7 @@ class KubeApi:
             async with self._session.request(
                 "GET", self._url(path), params=query, timeout=timeout, **await self._identity(None)
             ) as response:
+                self._note(response, None)
                 await _raise_for_status(response)
                 async for line in response.content:
                     yield json.loads(line)
@@ -142,6 +139,7 @@ class KubeApi:
             async with self._session.request(
                 method, self._url(path), params=query, data=data, timeout=_REQUEST, **identity
             ) as response:
+                self._note(response, token)
                 await _raise_for_status(response)
                 answer: dict[str, Any] = await response.json()
                 return answer
@@ -153,8 +151,21 @@ class KubeApi:
     def _url(self, path: str) -> str:
         return f"{self._configuration.host}{path}"
 
+    def _note(self, response: aiohttp.ClientResponse, token: str | None) -> None:
+        if token is None and response.status == 401:
+            self._refused = True
+
+    async def _log_in_again(self) -> None:
+        """A login that was refused may have been rotated since it was read: the files have the new one."""
+        self._refused = False
+        with contextlib.suppress(ConfigException, OSError):  # half-written: the next refusal reads again
+            self._configuration = await _log_in(self._kubeconfig)
+            type(self)._tls.cache_clear()
+
     async def _identity(self, token: str | None) -> dict[str, Any]:
         """Who asks. A caller's token travels without our client certificate, which would outrank it."""
+        if self._refused and token is None:
+            await self._log_in_again()
         headers = {"Accept": "application/json", "User-Agent": "model-provisioner"}
         own_token = token or await self._own_token()
         if own_token:
@@ -172,6 +183,19 @@ class KubeApi:
         if with_certificate and self._configuration.cert_file:
             context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
         return context
+
+
+async def _log_in(kubeconfig: Path | None) -> Configuration:
+    configuration = Configuration()
+    try:
+        if kubeconfig is not None:
+            raise ConfigException("told to use a kubeconfig")
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except ConfigException:
+        await load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=str(kubeconfig) if kubeconfig else None, client_configuration=configuration
+        )
+    return configuration
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:

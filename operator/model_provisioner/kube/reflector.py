@@ -36,6 +36,7 @@ class Reflector:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        silence: float = _SILENCE_SECONDS,
     ) -> None:
         self.synced = asyncio.Event()
         self._api = api
@@ -43,7 +44,9 @@ class Reflector:
         self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
+        self._silence = silence
         self._objects: dict[str, Document] = {}
+        self._ahead: set[str] = set()
         self._version: str | None = None
         self._listeners: list[Listener] = []
         self._heard = monotonic()
@@ -56,6 +59,15 @@ class Reflector:
     def objects(self) -> Iterable[Document]:
         """The newest known version of every object."""
         return self._objects.values()
+
+    def learn(self, document: Document) -> None:
+        """What the API server has answered to a write, which the watch may not have brought yet.
+
+        Nothing happens where the watch is already past it: the object may be another by now, or gone.
+        """
+        if self._version is not None and _version(document) > int(self._version):
+            self._take("ADDED", document)
+            self._ahead.add(document["metadata"]["uid"])
 
     def last_event_age(self) -> float:
         """Seconds since anything was heard; bookmarks come about every minute, so minutes mean deafness."""
@@ -74,13 +86,15 @@ class Reflector:
 
     async def _list(self) -> None:
         answer = await self._api.get(self._path)
-        known = set(self._objects)
+        version = answer["metadata"]["resourceVersion"]
+        listed = {item["metadata"]["uid"] for item in answer["items"]}
         for item in answer["items"]:
-            known.discard(item["metadata"]["uid"])
             self._take("ADDED", item)
-        for uid in known:
+        ahead = {uid for uid in self._ahead if uid in self._objects and _version(self._objects[uid]) > int(version)}
+        for uid in self._objects.keys() - listed - ahead:
             self._take("DELETED", self._objects[uid])
-        self._version = answer["metadata"]["resourceVersion"]
+        self._ahead = ahead
+        self._version = version
         self._heard = self._monotonic()
         self.synced.set()
 
@@ -91,7 +105,7 @@ class Reflector:
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
         begun = self._monotonic()
-        async for event in self._api.watch(self._path, query, _SILENCE_SECONDS):
+        async for event in self._api.watch(self._path, query, self._silence):
             self._heard = self._monotonic()
             if event["type"] == "ERROR":
                 status = event["object"]
@@ -129,3 +143,8 @@ class Reflector:
         self._failures += 1
         longest = min(_FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), _LONGEST_PAUSE_SECONDS)
         await self._sleep(longest * (0.5 + 0.5 * self._jitter()))
+
+
+def _version(document: Document) -> int:
+    """Versions of one resource are numbers that rise (KEP-5504, comparable resource versions)."""
+    return int(document["metadata"]["resourceVersion"])
