@@ -1,7 +1,7 @@
 # Everything that a person types. Python packages go to .venv, the control plane's programs to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: demo test lint cluster cluster-down
+.PHONY: fuzz demo test lint cluster cluster-down
 
 .venv: .venv/installed
 
@@ -28,3 +28,16 @@ lint: .venv/installed  ## format, lint, types, import contract
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+.venv-fuzz/installed: requirements-fuzz.txt
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.txt
+	touch $@
+
+FUZZ_SECONDS ?= 60
+
+fuzz: .venv-fuzz/installed  ## a minute of hostile files for the GGUF reader; an input that breaks it is left in .artifacts/fuzz
+	mkdir -p .artifacts/fuzz/corpus
+	PYTHONPATH=operator .venv-fuzz/bin/python -m tests.fuzz.corpus .artifacts/fuzz/corpus
+	PYTHONPATH=operator .venv-fuzz/bin/python -m tests.fuzz.gguf_header .artifacts/fuzz/corpus \
+	  -artifact_prefix=.artifacts/fuzz/ -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=2 -rss_limit_mb=256

@@ -4,9 +4,6 @@ import math
 import struct
 import time
 import timeit
-import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import gguf
@@ -14,62 +11,35 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.gguf_header import peak_bytes_apart
 from model_provisioner.domain import gguf_format as fmt
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF
 from model_provisioner.domain.gguf import GGUFHeader, Incomplete, Split, check_complete, combine, read_header
 from model_provisioner.domain.modeldownload import GGUFSummary
+from tests.support.cost import traced_peak
+from tests.support.gguf_headers import (
+    ARRAY,
+    BOOL,
+    F32,
+    I32,
+    STRING,
+    U8,
+    U16,
+    U32,
+    U64,
+    array,
+    header,
+    pair,
+    string,
+    tensor,
+)
 from tests.support.ggufs import write_gguf, write_split
-
-U8, U16, I32, U32, F32, BOOL, STRING, ARRAY, U64 = 0, 2, 5, 4, 6, 7, 8, 9, 10
-
-
-def string(text: bytes) -> bytes:
-    return struct.pack("<Q", len(text)) + text
-
-
-def pair(key: bytes, kind: int, value: bytes) -> bytes:
-    return string(key) + struct.pack("<I", kind) + value
-
-
-def array(kind: int, count: int, items: bytes = b"") -> bytes:
-    return struct.pack("<IQ", kind, count) + items
-
-
-def tensor(name: bytes, shape: tuple[int, ...], kind: int = 0, offset: int = 0, rank: int | None = None) -> bytes:
-    rank = len(shape) if rank is None else rank
-    dims = b"".join(struct.pack("<Q", size) for size in shape)
-    return string(name) + struct.pack("<I", rank) + dims + struct.pack("<IQ", kind, offset)
-
-
-def header(
-    pairs: tuple[bytes, ...] = (),
-    tensors: tuple[bytes, ...] = (),
-    *,
-    version: int = 3,
-    keys: int | None = None,
-    tensor_count: int | None = None,
-) -> bytes:
-    keys = len(pairs) if keys is None else keys
-    tensor_count = len(tensors) if tensor_count is None else tensor_count
-    return b"GGUF" + struct.pack("<IQQ", version, tensor_count, keys) + b"".join(pairs) + b"".join(tensors)
 
 
 def read(data: bytes, file_size: int | None = None) -> GGUFHeader:
     result = read_header(data, len(data) if file_size is None else file_size)
     assert isinstance(result, GGUFHeader), result
     return result
-
-
-@contextmanager
-def traced_peak() -> Iterator[Callable[[], int]]:
-    """Yields a function that says, after the block, how many bytes Python allocated at most within it."""
-    peak = 0
-    tracemalloc.start()
-    try:
-        yield lambda: peak
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +59,6 @@ def test_reads_what_the_gguf_package_writes(tiny: bytes, tmp_path: Path) -> None
         tensor_count=len(theirs.tensors),
         data_offset=theirs.data_offset,
         tensors_end=max(tensor.data_offset + tensor.n_bytes for tensor in theirs.tensors),
-        kind=None,
         split=None,
         summary=GGUFSummary(
             architecture="llama",
@@ -124,9 +93,8 @@ def test_a_custom_alignment_moves_the_data(tmp_path: Path) -> None:
 
 
 def test_a_file_without_tensors_ends_with_its_header() -> None:
-    data = header((pair(b"general.type", STRING, string(b"imatrix")),))
+    data = header((pair(b"general.type", STRING, string(b"model")),))
     assert read(data).tensors_end == len(data)
-    assert read(data).kind == "imatrix"
     check_complete(read(data), len(data))
 
 
@@ -159,8 +127,13 @@ def test_every_truncation_of_the_file_is_refused(tiny: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return write_gguf(tmp_path_factory.mktemp("gguf") / "large.gguf", architecture="qwen2", size=1).read_bytes()
+def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "large.gguf", architecture="qwen2", size=1)
+
+
+@pytest.fixture(scope="module")
+def large(large_file: Path) -> bytes:
+    return large_file.read_bytes()
 
 
 def test_a_tokenizer_of_real_size_costs_little_time_and_memory(large: bytes) -> None:
@@ -171,6 +144,10 @@ def test_a_tokenizer_of_real_size_costs_little_time_and_memory(large: bytes) -> 
     assert len(large) > 5_000_000
     assert fastest < 0.2, "seconds"
     assert peak() < 1_000_000, "bytes; nothing may be built from the arrays"
+
+
+def test_a_process_that_reads_a_large_header_grows_by_less_than_40_mib(large_file: Path) -> None:
+    assert peak_bytes_apart(large_file) < 40 * 1024**2
 
 
 def test_a_first_range_of_a_large_header_asks_for_about_what_is_missing(large: bytes) -> None:
@@ -206,6 +183,20 @@ def test_a_first_range_of_a_large_header_asks_for_about_what_is_missing(large: b
 def test_says_what_was_found_instead(content: bytes, says: str) -> None:
     with pytest.raises(NotGGUF, match=says):
         read_header(content, len(content))
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [(b"adapter", r"an adapter \(LoRA\), not a model"), (b"imatrix", "an importance matrix, .* not a model")],
+)
+def test_a_gguf_file_that_is_no_model_is_told_as_what_it_is(kind: bytes, says: str) -> None:
+    content = header((pair(b"general.type", STRING, string(kind)),), (tensor(b"a", (4,)),))
+    with pytest.raises(NotGGUF, match=says):
+        read_header(content, len(content) + 32)
+
+
+def test_a_projector_is_read_like_a_model() -> None:
+    assert read(header((pair(b"general.type", STRING, string(b"mmproj")),))).tensor_count == 0
 
 
 HUGE = 2**63 - 1
@@ -253,7 +244,16 @@ HOSTILE = {
     "a product that wraps to nothing": header((), (tensor(b"a", (2**32, 2**32)),)),
     "a negative dimension": header((), (tensor(b"a", (2**64 - 1,)),)),
     "a negative dimension, hidden by an empty one": header((), (tensor(b"a", (2**64 - 1, 0)),)),
-    "a sum that overflows": header((), (tensor(b"a", (2**62,)), tensor(b"b", (2**62,)))),
+    "a sum that overflows": header((), (tensor(b"a", (2**62,), kind=99), tensor(b"b", (2**62,), kind=99))),
+    "an empty key": header((pair(b"", U8, b"1"),)),
+    "a name of 64 bytes": header((), (tensor(b"n" * 64, (1,)),)),
+    "a type that was withdrawn": header((), (tensor(b"a", (32,), kind=4),)),
+    "a negative type": header((), (tensor(b"a", (32,), kind=2**32 - 1),)),
+    "a gap between two tensors": header((), (tensor(b"a", (8,)), tensor(b"b", (8,), offset=64))),
+    "two tensors at one place": header((), (tensor(b"a", (8,)), tensor(b"b", (8,)))),
+    "a misaligned offset behind a type yet unknown": header(
+        (), (tensor(b"a", (1,), kind=99), tensor(b"b", (1,), offset=8))
+    ),
     "a misaligned offset": header((), (tensor(b"a", (1,), offset=8),)),
     "a negative offset": header((), (tensor(b"a", (1,), offset=2**64 - 32),)),
     "half a block": header((), (tensor(b"a", (48,), kind=2),)),
@@ -345,7 +345,7 @@ def part(number: int, count: int, tensors: int, *, held: int = 1) -> GGUFHeader:
     )
     if number == 0:
         pairs = (pair(b"general.architecture", STRING, string(b"llama")), *pairs)
-    return read(header(pairs, tuple(tensor(b"t%d" % index, (10,)) for index in range(held))))
+    return read(header(pairs, tuple(tensor(b"t%d" % index, (10,), offset=64 * index) for index in range(held))))
 
 
 def test_parts_are_summed_up() -> None:

@@ -100,7 +100,7 @@ class DigestMismatch(Terminal):
 
 
 class NotGGUF(Terminal):
-    """The file is not a GGUF file, or its header is damaged."""
+    """The file is not a GGUF model: another format, a damaged header, or a GGUF file of another purpose."""
 
 
 class PathConflict(Terminal):

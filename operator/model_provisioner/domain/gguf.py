@@ -8,19 +8,17 @@ are walked and never built, and no template is ever interpreted. Reading files d
 Source of the layout and of what a loader refuses: ggml/include/gguf.h and ggml/src/gguf.cpp of llama.cpp.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from model_provisioner.domain import gguf_format as fmt
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF
-from model_provisioner.domain.gguf_bytes import HeaderBytes, NeedMoreError
+from model_provisioner.domain.gguf_bytes import HeaderBytes, NeedMoreError, readable
+from model_provisioner.domain.gguf_tensors import LEAST_TENSOR, read_tensors
 from model_provisioner.domain.modeldownload import GGUFSummary
 
 _LEAST_KEY = 8 + 4 + 1
-_LEAST_TENSOR = 8 + 4 + 4 + 8
 _SNIFFED = 64
-_SHOWN = 256
 _CONTEXT_LENGTH = b".context_length"
 _CHAT_TEMPLATE = b"tokenizer.chat_template"
 _WANTED = frozenset(
@@ -63,15 +61,13 @@ class GGUFHeader:
     """What one file says of itself.
 
     `data_offset` and `tensors_end` are byte positions in the file; tensors of a type that is newer than
-    our table count as empty in `tensors_end`. `kind` is `general.type` (model, adapter, mmproj, imatrix),
-    which old files lack. `summary.parameters` counts this file's tensors alone.
+    our table count as empty in `tensors_end`. `summary.parameters` counts this file's tensors alone.
     """
 
     version: int
     tensor_count: int
     data_offset: int
     tensors_end: int
-    kind: str | None
     split: Split | None
     summary: GGUFSummary
 
@@ -143,15 +139,15 @@ def _read(header: HeaderBytes) -> GGUFHeader:
     version = _version(header)
     tensor_count = header.count("tensors", fmt.MAX_TENSORS)
     metadata, chat_template = _metadata(header, header.count("keys", fmt.MAX_KEYS), tensor_count)
+    _check_kind(_text(metadata, b"general.type"))
     alignment = _alignment(metadata)
-    parameters, end = _tensors(header, tensor_count, alignment)
+    parameters, end = read_tensors(header, tensor_count, alignment)
     data_offset = -(-header.position // alignment) * alignment
     return GGUFHeader(
         version=version,
         tensor_count=tensor_count,
         data_offset=data_offset,
         tensors_end=data_offset + end if tensor_count else header.position,
-        kind=_text(metadata, b"general.type"),
         split=_split(metadata),
         summary=_summary(metadata, parameters, chat_template=chat_template),
     )
@@ -172,6 +168,13 @@ def _check_magic(head: bytes) -> None:
     raise NotGGUF(f"not a GGUF file: it starts with the bytes {head[:8].hex(' ')}; name a file that is a GGUF model")
 
 
+def _check_kind(kind: str | None) -> None:
+    """`general.type` is model or mmproj for what can be loaded; old files lack it."""
+    if kind is not None and kind in fmt.NO_MODELS:
+        what, remedy = fmt.NO_MODELS[kind]
+        raise NotGGUF(f"{what}, not a model: {remedy}")
+
+
 def _version(header: HeaderBytes) -> int:
     version = header.u32()
     if version in {2, 3}:
@@ -186,10 +189,12 @@ def _metadata(header: HeaderBytes, count: int, tensor_count: int) -> tuple[dict[
     wanted: dict[bytes, _Value] = {}
     seen: set[bytes] = set()
     for left in range(count - 1, -1, -1):
-        header.reserved = left * _LEAST_KEY + tensor_count * _LEAST_TENSOR
+        header.reserved = left * _LEAST_KEY + tensor_count * LEAST_TENSOR
         key = header.string()
+        if not key:
+            raise NotGGUF("damaged: one of its keys is empty")
         if key in seen:
-            raise NotGGUF(f"damaged: the key {_readable(key)!r} is there twice")
+            raise NotGGUF(f"damaged: the key {readable(key)!r} is there twice")
         seen.add(key)
         value = _value(header, keep=key in _WANTED or key.endswith(_CONTEXT_LENGTH))
         if value is not None:
@@ -228,45 +233,6 @@ def _skip_array(header: HeaderBytes) -> None:
         raise NotGGUF("not supported: it has an array within an array, which no real model needs")
     else:
         raise NotGGUF(f"damaged: an array has items of the type {kind}, which does not exist")
-
-
-def _tensors(header: HeaderBytes, count: int, alignment: int) -> tuple[int, int]:
-    """How many parameters the tensors have, and where the last one ends, counted from the data's start."""
-    parameters = end = 0
-    seen: set[bytes] = set()
-    for left in range(count - 1, -1, -1):
-        header.reserved = left * _LEAST_TENSOR
-        name = header.string()
-        if name in seen:
-            raise NotGGUF(f"damaged: the tensor {_readable(name)!r} is there twice")
-        seen.add(name)
-        elements, tensor_end = _tensor(header, name, alignment)
-        parameters += elements
-        end = max(end, tensor_end)
-    if max(parameters, end) > fmt.MAX_INT64:
-        raise NotGGUF(f"damaged: it claims {parameters} parameters")
-    return parameters, end
-
-
-def _tensor(header: HeaderBytes, name: bytes, alignment: int) -> tuple[int, int]:
-    rank = header.u32()
-    if rank > fmt.MAX_DIMENSIONS:
-        raise _bad_tensor(name, f"{rank} dimensions, more than {fmt.MAX_DIMENSIONS}")
-    shape = [header.u64() for _ in range(rank)]
-    kind, offset = header.u32(), header.u64()
-    elements = math.prod(shape)
-    if max(elements, *shape, 0) > fmt.MAX_INT64:
-        raise _bad_tensor(name, f"the shape {shape}")
-    if offset % alignment or offset > fmt.MAX_INT64:
-        raise _bad_tensor(name, f"the offset {offset}, which is not a multiple of {alignment}")
-    block, size = fmt.TENSOR_TYPES.get(kind, (1, 0))
-    if elements and shape and shape[0] % block:
-        raise _bad_tensor(name, f"rows of {shape[0]} elements, which its type stores in blocks of {block}")
-    return elements, offset + elements // block * size
-
-
-def _bad_tensor(name: bytes, what: str) -> NotGGUF:
-    return NotGGUF(f"damaged: the tensor {_readable(name)!r} has {what}")
 
 
 def _alignment(metadata: dict[bytes, _Value]) -> int:
@@ -310,10 +276,4 @@ def _integer(metadata: dict[bytes, _Value], key: bytes) -> int | None:
 
 def _text(metadata: dict[bytes, _Value], key: bytes) -> str | None:
     _, value = metadata.get(key, (0, b""))
-    return (_readable(value) or None) if isinstance(value, bytes) else None
-
-
-def _readable(text: bytes) -> str:
-    """Short and printable, because it is shown in terminals, logs and status."""
-    decoded = text[: 4 * _SHOWN].decode(errors="replace")
-    return "".join(char for char in decoded if char.isprintable())[:_SHOWN].strip()
+    return (readable(value) or None) if isinstance(value, bytes) else None

@@ -9,6 +9,7 @@ import struct
 from model_provisioner.domain import gguf_format as fmt
 from model_provisioner.domain.errors import NotGGUF
 
+_SHOWN = 256
 _U32, _U64 = fmt.SCALARS[fmt.UINT32], fmt.SCALARS[10]
 
 
@@ -95,3 +96,9 @@ class HeaderBytes:
         if len(self._view) < min(size, self._file_size):
             raise NeedMoreError(min(size, self._file_size))
         return bytes(self._view[:size])
+
+
+def readable(text: bytes) -> str:
+    """Short and printable, because it is shown in terminals, logs and status."""
+    decoded = text[: 4 * _SHOWN].decode(errors="replace")
+    return "".join(char for char in decoded if char.isprintable())[:_SHOWN].strip()

@@ -16,6 +16,9 @@ MAX_ARRAY_ITEMS = 1024**2
 MAX_STRING = 1024**2
 """Bytes; the longest strings of real models are chat templates of some ten thousand."""
 MAX_DIMENSIONS = 4
+MAX_TENSOR_NAME = 63
+"""Bytes; loaders have room for 64 with the terminating zero."""
+MAX_INT32 = 2**31 - 1
 MAX_INT64 = 2**63 - 1
 DEFAULT_ALIGNMENT = 32
 
@@ -71,6 +74,9 @@ TENSOR_TYPES: Mapping[int, tuple[int, int]] = MappingProxyType(
 )
 """Tensor type → (elements, bytes) of one block. A type that is not here is newer than this table."""
 
+REMOVED_TENSOR_TYPES = frozenset({4, 5, 31, 32, 33, 36, 37, 38})
+"""Types that were withdrawn from the format: two early 4-bit ones, and those that were packed for one processor."""
+
 FILE_TYPES: Mapping[int, str] = MappingProxyType(
     {
         0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
@@ -110,3 +116,11 @@ IMPOSTORS: tuple[tuple[bytes, tuple[str, str]], ...] = (
     (bytes(16), ("a file of zero bytes", "the upload or copy of it was never finished: do that again")),
 )
 """First bytes, in lower case and without leading white space → (what that is, what to do)."""
+
+NO_MODELS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "adapter": ("an adapter (LoRA)", "name the model that it was made for, or one that it was merged into"),
+        "imatrix": ("an importance matrix, which helps to quantize", "name one of the quantized models instead"),
+    }
+)
+"""`general.type` → (what that is, what to do), for files in the format that no runtime can load as a model."""
