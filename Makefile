@@ -1,7 +1,7 @@
 # Everything that a person types. Python packages go to .venv, the control plane's programs to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz demo test lint cluster cluster-down
+.PHONY: fuzz faults demo test lint cluster cluster-down
 
 .venv: .venv/installed
 
@@ -22,6 +22,9 @@ demo: .venv/installed  ## the main job from manifest to verified file, on a cont
 
 test: .venv/installed  ## every test
 	.venv/bin/python -m pytest $(PYTEST_FLAGS)
+
+faults: .venv/installed  ## the fault campaigns in full: every point, not a sample
+	FAULTS=long .venv/bin/python -m pytest -rP --timeout 1800 tests/faults $(PYTEST_FLAGS)
 
 lint: .venv/installed  ## format, lint, types, import contract
 	.venv/bin/ruff format --check .

@@ -1,0 +1,65 @@
+"""Starts a `memory_volume` for a test: a mount whose every call can be made to fail, and that can lose its power."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+_MOUNT_SECONDS = 20
+
+
+class FaultyVolume:
+    """`root` is where it is mounted. Calls are counted from the last order on."""
+
+    def __init__(self, root: Path, process: "subprocess.Popen[str]") -> None:
+        self.root = root
+        self._process = process
+
+    def fail(self, error: str, first: int = 1, last: int = 10**9, calls: tuple[str, ...] = ()) -> None:
+        """Calls number `first` to `last` of `calls` (none named: of all that change anything) end with `error`."""
+        self._order(f"fail {first} {last} {error} {' '.join(calls)}")
+
+    def heal(self) -> int:
+        """No more faults; how many calls could have been struck since the last order."""
+        return int(self._order("heal"))
+
+    def power_cycle(self) -> None:
+        """What was not made durable is gone. Nobody may have files open."""
+        self._order("power-cycle")
+
+    def format(self) -> None:
+        """Empty again."""
+        self._order("format")
+
+    def _order(self, line: str) -> str:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+
+@contextmanager
+def faulty_volume(directory: Path, capacity: int = 2**30) -> Iterator[FaultyVolume]:
+    """A volume of `capacity` bytes, mounted at `directory`, which is made."""
+    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("mounting a FUSE file system needs root and /dev/fuse")
+    directory.mkdir()
+    command = [sys.executable, "-m", "tests.support.memory_volume", str(directory), str(capacity)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            deadline = time.monotonic() + _MOUNT_SECONDS
+            while not os.path.ismount(directory):
+                assert process.poll() is None, "the file system ended: is fuse3 installed?"
+                assert time.monotonic() < deadline, "the file system was not mounted"
+                time.sleep(0.01)
+            yield FaultyVolume(directory, process)
+        finally:
+            subprocess.run(["umount", "--lazy", str(directory)], check=False)
+            process.kill()
