@@ -13,7 +13,7 @@ _COLLAPSE = 0.5
 _SETTLE_SECONDS = 0.1
 _MEASURE_SECONDS = 0.2
 _FIRST_BYTES = 4  # a window spans so many waits for a first byte, for a far connection to get up to speed
-_HOLD_SECONDS = 10.0
+_HOLD_SECONDS = 2.0
 _LONGEST_HOLD_SECONDS = 60.0
 
 

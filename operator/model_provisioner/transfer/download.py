@@ -28,7 +28,7 @@ from model_provisioner.transfer.threads import Threads
 from model_provisioner.transfer.throttle import Limits, Throttle
 
 _TRIES = 3
-_BATCH_BYTES = MIB
+_BATCH_BYTES = MIB // 2
 _SMALLEST_BATCH = 128 * 1024
 _BATCH_SECONDS = 0.25
 
