@@ -31,13 +31,19 @@ _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\\]")
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """A host, in lower case, and a port; without a port, all of the host's ports are meant."""
+    """A host, in lower case, and a port; without a port, all of the host's ports are meant.
+
+    `*.example.com` as host is every name below example.com, and not example.com itself.
+    """
 
     host: str
     port: int | None = None
 
     def covers(self, host: str, port: int) -> bool:
-        return self.host == _normal(host) and self.port in {None, port}
+        return self._covers_host(_normal(host)) and self.port in {None, port}
+
+    def _covers_host(self, host: str) -> bool:
+        return host.endswith(self.host[1:]) if self.host.startswith("*.") else host == self.host
 
     def __str__(self) -> str:
         return _bracketed(self.host) + ("" if self.port is None else f":{self.port}")
@@ -49,10 +55,12 @@ class NetworkPolicy:
 
     A host that is listed may be spoken to over http and may have a private address. It may not lead to
     a link-local, metadata, multicast, reserved or tunnel address: only a network allows those.
+    With `only_listed` nobody else is spoken to: behind a proxy addresses are not seen, so names must do.
     """
 
     allowed_networks: tuple[Network, ...] = ()
     allowed_hosts: tuple[HostPort, ...] = ()
+    only_listed: bool = False
 
     def lists(self, host: str, port: int) -> bool:
         return any(allowed.covers(host, port) for allowed in self.allowed_hosts)
@@ -107,6 +115,8 @@ _SPECIAL = (
         "192.0.0.192",
         "fd00:ec2::/32",
         "fd20:ce::254",
+        "fd00:42::42",
+        "fd00:a9fe:a9fe::1",
     ),
     *_rows(_Opens.EXACT, "link-local", "169.254.0.0/16", "fe80::/10"),
     *_rows(_Opens.HOST, "a loopback address", "127.0.0.0/8", "::1"),
@@ -138,11 +148,20 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def check_url(url: str, policy: NetworkPolicy) -> None:
-    """Raises AddressNotAllowed unless `url` is https, or http to a host that is listed, without a user name."""
+    """Raises AddressNotAllowed unless `url` is https, or http to a host that is listed, without a user name.
+
+    Where the policy demands it, https too is for hosts that are listed.
+    """
     origin = Origin.of(url)
     if "@" in _split(url).netloc:
         raise AddressNotAllowed(f"an address at {origin} holds a user name or password: use a Secret for credentials")
-    if origin.scheme == "http" and not policy.lists(origin.host, origin.port):
+    listed = policy.lists(origin.host, origin.port)
+    if policy.only_listed and not listed:
+        raise AddressNotAllowed(
+            f"{origin} would be reached through a proxy, which only listed hosts are: ask the administrator to add "
+            f"{HostPort(origin.host, origin.port)} to allowedHosts (--allow-host)"
+        )
+    if origin.scheme == "http" and not listed:
         raise AddressNotAllowed(
             f"{origin} is not encrypted: use https, or ask the administrator to add "
             f"{HostPort(origin.host, origin.port)} to allowedHosts (--allow-host)"
@@ -168,6 +187,16 @@ def parse_host_port(text: str) -> HostPort:
     if not match or port == 0 or (port or 0) > 65535:
         raise ValueError(f"{text[:200]!r} is not HOST or HOST:PORT, such as hub.internal:8443")
     return HostPort(_normal(match[1] or match[2]), port)
+
+
+def parse_allowed_host(text: str) -> HostPort:
+    """As `parse_host_port`, and `*.NAME` or `*.NAME:PORT` for all names below one. Raises ValueError."""
+    if not text.startswith("*."):
+        return parse_host_port(text)
+    below = parse_host_port(text[2:])
+    if ":" in below.host or below.host.rpartition(".")[2].isdigit():
+        raise ValueError(f"{text[:200]!r} is not *.NAME: an address has no names below it")
+    return HostPort(f"*.{below.host}", below.port)
 
 
 def parse_network(text: str) -> Network:

@@ -1,15 +1,15 @@
 """The one HTTP client for everything that a user's ref can reach.
 
 Guards every hop and every address, follows redirects by hand, gives a credential to its own origins
-alone, and turns what goes wrong below HTTP into errors for people. What a status means is judged by
-the caller. A URL may be signed, so no message shows more of it than its origin.
+alone, goes through the administrator's proxy if there is one, and turns what goes wrong below HTTP
+into errors for people. What a status means is judged by the caller. A URL may be signed, so no
+message shows more of it than its origin.
 """
 
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import Self
 from urllib.parse import urljoin
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from model_provisioner import __version__
@@ -30,21 +30,30 @@ from model_provisioner.domain.errors import (
     TLSVerificationFailed,
     TransferStalled,
 )
+from model_provisioner.domain.proxies import Proxy
+from model_provisioner.transfer.connecting import GuardedConnector, GuardedResolver
 from model_provisioner.transfer.protocol import Credentials
 
 _CONNECT_SECONDS = 15.0
 _SILENCE_SECONDS = 30.0
 _MOST_REDIRECTS = 5
+_PROXY_AUTHENTICATION_REQUIRED = 407
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
+_HEADERS_FOR_ALL = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
+"""What a foreign origin may see of a caller's headers."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """What the administrator allows, and certificates to trust in addition to the system's."""
+    """What the administrator allows, certificates to trust in addition to the system's, and the proxy to go through.
+
+    With a proxy, which hides addresses, only the hosts that are listed are spoken to.
+    """
 
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
     ca_file: Path | None = None
+    proxy: Proxy | None = None
 
 
 class Reply:
@@ -100,11 +109,15 @@ class Client:
     async def get(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
         """The answer to a GET, whatever its status, after at most five redirects.
 
+        `headers` other than those about ranges and content types stay with the origin of `url`.
+
         Raises AddressNotAllowed, NameResolutionFailed, TLSVerificationFailed, SourceUnavailable,
         TransferStalled.
         """
+        first = Origin.of(url)
         for _ in range(_MOST_REDIRECTS + 1):
-            reply = await self._send(url, headers, credentials)
+            own = headers if Origin.of(url) == first else _for_all(headers)
+            reply = await self._send(url, own, credentials)
             if reply.status not in _REDIRECTS or "Location" not in reply.headers:
                 return reply
             reply.close()
@@ -119,17 +132,25 @@ class Client:
         own = {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)}
         with _translated(origin):
             verbatim = URL(url, encoded=True)  # a signature covers the spelling
-            return Reply(url, await self._session.get(verbatim, headers=own, allow_redirects=False))
+            response = await self._session.get(verbatim, headers=own, allow_redirects=False)
+        if response.status == _PROXY_AUTHENTICATION_REQUIRED:
+            response.close()
+            raise SourceUnavailable(_proxy_refusal(response.status, origin))
+        return Reply(url, response)
 
 
 @contextlib.asynccontextmanager
-async def open_client(settings: NetworkSettings) -> AsyncIterator[Client]:
-    """A client for one event loop. Raises OSError or ssl.SSLError where the CA file can't be used."""
-    connector = aiohttp.TCPConnector(
-        resolver=_GuardedResolver(settings.policy), ssl=_tls(settings.ca_file), limit=0, limit_per_host=0
-    )
+async def open_client(settings: NetworkSettings, resolver: AbstractResolver | None = None) -> AsyncIterator[Client]:
+    """A client for one event loop; `resolver` answers for names (None: the system's).
+
+    Raises OSError or ssl.SSLError where the CA file can't be used.
+    """
+    proxy = settings.proxy
+    policy = replace(settings.policy, only_listed=settings.policy.only_listed or proxy is not None)
     session = aiohttp.ClientSession(
-        connector=connector,
+        connector=_connector(settings, policy, resolver or aiohttp.ThreadedResolver()),
+        proxy=str(proxy.origin) if proxy else None,
+        proxy_auth=_proxy_auth(proxy),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS),
         headers={"User-Agent": f"model-provisioner/{__version__}"},
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -138,34 +159,21 @@ async def open_client(settings: NetworkSettings) -> AsyncIterator[Client]:
         read_bufsize=_BUFFER_BYTES,
     )
     async with session:
-        yield Client(session, settings.policy)
+        yield Client(session, policy)
 
 
-class _GuardedResolver(AbstractResolver):
-    """Names to addresses that may be connected to; the connector connects to these and asks nobody else."""
+def _connector(settings: NetworkSettings, policy: NetworkPolicy, resolver: AbstractResolver) -> aiohttp.TCPConnector:
+    """Through a proxy the only address that is ever connected to is the proxy's, which the administrator has named."""
+    tls = _tls(settings.ca_file)
+    if settings.proxy is not None:
+        return aiohttp.TCPConnector(resolver=resolver, ssl=tls, limit=0, limit_per_host=0)
+    return GuardedConnector(policy, GuardedResolver(policy, resolver), ssl=tls, limit=0, limit_per_host=0)
 
-    def __init__(self, policy: NetworkPolicy) -> None:
-        self._policy = policy
-        self._resolver = aiohttp.ThreadedResolver()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Raises AddressNotAllowed where no address is allowed, OSError where there is none."""
-        found = await self._resolver.resolve(host, port, family)
-        allowed, refused = [], None
-        for result in found:
-            try:
-                check_address(result["host"], host, port, self._policy)
-                allowed.append(result)
-            except AddressNotAllowed as error:
-                refused = error
-        if refused and not allowed:
-            raise refused
-        return allowed
-
-    async def close(self) -> None:
-        await self._resolver.close()
+def _proxy_auth(proxy: Proxy | None) -> aiohttp.BasicAuth | None:
+    if proxy is None or proxy.username is None:
+        return None
+    return aiohttp.BasicAuth(proxy.username, proxy.password or "", encoding="utf-8")
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
@@ -189,10 +197,14 @@ def _authorization(origin: Origin, credentials: Credentials | None) -> dict[str,
     return {"Authorization": f"Bearer {credentials.token}"}
 
 
+def _for_all(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() in _HEADERS_FOR_ALL}
+
+
 def _target(url: str, location: str) -> str:
     """Where a redirect leads. Raises AddressNotAllowed where it gives up encryption."""
     target = urljoin(url, location)
-    if url.startswith("https:") and Origin.of(target).scheme != "https":
+    if Origin.of(url).scheme == "https" and Origin.of(target).scheme != "https":
         raise AddressNotAllowed(f"{Origin.of(url)} redirects to {Origin.of(target)}, which is not encrypted: refused")
     return target
 
@@ -206,23 +218,38 @@ def _translated(origin: Origin) -> Iterator[None]:
 
 
 def _error_for(error: Exception, origin: Origin) -> ProvisionError:
-    """In order: the first class that fits counts."""
+    """Where a proxy is in the way, what is wrong with it is not blamed on the source."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return SourceUnavailable(_proxy_refusal(error.status, origin))
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return TransferStalled(f"{origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds")
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        return SourceUnavailable(f"{origin} did not take a connection within {_CONNECT_SECONDS:.0f} seconds")
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError):
+        return _no_connection(error, origin)
+    return SourceUnavailable(f"the connection to {origin} broke: {_cause(error)}")
+
+
+def _no_connection(
+    error: aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError, origin: Origin
+) -> ProvisionError:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return NameResolutionFailed(
-            f"the name {origin.host} can't be resolved: check its spelling and the cluster's DNS"
+            f"the name {error.host} can't be resolved: check its spelling and the cluster's DNS"
         )
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return TLSVerificationFailed(
             f"the certificate of {origin} can't be verified ({_certificate_problem(error)}): "
             "if it has a CA of its own, ask the administrator to add it (--ca-file)"
         )
-    if isinstance(error, aiohttp.SocketTimeoutError):
-        return TransferStalled(f"{origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds")
-    if isinstance(error, aiohttp.ServerTimeoutError):
-        return SourceUnavailable(f"{origin} did not take a connection within {_CONNECT_SECONDS:.0f} seconds")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return SourceUnavailable(f"no connection to {origin}: {_cause(error.os_error)}")
-    return SourceUnavailable(f"the connection to {origin} broke: {_cause(error)}")
+    to = f"the proxy {error.host}" if isinstance(error, aiohttp.ClientProxyConnectionError) else str(origin)
+    return SourceUnavailable(f"no connection to {to}: {_cause(error.os_error)}")
+
+
+def _proxy_refusal(status: int, origin: Origin) -> str:
+    if status == _PROXY_AUTHENTICATION_REQUIRED:
+        return f"the proxy asks for a user name and password, or for others, before it leads to {origin} (407)"
+    return f"the proxy does not lead to {origin} ({status}): ask whoever runs it to allow that host"
 
 
 def _certificate_problem(error: aiohttp.ClientConnectorCertificateError) -> str:

@@ -9,13 +9,15 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from model_provisioner.domain.addresses import HostPort, NetworkPolicy, Origin, parse_host_port, parse_network
+from model_provisioner.domain.addresses import HostPort, NetworkPolicy, Origin, parse_allowed_host, parse_network
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import AddressNotAllowed
+from model_provisioner.domain.proxies import PROXY_NEEDS_HOSTS
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs import HUGGING_FACE
 from model_provisioner.transfer import worker
 from model_provisioner.transfer.client import NetworkSettings
+from model_provisioner.transfer.proxy import load_proxy
 
 _MOST_CONNECTIONS = 16
 
@@ -56,11 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--allow-host",
-        type=_checked(parse_host_port),
+        type=_checked(parse_allowed_host),
         action="append",
         default=[],
         metavar="HOST[:PORT]",
-        help="host that may be private or without TLS (repeatable; the endpoint's is allowed)",
+        help="host, or *.NAME, that may be private or without TLS (repeatable; the endpoint's is allowed)",
+    )
+    parser.add_argument(
+        "--proxy",
+        type=_checked(load_proxy),
+        metavar="URL|@FILE",
+        help="go through this proxy, to hosts that --allow-host names; @FILE holds the URL of one with a password",
     )
     parser.add_argument(
         "--ca-file", type=_checked(_ca_file), metavar="FILE", help="certificates to trust besides the system's"
@@ -74,6 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 after an error whose name and message are on the last line, 2 for wrong flags, 130 after Ctrl-C."""
+    if args.proxy and not args.allow_host:
+        args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
     if args.worker:
         return worker.run(_network(args), resolves=args.resolver)
     if args.ref is None or args.to is None:
@@ -102,7 +112,7 @@ def _network(args: argparse.Namespace) -> NetworkSettings:
     if args.endpoint != HUGGING_FACE:
         origin = Origin.of(args.endpoint)
         hosts.append(HostPort(origin.host, origin.port))
-    return NetworkSettings(NetworkPolicy(tuple(args.allow_network), tuple(hosts)), args.ca_file)
+    return NetworkSettings(NetworkPolicy(tuple(args.allow_network), tuple(hosts)), args.ca_file, args.proxy)
 
 
 def _endpoint(text: str) -> str:

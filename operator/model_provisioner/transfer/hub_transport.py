@@ -1,8 +1,9 @@
 """Lets `huggingface_hub` talk through our own client, so that one guard serves all.
 
 The library's HTTP client is given a transport that hands each request to the event loop. Redirects
-are followed by our client, which keeps the token off every origin but the one that was asked: the
+are followed by our client, which keeps the token off every origin but the one that it is for: the
 library itself follows them, and the `Link` of a paged list, wherever they lead and sends the token.
+So a token travels with the origin that it is for, in a header that never leaves this process.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from model_provisioner.transfer.client import Client
 from model_provisioner.transfer.protocol import Credentials
 
 _MOST_BYTES = 64 * 1024 * 1024
+ORIGIN_HEADER = "X-Token-Origin"
+"""The header by which whoever gives the library a token says for which origin; without it no token is sent."""
 _KEPT_HEADERS = ("User-Agent", "Accept")
 
 
@@ -39,7 +42,7 @@ class _Transport(httpx2.BaseTransport):
         if request.method != "GET":
             raise SourceUnavailable(f"a {request.method} was about to be sent to {Origin.of(url)}: nothing here writes")
         headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
-        async with await self._client.get(url, headers, _bearer(request, url)) as reply:
+        async with await self._client.get(url, headers, _bearer(request)) as reply:
             content = bytearray()
             async for chunk in reply.chunks():
                 content += chunk
@@ -48,6 +51,7 @@ class _Transport(httpx2.BaseTransport):
             return httpx2.Response(reply.status, headers=dict(reply.headers), content=bytes(content), request=request)
 
 
-def _bearer(request: httpx2.Request, url: str) -> Credentials | None:
+def _bearer(request: httpx2.Request) -> Credentials | None:
     token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    return Credentials(token, (str(Origin.of(url)),)) if token else None
+    origin = request.headers.get(ORIGIN_HEADER)
+    return Credentials(token, (origin,)) if token and origin else None

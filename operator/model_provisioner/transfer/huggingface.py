@@ -22,6 +22,7 @@ from model_provisioner.domain.paths import store_path
 from model_provisioner.domain.plan import Plan, PlannedFile
 from model_provisioner.domain.refs import HuggingFaceRef
 from model_provisioner.domain.selection import select
+from model_provisioner.transfer.hub_transport import ORIGIN_HEADER
 from model_provisioner.transfer.protocol import Credentials
 
 _ANSWER_SECONDS = 45.0
@@ -72,7 +73,11 @@ class _Hub:
         self._endpoint = endpoint
         self._authenticated = credentials is not None and Origin.of(endpoint) in map(Origin.of, credentials.origins)
         # False, because None would send whatever token the library finds in the environment or a file.
-        self._api = HfApi(endpoint=endpoint, token=credentials.token if credentials and self._authenticated else False)
+        self._api = HfApi(
+            endpoint=endpoint,
+            token=credentials.token if credentials and self._authenticated else False,
+            headers={ORIGIN_HEADER: str(Origin.of(endpoint))},
+        )
 
     async def plan(self, revision: str | None, digest: Digest | None) -> Plan:
         info = await self._ask(
