@@ -14,10 +14,15 @@ LONG = os.environ.get("FAULTS") == "long"
 T = TypeVar("T")
 
 
+def say(figure: str) -> None:
+    """A figure of a campaign; `make faults` shows them all."""
+    sys.stdout.write(f"{figure}\n")
+
+
 def randomness() -> random.Random:
     """Says its seed, which pytest shows where a test fails."""
     seed = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(2**32))
-    sys.stdout.write(f"FAULT_SEED={seed}\n")
+    say(f"FAULT_SEED={seed}")
     return random.Random(seed)
 
 
