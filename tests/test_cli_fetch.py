@@ -112,9 +112,25 @@ def test_an_error_is_in_the_json_too(hub: Hub, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["error"] == "SourceNotFound"
 
 
+def test_what_may_pass_is_tried_again_and_told(hub: Hub, tmp_path: Path) -> None:
+    hub.fail(429, where="resolve", headers={"Retry-After": "1"}, times=2)
+    done = fetch(hub, REF, "--to", str(tmp_path))
+    assert done.returncode == 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("RateLimited")]
+    assert len(told) == 2
+    assert told[1].endswith("trying again in 2s (2 of 5)")
+
+
+def test_retries_end(hub: Hub, tmp_path: Path) -> None:
+    hub.fail(429, where="resolve", headers={"Retry-After": "1"}, times=None)
+    done = fetch(hub, REF, "--to", str(tmp_path), "--retries", "1")
+    assert done.returncode == 1
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["RateLimited", "RateLimited"]
+
+
 def test_a_hub_that_is_down(hub: Hub, tmp_path: Path) -> None:
     hub.down()
-    done = fetch(hub, REF, "--to", str(tmp_path))
+    done = fetch(hub, REF, "--to", str(tmp_path), "--retries", "0")
     assert done.stderr.splitlines()[-1].startswith("SourceUnavailable: no connection to https://127.0.0.1")
 
 

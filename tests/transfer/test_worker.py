@@ -31,6 +31,7 @@ from model_provisioner.transfer.protocol import (
     StoreRef,
     Sweep,
     Swept,
+    decode_answer,
     encode_request,
 )
 from tests.support.ggufs import tiny_gguf, write_gguf
@@ -155,6 +156,50 @@ def test_the_end_of_input_stops_at_once_and_keeps_what_came(bench: Bench, plan: 
         assert time.monotonic() - started < 1.5
     with bench.store() as store:
         assert store.durable_bytes(plan) > 80 * MIB
+
+
+def run_plan(bench: Bench, file: Path) -> "subprocess.Popen[bytes]":
+    flags = ["--plan", str(file), *command(bench.hub)[5:]]
+    return subprocess.Popen([*command(bench.hub)[:4], *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_one_plan_is_carried_out_alone(bench: Bench, plan: Plan, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_bytes(encode_request(fetch_request(bench.root, plan)))
+    with run_plan(bench, file) as process:
+        answers = [decode_answer(line) for line in process.stdout or ()]
+        assert process.wait(10) == 0
+    assert isinstance(answers[-1], Published)
+    bench.hub.repository(NAME).add("other.gguf", b"x")
+    file.write_bytes(encode_request(fetch_request(bench.root / "missing", plan)))
+    with run_plan(bench, file) as process:
+        assert isinstance(decode_answer(list(process.stdout or ())[-1]), Failed)
+        assert process.wait(10) == 1
+
+
+def test_a_plan_that_is_terminated_keeps_what_came(bench: Bench, plan: Plan, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_bytes(encode_request(fetch_request(bench.root, plan)))
+    gate = bench.hub.pause_at(100 * MIB)
+    with run_plan(bench, file) as process:
+        gate.wait_reached()
+        process.terminate()
+        assert process.wait(5) == 143
+    with bench.store() as store:
+        assert store.durable_bytes(plan) > 80 * MIB
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"op": "fetch", "credentials": {"token": "hf_canary"}}', b'{"op":"cancel","id":"1"}']
+)
+def test_a_file_that_holds_no_plan_is_told_without_showing_it(bench: Bench, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "plan.json"
+    file.write_bytes(content)
+    with run_plan(bench, file) as process:
+        _, said = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert b"fetch" in said
+    assert b"canary" not in said
 
 
 def test_a_worker_dies_with_its_parent(bench: Bench, tmp_path: Path) -> None:

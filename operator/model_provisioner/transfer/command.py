@@ -1,4 +1,4 @@
-"""`model-provisioner fetch`: its flags. With `--worker` it serves the operator, else a person.
+"""`model-provisioner fetch`: its flags. Serves the operator with `--worker`, a Job with `--plan FILE`, else a person.
 
 `--resolver` makes a worker load the hub's client at once, so that the first resolve need not wait for it.
 """
@@ -49,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-bytes-per-second", type=_checked(_rate), metavar="N", help="limit of the bandwidth, such as 50Mi"
     )
     parser.add_argument(
+        "--retries",
+        type=_checked(_retries),
+        default=5,
+        metavar="N",
+        help="how often to try again, in a row without a new byte, what may pass (default %(default)s)",
+    )
+    parser.add_argument(
         "--allow-network",
         type=_checked(parse_network),
         action="append",
@@ -75,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and where to")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--resolver", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(usage_error=parser.error)
@@ -86,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
     if args.worker:
         return worker.run(_network(args), resolves=args.resolver)
+    if args.plan is not None:
+        return worker.run_plan(args.plan, _network(args))
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
     from model_provisioner.transfer import person  # noqa: PLC0415 - brings huggingface_hub, which a worker must not load
@@ -99,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
             connections=args.connections,
             bytes_per_second=args.max_bytes_per_second,
             token=os.environ.get("HF_TOKEN") or None,
+            retries=args.retries,
             dry_run=args.dry_run,
             json=args.json,
         ),
@@ -136,6 +147,12 @@ def _connections(text: str) -> int:
     if not 1 <= number <= _MOST_CONNECTIONS:
         raise ValueError(f"{text!r} is not a number from 1 to {_MOST_CONNECTIONS}")
     return number
+
+
+def _retries(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a number of retries: 0 or more")
+    return int(text)
 
 
 def _rate(text: str) -> int:

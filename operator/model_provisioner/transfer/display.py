@@ -15,7 +15,7 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class Display:
-    """An `engine.Reporter`. `monotonic` is in seconds."""
+    """An `engine.Reporter`. `monotonic` is in seconds; `furthest` is the most bytes that were ever there."""
 
     def __init__(self, out: TextIO, monotonic: Callable[[], float]) -> None:
         self._out = out
@@ -24,9 +24,11 @@ class Display:
         self._interval = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
         self._next = monotonic() + (0 if self._terminal else self._interval)
         self._meter: Meter | None = None
+        self.furthest = 0
 
     def progress(self, done: int, total: int, restarts: int) -> None:
         del restarts
+        self.furthest = max(self.furthest, done)
         if not self._is_due():
             return
         now = self._monotonic()

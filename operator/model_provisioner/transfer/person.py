@@ -6,6 +6,7 @@ the operator, but nobody holds the files.
 
 import asyncio
 import json
+import math
 import signal
 import sys
 from collections.abc import Coroutine, Mapping
@@ -13,11 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_provisioner.domain.addresses import Origin
+from model_provisioner.domain.backoff import delay
 from model_provisioner.domain.digest import Digest
-from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.errors import (
+    NameResolutionFailed,
+    ProvisionError,
+    RateLimited,
+    SourceUnavailable,
+    TransferStalled,
+)
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.plan import Plan
-from model_provisioner.domain.quantity import format_bytes
+from model_provisioner.domain.quantity import format_bytes, format_duration
 from model_provisioner.domain.refs import parse_lenient
 from model_provisioner.transfer import engine
 from model_provisioner.transfer.client import Client, NetworkSettings, open_client
@@ -29,6 +37,7 @@ from model_provisioner.transfer.store import Store
 from model_provisioner.transfer.throttle import Limits
 from model_provisioner.transfer.volume import volume_errors
 
+_MAY_PASS = (SourceUnavailable, RateLimited, TransferStalled, NameResolutionFailed)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -43,6 +52,7 @@ class Wish:
     connections: int
     bytes_per_second: int | None
     token: str | None
+    retries: int
     dry_run: bool
     json: bool
 
@@ -61,7 +71,7 @@ def run(wish: Wish, network: NetworkSettings) -> int:
     """
     received: list[signal.Signals] = []
     try:
-        asyncio.run(_until_signalled(_fetch(wish, network), received))
+        asyncio.run(_until_signalled(_persist(wish, network, Clock()), received))
     except ProvisionError as error:
         if wish.json:
             _print(json.dumps({"ref": wish.ref, "error": error.reason, "message": error.message}))
@@ -86,13 +96,31 @@ async def _until_signalled(work: Coroutine[None, None, None], received: list[sig
     await task
 
 
-async def _fetch(wish: Wish, network: NetworkSettings) -> None:
+async def _persist(wish: Wish, network: NetworkSettings, clock: Clock) -> None:
+    """Tries again what may pass, as often in a row without a new byte as `wish.retries` says."""
+    display = Display(sys.stderr, clock.monotonic)
+    failures, furthest = 0, 0
+    while True:
+        try:
+            return await _fetch(wish, network, display, clock)
+        except _MAY_PASS as error:
+            failures = 1 if display.furthest > furthest else failures + 1
+            furthest = display.furthest
+            if failures > wish.retries:
+                raise
+            wait = delay(failures, error.retry_after, clock.random())
+            again = f"trying again in {format_duration(math.ceil(wait))}"
+            _complain(f"{error.reason}: {error.message}; {again} ({failures} of {wish.retries})")
+            await clock.sleep(wait)
+
+
+async def _fetch(wish: Wish, network: NetworkSettings, display: Display, clock: Clock) -> None:
     async with open_client(network) as client:
         plan = await _resolve(wish, client)
         if wish.dry_run:
             _tell_plan(wish, plan)
             return
-        provided = await _transfer(wish, plan, client)
+        provided = await _transfer(wish, plan, client, display, clock)
     if wish.json:
         _print(json.dumps(_document(wish, plan, provided.files, {"gguf": _header(provided.gguf)}), indent=2))
     else:
@@ -112,11 +140,10 @@ async def _resolve(wish: Wish, client: Client) -> Plan:
     return await Resolver(client).resolve(request)
 
 
-async def _transfer(wish: Wish, plan: Plan, client: Client) -> engine.Provided:
-    clock = Clock()
+async def _transfer(wish: Wish, plan: Plan, client: Client, display: Display, clock: Clock) -> engine.Provided:
     _make(wish.directory)
     store = await asyncio.to_thread(Store.open, wish.directory, None)
-    with store, Display(sys.stderr, clock.monotonic) as display:
+    with store, display:
         job = engine.Job(plan, Limits(wish.connections, wish.bytes_per_second), epoch=0, credentials=wish.credentials)
         return await engine.provide(job, store, client, display, clock)
 

@@ -1,7 +1,7 @@
 """`model-provisioner fetch --worker`: carries out requests that come as lines on standard input.
 
 One process, three uses by the operator: a slot (fetch), the keeper (settle, check, remove, sweep) and the
-resolver. What is done for each kind of request is `Worker._carry_out`; the lines are `protocol`'s. End of
+resolver. What is done for each kind of request is `Worker._do`; the lines are `protocol`'s. End of
 input means that the operator is gone: everything stops, and what was fetched is journalled.
 """
 
@@ -11,7 +11,7 @@ import ctypes
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -44,6 +44,36 @@ def run(network: NetworkSettings, *, resolves: bool = False) -> int:
     return 0
 
 
+def run_plan(file: Path, network: NetworkSettings) -> int:
+    """Carries out the one `fetch` request in `file`, for a Job; its answers go to standard output.
+
+    0 where it was published, 1 where it was not; after SIGTERM 143, and what came is kept.
+    """
+    try:
+        request = decode_request(file.read_bytes())
+    except (OSError, ValueError):  # not shown: the request may hold a token
+        sys.stderr.write(f"{file} can't be read as a fetch request, which is one line as --worker takes it\n")
+        return 1
+    if not isinstance(request, protocol.Fetch):
+        sys.stderr.write(f"{file} holds a request to {request.op}: only fetch is carried out\n")
+        return 1
+    try:
+        return asyncio.run(_serve_one(request, network))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+
+
+async def _serve_one(request: protocol.Fetch, network: NetworkSettings) -> int:
+    clock = Clock()
+    outbox = Outbox(await _standard_output(), clock)
+    async with open_client(network) as client, _writing(outbox):
+        fetching = asyncio.create_task(Worker(client, outbox, clock).carry_out(request))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, fetching.cancel)
+        answer = await fetching
+        outbox.post(answer)
+        return 0 if isinstance(answer, protocol.Published) else 1
+
+
 def die_with_parent() -> None:
     """So that a killed operator leaves no writer behind. Only Linux can; elsewhere the end of input does it."""
     if sys.platform == "linux":
@@ -57,15 +87,24 @@ async def _serve(network: NetworkSettings, resolves: bool) -> None:
         worker = Worker(client, outbox, clock)
         if resolves:
             worker.warm_resolver()
-        writing = asyncio.create_task(outbox.run())
-        try:
-            await worker.serve(await _standard_input())
-        finally:
-            await worker.stop()
-            writing.cancel()
-            with contextlib.suppress(TimeoutError, OSError, asyncio.CancelledError):
-                async with asyncio.timeout(_FLUSH_SECONDS):
-                    await outbox.flush()
+        async with _writing(outbox):
+            try:
+                await worker.serve(await _standard_input())
+            finally:
+                await worker.stop()
+
+
+@contextlib.asynccontextmanager
+async def _writing(outbox: Outbox) -> AsyncIterator[None]:
+    """At the end, what is left is handed over if somebody takes it."""
+    writing = asyncio.create_task(outbox.run())
+    try:
+        yield
+    finally:
+        writing.cancel()
+        with contextlib.suppress(TimeoutError, OSError, asyncio.CancelledError):
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await outbox.flush()
 
 
 class Worker:
@@ -131,19 +170,22 @@ class Worker:
         if task.cancelled():
             self._outbox.post(protocol.Cancelled(request_id))
 
-    async def _answer(self, request: Task) -> None:
+    async def carry_out(self, request: Task) -> Answer:
+        """Its final answer; what goes wrong is an answer too."""
         try:
-            answer = await self._carry_out(request)
+            return await self._do(request)
         except ProvisionError as error:
             retry_after = error.retry_after if isinstance(error, Retryable) else None
-            answer = protocol.Failed(request.id, error.reason, error.message, retry_after)
+            return protocol.Failed(request.id, error.reason, error.message, retry_after)
         except Exception as error:  # noqa: BLE001 - a bug must become an answer, or the operator waits for ever
             _LOG.exception("%s failed in a way that was not foreseen", request.op)
             message = f"{type(error).__name__} while {request.op} was carried out: a bug; the log has the traceback"
-            answer = protocol.Failed(request.id, InternalError.__name__, message)
-        self._outbox.post(answer)
+            return protocol.Failed(request.id, InternalError.__name__, message)
 
-    async def _carry_out(self, request: Task) -> Answer:
+    async def _answer(self, request: Task) -> None:
+        self._outbox.post(await self.carry_out(request))
+
+    async def _do(self, request: Task) -> Answer:
         match request:
             case protocol.Fetch():
                 return await self._fetch(request)
@@ -161,7 +203,7 @@ class Worker:
     async def _fetch(self, request: protocol.Fetch) -> Answer:
         job = engine.Job(
             request.plan,
-            self._limits[request.id],
+            self._limits.get(request.id) or Limits(request.connections, request.bytes_per_second),
             request.epoch,
             request.credentials,
             request.holder.uid,
