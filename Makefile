@@ -24,7 +24,7 @@ test: .venv/installed  ## every test
 	.venv/bin/python -m pytest $(PYTEST_FLAGS)
 
 faults: .venv/installed  ## the fault campaigns in full: every point, not a sample
-	FAULTS=long .venv/bin/python -m pytest -rP --timeout 1800 tests/faults $(PYTEST_FLAGS)
+	FAULTS=long .venv/bin/python -m pytest -rP -p no:logging --timeout 1800 tests/faults $(PYTEST_FLAGS)
 
 lint: .venv/installed  ## format, lint, types, import contract
 	.venv/bin/ruff format --check .
