@@ -12,6 +12,7 @@ from model_provisioner.domain.addresses import (
     Origin,
     check_address,
     check_url,
+    parse_allowed_host,
     parse_host_port,
     parse_network,
 )
@@ -246,6 +247,19 @@ def test_http_is_allowed_to_a_listed_host(policy: NetworkPolicy) -> None:
     check_url("http://hub.internal.:80/x", policy)
 
 
+def test_where_only_listed_hosts_are_reached_https_needs_the_word_too() -> None:
+    policy = NetworkPolicy(allowed_hosts=(parse_allowed_host("*.hf.example:443"),), only_listed=True)
+    check_url("https://cdn.hf.example/x", policy)
+    for url in (
+        "https://hub.example/x",
+        "https://cdn.hf.example:8443/x",
+        "http://cdn.hf.example/x",
+        "https://8.8.8.8/",
+    ):
+        with pytest.raises(AddressNotAllowed, match=r"through a proxy.*add \S+:\d+ to allowedHosts"):
+            check_url(url, policy)
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -350,6 +364,32 @@ def test_parse_host_port(text: str, expected: HostPort) -> None:
 def test_parse_host_port_refuses(text: str) -> None:
     with pytest.raises(ValueError, match="is not HOST or HOST:PORT"):
         parse_host_port(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "covered"),
+    [
+        ("*.hf.example", "cdn.hf.example", 443, True),
+        ("*.hf.example", "CDN.us.HF.example.", 8443, True),
+        ("*.hf.example:443", "cdn.hf.example", 8443, False),
+        ("*.hf.example", "hf.example", 443, False),
+        ("*.hf.example", "evilhf.example", 443, False),
+        ("*.hf.example", "cdn.hf.example.evil", 443, False),
+        ("hf.example", "cdn.hf.example", 443, False),
+    ],
+)
+def test_names_below_a_listed_one(text: str, host: str, port: int, covered: bool) -> None:
+    allowed = parse_allowed_host(text)
+    assert allowed.covers(host, port) is covered
+    assert parse_allowed_host(str(allowed)) == allowed
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "*.", "*.*.example", "a.*.example", "*.0.0.1", "*.[::1]", "*.10.1:443", "*x.example"]
+)
+def test_parse_allowed_host_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not HOST or HOST:PORT|is not \*\.NAME"):
+        parse_allowed_host(text)
 
 
 def test_parse_network() -> None:

@@ -23,6 +23,7 @@ from yarl import URL
 from model_provisioner import __version__
 from model_provisioner.domain.addresses import NetworkPolicy, Origin, check_address, check_url
 from model_provisioner.domain.errors import (
+    AccessDenied,
     AddressNotAllowed,
     NameResolutionFailed,
     ProvisionError,
@@ -37,6 +38,7 @@ from model_provisioner.transfer.protocol import Credentials
 _CONNECT_SECONDS = 15.0
 _SILENCE_SECONDS = 30.0
 _MOST_REDIRECTS = 5
+_FORBIDDEN = 403
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
@@ -102,9 +104,10 @@ class Reply:
 
 
 class Client:
-    def __init__(self, session: aiohttp.ClientSession, policy: NetworkPolicy) -> None:
+    def __init__(self, session: aiohttp.ClientSession, policy: NetworkPolicy, proxy: Proxy | None = None) -> None:
         self._session = session
         self._policy = policy
+        self._proxy_headers = _proxy_authorization(proxy)
 
     async def get(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
         """The answer to a GET, whatever its status, after at most five redirects.
@@ -112,7 +115,7 @@ class Client:
         `headers` other than those about ranges and content types stay with the origin of `url`.
 
         Raises AddressNotAllowed, NameResolutionFailed, TLSVerificationFailed, SourceUnavailable,
-        TransferStalled.
+        TransferStalled, AccessDenied (by the proxy).
         """
         first = Origin.of(url)
         for _ in range(_MOST_REDIRECTS + 1):
@@ -130,12 +133,16 @@ class Client:
         if _is_address(origin.host):  # the resolver is asked for names only
             check_address(origin.host, origin.host, origin.port, self._policy)
         own = {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)}
+        if origin.scheme == "http":  # the proxy itself reads the request; for https it reads the CONNECT before it
+            own |= self._proxy_headers
         with _translated(origin):
             verbatim = URL(url, encoded=True)  # a signature covers the spelling
-            response = await self._session.get(verbatim, headers=own, allow_redirects=False)
+            response = await self._session.get(
+                verbatim, headers=own, allow_redirects=False, proxy_headers=self._proxy_headers
+            )
         if response.status == _PROXY_AUTHENTICATION_REQUIRED:
             response.close()
-            raise SourceUnavailable(_proxy_refusal(response.status, origin))
+            raise _proxy_refusal(response.status, origin)
         return Reply(url, response)
 
 
@@ -150,7 +157,6 @@ async def open_client(settings: NetworkSettings, resolver: AbstractResolver | No
     session = aiohttp.ClientSession(
         connector=_connector(settings, policy, resolver or aiohttp.ThreadedResolver()),
         proxy=str(proxy.origin) if proxy else None,
-        proxy_auth=_proxy_auth(proxy),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS),
         headers={"User-Agent": f"model-provisioner/{__version__}"},
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -159,7 +165,7 @@ async def open_client(settings: NetworkSettings, resolver: AbstractResolver | No
         read_bufsize=_BUFFER_BYTES,
     )
     async with session:
-        yield Client(session, policy)
+        yield Client(session, policy, proxy)
 
 
 def _connector(settings: NetworkSettings, policy: NetworkPolicy, resolver: AbstractResolver) -> aiohttp.TCPConnector:
@@ -170,10 +176,10 @@ def _connector(settings: NetworkSettings, policy: NetworkPolicy, resolver: Abstr
     return GuardedConnector(policy, GuardedResolver(policy, resolver), ssl=tls, limit=0, limit_per_host=0)
 
 
-def _proxy_auth(proxy: Proxy | None) -> aiohttp.BasicAuth | None:
+def _proxy_authorization(proxy: Proxy | None) -> dict[str, str]:
     if proxy is None or proxy.username is None:
-        return None
-    return aiohttp.BasicAuth(proxy.username, proxy.password or "", encoding="utf-8")
+        return {}
+    return {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.username, proxy.password or "")}
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
@@ -220,7 +226,7 @@ def _translated(origin: Origin) -> Iterator[None]:
 def _error_for(error: Exception, origin: Origin) -> ProvisionError:
     """Where a proxy is in the way, what is wrong with it is not blamed on the source."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return SourceUnavailable(_proxy_refusal(error.status, origin))
+        return _proxy_refusal(error.status, origin)
     if isinstance(error, aiohttp.SocketTimeoutError):
         return TransferStalled(f"{origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds")
     if isinstance(error, aiohttp.ServerTimeoutError):
@@ -246,10 +252,15 @@ def _no_connection(
     return SourceUnavailable(f"no connection to {to}: {_cause(error.os_error)}")
 
 
-def _proxy_refusal(status: int, origin: Origin) -> str:
+def _proxy_refusal(status: int, origin: Origin) -> ProvisionError:
     if status == _PROXY_AUTHENTICATION_REQUIRED:
-        return f"the proxy asks for a user name and password, or for others, before it leads to {origin} (407)"
-    return f"the proxy does not lead to {origin} ({status}): ask whoever runs it to allow that host"
+        return AccessDenied(
+            f"the proxy asks for a user name and password, or for others, before it leads to {origin} (407): "
+            "ask the administrator to correct its address (--proxy @FILE)"
+        )
+    if status == _FORBIDDEN:
+        return AddressNotAllowed(f"the proxy does not lead to {origin} (403): ask whoever runs it to allow that host")
+    return SourceUnavailable(f"the proxy got no connection to {origin} ({status})")
 
 
 def _certificate_problem(error: aiohttp.ClientConnectorCertificateError) -> str:
