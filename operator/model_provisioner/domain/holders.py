@@ -145,6 +145,12 @@ def orphaned(
     )
 
 
+def unheld_files(paths: Iterable[str], records: Iterable[HolderRecord]) -> tuple[str, ...]:
+    """Those of `paths` that no record names and that were not put there by somebody."""
+    held = {file.path for record in records for file in record.files}
+    return tuple(path for path in paths if path not in held and not is_local(path))
+
+
 def shares_files(record: HolderRecord, others: Iterable[HolderRecord]) -> bool:
     """Does any other live holder hold a file of `record`?"""
     held = {file.path for other in others if not other.released for file in other.files}

@@ -13,6 +13,7 @@ from model_provisioner.domain.refs import HuggingFaceRef, LocalRef, ModelRef
 
 HUGGING_FACE_ROOT = "hf"
 LOCAL_ROOT = "local"
+FETCHED_ROOTS = (HUGGING_FACE_ROOT,)  # below which nothing lies but what was fetched
 PRIVATE = ".provisioner"
 
 _MAIN = "main"
@@ -51,6 +52,15 @@ def check_name(path: str) -> str:
     for part in path.split("/"):
         _check_part(path, part)
     return path
+
+
+def is_safe(path: str) -> bool:
+    """Would `check_name` let it pass?"""
+    try:
+        check_name(path)
+    except UnsupportedSource:
+        return False
+    return True
 
 
 def _check_part(path: str, part: str) -> None:

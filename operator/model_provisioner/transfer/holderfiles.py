@@ -42,6 +42,10 @@ class HolderFiles:
         """What everybody holds."""
         return self.others("")
 
+    def unreadable(self) -> tuple[str, ...]:
+        """The names of the records of which nobody can tell what they say."""
+        return tuple(name for name in self._names("") if self._read(name) is None)
+
     def write(self, record: HolderRecord) -> None:
         """Durably, in one step."""
         volume.write_document(_name(record.uid), self._directory, encode_holder(record))

@@ -17,7 +17,7 @@ from model_provisioner.domain.spans import Spans
 from model_provisioner.transfer import volume
 from model_provisioner.transfer.records import decode_journal, encode_journal
 
-_BLOCK_BYTES = 512  # of st_blocks (POSIX sys/stat.h as Linux has it)
+BLOCK_BYTES = 512  # of st_blocks (POSIX sys/stat.h as Linux has it)
 
 
 class WriterSuperseded(ProvisionError):
@@ -156,7 +156,7 @@ def read_journal(parts: int, key: str) -> Journal | None:
 def occupied_bytes(parts: int, file: PlannedFile) -> int:
     """How much of the room that `file` needs its part takes already, whatever it holds."""
     found = volume.stat_regular(part_name(file.part_key), parts)
-    return min(file.size, found.st_blocks * _BLOCK_BYTES) if found else 0
+    return min(file.size, found.st_blocks * BLOCK_BYTES) if found else 0
 
 
 def durable_bytes(parts: int, file: PlannedFile) -> int:

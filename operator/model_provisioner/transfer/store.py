@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +19,7 @@ from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import InsufficientStorage
 from model_provisioner.domain.holders import HolderRecord
 from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.paths import FETCHED_ROOTS, PRIVATE
 from model_provisioner.domain.plan import Plan, PlannedFile
 from model_provisioner.domain.space import Room
 from model_provisioner.transfer import identity, partfile, protocol, tree, volume
@@ -32,6 +33,27 @@ class PublishedFile:
 
     size: int
     digest: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, by its path below the volume's root; `size` is what its removal frees, in bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """What no holder record names. `unreadable` are the records of which nobody can tell what they name."""
+
+    files: tuple[Entry, ...]
+    parts: tuple[Entry, ...]
+    unreadable: tuple[str, ...]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return (*self.files, *self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +222,25 @@ class Store:
             parts -= partfile.keys(self._parts)
         return Swept(tuple(sorted(parts)), tuple(record.uid for record in gone))
 
+    def unheld(self) -> Unheld:
+        """The published files and the parts that no record names; parts may be those of a fetch without a cluster."""
+        with volume.volume_errors("look for what nobody holds"):
+            records = self._holders.all().records
+            paths = holders.unheld_files(tree.models(self._root, FETCHED_ROOTS), records)
+            keys = holders.abandoned_parts(sorted(partfile.keys(self._parts)), records)
+            files = tuple(Entry(path, found.st_size) for path in paths if (found := tree.look(self._root, path)))
+            parts = tuple(Entry(f"{PRIVATE}/parts/{partfile.part_name(key)}", self._taken(key)) for key in keys)
+            return Unheld(files, parts, self._holders.unreadable())
+
+    def prune(self, unheld: Unheld) -> None:
+        """Deletes what `unheld` told of, but for what has found a holder since."""
+        with volume.volume_errors("delete what nobody holds"):
+            again = self.unheld()
+            for entry in set(unheld.files).intersection(again.files):
+                tree.delete(self._root, entry.path)
+            for entry in set(unheld.parts).intersection(again.parts):
+                partfile.discard(self._parts, PurePosixPath(entry.path).stem)
+
     def free_bytes(self) -> int:
         """What an unprivileged writer may still write to the volume."""
         facts = os.fstatvfs(self._root)
@@ -214,6 +255,10 @@ class Store:
 
     def _exists(self, path: str) -> bool:
         return tree.look(self._root, path) is not None
+
+    def _taken(self, key: str) -> int:
+        found = volume.stat_regular(partfile.part_name(key), self._parts)
+        return found.st_blocks * partfile.BLOCK_BYTES if found else 0
 
     def _durable(self, file: PlannedFile) -> int:
         found = tree.look(self._root, file.path)

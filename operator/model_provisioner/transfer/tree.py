@@ -6,8 +6,10 @@ calls this, which knows when each step is due.
 
 import errno
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from model_provisioner.domain.paths import is_safe
 from model_provisioner.transfer import volume
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -30,6 +32,24 @@ def open_file(root: int, path: str) -> int:
     """A read-only descriptor. Raises FileNotFoundError where there is no regular file."""
     with volume.volume_errors(f"open {path}"), volume.parent_of(root, path) as (directory, name):
         return volume.open_regular(name, directory)
+
+
+def models(root: int, directories: Iterable[str]) -> Iterator[str]:
+    """The paths of the model files below these directories of the root; links are left out, and not followed."""
+    for directory in directories:
+        try:
+            with volume.directory_at(root, directory.split("/")) as opened:
+                entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(opened))
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                continue
+            raise
+        for name, is_directory in entries:
+            path = f"{directory}/{name}"
+            if is_directory:
+                yield from models(root, [path])
+            elif is_safe(path) and look(root, path):
+                yield path
 
 
 def move_into_place(part: str, parts: int, root: int, path: str) -> None:
