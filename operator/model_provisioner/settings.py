@@ -4,17 +4,19 @@ The only reader of the environment. `cli` parses flags and passes those that wer
 the environment is separated by commas. A wrong value ends the program with a message for people.
 """
 
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_provisioner.domain.addresses import NetworkPolicy, parse_host_port, parse_network
 from model_provisioner.domain.refs import HUGGING_FACE
 
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Words = Annotated[list[str], NoDecode]
@@ -45,7 +47,9 @@ class _Settings(BaseSettings):
     kubeconfig: Path | None = None
     watch_namespace: Words = Field(default_factory=list)
 
-    @field_validator("watch_namespace", "store", "allow_network", "allow_host", mode="before", check_fields=False)
+    @field_validator(
+        "watch_namespace", "store", "allow_network", "allow_host", "cors_origin", mode="before", check_fields=False
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return [part for part in value.replace(",", " ").split() if part] if isinstance(value, str) else value
@@ -99,11 +103,43 @@ class OperatorSettings(_Settings):
 
 
 class GatewaySettings(_Settings):
-    """`model-provisioner gateway`. No watched namespace means all of them."""
+    """`model-provisioner gateway`. No watched namespace means all of them.
+
+    `base_path` is empty, or starts with a slash and ends without one. Limits are numbers of open streams.
+    """
 
     listen: str = "127.0.0.1:8081"
     default_namespace: str = Field(default_factory=lambda: own_namespace() or "default")
+    lease_namespace: str | None = None
     auth: Literal["token", "none"] = "token"
+    anonymous_writes: bool = False
+    base_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
+    cors_origin: Words = Field(default_factory=list)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    max_streams: int = Field(default=2500, ge=1)
+    max_streams_per_identity: int = Field(default=250, ge=1)
+
+    @field_validator("cors_origin")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        wrong = next((origin for origin in value if not _ORIGIN.fullmatch(origin)), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r}: write an origin as browsers send it, such as https://dashboard.example")
+        return value
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("--tls-cert and --tls-key are given together")
+        if self.anonymous_writes and self.auth != "none":
+            raise ValueError("--anonymous-writes is for --auth none; with tokens, callers write with their own rights")
+        return self
+
+    @property
+    def operator_namespace(self) -> str:
+        """Where the operator's Lease is."""
+        return self.lease_namespace or own_namespace() or self.default_namespace
 
 
 def own_namespace() -> str | None:
@@ -118,6 +154,9 @@ def explain(error: ValidationError, flags: Mapping[str, Any]) -> str:
     """What is wrong with the settings, one line each, named as the user wrote them."""
     lines = []
     for problem in error.errors():
+        if not problem["loc"]:
+            lines.append(problem["msg"].removeprefix("Value error, "))
+            continue
         field = str(problem["loc"][0])
         name = f"--{field.replace('_', '-')}" if field in flags else f"MODEL_PROVISIONER_{field.upper()}"
         lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")

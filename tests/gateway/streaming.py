@@ -19,7 +19,9 @@ from model_provisioner.domain.status import project
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import problems
-from model_provisioner.gateway.progress import ProgressStreams
+from model_provisioner.gateway.progress import ProgressStreams, Rhythm
+from model_provisioner.gateway.seats import Seats
+from model_provisioner.gateway.tickets import Tickets
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import RECONCILE_AT, status_document
 from tests.domain.test_snapshot import NOW, after
@@ -87,6 +89,16 @@ class Service:
             assert response.status == 200
             yield Reader(response)
 
+    async def get(self, query: str = "", **headers: str) -> aiohttp.ClientResponse:
+        """Asks for a stream and reads only a refusal."""
+        address = self.server.make_url(f"{PROGRESS}?{query}")
+        response = await self._session.get(address, headers=headers)
+        if response.status == 200:
+            response.close()
+        else:
+            await response.read()
+        return response
+
     async def goodbye(self) -> None:
         """As on SIGTERM."""
         await self.streams.close(web.Application())
@@ -94,12 +106,18 @@ class Service:
 
 @asynccontextmanager
 async def serving(
-    access: Access | None = None, *, heartbeat: float = 60, patience: float = 30
+    access: Access | None = None,
+    *,
+    heartbeat: float = 60,
+    patience: float = 30,
+    pace: float = 0,
+    seats: Seats | None = None,
+    tickets: Tickets | None = None,
 ) -> AsyncIterator[Service]:
     """Streams that everybody may read, unless `access` says otherwise."""
-    board = Board()
+    board, rhythm = Board(), Rhythm(heartbeat, patience, pace)
     allowed = access or Access(cast("KubeApi", None), "models", open_to_all=True)  # which asks no API server
-    streams = ProgressStreams(board, allowed, lambda: NOW, heartbeat_seconds=heartbeat, write_seconds=patience)
+    streams = ProgressStreams(board, allowed, seats or Seats(100, 100), tickets or Tickets(), lambda: NOW, rhythm)
     app = web.Application(middlewares=[problems])
     app.add_routes(streams.routes())
     server = TestServer(app)

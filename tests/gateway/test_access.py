@@ -16,6 +16,7 @@ from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.settings import GatewaySettings
 from tests.gateway.caller import GROUP, Caller, grant
+from tests.gateway.clock import Clock
 from tests.gateway.streaming import serving
 from tests.kube import watch_server
 from tests.support.programs import eventually, free_port, running
@@ -23,16 +24,6 @@ from tests.support.programs import eventually, free_port, running
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ALLOWED = {"status": {"allowed": True}}
 DENIED = {"status": {"allowed": False}}
-
-
-class Clock:
-    """A clock that the test sets, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture
@@ -104,7 +95,7 @@ async def test_what_is_no_bearer_token_is_told_how_to_get_one(api: KubeApi, valu
         assert refused.value.status == 401
 
 
-async def _writer(access: Access, request: web.Request) -> str:
+async def _writer(access: Access, request: web.Request) -> str | None:
     return access.writer(request)
 
 
@@ -147,7 +138,7 @@ async def test_nothing_is_answered_from_memory_before_the_first_list(tmp_path: P
     server = watch_server.WatchServer([500], [])
     async with watch_server.serving(server, tmp_path) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
-        reflectors = [Reflector(api, "/things")]
+        reflectors: dict[str | None, Reflector] = {None: Reflector(api, "/things")}
         app = make_app(api, Board(), reflectors, GatewaySettings(auth="none"))
         async with TestClient(TestServer(app)) as client:
             for path in ("/v1/models", "/v1/models/downloads", "/v1/models/download/progress"):
@@ -156,7 +147,7 @@ async def test_nothing_is_answered_from_memory_before_the_first_list(tmp_path: P
                 assert (await answer.json(content_type=None))["title"] == "NotReady"
             assert (await client.get("/readyz")).status == 503
             assert (await client.get("/healthz")).status == 200
-            reflectors[0].synced.set()
+            reflectors[None].synced.set()
             assert (await client.get("/readyz")).status == 200
             assert (await client.get("/v1/models")).status == 200
         await api.close()

@@ -79,7 +79,8 @@ def test_a_bad_request_is_told_which_field_is_wrong(desk: Desk, body: dict[str, 
 
 def test_a_body_that_is_no_json_or_too_long_is_refused(desk: Desk) -> None:
     editor = desk.caller("editor")
-    assert editor.call("POST", START, content=b"{").status_code == 400
+    as_json = {"Content-Type": "application/json"}
+    assert editor.call("POST", START, content=b"{", headers=as_json).status_code == 400
     assert editor.call("POST", START, json={"model_ref": "x" * 100_000}).status_code == 413
     assert editor.call("GET", "/nothing").json()["title"] == "NotFound"
 
@@ -219,7 +220,7 @@ async def test_a_namespace_that_is_none_never_reaches_an_address_of_the_api(tmp_
     server = WatchServer([500], [])
     async with serving(server, tmp_path) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
-        app = make_app(api, Board(), [], GatewaySettings(watch_namespace=[]))
+        app = make_app(api, Board(), {}, GatewaySettings(watch_namespace=[]))
         async with TestClient(TestServer(app)) as client:
             body, headers = {"model_ref": "hf:a/b", "namespace": namespace}, {"Authorization": "Bearer x"}
             answer = await client.post(START, json=body, headers=headers)

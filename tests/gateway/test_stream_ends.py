@@ -128,3 +128,26 @@ async def test_a_client_that_never_reads_is_cut_and_harms_nobody() -> None:
                     await reader.until(b'"name":"n99"')
         service.board.hear("ADDED", document("last", version + 1))
         await reader.until(b"uid-last")
+
+
+@pytest.mark.parametrize("query", ["download_id=uid-done", "model_ref=hf:acme/done", "download_id=uid-deleted"])
+async def test_who_comes_back_to_a_stream_that_has_ended_is_told_to_stop(query: str) -> None:
+    """An EventSource takes every end for a lost connection, and only 204 for an answer."""
+    async with serving() as service:
+        service.board.hear("ADDED", document("done", 5, Available(MODEL)))
+        assert (await service.get(query, **{"Last-Event-ID": "5"})).status == 204
+        async with service.reading(query) as reader:
+            await reader.until(b"event: sync")
+
+
+async def test_who_comes_back_and_has_not_seen_the_end_is_told_it() -> None:
+    async with serving() as service:
+        service.board.hear("ADDED", document("done", 5, Available(MODEL)))
+        async with service.reading("download_id=uid-done", **{"Last-Event-ID": "4"}) as reader:
+            assert b"event: complete" in await reader.to_the_end()
+
+
+async def test_a_model_that_nobody_has_asked_for_yet_is_waited_for() -> None:
+    async with serving() as service, service.reading("model_ref=hf:acme/done", **{"Last-Event-ID": "4"}) as reader:
+        service.board.hear("ADDED", document("done", 5, Available(MODEL)))
+        assert b"event: complete" in await reader.to_the_end()

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from model_provisioner.kube.client import ApiError, KubeApi
+from model_provisioner.kube.resource import LEASE_NAME, lease_collection_path
 
 _LOG = logging.getLogger(__name__)
-LEASE_NAME = "model-provisioner"
 DURATION_SECONDS = 15
 _RENEW_SECONDS = 5.0
 _POLL_SECONDS = 2.0
@@ -40,7 +40,7 @@ class Lease:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api = api
-        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._collection = lease_collection_path(namespace)
         self._identity = identity
         self._now = now
         self._monotonic = monotonic

@@ -53,9 +53,15 @@ def deleted(download: ModelDownload) -> Message:
     return Message("deleted", _common(download))
 
 
-def messages(download: ModelDownload, queue_position: int | None) -> tuple[Message, ...]:
-    """The state of a download as events, newest only: whoever missed earlier ones misses nothing."""
-    data = {**_common(download), **_progress(download), "queue_position": queue_position}
+def messages(download: ModelDownload, queue_position: int | None, *, stale: bool = False) -> tuple[Message, ...]:
+    """The state of a download as events, newest only: whoever missed earlier ones misses nothing.
+
+    `stale` says that no operator acts: what is not over yet stands still, whatever its status says.
+    """
+    stands = stale and not has_ended(download)
+    data = {**_common(download), **_progress(download), "queue_position": queue_position, "stale": stands}
+    if stands:
+        data |= {"bytes_per_second": 0, "eta_seconds": None}
     if download.status.ready and download.status.model:
         return (Message("complete", {**data, "path": download.status.model.path}),)
     if has_ended(download):

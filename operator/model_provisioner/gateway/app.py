@@ -1,20 +1,29 @@
-"""Puts the gateway together and runs it: reflectors → board → HTTP API, stream and page."""
+"""Puts the gateway together and runs it: reflectors and Lease → board → HTTP API, stream and page."""
 
 import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from model_provisioner.gateway import cors
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.downloads import Downloads
+from model_provisioner.gateway.metrics import metrics
 from model_provisioner.gateway.models import Models
+from model_provisioner.gateway.openapi import openapi
 from model_provisioner.gateway.problems import Problem, problems
 from model_provisioner.gateway.progress import ProgressStreams
+from model_provisioner.gateway.pulse import Pulse
+from model_provisioner.gateway.seats import Seats
+from model_provisioner.gateway.tickets import Tickets
+from model_provisioner.gateway.tls import Certificate
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path
@@ -25,6 +34,7 @@ _PAGE = Path(__file__).parent / "page"
 _LARGEST_BODY = 64 * 1024
 _DEAF_SECONDS = 180.0
 _SHUTDOWN_SECONDS = 5.0
+_BACKLOG = 1024
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -33,52 +43,90 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+Reflectors = Mapping[str | None, Reflector]
+"""By namespace; None is the one of all namespaces."""
+
 
 async def run_gateway(settings: GatewaySettings) -> int:
-    """Until SIGTERM or SIGINT."""
-    if settings.auth == "none":
-        _LOG.warning("--auth none: everybody who reaches %s can read all downloads", settings.listen)
+    """Until SIGTERM or SIGINT. Raises OSError, ssl.SSLError for a certificate that can't be read."""
+    _warn(settings)
+    certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
     async with contextlib.AsyncExitStack() as closing:
         api = await KubeApi.connect(settings.kubeconfig)
         closing.push_async_callback(api.close)
         board = Board()
         namespaces: list[str | None] = [*settings.watch_namespace] or [None]
-        reflectors = [Reflector(api, collection_path(namespace)) for namespace in namespaces]
-        for reflector in reflectors:
+        reflectors = {namespace: Reflector(api, collection_path(namespace)) for namespace in namespaces}
+        for reflector in reflectors.values():
             reflector.listen(board.hear)
-            closing.callback(asyncio.create_task(reflector.run()).cancel)
+            _in_background(closing, reflector.run())
+        _in_background(closing, Pulse(api, settings.operator_namespace, board).run())
+        if certificate:
+            _in_background(closing, certificate.keep_fresh())
         app = make_app(api, board, reflectors, settings)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True)
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
         host, _, port = settings.listen.rpartition(":")
-        await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+        context = certificate.context if certificate else None
+        await web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=context, backlog=_BACKLOG).start()
         _LOG.info("listening on %s", settings.listen)
         await _signal()
     return 0
 
 
-def make_app(api: KubeApi, board: Board, reflectors: list[Reflector], settings: GatewaySettings) -> web.Application:
-    """All routes of the gateway."""
-    namespace, open_to_all = settings.default_namespace, settings.auth == "none"
-    access = Access(api, namespace, open_to_all=open_to_all)
-    streams = ProgressStreams(board, access)
-    app = web.Application(middlewares=[problems, _once_listed(reflectors)], client_max_size=_LARGEST_BODY)
-    app.add_routes(streams.routes())
-    app.add_routes(Downloads(api, board, access, namespace, settings.watch_namespace).routes())
-    app.add_routes(Models(api, board, access).routes())
-    app.add_routes(_probes(reflectors))
-    app.add_routes(_page())
+def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: GatewaySettings) -> web.Application:
+    """All routes of the gateway. Everything but the probes is below the base path."""
+    namespace, base = settings.default_namespace, settings.base_path
+    open_to_all = settings.auth == "none"
+    access = Access(api, namespace, open_to_all=open_to_all, anonymous_writes=settings.anonymous_writes)
+    seats = Seats(settings.max_streams, settings.max_streams_per_identity)
+    streams = ProgressStreams(board, access, seats, Tickets())
+    downloads = Downloads(api, board, access, _learner(reflectors), namespace, settings.watch_namespace, base)
+    served = [*streams.routes(), *downloads.routes(), *Models(api, board, access).routes(), *_page()]
+    served.append(_description(openapi(base, with_tokens=not open_to_all)))
+    app = web.Application(
+        middlewares=[*_cors(settings), problems, _once_listed(base, [*reflectors.values()]), _finish_writes()],
+        client_max_size=_LARGEST_BODY,
+    )
+    app.add_routes([web.route(one.method, base + one.path, one.handler) for one in served])
+    app.add_routes(_probes([*reflectors.values()]))
+    app.add_routes([metrics(board, seats, access, [*reflectors.values()])])
+    if base:
+        app.add_routes([web.get(base, _to_the_page)])
+    if settings.cors_origin:
+        app.on_response_prepare.append(cors.allow(settings.cors_origin))
     app.on_shutdown.append(streams.close)
     return app
 
 
-def _once_listed(reflectors: list[Reflector]) -> Middleware:
+def _warn(settings: GatewaySettings) -> None:
+    if settings.auth == "none":
+        rights = "read all downloads, and START AND DELETE THEM" if settings.anonymous_writes else "read all downloads"
+        _LOG.warning("--auth none: everybody who reaches %s can %s", settings.listen, rights)
+
+
+def _cors(settings: GatewaySettings) -> list[Middleware]:
+    return [cors.preflight(settings.cors_origin)] if settings.cors_origin else []
+
+
+def _learner(reflectors: Reflectors) -> Callable[[dict[str, Any]], None]:
+    """Hands the answer of a write to the reflector that watches over its namespace."""
+
+    def learn(document: dict[str, Any]) -> None:
+        reflector = reflectors.get(document["metadata"]["namespace"]) or reflectors.get(None)
+        if reflector:
+            reflector.learn(document)
+
+    return learn
+
+
+def _once_listed(base: str, reflectors: Sequence[Reflector]) -> Middleware:
     """No answer from memory before the first list: an empty board would say that every download is gone."""
 
     @web.middleware
     async def refuse_until_then(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith("/v1/") and not all(reflector.synced.is_set() for reflector in reflectors):
+        if request.path.startswith(f"{base}/v1/") and not all(reflector.synced.is_set() for reflector in reflectors):
             detail = "the gateway has not yet listed the downloads; ask again in a moment"
             raise Problem(503, "NotReady", detail, headers={"Retry-After": "1"})
         return await handler(request)
@@ -86,7 +134,23 @@ def _once_listed(reflectors: list[Reflector]) -> Middleware:
     return refuse_until_then
 
 
-def _probes(reflectors: list[Reflector]) -> list[web.RouteDef]:
+def _finish_writes() -> Middleware:
+    """A handler ends when its client leaves; one that changes things first finishes what it has begun."""
+    running: set[asyncio.Task[web.StreamResponse]] = set()
+
+    @web.middleware
+    async def finish(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method not in {"POST", "DELETE"}:
+            return await handler(request)
+        task = asyncio.ensure_future(handler(request))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        return await asyncio.shield(task)
+
+    return finish
+
+
+def _probes(reflectors: Sequence[Reflector]) -> list[web.RouteDef]:
     async def healthz(_request: web.Request) -> web.Response:
         age = max(reflector.last_event_age() for reflector in reflectors)
         if age > _DEAF_SECONDS:
@@ -100,6 +164,13 @@ def _probes(reflectors: list[Reflector]) -> list[web.RouteDef]:
     return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
 
 
+def _description(document: dict[str, Any]) -> web.RouteDef:
+    async def show(_request: web.Request) -> web.Response:
+        return web.json_response(document)
+
+    return web.get("/openapi.json", show)
+
+
 def _page() -> list[web.RouteDef]:
     """Only the files of the page, each by its name, with a policy that lets nothing else in."""
 
@@ -110,6 +181,15 @@ def _page() -> list[web.RouteDef]:
         return web.get("/" if file.name == "index.html" else f"/page/{file.name}", answer)
 
     return [serve(file) for file in sorted(_PAGE.iterdir()) if file.suffix in {".html", ".js", ".css"}]
+
+
+async def _to_the_page(request: web.Request) -> web.Response:
+    """The page's own addresses are relative, which works below a slash only."""
+    return web.Response(status=308, headers={"Location": f"{request.path}/"})
+
+
+def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    closing.callback(asyncio.create_task(work).cancel)
 
 
 async def _signal() -> None:

@@ -6,12 +6,12 @@ changed, not how: it reads the newest state when it gets to it, so nothing can p
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.stream import queue_positions
+from model_provisioner.domain.stream import has_ended, queue_positions
 from model_provisioner.kube.resource import parse
 
 _LOG = logging.getLogger(__name__)
@@ -32,6 +32,10 @@ class Subscriber:
             self._changed[download.uid] = download if gone else None
             self._news.set()
 
+    def wake(self) -> None:
+        """Ends the waiting, with or without news."""
+        self._news.set()
+
     async def news(self, seconds: float) -> dict[str, ModelDownload | None]:
         """By uid: None where it has changed, its last state where it is gone. Empty after `seconds` of silence."""
         try:
@@ -45,12 +49,16 @@ class Subscriber:
 
 
 class Board:
-    """The newest state of every download."""
+    """The newest state of every download, and whether it still moves."""
 
     def __init__(self) -> None:
         self._downloads: dict[str, ModelDownload] = {}
+        self._encoded: dict[str, dict[Hashable, bytes]] = {}
         self._subscribers: set[Subscriber] = set()
         self._positions: dict[str, int] | None = None
+        self._in_order: list[ModelDownload] | None = None
+        self.stale = False
+        """No operator acts: what was on its way stands still."""
         self.version = 0
         """The newest resourceVersion that was heard: who knows the state at this version is told what is newer."""
 
@@ -61,23 +69,33 @@ class Board:
         except ValueError as error:
             _LOG.warning("an object could not be read and is left out: %s", error)
             return
-        self._positions = None
+        self._positions = self._in_order = None
+        self._encoded.pop(download.uid, None)
         self.version = max(self.version, int(download.resource_version or 0))
         gone = kind == "DELETED"
         if gone:
             self._downloads.pop(download.uid, None)
         else:
             self._downloads[download.uid] = download
-        for subscriber in self._subscribers:
-            subscriber.tell(download, gone=gone)
+        self._tell(download, gone=gone)
+
+    def judge(self, *, stale: bool) -> None:
+        """Whether an operator acts; when that changes, everybody is told of what is not over yet."""
+        if stale == self.stale:
+            return
+        self.stale = stale
+        for download in self.all():
+            if not has_ended(download):
+                self._tell(download, gone=False)
 
     def get(self, uid: str) -> ModelDownload | None:
         return self._downloads.get(uid)
 
     def all(self, namespace: str | None = None) -> list[ModelDownload]:
         """Of one namespace or of all, oldest first."""
-        chosen = [one for one in self._downloads.values() if namespace in {None, one.namespace}]
-        return sorted(chosen, key=lambda one: (one.creation_time, one.namespace, one.name))
+        if self._in_order is None:
+            self._in_order = sorted(self._downloads.values(), key=place)
+        return [one for one in self._in_order if namespace in {None, one.namespace}]
 
     def queue_position(self, uid: str) -> int | None:
         """From 1; None unless it is queued. Reckoned once per change, however many clients are told."""
@@ -85,11 +103,12 @@ class Board:
             self._positions = queue_positions(self._downloads.values())
         return self._positions.get(uid)
 
-    async def await_known(self, uid: str, seconds: float) -> None:
-        """Until the watch has brought a download that was just created, or `seconds` have passed."""
-        with self.subscribe(lambda download: download.uid == uid) as subscriber:
-            if uid not in self._downloads:
-                await subscriber.news(seconds)
+    def encoded(self, uid: str, key: Hashable, encode: Callable[[], bytes]) -> bytes:
+        """What `encode` makes of this download's state, once for all who ask under the same key."""
+        known = self._encoded.setdefault(uid, {}) if uid in self._downloads else {}
+        if key not in known:
+            known[key] = encode()
+        return known[key]
 
     @contextmanager
     def subscribe(self, wanted: Wanted) -> Iterator[Subscriber]:
@@ -99,3 +118,17 @@ class Board:
             yield subscriber
         finally:
             self._subscribers.discard(subscriber)
+
+    def wake(self) -> None:
+        """Everybody looks up, because something other than a download has changed."""
+        for subscriber in self._subscribers:
+            subscriber.wake()
+
+    def _tell(self, download: ModelDownload, *, gone: bool) -> None:
+        for subscriber in self._subscribers:
+            subscriber.tell(download, gone=gone)
+
+
+def place(download: ModelDownload) -> tuple[str, str, str]:
+    """Where a download stands in every list."""
+    return download.creation_time, download.namespace, download.name

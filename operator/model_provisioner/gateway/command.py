@@ -24,6 +24,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["token", "none"],
         help="token: callers send a Kubernetes token (default); none: everybody may read, nobody write",
     )
+    parser.add_argument(
+        "--anonymous-writes",
+        action="store_const",
+        const=True,
+        help="with --auth none: let everybody start and delete downloads too, with the gateway's own rights",
+    )
+    parser.add_argument("--base-path", metavar="/PATH", help="serve everything but the probes below this path")
+    parser.add_argument(
+        "--cors-origin", action="append", metavar="ORIGIN", help="web page that may call from elsewhere (repeatable)"
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve HTTPS with this certificate chain (PEM)")
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key (PEM)")
+    parser.add_argument("--max-streams", metavar="N", help="most event streams in all (default 2500)")
+    parser.add_argument(
+        "--max-streams-per-identity", metavar="N", help="most event streams of one account (default 250)"
+    )
+    parser.add_argument(
+        "--lease-namespace",
+        metavar="NS",
+        help="where the operator's Lease is (default: this pod's namespace, else the default namespace)",
+    )
     parser.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's service account, else KUBECONFIG")
 
 

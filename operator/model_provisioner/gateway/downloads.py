@@ -3,12 +3,11 @@
 Reads come from the board; writes go to the API server with the caller's own token.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.naming import object_name
@@ -16,8 +15,10 @@ from model_provisioner.domain.refs import parse_lenient
 from model_provisioner.domain.stream import has_ended, state_of
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.board import Board
+from model_provisioner.gateway.documents import Accepted, Deleting, Download, DownloadRequest, DownloadsQuery, Scoped
+from model_provisioner.gateway.exchange import answer, body, query
+from model_provisioner.gateway.lists import listing
 from model_provisioner.gateway.problems import Problem
-from model_provisioner.gateway.views import download_view
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import (
     API_VERSION,
@@ -30,33 +31,31 @@ from model_provisioner.kube.resource import (
 )
 
 _RETRY_AFTER = {"Retry-After": "5"}
-_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_WATCH_SECONDS = 2.0
 _STRICT = "?fieldValidation=Strict"  # else the API server drops a misspelt field and says nothing
 
 
-class DownloadRequest(BaseModel):
-    """The body of a POST; `spec` has further fields of the resource's spec."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model_ref: str = Field(max_length=1024)
-    namespace: str | None = Field(default=None, max_length=63, pattern=_DNS_LABEL)
-    name: str | None = Field(default=None, max_length=63)
-    spec: dict[str, Any] = Field(default_factory=dict)
-
-
 class Downloads:
-    """`watched` are the namespaces that are served; empty means all."""
+    """`watched` are the namespaces that are served; empty means all. `learn` is told what a write has answered;
+    `base` is the path below which all this is served.
+    """
 
     def __init__(
-        self, api: KubeApi, board: Board, access: Access, default_namespace: str, watched: Sequence[str]
+        self,
+        api: KubeApi,
+        board: Board,
+        access: Access,
+        learn: Callable[[dict[str, Any]], None],
+        default_namespace: str,
+        watched: Sequence[str],
+        base: str = "",
     ) -> None:
         self._api = api
         self._board = board
         self._access = access
+        self._learn = learn
         self._default_namespace = default_namespace
         self._watched = watched
+        self._base = base
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -69,9 +68,10 @@ class Downloads:
     async def start(self, request: web.Request) -> web.Response:
         """Creates the object as the caller; the same ref again meets the same object."""
         token = self._access.writer(request)
-        wanted = await _body(request)
+        scoped, wanted = query(Scoped, request), await body(DownloadRequest, request)
         ref = parse_lenient(wanted.model_ref)
-        namespace, name = wanted.namespace or self._default_namespace, wanted.name or object_name(ref)
+        namespace = wanted.namespace or scoped.namespace or self._default_namespace
+        name = wanted.name or object_name(ref)
         if self._watched and namespace not in self._watched:
             served = ", ".join(self._watched)
             raise Problem(400, "InvalidRequest", f"namespace: {namespace} is not served here, only {served}")
@@ -85,15 +85,15 @@ class Downloads:
             "spec": spec,
         }
         try:
-            created = parse(await self._api.create(collection_path(namespace) + _STRICT, document, token=token))
+            created = await self._api.create(collection_path(namespace) + _STRICT, document, token=token)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
             return await self._join(namespace, name, spec, token)
-        await self._board.await_known(created.uid, _WATCH_SECONDS)  # so that its Location can be asked for at once
-        return _accepted(created)
+        self._learn(created)  # so that its Location can be asked for at once
+        return self._accepted(parse(created))
 
-    async def _join(self, namespace: str, name: str, spec: Mapping[str, Any], token: str) -> web.Response:
+    async def _join(self, namespace: str, name: str, spec: Mapping[str, Any], token: str | None) -> web.Response:
         """The object is there: the same download if it wants the same, and tried again if it has given up."""
         path = object_path(namespace, name)
         try:
@@ -107,22 +107,20 @@ class Downloads:
         if differing:
             detail = f"{namespace}/{name} exists with another {', '.join(differing)}: delete it, or choose another name"
             raise Problem(409, "AlreadyExists", detail, more={"download_id": found.uid, "differing": differing})
-        if found.status.ready:
-            return _complete(found)
-        if found.status.stalled:
+        if found.status.stalled and not found.status.ready:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             await self._api.patch(path, {"metadata": {"annotations": {RECONCILE_AT: now}}}, token=token)
-        return _accepted(found)
+        return self._accepted(found)
 
     async def index(self, request: web.Request) -> web.Response:
         """The active ones; `?all=true` for those that have ended too."""
-        scope = await self._access.readable(request, "list", request.query.get("namespace"))
-        everything = request.query.get("all") == "true"
-        chosen = [one for one in self._board.all(scope) if everything or not has_ended(one)]
-        return web.json_response({"downloads": [self._view(one) for one in chosen]})
+        wanted = query(DownloadsQuery, request)
+        scope = await self._access.readable(request, "list", wanted.namespace)
+        chosen = [one for one in self._board.all(scope) if wanted.all or not has_ended(one)]
+        return listing("downloads", chosen, wanted, self._encoded)
 
     async def show(self, request: web.Request) -> web.Response:
-        return web.json_response(self._view(await self._find(request)))
+        return web.Response(body=self._encoded(await self._find(request)), content_type="application/json")
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Deletes the object as the caller, whatever its reclaim policy is."""
@@ -130,29 +128,39 @@ class Downloads:
         download = await self._find(request)
         precondition = {"preconditions": {"uid": download.uid}}
         await self._api.delete(object_path(download.namespace, download.name), precondition, token=token)
-        return web.json_response({"download_id": download.uid, "status": "deleting"}, status=202)
+        return answer(Deleting(download_id=download.uid), status=202)
 
-    def _view(self, download: ModelDownload) -> dict[str, Any]:
-        return download_view(download, self._board.queue_position(download.uid))
+    def _accepted(self, download: ModelDownload) -> web.Response:
+        """202 for what has been started; 200 with the path for what is there."""
+        ready, model = download.status.ready, download.status.model
+        document = Accepted(
+            download_id=download.uid,
+            status="complete" if ready else "started",
+            namespace=download.namespace,
+            name=download.name,
+            state=state_of(download),
+            path=model.path if ready and model else None,
+        )
+        location = f"{self._base}/v1/models/downloads/{download.uid}"
+        return answer(document, 200 if ready else 202, {"Location": location})
+
+    def _encoded(self, download: ModelDownload) -> bytes:
+        position, stale = self._board.queue_position(download.uid), self._board.stale
+        return self._board.encoded(
+            download.uid,
+            ("download", position, stale),
+            lambda: Download.of(download, position, stale=stale).model_dump_json().encode(),
+        )
 
     async def _find(self, request: web.Request) -> ModelDownload:
         """The download in the path, if the caller may see it."""
+        wanted = query(Scoped, request)
         download = self._board.get(request.match_info["id"])
-        namespace = download.namespace if download else request.query.get("namespace")
+        namespace = download.namespace if download else wanted.namespace
         scope = await self._access.readable(request, "list", namespace)
         if download is None or scope not in {None, download.namespace}:
             raise Problem(404, "NotFound", f"there is no download {request.match_info['id']}")
         return download
-
-
-async def _body(request: web.Request) -> DownloadRequest:
-    """Raises Problem naming the field that is wrong."""
-    try:
-        return DownloadRequest.model_validate_json(await request.read())
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"]) or "body"
-        raise Problem(400, "InvalidRequest", f"{field}: {problem['msg']}") from None
 
 
 def _differing(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -164,31 +172,3 @@ def _differing(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[s
 def _being_deleted(namespace: str, name: str) -> Problem:
     detail = f"{namespace}/{name} is being deleted; ask again when it is gone"
     return Problem(409, "BeingDeleted", detail, headers=_RETRY_AFTER)
-
-
-def _accepted(download: ModelDownload) -> web.Response:
-    return web.json_response(
-        {
-            "download_id": download.uid,
-            "status": "started",
-            "namespace": download.namespace,
-            "name": download.name,
-            "state": state_of(download),
-        },
-        status=202,
-        headers={"Location": f"/v1/models/downloads/{download.uid}"},
-    )
-
-
-def _complete(download: ModelDownload) -> web.Response:
-    return web.json_response(
-        {
-            "download_id": download.uid,
-            "status": "complete",
-            "namespace": download.namespace,
-            "name": download.name,
-            "state": state_of(download),
-            "path": download.status.model.path if download.status.model else None,
-        },
-        headers={"Location": f"/v1/models/downloads/{download.uid}"},
-    )

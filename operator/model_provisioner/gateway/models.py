@@ -3,12 +3,14 @@
 from aiohttp import web
 
 from model_provisioner.domain.matching import matching
-from model_provisioner.domain.modeldownload import ModelDownload, ReclaimPolicy
+from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
 from model_provisioner.domain.refs import LocalRef, parse_lenient
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.board import Board
+from model_provisioner.gateway.documents import Deleting, ModelQuery, Page, ReadyModel
+from model_provisioner.gateway.exchange import answer, query
+from model_provisioner.gateway.lists import listing
 from model_provisioner.gateway.problems import Problem
-from model_provisioner.gateway.views import model_view
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import object_path
 
@@ -27,29 +29,32 @@ class Models:
         ]
 
     async def index(self, request: web.Request) -> web.Response:
-        scope = await self._access.readable(request, "list", request.query.get("namespace"))
-        ready = [model_view(one, one.status.model) for one in self._ready(scope) if one.status.model]
-        return web.json_response({"models": ready})
+        wanted = query(Page, request)
+        scope = await self._access.readable(request, "list", wanted.namespace)
+        ready = self._ready(scope)
+        there = [one for one, _ in ready.values()]
+        return listing("models", there, wanted, lambda one: self._encoded(*ready[one.uid]))
 
     async def local(self, request: web.Request) -> web.Response:
         """The path of a model that is there."""
-        scope = await self._access.readable(request, "list", request.query.get("namespace"))
-        found = matching(parse_lenient(_wanted(request)), self._ready(scope))
-        places = {
-            (one.namespace, one.status.model.claim_name, one.status.model.path) for one in found if one.status.model
-        }
+        wanted = query(ModelQuery, request)
+        scope = await self._access.readable(request, "list", wanted.namespace)
+        ready = self._ready(scope)
+        found = matching(parse_lenient(wanted.model_ref), [one for one, _ in ready.values()])
+        places = {(one.namespace, ready[one.uid][1].claim_name, ready[one.uid][1].path) for one in found}
+        if not found:
+            detail = f"{wanted.model_ref} is not ready here; POST /v1/models/download fetches it"
+            raise Problem(404, "NotFound", detail)
         if len(places) > 1:
             raise _several(found)
-        for one in found:
-            if one.status.model:
-                return web.json_response(model_view(one, one.status.model))
-        raise Problem(404, "NotFound", f"{_wanted(request)} is not ready here; POST /v1/models/download fetches it")
+        return web.Response(body=self._encoded(*ready[found[0].uid]), content_type="application/json")
 
     async def delete(self, request: web.Request) -> web.Response:
         """The object and its file, as the caller; refused where that would take a file from somebody else."""
         token = self._access.writer(request)
-        scope = await self._access.readable(request, "list", request.query.get("namespace"))
-        ref = parse_lenient(_wanted(request))
+        wanted = query(ModelQuery, request)
+        scope = await self._access.readable(request, "list", wanted.namespace)
+        ref = parse_lenient(wanted.model_ref)
         if isinstance(ref, LocalRef):
             raise Problem(409, "LocalModel", f"{ref} is a file that somebody put there; it is never deleted from here")
         found = matching(ref, self._board.all(scope))
@@ -65,17 +70,16 @@ class Models:
         body = {"metadata": {"uid": download.uid}, "spec": {"reclaimPolicy": ReclaimPolicy.DELETE}}
         await self._api.patch(path, body, token=token)
         await self._api.delete(path, {"preconditions": {"uid": download.uid}}, token=token)
-        return web.json_response({"download_id": download.uid, "status": "deleting"}, status=202)
+        return answer(Deleting(download_id=download.uid), status=202)
 
-    def _ready(self, namespace: str | None) -> list[ModelDownload]:
-        return [one for one in self._board.all(namespace) if one.status.ready]
+    def _ready(self, namespace: str | None) -> dict[str, tuple[ModelDownload, Model]]:
+        known = self._board.all(namespace)
+        return {one.uid: (one, one.status.model) for one in known if one.status.ready and one.status.model}
 
-
-def _wanted(request: web.Request) -> str:
-    ref = request.query.get("model_ref")
-    if not ref:
-        raise Problem(400, "InvalidRequest", "model_ref: name the model, such as ?model_ref=hf:owner/repo")
-    return ref
+    def _encoded(self, download: ModelDownload, model: Model) -> bytes:
+        return self._board.encoded(
+            download.uid, "model", lambda: ReadyModel.of(download, model).model_dump_json().encode()
+        )
 
 
 def _shares(one: ModelDownload, other: ModelDownload) -> bool:

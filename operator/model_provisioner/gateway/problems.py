@@ -48,8 +48,8 @@ class Problem(Exception):
         )
 
 
-def unauthorized() -> Problem:
-    return Problem(401, "Unauthorized", _LOGIN, headers={"WWW-Authenticate": "Bearer"})
+def unauthorized(detail: str = _LOGIN) -> Problem:
+    return Problem(401, "Unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def from_api(error: ApiError) -> Problem:
@@ -60,6 +60,13 @@ def from_api(error: ApiError) -> Problem:
         return Problem(503, "ApiServerUnavailable", error.message, headers={"Retry-After": "5"})
     headers = {"Retry-After": str(int(error.retry_after))} if error.retry_after else {}
     return Problem(error.status, error.reason or "Refused", error.message, headers=headers)
+
+
+def _from_http(error: web.HTTPException) -> Problem:
+    """What the HTTP server itself refuses: no such address, no such method, too long a body."""
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    reason = str(error.reason).title().replace(" ", "")
+    return Problem(error.status, reason, error.text or error.reason, headers=headers)
 
 
 @web.middleware
@@ -74,7 +81,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except ProvisionError as error:
         return Problem(400, error.reason, error.message).answer()
     except web.HTTPException as error:
-        return Problem(error.status, str(error.reason).title().replace(" ", ""), error.text or error.reason).answer()
+        if error.status < 400:
+            raise
+        return _from_http(error).answer()
     except Exception:  # noqa: BLE001 -- the edge where a bug becomes an answer
         _LOG.exception("%s %s", request.method, request.path)
         return Problem(500, "InternalError", "a bug of the gateway; its log has the details").answer()

@@ -7,7 +7,9 @@ so that a client that was cut in the middle and comes back with its last id miss
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -16,20 +18,33 @@ from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.refs import parse_lenient
 from model_provisioner.domain.stream import Message, deleted, ended_recently, has_ended, messages, started
 from model_provisioner.gateway import sse
-from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.access import Access, Permit, bearer
 from model_provisioner.gateway.board import Board, Subscriber, Wanted
-from model_provisioner.gateway.problems import Problem
-from model_provisioner.kube.client import ApiError
+from model_provisioner.gateway.documents import IssuedTicket, Scoped, StreamQuery
+from model_provisioner.gateway.exchange import answer, query
+from model_provisioner.gateway.problems import Problem, unauthorized
+from model_provisioner.gateway.seats import Seats
+from model_provisioner.gateway.tickets import LIFETIME_SECONDS, Tickets
 
-_HEARTBEAT_SECONDS = 15.0
-_WRITE_SECONDS = 30.0
 _RETRY_MILLISECONDS = 3000
 _LONGEST_ID = 20
+_SEND_BUFFER = 64 * 1024
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """All in seconds: how long a stream may be quiet, how long one write may take, and the least time between two
+    writes to one client. What changes meanwhile is told once, so that a busy day costs no more than a quiet one.
+    """
+
+    heartbeat: float = 15.0
+    patience: float = 30.0
+    pace: float = 0.25
 
 
 class ProgressStreams:
@@ -39,86 +54,106 @@ class ProgressStreams:
         self,
         board: Board,
         access: Access,
+        seats: Seats,
+        tickets: Tickets,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        heartbeat_seconds: float = _HEARTBEAT_SECONDS,
-        write_seconds: float = _WRITE_SECONDS,
+        rhythm: Rhythm | None = None,
     ) -> None:
         self._board = board
         self._access = access
+        self._seats = seats
+        self._tickets = tickets
         self._now = now
-        self._heartbeat = heartbeat_seconds
-        self._write_seconds = write_seconds
-        self._closing = asyncio.Event()
+        self._rhythm = rhythm or Rhythm()
+        self._closing = False
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/v1/models/download/progress", self.stream)]
+        return [
+            web.get("/v1/models/download/progress", self.stream),
+            web.post("/v1/models/download/progress/ticket", self.ticket),
+        ]
 
     async def close(self, _app: web.Application) -> None:
         """Before the server stops: streams would keep it waiting."""
-        self._closing.set()
+        self._closing = True
+        self._board.wake()
+
+    async def ticket(self, request: web.Request) -> web.Response:
+        """For a caller who may watch. Raises Problem (401, 403)."""
+        wanted = query(Scoped, request)
+        if self._access.open_to_all:
+            raise Problem(409, "NotNeeded", "this gateway asks for no token: open the stream without a ticket")
+        await self._access.readable(request, "watch", wanted.namespace)
+        issued = IssuedTicket(ticket=self._tickets.issue(bearer(request)), expires_in=LIFETIME_SECONDS)
+        return answer(issued, status=201, headers={"Cache-Control": "no-store"})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        scope = await self._access.readable(request, "watch", request.query.get("namespace"))
-        wanted = _filter(request, scope)
+        asked = query(StreamQuery, request)
+        permit = await self._permit(request, asked)
+        wanted = _filter(asked, permit.scope)
+        known = _last_id(request)
+        if self._nothing_more(asked, wanted, known):
+            return web.Response(status=204)  # which alone ends an EventSource
+        with self._seats.take(permit.identity):
+            return await self._serve(request, permit, wanted, named=_named(asked), known=known)
+
+    async def _serve(
+        self, request: web.Request, permit: Permit, wanted: Wanted, *, named: bool, known: int | None
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        client = _Client(response, self._board, self._write_seconds)
+        _keep_little_in_flight(request)
+        client = _Client(response, self._board, self._rhythm.patience)
         try:
             with self._board.subscribe(wanted) as subscriber:
                 await client.send(sse.retry(_RETRY_MILLISECONDS))
-                await self._snapshot(request, client, wanted)
-                await self._follow(request, client, subscriber, scope)
+                await self._snapshot(client, wanted, self._worth_telling(named=named, known=known))
+                await self._follow(client, subscriber, permit, named=named)
         except (ConnectionError, TimeoutError):
             if request.transport:  # not reading: a proper end would wait for it; whoever comes back gets a snapshot
                 request.transport.abort()
         return response
 
-    async def _snapshot(self, request: web.Request, client: "_Client", wanted: Wanted) -> None:
-        version, there = self._board.version, [one for one in self._board.all() if wanted(one)]
-        matters = self._worth_telling(request)
-        await client.tell({one.uid: None for one in there if matters(one)}, None)
-        await client.send(sse.event("sync", {"ids": sorted(one.uid for one in there)}, _id(version)))
+    async def _permit(self, request: web.Request, asked: StreamQuery) -> Permit:
+        """Raises Problem (401, 403)."""
+        if asked.ticket is None or self._access.open_to_all:
+            return await self._access.permit(request, None, "watch", asked.namespace)
+        ticket = self._tickets.redeem(asked.ticket)
+        if ticket is None:
+            raise unauthorized("this ticket is not valid any longer: get another one")
+        return await self._access.permit(request, ticket.token, "watch", asked.namespace, ticket.expires)
 
-    async def _follow(self, request: web.Request, client: "_Client", subscriber: Subscriber, scope: str | None) -> None:
-        ends = "download_id" in request.query or "model_ref" in request.query
-        while not (ends and client.has_seen_the_last()):
-            changed = await self._news(subscriber)
+    def _nothing_more(self, asked: StreamQuery, wanted: Wanted, known: int | None) -> bool:
+        """Whoever comes back to a stream that has ended has been told everything there will be."""
+        if known is None or not _named(asked):
+            return False
+        there = [one for one in self._board.all() if wanted(one)]
+        over = all(has_ended(one) and int(one.resource_version or 0) <= known for one in there)
+        return over and bool(there or asked.download_id)
+
+    async def _snapshot(self, client: "_Client", wanted: Wanted, matters: Wanted) -> None:
+        version, there = self._board.version, [one for one in self._board.all() if wanted(one)]
+        await client.tell({one.uid: None for one in there if matters(one)}, None)
+        await client.finish_snapshot(sorted(one.uid for one in there), _id(version))
+
+    async def _follow(self, client: "_Client", subscriber: Subscriber, permit: Permit, *, named: bool) -> None:
+        while not (named and client.has_seen_the_last()):
+            changed = {} if self._closing else await subscriber.news(self._rhythm.heartbeat)
             version = self._board.version
-            if self._closing.is_set():
+            if self._closing:
                 await client.send(sse.comment("goodbye: the gateway stops; come back"))
                 return
-            if not await self._may_go_on(request, scope):
+            if not await permit.holds():
                 await client.send(sse.comment("goodbye: this token may not watch any longer"))
                 return
             if not changed:
                 await client.send(sse.comment("heartbeat"))
+                continue
             await client.tell(changed, _id(version))
+            await asyncio.sleep(self._rhythm.pace)
 
-    async def _may_go_on(self, request: web.Request, scope: str | None) -> bool:
-        """Only a refusal ends a stream: an API server that does not answer has refused nothing."""
-        try:
-            return await self._access.readable(request, "watch", scope) == scope
-        except Problem:
-            return False
-        except ApiError as error:
-            return error.status not in {401, 403}
-
-    async def _news(self, subscriber: Subscriber) -> dict[str, ModelDownload | None]:
-        """What has changed; also ends, with nothing, when it is time for a heartbeat or to say goodbye."""
-        news = asyncio.create_task(subscriber.news(self._heartbeat))
-        closing = asyncio.create_task(self._closing.wait())
-        try:
-            await asyncio.wait({news, closing}, return_when=asyncio.FIRST_COMPLETED)
-            return news.result() if news.done() else {}
-        finally:
-            news.cancel()
-            closing.cancel()
-
-    def _worth_telling(self, request: web.Request) -> Wanted:
+    def _worth_telling(self, *, named: bool, known: int | None) -> Wanted:
         """What is active, what has ended lately or since the client was last here, and what the filter names."""
-        named = "download_id" in request.query or "model_ref" in request.query
-        since = request.headers.get("Last-Event-ID", "")
-        known = int(since) if since.isascii() and since.isdigit() and len(since) <= _LONGEST_ID else None
 
         def matters(download: ModelDownload) -> bool:
             if named or not has_ended(download) or ended_recently(download, self._now()):
@@ -131,18 +166,19 @@ class ProgressStreams:
 class _Client:
     """One open stream: which downloads it has been told of, and whether they had ended then."""
 
-    def __init__(self, response: web.StreamResponse, board: Board, write_seconds: float) -> None:
+    def __init__(self, response: web.StreamResponse, board: Board, patience: float) -> None:
         self._response = response
         self._board = board
-        self._write_seconds = write_seconds
+        self._patience = patience
         self._ended: dict[str, bool] = {}
         self._told = False
 
     async def tell(self, changed: Mapping[str, ModelDownload | None], last_id: str | None) -> None:
         """The newest state of these downloads, or what each was before it was deleted; the last event has the id."""
-        final = next(reversed([*changed]), None)
-        for uid, last in changed.items():
-            await self.send(_encoded(self._news_of(uid, last), last_id if uid == final else None))
+        await self._send_all([piece for uid, last in changed.items() for piece in self._news_of(uid, last)], last_id)
+
+    async def finish_snapshot(self, ids: list[str], last_id: str | None) -> None:
+        await self._send_all([sse.event("sync", {"ids": ids})], last_id)
 
     def has_seen_the_last(self) -> bool:
         """Everything that this stream has told of had ended, or was deleted."""
@@ -150,25 +186,62 @@ class _Client:
 
     async def send(self, data: bytes) -> None:
         """Raises TimeoutError for a client that does not read, ConnectionError for one that is gone."""
-        async with asyncio.timeout(self._write_seconds):
+        async with asyncio.timeout(self._patience):
             await self._response.write(data)
 
-    def _news_of(self, uid: str, last: ModelDownload | None) -> list[Message]:
+    async def _send_all(self, news: list[bytes], last_id: str | None) -> None:
+        if news and last_id is not None:
+            news[-1] = sse.with_id(news[-1], last_id)
+        for batch in _batches(news):
+            await self.send(batch)
+
+    def _news_of(self, uid: str, last: ModelDownload | None) -> list[bytes]:
         download = self._board.get(uid)
         if download is None and last is None:
             return []  # deleted a moment ago: that is the next news
         self._told = True
         if download is None:
             self._ended.pop(uid, None)
-            return [deleted(last)] if last else []
-        opening = [] if uid in self._ended else [started(download)]
+            return [_encoded(deleted(last))] if last else []
+        opening = (
+            [] if uid in self._ended else [self._board.encoded(uid, "started", lambda: _encoded(started(download)))]
+        )
         self._ended[uid] = has_ended(download)
-        return [*opening, *messages(download, self._board.queue_position(uid))]
+        return [*opening, self._state_of(download)]
+
+    def _opening_of(self, download: ModelDownload) -> bytes:
+        return self._board.encoded(download.uid, "started", lambda: _encoded(started(download)))
+
+    def _state_of(self, download: ModelDownload) -> bytes:
+        position, stale = self._board.queue_position(download.uid), self._board.stale
+
+        def encode() -> bytes:
+            return b"".join(_encoded(message) for message in messages(download, position, stale=stale))
+
+        return self._board.encoded(download.uid, ("state", position, stale), encode)
 
 
-def _encoded(news: list[Message], last_id: str | None) -> bytes:
-    ids = [*[None] * (len(news) - 1), last_id]
-    return b"".join(sse.event(message.name, message.data, id_) for message, id_ in zip(news, ids, strict=False))
+def _encoded(message: Message) -> bytes:
+    return sse.event(message.name, message.data)
+
+
+def _batches(news: list[bytes]) -> Iterator[bytes]:
+    """Few writes, but none so long that a slow client could not take it in time."""
+    batch: list[bytes] = []
+    for piece in news:
+        batch.append(piece)
+        if sum(map(len, batch)) > _SEND_BUFFER:
+            yield b"".join(batch)
+            batch = []
+    if batch:
+        yield b"".join(batch)
+
+
+def _keep_little_in_flight(request: web.Request) -> None:
+    """Of what nobody reads, the kernel would keep megabytes per client."""
+    connection = request.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
 
 def _id(version: int) -> str | None:
@@ -176,15 +249,23 @@ def _id(version: int) -> str | None:
     return str(version) if version else None
 
 
-def _filter(request: web.Request, scope: str | None) -> Wanted:
+def _last_id(request: web.Request) -> int | None:
+    since = request.headers.get("Last-Event-ID", "")
+    return int(since) if since.isascii() and since.isdigit() and len(since) <= _LONGEST_ID else None
+
+
+def _named(asked: StreamQuery) -> bool:
+    return asked.download_id is not None or asked.model_ref is not None
+
+
+def _filter(asked: StreamQuery, scope: str | None) -> Wanted:
     """Raises InvalidRef, UnsupportedSource for a ref that is none."""
-    uid, text = request.query.get("download_id"), request.query.get("model_ref")
-    ref = str(parse_lenient(text)) if text else None
+    ref = str(parse_lenient(asked.model_ref)) if asked.model_ref else None
 
     def wanted(download: ModelDownload) -> bool:
         return (
             scope in {None, download.namespace}
-            and uid in {None, download.uid}
+            and asked.download_id in {None, download.uid}
             and ref in {None, download.spec.model_ref}
         )
 

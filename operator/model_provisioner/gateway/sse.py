@@ -4,12 +4,16 @@ import json
 from collections.abc import Mapping
 
 
-def event(name: str, data: Mapping[str, object], last_id: str | None = None) -> bytes:
+def event(name: str, data: Mapping[str, object]) -> bytes:
     """One event. Its data is one line: JSON escapes every line break in it."""
-    lines = [f"event: {name}", f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}"]
-    if last_id is not None:
-        lines.insert(0, f"id: {last_id}")
-    return ("\n".join(lines) + "\n\n").encode()
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+
+
+def with_id(events: bytes, last_id: str) -> bytes:
+    """The same events, the last of which has an id. Data has no line breaks, so none can look like an event."""
+    at = events.rfind(b"\n\nevent: ")
+    begin = 0 if at < 0 else at + 2
+    return b"%bid: %b\n%b" % (events[:begin], last_id.encode(), events[begin:])
 
 
 def comment(text: str) -> bytes:

@@ -22,6 +22,7 @@ PLURAL = "modeldownloads"
 KIND = "ModelDownload"
 FINALIZER = f"{GROUP}/operator"
 RECONCILE_AT = f"{GROUP}/reconcileAt"
+LEASE_NAME = "model-provisioner"
 
 _SPELLING = {"store_id": "storeID"}
 _FIELDS = {spelling: field for field, spelling in _SPELLING.items()}
@@ -40,6 +41,11 @@ def collection_path(namespace: str | None = None) -> str:
 
 def object_path(namespace: str, name: str) -> str:
     return f"{collection_path(namespace)}/{name}"
+
+
+def lease_collection_path(namespace: str) -> str:
+    """The address of the Leases of a namespace; the acting operator holds the one named LEASE_NAME."""
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
 
 def parse(document: Document) -> ModelDownload:

@@ -1,0 +1,208 @@
+"""What the HTTP API takes and gives: the shape of every document, and their descriptions for /openapi.json.
+
+Handlers read requests with these and make answers of them; `gateway.openapi` prints them. Nothing here decides.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from model_provisioner.domain.modeldownload import Model, ModelDownload
+from model_provisioner.domain.stream import messages
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_LONGEST_LIST = 1000
+
+Namespace = Annotated[str, StringConstraints(max_length=63, pattern=DNS_LABEL)]
+Ref = Annotated[str, Field(min_length=1, max_length=1024, description="The model, such as hf:owner/repo:Q4_K_M.")]
+
+
+class Input(BaseModel):
+    """What callers send: a field that nobody knows is refused, because it is a misspelt one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _flag(value: object) -> object:
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+class DownloadRequest(Input):
+    """A model to download. The same request again meets the same download."""
+
+    model_ref: Ref
+    namespace: Namespace | None = Field(default=None, description="Where to; the gateway's default where omitted.")
+    name: str | None = Field(
+        default=None, max_length=63, description="Name of the ModelDownload; made of the ref where omitted."
+    )
+    spec: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Further fields of the resource's spec: `kubectl explain modeldownload.spec` lists them.",
+    )
+
+
+class Scoped(Input):
+    """Query of every call."""
+
+    namespace: Namespace | None = Field(
+        default=None,
+        description="One namespace; all that the caller may see, or else the gateway's default, where omitted.",
+    )
+
+
+class Page(Scoped):
+    """Query of a list: without `limit` it is whole."""
+
+    limit: int | None = Field(default=None, ge=1, le=_LONGEST_LIST, description="Most entries in the answer.")
+    continue_: str | None = Field(
+        default=None, alias="continue", max_length=1024, description="The `continue` of the answer before this one."
+    )
+
+
+class DownloadsQuery(Page):
+    """Query of the list of downloads."""
+
+    all: Annotated[bool, BeforeValidator(_flag)] = Field(
+        default=False, strict=True, description="Also those that have ended."
+    )
+
+
+class ModelQuery(Scoped):
+    """Query of calls about one model."""
+
+    model_ref: Ref
+
+
+class StreamQuery(Scoped):
+    """Query of the event stream."""
+
+    download_id: str | None = Field(default=None, max_length=64, description="This download alone.")
+    model_ref: Ref | None = Field(default=None, description="Downloads of this model alone.")
+    ticket: str | None = Field(
+        default=None, max_length=512, description="Instead of a token, for an EventSource, which can send no header."
+    )
+
+
+class Download(BaseModel):
+    """A download and how far it is. Sizes are in bytes."""
+
+    model_ref: str
+    download_id: str = Field(description="The uid of the ModelDownload.")
+    namespace: str
+    name: str
+    state: str = Field(
+        description="One word: Resolving, Queued, Downloading, Verifying, Available, Suspended, or an error."
+    )
+    bytes: int
+    total: int | None
+    percent: int
+    bytes_per_second: int | None
+    eta_seconds: int | None
+    queue_position: int | None = Field(description="From 1, while it is queued.")
+    stale: bool = Field(description="No operator acts: this stands still, whatever the state says.")
+    message: str = Field(description="What goes on, or what to do, for people.")
+    path: str | None = Field(default=None, description="Below the root of the volume, once it is Available.")
+    error: str | None = Field(default=None, description="Why it has given up.")
+
+    @classmethod
+    def of(cls, download: ModelDownload, queue_position: int | None, *, stale: bool) -> "Download":
+        ready = download.status.condition("Ready")
+        said = messages(download, queue_position, stale=stale)[0].data
+        return cls.model_validate({**said, "message": ready.message if ready else ""})
+
+
+class DownloadList(BaseModel):
+    """Downloads, oldest first."""
+
+    downloads: list[Download]
+    continue_: str | None = Field(
+        default=None, alias="continue", description="Where the next page begins; not there on the last one."
+    )
+
+
+class ModelFile(BaseModel):
+    """One file of a model, below the root of its volume."""
+
+    path: str
+    size_bytes: int
+    digest: str | None
+
+
+class ReadyModel(BaseModel):
+    """A model that is on a volume, whole and verified."""
+
+    model_ref: str
+    download_id: str
+    namespace: str
+    name: str
+    claim: str = Field(description="The PersistentVolumeClaim that holds it.")
+    path: str = Field(description="The file to load, below the root of the volume.")
+    files: list[ModelFile]
+    size_bytes: int
+    digest: str | None
+    revision: str | None
+    architecture: str | None
+    quantization: str | None
+
+    @classmethod
+    def of(cls, download: ModelDownload, model: Model) -> "ReadyModel":
+        gguf = model.gguf
+        return cls(
+            model_ref=download.spec.model_ref,
+            download_id=download.uid,
+            namespace=download.namespace,
+            name=download.name,
+            claim=model.claim_name,
+            path=model.path,
+            files=[ModelFile(path=file.path, size_bytes=file.size_bytes, digest=file.digest) for file in model.files],
+            size_bytes=model.size_bytes,
+            digest=model.digest,
+            revision=model.revision,
+            architecture=gguf.architecture if gguf else None,
+            quantization=gguf.quantization if gguf else None,
+        )
+
+
+class ModelList(BaseModel):
+    """Models that are ready, oldest first."""
+
+    models: list[ReadyModel]
+    continue_: str | None = Field(
+        default=None, alias="continue", description="Where the next page begins; not there on the last one."
+    )
+
+
+class Accepted(BaseModel):
+    """A download that has been started, or was there; `path` once the model is ready."""
+
+    download_id: str
+    status: Literal["started", "complete"]
+    namespace: str
+    name: str
+    state: str
+    path: str | None = None
+
+
+class Deleting(BaseModel):
+    """A download that is being deleted."""
+
+    download_id: str
+    status: Literal["deleting"] = "deleting"
+
+
+class IssuedTicket(BaseModel):
+    """A ticket for an EventSource: append it to the stream's address as `ticket`."""
+
+    ticket: str
+    expires_in: int = Field(description="Seconds.")
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457. `title` and `type` are one word, the same as in a ModelDownload's conditions."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong and what to do, for people.")

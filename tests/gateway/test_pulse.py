@@ -1,0 +1,112 @@
+"""What is on its way stands still when no operator acts: how that is noticed, and how it is told."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from model_provisioner.domain.snapshot import Available, Progressed, Started
+from model_provisioner.gateway.board import Board
+from model_provisioner.gateway.pulse import Pulse
+from model_provisioner.kube.client import KubeApi
+from tests.domain.test_snapshot import MODEL
+from tests.gateway.clock import Clock
+from tests.gateway.streaming import document, serving
+from tests.gateway.test_golden import assert_golden
+from tests.kube import watch_server
+
+Entry = watch_server.Document | int
+
+
+def lease(version: int, holder: str = "pod-a", duration: int = 15) -> dict[str, Any]:
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": duration}
+    return {"metadata": {"resourceVersion": str(version)}, "spec": spec}
+
+
+async def judged(script: list[Entry], directory: Path) -> list[bool]:
+    """Whether the board was stale after each look; a look takes five seconds."""
+    async with watch_server.serving(watch_server.WatchServer([*script], []), directory) as kubeconfig:
+        api, board, clock, seen = await KubeApi.connect(kubeconfig), Board(), Clock(), list[bool]()
+
+        async def sleep(seconds: float) -> None:
+            seen.append(board.stale)
+            if len(seen) == len(script):
+                await api.close()
+                raise asyncio.CancelledError
+            await clock.sleep(seconds)
+
+        pulse = Pulse(api, "models", board, clock, sleep)
+        with pytest.raises(asyncio.CancelledError):
+            await pulse.run()
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("script", "stale"),
+    [
+        ([lease(1), lease(2), lease(3)], [False] * 3),
+        ([lease(1)] * 7, [False] * 5 + [True] * 2),
+        ([*[lease(1)] * 6, lease(2)], [False] * 5 + [True, False]),
+        ([lease(1), lease(2, "", 1), lease(3, "pod-b")], [False, True, False]),
+        ([404, lease(1)], [True, False]),
+        ([500, 500], [False, False]),
+        ([lease(1), *[500] * 6], [False] * 5 + [True] * 2),
+    ],
+    ids=["renewed", "silent", "back", "handed over", "never there", "unknown", "API server gone"],
+)
+async def test_a_lease_tells_whether_an_operator_acts(tmp_path: Path, script: list[Entry], stale: list[bool]) -> None:
+    assert await judged(script, tmp_path) == stale
+
+
+async def test_who_may_not_read_the_lease_calls_nothing_stale_and_asks_no_more(tmp_path: Path) -> None:
+    server = watch_server.WatchServer([403], [])
+    async with watch_server.serving(server, tmp_path) as kubeconfig:
+        api, board = await KubeApi.connect(kubeconfig), Board()
+        await Pulse(api, "models", board).run()
+        await api.close()
+    assert not board.stale
+    assert len(server.requests) == 1
+
+
+async def test_the_least_rights_are_enough_for_a_look(cluster: Cluster, namespace: str) -> None:
+    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"]}
+    cluster.grant(namespace, "gateway", {**rule, "resourceNames": ["model-provisioner"]})
+    api = await KubeApi.connect(cluster.kubeconfig_for_service_account(namespace, "gateway"))
+    board, looks = Board(), list[bool]()
+
+    async def sleep(_seconds: float) -> None:
+        looks.append(board.stale)
+        if len(looks) == 2:
+            raise asyncio.CancelledError
+        spec = {"holderIdentity": "pod-a", "leaseDurationSeconds": 15}
+        cluster.apply(
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": "model-provisioner", "namespace": namespace},
+                "spec": spec,
+            }
+        )
+
+    with pytest.raises(asyncio.CancelledError):
+        await Pulse(api, namespace, board, sleep=sleep).run()
+    await api.close()
+    assert looks == [True, False]
+
+
+async def test_what_is_on_its_way_is_told_as_stale_and_as_moving_again() -> None:
+    moving = (Started(MODEL, 0), Progressed(400, 0, 100, 6))
+    async with serving() as service:
+        service.board.hear("ADDED", document("done", 40, Available(MODEL)))
+        service.board.hear("ADDED", document("going", 41, *moving))
+        async with service.reading() as reader:
+            await reader.until(b"event: sync")
+            service.board.judge(stale=True)
+            await reader.until(b'"stale":true')
+            service.board.judge(stale=True)
+            service.board.judge(stale=False)
+            await reader.until(b'"bytes_per_second":100')
+            await service.goodbye()
+            assert_golden("stale.txt", await reader.to_the_end())
