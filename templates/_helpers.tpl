@@ -36,6 +36,19 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{ .Values.persistence.existingClaim | default "models" }}
 {{- end }}
 
+{{- /* What --proxy is given: the address, or the file that holds one with a password. */ -}}
+{{- define "model-provisioner.proxy" -}}
+{{- if and .Values.proxy .Values.proxySecret.name -}}
+{{- fail "set proxy or proxySecret.name, not both" -}}
+{{- else if and (or .Values.proxy .Values.proxySecret.name) (not .Values.allowedHosts) -}}
+{{- fail "a proxy hides which addresses are connected to, so say which hosts may be fetched from: allowedHosts, e.g. [\"huggingface.co:443\", \"*.hf.co:443\"]" -}}
+{{- else if .Values.proxySecret.name -}}
+@/etc/model-provisioner/proxy/url
+{{- else -}}
+{{ .Values.proxy }}
+{{- end -}}
+{{- end }}
+
 {{- /* The release's own namespace is always watched: the store is there, and it is the gateway's default. */ -}}
 {{- define "model-provisioner.watchNamespaces" -}}
 {{- prepend .Values.watchNamespaces .Release.Namespace | uniq | toJson }}

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model_provisioner.domain.addresses import NetworkPolicy, parse_host_port, parse_network
+from model_provisioner.domain.addresses import NetworkPolicy, parse_allowed_host, parse_network
+from model_provisioner.domain.proxies import PROXY_NEEDS_HOSTS
 from model_provisioner.domain.refs import HUGGING_FACE
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
@@ -64,6 +65,7 @@ class OperatorSettings(_Settings):
     allow_network: Words = Field(default_factory=list)
     allow_host: Words = Field(default_factory=list)
     ca_file: Path | None = None
+    proxy: str | None = None
     lease_namespace: str | None = None
     health_listen: str | None = None
     instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")
@@ -84,7 +86,14 @@ class OperatorSettings(_Settings):
     @field_validator("allow_host")
     @classmethod
     def _hosts(cls, value: list[str]) -> list[str]:
-        return [str(parse_host_port(text)) for text in value]
+        return [str(parse_allowed_host(text)) for text in value]
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy_with_hosts(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value is not None and not others.data.get("allow_host"):
+            raise ValueError(PROXY_NEEDS_HOSTS)
+        return value
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
@@ -92,9 +101,10 @@ class OperatorSettings(_Settings):
 
     @property
     def policy(self) -> NetworkPolicy:
-        """What sources may be reached beside the public internet."""
+        """What sources may be reached beside the public internet; through a proxy, what may be reached at all."""
         networks = tuple(parse_network(text) for text in self.allow_network)
-        return NetworkPolicy(networks, tuple(parse_host_port(text) for text in self.allow_host))
+        hosts = tuple(parse_allowed_host(text) for text in self.allow_host)
+        return NetworkPolicy(networks, hosts, only_listed=self.proxy is not None)
 
     @property
     def namespaces(self) -> list[str]:

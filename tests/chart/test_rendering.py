@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.rendering import ROOT, Helm, Rendering
+from tests.chart.rendering import ROOT, Helm, HelmError, Rendering
 
 GOLDEN = ROOT / "tests" / "data" / "chart" / "default.yaml"
 
@@ -39,6 +39,30 @@ def test_a_value_becomes_the_operators_argument(helm: Helm, setting: str, added:
     after = helm.render(setting).container("operator")["args"]
     assert [argument for argument in after if argument in added] == added
     assert len(set(after) - set(before)) in {len(added), len(added) - 1}
+
+
+def test_a_proxy_is_given_by_its_address(helm: Helm) -> None:
+    rendering = helm.render('proxy="http://proxy.example:3128"', 'allowedHosts=["*.hf.co:443"]')
+    assert {"--proxy=http://proxy.example:3128", "--allow-host=*.hf.co:443"} <= set(
+        rendering.container("operator")["args"]
+    )
+    assert not any("proxy" in argument for argument in rendering.container("gateway")["args"])
+
+
+def test_a_proxy_with_a_password_is_given_by_a_file_of_the_operator_alone(helm: Helm) -> None:
+    rendering = helm.render('proxySecret={"name":"egress","key":"address"}', 'allowedHosts=["*.hf.co:443"]')
+    assert "--proxy=@/etc/model-provisioner/proxy/url" in rendering.container("operator")["args"]
+    mount = {"name": "proxy", "mountPath": "/etc/model-provisioner/proxy", "readOnly": True}
+    assert mount in mounts(rendering, "operator")
+    assert mount not in mounts(rendering, "gateway")
+    volumes = {volume["name"]: volume for volume in rendering.pod_template()["spec"]["volumes"]}
+    items = [{"key": "address", "path": "url"}]
+    assert volumes["proxy"]["secret"] == {"secretName": "egress", "items": items}
+
+
+def test_two_proxies_are_one_too_many(helm: Helm) -> None:
+    with pytest.raises(HelmError, match="not both"):
+        helm.template('proxy="http://p.example"', 'proxySecret.name="p"', 'allowedHosts=["a.example"]')
 
 
 def test_the_gateway_gets_its_own_arguments(helm: Helm) -> None:

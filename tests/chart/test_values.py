@@ -22,7 +22,13 @@ REFUSED = [
     ('endpoint="https://user@hub.example"', "endpoint"),
     ('allowedHosts=["https://hub.example"]', "allowedHosts"),
     ('allowedNetworks=["10.0.0.1"]', "allowedNetworks"),
+    ('allowedHosts=["*"]', "allowedHosts"),
     ('caSecret.key=""', "caSecret"),
+    ('proxy="proxy.example:3128"', "proxy"),
+    ('proxy="http://user:password@proxy.example:3128"', "proxy"),
+    ('proxySecret.key=""', "proxySecret"),
+    ('proxy="http://proxy.example:3128"', "a proxy hides which addresses"),
+    ('proxySecret.name="proxy"', "a proxy hides which addresses"),
     ('persistence.accessModes=["ReadOnlyMany"]', "accessModes"),
     ("persistence.accessModes=[]", "accessModes"),
     ('persistence.size="much"', "size"),
@@ -63,9 +69,13 @@ def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None
     names = set(re.findall(r"\.Values\.(\w+)", templates))
     assert names == defaults.keys() == schema()["properties"].keys() - {"global"}
     nested = {
-        f"{name}.{key}" for name in ("caSecret", "gateway", "podSecurity", "rbac", "service") for key in defaults[name]
+        f"{name}.{key}"
+        for name in ("caSecret", "gateway", "podSecurity", "proxySecret", "rbac", "service")
+        for key in defaults[name]
     }
-    assert nested == set(re.findall(r"\.Values\.((?:caSecret|gateway|podSecurity|rbac|service)\.\w+)", templates))
+    assert nested == set(
+        re.findall(r"\.Values\.((?:caSecret|gateway|podSecurity|proxySecret|rbac|service)\.\w+)", templates)
+    )
 
 
 def is_value(line: str) -> bool:

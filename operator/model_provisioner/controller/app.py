@@ -100,6 +100,8 @@ def _worker_command(settings: OperatorSettings) -> list[str]:
         command += ["--allow-host", host]
     if settings.ca_file:
         command += ["--ca-file", str(settings.ca_file)]
+    if settings.proxy:
+        command += ["--proxy", settings.proxy]
     return command
 
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from model_provisioner.controller.app import run_operator
 from model_provisioner.settings import OperatorSettings, explain
+from model_provisioner.transfer.proxy import load_proxy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-host",
         action="append",
         metavar="HOST[:PORT]",
-        help="host that sources may be on although its address is private, over http too (repeatable)",
+        help="host, or *.NAME, that sources may be on although it is private, over http too (repeatable)",
     )
     parser.add_argument(
         "--ca-file", metavar="FILE", help="certificates to trust for sources, in addition to the system's"
+    )
+    parser.add_argument(
+        "--proxy",
+        metavar="URL|@FILE",
+        help="go to sources through this proxy; needs --allow-host. @FILE holds the URL of one with a password",
     )
     parser.add_argument(
         "--lease-namespace",
@@ -52,7 +58,17 @@ def run(args: argparse.Namespace) -> int:
     given = {key: value for key, value in vars(args).items() if value is not None}
     try:
         settings = OperatorSettings(**given)
+        _check_proxy(settings)
     except ValidationError as error:
         raise SystemExit(f"model-provisioner operator: {explain(error, vars(args))}") from None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return asyncio.run(run_operator(settings))
+
+
+def _check_proxy(settings: OperatorSettings) -> None:
+    """The workers read it; a wrong one is told here, before anything starts."""
+    try:
+        if settings.proxy is not None:
+            load_proxy(settings.proxy)
+    except ValueError as error:
+        raise SystemExit(f"model-provisioner operator: --proxy: {error}") from None
