@@ -174,6 +174,11 @@ class Hub:
     def signed_url_seconds(self, seconds: float) -> None:
         self._state.signer.seconds = seconds
 
+    @property
+    def signatures(self) -> list[str]:
+        """The secret part of every address that was signed so far, before it was percent-encoded."""
+        return self._state.signer.signatures
+
     def expire_signed_urls(self) -> None:
         """Lets every address handed out so far be over, as if its time had come."""
         self._state.signer.expire_all()

@@ -14,14 +14,16 @@ Verdict = Literal["valid", "expired", "forged"]
 
 
 class Signer:
-    """`seconds` is the life of the addresses signed from now on. The clock is the wall clock: `Expires` is shown to
-    clients.
+    """`seconds` is the life of the addresses signed from now on, `signatures` are those of all so far.
+
+    The clock is the wall clock: `Expires` is shown to clients.
     """
 
     def __init__(self) -> None:
         self.seconds: float = 3600
         self._key = secrets.token_bytes(32)
         self._key_pair = 1
+        self.signatures: list[str] = []
 
     def sign(self, origin: str, path: str) -> str:
         """The absolute address of `path` (decoded) on `origin`, about as long as a real one (1000 characters)."""
@@ -36,6 +38,7 @@ class Signer:
             "Signature": self._signature(path, str(expires), policy, key_pair),
             "Key-Pair-Id": key_pair,
         }
+        self.signatures = [*self.signatures, query["Signature"]]
         return f"{origin}{quote(path)}?{urlencode(query)}"
 
     def verify(self, path: str, query: Mapping[str, str]) -> Verdict:

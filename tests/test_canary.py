@@ -1,0 +1,250 @@
+"""Secrets go in, through every way that a download can end; then every output is searched for them.
+
+One whole provisioner, behind a proxy that wants a password: token, password and signed addresses are canaries, in their
+plain and in their encoded spellings. What a new part of the program writes belongs into `outputs`.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from deploy.local.cluster import Cluster
+from tests.gateway.caller import Caller, grant
+from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.programs import Program, eventually, free_port, running
+from tests.support.proxy import Proxy
+from tests.support.stand import GROUP_VERSION, Stand, stand
+
+MIB = 1024**2
+TOKEN = f"hf_canary{secrets.token_hex(12)}"
+WRONG_TOKEN = f"hf_canary{secrets.token_hex(12)}"
+PASSWORD = f"canary:{secrets.token_hex(12)}/@"
+SIGNATURE = f"canary{secrets.token_hex(12)}"
+ENDS = {
+    "good": ("hf:acme/good", "Available"),
+    "crashed": ("hf:acme/crashed", "Available"),
+    "expired": ("hf:acme/expired", "Available"),
+    "denied": ("hf:acme/good", "AccessDenied"),
+    "damaged": ("hf:acme/damaged", "DigestMismatch"),
+    "page": ("hf:acme/page", "NotGGUF"),
+    "elsewhere": ("hf:acme/elsewhere", "AddressNotAllowed"),
+}
+
+
+def spellings(secret: str) -> set[str]:
+    """As it is, as a header has it, and as an address has it; of long ones the beginning, which a cut leaves."""
+    encoded = {
+        secret,
+        quote(secret, safe=""),
+        quote(secret),
+        json.dumps(secret)[1:-1],
+        base64.b64encode(secret.encode()).decode().rstrip("=")[:-1],
+    }
+    return {text[:24] for text in encoded}
+
+
+def found_in(text: str, needles: set[str]) -> list[str]:
+    """What stands around each find."""
+    places = ((needle, text.find(needle)) for needle in needles)
+    return [text[max(0, at - 80) : at + len(needle) + 20] for needle, at in places if at >= 0]
+
+
+@pytest.fixture
+def bench(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Stand]:
+    with stand(cluster, namespace, tmp_path) as made:
+        made.secret("good", {"token": TOKEN})
+        made.secret("wrong", {"token": WRONG_TOKEN})
+        for name in ("good", "expired", "damaged", "elsewhere", "crashed", "page"):
+            repository = made.hub.repository(f"acme/{name}", private=True, tokens=frozenset({TOKEN}))
+            repository.add(f"{name}.Q4_K_M.gguf", content(name, tmp_path))
+        yield made
+
+
+def content(name: str, directory: Path) -> bytes | Path:
+    if name == "crashed":
+        return write_gguf(directory / "crashed.gguf", size=48 * MIB)
+    if name == "page":
+        return b"<!doctype html><title>log in</title>" * 1000
+    return tiny_gguf(seed=len(name))
+
+
+class Desk:
+    """The gateway, and somebody with every right of a user."""
+
+    def __init__(self, program: Program, url: str, token: str) -> None:
+        self.program = program
+        self._client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+    def get(self, path: str) -> str:
+        """Status, headers and body of the answer."""
+        return shown(self._client.get(path))
+
+    def post(self, path: str, body: dict[str, object]) -> str:
+        return shown(self._client.post(path, json=body))
+
+    @contextlib.contextmanager
+    def recorded_stream(self) -> Iterator[list[str]]:
+        """Everything that the event stream of all downloads sends while the block runs."""
+        text: list[str] = []
+        with self._client.stream("GET", "/v1/models/download/progress", timeout=None) as response:
+            reader = threading.Thread(target=record, args=(response, text), daemon=True)
+            reader.start()
+            yield text
+
+
+def record(response: httpx.Response, text: list[str]) -> None:
+    with contextlib.suppress(httpx.HTTPError, httpx.StreamError):
+        text.extend(response.iter_text())
+
+
+def shown(answer: httpx.Response) -> str:
+    return f"{answer.status_code} {answer.headers} {answer.text}"
+
+
+@pytest.fixture
+def desk(bench: Stand, tmp_path: Path) -> Iterator[Desk]:
+    cluster, namespace = bench.cluster, bench.namespace
+    grant(cluster, namespace, "gateway", ["list", "watch"])
+    grant(cluster, namespace, "editor", ["get", "list", "watch", "create", "patch", "delete"])
+    listen = f"127.0.0.1:{free_port()}"
+    flags = [
+        "gateway",
+        f"--listen={listen}",
+        f"--kubeconfig={cluster.kubeconfig_for_service_account(namespace, 'gateway')}",
+        f"--watch-namespace={namespace}",
+        f"--default-namespace={namespace}",
+    ]
+    with running(flags, tmp_path / "gateway.log") as program:
+        eventually(lambda: Caller(f"http://{listen}", None).reached("/readyz"), "the gateway is ready")
+        yield Desk(program, f"http://{listen}", cluster.token(namespace, "editor"))
+
+
+@pytest.mark.timeout(300)
+def test_no_secret_shows_up_in_any_output(bench: Stand, desk: Desk, tmp_path: Path) -> None:
+    with Proxy(user="user", password=PASSWORD) as proxy, desk.recorded_stream() as stream:
+        everything = run_all(bench, desk, proxy, tmp_path)
+        eventually(lambda: all(f'"name":"{name}"' in "".join(stream).replace(" ", "") for name in ENDS), "all streamed")
+        check_that_they_were_used(bench, proxy)
+    everything["stream"] = "".join(stream)
+    canaries = (TOKEN, WRONG_TOKEN, PASSWORD, f"user:{PASSWORD}", SIGNATURE, *bench.hub.signatures)
+    needles = set[str]().union(*map(spellings, canaries))
+    assert {place: finds for place, text in everything.items() if (finds := found_in(text, needles))} == {}
+
+
+def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str, str]:
+    """Every end that a download can have, and what was shown meanwhile and afterwards, by the name of the place."""
+    operator = start_operator(bench, proxy, directory)
+    script_faults(bench)
+    gate = bench.hub.pause_at(32 * MIB, "acme/crashed")
+    for name, (ref, _) in ENDS.items():
+        secret = "wrong" if name == "denied" else "good"
+        bench.apply(name, modelRef=ref, credentialsSecretRef={"name": secret})
+    gate.wait_reached()
+    meanwhile = shown_by_processes([operator.process.pid, *operator.children(), desk.program.process.pid])
+    meanwhile |= {f"{place}, meanwhile": text for place, text in files_of(bench.volume).items()}
+    for worker in operator.children():
+        os.kill(worker, signal.SIGKILL)
+    gate.release()
+    for name, (_, reason) in ENDS.items():
+        bench.until(name, reason, 120)
+    operator.process.send_signal(signal.SIGTERM)
+    operator.process.wait(30)
+    return meanwhile | files_of(bench.volume) | kept_by_the_cluster(bench) | answers(desk) | logs(bench, desk)
+
+
+def start_operator(bench: Stand, proxy: Proxy, directory: Path) -> Program:
+    address = directory / "proxy"
+    address.write_text(f"http://user:{quote(PASSWORD, safe='')}@{proxy.host_port}")
+    return bench.start_operator(f"--proxy=@{address}", "--slots=3")
+
+
+def script_faults(bench: Stand) -> None:
+    hub = bench.hub
+    hub.corrupt("damaged.Q4_K_M.gguf", 50_000)
+    hub.fail(403, path="acme/expired")
+    target = f"https://elsewhere.example/model?Signature={SIGNATURE}&X-Amz-Signature={SIGNATURE}"
+    hub.fail(302, None, headers={"Location": target}, where="resolve", path="acme/elsewhere")
+
+
+def shown_by_processes(pids: list[int]) -> dict[str, str]:
+    """What anybody on the machine can see of them: arguments, environment."""
+    return {
+        f"{what} of {pid}": Path(f"/proc/{pid}/{what}").read_bytes().decode(errors="replace")
+        for pid in pids
+        for what in ("cmdline", "environ")
+    }
+
+
+def files_of(volume: Path) -> dict[str, str]:
+    """Journals, records and models: their names and what is in them."""
+    files = [path for path in volume.rglob("*") if path.is_file()]
+    return {"names on the volume": "\n".join(map(str, files))} | {
+        str(path.relative_to(volume)): path.read_bytes().decode("latin-1") for path in files
+    }
+
+
+def kept_by_the_cluster(bench: Stand) -> dict[str, str]:
+    """Objects with their status, Events, the catalog, the Lease: all that there is but the Secrets themselves."""
+    api, core = bench.cluster.api, f"/api/v1/namespaces/{bench.namespace}"
+    paths = {
+        "objects": f"/apis/{GROUP_VERSION}/namespaces/{bench.namespace}/modeldownloads",
+        "events": f"{core}/events",
+        "catalog": f"{core}/configmaps",
+        "lease": f"/apis/coordination.k8s.io/v1/namespaces/{bench.namespace}/leases",
+    }
+    found = {place: json.dumps(api.get(path), ensure_ascii=False) for place, path in paths.items()}
+    assert all(name in found["objects"] for name in ENDS)
+    assert "AccessDenied" in found["events"]
+    assert "good.path" in found["catalog"]
+    return found
+
+
+def answers(desk: Desk) -> dict[str, str]:
+    paths = (
+        "/",
+        "/openapi.json",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v1/models",
+        "/v1/models/downloads",
+        "/v1/models/downloads?all=true",
+        "/v1/models/local?model_ref=hf:acme/good",
+        "/v1/models/downloads/none",
+    )
+    found = {path: desk.get(path) for path in paths}
+    found["a second order"] = desk.post("/v1/models/download", {"model_ref": "hf:acme/elsewhere"})
+    return found
+
+
+def logs(bench: Stand, desk: Desk) -> dict[str, str]:
+    """The workers write into the operator's."""
+    return {"operator's log": bench.operator_output(), "gateway's log": desk.program.output()}
+
+
+def check_that_they_were_used(bench: Stand, proxy: Proxy) -> None:
+    """Else nothing could have been shown."""
+    assert any(request.authorization for request in bench.hub.log if request.origin == "api")
+    assert not any(request.authorization for request in bench.hub.log if request.origin == "content")
+    assert bench.hub.signatures
+    assert all("proxy-authorization" in asked.headers for asked in proxy.log)
+    assert len(proxy.log) > len(ENDS)
+
+
+def test_the_search_finds_what_is_there() -> None:
+    needles = spellings(PASSWORD) | spellings(TOKEN)
+    header = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
+    for text in (f"x{TOKEN}y", f"http://user:{quote(PASSWORD, safe='')}@proxy", json.dumps({"token": TOKEN}), PASSWORD):
+        assert found_in(text, needles)
+    assert found_in(f"Basic {header}", spellings(f"user:{PASSWORD}"))
+    assert not found_in("nothing", needles)
