@@ -4,14 +4,15 @@ import contextlib
 import json
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from deploy.local.cluster import Cluster
-from tests.support.programs import Program, eventually
+from tests.support.programs import Program, eventually, free_port, running
 
 GROUP = "models.rbee.dev"
 Document = dict[str, Any]
@@ -64,10 +65,15 @@ class Caller:
 
     def __init__(self, url: str, token: str | None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=30)
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=30, verify=False)
 
     def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self._client.request(method, path, **more)
+
+    def status(self, method: str, path: str, body: object) -> int:
+        """Of the answer alone: a stream is not waited for."""
+        with self._client.stream(method, path, json=body) as response:
+            return response.status_code
 
     def reached(self, path: str) -> bool:
         with contextlib.suppress(httpx.HTTPError):
@@ -160,3 +166,27 @@ def condition(kind: str, status: bool, reason: str, message: str) -> Document:
         "observedGeneration": 1,
         "lastTransitionTime": now,
     }
+
+
+@contextlib.contextmanager
+def opened(
+    cluster: Cluster, namespace: str, directory: Path, *flags: str, scheme: str = "http", more: Sequence[str] = ()
+) -> Iterator[Desk]:
+    """A gateway that serves `namespace`. Its own account may read, and do `more`."""
+    grant(cluster, namespace, "gateway", ["list", "watch", *more])
+    grant(cluster, namespace, "editor", ["get", "list", "watch", "create", "patch", "delete"])
+    grant(cluster, namespace, "reader", ["get", "list", "watch"])
+    cluster.create_service_account(namespace, "stranger")
+    listen = f"127.0.0.1:{free_port()}"
+    arguments = [
+        "gateway",
+        f"--listen={listen}",
+        f"--kubeconfig={cluster.kubeconfig_for_service_account(namespace, 'gateway')}",
+        f"--watch-namespace={namespace}",
+        f"--default-namespace={namespace}",
+        *flags,
+    ]
+    with running(arguments, directory / "gateway.log") as program:
+        found = Desk(cluster, namespace, f"{scheme}://{listen}", program)
+        eventually(lambda: Caller(found.url, None).reached("/readyz"), "the gateway is ready")
+        yield found

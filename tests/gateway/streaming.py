@@ -76,8 +76,11 @@ class Reader:
 class Service:
     """A running stream server. Its board hears what the test says."""
 
-    def __init__(self, board: Board, streams: ProgressStreams, server: TestServer, session: aiohttp.ClientSession):
+    def __init__(
+        self, board: Board, seats: Seats, streams: ProgressStreams, server: TestServer, session: aiohttp.ClientSession
+    ) -> None:
         self.board = board
+        self.seats = seats
         self.streams = streams
         self.server = server
         self._session = session
@@ -117,14 +120,15 @@ async def serving(
     """Streams that everybody may read, unless `access` says otherwise."""
     board, rhythm = Board(), Rhythm(heartbeat, patience, pace)
     allowed = access or Access(cast("KubeApi", None), "models", open_to_all=True)  # which asks no API server
-    streams = ProgressStreams(board, allowed, seats or Seats(100, 100), tickets or Tickets(), lambda: NOW, rhythm)
+    seats = seats or Seats(100, 100)
+    streams = ProgressStreams(board, allowed, seats, tickets or Tickets(), lambda: NOW, rhythm)
     app = web.Application(middlewares=[problems])
     app.add_routes(streams.routes())
     server = TestServer(app)
     await server.start_server(shutdown_timeout=0.1)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
         try:
-            yield Service(board, streams, server, session)
+            yield Service(board, seats, streams, server, session)
         finally:
             await streams.close(app)
             await server.close()

@@ -1,5 +1,6 @@
 """Who may read: what the API server says of the caller's token, for how long it counts, and what comes of a refusal."""
 
+import argparse
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from deploy.local.cluster import Cluster
+from model_provisioner.gateway import command
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.app import make_app
 from model_provisioner.gateway.board import Board
@@ -15,11 +17,10 @@ from model_provisioner.gateway.problems import Problem
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.settings import GatewaySettings
-from tests.gateway.caller import GROUP, Caller, grant
+from tests.gateway.caller import GROUP, grant, opened
 from tests.gateway.clock import Clock
 from tests.gateway.streaming import serving
 from tests.kube import watch_server
-from tests.support.programs import eventually, free_port, running
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ALLOWED = {"status": {"allowed": True}}
@@ -156,20 +157,48 @@ async def test_nothing_is_answered_from_memory_before_the_first_list(tmp_path: P
 def test_without_authentication_everybody_reads_and_nobody_writes(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    grant(cluster, namespace, "gateway", ["list", "watch"])
-    listen = f"127.0.0.1:{free_port()}"
-    kubeconfig = cluster.kubeconfig_for_service_account(namespace, "gateway")
-    flags = [f"--listen={listen}", f"--kubeconfig={kubeconfig}", f"--watch-namespace={namespace}", "--auth=none"]
-    with running(["gateway", *flags], tmp_path / "gateway.log") as program:
-        nobody = Caller(f"http://{listen}", None)
-        eventually(lambda: nobody.reached("/readyz"), "the gateway is ready")
+    with opened(cluster, namespace, tmp_path, "--auth=none") as desk:
+        nobody = desk.caller(None)
         assert nobody.call("GET", "/v1/models").json() == {"models": []}
         with nobody.stream() as stream:
             assert stream.next("sync").data == {"ids": []}
-        somebody = {"Authorization": f"Bearer {cluster.token(namespace, 'gateway')}"}
+        somebody = {"Authorization": f"Bearer {cluster.token(namespace, 'editor')}"}
         for method, path in (("POST", "/v1/models/download"), ("DELETE", "/v1/models?model_ref=hf:a/b")):
             answer = nobody.call(method, path, headers=somebody)
             assert answer.status_code == 403
             assert "read-only" in answer.json()["detail"]
-        assert "WARNING" in program.output()
-        assert "everybody" in program.output()
+        assert "WARNING" in desk.program.output()
+        assert "everybody" in desk.program.output()
+        assert "START" not in desk.program.output()
+
+
+def test_a_second_word_lets_everybody_write_with_the_gateways_own_rights(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    rights = ["get", "create", "patch", "delete"]
+    with opened(cluster, namespace, tmp_path, "--auth=none", "--anonymous-writes", more=rights) as desk:
+        nobody = desk.caller(None)
+        begun = nobody.call("POST", "/v1/models/download", json={"model_ref": "hf:acme/tiny"})
+        assert begun.status_code == 202
+        assert nobody.call("POST", "/v1/models/download", json={"model_ref": "hf:acme/tiny"}).status_code == 202
+        assert nobody.call("DELETE", begun.headers["Location"]).status_code == 202
+        assert "START AND DELETE" in desk.program.output()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--anonymous-writes"], "--auth none"),
+        (["--tls-cert=x"], "--tls-key"),
+        (["--cors-origin=https://a.example/path"], "--cors-origin: 'https://a.example/path'"),
+        (["--cors-origin=*"], "--cors-origin"),
+        (["--base-path=models"], "--base-path"),
+        (["--base-path=/models/"], "--base-path"),
+        (["--max-streams=0"], "--max-streams"),
+    ],
+)
+def test_settings_that_do_not_fit_are_told(flags: list[str], says: str) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(SystemExit, match=says):
+        command.run(parser.parse_args(flags))

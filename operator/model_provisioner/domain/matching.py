@@ -16,11 +16,15 @@ def matching(wanted: ModelRef, downloads: Iterable[ModelDownload]) -> list[Model
 
 
 def _is_same_model(wanted: ModelRef, download: ModelDownload) -> bool:
+    if not isinstance(wanted, HuggingFaceRef):
+        return False
+    if not download.spec.model_ref.startswith(f"hf:{wanted.repository}"):
+        return False  # without parsing, because this is asked of every download there is
     try:
         ref = parse(download.spec.model_ref)
     except ProvisionError:
         return False
-    if not isinstance(wanted, HuggingFaceRef) or not isinstance(ref, HuggingFaceRef):
+    if not isinstance(ref, HuggingFaceRef):
         return False
     if (wanted.repository, wanted.revision) != (ref.repository, ref.revision):
         return False

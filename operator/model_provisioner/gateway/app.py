@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from model_provisioner.settings import GatewaySettings
 _LOG = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "page"
 _LARGEST_BODY = 64 * 1024
+_LONGEST_ADDRESS = 16 * 1024  # the longest ref, percent-encoded
 _DEAF_SECONDS = 180.0
 _SHUTDOWN_SECONDS = 5.0
 _BACKLOG = 1024
@@ -50,6 +52,7 @@ Reflectors = Mapping[str | None, Reflector]
 async def run_gateway(settings: GatewaySettings) -> int:
     """Until SIGTERM or SIGINT. Raises OSError, ssl.SSLError for a certificate that can't be read."""
     _warn(settings)
+    _allow_as_many_files_as_possible()
     certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
     async with contextlib.AsyncExitStack() as closing:
         api = await KubeApi.connect(settings.kubeconfig)
@@ -64,7 +67,13 @@ async def run_gateway(settings: GatewaySettings) -> int:
         if certificate:
             _in_background(closing, certificate.keep_fresh())
         app = make_app(api, board, reflectors, settings)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            handler_cancellation=True,
+            max_line_size=_LONGEST_ADDRESS,
+        )
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
         host, _, port = settings.listen.rpartition(":")
@@ -104,6 +113,13 @@ def _warn(settings: GatewaySettings) -> None:
     if settings.auth == "none":
         rights = "read all downloads, and START AND DELETE THEM" if settings.anonymous_writes else "read all downloads"
         _LOG.warning("--auth none: everybody who reaches %s can %s", settings.listen, rights)
+
+
+def _allow_as_many_files_as_possible() -> None:
+    """Every stream is an open file, and a shell's limit is often 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS takes no limit that is infinite
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _cors(settings: GatewaySettings) -> list[Middleware]:

@@ -14,7 +14,15 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _LONGEST_LIST = 1000
 
 Namespace = Annotated[str, StringConstraints(max_length=63, pattern=DNS_LABEL)]
-Ref = Annotated[str, Field(min_length=1, max_length=1024, description="The model, such as hf:owner/repo:Q4_K_M.")]
+Ref = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=1024,
+        description="The model: hf:<owner>/<repo>[@<revision>][:<quantisation or file>], or local:<path>.",
+        examples=["hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M"],
+    ),
+]
 
 
 class Input(BaseModel):
@@ -55,7 +63,11 @@ class Page(Scoped):
 
     limit: int | None = Field(default=None, ge=1, le=_LONGEST_LIST, description="Most entries in the answer.")
     continue_: str | None = Field(
-        default=None, alias="continue", max_length=1024, description="The `continue` of the answer before this one."
+        default=None,
+        alias="continue",
+        max_length=1024,
+        pattern="^[A-Za-z0-9_=-]*$",
+        description="The `continue` of the answer before this one.",
     )
 
 

@@ -20,7 +20,8 @@ def listing(
     key: str, chosen: Sequence[ModelDownload], page: Page, encode: Callable[[ModelDownload], bytes]
 ) -> web.Response:
     """`{key: [...]}`, with `continue` where there is more. Raises Problem (400) for a `continue` that we never gave."""
-    rest = [one for one in chosen if place(one) > _after(page.continue_)] if page.continue_ else chosen
+    after = _place_of(page.continue_) if page.continue_ is not None else None
+    rest = [one for one in chosen if place(one) > after] if after else chosen
     shown = rest[: page.limit]
     more = b',"continue":"%b"' % _token(shown[-1]) if len(shown) < len(rest) else b""
     entries = b",".join(encode(one) for one in shown)
@@ -32,7 +33,7 @@ def _token(last: ModelDownload) -> bytes:
     return base64.urlsafe_b64encode(json.dumps(place(last)).encode())
 
 
-def _after(token: str) -> tuple[str, str, str]:
+def _place_of(token: str) -> tuple[str, str, str]:
     try:
         time, namespace, name = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
     except (ValueError, TypeError, RecursionError):

@@ -1,5 +1,6 @@
 """`/metrics`: what the gateway counts, in Prometheus' text format (version 0.0.4). Figures only, no names of models."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
@@ -19,6 +20,7 @@ def metrics(board: Board, seats: Seats, access: Access, reflectors: Sequence[Ref
         ("streams", "gauge", "Event streams that are open.", lambda: seats.taken),
         ("streams_refused_total", "counter", "Event streams refused because of a limit.", lambda: seats.refused),
         ("access_reviews_total", "counter", "Access reviews asked of the API server.", lambda: access.reviews),
+        ("tasks", "gauge", "Tasks of the event loop; they fall back to a few when all streams are closed.", _tasks),
         ("downloads", "gauge", "ModelDownloads that are known.", lambda: len(board.all())),
         ("operator_stale", "gauge", "1 while no operator renews its Lease.", lambda: board.stale),
         (
@@ -34,6 +36,10 @@ def metrics(board: Board, seats: Seats, access: Access, reflectors: Sequence[Ref
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     return web.get("/metrics", show)
+
+
+def _tasks() -> int:
+    return len(asyncio.all_tasks())
 
 
 def _lines(name: str, kind: str, says: str, value: Callable[[], float]) -> str:

@@ -28,7 +28,8 @@ from model_provisioner.gateway.tickets import LIFETIME_SECONDS, Tickets
 
 _RETRY_MILLISECONDS = 3000
 _LONGEST_ID = 20
-_SEND_BUFFER = 64 * 1024
+_LONGEST_WRITE = 64 * 1024
+_IN_FLIGHT = 16 * 1024
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
@@ -230,7 +231,7 @@ def _batches(news: list[bytes]) -> Iterator[bytes]:
     batch: list[bytes] = []
     for piece in news:
         batch.append(piece)
-        if sum(map(len, batch)) > _SEND_BUFFER:
+        if sum(map(len, batch)) > _LONGEST_WRITE:
             yield b"".join(batch)
             batch = []
     if batch:
@@ -241,7 +242,7 @@ def _keep_little_in_flight(request: web.Request) -> None:
     """Of what nobody reads, the kernel would keep megabytes per client."""
     connection = request.get_extra_info("socket")
     if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _IN_FLIGHT)
 
 
 def _id(version: int) -> str | None:

@@ -1,0 +1,100 @@
+"""Who may call what: real service accounts and their tokens at a real API server, for each call there is."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from tests.gateway.caller import Caller, Desk, grant, opened
+from tests.support.tokens import reissued
+
+ALL = ["get", "list", "watch", "create", "patch", "delete"]
+CALLS = {
+    "start": ("POST", "/v1/models/download", {"model_ref": "hf:acme/new"}),
+    "start elsewhere": ("POST", "/v1/models/download?namespace={namespace}", {"model_ref": "hf:acme/other"}),
+    "stream": ("GET", "/v1/models/download/progress", None),
+    "stream of one": ("GET", "/v1/models/download/progress?download_id={id}&namespace={namespace}", None),
+    "ticket": ("POST", "/v1/models/download/progress/ticket", None),
+    "list": ("GET", "/v1/models/downloads?namespace={namespace}&all=true", None),
+    "show": ("GET", "/v1/models/downloads/{id}", None),
+    "cancel": ("DELETE", "/v1/models/downloads/{victim}", None),
+    "models": ("GET", "/v1/models", None),
+    "find": ("GET", "/v1/models/local?model_ref=hf:acme/kept", None),
+    "delete": ("DELETE", "/v1/models?model_ref=hf:acme/victim-2", None),
+}
+REFUSED = dict.fromkeys(CALLS, 401)
+FORBIDDEN = dict.fromkeys(CALLS, 403)
+READING = {**dict.fromkeys(CALLS, 200), "ticket": 201}
+WRITES = {"start": 403, "start elsewhere": 403, "cancel": 403, "delete": 403}
+MATRIX = {
+    "no token": REFUSED,
+    "forged": REFUSED,
+    "expired": REFUSED,
+    "account is gone": REFUSED,
+    "no rights": FORBIDDEN,
+    "rights in another namespace": FORBIDDEN,
+    "reader": {**READING, **WRITES},
+    "editor": {**READING, **dict.fromkeys(WRITES, 202)},
+}
+
+
+@pytest.fixture(scope="module")
+def house(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """One gateway for all: nothing here changes what another case sees."""
+    for name in ("rights", "rights-elsewhere"):
+        cluster.create_namespace(name)
+    grant(cluster, "rights-elsewhere", "editor", ALL)
+    with opened(cluster, "rights", tmp_path_factory.mktemp("rights")) as desk:
+        desk.apply("kept", "hf:acme/kept")
+        desk.tell("kept", "Available", done=1000)
+        yield desk
+
+
+@pytest.fixture(scope="module")
+def tokens(house: Desk) -> dict[str, str | None]:
+    cluster, key = house.cluster, house.cluster.directory / "pki" / "accounts.key"
+    valid, past = cluster.token("rights", "editor"), int(time.time()) - 3600
+    cluster.create_service_account("rights", "gone")
+    gone = cluster.token("rights", "gone")
+    cluster.api.delete("/api/v1/namespaces/rights/serviceaccounts/gone")
+    return {
+        "no token": None,
+        "forged": valid[:-8] + "AAAAAAAA",
+        "expired": reissued(valid, key, iat=past - 600, nbf=past - 600, exp=past),
+        "account is gone": gone,
+        "no rights": cluster.token("rights", "stranger"),
+        "rights in another namespace": cluster.token("rights-elsewhere", "editor"),
+        "reader": cluster.token("rights", "reader"),
+        "editor": valid,
+    }
+
+
+@pytest.mark.parametrize("who", MATRIX)
+def test_each_call_of_each_caller(house: Desk, tokens: dict[str, str | None], who: str) -> None:
+    """In the order of the table: what the editor deletes is made anew for each caller."""
+    for victim in ("victim-1", "victim-2"):
+        house.apply(victim, f"hf:acme/{victim}")
+    ids = {name: house.until_known(name)["download_id"] for name in ("kept", "victim-1", "victim-2")}
+    caller = Caller(house.url, tokens[who])
+    answers = {}
+    for name, (method, path, body) in CALLS.items():
+        address = path.format(namespace="rights", id=ids["kept"], victim=ids["victim-1"])
+        answers[name] = caller.status(method, address, body)
+    assert answers == MATRIX[who]
+
+
+def test_it_is_the_hour_alone_that_an_expired_token_is_refused_for(house: Desk, tokens: dict[str, str | None]) -> None:
+    """The same token, signed again by the same hand, with an hour to go."""
+    key, valid = house.cluster.directory / "pki" / "accounts.key", tokens["editor"]
+    assert valid is not None
+    renewed = reissued(valid, key, exp=int(time.time()) + 3600)
+    assert Caller(house.url, renewed).status("GET", "/v1/models", None) == 200
+
+
+def test_whoever_may_not_see_a_namespace_is_not_told_what_is_in_it(house: Desk, tokens: dict[str, str | None]) -> None:
+    stranger = Caller(house.url, tokens["rights in another namespace"])
+    kept = house.until_known("kept")["download_id"]
+    there, nowhere = (stranger.call("GET", f"/v1/models/downloads/{one}") for one in (kept, "never-was"))
+    assert there.status_code == nowhere.status_code == 403
+    assert there.json() == nowhere.json()

@@ -1,0 +1,32 @@
+"""Tokens that the API server would have issued at another time: a real one, changed and signed again with its key."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+_COORDINATE_BYTES = 32  # of P-256; a JWS has both halves of a signature side by side (RFC 7518, 3.4)
+
+
+def reissued(token: str, key_file: Path, **claims: Any) -> str:
+    """The same token with other claims, valid as far as its signature goes."""
+    header, payload, _ = token.split(".")
+    changed = {**json.loads(_decoded(payload)), **claims}
+    signed = f"{header}.{_encoded(json.dumps(changed).encode())}"
+    key = load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    halves = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(SHA256())))
+    return f"{signed}.{_encoded(b''.join(half.to_bytes(_COORDINATE_BYTES, 'big') for half in halves))}"
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def _encoded(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).decode().rstrip("=")
