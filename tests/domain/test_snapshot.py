@@ -6,7 +6,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_provisioner.domain.errors import AccessDenied, DigestMismatch, SourceUnavailable
+from model_provisioner.domain.errors import (
+    AccessDenied,
+    DigestMismatch,
+    InsufficientStorage,
+    SourceUnavailable,
+    VolumeChanged,
+)
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model
 from model_provisioner.domain.snapshot import (
     Available,
@@ -88,6 +94,15 @@ def test_only_a_lost_file_takes_readiness_back() -> None:
 def test_the_handled_annotation_is_noted_also_when_ready() -> None:
     ready = after(Started(MODEL, 0), Available(MODEL))
     assert after(ReconcileHandled("now"), start=ready) == replace(ready, handled_reconcile_at="now")
+
+
+def test_the_annotation_accepts_another_volume_only_where_one_was_noticed() -> None:
+    changed = after(Started(MODEL, 0), Failed(VolumeChanged("another store"), None))
+    accepted = after(ReconcileHandled("now"), start=changed)
+    assert accepted.model == replace(MODEL, store_id="")
+    assert after(ReconcileHandled("now"), start=replace(changed, handled_reconcile_at="now")).model == MODEL
+    full = after(Started(MODEL, 0), Failed(InsufficientStorage("full"), None))
+    assert after(ReconcileHandled("now"), start=full).model == MODEL
 
 
 COUNTS = st.integers(0, 1000)

@@ -61,10 +61,12 @@ async def run_operator(settings: OperatorSettings) -> int:
             await _in_background(closing, watch.run())
             await watch.synced.wait()
             catalog.seed(parse(document) for document in watch.objects())
-        stores = Stores({Claim(m.namespace, m.claim): m.directory for m in settings.mounts}, workers.keeper)
+        census = Census(settings.namespaces, watches)
+        mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
+        stores = Stores(mounts, workers.keeper, census.store_ids)
         operator = Operator(_surroundings(settings, api, workers, stores, slots, catalog, epoch))
         closing.push_async_callback(workers.stop)
-        sweeper = Sweeper(stores, Census(settings.namespaces, watches), lambda: operator.uids)
+        sweeper = Sweeper(stores, census, lambda: operator.uids)
         await _in_background(closing, sweeper.run())
         await _run_kopf(operator, api, settings, workers, health)
     return 0

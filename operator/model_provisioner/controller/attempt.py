@@ -19,7 +19,7 @@ from model_provisioner.controller.stores import Claim, Stores, expect, new_id
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.domain.addresses import NetworkPolicy, Origin
 from model_provisioner.domain.catalog import Entry
-from model_provisioner.domain.errors import AddressNotAllowed
+from model_provisioner.domain.errors import AddressNotAllowed, VolumeChanged
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, ModelDownload
 from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.quantity import format_bytes
@@ -82,9 +82,10 @@ class Attempt:
         claim = self._around.stores.claim_of(self._subject)
         if self._snapshot.ready and self._snapshot.model and await self._is_still_there(claim, self._snapshot.model):
             return
+        store_id = self._around.stores.expected_id(claim, self._subject, self._store_id)
         credentials = await self._credentials()
-        plan = await self._resolve(claim, credentials)
-        settled = await self._around.stores.settle(claim, self._store_id, self._holder, plan)
+        plan = await self._resolve(self._around.stores.reference(claim, store_id), credentials)
+        settled = await self._around.stores.settle(claim, store_id, self._holder, plan)
         model = _model(claim, settled, self._subject.spec.digest)
         self._advance(Resolved(model))
         if self._subject.spec.suspend:
@@ -102,14 +103,18 @@ class Attempt:
 
     @property
     def _store_id(self) -> str | None:
-        return self._pinned.store_id if self._pinned else None
+        return self._snapshot.model.store_id if self._snapshot.model else None
 
     @property
     def _holder(self) -> protocol.Holder:
         return protocol.Holder(self._subject.uid, self._subject.namespace, self._subject.name)
 
     async def _is_still_there(self, claim: Claim, model: Model) -> bool:
-        missing = await self._around.stores.missing(claim, model.store_id, model.files)
+        try:
+            missing = await self._around.stores.missing(claim, model.store_id, model.files)
+        except VolumeChanged as error:
+            self._advance(Lost(error.message))
+            raise
         if missing:
             self._advance(Lost(f"{missing[0]} is gone from claim {claim.name} or has another size; fetching it again"))
             return False
@@ -133,7 +138,7 @@ class Attempt:
             raise AddressNotAllowed(f"{origin} is no hub that may be asked: add {host} to allowedHosts (--allow-host)")
         return wanted
 
-    async def _resolve(self, claim: Claim, credentials: protocol.Credentials | None) -> Plan:
+    async def _resolve(self, store: protocol.StoreRef, credentials: protocol.Credentials | None) -> Plan:
         """Ask the source what the ref means, at the revision that was recorded if there is one."""
         spec = self._subject.spec
         self._advance(Resolving(f"asking what {spec.model_ref} is"))
@@ -144,7 +149,7 @@ class Attempt:
             revision=self._pinned.revision if self._pinned else None,
             digest=spec.digest,
             credentials=credentials,
-            store=self._around.stores.reference(claim, self._store_id),
+            store=store,
         )
         return expect(protocol.Resolved, await self._around.resolver.call(request, seconds=_RESOLVE_SECONDS)).plan
 

@@ -1,7 +1,7 @@
 """All objects of the watched namespaces, as the operator's own watches have them.
 
 Complete, unlike the running lifecycles, from the first list on: what is not in here is gone. The
-sweeper asks who is there and which stores they were recorded on; nothing is written from here.
+sweeper asks who is there, and `stores` on which stores they were recorded; nothing is written from here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,10 +27,14 @@ class Census:
         """Every object that there is."""
         return frozenset(document["metadata"]["uid"] for watch in self._watches for document in watch.objects())
 
-    def store_ids(self, claim: Claim) -> frozenset[str]:
-        """The stores on which objects with files on `claim` have been recorded; more than one if it was exchanged."""
-        ids = (_store_id(document, claim) for watch in self._watches for document in watch.objects())
-        return frozenset(found for found in ids if found is not None)
+    def store_ids(self, claim: Claim, but: str | None = None) -> frozenset[str]:
+        """The stores on which objects with files on `claim` have been recorded; more than one if it was exchanged.
+
+        The object with the uid `but` is left out.
+        """
+        documents = (document for watch in self._watches for document in watch.objects())
+        ids = (_store_id(document, claim) for document in documents if document["metadata"]["uid"] != but)
+        return frozenset(found for found in ids if found)
 
 
 def _store_id(document: Mapping[str, Any], claim: Claim) -> str | None:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from model_provisioner.controller.attempt import Attempt, Surroundings
 from model_provisioner.controller.status_writer import StatusWriter
 from model_provisioner.domain.backoff import delay
-from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
+from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable, VolumeChanged, VolumeNotWritable
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.snapshot import Event, Failed, Progressed, ReconcileHandled, advance
 from model_provisioner.domain.status import restore
@@ -97,13 +97,17 @@ class Lifecycle:
         return _LOOK_AGAIN_SECONDS if self._snapshot.ready else None
 
     def _fail(self, error: ProvisionError) -> float | None:
-        if not isinstance(error, Retryable):
-            self._advance(Failed(error, None))
-            return None
-        self._failures += 1
-        seconds = delay(self._failures, error.retry_after, self._around.random())
-        self._advance(Failed(error, self._around.now() + timedelta(seconds=seconds)))
+        seconds = self._pause(error)
+        again = None if seconds is None else self._around.now() + timedelta(seconds=seconds)
+        self._advance(Failed(error, again))
         return seconds
+
+    def _pause(self, error: ProvisionError) -> float | None:
+        """Seconds until the next try; a volume that was away comes back without anybody changing the object."""
+        if isinstance(error, Retryable):
+            self._failures += 1
+            return delay(self._failures, error.retry_after, self._around.random())
+        return _LOOK_AGAIN_SECONDS if isinstance(error, VolumeChanged | VolumeNotWritable) else None
 
 
 async def _done_or(changed: asyncio.Event, task: asyncio.Task[None]) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from model_provisioner.controller.workers import WorkerProcess
-from model_provisioner.domain.errors import ClaimNotMounted, InternalError
+from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
 from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
 from model_provisioner.domain.plan import Plan
 from model_provisioner.transfer.protocol import (
@@ -53,10 +53,19 @@ class Present:
 
 
 class Stores:
-    """`mounted` maps claims to directories; the first one is the default of its namespace."""
+    """`mounted` maps claims to directories; the first one is the default of its namespace.
 
-    def __init__(self, mounted: Mapping[Claim, Path], keeper: WorkerProcess) -> None:
+    `recorded` tells on which stores of a claim all objects but the one with the given uid were recorded.
+    """
+
+    def __init__(
+        self,
+        mounted: Mapping[Claim, Path],
+        keeper: WorkerProcess,
+        recorded: Callable[[Claim, str], frozenset[str]],
+    ) -> None:
         self._mounted = dict(mounted)
+        self._recorded = recorded
         self._keeper = keeper
         self._serial = asyncio.Lock()
         self._paths: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
@@ -81,6 +90,19 @@ class Stores:
             message = f"claim {claim.name} is not mounted by the operator (of this namespace it mounts: {names})"
             raise ClaimNotMounted(f"{message}; name one of these or start the operator with --store for it")
         return claim
+
+    def expected_id(self, claim: Claim, subject: ModelDownload, own: str | None) -> str | None:
+        """The id that the claim's store must have, because objects were recorded on it; `own` is the object's.
+
+        None where nobody was: then a store may be made. Raises VolumeChanged where the objects disagree.
+        """
+        ids = self._recorded(claim, subject.uid).union({own} if own else ())
+        if len(ids) > 1:
+            raise VolumeChanged(
+                f"objects on claim {claim.name} were recorded on different stores ({', '.join(sorted(ids))}): annotate"
+                " each of those on the lost one with models.rbee.dev/reconcileAt to accept the new one, or delete them"
+            )
+        return next(iter(ids), None)
 
     def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
         """The directory of a claim, and the id that its store must have."""

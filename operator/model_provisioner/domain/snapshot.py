@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from model_provisioner.domain.errors import DigestMismatch, NotGGUF, ProvisionError, Terminal
+from model_provisioner.domain.errors import DigestMismatch, NotGGUF, ProvisionError, Terminal, VolumeChanged
 from model_provisioner.domain.modeldownload import Model
 
 
@@ -253,7 +253,11 @@ def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
 
 
 def _reconcile_handled(snapshot: Snapshot, event: ReconcileHandled, _now: datetime) -> Snapshot:
-    return replace(snapshot, handled_reconcile_at=event.at)
+    """On an exchanged volume it means: accept the one that is there now. Then no store is recorded any more."""
+    model = snapshot.model
+    if model and snapshot.reason == VolumeChanged.__name__ and event.at != snapshot.handled_reconcile_at:
+        model = replace(model, store_id="")
+    return replace(snapshot, model=model, handled_reconcile_at=event.at)
 
 
 _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {

@@ -11,7 +11,7 @@ import ctypes
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,7 +21,7 @@ from model_provisioner.transfer.client import Client, NetworkSettings, open_clie
 from model_provisioner.transfer.clock import Clock
 from model_provisioner.transfer.outbox import Outbox
 from model_provisioner.transfer.protocol import Answer, Request, Task, decode_request
-from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.store import Store, Swept
 from model_provisioner.transfer.threads import Threads
 from model_provisioner.transfer.throttle import Limits
 
@@ -261,18 +261,23 @@ def _check(request: protocol.Check) -> Answer:
 
 
 def _remove(request: protocol.Remove) -> Answer:
-    with _open(request.store) as store:
-        return protocol.Removed(request.id, store.remove(request.uid, request.delete))
+    with _found(request.store) as store:
+        paths = store.remove(request.uid, request.delete) if store else ()
+        return protocol.Removed(request.id, paths)
 
 
 def _sweep(request: protocol.Sweep) -> Answer:
-    with contextlib.ExitStack() as closing:
-        store = Store.find(Path(request.store.directory), request.store.id)
-        if store is None:
-            return protocol.Swept(request.id, (), ())
-        closing.enter_context(store)
-        swept = store.sweep(frozenset(request.namespaces), frozenset(request.uids))
+    with _found(request.store) as store:
+        swept = store.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else Swept()
         return protocol.Swept(request.id, swept.parts, swept.records)
+
+
+@contextlib.contextmanager
+def _found(reference: protocol.StoreRef) -> Iterator[Store | None]:
+    """For what only takes away: no store is made for that."""
+    store = Store.find(Path(reference.directory), reference.id)
+    with store or contextlib.nullcontext():
+        yield store
 
 
 async def _standard_input() -> asyncio.StreamReader:
