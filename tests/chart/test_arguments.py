@@ -42,11 +42,25 @@ def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSetti
 
 
 def test_the_gateway_reads_what_the_chart_sets(helm: Helm) -> None:
-    container = helm.render('watchNamespaces=["ml"]', 'gateway.auth="none"').container("gateway")
+    container = helm.render(
+        'watchNamespaces=["ml"]',
+        'gateway.auth="none"',
+        "gateway.anonymousWrites=true",
+        'gateway.basePath="/models"',
+        'gateway.corsOrigins=["https://a.example"]',
+        'gateway.tlsSecretName="page"',
+        "gateway.maxStreams=9",
+        "gateway.maxStreamsPerIdentity=8",
+    ).container("gateway")
     parser = argparse.ArgumentParser()
     gateway.add_arguments(parser)
     name, *arguments = container["args"]
     assert name == "gateway"
     settings = GatewaySettings(**{k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None})
     assert (settings.listen, settings.watch_namespace) == ("0.0.0.0:8081", ["ai", "ml"])
-    assert (settings.default_namespace, settings.auth) == ("ai", "none")
+    assert (settings.default_namespace, settings.operator_namespace) == ("ai", "ai")
+    assert (settings.auth, settings.anonymous_writes) == ("none", True)
+    assert (settings.base_path, settings.cors_origin) == ("/models", ["https://a.example"])
+    assert (settings.max_streams, settings.max_streams_per_identity) == (9, 8)
+    assert settings.tls_cert == Path("/etc/model-provisioner/tls/tls.crt")
+    assert settings.tls_key == Path("/etc/model-provisioner/tls/tls.key")

@@ -73,8 +73,45 @@ def test_the_gateway_gets_its_own_arguments(helm: Helm) -> None:
         "--watch-namespace=ai",
         "--watch-namespace=ml",
         "--default-namespace=ai",
+        "--lease-namespace=ai",
         "--auth=none",
+        "--max-streams=2500",
+        "--max-streams-per-identity=250",
     ]
+
+
+GATEWAY_ARGUMENTS = [
+    ('gateway.basePath="/models"', ["--base-path=/models"]),
+    (
+        'gateway.corsOrigins=["https://a.example","http://b"]',
+        ["--cors-origin=https://a.example", "--cors-origin=http://b"],
+    ),
+    ("gateway.maxStreams=10000000", ["--max-streams=10000000"]),
+    ("gateway.maxStreamsPerIdentity=7", ["--max-streams-per-identity=7"]),
+]
+
+
+@pytest.mark.parametrize(("setting", "added"), GATEWAY_ARGUMENTS, ids=[row[0] for row in GATEWAY_ARGUMENTS])
+def test_a_value_becomes_the_gateways_argument(helm: Helm, setting: str, added: list[str]) -> None:
+    before = helm.render().container("gateway")["args"]
+    assert [
+        argument for argument in helm.render(setting).container("gateway")["args"] if argument not in before
+    ] == added
+
+
+def test_a_certificate_reaches_the_gateway_and_its_probes(helm: Helm) -> None:
+    rendering = helm.render('gateway.tlsSecretName="page"')
+    container = rendering.container("gateway")
+    assert {"--tls-cert=/etc/model-provisioner/tls/tls.crt", "--tls-key=/etc/model-provisioner/tls/tls.key"} < {
+        *container["args"]
+    }
+    assert rendering.volume("gateway-tls")["secret"] == {"secretName": "page"}
+    assert {"name": "gateway-tls", "mountPath": "/etc/model-provisioner/tls", "readOnly": True} in mounts(
+        rendering, "gateway"
+    )
+    probes = [container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert [probe["scheme"] for probe in probes] == ["HTTPS"] * 3
+    assert "scheme" not in helm.render().container("gateway")["livenessProbe"]["httpGet"]
 
 
 IMAGES = [

@@ -46,6 +46,12 @@ def test_a_role_grants_exactly_this(helm: Helm, name: str, rules: list[Rule]) ->
     assert granted(helm.render().one("Role", name)) == rules
 
 
+def test_the_gateway_may_write_only_where_everybody_may(helm: Helm) -> None:
+    rendering = helm.render('gateway.auth="none"', "gateway.anonymousWrites=true")
+    writing = ("list", "watch", "get", "create", "patch", "delete")
+    assert granted(rendering.one("Role", "model-provisioner-gateway")) == [(MODELS, (), writing)]
+
+
 def test_there_are_no_other_roles(helm: Helm) -> None:
     assert {role["metadata"]["name"] for role in helm.render().kind("Role")} == {name for name, _ in ROLES}
 
