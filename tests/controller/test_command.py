@@ -1,0 +1,31 @@
+"""Settings that the operator refuses before it starts anything."""
+
+import argparse
+
+import pytest
+
+from model_provisioner.controller import command
+
+PROXY = "http://proxy.example:3128"
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(["--store=ai/models=/nonexistent", *arguments]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([f"--proxy={PROXY}"], r"--proxy: a proxy hides which addresses.*--allow-host huggingface\.co:443"),
+        (["--proxy=http://user:canary@proxy.example", "--allow-host=a.example"], "put its URL in a file, write @FILE"),
+        (["--proxy=@/nonexistent/url", "--allow-host=a.example"], "can't be read from /nonexistent/url"),
+        (["--proxy=socks5://proxy.example", "--allow-host=a.example"], "write http://HOST:PORT"),
+        ([f"--proxy={PROXY}", "--allow-host=*.0.0.1"], r"--allow-host: .*is not \*\.NAME"),
+    ],
+)
+def test_a_wrong_proxy_is_told_at_the_start(arguments: list[str], says: str) -> None:
+    with pytest.raises(SystemExit, match=says) as refused:
+        run(*arguments)
+    assert "canary" not in str(refused.value)
