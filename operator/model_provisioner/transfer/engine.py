@@ -90,9 +90,13 @@ class _Transfer:
         self._restarts = 0
 
     async def run(self) -> Provided:
-        for file in (*self._plan.files[1:], self._plan.files[0]):
-            if not await self._adopted(file):
-                await self._fetch(file)
+        """However it ends, no thread uses the store any more, so that it may be closed."""
+        try:
+            for file in (*self._plan.files[1:], self._plan.files[0]):
+                if not await self._adopted(file):
+                    await self._fetch(file)
+        finally:
+            await self._threads.idle()
         records = tuple(self._records[file.path] for file in self._plan.files)
         return Provided(records, self._summary())
 
