@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
@@ -52,10 +52,19 @@ class WorkerProcess:
         self.send(request)
         return self.answer()
 
+    @property
+    def has_answer(self) -> bool:
+        """Would `answer` return at once?"""
+        return not self._answers.empty()
+
     def wait_for_progress(self) -> None:
+        self.wait_until(lambda: bool(self.progress))
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Until what the worker has told makes `condition` true."""
         deadline = time.monotonic() + _ANSWER_SECONDS
-        while not self.progress:
-            assert time.monotonic() < deadline, "no progress was told"
+        while not condition():
+            assert time.monotonic() < deadline, "no such progress was told"
             time.sleep(0.01)
 
     @property
