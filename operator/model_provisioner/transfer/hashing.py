@@ -14,6 +14,7 @@ from model_provisioner.domain.digest import Digest
 from model_provisioner.transfer.threads import Threads
 
 _READ_BYTES = 1024 * 1024
+_PIECE_BYTES = 128 * 1024  # of that at a time, to hold little
 _WAITING = 4
 
 Read = Callable[[int, int], bytes]
@@ -82,7 +83,8 @@ class PrefixHasher:
             self._sha.update(chunk)
 
     def _read_back(self, start: int, stop: int) -> None:
-        self._sha.update(self._read(start, stop - start))
+        for offset in range(start, stop, _PIECE_BYTES):
+            self._sha.update(self._read(offset, min(_PIECE_BYTES, stop - offset)))
 
 
 async def hash_file(fd: int, threads: Threads, hashed: Callable[[int], None]) -> Digest:

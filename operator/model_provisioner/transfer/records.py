@@ -6,7 +6,7 @@ version reads as None: what to do then is decided by who asks, and it is never a
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import msgspec
 
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.holders import HeldFile, HolderRecord
@@ -16,18 +16,14 @@ from model_provisioner.domain.spans import Spans
 LAYOUT = 1
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-
-class StoreDocument(_Document):
+class StoreDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`layout` is the version of the directory tree; a later one may hold what we do not understand."""
 
     layout: int
     id: str
 
 
-class _JournalDocument(_Document):
+class _JournalDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Literal[1] = 1
     source: str
     size: int
@@ -37,7 +33,7 @@ class _JournalDocument(_Document):
     spans: list[list[int]]
 
 
-class _FileDocument(_Document):
+class _FileDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     path: str
     size: int
     digest: str | None
@@ -46,7 +42,7 @@ class _FileDocument(_Document):
     replaced_ns: int | None = None
 
 
-class _HolderDocument(_Document):
+class _HolderDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Literal[1] = 1
     uid: str
     namespace: str
@@ -58,19 +54,19 @@ class _HolderDocument(_Document):
 
 
 def encode_store(document: StoreDocument) -> bytes:
-    return document.model_dump_json().encode()
+    return msgspec.json.encode(document)
 
 
 def decode_store(data: bytes) -> StoreDocument | None:
     """None where `data` is not a store's identity, whatever its layout."""
     try:
-        return StoreDocument.model_validate_json(data)
-    except ValidationError:
+        return msgspec.json.decode(data, type=StoreDocument)
+    except msgspec.DecodeError:
         return None
 
 
 def encode_journal(journal: Journal) -> bytes:
-    return (
+    return msgspec.json.encode(
         _JournalDocument(
             source=journal.source,
             size=journal.size,
@@ -79,17 +75,15 @@ def encode_journal(journal: Journal) -> bytes:
             restarts=journal.restarts,
             spans=[list(pair) for pair in journal.spans.pairs],
         )
-        .model_dump_json()
-        .encode()
     )
 
 
 def decode_journal(data: bytes) -> Journal | None:
     try:
-        read = _JournalDocument.model_validate_json(data)
+        read = msgspec.json.decode(data, type=_JournalDocument)
         spans = Spans.from_pairs(read.spans)
         return Journal(read.source, read.size, _digest(read.digest), read.epoch, read.restarts, spans)
-    except ValueError:  # pydantic's ValidationError is one
+    except ValueError:  # msgspec's DecodeError is one
         return None
 
 
@@ -105,7 +99,7 @@ def encode_holder(record: HolderRecord) -> bytes:
         )
         for f in record.files
     ]
-    return (
+    return msgspec.json.encode(
         _HolderDocument(
             uid=record.uid,
             namespace=record.namespace,
@@ -115,14 +109,12 @@ def encode_holder(record: HolderRecord) -> bytes:
             part_keys=list(record.part_keys),
             released=record.released,
         )
-        .model_dump_json()
-        .encode()
     )
 
 
 def decode_holder(data: bytes) -> HolderRecord | None:
     try:
-        read = _HolderDocument.model_validate_json(data)
+        read = msgspec.json.decode(data, type=_HolderDocument)
         files = tuple(
             HeldFile(f.path, f.size, _digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns) for f in read.files
         )
