@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_provisioner.domain.ranges import LARGEST_RANGE, MIB, SMALLEST_RANGE, ByteRange, next_range, range_size
+from model_provisioner.domain.ranges import (
+    LARGEST_RANGE,
+    MIB,
+    SMALLEST_RANGE,
+    ByteRange,
+    next_range,
+    range_size,
+    tail_to_give,
+)
 from model_provisioner.domain.spans import Spans
 
 
@@ -60,3 +68,29 @@ def test_claims_in_turn_cover_each_missing_byte_once(pairs: list[tuple[int, int]
     present = {byte for low, high in there.pairs for byte in range(low, high)}
     asked = [byte for wanted in claimed for byte in range(wanted.start, wanted.stop)]
     assert sorted(asked) == sorted(set(range(size)) - present)
+
+
+@given(
+    position=st.integers(0, 10**11),
+    left=st.integers(0, 64 * MIB),
+    rate=st.floats(0, 1e9),
+    helper_rate=st.floats(0, 1e9),
+)
+def test_what_is_given_away_has_not_come_and_both_end_together(
+    position: int, left: int, rate: float, helper_rate: float
+) -> None:
+    stop = position + left
+    cut = tail_to_give(position, stop, rate, helper_rate)
+    if cut is None:
+        assert left < MIB or left < 2 * rate
+    else:
+        assert position <= cut < stop
+        assert cut - position <= stop - cut + 1, "the helper is at least as fast"
+
+
+def test_a_silent_connection_gives_everything_away() -> None:
+    assert tail_to_give(5 * MIB, 64 * MIB, 0.0, 10 * MIB) == 5 * MIB
+
+
+def test_what_ends_soon_is_kept() -> None:
+    assert tail_to_give(0, 10 * MIB, 6 * MIB, 6 * MIB) is None
