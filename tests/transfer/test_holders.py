@@ -1,5 +1,6 @@
 """Holders on a real volume: who settles, shares, leaves, and what stays behind."""
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -312,6 +313,28 @@ def test_while_a_record_can_not_be_read_no_file_is_deleted(store: Store, root: P
     hold(store, "b")
     assert store.remove("uid-b", delete=True) == ()
     assert files_below(root) == {FILE.path}, "adopted, because nobody knows any more who fetched it"
+
+
+HOSTILE: dict[str, tuple[str, object]] = {
+    "a part elsewhere": ("part_keys", ["../../victim"]),
+    "a part that is a record": ("part_keys", ["../holders/uid-b"]),
+    "no key at all": ("part_keys", [""]),
+    "a file elsewhere": ("files", [{"path": "../x.gguf", "size": 1, "digest": None, "adopted": False, "mtime_ns": 1}]),
+}
+
+
+@pytest.mark.parametrize(("field", "value"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_record_that_names_what_is_not_ours_removes_nothing(
+    store: Store, root: Path, field: str, value: object
+) -> None:
+    hold(store, "b")
+    put(root, "victim.part", b"x")
+    record = root / ".provisioner/holders/uid-a.json"
+    document = json.loads((record.with_name("uid-b.json")).read_text())
+    record.write_text(json.dumps({**document, "uid": "uid-a", field: value}))
+    assert store.remove("uid-a", delete=True) == ()
+    assert files_below(root) == {FILE.path, "victim.part"}
+    assert private_files(root, "holders") == {"uid-b.json"}, "the record itself is given up"
 
 
 def test_a_record_under_a_wrong_name_or_behind_a_link_counts_for_nobody(store: Store, root: Path) -> None:

@@ -8,10 +8,12 @@ import re
 from typing import NamedTuple
 
 from model_provisioner.domain.holders import HolderRecord
+from model_provisioner.domain.paths import is_safe
 from model_provisioner.transfer import volume
 from model_provisioner.transfer.records import decode_holder, encode_holder
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
+_KEY = re.compile(r"[0-9a-f]{40}")
 _SUFFIX = ".json"
 
 
@@ -64,7 +66,12 @@ class HolderFiles:
     def _read(self, name: str) -> HolderRecord | None:
         data = volume.read_document(name, self._directory)
         record = None if data is None else decode_holder(data)
-        return record if record is not None and record.uid + _SUFFIX == name else None
+        return record if record is not None and record.uid + _SUFFIX == name and _is_harmless(record) else None
+
+
+def _is_harmless(record: HolderRecord) -> bool:
+    """Others write to the volume too, and what a record names may be deleted: it must lie where we put things."""
+    return all(_KEY.fullmatch(key) for key in record.part_keys) and all(is_safe(file.path) for file in record.files)
 
 
 def _name(uid: str) -> str:
