@@ -91,7 +91,8 @@ def watching(stage: Stage, clients: int, deaf: int, seconds: float) -> list[Figu
             before, begun = stage.cpu(), time.monotonic()
             stop = threading.Event()
             patching = [pool.submit(_patch, stage, number, stop) for number in range(DOWNLOADS)]
-            cut = json.loads(process.stdout.readline())["cut"]
+            told = json.loads(process.stdout.readline())
+            cut = told["cut"]
             elapsed = time.monotonic() - begun
             open_streams = stage.metric("streams")
             spent, reviews = stage.cpu() - before, stage.metric("access_reviews_total")
@@ -110,6 +111,7 @@ def watching(stage: Stage, clients: int, deaf: int, seconds: float) -> list[Figu
         Figure("patches a second", len(patches) / elapsed, ""),
         Figure("most memory", stage.memory("VmHWM"), "MiB", 200),
         Figure("share of one core", 100 * spent / elapsed, "%", 100),
+        Figure("… and of the clients' core, for the clients", 100 * told["cpu"] / elapsed, "%"),
         Figure("access reviews a minute", reviews / minutes, "", 100),
         Figure("clients that read and were cut", cut, "", 0),
         Figure("clients that never read and are still there", open_streams - (clients - cut), "", 0),

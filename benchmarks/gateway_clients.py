@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from array import array
+from functools import partial
 from pathlib import Path
 
 STATE = re.compile(rb'"name":"bench-(\d+)".{0,60}?"bytes":(\d+)')
@@ -39,10 +40,11 @@ class Seen:
 class Listener(asyncio.Protocol):
     """One stream; complete events are looked at as they come."""
 
-    def __init__(self, request: bytes, seen: Seen, lost: list[float]) -> None:
+    def __init__(self, request: bytes, seen: Seen, lost: list[float], caught_up: asyncio.Semaphore) -> None:
         self._request = request
         self._seen = seen
         self._lost = lost
+        self._caught_up = caught_up
         self._rest = b""
         self._newest: dict[int, int] = {}
 
@@ -52,6 +54,8 @@ class Listener(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         whole, _, self._rest = (self._rest + data).rpartition(b"\n\n")
+        if b"event: sync" in whole:
+            self._caught_up.release()
         for found in STATE.finditer(whole):
             download, sequence = int(found[1]), int(found[2])
             before = self._newest.get(download)
@@ -78,17 +82,22 @@ def deaf_client(port: int, token: str) -> socket.socket:
 
 
 async def listen(port: int, tokens: list[str], clients: int, deaf: int, seconds: float, to: Path) -> None:
-    """Says `ready` on standard output once all have connected, and writes the states seen to `to` at the end."""
-    loop, seen, lost = asyncio.get_running_loop(), Seen(), list[float]()
+    """Says `ready` on standard output once all have their snapshot, and writes the states seen to `to` at the end."""
+    loop, seen, lost, caught_up = asyncio.get_running_loop(), Seen(), list[float](), asyncio.Semaphore(0)
     silent = [deaf_client(port, tokens[number % len(tokens)]) for number in range(deaf)]
     transports = []
     for number in range(clients):
         ask = request(tokens[number % len(tokens)])
-        transport, _ = await loop.create_connection(lambda ask=ask: Listener(ask, seen, lost), "127.0.0.1", port)  # type: ignore[misc]
+        make = partial(Listener, ask, seen, lost, caught_up)
+        transport, _ = await loop.create_connection(make, "127.0.0.1", port)
         transports.append(transport)
+    for _ in range(clients):
+        await caught_up.acquire()
     print("ready", flush=True)
+    before = time.process_time()
     await asyncio.sleep(seconds)
-    print(json.dumps({"cut": len(lost)}), flush=True)
+    used = time.process_time() - before
+    print(json.dumps({"cut": len(lost), "cpu": used}), flush=True)
     await asyncio.sleep(_LOOK_SECONDS)
     for transport in transports:
         transport.abort()

@@ -1,6 +1,7 @@
 """Who may read: what the API server says of the caller's token, for how long it counts, and what comes of a refusal."""
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -52,6 +53,27 @@ async def test_an_answer_counts_for_a_minute(cluster: Cluster, namespace: str, a
     with pytest.raises(Problem, match=f"may not list modeldownloads.{GROUP} in namespace {namespace}") as refused:
         await access.readable(request, "list", namespace)
     assert refused.value.status == 403
+
+
+async def test_two_thousand_streams_ask_a_hundred_times_a_minute_at_most(
+    cluster: Cluster, namespace: str, api: KubeApi
+) -> None:
+    """Twenty accounts that may read one namespace: the cluster is asked about once each, then that namespace."""
+    clock, minutes, accounts = Clock(), 5, 20
+    access = Access(api, namespace, open_to_all=False, monotonic=clock)
+    for number in range(accounts):
+        grant(cluster, namespace, f"reader-{number}", ["watch"])
+    requests = [bearing(cluster.token(namespace, f"reader-{number}")) for number in range(accounts)]
+    permits = await asyncio.gather(
+        *(access.permit(requests[number % accounts], None, "watch", None) for number in range(2000))
+    )
+    assert {permit.scope for permit in permits} == {namespace}
+    assert len({permit.identity for permit in permits}) == accounts
+    for _ in range(minutes * 4):
+        clock.seconds += 15
+        assert all(await asyncio.gather(*(permit.holds() for permit in permits)))
+    assert access.reviews <= 100 * minutes
+    assert access.reviews == 2 * accounts + minutes * accounts
 
 
 async def test_rights_are_per_verb_and_per_token(cluster: Cluster, namespace: str, api: KubeApi) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.domain.stream import has_ended, queue_positions
 from model_provisioner.kube.resource import parse
 
@@ -57,6 +57,7 @@ class Board:
         self._subscribers: set[Subscriber] = set()
         self._positions: dict[str, int] | None = None
         self._in_order: list[ModelDownload] | None = None
+        self._ready: dict[str, tuple[ModelDownload, Model]] | None = None
         self.stale = False
         """No operator acts: what was on its way stands still."""
         self.version = 0
@@ -69,7 +70,7 @@ class Board:
         except ValueError as error:
             _LOG.warning("an object could not be read and is left out: %s", error)
             return
-        self._positions = self._in_order = None
+        self._positions = self._in_order = self._ready = None
         self._encoded.pop(download.uid, None)
         self.version = max(self.version, int(download.resource_version or 0))
         gone = kind == "DELETED"
@@ -95,7 +96,18 @@ class Board:
         """Of one namespace or of all, oldest first."""
         if self._in_order is None:
             self._in_order = sorted(self._downloads.values(), key=place)
-        return [one for one in self._in_order if namespace in {None, one.namespace}]
+        if namespace is None:
+            return self._in_order[:]
+        return [one for one in self._in_order if one.namespace == namespace]
+
+    def ready(self, namespace: str | None = None) -> dict[str, tuple[ModelDownload, Model]]:
+        """Those whose model is there, by uid, oldest first. Nothing else may be claimed to be there."""
+        if self._ready is None:
+            known = self.all()
+            self._ready = {one.uid: (one, one.status.model) for one in known if one.status.ready and one.status.model}
+        if namespace is None:
+            return self._ready.copy()
+        return {uid: both for uid, both in self._ready.items() if both[0].namespace == namespace}
 
     def queue_position(self, uid: str) -> int | None:
         """From 1; None unless it is queued. Reckoned once per change, however many clients are told."""

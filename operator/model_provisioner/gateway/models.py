@@ -31,7 +31,7 @@ class Models:
     async def index(self, request: web.Request) -> web.Response:
         wanted = query(Page, request)
         scope = await self._access.readable(request, "list", wanted.namespace)
-        ready = self._ready(scope)
+        ready = self._board.ready(scope)
         there = [one for one, _ in ready.values()]
         return listing("models", there, wanted, lambda one: self._encoded(*ready[one.uid]))
 
@@ -39,7 +39,7 @@ class Models:
         """The path of a model that is there."""
         wanted = query(ModelQuery, request)
         scope = await self._access.readable(request, "list", wanted.namespace)
-        ready = self._ready(scope)
+        ready = self._board.ready(scope)
         found = matching(parse_lenient(wanted.model_ref), [one for one, _ in ready.values()])
         places = {(one.namespace, ready[one.uid][1].claim_name, ready[one.uid][1].path) for one in found}
         if not found:
@@ -71,10 +71,6 @@ class Models:
         await self._api.patch(path, body, token=token)
         await self._api.delete(path, {"preconditions": {"uid": download.uid}}, token=token)
         return answer(Deleting(download_id=download.uid), status=202)
-
-    def _ready(self, namespace: str | None) -> dict[str, tuple[ModelDownload, Model]]:
-        known = self._board.all(namespace)
-        return {one.uid: (one, one.status.model) for one in known if one.status.ready and one.status.model}
 
     def _encoded(self, download: ModelDownload, model: Model) -> bytes:
         return self._board.encoded(
