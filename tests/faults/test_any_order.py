@@ -169,7 +169,7 @@ class Transfer(RuleBasedStateMachine):
 
 TestTransfer = Transfer.TestCase
 TestTransfer.settings = settings(
-    max_examples=60 if LONG else 10,
+    max_examples=30 if LONG else 10,
     stateful_step_count=30 if LONG else 10,
     deadline=None,
     suppress_health_check=list(HealthCheck),
