@@ -2,7 +2,8 @@
 
 Three stories on one machine of two cores: 2,000 clients that watch 10 downloads of 2 status patches a second each,
 with 50 among them that never read; clients that come and go 50,000 times; and single calls about 1,000 ready models.
-Prints a table of what must hold; ends with 1 where something does not. `--write FILE` keeps the table.
+Prints a table of what must hold; ends with 1 where something does not. `--write FILE` keeps the table. On a machine
+that others use too, lag is theirs as well: `echo -10 > /proc/self/autogroup` (Linux, root) puts this shell before them.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from model_provisioner.domain.matching import matching
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.naming import object_name
 from model_provisioner.domain.refs import HuggingFaceRef, parse
-from model_provisioner.domain.snapshot import Available, Event, Failed, Queued, Started, Suspended
+from model_provisioner.domain.snapshot import Available, Event, Failed, Progressed, Queued, Started, Suspended
 from model_provisioner.domain.status import project
 from model_provisioner.domain.stream import ended_recently, has_ended, messages, queue_positions
 from tests.domain.test_snapshot import MODEL, NOW, after
@@ -77,3 +77,19 @@ def test_names_are_readable_and_the_same_for_the_same_ref() -> None:
 @given(st.builds(HuggingFaceRef, *[st.from_regex(r"[A-Za-z0-9_]{1,96}", fullmatch=True)] * 2))
 def test_every_name_is_a_dns_label(ref: HuggingFaceRef) -> None:
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", object_name(ref))
+
+
+@pytest.mark.parametrize(
+    ("events", "stale"),
+    [
+        ([Started(MODEL, 0), Progressed(400, 0, 100, 6)], True),
+        ([Started(MODEL, 0), Available(MODEL)], False),
+        ([Failed(AccessDenied("no"), None)], False),
+    ],
+)
+def test_without_an_operator_stands_still_what_is_not_over(events: list[Event], *, stale: bool) -> None:
+    for message in messages(download("x", *events), None, stale=True):
+        assert message.data["stale"] is stale
+        if stale:
+            assert (message.data["bytes_per_second"], message.data["eta_seconds"]) == (0, None)
+    assert all(message.data["stale"] is False for message in messages(download("x", *events), None))

@@ -1,5 +1,6 @@
 """The HTTP API over a real API server: what each call does, for whom, and what it answers when it must not."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from model_provisioner.gateway.app import make_app
 from model_provisioner.gateway.board import Board
 from model_provisioner.kube.client import KubeApi
+from model_provisioner.kube.reflector import Reflector
 from model_provisioner.settings import GatewaySettings
 from tests.gateway.caller import Desk, grant
-from tests.kube.watch_server import WatchServer, serving
+from tests.kube.watch_server import WatchServer, listing, serving
 from tests.support.programs import eventually
 
 START = "/v1/models/download"
@@ -256,3 +258,28 @@ def test_an_old_page_deletes_no_namesake(desk: Desk) -> None:
     new = desk.apply("same", "hf:acme/tiny")["metadata"]["uid"]
     assert desk.caller("editor").call("DELETE", f"/v1/models/downloads/{old}").status_code in {404, 409}
     assert desk.cluster.api.get(desk.path("same"))["metadata"]["uid"] == new
+
+
+async def test_what_was_started_is_shown_although_the_watch_is_silent(tmp_path: Path) -> None:
+    """Nothing is waited for: the answer to the write is known at once, to the list and to the stream too."""
+    created = {
+        "metadata": {"name": "m", "namespace": "models", "uid": "uid-m", "resourceVersion": "11"},
+        "spec": {"modelRef": "hf:acme/m"},
+    }
+    server = WatchServer([listing(10), created], [[None]])
+    async with serving(server, tmp_path) as kubeconfig:
+        api, board = await KubeApi.connect(kubeconfig), Board()
+        reflector = Reflector(api, "/things")
+        reflector.listen(board.hear)
+        watching = asyncio.create_task(reflector.run())
+        await reflector.synced.wait()
+        settings = GatewaySettings(auth="none", anonymous_writes=True, default_namespace="models")
+        app = make_app(api, board, {None: reflector}, settings)
+        async with TestClient(TestServer(app)) as client:
+            started = await client.post(START, json={"model_ref": "hf:acme/m"})
+            shown = await client.get(started.headers["Location"])
+            assert (await shown.json())["model_ref"] == "hf:acme/m"
+            listed = await (await client.get("/v1/models/downloads")).json()
+            assert [one["name"] for one in listed["downloads"]] == ["m"]
+        watching.cancel()
+        await api.close()

@@ -70,3 +70,14 @@ async def test_a_filtered_stream_ends_with_its_download() -> None:
             model = replace(MODEL, path="hf/acme/wanted/größe.gguf")
             service.board.hear("MODIFIED", document("wanted", 33, Started(model, 0), Available(model)))
             assert_golden("filtered.txt", await reader.to_the_end())
+
+
+async def test_who_comes_back_is_told_what_has_happened_meanwhile() -> None:
+    async with serving() as service:
+        service.board.hear("ADDED", document("seen", 50, Available(MODEL), at=LONG_AGO))
+        service.board.hear("ADDED", document("missed", 52, FAILED, at=LONG_AGO))
+        service.board.hear("ADDED", document("moving", 53, Started(MODEL, 0)))
+        async with service.reading(**{"Last-Event-ID": "51"}) as reader:
+            await reader.until(b"event: sync")
+            await service.goodbye()
+            assert_golden("resumed.txt", await reader.to_the_end())

@@ -60,14 +60,21 @@ async def test_a_lease_tells_whether_an_operator_acts(tmp_path: Path, script: li
     assert await judged(script, tmp_path) == stale
 
 
-async def test_who_may_not_read_the_lease_calls_nothing_stale_and_asks_no_more(tmp_path: Path) -> None:
-    server = watch_server.WatchServer([403], [])
-    async with watch_server.serving(server, tmp_path) as kubeconfig:
-        api, board = await KubeApi.connect(kubeconfig), Board()
-        await Pulse(api, "models", board).run()
+async def test_who_may_not_read_the_lease_calls_nothing_stale_and_asks_rarely(tmp_path: Path) -> None:
+    script: list[Entry] = [*[lease(1)] * 6, 403, lease(1)]
+    assert await judged(script, tmp_path) == [False] * 5 + [True, False, False]
+    pauses = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        raise asyncio.CancelledError
+
+    async with watch_server.serving(watch_server.WatchServer([403], []), tmp_path) as kubeconfig:
+        api = await KubeApi.connect(kubeconfig)
+        with pytest.raises(asyncio.CancelledError):
+            await Pulse(api, "models", Board(), sleep=sleep).run()
         await api.close()
-    assert not board.stale
-    assert len(server.requests) == 1
+    assert pauses == [300]
 
 
 async def test_the_least_rights_are_enough_for_a_look(cluster: Cluster, namespace: str) -> None:

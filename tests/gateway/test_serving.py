@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
-from aiohttp.web import Application, Request
+from aiohttp.web import Application, Request, Response, json_response
+from kubernetes.aio.client import Configuration
 
 from deploy.local.cluster import Cluster
 from model_provisioner.domain.snapshot import Available
@@ -130,6 +132,12 @@ async def test_a_method_that_is_not_served_is_told_which_are(tmp_path: Path) -> 
         assert answer.content_type == "application/problem+json"
 
 
+async def test_a_stream_has_no_head_without_a_body(tmp_path: Path) -> None:
+    async with gateway(tmp_path, Board()) as (client, _):
+        assert (await client.head(PROGRESS)).status == 405
+        assert (await client.head("/v1/models")).status == 200
+
+
 async def test_pages_stay_in_step_while_the_list_changes(tmp_path: Path) -> None:
     board = Board()
     for number in range(7):
@@ -175,6 +183,39 @@ async def test_metrics_are_figures(tmp_path: Path) -> None:
         assert "\nmodel_provisioner_gateway_streams 1\n" in text
         assert all(line.startswith("#") or float(line.split(" ")[1]) >= 0 for line in text.splitlines())
         stream.close()
+
+
+async def test_a_deletion_is_finished_although_the_caller_leaves_in_the_middle(tmp_path: Path) -> None:
+    """Of its two steps, the first alone would leave a model whose file goes with it one day, unasked."""
+    patched, go_on, deleted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def answer(request: Request) -> Response:
+        if request.method == "PATCH":
+            patched.set()
+            await go_on.wait()
+        else:
+            deleted.set()
+        return json_response({})
+
+    behind = Application()
+    behind.router.add_route("*", "/{path:.*}", answer)
+    board = Board()
+    board.hear("ADDED", document("m", 1, Available(MODEL)))
+    async with TestServer(behind) as server:
+        configuration = Configuration()
+        configuration.host = str(server.make_url("")).rstrip("/")
+        api = KubeApi(configuration, ClientSession())
+        app = make_app(api, board, {}, GatewaySettings(auth="none", anonymous_writes=True))
+        async with TestServer(app) as front:
+            _, writer = await asyncio.open_connection("127.0.0.1", front.port)
+            writer.write(b"DELETE /v1/models?model_ref=hf:acme/m HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(10):
+                await patched.wait()
+                writer.transport.abort()
+                await asyncio.sleep(0.05)
+                go_on.set()
+                await deleted.wait()
+        await api.close()
 
 
 def issue(directory: Path) -> tuple[trustme.CA, Path, Path]:

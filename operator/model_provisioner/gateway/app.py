@@ -98,7 +98,7 @@ def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: Gatew
         middlewares=[*_cors(settings), problems, _once_listed(base, [*reflectors.values()]), _finish_writes()],
         client_max_size=_LARGEST_BODY,
     )
-    app.add_routes([web.route(one.method, base + one.path, one.handler) for one in served])
+    app.add_routes([web.route(one.method, base + one.path, one.handler, **one.kwargs) for one in served])
     app.add_routes(_probes([*reflectors.values()]))
     app.add_routes([metrics(board, seats, access, [*reflectors.values()])])
     if base:
@@ -160,8 +160,13 @@ def _finish_writes() -> Middleware:
             return await handler(request)
         task = asyncio.ensure_future(handler(request))
         running.add(task)
-        task.add_done_callback(running.discard)
+        task.add_done_callback(done)
         return await asyncio.shield(task)
+
+    def done(task: asyncio.Task[web.StreamResponse]) -> None:
+        running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, because whoever waited for it may have left
 
     return finish
 

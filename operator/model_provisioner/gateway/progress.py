@@ -70,7 +70,7 @@ class ProgressStreams:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get("/v1/models/download/progress", self.stream),
+            web.get("/v1/models/download/progress", self.stream, allow_head=False),  # it would never end
             web.post("/v1/models/download/progress/ticket", self.ticket),
         ]
 

@@ -15,6 +15,7 @@ from model_provisioner.kube.resource import LEASE_NAME, lease_collection_path
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 5.0
+_FORBIDDEN_SECONDS = 300.0
 
 
 class Pulse:
@@ -36,19 +37,19 @@ class Pulse:
         self._glance: Glance | None = None
 
     async def run(self) -> None:
-        """Until cancelled. Who may not read the Lease can't tell, and calls nothing stale."""
+        """Until cancelled. Who may not read the Lease can't tell, calls nothing stale, and tries again rarely."""
         while True:
+            pause = _POLL_SECONDS
             try:
                 await self._look()
             except ApiError as error:
                 if error.status == 403:
                     _LOG.warning("whether an operator acts can't be told: %s", error)
-                    return
+                    self._glance, pause = None, _FORBIDDEN_SECONDS
                 if error.status == 404:
                     self._glance = Glance("", "", 0, 0)
-            if self._glance is not None:
-                self._board.judge(stale=not acts(self._glance, self._monotonic()))
-            await self._sleep(_POLL_SECONDS)
+            self._board.judge(stale=self._glance is not None and not acts(self._glance, self._monotonic()))
+            await self._sleep(pause)
 
     async def _look(self) -> None:
         lease = await self._api.get(self._path)
