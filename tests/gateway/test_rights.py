@@ -92,6 +92,14 @@ def test_it_is_the_hour_alone_that_an_expired_token_is_refused_for(house: Desk, 
     assert Caller(house.url, renewed).status("GET", "/v1/models", None) == 200
 
 
+@pytest.mark.parametrize("who", ["no token", "forged", "expired", "account is gone"])
+def test_who_is_nobody_is_told_how_to_become_somebody(house: Desk, tokens: dict[str, str | None], who: str) -> None:
+    refused = Caller(house.url, tokens[who]).call("GET", "/v1/models")
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert refused.headers["Content-Type"].startswith("application/problem+json")
+    assert "kubectl create token" in refused.json()["detail"]
+
+
 def test_whoever_may_not_see_a_namespace_is_not_told_what_is_in_it(house: Desk, tokens: dict[str, str | None]) -> None:
     stranger = Caller(house.url, tokens["rights in another namespace"])
     kept = house.until_known("kept")["download_id"]
