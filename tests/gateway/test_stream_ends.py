@@ -151,3 +151,21 @@ async def test_a_model_that_nobody_has_asked_for_yet_is_waited_for() -> None:
     async with serving() as service, service.reading("model_ref=hf:acme/done", **{"Last-Event-ID": "4"}) as reader:
         service.board.hear("ADDED", document("done", 5, Available(MODEL)))
         assert b"event: complete" in await reader.to_the_end()
+
+
+async def test_a_client_that_does_not_read_keeps_no_gateway_from_stopping() -> None:
+    async with serving() as service:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", service.server.port))
+            deaf.sendall(f"GET {PROGRESS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            async with asyncio.timeout(10):
+                while not service.seats.taken:  # noqa: ASYNC110 -- another task's state
+                    await asyncio.sleep(0.01)
+            for number in range(5000):  # megabytes: more than there is room for on the way
+                service.board.hear("ADDED", document(f"n{number}", number + 1))
+            await asyncio.sleep(0.2)
+            await service.goodbye()
+            async with asyncio.timeout(5):
+                await service.server.close()
+            assert service.seats.taken == 0
