@@ -74,7 +74,7 @@ async def test_a_model_arrives_verified_with_what_its_header_says(bench: Bench, 
 
 async def test_several_connections_bring_each_byte_once(bench: Bench, large: Path) -> None:
     bench.hub.repository(NAME).add(MODEL, large)
-    bench.hub.bytes_per_connection(32 * MIB)
+    bench.hub.bytes_per_connection(16 * MIB)
     recorder = Recorder()
     provided = await bench.fetch(connections=4, recorder=recorder)
     assert provided.files[0].digest == digest_of(bench.root / provided.files[0].path) == digest_of(large)

@@ -208,8 +208,7 @@ class Worker:
             request.credentials,
             request.holder.uid,
         )
-        store = await _in_thread(_open, request.store)
-        with store:
+        async with _opened(request.store) as store:
             reporter = _Reporter(request.id, self._outbox)
             provided = await engine.provide(job, store, self._client, reporter, self._clock)
         return protocol.Published(request.id, provided.files, provided.gguf)
@@ -234,6 +233,17 @@ class _Reporter:
 
     def verifying(self, hashed: int, total: int) -> None:
         self._outbox.post(protocol.Verifying(self._id, hashed, total))
+
+
+@contextlib.asynccontextmanager
+async def _opened(reference: protocol.StoreRef) -> AsyncIterator[Store]:
+    """Closed also where the request is cancelled while a thread opens it."""
+    threads = Threads()
+    with contextlib.ExitStack() as stack:
+        try:
+            yield await threads.run(lambda: stack.enter_context(_open(reference)))
+        finally:
+            await threads.idle()
 
 
 async def _in_thread(function: Callable[[R], T], request: R) -> T:
