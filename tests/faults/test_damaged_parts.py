@@ -178,3 +178,10 @@ async def test_bit_rot_in_a_part_is_found_and_mended_by_one_more_fetch(begun: Be
             part.seek(position)
             part.write(bytes([CONTENT[position] ^ 1 << random.randrange(8)]))
         assert await begun.check() <= 2 * len(CONTENT)
+
+
+async def test_a_header_that_rotted_in_the_part_is_fetched_again(begun: Begun) -> None:
+    begun.begin()
+    with begun.part.open("r+b") as part:
+        part.write(b"ROT")
+    assert await begun.check() >= len(CONTENT)

@@ -171,9 +171,14 @@ class _Transfer:
 
     async def _download(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
         """Bytes with the right digest. Wrong ones are fetched once more, because a disturbed line may be to blame."""
-        digest, header = await self._download_once(file, part)
-        if file.digest in {None, digest}:
-            return digest, header
+        resumed = part.spans.total > 0
+        try:
+            digest, header = await self._download_once(file, part)
+            if file.digest in {None, digest}:
+                return digest, header
+        except NotGGUF:
+            if not resumed:  # else the volume may have lost what it was given
+                raise
         await self._threads.run(part.restart)
         digest, header = await self._download_once(file, part)
         if file.digest != digest:
