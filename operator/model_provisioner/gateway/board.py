@@ -53,7 +53,7 @@ class Board:
 
     def __init__(self) -> None:
         self._downloads: dict[str, ModelDownload] = {}
-        self._encoded: dict[str, dict[Hashable, bytes]] = {}
+        self._encoded: dict[str, dict[str, tuple[Hashable, bytes]]] = {}
         self._subscribers: set[Subscriber] = set()
         self._positions: dict[str, int] | None = None
         self._in_order: list[ModelDownload] | None = None
@@ -115,12 +115,15 @@ class Board:
             self._positions = queue_positions(self._downloads.values())
         return self._positions.get(uid)
 
-    def encoded(self, uid: str, key: Hashable, encode: Callable[[], bytes]) -> bytes:
-        """What `encode` makes of this download's state, once for all who ask under the same key."""
+    def encoded(self, uid: str, kind: str, variant: Hashable, encode: Callable[[], bytes]) -> bytes:
+        """What `encode` makes of this download's state, once for all who ask for the same; of each kind, the variant
+        that was asked for last is kept.
+        """
         known = self._encoded.setdefault(uid, {}) if uid in self._downloads else {}
-        if key not in known:
-            known[key] = encode()
-        return known[key]
+        kept = known.get(kind)
+        if kept is None or kept[0] != variant:
+            kept = known[kind] = (variant, encode())
+        return kept[1]
 
     @contextmanager
     def subscribe(self, wanted: Wanted) -> Iterator[Subscriber]:

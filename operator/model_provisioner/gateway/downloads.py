@@ -148,7 +148,8 @@ class Downloads:
         position, stale = self._board.queue_position(download.uid), self._board.stale
         return self._board.encoded(
             download.uid,
-            ("download", position, stale),
+            "download",
+            (position, stale),
             lambda: Download.of(download, position, stale=stale).model_dump_json().encode(),
         )
 

@@ -74,7 +74,7 @@ class Models:
 
     def _encoded(self, download: ModelDownload, model: Model) -> bytes:
         return self._board.encoded(
-            download.uid, "model", lambda: ReadyModel.of(download, model).model_dump_json().encode()
+            download.uid, "model", None, lambda: ReadyModel.of(download, model).model_dump_json().encode()
         )
 
 

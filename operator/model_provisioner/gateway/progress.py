@@ -204,14 +204,12 @@ class _Client:
         if download is None:
             self._ended.pop(uid, None)
             return [_encoded(deleted(last))] if last else []
-        opening = (
-            [] if uid in self._ended else [self._board.encoded(uid, "started", lambda: _encoded(started(download)))]
-        )
+        opening = [] if uid in self._ended else [self._opening_of(download)]
         self._ended[uid] = has_ended(download)
         return [*opening, self._state_of(download)]
 
     def _opening_of(self, download: ModelDownload) -> bytes:
-        return self._board.encoded(download.uid, "started", lambda: _encoded(started(download)))
+        return self._board.encoded(download.uid, "started", None, lambda: _encoded(started(download)))
 
     def _state_of(self, download: ModelDownload) -> bytes:
         position, stale = self._board.queue_position(download.uid), self._board.stale
@@ -219,7 +217,7 @@ class _Client:
         def encode() -> bytes:
             return b"".join(_encoded(message) for message in messages(download, position, stale=stale))
 
-        return self._board.encoded(download.uid, ("state", position, stale), encode)
+        return self._board.encoded(download.uid, "state", (position, stale), encode)
 
 
 def _encoded(message: Message) -> bytes:
