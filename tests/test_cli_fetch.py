@@ -121,6 +121,14 @@ def test_what_may_pass_is_tried_again_and_told(hub: Hub, tmp_path: Path) -> None
     assert told[1].endswith("trying again in 2s (2 of 5)")
 
 
+def test_modes_are_settings(hub: Hub, tmp_path: Path) -> None:
+    flags = ["--directory-mode", "0775", "--file-mode", "0664", "--group", "4711"]
+    assert fetch(hub, REF, "--to", str(tmp_path), *flags).returncode == 0
+    found = (tmp_path / PATH).stat()
+    assert (found.st_mode & 0o777, found.st_gid) == (0o664, 4711)
+    assert fetch(hub, REF, "--to", str(tmp_path), "--file-mode", "rw").returncode == 2
+
+
 def test_retries_end(hub: Hub, tmp_path: Path) -> None:
     hub.fail(429, where="resolve", headers={"Retry-After": "1"}, times=None)
     done = fetch(hub, REF, "--to", str(tmp_path), "--retries", "1")

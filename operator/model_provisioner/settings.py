@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_provisioner.domain.addresses import NetworkPolicy, parse_allowed_host, parse_network
+from model_provisioner.domain.modes import Modes, parse_mode
 from model_provisioner.domain.proxies import PROXY_NEEDS_HOSTS
 from model_provisioner.domain.refs import HUGGING_FACE
 
@@ -66,6 +67,9 @@ class OperatorSettings(_Settings):
     allow_host: Words = Field(default_factory=list)
     ca_file: Path | None = None
     proxy: str | None = None
+    directory_mode: str = "0755"
+    file_mode: str = "0444"
+    group: int | None = Field(default=None, ge=0)
     lease_namespace: str | None = None
     health_listen: str | None = None
     instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")
@@ -94,6 +98,16 @@ class OperatorSettings(_Settings):
         if value is not None and not others.data.get("allow_host"):
             raise ValueError(PROXY_NEEDS_HOSTS)
         return value
+
+    @field_validator("directory_mode", "file_mode")
+    @classmethod
+    def _modes(cls, value: str) -> str:
+        parse_mode(value)
+        return value
+
+    @property
+    def modes(self) -> Modes:
+        return Modes(parse_mode(self.directory_mode), parse_mode(self.file_mode), self.group)
 
     @property
     def mounts(self) -> tuple[Mount, ...]:

@@ -29,6 +29,8 @@ OPERATOR_ARGUMENTS = [
     ('allowedNetworks=["10.1.0.0/16","fd00::/8"]', ["--allow-network=10.1.0.0/16", "--allow-network=fd00::/8"]),
     ('watchNamespaces=["ml","ai"]', ["--watch-namespace=ai", "--watch-namespace=ml"]),
     ('persistence.existingClaim="lake"', ["--store=ai/lake=/models"]),
+    ('persistence.directoryMode="0775"', ["--directory-mode=0775"]),
+    ('persistence.fileMode="0440"', ["--file-mode=0440"]),
     ('caSecret.name="corporate"', ["--ca-file=/etc/model-provisioner/ca/ca.crt"]),
 ]
 

@@ -17,6 +17,7 @@ from model_provisioner.domain.errors import (
     VolumeUnsuitable,
 )
 from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.modes import Modes, parse_mode
 from model_provisioner.domain.spans import Spans
 from model_provisioner.transfer.store import Store
 from tests.support.models import fetch, files_below, holder, plan_of, private_files, put, sample
@@ -159,6 +160,20 @@ def test_directories_can_be_entered_whatever_the_umask(store: Store, root: Path)
     finally:
         os.umask(before)
     assert (root / "hf/acme").stat().st_mode & 0o777 == 0o755
+
+
+def test_modes_and_group_are_what_the_settings_say(root: Path) -> None:
+    with Store.open(root, None, Modes(0o775, 0o664, 4711)) as store:
+        fetch(store, FILE)
+    for path, mode in (("hf", 0o775), ("hf/acme", 0o775), (".provisioner/parts", 0o775), (FILE.path, 0o664)):
+        found = (root / path).stat()
+        assert (found.st_mode & 0o777, found.st_gid) == (mode, 4711), path
+
+
+@pytest.mark.parametrize("text", ["", "755x", "0o755", "1777", "888", "rw-r--r--"])
+def test_a_mode_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="three octal digits"):
+        parse_mode(text)
 
 
 def test_publishing_replaces_what_nobody_holds(store: Store, root: Path) -> None:

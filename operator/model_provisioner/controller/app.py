@@ -63,7 +63,7 @@ async def run_operator(settings: OperatorSettings) -> int:
             catalog.seed(parse(document) for document in watch.objects())
         census = Census(settings.namespaces, watches)
         mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
-        stores = Stores(mounts, workers.keeper, census.store_ids)
+        stores = Stores(mounts, workers.keeper, census.store_ids, settings.modes)
         operator = Operator(_surroundings(settings, api, workers, stores, slots, catalog, epoch))
         closing.push_async_callback(workers.stop)
         sweeper = Sweeper(stores, census, lambda: operator.uids)

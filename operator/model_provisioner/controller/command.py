@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL|@FILE",
         help="go to sources through this proxy; needs --allow-host. @FILE holds the URL of one with a password",
     )
+    parser.add_argument("--directory-mode", metavar="MODE", help="of directories on the volume (default 0755)")
+    parser.add_argument("--file-mode", metavar="MODE", help="of models on the volume (default 0444)")
+    parser.add_argument("--group", type=int, metavar="GID", help="that models and directories belong to")
     parser.add_argument(
         "--lease-namespace",
         metavar="NS",

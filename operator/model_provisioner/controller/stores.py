@@ -7,20 +7,25 @@ request at a time: so two objects never settle one path at once, and a deletion 
 
 import asyncio
 import uuid
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from model_provisioner.controller.workers import WorkerProcess
+from model_provisioner.controller.workers import Report, WorkerProcess
 from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
 from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
+from model_provisioner.domain.modes import READABLE, Modes
 from model_provisioner.domain.plan import Plan
+from model_provisioner.domain.space import Room
 from model_provisioner.transfer.protocol import (
     Check,
     Checked,
+    Disprove,
+    Disproved,
     Holder,
+    Measure,
+    Measured,
     Remove,
     Removed,
     Request,
@@ -29,6 +34,8 @@ from model_provisioner.transfer.protocol import (
     StoreRef,
     Sweep,
     Swept,
+    Verified,
+    Verify,
 )
 
 _ANSWER_SECONDS = 120.0
@@ -63,12 +70,14 @@ class Stores:
         mounted: Mapping[Claim, Path],
         keeper: WorkerProcess,
         recorded: Callable[[Claim, str], frozenset[str]],
+        modes: Modes = READABLE,
     ) -> None:
         self._mounted = dict(mounted)
         self._recorded = recorded
         self._keeper = keeper
+        self._modes = modes
         self._serial = asyncio.Lock()
-        self._paths: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
+        self._reading = asyncio.Lock()
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -106,7 +115,7 @@ class Stores:
 
     def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
         """The directory of a claim, and the id that its store must have."""
-        return StoreRef(str(self._mounted[claim]), store_id)
+        return StoreRef(str(self._mounted[claim]), store_id, self._modes)
 
     async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan) -> Settled:
         """Final paths and a holder's record for `plan`."""
@@ -118,14 +127,27 @@ class Stores:
         answer = await self._ask(Check(new_id(), self.reference(claim, store_id), files))
         return expect(Checked, answer).missing
 
+    async def measure(self, claim: Claim, store_id: str, plan: Plan) -> Room:
+        """What a settled `plan` still needs, and what is free."""
+        answer = expect(Measured, await self._ask(Measure(new_id(), self.reference(claim, store_id), plan)))
+        return Room(answer.needed, answer.free)
+
+    async def wrong(self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], report: Report) -> tuple[str, ...]:
+        """Which of `files` are not what they should be, after every byte was read; nobody vouches for those any more.
+
+        One at a time, beside whatever else is asked of the keeper, since this takes as long as the disk needs.
+        """
+        async with self._reading:
+            request = Verify(new_id(), self.reference(claim, store_id), files)
+            wrong = expect(Verified, await self._keeper.call(request, report)).wrong
+        if wrong:
+            expect(Disproved, await self._ask(Disprove(new_id(), self.reference(claim, store_id), wrong)))
+        return wrong
+
     async def remove(self, claim: Claim, store_id: str | None, uid: str, delete: bool) -> tuple[str, ...]:
         """Gives up what `uid` held; the paths that were deleted."""
         answer = await self._ask(Remove(new_id(), self.reference(claim, store_id), uid, delete))
         return expect(Removed, answer).paths
-
-    def writing(self, claim: Claim, path: str) -> asyncio.Lock:
-        """Held by the one object that may write `path` now; others that want it wait and find it there."""
-        return self._paths.setdefault((str(self._mounted[claim]), path), asyncio.Lock())
 
     async def sweep(self, claim: Claim, store_id: str | None, present: Callable[[], Present]) -> Swept:
         """Gives up what objects that are gone held. `present` is asked when no object can settle in between."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from model_provisioner.domain.addresses import HostPort, NetworkPolicy, Origin, parse_allowed_host, parse_network
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import AddressNotAllowed
+from model_provisioner.domain.modes import Modes, parse_mode
 from model_provisioner.domain.proxies import PROXY_NEEDS_HOSTS
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs import HUGGING_FACE
@@ -78,6 +79,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go through this proxy, to hosts that --allow-host names; @FILE holds the URL of one with a password",
     )
     parser.add_argument(
+        "--directory-mode",
+        type=_checked(parse_mode),
+        default=0o755,
+        metavar="MODE",
+        help="of directories (default 0755)",
+    )
+    parser.add_argument(
+        "--file-mode", type=_checked(parse_mode), default=0o444, metavar="MODE", help="of models (default 0444)"
+    )
+    parser.add_argument("--group", type=int, metavar="GID", help="that models and directories belong to")
+    parser.add_argument(
         "--ca-file", type=_checked(_ca_file), metavar="FILE", help="certificates to trust besides the system's"
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and where to")
@@ -110,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
             bytes_per_second=args.max_bytes_per_second,
             token=os.environ.get("HF_TOKEN") or None,
             retries=args.retries,
+            modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,
             json=args.json,
         ),

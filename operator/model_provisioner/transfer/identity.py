@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 from model_provisioner.domain.errors import VolumeChanged, VolumeNotWritable, VolumeUnsuitable
+from model_provisioner.domain.modes import Modes
 from model_provisioner.domain.paths import PRIVATE
 from model_provisioner.transfer import volume
 from model_provisioner.transfer.records import LAYOUT, StoreDocument, decode_store, encode_store
@@ -26,10 +27,10 @@ def open_root(directory: Path, expected_id: str | None) -> int:
         raise
 
 
-def open_private(root: int, directory: Path, expected_id: str | None) -> int:
+def open_private(root: int, directory: Path, expected_id: str | None, modes: Modes) -> int:
     """A descriptor of the store's private directory. Raises VolumeChanged where one is expected and missing."""
     try:
-        return volume.open_directory(PRIVATE, root, create=expected_id is None)
+        return volume.open_directory(PRIVATE, root, create=modes if expected_id is None else None)
     except FileNotFoundError as error:
         raise _changed(directory, expected_id, None) from error
 

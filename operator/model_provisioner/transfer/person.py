@@ -24,6 +24,7 @@ from model_provisioner.domain.errors import (
     TransferStalled,
 )
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.modes import Modes
 from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.quantity import format_bytes, format_duration
 from model_provisioner.domain.refs import parse_lenient
@@ -53,6 +54,7 @@ class Wish:
     bytes_per_second: int | None
     token: str | None
     retries: int
+    modes: Modes
     dry_run: bool
     json: bool
 
@@ -142,7 +144,7 @@ async def _resolve(wish: Wish, client: Client) -> Plan:
 
 async def _transfer(wish: Wish, plan: Plan, client: Client, display: Display, clock: Clock) -> engine.Provided:
     _make(wish.directory)
-    store = await asyncio.to_thread(Store.open, wish.directory, None)
+    store = await asyncio.to_thread(Store.open, wish.directory, None, wish.modes)
     with store, display:
         job = engine.Job(plan, Limits(wish.connections, wish.bytes_per_second), epoch=0, credentials=wish.credentials)
         return await engine.provide(job, store, client, display, clock)

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import msgspec
 
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.modes import READABLE, Modes
 from model_provisioner.domain.plan import Plan
 
 
@@ -34,6 +35,7 @@ class StoreRef:
 
     directory: str
     id: str | None
+    modes: Modes = READABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,36 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """How much room does a settled plan still need, and how much is free? Answered by Measured."""
+
+    id: str
+    store: StoreRef
+    plan: Plan
+    op: Literal["measure"] = "measure"
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Read these published files again, every byte. Answered by Verifying…, then Verified."""
+
+    id: str
+    store: StoreRef
+    files: tuple[FileRecord, ...]
+    op: Literal["verify"] = "verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Disprove:
+    """The files at `paths` are not what they should be: nobody vouches for them any more. Answered by Disproved."""
+
+    id: str
+    store: StoreRef
+    paths: tuple[str, ...]
+    op: Literal["disprove"] = "disprove"
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """Give up what a holder held; `delete` asks for its files too, if nobody else wants them. Answered by Removed."""
 
@@ -144,7 +176,7 @@ class Cancel:
     op: Literal["cancel"] = "cancel"
 
 
-Task = Resolve | Settle | Fetch | Check | Remove | Sweep
+Task = Resolve | Settle | Fetch | Check | Measure | Verify | Disprove | Remove | Sweep
 Request = Task | Limit | Cancel
 
 
@@ -205,6 +237,31 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """Bytes: `needed` are still to be written, `free` may be written."""
+
+    id: str
+    needed: int
+    free: int
+    event: Literal["measured"] = "measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """`wrong` are the paths that are not there, or whose content has another size or digest."""
+
+    id: str
+    wrong: tuple[str, ...]
+    event: Literal["verified"] = "verified"
+
+
+@dataclass(frozen=True, slots=True)
+class Disproved:
+    id: str
+    event: Literal["disproved"] = "disproved"
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """`paths` are the published files that were deleted."""
 
@@ -240,7 +297,21 @@ class Cancelled:
     event: Literal["cancelled"] = "cancelled"
 
 
-Answer = Resolved | Settled | Progress | Verifying | Published | Checked | Removed | Swept | Failed | Cancelled
+Answer = (
+    Resolved
+    | Settled
+    | Progress
+    | Verifying
+    | Published
+    | Checked
+    | Measured
+    | Verified
+    | Disproved
+    | Removed
+    | Swept
+    | Failed
+    | Cancelled
+)
 
 
 class _Operation(msgspec.Struct):

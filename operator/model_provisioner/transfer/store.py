@@ -1,6 +1,6 @@
 """A store: published files, parts and holder records on one volume, opened below one descriptor.
 
-The keeper calls settle, check and remove; a slot worker calls part, publish and record_digests. A
+The keeper calls settle, check, disprove and remove; a slot worker calls part, publish and record_digests. A
 record is written only on behalf of its own holder, so two processes never write the same one. Paths
 and deletion are decided in `domain.holders`; which bytes to fetch, in the engine.
 """
@@ -19,6 +19,7 @@ from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import InsufficientStorage
 from model_provisioner.domain.holders import HolderRecord
 from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.modes import READABLE, Modes
 from model_provisioner.domain.paths import FETCHED_ROOTS, PRIVATE
 from model_provisioner.domain.plan import Plan, PlannedFile
 from model_provisioner.domain.space import Room
@@ -67,15 +68,24 @@ class Swept:
 class Store:
     """Use as a context manager, or call `close`; its parts must be closed first."""
 
-    def __init__(self, store_id: str, root: int, parts: int, holder_files: HolderFiles, opened: ExitStack) -> None:
+    def __init__(
+        self,
+        store_id: str,
+        root: int,
+        parts: int,
+        holder_files: HolderFiles,
+        modes: Modes,
+        opened: ExitStack,
+    ) -> None:
         self.id = store_id
         self._root = root
         self._parts = parts
         self._holders = holder_files
+        self._modes = modes
         self._opened = opened
 
     @classmethod
-    def open(cls, directory: Path, expected_id: str | None) -> "Store":
+    def open(cls, directory: Path, expected_id: str | None, modes: Modes = READABLE) -> "Store":
         """The store in `directory`; made there if there is none and none is expected.
 
         With no expectation the volume is probed for what publishing needs; with one, a volume that
@@ -84,16 +94,16 @@ class Store:
         with volume.volume_errors(f"open the store in {directory}"), ExitStack() as opened:
             root = identity.open_root(directory, expected_id)
             opened.callback(os.close, root)
-            private = identity.open_private(root, directory, expected_id)
+            private = identity.open_private(root, directory, expected_id, modes)
             opened.callback(os.close, private)
             store_id = identity.identify(private, directory, expected_id)
-            parts = volume.open_directory("parts", private, create=True)
+            parts = volume.open_directory("parts", private, create=modes)
             opened.callback(os.close, parts)
-            records = volume.open_directory("holders", private, create=True)
+            records = volume.open_directory("holders", private, create=modes)
             opened.callback(os.close, records)
             if expected_id is None:
                 identity.probe(private)
-            return cls(store_id, root, parts, HolderFiles(records), opened.pop_all())
+            return cls(store_id, root, parts, HolderFiles(records), modes, opened.pop_all())
 
     @classmethod
     def find(cls, directory: Path, expected_id: str | None) -> "Store | None":
@@ -172,8 +182,8 @@ class Store:
             part.sync()
             if uid is not None:
                 self._announce(uid, path, os.fstat(part.fd).st_mtime_ns)
-            tree.move_into_place(partfile.part_name(part.key), self._parts, self._root, path)
-            volume.change_mode(part.fd, volume.PUBLISHED_MODE)
+            tree.move_into_place(partfile.part_name(part.key), self._parts, self._root, path, self._modes)
+            volume.hand_over(part.fd, self._modes.file, self._modes.group)
             part.close()
             partfile.discard(self._parts, part.key)
 
@@ -192,6 +202,14 @@ class Store:
         """The paths that are not there or have another size."""
         found = [(file, tree.look(self._root, file.path)) for file in files]
         return tuple(file.path for file, facts in found if facts is None or facts.st_size != file.size_bytes)
+
+    def disprove(self, paths: tuple[str, ...]) -> None:
+        """No record vouches for the files at `paths` any more, so that the next transfer believes none of them."""
+        with volume.volume_errors("record what is wrong"):
+            for record in self._holders.all().records:
+                doubted = holders.disproved(record, paths)
+                if doubted != record:
+                    self._holders.write(doubted)
 
     def remove(self, uid: str, delete: bool) -> tuple[str, ...]:
         """Ends what a holder holds; the paths of the files that went with it.
@@ -279,7 +297,7 @@ class Store:
         record = holders.verified(record, file, found.st_mtime_ns, others)
         held = record.file(file.path)
         if held is not None and not held.adopted:
-            tree.make_read_only(self._root, file.path)  # also after a crash between publishing and this
+            tree.make_read_only(self._root, file.path, self._modes)  # also after a crash between publishing and this
         return record
 
     def _give_up(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from model_provisioner.domain.modes import Modes
 from model_provisioner.domain.paths import is_safe
 from model_provisioner.transfer import volume
 
@@ -52,11 +53,11 @@ def models(root: int, directories: Iterable[str]) -> Iterator[str]:
                 yield path
 
 
-def move_into_place(part: str, parts: int, root: int, path: str) -> None:
+def move_into_place(part: str, parts: int, root: int, path: str, modes: Modes) -> None:
     """Renames `part` in the directory `parts` to `path`, durably, with the directories that this needs."""
     for attempt in range(1, _MOVE_TRIES + 1):
         try:
-            with volume.parent_of(root, path, create=True) as (directory, name):
+            with volume.parent_of(root, path, create=modes) as (directory, name):
                 os.rename(part, name, src_dir_fd=parts, dst_dir_fd=directory)
                 volume.sync_directory(directory)
         except FileNotFoundError:
@@ -66,10 +67,10 @@ def move_into_place(part: str, parts: int, root: int, path: str) -> None:
             return
 
 
-def make_read_only(root: int, path: str) -> None:
-    """Best effort, see `volume.change_mode`."""
+def make_read_only(root: int, path: str, modes: Modes) -> None:
+    """Best effort, see `volume.hand_over`."""
     fd = open_file(root, path)
-    volume.change_mode(fd, volume.PUBLISHED_MODE)
+    volume.hand_over(fd, modes.file, modes.group)
     os.close(fd)
 
 

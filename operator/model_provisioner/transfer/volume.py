@@ -19,10 +19,9 @@ from model_provisioner.domain.errors import (
     VolumeNotWritable,
     VolumeUnsuitable,
 )
+from model_provisioner.domain.modes import Modes
 from model_provisioner.domain.paths import check_name
 
-DIRECTORY_MODE = 0o755
-PUBLISHED_MODE = 0o444
 PRIVATE_MODE = 0o600
 
 # macOS has no fdatasync; fsync does more than that.
@@ -68,24 +67,24 @@ def volume_errors(action: str) -> Iterator[None]:
         raise
 
 
-def open_directory(name: str, parent: int, *, create: bool = False) -> int:
-    """A descriptor of the directory `name` in `parent`, made durably first if it is to be and is not there."""
+def open_directory(name: str, parent: int, *, create: Modes | None = None) -> int:
+    """A descriptor of the directory `name` in `parent`, durably made as `create` says where it is not there."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
         return os.open(name, flags, dir_fd=parent)
     except FileNotFoundError:
-        if not create:
+        if create is None:
             raise
     with suppress(FileExistsError):
-        os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
+        os.mkdir(name, create.directory, dir_fd=parent)
     sync_directory(parent)
     made = os.open(name, flags, dir_fd=parent)
-    change_mode(made, DIRECTORY_MODE)  # whatever the umask is: other users read the models
+    hand_over(made, create.directory, create.group)  # whatever the umask is: other users read the models
     return made
 
 
 @contextmanager
-def parent_of(root: int, path: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
+def parent_of(root: int, path: str, *, create: Modes | None = None) -> Iterator[tuple[int, str]]:
     """The directory that holds `path` below `root`, as a descriptor, and the last part of `path`.
 
     Raises UnsupportedSource for a hostile path, OSError where a parent is missing or no directory.
@@ -117,7 +116,7 @@ def root_of(directory: Path) -> Iterator[int]:
 
 
 @contextmanager
-def directory_at(root: int, parts: list[str], *, create: bool = False) -> Iterator[int]:
+def directory_at(root: int, parts: list[str], *, create: Modes | None = None) -> Iterator[int]:
     """The directory that `parts` lead to from `root`, as a descriptor."""
     with ExitStack() as opened:
         directory = root
@@ -200,7 +199,10 @@ def sync_directory(fd: int) -> None:
             raise
 
 
-def change_mode(fd: int, mode: int) -> None:
+def hand_over(fd: int, mode: int, group: int | None) -> None:
     """Best effort: some file systems have no modes, and a file may belong to another user."""
     with suppress(OSError):
         os.fchmod(fd, mode)
+    if group is not None:
+        with suppress(OSError):
+            os.fchown(fd, -1, group)

@@ -1,7 +1,7 @@
 """`model-provisioner fetch --worker`: carries out requests that come as lines on standard input.
 
-One process, three uses by the operator: a slot (fetch), the keeper (settle, check, remove, sweep) and the
-resolver. What is done for each kind of request is `Worker._do`; the lines are `protocol`'s. End of
+One process, three uses by the operator: a slot (fetch), the keeper (settle, check, verify, remove, sweep and the
+like) and the resolver. What is done for each kind of request is `Worker._do`; the lines are `protocol`'s. End of
 input means that the operator is gone: everything stops, and what was fetched is journalled.
 """
 
@@ -24,6 +24,7 @@ from model_provisioner.transfer.protocol import Answer, Request, Task, decode_re
 from model_provisioner.transfer.store import Store, Swept
 from model_provisioner.transfer.threads import Threads
 from model_provisioner.transfer.throttle import Limits
+from model_provisioner.transfer.verification import wrong_files
 
 if TYPE_CHECKING:
     from model_provisioner.transfer.resolving import Resolver
@@ -195,6 +196,12 @@ class Worker:
                 return await _in_thread(_settle, request)
             case protocol.Check():
                 return await _in_thread(_check, request)
+            case protocol.Measure():
+                return await _in_thread(_measure, request)
+            case protocol.Verify():
+                return await self._verify(request)
+            case protocol.Disprove():
+                return await _in_thread(_disprove, request)
             case protocol.Remove():
                 return await _in_thread(_remove, request)
             case protocol.Sweep():
@@ -212,6 +219,12 @@ class Worker:
             reporter = _Reporter(request.id, self._outbox)
             provided = await engine.provide(job, store, self._client, reporter, self._clock)
         return protocol.Published(request.id, provided.files, provided.gguf)
+
+    async def _verify(self, request: protocol.Verify) -> Answer:
+        store = await _in_thread(_open, request.store)
+        with store:
+            wrong = await wrong_files(store, request.files, _Reporter(request.id, self._outbox).verifying)
+        return protocol.Verified(request.id, wrong)
 
     def _resolver(self) -> "Resolver":
         if self._made_resolver is None:
@@ -256,7 +269,7 @@ async def _in_thread(function: Callable[[R], T], request: R) -> T:
 
 
 def _open(store: protocol.StoreRef) -> Store:
-    return Store.open(Path(store.directory), store.id)
+    return Store.open(Path(store.directory), store.id, store.modes)
 
 
 def _settle(request: protocol.Settle) -> Answer:
@@ -268,6 +281,18 @@ def _settle(request: protocol.Settle) -> Answer:
 def _check(request: protocol.Check) -> Answer:
     with _open(request.store) as store:
         return protocol.Checked(request.id, store.check(request.files))
+
+
+def _measure(request: protocol.Measure) -> Answer:
+    with _open(request.store) as store:
+        room = store.room((), request.plan.files)
+        return protocol.Measured(request.id, room.needed, room.free)
+
+
+def _disprove(request: protocol.Disprove) -> Answer:
+    with _open(request.store) as store:
+        store.disprove(request.paths)
+        return protocol.Disproved(request.id)
 
 
 def _remove(request: protocol.Remove) -> Answer:
