@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from model_provisioner.domain.addresses import NetworkPolicy, parse_allowed_host, parse_network
 from model_provisioner.domain.modes import Modes, parse_mode
 from model_provisioner.domain.proxies import PROXY_NEEDS_HOSTS
+from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs import HUGGING_FACE
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
@@ -62,6 +63,7 @@ class OperatorSettings(_Settings):
 
     store: Words = Field(default_factory=list, min_length=1)
     slots: int = Field(default=4, ge=1, le=64)
+    max_bytes_per_second: int | None = Field(default=None, ge=1)
     endpoint: str = HUGGING_FACE
     allow_network: Words = Field(default_factory=list)
     allow_host: Words = Field(default_factory=list)
@@ -81,6 +83,11 @@ class OperatorSettings(_Settings):
         if len(set(claims)) != len(claims):
             raise ValueError("a claim is given twice")
         return value
+
+    @field_validator("max_bytes_per_second", mode="before")
+    @classmethod
+    def _quantity(cls, value: object) -> object:
+        return parse_quantity(value) if isinstance(value, str) else value
 
     @field_validator("allow_network")
     @classmethod

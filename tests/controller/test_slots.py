@@ -13,7 +13,7 @@ def queue(size: int) -> Slots:
 
 
 def one(name: str, priority: int = 0, created: str = "2026-01-01T00:00:00Z") -> Waiting:
-    return Waiting(name, priority, created)
+    return Waiting(name, "ns", priority, created)
 
 
 class Visitor:
@@ -55,7 +55,7 @@ async def test_a_new_priority_moves_who_waits() -> None:
     slots, order = queue(1), list[str]()
     visitors = [Visitor(slots, one(name, created=f"2026-01-0{n}T00:00:00Z"), order) for n, name in enumerate("abc", 1)]
     await settle()
-    slots.reprioritise("c", 9)
+    slots.reorder(one("c", 9, "2026-01-03T00:00:00Z"))
     for visitor in visitors:
         visitor.leave.set()
     await asyncio.gather(*(visitor.task for visitor in visitors))

@@ -5,21 +5,26 @@ from dataclasses import replace
 
 import pytest
 
-from model_provisioner.domain.backoff import delay
+from model_provisioner.domain.backoff import delay, pause
+from model_provisioner.domain.bandwidth import shares
 from model_provisioner.domain.catalog import Entry, catalog_data
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import (
+    AccessDenied,
     DigestMismatch,
     InternalError,
     ProvisionError,
     RateLimited,
     Retryable,
     Terminal,
+    VolumeChanged,
     named,
 )
+from model_provisioner.domain.ledger import HEADROOM, must_wait
 from model_provisioner.domain.modeldownload import GGUFSummary
 from model_provisioner.domain.plan import PlannedFile
-from model_provisioner.domain.queueing import Waiting, next_in_line
+from model_provisioner.domain.queueing import Waiting, in_line, next_in_line
+from model_provisioner.domain.space import Room
 from model_provisioner.domain.speed import Meter
 from tests.domain.test_snapshot import MODEL
 
@@ -36,11 +41,55 @@ def test_what_the_source_asked_for_is_a_lower_bound_up_to_an_hour() -> None:
 
 
 def test_the_queue_serves_priority_then_age() -> None:
-    old, young = Waiting("b", 0, "2026-01-01T00:00:00Z"), Waiting("a", 0, "2026-01-02T00:00:00Z")
-    urgent = Waiting("c", 5, "2026-01-03T00:00:00Z")
-    assert next_in_line([young, old, urgent]) == urgent
-    assert next_in_line([young, old]) == old
-    assert next_in_line([]) is None
+    old, young = Waiting("b", "ns", 0, "2026-01-01T00:00:00Z"), Waiting("a", "ns", 0, "2026-01-02T00:00:00Z")
+    urgent = Waiting("c", "ns", 5, "2026-01-03T00:00:00Z")
+    assert next_in_line([young, old, urgent], {}) == urgent
+    assert next_in_line([young, old], {}) == old
+    assert next_in_line([], {}) is None
+
+
+def test_a_namespace_with_few_running_downloads_goes_first() -> None:
+    crowd = [Waiting(f"crowd-{n}", "crowd", 9, f"2026-01-01T00:00:0{n}Z") for n in range(3)]
+    alone = Waiting("alone", "alone", 0, "2026-01-02T00:00:00Z")
+    assert next_in_line([*crowd, alone], {"crowd": 1}) == alone
+    assert next_in_line([*crowd, alone], {"crowd": 1, "alone": 2}) == crowd[0]
+    assert in_line([alone, *crowd], {}) == [crowd[0], alone, *crowd[1:]]
+    assert in_line([alone, *crowd], {"alone": 2}) == [*crowd[:2], crowd[2], alone]
+
+
+@pytest.mark.parametrize(
+    ("limit", "wanted", "each"),
+    [
+        (None, [None, 5], (None, 5)),
+        (90, [], ()),
+        (90, [None, None, None], (30, 30, 30)),
+        (90, [10, None, None], (10, 40, 40)),
+        (90, [None, 10, 20], (60, 10, 20)),
+        (90, [100, 50, 10], (40, 40, 10)),
+        (2, [None, None, None], (1, 1, 1)),
+    ],
+)
+def test_bandwidth_is_shared_max_min_fair(
+    limit: int | None, wanted: list[int | None], each: tuple[int | None, ...]
+) -> None:
+    assert shares(limit, wanted) == each
+
+
+def test_what_others_will_write_is_not_free() -> None:
+    room = Room(needed=600, free=1000 + HEADROOM)
+    assert must_wait(room, []) is None
+    assert must_wait(room, [400]) is None
+    assert must_wait(room, [300, 101]) == (
+        "waiting for room: 600 B are needed, and of the volume's 4 MiB free running downloads will take 401 B"
+    )
+    assert must_wait(Room(needed=10**9, free=0), [0]) is None
+
+
+def test_only_what_the_world_can_mend_is_tried_again_slowly() -> None:
+    assert [pause(AccessDenied("no"), 7, random) for random in (0.0, 1.0)] == [300, 600]
+    assert pause(VolumeChanged("gone"), 7, 0.5) == 60
+    assert pause(DigestMismatch("differs"), 1, 0.5) is None
+    assert pause(RateLimited("slower", 30), 1, 0.0) == 30
 
 
 def test_speed_is_an_average_and_starts_again_when_bytes_fall() -> None:

@@ -19,15 +19,20 @@ import kopf
 from model_provisioner.controller import handlers
 from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.attempt import Surroundings
+from model_provisioner.controller.bandwidth import Bandwidth
 from model_provisioner.controller.catalog import Catalog
 from model_provisioner.controller.census import Census
 from model_provisioner.controller.health import Health, serve
+from model_provisioner.controller.holdback import HoldBack
 from model_provisioner.controller.lease import Lease, LeaseLost
 from model_provisioner.controller.login import Login
 from model_provisioner.controller.operator import Operator
+from model_provisioner.controller.reservations import Reservations
+from model_provisioner.controller.sharing import Conditions
 from model_provisioner.controller.slots import Slots
 from model_provisioner.controller.stores import Claim, Stores
 from model_provisioner.controller.sweeper import Sweeper
+from model_provisioner.controller.transfers import Transfers
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
@@ -60,7 +65,9 @@ async def run_operator(settings: OperatorSettings) -> int:
             watch.listen(health.heard)
             await _in_background(closing, watch.run())
             await watch.synced.wait()
-            catalog.seed(parse(document) for document in watch.objects())
+        known = [parse(document) for watch in watches for document in watch.objects()]
+        catalog.seed(known)
+        slots.muster([one.uid for one in known if not (one.status.ready or one.deleting)])
         census = Census(settings.namespaces, watches)
         mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
         stores = Stores(mounts, workers.keeper, census.store_ids, settings.modes)
@@ -121,16 +128,18 @@ def _surroundings(
     catalog: Catalog,
     epoch: int,
 ) -> Surroundings:
+    holdback, bandwidth = HoldBack(), Bandwidth(settings.max_bytes_per_second)
     return Surroundings(
         api=api,
         stores=stores,
         slots=slots,
+        transfers=Transfers(Conditions(slots, stores, bandwidth, Reservations(), holdback, epoch)),
+        holdback=holdback,
         resolver=workers.resolver,
         catalog=catalog,
         announcer=Announcer(api, settings.instance, _now),
         hub=settings.endpoint,
         policy=settings.policy,
-        epoch=epoch,
         now=_now,
         progress_interval=lambda: max(1.0, slots.busy / 20),
     )

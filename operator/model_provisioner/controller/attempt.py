@@ -5,39 +5,38 @@ that people should see is an event given to `advance`; an error is raised and ju
 which makes the attempts.
 """
 
+import asyncio
 import random
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.catalog import Catalog
-from model_provisioner.controller.credentials import read_credentials
+from model_provisioner.controller.credentials import Secret, read_secret
+from model_provisioner.controller.holdback import HoldBack
+from model_provisioner.controller.sharing import Member
 from model_provisioner.controller.slots import Slots
 from model_provisioner.controller.stores import Claim, Stores, expect, new_id
+from model_provisioner.controller.transfers import Transfers
+from model_provisioner.controller.upkeep import Upkeep
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.domain.addresses import NetworkPolicy, Origin
 from model_provisioner.domain.catalog import Entry
-from model_provisioner.domain.errors import AddressNotAllowed, VolumeChanged
+from model_provisioner.domain.errors import AddressNotAllowed, ProvisionError
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, ModelDownload
 from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.quantity import format_bytes
-from model_provisioner.domain.queueing import Waiting
 from model_provisioner.domain.snapshot import (
     Available,
     Event,
-    Lost,
-    Progressed,
-    Queued,
     Resolved,
     Resolving,
     Snapshot,
     Started,
     Suspended,
-    Verifying,
+    VerifyHandled,
 )
-from model_provisioner.domain.speed import Meter
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.transfer import protocol
 
@@ -48,26 +47,27 @@ _RESOLVE_SECONDS = 60.0
 class Surroundings:
     """All that the lifecycles of one operator share.
 
-    `epoch` fences writers, `hub` is the default endpoint, `policy` says which others `spec.endpoint` may name.
+    `hub` is the default endpoint, `policy` says which others `spec.endpoint` may name.
     """
 
     api: KubeApi
     stores: Stores
     slots: Slots
+    transfers: Transfers
+    holdback: HoldBack
     resolver: WorkerProcess
     catalog: Catalog
     announcer: Announcer
     hub: str
     policy: NetworkPolicy
-    epoch: int
     now: Callable[[], datetime]
     progress_interval: Callable[[], float]
     random: Callable[[], float] = random.random
-    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Attempt:
-    """`snapshot` is where the object stands when the attempt begins."""
+    """`snapshot` is where the object stands when the attempt begins; `secret` is what was read on the way."""
 
     def __init__(
         self, around: Surroundings, subject: ModelDownload, snapshot: Snapshot, advance: Callable[[Event], None]
@@ -76,12 +76,20 @@ class Attempt:
         self._subject = subject
         self._snapshot = snapshot
         self._advance = advance
+        self.secret: Secret | None = None
 
     async def run(self) -> None:
         """Returns when the object is Available or Suspended. Raises ProvisionError."""
         claim = self._around.stores.claim_of(self._subject)
-        if self._snapshot.ready and self._snapshot.model and await self._is_still_there(claim, self._snapshot.model):
+        model = self._snapshot.model if self._snapshot.ready else None
+        if model and await self._is_intact(claim, model):
+            await self._catalogue(model)
             return
+        if self._subject.spec.suspend and self._pinned:
+            self._advance(Suspended())  # also while the hub is down: everything about it is known
+            return
+        if model is None:
+            self._advance(Resolving(f"asking what {self._subject.spec.model_ref} is"))
         store_id = self._around.stores.expected_id(claim, self._subject, self._store_id)
         credentials = await self._credentials()
         plan = await self._resolve(self._around.stores.reference(claim, store_id), credentials)
@@ -91,10 +99,11 @@ class Attempt:
         if self._subject.spec.suspend:
             self._advance(Suspended())
             return
-        published = await self._fetch(claim, settled, model, credentials)
+        published = await self._around.transfers.provide(self._member(claim, settled, model, credentials))
         model = replace(model, files=published.files, gguf=published.gguf, digest=_only_digest(published.files))
         await self._catalogue(model)
         self._advance(Available(model))
+        self._advance(VerifyHandled(self._subject.verify_at))
 
     @property
     def _pinned(self) -> Model | None:
@@ -109,23 +118,15 @@ class Attempt:
     def _holder(self) -> protocol.Holder:
         return protocol.Holder(self._subject.uid, self._subject.namespace, self._subject.name)
 
-    async def _is_still_there(self, claim: Claim, model: Model) -> bool:
-        try:
-            missing = await self._around.stores.missing(claim, model.store_id, model.files)
-        except VolumeChanged as error:
-            self._advance(Lost(error.message))
-            raise
-        if missing:
-            self._advance(Lost(f"{missing[0]} is gone from claim {claim.name} or has another size; fetching it again"))
-            return False
-        await self._catalogue(model)
-        return True
+    async def _is_intact(self, claim: Claim, model: Model) -> bool:
+        return await Upkeep(self._around.stores, claim, model, self._advance).is_intact(self._subject, self._snapshot)
 
     async def _credentials(self) -> protocol.Credentials | None:
         name = self._subject.spec.secret_name
         if name is None:
             return None
-        return await read_credentials(self._around.api, self._subject.namespace, name, self._around.hub)
+        self.secret = await read_secret(self._around.api, self._subject.namespace, name)
+        return self.secret.credentials(self._around.hub)
 
     def _endpoint(self) -> str:
         """The hub to ask; another than the operator's own must be one that the administrator has listed."""
@@ -141,7 +142,6 @@ class Attempt:
     async def _resolve(self, store: protocol.StoreRef, credentials: protocol.Credentials | None) -> Plan:
         """Ask the source what the ref means, at the revision that was recorded if there is one."""
         spec = self._subject.spec
-        self._advance(Resolving(f"asking what {spec.model_ref} is"))
         request = protocol.Resolve(
             new_id(),
             spec.model_ref,
@@ -151,51 +151,40 @@ class Attempt:
             credentials=credentials,
             store=store,
         )
+        if not _asks_a_hub(request):
+            return await self._ask(request)
+        self._around.holdback.check(request.endpoint)
+        try:
+            return await self._ask(request)
+        except ProvisionError as error:
+            self._around.holdback.heed(request.endpoint, error)
+            raise
+
+    async def _ask(self, request: protocol.Resolve) -> Plan:
         return expect(protocol.Resolved, await self._around.resolver.call(request, seconds=_RESOLVE_SECONDS)).plan
 
-    async def _fetch(
+    def _member(
         self, claim: Claim, settled: protocol.Settled, model: Model, credentials: protocol.Credentials | None
-    ) -> protocol.Published:
-        """The bytes, by a worker of the queue; objects that want the same path go one after the other."""
-        subject = self._subject
-        path = self._around.stores.writing(claim, model.path)
-        if path.locked():
-            self._advance(Queued("waiting for another object that fetches the same file"))
-        async with path:
-            self._advance(Queued("waiting for a free slot"))
-            waiting = Waiting(subject.uid, subject.spec.priority, subject.creation_time)
-            async with self._around.slots.slot(waiting) as worker:
-                self._advance(Started(model, settled.durable_bytes))
-                request = protocol.Fetch(
-                    new_id(),
-                    self._around.stores.reference(claim, model.store_id),
-                    self._holder,
-                    settled.plan,
-                    connections=subject.spec.connections,
-                    bytes_per_second=subject.spec.max_bytes_per_second,
-                    epoch=self._around.epoch,
-                    credentials=credentials,
-                )
-                return expect(protocol.Published, await worker.call(request, self._reporter(settled.durable_bytes)))
-
-    def _reporter(self, durable_bytes: int) -> Callable[[protocol.Progress | protocol.Verifying], None]:
-        """Turns what the worker says into events, with speed and time left measured here."""
-        meter = Meter(self._around.monotonic(), durable_bytes)
-
-        def report(answer: protocol.Progress | protocol.Verifying) -> None:
-            nonlocal meter
-            if isinstance(answer, protocol.Verifying):
-                self._advance(Verifying(answer.bytes, answer.total))
-                return
-            meter = meter.observe(self._around.monotonic(), answer.bytes)
-            rate = None if meter.rate is None else round(meter.rate)
-            self._advance(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))
-
-        return report
+    ) -> Member:
+        """What is asked of a transfer, which others may share."""
+        return Member(
+            claim,
+            self._holder,
+            settled,
+            credentials,
+            self._subject.creation_time,
+            self._subject.spec,
+            lambda bytes_there: self._advance(Started(model, bytes_there)),
+            self._advance,
+        )
 
     async def _catalogue(self, model: Model) -> None:
         entry = Entry(self._subject.spec.model_ref, model)
         await self._around.catalog.enter(self._subject.namespace, self._subject.name, entry)
+
+
+def _asks_a_hub(request: protocol.Resolve) -> bool:
+    return not request.ref.startswith("local:")
 
 
 def _model(claim: Claim, settled: protocol.Settled, wanted_digest: str | None) -> Model:

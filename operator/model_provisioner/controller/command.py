@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a claim and where it is mounted (repeatable; the first is its namespace's default)",
     )
     parser.add_argument("--slots", type=int, metavar="N", help="downloads at one time (default 4)")
+    parser.add_argument(
+        "--max-bytes-per-second",
+        metavar="QUANTITY",
+        help="the most that all downloads together may take in a second, such as 100Mi (default: no limit)",
+    )
     parser.add_argument("--endpoint", metavar="URL", help="the hub (default https://huggingface.co)")
     parser.add_argument(
         "--allow-network", action="append", metavar="CIDR", help="private network that sources may be in (repeatable)"

@@ -1,14 +1,18 @@
-"""Reads the Secret that an object names and decides which origins may see its token.
+"""Reads the Secret that an object names, decides which origins may see its token, and notices when it changes.
 
 Secrets are read by `get`, by name, in the object's own namespace only. A token goes to the origins
 in the Secret's annotation `models.rbee.dev/hosts`; without it, to the operator's own hub endpoint
 and never to `spec.endpoint`, so that who may create a ModelDownload cannot send a Secret of the
-namespace to a host of their choice. Called by the lifecycle before it resolves.
+namespace to a host of their choice. Secrets are never listed or watched: while an object waits for
+its Secret to change, it is read every minute. Called by an attempt before it resolves, and by the
+lifecycle after it was refused.
 """
 
 import base64
 import binascii
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from model_provisioner.domain.addresses import Origin, parse_host_port
@@ -20,33 +24,59 @@ from model_provisioner.transfer.protocol import Credentials
 _TOKEN_KEYS = ("token", "HF_TOKEN")
 _REFUSED_TYPE = "kubernetes.io/service-account-token"
 _HTTPS_PORT = 443
+_POLL_SECONDS = 60.0
 
 
-async def read_credentials(api: KubeApi, namespace: str, secret_name: str, hub_endpoint: str) -> Credentials:
-    """The token in the Secret, bound to origins. Raises SecretNotFound with what to create."""
-    secret = await _read(api, namespace, secret_name)
-    if secret.get("type") == _REFUSED_TYPE:
-        raise SecretNotFound(f"Secret {secret_name} is a service account's token, which is never sent to a hub")
-    data = secret.get("data") or {}
-    key = next((key for key in _TOKEN_KEYS if data.get(key)), None)
-    if key is None:
-        raise SecretNotFound(f"Secret {secret_name} has no key `token` (or HF_TOKEN): put the hub's token there")
-    annotations = secret["metadata"].get("annotations") or {}
-    return Credentials(_decoded(secret_name, key, data[key]), _origins(annotations, secret_name, hub_endpoint))
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A Secret as it was read. `document` None: there is none, or it may not be read, for the reason `why_not`."""
+
+    name: str
+    document: Mapping[str, Any] | None
+    why_not: str = ""
+
+    @property
+    def version(self) -> str | None:
+        """Another one means that it was changed, made or deleted since."""
+        return self.document["metadata"]["resourceVersion"] if self.document else None
+
+    def credentials(self, hub_endpoint: str) -> Credentials:
+        """Its token, bound to origins. Raises SecretNotFound with what to create."""
+        if self.document is None:
+            raise SecretNotFound(self.why_not)
+        if self.document.get("type") == _REFUSED_TYPE:
+            raise SecretNotFound(f"Secret {self.name} is a service account's token, which is never sent to a hub")
+        data = self.document.get("data") or {}
+        key = next((key for key in _TOKEN_KEYS if data.get(key)), None)
+        if key is None:
+            raise SecretNotFound(f"Secret {self.name} has no key `token` (or HF_TOKEN): put the hub's token there")
+        annotations = self.document["metadata"].get("annotations") or {}
+        return Credentials(_decoded(self.name, key, data[key]), _origins(annotations, self.name, hub_endpoint))
 
 
-async def _read(api: KubeApi, namespace: str, name: str) -> Mapping[str, Any]:
+async def read_secret(api: KubeApi, namespace: str, name: str) -> Secret:
+    """Raises ApiError where nobody can tell what there is."""
     try:
-        secret: Mapping[str, Any] = await api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        return Secret(name, await api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
     except ApiError as error:
         if error.status == 404:
-            message = f"Secret {name} does not exist in namespace {namespace}: create it with the key `token`"
-            raise SecretNotFound(message) from None
-        if error.status == 403:
-            message = f"the operator may not read Secret {name} in namespace {namespace}: grant it `get` on secrets"
-            raise SecretNotFound(message) from None
-        raise
-    return secret
+            why = f"Secret {name} does not exist in namespace {namespace}: create it with the key `token`"
+        elif error.status == 403:
+            why = f"the operator may not read Secret {name} in namespace {namespace}: grant it `get` on secrets"
+        else:
+            raise
+        return Secret(name, None, why)
+
+
+async def until_changed(
+    api: KubeApi, namespace: str, secret: Secret, sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    """Returns when the Secret is another than `secret`, which was read before."""
+    while True:
+        await sleep(_POLL_SECONDS)
+        with contextlib.suppress(ApiError):
+            if (await read_secret(api, namespace, secret.name)).version != secret.version:
+                return
 
 
 def _decoded(name: str, key: str, value: str) -> str:

@@ -12,7 +12,7 @@ from model_provisioner.controller.health import Health
 from model_provisioner.controller.login import Login
 from model_provisioner.controller.operator import Operator
 from model_provisioner.domain.errors import ProvisionError
-from model_provisioner.kube.resource import FINALIZER, GROUP, PLURAL, VERSION
+from model_provisioner.kube.resource import FINALIZER, GROUP, PLURAL, RECONCILE_AT, VERIFY_AT, VERSION
 
 _RELEASE_ANYWAY_SECONDS = 60.0
 
@@ -30,7 +30,8 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
         """A predicate rather than a handler's first line: kopf logs every handler that it runs."""
         meta = body["metadata"]
         health.delivered(meta["uid"], meta["resourceVersion"])
-        seen = (meta.get("generation"), (meta.get("annotations") or {}).get(f"{GROUP}/reconcileAt"))
+        annotations = meta.get("annotations") or {}
+        seen = (meta.get("generation"), annotations.get(RECONCILE_AT), annotations.get(VERIFY_AT))
         known, memo.seen = memo.get("seen"), seen
         return bool(seen != known)
 

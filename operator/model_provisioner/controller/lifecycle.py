@@ -14,15 +14,27 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 
 from model_provisioner.controller.attempt import Attempt, Surroundings
+from model_provisioner.controller.credentials import Secret, until_changed
 from model_provisioner.controller.status_writer import StatusWriter
-from model_provisioner.domain.backoff import delay
-from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable, VolumeChanged, VolumeNotWritable
+from model_provisioner.domain.backoff import pause
+from model_provisioner.domain.errors import (
+    AccessDenied,
+    InternalError,
+    LicenseNotAccepted,
+    ProvisionError,
+    Retryable,
+    SecretNotFound,
+    SourceNotFound,
+)
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.snapshot import Event, Failed, Progressed, ReconcileHandled, advance
 from model_provisioner.domain.status import restore
 
 _LOG = logging.getLogger(__name__)
 _LOOK_AGAIN_SECONDS = 60.0
+_FOR_WANT_OF_A_SECRET = frozenset(
+    error.__name__ for error in (SecretNotFound, AccessDenied, LicenseNotAccepted, SourceNotFound)
+)
 
 
 class Lifecycle:
@@ -35,6 +47,7 @@ class Lifecycle:
         self._subject = latest()
         self._snapshot = restore(self._subject.status)
         self._failures = 0
+        self._secret: Secret | None = None
         self._status = StatusWriter(
             around.api,
             self._subject,
@@ -58,23 +71,48 @@ class Lifecycle:
     async def _turn(self) -> None:
         """One try, and the wait for the next one."""
         seconds = await self._try()
-        await asyncio.sleep(seconds) if seconds is not None else await asyncio.Event().wait()
+        self._around.slots.reported(self._subject.uid)
+        await _first(self._sleep(seconds), self._other_secret())
+
+    async def _sleep(self, seconds: float | None) -> None:
+        await (asyncio.Event().wait() if seconds is None else self._around.sleep(seconds))
+
+    async def _other_secret(self) -> None:
+        """Returns when a Secret that did not open the door is another."""
+        if self._secret is None or self._snapshot.reason not in _FOR_WANT_OF_A_SECRET:
+            await asyncio.Event().wait()
+        else:
+            await until_changed(self._around.api, self._subject.namespace, self._secret, self._around.sleep)
 
     async def _until_changed(self, turn: Coroutine[None, None, None]) -> None:
         """Runs `turn` until it ends, or until the object wants something else than when it began."""
-        wanted = _wanted(self._subject)
+        wanted = self._wanted()
         task = asyncio.create_task(turn)
         try:
-            while _wanted(self._subject) == wanted and not await _done_or(self._changed, task):
+            while self._wanted() == wanted and not await _done_or(self._changed, task):
                 self._changed.clear()
                 self._take_note()
         finally:
             await _cancel(task)
 
+    def _wanted(self) -> tuple[object, ...]:
+        """What a turn was made for: when this changes, it is given up and made anew. Limits are not among it."""
+        subject, spec = self._subject, self._subject.spec
+        verify_at = subject.verify_at if self._snapshot.ready else None
+        return (
+            spec.model_ref,
+            spec.digest,
+            spec.secret_name,
+            spec.endpoint,
+            spec.suspend,
+            subject.reconcile_at,
+            verify_at,
+        )
+
     def _take_note(self) -> None:
-        """The object as it is now: what changes without a new try is shown at once."""
+        """The object as it is now: what changes without a new try holds, and is shown, at once."""
         self._subject = self._latest()
-        self._around.slots.reprioritise(self._subject.uid, self._subject.spec.priority)
+        self._around.transfers.heed(self._subject)
         self._advance(ReconcileHandled(self._subject.reconcile_at))
 
     def _advance(self, event: Event) -> None:
@@ -86,28 +124,26 @@ class Lifecycle:
 
     async def _try(self) -> float | None:
         """Seconds until the next try is due; None: only a change of the object is worth one."""
+        attempt = Attempt(self._around, self._subject, self._snapshot, self._advance)
         try:
-            await Attempt(self._around, self._subject, self._snapshot, self._advance).run()
+            await attempt.run()
         except ProvisionError as error:
             return self._fail(error)
         except Exception as error:  # noqa: BLE001 -- the edge where a bug becomes a state that people see
             _LOG.exception("%s/%s: unforeseen", self._subject.namespace, self._subject.name)
             return self._fail(InternalError(f"{type(error).__name__}: {error}; the operator's log has the details"))
+        finally:
+            self._secret = attempt.secret
         self._failures = 0
         return _LOOK_AGAIN_SECONDS if self._snapshot.ready else None
 
     def _fail(self, error: ProvisionError) -> float | None:
-        seconds = self._pause(error)
+        if isinstance(error, Retryable):
+            self._failures += 1
+        seconds = pause(error, self._failures, self._around.random())
         again = None if seconds is None else self._around.now() + timedelta(seconds=seconds)
         self._advance(Failed(error, again))
         return seconds
-
-    def _pause(self, error: ProvisionError) -> float | None:
-        """Seconds until the next try; a volume that was away comes back without anybody changing the object."""
-        if isinstance(error, Retryable):
-            self._failures += 1
-            return delay(self._failures, error.retry_after, self._around.random())
-        return _LOOK_AGAIN_SECONDS if isinstance(error, VolumeChanged | VolumeNotWritable) else None
 
 
 async def _done_or(changed: asyncio.Event, task: asyncio.Task[None]) -> bool:
@@ -126,16 +162,11 @@ async def _cancel(task: asyncio.Task[None]) -> None:
         await task
 
 
-def _wanted(subject: ModelDownload) -> tuple[object, ...]:
-    """What a running attempt was made for: when this changes, the attempt is given up and made anew."""
-    spec = subject.spec
-    return (
-        spec.model_ref,
-        spec.digest,
-        spec.secret_name,
-        spec.endpoint,
-        spec.connections,
-        spec.max_bytes_per_second,
-        spec.suspend,
-        subject.reconcile_at,
-    )
+async def _first(*waits: Coroutine[None, None, None]) -> None:
+    """Returns when the first of `waits` does, and gives up the others."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            await _cancel(task)

@@ -1,16 +1,19 @@
 """The download queue: at most N transfers at one time, the most urgent first.
 
 A slot is a worker process. The order is rebuilt from the objects after a restart, because every
-object asks for its slot again; nothing is stored. Called by the lifecycle of each object.
+object asks for its slot again; nothing is stored. So that then the fastest to ask is not served before
+the most urgent, nobody is served until all that were there have asked, or some seconds have passed.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
 
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.domain.queueing import Waiting, next_in_line
+
+_MUSTER_SECONDS = 5.0
 
 
 class Slots:
@@ -19,30 +22,46 @@ class Slots:
     def __init__(self, workers: list[WorkerProcess]) -> None:
         self._size = len(workers)
         self._free = list(workers)
+        self._running: Counter[str] = Counter()
         self._tickets: dict[str, tuple[Waiting, asyncio.Future[WorkerProcess]]] = {}
+        self._expected: set[str] = set()
+
+    def muster(self, uids: Collection[str]) -> None:
+        """Serves nobody until each of `uids` has `reported`, or a few seconds have passed."""
+        self._expected = set(uids)
+        asyncio.get_running_loop().call_later(_MUSTER_SECONDS, self._begin)
+
+    def reported(self, uid: str) -> None:
+        """This object waits in the queue, or has found that it need not."""
+        if self._expected:
+            self._expected.discard(uid)
+            self._grant()
 
     @contextlib.asynccontextmanager
-    async def slot(self, waiting: Waiting) -> AsyncIterator[WorkerProcess]:
-        """A worker for as long as the block runs; leaving the queue by cancellation loses no slot."""
+    async def slot(self, waiting: Waiting, reporting: Collection[str] = ()) -> AsyncIterator[WorkerProcess]:
+        """A worker for as long as the block runs; leaving the queue by cancellation loses no slot.
+
+        The objects with the uids `reporting` need not be waited for any longer.
+        """
         ticket: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
         self._tickets[waiting.uid] = (waiting, ticket)
+        self._expected.difference_update(reporting)
         self._grant()
         try:
             worker = await ticket
         except asyncio.CancelledError:
-            self._leave(waiting.uid, ticket)
+            self._leave(waiting, ticket)
             raise
         try:
             yield worker
         finally:
-            self._free.append(worker)
-            self._grant()
+            self._take_back(waiting, worker)
 
-    def reprioritise(self, uid: str, priority: int) -> None:
-        """Moves an object that waits; one that runs is not touched."""
-        if uid in self._tickets:
-            waiting, ticket = self._tickets[uid]
-            self._tickets[uid] = (replace(waiting, priority=priority), ticket)
+    def reorder(self, waiting: Waiting) -> None:
+        """Moves who waits; who runs is not touched."""
+        if waiting.uid in self._tickets:
+            _, ticket = self._tickets[waiting.uid]
+            self._tickets[waiting.uid] = (waiting, ticket)
 
     @property
     def busy(self) -> int:
@@ -54,14 +73,25 @@ class Slots:
         """Slots are free and objects wait: this must never last."""
         return bool(self._free) and bool(self._tickets)
 
-    def _leave(self, uid: str, ticket: asyncio.Future[WorkerProcess]) -> None:
-        self._tickets.pop(uid, None)
+    def _begin(self) -> None:
+        self._expected.clear()
+        self._grant()
+
+    def _leave(self, waiting: Waiting, ticket: asyncio.Future[WorkerProcess]) -> None:
+        self._tickets.pop(waiting.uid, None)
         if ticket.done() and not ticket.cancelled():
-            self._free.append(ticket.result())
-            self._grant()
+            self._take_back(waiting, ticket.result())
+
+    def _take_back(self, waiting: Waiting, worker: WorkerProcess) -> None:
+        self._free.append(worker)
+        self._running[waiting.namespace] -= 1
+        self._grant()
 
     def _grant(self) -> None:
-        while self._free and (first := next_in_line(waiting for waiting, _ in self._tickets.values())):
+        if self._expected:
+            return
+        while self._free and (first := next_in_line((waiting for waiting, _ in self._tickets.values()), self._running)):
             _, ticket = self._tickets.pop(first.uid)
             if not ticket.done():
+                self._running[first.namespace] += 1
                 ticket.set_result(self._free.pop(0))

@@ -132,7 +132,9 @@ class Stores:
         answer = expect(Measured, await self._ask(Measure(new_id(), self.reference(claim, store_id), plan)))
         return Room(answer.needed, answer.free)
 
-    async def wrong(self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], report: Report) -> tuple[str, ...]:
+    async def wrong(
+        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], report: Report
+    ) -> tuple[str, ...]:
         """Which of `files` are not what they should be, after every byte was read; nobody vouches for those any more.
 
         One at a time, beside whatever else is asked of the keeper, since this takes as long as the disk needs.

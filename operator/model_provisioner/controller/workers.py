@@ -17,6 +17,7 @@ from model_provisioner.transfer.protocol import (
     Answer,
     Cancel,
     Failed,
+    Limit,
     Progress,
     Request,
     Verifying,
@@ -74,6 +75,12 @@ class WorkerProcess:
         if isinstance(answer, Failed):
             raise named(answer.reason, answer.message, answer.retry_after)
         return answer
+
+    def tell(self, request: Limit) -> None:
+        """What is not answered. Lost if the worker has died, as is the request that it was about."""
+        process = self._process
+        if process and process.stdin and process.returncode is None and not process.stdin.is_closing():
+            process.stdin.write(encode_request(request))
 
     async def start(self) -> asyncio.subprocess.Process:
         """The running process; idempotent."""

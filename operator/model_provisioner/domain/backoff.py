@@ -1,8 +1,51 @@
-"""How long to wait before the next try. Pure: the random number is an argument."""
+"""When the next try is due after an error, and whether there is one. Pure: the random number is an argument."""
+
+from model_provisioner.domain.errors import (
+    AccessDenied,
+    AmbiguousModel,
+    IncompleteModel,
+    LicenseNotAccepted,
+    PathConflict,
+    ProvisionError,
+    Retryable,
+    SecretNotFound,
+    SourceNotFound,
+    TLSVerificationFailed,
+    VolumeChanged,
+    VolumeNotWritable,
+)
 
 _FIRST_SECONDS = 1.0
 _LONGEST_SECONDS = 300.0
 _LONGEST_ASKED_SECONDS = 3600.0
+_VOLUME_SECONDS = 60.0
+_SLOW_SECONDS = 300.0
+
+# Somebody may put these right without touching the object: a licence is granted, a file uploaded, a volume mounted.
+_VOLUME_AWAY = (VolumeChanged, VolumeNotWritable)
+_MENDABLE = (
+    AccessDenied,
+    LicenseNotAccepted,
+    SourceNotFound,
+    SecretNotFound,
+    TLSVerificationFailed,
+    AmbiguousModel,
+    IncompleteModel,
+    PathConflict,
+)
+
+
+def pause(error: ProvisionError, failures: int, random: float) -> float | None:
+    """Seconds until the next try after `failures` in a row, the last with `error`; None: the object must change.
+
+    `random` is in 0..1. What fetches every byte again before it can fail again (a wrong digest, no GGUF
+    file) is not tried by itself.
+    """
+    if isinstance(error, Retryable):
+        return delay(failures, error.retry_after, random)
+    if isinstance(error, _VOLUME_AWAY):
+        return _VOLUME_SECONDS
+    return _SLOW_SECONDS * (1 + random) if isinstance(error, _MENDABLE) else None
 
 
 def delay(failures: int, retry_after: float | None, random: float) -> float:

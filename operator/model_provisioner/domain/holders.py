@@ -101,6 +101,12 @@ def verified(record: HolderRecord, file: FileRecord, mtime_ns: int, others: Iter
     return _with(record, HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns))
 
 
+def disproved(record: HolderRecord, paths: Collection[str]) -> HolderRecord:
+    """`record` after the content at `paths` was found to be another than it vouches for."""
+    files = tuple(replace(held, mtime_ns=None) if held.path in paths else held for held in record.files)
+    return replace(record, files=files)
+
+
 def is_fetched(path: str, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
     """Is the file at `path`, written at `mtime_ns`, one that we fetched, as far as live `records` tell?"""
     files = [held for record in records if not record.released and (held := record.file(path))]

@@ -114,6 +114,7 @@ class Status:
     next_retry_time: str | None = None
     attempts: int = 0
     last_handled_reconcile_at: str | None = None
+    last_handled_verify_at: str | None = None
     model: Model | None = None
 
     def condition(self, kind: str) -> Condition | None:
@@ -144,3 +145,4 @@ class ModelDownload:
     reconcile_at: str | None
     spec: Spec
     status: Status
+    verify_at: str | None = None

@@ -55,6 +55,7 @@ class Snapshot:
     completion_time: datetime | None = None
     next_retry_time: datetime | None = None
     handled_reconcile_at: str | None = None
+    handled_verify_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,26 @@ class Available:
 
 
 @dataclass(frozen=True, slots=True)
+class Rereading:
+    """The published files are read again, because somebody asked for it; they count as right until they are not."""
+
+    bytes: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyHandled:
+    """Every published byte was found to be right, after the annotation `at` asked for it (None: nobody did)."""
+
+    at: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
-    """A file that was published is no longer there."""
+    """A file that was published is no longer there, or no longer what it was: `reason` says which."""
 
     message: str
+    reason: str = State.RESOLVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +164,8 @@ Event = (
     | Progressed
     | Verifying
     | Available
+    | Rereading
+    | VerifyHandled
     | Lost
     | Failed
     | ReconcileHandled
@@ -155,7 +174,7 @@ Event = (
 
 def advance(snapshot: Snapshot, event: Event, now: datetime) -> Snapshot:
     """The snapshot after `event`."""
-    if snapshot.ready and not isinstance(event, Available | Lost | ReconcileHandled):
+    if snapshot.ready and not isinstance(event, _OF_READY):
         return snapshot
     return _RULES[type(event)](snapshot, event, now)
 
@@ -224,11 +243,10 @@ def _verifying(snapshot: Snapshot, event: Verifying, _now: datetime) -> Snapshot
 
 
 def _available(snapshot: Snapshot, event: Available, now: datetime) -> Snapshot:
-    message = f"verified and published at {event.model.path}"
     return _step(
         snapshot,
         State.AVAILABLE,
-        message,
+        _published(event.model),
         ready=True,
         model=event.model,
         bytes=event.model.size_bytes,
@@ -237,8 +255,24 @@ def _available(snapshot: Snapshot, event: Available, now: datetime) -> Snapshot:
     )
 
 
+def _published(model: Model) -> str:
+    return f"verified and published at {model.path}"
+
+
+def _rereading(snapshot: Snapshot, event: Rereading, _now: datetime) -> Snapshot:
+    if not (snapshot.ready and snapshot.model):
+        return snapshot
+    percent = event.bytes * 100 // max(event.total, 1)
+    return replace(snapshot, message=f"{_published(snapshot.model)}; reading it again: {percent}%")
+
+
+def _verify_handled(snapshot: Snapshot, event: VerifyHandled, _now: datetime) -> Snapshot:
+    message = _published(snapshot.model) if snapshot.ready and snapshot.model else snapshot.message
+    return replace(snapshot, message=message, handled_verify_at=event.at)
+
+
 def _lost(snapshot: Snapshot, event: Lost, _now: datetime) -> Snapshot:
-    return _step(snapshot, State.RESOLVING, event.message, ready=False, completion_time=None, discarded=True)
+    return _step(snapshot, event.reason, event.message, ready=False, completion_time=None, discarded=True)
 
 
 def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
@@ -269,7 +303,11 @@ _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
     Progressed: _progressed,
     Verifying: _verifying,
     Available: _available,
+    Rereading: _rereading,
+    VerifyHandled: _verify_handled,
     Lost: _lost,
     Failed: _failed,
     ReconcileHandled: _reconcile_handled,
 }
+
+_OF_READY = (Available, Rereading, VerifyHandled, Lost, ReconcileHandled)

@@ -23,6 +23,7 @@ def project(snapshot: Snapshot, generation: int, now: datetime, previous: Status
         next_retry_time=rfc3339(snapshot.next_retry_time),
         attempts=snapshot.attempts,
         last_handled_reconcile_at=snapshot.handled_reconcile_at,
+        last_handled_verify_at=snapshot.handled_verify_at,
         model=snapshot.model,
     )
 
@@ -42,6 +43,7 @@ def restore(status: Status) -> Snapshot:
         completion_time=_parsed(status.completion_time),
         next_retry_time=_parsed(status.next_retry_time),
         handled_reconcile_at=status.last_handled_reconcile_at,
+        handled_verify_at=status.last_handled_verify_at,
     )
 
 

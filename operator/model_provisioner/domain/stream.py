@@ -4,6 +4,7 @@
 EventSource can't tell a named `error` from a lost connection, so that is told as `failed` too.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from model_provisioner.domain.queueing import Waiting, in_line
 from model_provisioner.domain.snapshot import State
 
 RECENT = timedelta(minutes=10)
+_RUNNING = frozenset({State.DOWNLOADING, State.VERIFYING})
 
 Data = Mapping[str, object]
 
@@ -73,8 +75,10 @@ def messages(download: ModelDownload, queue_position: int | None, *, stale: bool
 
 def queue_positions(downloads: Iterable[ModelDownload]) -> dict[str, int]:
     """By uid, from 1, in the order in which the operator's queue will serve them."""
-    queued = (one for one in downloads if state_of(one) == State.QUEUED)
-    line = in_line(Waiting(one.uid, one.spec.priority, one.creation_time) for one in queued)
+    known = [(one, state_of(one)) for one in downloads]
+    running = Counter(one.namespace for one, state in known if state in _RUNNING)
+    queued = (one for one, state in known if state == State.QUEUED)
+    line = in_line((Waiting(one.uid, one.namespace, one.spec.priority, one.creation_time) for one in queued), running)
     return {one.uid: position for position, one in enumerate(line, start=1)}
 
 

@@ -22,6 +22,7 @@ PLURAL = "modeldownloads"
 KIND = "ModelDownload"
 FINALIZER = f"{GROUP}/operator"
 RECONCILE_AT = f"{GROUP}/reconcileAt"
+VERIFY_AT = f"{GROUP}/verifyAt"
 LEASE_NAME = "model-provisioner"
 
 _SPELLING = {"store_id": "storeID"}
@@ -51,6 +52,7 @@ def lease_collection_path(namespace: str) -> str:
 def parse(document: Document) -> ModelDownload:
     """The object that `document` holds. Raises ValueError naming the field that is wrong."""
     metadata = document["metadata"]
+    annotations = metadata.get("annotations") or {}
     return ModelDownload(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -59,7 +61,8 @@ def parse(document: Document) -> ModelDownload:
         resource_version=metadata.get("resourceVersion", ""),
         creation_time=metadata.get("creationTimestamp", ""),
         deleting=metadata.get("deletionTimestamp") is not None,
-        reconcile_at=(metadata.get("annotations") or {}).get(RECONCILE_AT),
+        reconcile_at=annotations.get(RECONCILE_AT),
+        verify_at=annotations.get(VERIFY_AT),
         spec=parse_spec(document.get("spec") or {}),
         status=_parse_status(document.get("status") or {}),
     )

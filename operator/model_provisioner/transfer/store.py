@@ -35,6 +35,10 @@ class PublishedFile:
     size: int
     digest: Digest | None
 
+    def vouches_for(self, wanted: Digest | None) -> bool:
+        """Is its content known, and what is `wanted` (None: whatever it is)?"""
+        return self.digest is not None and wanted in {None, self.digest}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -152,8 +156,11 @@ class Store:
         return Room(needed, self.free_bytes())
 
     def durable_bytes(self, plan: Plan) -> int:
-        """How many bytes of a settled `plan` are published or safe in parts."""
-        return sum(self._durable(file) for file in plan.files)
+        """How many bytes of a settled `plan` are published or safe in parts.
+
+        A file at the right path whose content nobody has looked at does not count: it may have to be replaced.
+        """
+        return sum(self._safe(file) for file in plan.files)
 
     def published(self, file: PlannedFile) -> PublishedFile | None:
         """The regular file at `file.path`, whatever its size; None where there is none."""
@@ -277,6 +284,12 @@ class Store:
     def _taken(self, key: str) -> int:
         found = volume.stat_regular(partfile.part_name(key), self._parts)
         return found.st_blocks * partfile.BLOCK_BYTES if found else 0
+
+    def _safe(self, file: PlannedFile) -> int:
+        found = self.published(file)
+        if found is not None and found.size == file.size and (file.url is None or found.vouches_for(file.digest)):
+            return file.size
+        return partfile.durable_bytes(self._parts, file)
 
     def _durable(self, file: PlannedFile) -> int:
         found = tree.look(self._root, file.path)

@@ -7,6 +7,7 @@ from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.transfer.hashing import hash_file
 from model_provisioner.transfer.store import Store
 from model_provisioner.transfer.threads import Threads
+from model_provisioner.transfer.volume import volume_errors
 
 
 async def wrong_files(
@@ -17,21 +18,24 @@ async def wrong_files(
     `verifying` is told how many bytes are read, and of how many.
     """
     threads, total, done = Threads(), sum(file.size_bytes for file in files), 0
-    missing = await threads.run(store.check, files)
-    wrong = list(missing)
-    for file in files:
-        if file.path not in missing and file.digest != await _digest(store, file, threads, verifying, done, total):
-            wrong.append(file.path)
-        done += file.size_bytes
-    return tuple(wrong)
+    try:
+        wrong = await threads.run(store.check, files)
+        for file in files:
+            if file.path not in wrong and file.digest != await _digest(store, file, threads, verifying, done, total):
+                wrong = (*wrong, file.path)
+            done += file.size_bytes
+    finally:
+        await threads.idle()  # nothing is closed under a thread that uses it
+    return wrong
 
 
 async def _digest(
     store: Store, file: FileRecord, threads: Threads, verifying: Callable[[int, int], None], done: int, total: int
 ) -> str:
-    fd = await threads.run(store.open_published, file.path)
-    try:
-        return str(await hash_file(fd, threads, lambda read: verifying(done + read, total)))
-    finally:
-        await threads.idle()  # nothing is closed under a thread that uses it
-        os.close(fd)
+    with volume_errors(f"read {file.path}"):
+        fd = await threads.run(store.open_published, file.path)
+        try:
+            return str(await hash_file(fd, threads, lambda read: verifying(done + read, total)))
+        finally:
+            await threads.idle()
+            os.close(fd)

@@ -11,9 +11,9 @@ import ctypes
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
 from model_provisioner.transfer import engine, protocol
@@ -192,20 +192,10 @@ class Worker:
                 return await self._fetch(request)
             case protocol.Resolve():
                 return protocol.Resolved(request.id, await self._resolver().resolve(request))
-            case protocol.Settle():
-                return await _in_thread(_settle, request)
-            case protocol.Check():
-                return await _in_thread(_check, request)
-            case protocol.Measure():
-                return await _in_thread(_measure, request)
             case protocol.Verify():
                 return await self._verify(request)
-            case protocol.Disprove():
-                return await _in_thread(_disprove, request)
-            case protocol.Remove():
-                return await _in_thread(_remove, request)
-            case protocol.Sweep():
-                return await _in_thread(_sweep, request)
+            case _:
+                return await _in_thread(_RECORDS[type(request)], request)
 
     async def _fetch(self, request: protocol.Fetch) -> Answer:
         job = engine.Job(
@@ -313,6 +303,16 @@ def _found(reference: protocol.StoreRef) -> Iterator[Store | None]:
     store = Store.find(Path(reference.directory), reference.id)
     with store or contextlib.nullcontext():
         yield store
+
+
+_RECORDS: Mapping[type[Task], Callable[[Any], Answer]] = {
+    protocol.Settle: _settle,
+    protocol.Check: _check,
+    protocol.Measure: _measure,
+    protocol.Disprove: _disprove,
+    protocol.Remove: _remove,
+    protocol.Sweep: _sweep,
+}
 
 
 async def _standard_input() -> asyncio.StreamReader:

@@ -1,0 +1,306 @@
+"""One transfer, and the objects that share it: those that want the same bytes at the same place.
+
+The transfer waits in the queue once and runs in one worker, on behalf of one of its members, with that
+one's credentials; all of them see the same progress. When that member leaves, or is refused, the next
+one's take over, and the bytes that came so far are kept. When the bytes are there, the same worker
+enters the other members into the volume's records, which takes moments. Members come and go through
+`controller.transfers`; each has resolved the model with its own credentials before.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from model_provisioner.controller.bandwidth import Bandwidth
+from model_provisioner.controller.holdback import HoldBack
+from model_provisioner.controller.reservations import Reservations
+from model_provisioner.controller.slots import Slots
+from model_provisioner.controller.stores import Claim, Stores, expect, new_id
+from model_provisioner.controller.workers import WorkerProcess
+from model_provisioner.domain.errors import AccessDenied, LicenseNotAccepted, ProvisionError, SourceNotFound
+from model_provisioner.domain.modeldownload import Spec
+from model_provisioner.domain.plan import Plan
+from model_provisioner.domain.queueing import Waiting
+from model_provisioner.domain.snapshot import Event, Progressed, Queued, Verifying
+from model_provisioner.domain.space import Room
+from model_provisioner.domain.speed import Meter
+from model_provisioner.transfer import protocol
+
+_REFUSED = (AccessDenied, LicenseNotAccepted, SourceNotFound)
+_WAITING_FOR_SLOT = "waiting for a free slot"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under which transfers run, the same for all of one operator. `epoch` fences writers."""
+
+    slots: Slots
+    stores: Stores
+    bandwidth: Bandwidth
+    reservations: Reservations
+    holdback: HoldBack
+    epoch: int
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One object that wants a settled plan. `spec` may be replaced at any time: limits and priority are live.
+
+    `started` is told how many bytes are there when a worker has begun, `advance` what happens then.
+    """
+
+    claim: Claim
+    holder: protocol.Holder
+    settled: protocol.Settled
+    credentials: protocol.Credentials | None
+    creation_time: str
+    spec: Spec
+    started: Callable[[int], None]
+    advance: Callable[[Event], None]
+    published: asyncio.Future[protocol.Published] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def plan(self) -> Plan:
+        return self.settled.plan
+
+    def succeed(self, published: protocol.Published) -> None:
+        if not self.published.done():
+            self.published.set_result(published)
+
+    def fail(self, error: Exception) -> None:
+        if not self.published.done():
+            self.published.set_exception(error)
+
+
+class SharedTransfer:
+    """Begins as soon as it is made, on behalf of `first`; `ended` is called when no worker writes any more."""
+
+    def __init__(self, conditions: Conditions, first: Member, ended: Callable[["SharedTransfer"], None]) -> None:
+        self._conditions = conditions
+        self._claim = first.claim
+        self._plan = first.plan
+        self._settled = first.settled
+        self._queue_id = new_id()
+        self._members = {first.holder.uid: first}
+        self._open = True
+        self._fetch: tuple[Member, asyncio.Task[protocol.Published]] | None = None
+        self._fetch_id = ""
+        self._worker: WorkerProcess | None = None
+        self._bytes = first.settled.durable_bytes
+        self._last: Event | None = None
+        self._granted: int | None = None
+        self._ended = ended
+        self.over = asyncio.Event()
+        self._running = asyncio.create_task(self._run())
+        self._running.add_done_callback(self._finish)
+
+    def is_in_the_way_of(self, member: Member) -> bool:
+        """Would both write one file?"""
+        paths = {file.path for file in self._plan.files}
+        return self._claim == member.claim and not paths.isdisjoint(file.path for file in member.plan.files)
+
+    def serves(self, member: Member) -> bool:
+        """Are these the bytes that `member` wants, and will they still come?"""
+        return self._open and _bytes_of(self._plan) == _bytes_of(member.plan)
+
+    def member(self, uid: str) -> Member | None:
+        return self._members.get(uid)
+
+    async def share(self, member: Member) -> protocol.Published:
+        """The end of the transfer for `member`. Raises ProvisionError; cancelled, it leaves the others alone."""
+        uid = member.holder.uid
+        self._members[uid] = member
+        self._catch_up(member)
+        self.heed()
+        self._conditions.slots.reported(uid)
+        try:
+            return await member.published
+        finally:
+            await self._leave(member)
+
+    def heed(self) -> None:
+        """Some member's priority or limits have changed."""
+        self._conditions.slots.reorder(self._waiting)
+        self._conditions.bandwidth.rebalance()
+        self._tell_limits()
+
+    @property
+    def wanted(self) -> int | None:
+        """The most that any member allows, since whoever allows less gets the bytes of whoever allows more."""
+        limits = [member.spec.max_bytes_per_second for member in self._members.values()]
+        return None if None in limits or not limits else max(limit for limit in limits if limit is not None)
+
+    def grant(self, bytes_per_second: int | None) -> None:
+        """See `bandwidth.Consumer`."""
+        if bytes_per_second != self._granted:
+            self._granted = bytes_per_second
+            self._tell_limits()
+
+    @property
+    def _connections(self) -> int:
+        return max((member.spec.connections for member in self._members.values()), default=1)
+
+    @property
+    def _waiting(self) -> Waiting:
+        """The most urgent member's place; they are all of the claim's namespace."""
+        members = self._members.values()
+        priority = max((member.spec.priority for member in members), default=0)
+        created = min((member.creation_time for member in members), default="")
+        return Waiting(self._queue_id, self._claim.namespace, priority, created)
+
+    async def _run(self) -> None:
+        try:
+            async with self._slot() as worker:
+                while member := next(iter(self._members.values()), None):
+                    await self._serve(worker, member)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, each member's lifecycle judges it
+            self._fail_all(error)
+        finally:
+            self._open = False
+
+    def _finish(self, _: asyncio.Task[None]) -> None:
+        """Also of a task that was cancelled before its first step."""
+        self._ended(self)
+        self.over.set()
+
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[WorkerProcess]:
+        """A worker, once it is our turn and there is room for what will be written."""
+        conditions = self._conditions
+        self._tell(Queued(_WAITING_FOR_SLOT))
+        while True:
+            async with conditions.slots.slot(self._waiting, reporting=tuple(self._members)) as worker:
+                why = await conditions.reservations.reserve(self._claim, self, self._remaining, self._measure)
+                if why is None:
+                    with contextlib.ExitStack() as held:
+                        held.callback(conditions.reservations.release, self._claim, self)
+                        held.enter_context(conditions.bandwidth.consumer(self))
+                        self._worker = worker
+                        yield worker
+                    return
+            self._tell(Queued(why))
+            await conditions.reservations.freed()
+
+    def _remaining(self) -> int:
+        return self._plan.total_bytes - self._bytes
+
+    async def _measure(self) -> Room:
+        return await self._conditions.stores.measure(self._claim, self._settled.store_id, self._plan)
+
+    async def _serve(self, worker: WorkerProcess, member: Member) -> None:
+        """One fetch on behalf of `member`, which ends it for this one, or for all."""
+        self._check_holdback()
+        task = asyncio.create_task(self._call(worker, member))
+        self._fetch = (member, task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            await _end(task)
+            self._fetch = None
+        self._conclude(member, task)
+
+    def _conclude(self, member: Member, task: asyncio.Task[protocol.Published]) -> None:
+        if task.cancelled():
+            return  # the member has left; the next one's credentials go on
+        error = task.exception()
+        if isinstance(error, ProvisionError) and self._url:
+            self._conditions.holdback.heed(self._url, error)
+        if error is None:
+            self._dismiss(member).succeed(task.result())
+        elif isinstance(error, _REFUSED):
+            self._dismiss(member).fail(error)
+        elif isinstance(error, Exception):
+            self._fail_all(error)
+
+    def _dismiss(self, member: Member) -> Member:
+        self._members.pop(member.holder.uid, None)
+        return member
+
+    def _fail_all(self, error: Exception) -> None:
+        self._open = False
+        for member in list(self._members.values()):
+            self._dismiss(member).fail(error)
+
+    async def _call(self, worker: WorkerProcess, member: Member) -> protocol.Published:
+        await worker.start()
+        request = self._request(member)  # with the limits as they are when it is sent
+        self._fetch_id = request.id
+        for one in self._members.values():
+            one.started(self._bytes)
+        return expect(protocol.Published, await worker.call(request, self._reporter()))
+
+    def _request(self, member: Member) -> protocol.Fetch:
+        return protocol.Fetch(
+            new_id(),
+            self._conditions.stores.reference(self._claim, member.settled.store_id),
+            member.holder,
+            member.plan,
+            connections=self._connections,
+            bytes_per_second=self._granted,
+            epoch=self._conditions.epoch,
+            credentials=member.credentials,
+        )
+
+    def _tell_limits(self) -> None:
+        if self._fetch and self._fetch_id and self._worker:
+            self._worker.tell(protocol.Limit(self._fetch_id, self._connections, self._granted))
+
+    @property
+    def _url(self) -> str | None:
+        return self._plan.files[0].url
+
+    def _check_holdback(self) -> None:
+        if self._url and self._remaining():
+            self._conditions.holdback.check(self._url)
+
+    def _reporter(self) -> Callable[[protocol.Progress | protocol.Verifying], None]:
+        """Turns what the worker says into events, with speed and time left measured here."""
+        meter = Meter(self._conditions.monotonic(), self._bytes)
+
+        def report(answer: protocol.Progress | protocol.Verifying) -> None:
+            nonlocal meter
+            self._bytes = answer.total if isinstance(answer, protocol.Verifying) else answer.bytes
+            if isinstance(answer, protocol.Verifying):
+                self._tell(Verifying(answer.bytes, answer.total))
+                return
+            meter = meter.observe(self._conditions.monotonic(), answer.bytes)
+            rate = None if meter.rate is None else round(meter.rate)
+            self._tell(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))
+
+        return report
+
+    def _tell(self, event: Event) -> None:
+        self._last = event
+        for member in list(self._members.values()):
+            member.advance(event)
+
+    def _catch_up(self, member: Member) -> None:
+        if self._fetch:
+            member.started(self._bytes)
+        if self._last:
+            member.advance(self._last)
+
+    async def _leave(self, member: Member) -> None:
+        """Returns when nothing is written on behalf of `member` any more."""
+        self._dismiss(member)
+        if not self._members:
+            self._open = False
+            await _end(self._running)
+        elif self._fetch and self._fetch[0] is member:
+            await _end(self._fetch[1])
+        self.heed()
+
+
+def _bytes_of(plan: Plan) -> tuple[str, ...]:
+    """What must be equal for two plans to be one transfer: the source, size, digest and path of every file."""
+    return tuple(file.part_key for file in plan.files)
+
+
+async def _end(task: asyncio.Task[protocol.Published] | asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})

@@ -1,0 +1,41 @@
+"""All transfers that run or wait in the queue: who wants what is on its way already joins it.
+
+Two transfers never write one file: who wants other bytes where some are being written waits. Called by
+the attempts of all objects.
+"""
+
+from model_provisioner.controller.sharing import Conditions, Member, SharedTransfer
+from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.domain.snapshot import Queued
+from model_provisioner.transfer import protocol
+
+
+class Transfers:
+    """Those of one operator, under its `conditions`."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._conditions = conditions
+        self._all: list[SharedTransfer] = []
+
+    async def provide(self, member: Member) -> protocol.Published:
+        """The files of `member`'s plan, published and recorded as held by it. Raises ProvisionError."""
+        while transfer := self._in_the_way(member):
+            if transfer.serves(member):
+                return await transfer.share(member)
+            member.advance(Queued("waiting for another object that writes the same file"))
+            self._conditions.slots.reported(member.holder.uid)
+            await transfer.over.wait()
+        transfer = SharedTransfer(self._conditions, member, self._all.remove)
+        self._all.append(transfer)
+        return await transfer.share(member)
+
+    def heed(self, subject: ModelDownload) -> None:
+        """`subject` may have other limits or another priority now, which hold at once."""
+        for transfer in self._all:
+            member = transfer.member(subject.uid)
+            if member and member.spec != subject.spec:
+                member.spec = subject.spec
+                transfer.heed()
+
+    def _in_the_way(self, member: Member) -> SharedTransfer | None:
+        return next((transfer for transfer in self._all if transfer.is_in_the_way_of(member)), None)
