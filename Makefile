@@ -1,7 +1,7 @@
 # Everything that a person types. Python packages go to .venv, the control plane's programs to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench-gateway demo test lint cluster cluster-down
+.PHONY: fuzz faults bench bench-quick bench-gateway demo test lint cluster cluster-down
 
 .venv: .venv/installed
 
@@ -25,6 +25,12 @@ test: .venv/installed  ## every test
 
 faults: .venv/installed  ## the fault campaigns in full: every point, not a sample
 	FAULTS=long .venv/bin/python -m pytest -rP -p no:logging --timeout 1800 tests/faults $(PYTEST_FLAGS)
+
+bench: .venv/installed  ## our downloads against curl, aria2, wget and hf; takes about a quarter of an hour
+	.venv/bin/python -m benchmarks.transfer --write benchmarks/RESULTS.md $(BENCH_FLAGS)
+
+bench-quick: .venv/installed  ## the same with a small file, for a first look
+	.venv/bin/python -m benchmarks.transfer --size 256Mi --rounds 2 $(BENCH_FLAGS)
 
 bench-gateway: .venv/installed  ## what the gateway costs under load; takes about four minutes
 	.venv/bin/python -m benchmarks.gateway $(BENCH_FLAGS)

@@ -41,7 +41,7 @@ _MOST_REDIRECTS = 5
 _FORBIDDEN = 403
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_BUFFER_BYTES = 64 * 1024
+_BUFFER_BYTES = 128 * 1024
 _HEADERS_FOR_ALL = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
 """What a foreign origin may see of a caller's headers."""
 

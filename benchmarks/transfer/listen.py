@@ -1,0 +1,44 @@
+"""Starts nginx on sockets that it inherits: `python -m benchmarks.transfer.listen HOST RATE PORT… -- nginx …`.
+
+nginx can't pace a connection over several requests (its `limit_rate` gives every request a second's worth at once) and
+does not choose the congestion control. The kernel does both by socket, and what is set on a listening one is inherited
+by those that are accepted from it. RATE is in bytes per second for each connection, 0 for no limit.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+
+from deploy.local.processes import PR_SET_PDEATHSIG
+
+_SO_MAX_PACING_RATE = 47  # asm-generic/socket.h; Python has no name for it
+_BACKLOG = 511
+
+
+def listening(host: str, port: int, rate: int) -> socket.socket:
+    """With CUBIC, the default of Linux, whatever this machine has chosen."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+    if rate:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, rate)
+    listener.bind((host, port))
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def main() -> None:
+    split = sys.argv.index("--")
+    (host, rate, *ports), command = sys.argv[1:split], sys.argv[split + 1 :]
+    listeners = [listening(host, int(port), int(rate)) for port in ports]
+    # SIGTERM, because nginx's workers outlive a master that is killed.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    inherited = "".join(f"{listener.fileno()};" for listener in listeners)
+    os.execvpe(command[0], command, os.environ | {"NGINX": inherited})
+
+
+if __name__ == "__main__":
+    main()

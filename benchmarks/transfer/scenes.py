@@ -1,0 +1,149 @@
+"""What is measured: each scene has a hub of its own and tells what it cost. What that must be is in `figures`."""
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.transfer import far, hub, programs, worker
+from benchmarks.transfer.measure import Cost
+from benchmarks.transfer.model import Model
+from benchmarks.transfer.programs import Program
+from model_provisioner.transfer.store import Store
+
+MIB = 1024 * 1024
+CONNECTIONS = 8
+"""As many as a transfer uses at most unless it is told otherwise."""
+
+Costs = Mapping[str, Sequence[Cost]]
+"""By the name of the program, one of each round."""
+
+WORKER = "model-provisioner's warm worker"
+_NEAR = (
+    programs.OURS,
+    programs.OURS_IN_ONE,
+    programs.CURL,
+    programs.CURL_AND_OPENSSL,
+    programs.ARIA2C,
+    programs.HF,
+    programs.WGET,
+)
+_FAR = (programs.OURS, programs.CURL, programs.ARIA2C)
+_LIMITED = (programs.OURS, programs.OURS_IN_ONE)
+_SECONDS_BY_ONE = 64  # that a limited hub takes with one connection
+_MEMORY_RATE = 16 * MIB  # of one connection, so that all that are allowed are used
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Of one fresh worker's resident memory, in bytes."""
+
+    size: int
+    connections: int
+    peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """After `kill -9` at `at` bytes. `twice` is what the hub has sent beyond the file's size, read or not;
+    `journalled_again` what of it the journal held already.
+    """
+
+    at: int
+    twice: int
+    journalled_again: int
+
+
+def near(model: Model, rounds: int, scratch: Path) -> Costs:
+    """Every program in turn, round after round, so that a noisy minute is everybody's."""
+    with hub.running(model, scratch) as here:
+        runs = {program.name: _run_of(program, here) for program in _NEAR}
+        return _in_turn("near", {**runs, WORKER: lambda directory: _by_worker(here, directory)}, rounds, scratch)
+
+
+def limited(model: Model, rounds: int, scratch: Path) -> Costs:
+    """A hub that gives each connection the same small rate."""
+    with hub.running(model, scratch, bytes_per_connection=model.size // _SECONDS_BY_ONE) as slow:
+        return _in_turn("limited", {program.name: _run_of(program, slow) for program in _LIMITED}, rounds, scratch)
+
+
+def far_away(model: Model, rounds: int, scratch: Path) -> Costs:
+    with far.running(model, scratch) as there:
+        return _in_turn("far", {program.name: _run_of(program, there) for program in _FAR}, rounds, scratch)
+
+
+def memory(models: Sequence[Model], scratch: Path) -> list[Peak]:
+    """One connection as fast as it goes, and as many as 8 and 16 where each is slow enough for all to be used."""
+    return [
+        _peak(model, connections, rate, scratch)
+        for model in models
+        for connections, rate in ((1, 0), (8, _MEMORY_RATE), (16, _MEMORY_RATE))
+    ]
+
+
+def killed(model: Model, rounds: int, scratch: Path) -> list[Resumed]:
+    """At points that are evenly spread over the file."""
+    points = [model.size * number // (rounds + 1) for number in range(1, rounds + 1)]
+    return [_killed_at(model, point, scratch) for point in points]
+
+
+def _run_of(program: Program, source: hub.Hub) -> Callable[[Path], Cost]:
+    return lambda directory: programs.fetch(program, source, directory)
+
+
+def _by_worker(source: hub.Hub, directory: Path) -> Cost:
+    with worker.running(source) as warm:
+        return warm.fetch(source, directory, CONNECTIONS)
+
+
+def _in_turn(scene: str, runs: Mapping[str, Callable[[Path], Cost]], rounds: int, scratch: Path) -> Costs:
+    costs: dict[str, list[Cost]] = {name: [] for name in runs}
+    for number in range(1, rounds + 1):
+        for name, run in runs.items():
+            with _empty(scratch) as directory:
+                cost = run(directory)
+            _tell(f"{scene} {number}/{rounds}  {name}: {cost.wall:.2f} s, {cost.cpu:.2f} s CPU, {cost.peak // MIB} MiB")
+            costs[name].append(cost)
+    return costs
+
+
+def _peak(model: Model, connections: int, rate: int, scratch: Path) -> Peak:
+    with (
+        hub.running(model, scratch, bytes_per_connection=rate) as source,
+        worker.running(source) as fresh,
+        _empty(scratch) as directory,
+    ):
+        cost = fresh.fetch(source, directory, connections)
+    _tell(f"memory  {model.size // MIB} MiB over {connections}: {cost.peak / MIB:.1f} MiB")
+    return Peak(model.size, connections, cost.peak)
+
+
+def _killed_at(model: Model, point: int, scratch: Path) -> Resumed:
+    with hub.running(model, scratch) as source, _empty(scratch) as directory:
+        with worker.running(source) as first:
+            first.fetch_until_killed(source, directory, CONNECTIONS, point)
+        with Store.open(directory, None) as store:
+            durable = store.durable_bytes(worker.plan_of(source))
+        sent_before = source.content_bytes_sent()
+        with worker.running(source) as second:
+            second.fetch(source, directory, CONNECTIONS)
+        sent = source.content_bytes_sent()
+    again = max(0, sent - sent_before - (model.size - durable))
+    _tell(f"killed at {point // MIB} MiB: {(sent - model.size) / MIB:.1f} MiB sent twice")
+    return Resumed(point, sent - model.size, again)
+
+
+@contextlib.contextmanager
+def _empty(scratch: Path) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(dir=scratch))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

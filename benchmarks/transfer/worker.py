@@ -1,0 +1,91 @@
+"""Our worker as the operator runs it: one warm process that is handed a plan."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.transfer.hub import Hub
+from benchmarks.transfer.measure import Cost, cpu_seconds, peak_bytes
+from benchmarks.transfer.model import FILE, REPOSITORY
+from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.plan import Plan, PlannedFile
+from model_provisioner.transfer.protocol import (
+    Answer,
+    Fetch,
+    Holder,
+    Progress,
+    Published,
+    StoreRef,
+    Verifying,
+    decode_answer,
+    encode_request,
+)
+
+
+class Worker:
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def fetch(self, hub: Hub, directory: Path, connections: int) -> Cost:
+        """`peak` is since the process started. Raises RuntimeError where it ends in anything but a published file."""
+        began, cpu = time.perf_counter(), cpu_seconds(self._process.pid)
+        self._ask(hub, directory, connections)
+        answer = self._answer()
+        while isinstance(answer, Progress | Verifying):
+            answer = self._answer()
+        if not isinstance(answer, Published):
+            raise RuntimeError(f"the worker answered {answer}")  # noqa: TRY004 - an answer is no argument
+        wall = time.perf_counter() - began
+        return Cost(wall, cpu_seconds(self._process.pid) - cpu, peak_bytes(self._process.pid))
+
+    def fetch_until_killed(self, hub: Hub, directory: Path, connections: int, at: int) -> None:
+        """Killed when it tells of `at` bytes."""
+        self._ask(hub, directory, connections)
+        while not isinstance(answer := self._answer(), Progress) or answer.bytes < at:
+            if not isinstance(answer, Progress | Verifying):
+                raise RuntimeError(f"the worker answered {answer} before it could be killed")  # noqa: TRY004
+        self._process.kill()
+        self._process.wait()
+
+    def _ask(self, hub: Hub, directory: Path, connections: int) -> None:
+        assert self._process.stdin
+        store = StoreRef(str(directory), None)
+        request = Fetch("1", store, Holder("uid", "models", "model"), plan_of(hub), connections, None, 1)
+        self._process.stdin.write(encode_request(request))
+        self._process.stdin.flush()
+
+    def _answer(self) -> Answer:
+        assert self._process.stdout
+        return decode_answer(self._process.stdout.readline())
+
+
+def plan_of(hub: Hub) -> Plan:
+    digest = Digest.parse(f"sha256:{hub.model.sha256}")
+    file = PlannedFile(f"hf/{REPOSITORY}/{FILE}", hub.model.size, digest, f"hf:{REPOSITORY}:{FILE}", hub.url)
+    return Plan(f"hf:{REPOSITORY}", "main", (file,))
+
+
+@contextlib.contextmanager
+def running(hub: Hub) -> Iterator[Worker]:
+    """Warm when the block begins; it ends with its standard input."""
+    flags = ("--worker", "--ca-file", str(hub.ca_file), "--allow-host", hub.host)
+    command = (*hub.command_prefix, sys.executable, "-m", "model_provisioner.cli", "fetch", *flags)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            _wait_until_idle(process.pid)
+            yield Worker(process)
+        finally:
+            assert process.stdin
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+
+
+def _wait_until_idle(pid: int) -> None:
+    """It says nothing when it is ready; a process that uses no CPU for a while has nothing left to load."""
+    before = -1.0
+    while (now := cpu_seconds(pid)) != before or now == 0:
+        before = now
+        time.sleep(0.3)
