@@ -24,6 +24,7 @@ def test_the_default_rendering_is_the_golden(helm: Helm) -> None:
 
 OPERATOR_ARGUMENTS = [
     ("slots=2", ["--slots=2"]),
+    ('maxBytesPerSecond="200Mi"', ["--max-bytes-per-second=200Mi"]),
     ('endpoint="https://hub.example.com"', ["--endpoint=https://hub.example.com"]),
     ('allowedHosts=["a.example","b.example:8443"]', ["--allow-host=a.example", "--allow-host=b.example:8443"]),
     ('allowedNetworks=["10.1.0.0/16","fd00::/8"]', ["--allow-network=10.1.0.0/16", "--allow-network=fd00::/8"]),

@@ -16,7 +16,7 @@ LEASES = "leases.coordination.k8s.io"
 OPERATOR: list[Rule] = [
     (MODELS, (), ("get", "list", "watch", "patch")),
     ("modeldownloads/status.models.rbee.dev", (), ("patch",)),
-    ("events", (), ("create",)),
+    ("events", (), ("create", "get", "patch")),
     ("configmaps", ("model-catalog",), ("create", "patch")),
     ("secrets", (), ("get",)),
 ]

@@ -17,6 +17,7 @@ REFUSED = [
     ('watchNamespaces=["Not_A_Name"]', "watchNamespaces"),
     ('watchNamespaces="ml"', "watchNamespaces"),
     ("slots=0", "slots"),
+    ('maxBytesPerSecond="fast"', "maxBytesPerSecond"),
     ('slots="many"', "slots"),
     ('endpoint="ftp://hub.example"', "endpoint"),
     ('endpoint="https://user@hub.example"', "endpoint"),

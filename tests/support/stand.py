@@ -10,6 +10,7 @@ from typing import Any
 
 from deploy.local.api import ApiError
 from deploy.local.cluster import Cluster
+from tests.support.history import History
 from tests.support.hub import Hub
 from tests.support.programs import Program, eventually
 
@@ -20,13 +21,16 @@ Document = dict[str, Any]
 
 
 class Stand:
-    """`volume` is the directory of the claim `models`."""
+    """`volume` is the directory of the claim `models`; `history` has every version of every object."""
 
-    def __init__(self, cluster: Cluster, namespace: str, hub: Hub, directory: Path, volume: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, hub: Hub, directory: Path, volume: Path, history: History
+    ) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.hub = hub
         self.volume = volume
+        self.history = history
         self._directory = directory
         self._programs: list[Program] = []
 
@@ -137,8 +141,8 @@ def stand(cluster: Cluster, namespace: str, directory: Path, volume: Path | None
     """Without an operator yet: `start_operator` once the hub holds what the test wants."""
     volume = volume or directory / "volume"
     volume.mkdir(exist_ok=True)
-    with Hub() as hub:
-        made = Stand(cluster, namespace, hub, directory, volume)
+    with Hub() as hub, History(cluster.api, namespace) as history:
+        made = Stand(cluster, namespace, hub, directory, volume, history)
         try:
             yield made
         finally:

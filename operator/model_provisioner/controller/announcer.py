@@ -1,12 +1,15 @@
-"""Kubernetes Events: one for each transition that was written to an object's status.
+"""Kubernetes Events: what was written to an object's status, for people, and never to decide anything.
 
-The Event's reason is the condition's reason. Events are for people and never decide anything, so a
-failure to post one is logged and forgotten.
+The Event's reason is the condition's reason. There is one Event for each object and reason; when the
+reason comes back, that one counts up and tells the newest message. So a download that is tried again
+for a week leaves a handful of Events. A failure to post one is logged and forgotten.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from model_provisioner.domain.modeldownload import ModelDownload, Status
 from model_provisioner.domain.snapshot import State
@@ -18,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 _COMPONENT = "model-provisioner"
 _NORMAL = frozenset(State)
 _MESSAGE_LIMIT = 1024
+_NOT_FOUND = 404
+_CONFLICT = 409
 
 
 class Announcer:
@@ -36,12 +41,38 @@ class Announcer:
             await self.announce(subject, kind, ready.reason, ready.message)
 
     async def announce(self, subject: ModelDownload, kind: str, reason: str, message: str) -> None:
-        """Posts one Event of `kind` Normal or Warning."""
+        """Posts one Event of `kind` Normal or Warning, or counts up the one with this reason."""
+        event = self._event(subject, kind, reason, message)
+        try:
+            await self._post(f"/api/v1/namespaces/{subject.namespace}/events", event)
+        except ApiError as error:
+            _LOG.warning("event %s of %s/%s was not posted: %s", reason, subject.namespace, subject.name, error)
+
+    async def _post(self, collection: str, event: dict[str, Any]) -> None:
+        """The name is derived, so whether there was one before is known to the API server, also after a restart."""
+        try:
+            await self._api.create(collection, event)
+        except ApiError as error:
+            if error.status != _CONFLICT:
+                raise
+            await self._count_up(f"{collection}/{event['metadata']['name']}", event)
+
+    async def _count_up(self, path: str, event: dict[str, Any]) -> None:
+        try:
+            before = await self._api.get(path)
+            again = {"message": event["message"], "lastTimestamp": event["lastTimestamp"]}
+            await self._api.patch(path, {**again, "count": before.get("count", 0) + 1})
+        except ApiError as error:
+            if error.status != _NOT_FOUND:  # it has just expired: the next one is the first again
+                raise
+
+    def _event(self, subject: ModelDownload, kind: str, reason: str, message: str) -> dict[str, Any]:
         moment = rfc3339(self._now())
-        body = {
+        mark = hashlib.sha256(f"{subject.uid}\n{reason}".encode()).hexdigest()[:16]
+        return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{subject.name}.", "namespace": subject.namespace},
+            "metadata": {"name": f"{subject.name}.{mark}", "namespace": subject.namespace},
             "involvedObject": {
                 "apiVersion": API_VERSION,
                 "kind": KIND,
@@ -60,7 +91,3 @@ class Announcer:
             "reportingComponent": _COMPONENT,
             "reportingInstance": self._instance,
         }
-        try:
-            await self._api.create(f"/api/v1/namespaces/{subject.namespace}/events", body)
-        except ApiError as error:
-            _LOG.warning("event %s of %s/%s was not posted: %s", reason, subject.namespace, subject.name, error)

@@ -1,0 +1,93 @@
+"""What must hold of the status of every object at every moment, whatever a test does to it.
+
+The first rules are those of Flux's checker for objects that follow kstatus (fluxcd/pkg,
+runtime/conditions/check), under their names there. FAIL0010 is not among them: it wants a root
+`observedGeneration` that lags behind while anything goes on, and ours says which spec the status is
+about; kstatus reads `Reconciling` first and judges both alike.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Document = Mapping[str, Any]
+Rule = Callable[[Document], bool]
+
+_NEGATIVE = ("Reconciling", "Stalled")
+
+
+def broken_rules(version: Document) -> list[str]:
+    """The names of the rules that one version of an object breaks."""
+    return [name for name, holds in RULES.items() if not holds(version)]
+
+
+def broken_steps(before: Document, after: Document) -> list[str]:
+    """The names of the rules that a change from one version to the next breaks."""
+    return [name for name, holds in STEPS.items() if not holds(before, after)]
+
+
+def condition(version: Document, kind: str) -> Document | None:
+    return next((one for one in version["status"].get("conditions", ()) if one["type"] == kind), None)
+
+
+def _is(version: Document, kind: str, value: str) -> bool:
+    found = condition(version, kind)
+    return found is not None and found["status"] == value
+
+
+def _is_ready(version: Document) -> bool:
+    return _is(version, "Ready", "True")
+
+
+def _observed(version: Document) -> int:
+    return int(version["status"]["observedGeneration"])
+
+
+def _generation(version: Document) -> int:
+    return int(version["metadata"]["generation"])
+
+
+def _all_observed(version: Document, generation: int) -> bool:
+    return all(one["observedGeneration"] == generation for one in version["status"]["conditions"])
+
+
+RULES: dict[str, Rule] = {
+    "FAIL0001 neither Reconciling nor Stalled beside Ready": lambda it: (
+        not (_is_ready(it) and any(_is(it, kind, "True") for kind in _NEGATIVE))
+    ),
+    "FAIL0002 Ready is always there": lambda it: condition(it, "Ready") is not None,
+    "FAIL0003 Reconciling means not Ready": lambda it: not _is(it, "Reconciling", "True") or _is(it, "Ready", "False"),
+    "FAIL0004 Stalled means not Ready": lambda it: not _is(it, "Stalled", "True") or _is(it, "Ready", "False"),
+    "FAIL0005 never Reconciling and Stalled": lambda it: not all(condition(it, kind) for kind in _NEGATIVE),
+    "FAIL0006 no generation that is not yet": lambda it: _observed(it) <= _generation(it),
+    "FAIL0009 Ready is about the observed generation": lambda it: not _is_ready(it) or _all_observed(it, _observed(it)),
+    "FAIL0011 unknown means Reconciling": lambda it: not _is(it, "Ready", "Unknown") or _is(it, "Reconciling", "True"),
+    "absent rather than False": lambda it: not any(_is(it, kind, "False") for kind in _NEGATIVE),
+    "a word and a sentence": lambda it: all(
+        one["reason"].isalpha() and one["message"] for one in it["status"]["conditions"]
+    ),
+    "all conditions tell one story": lambda it: len({one["reason"] for one in it["status"]["conditions"]}) == 1,
+    "Ready has a path, a size and a digest": lambda it: (
+        not _is_ready(it) or {"path", "sizeBytes", "digestSource"} <= it["status"]["model"].keys()
+    ),
+}
+
+
+def _bytes_fall(before: Document, after: Document) -> bool:
+    old, new = (one["status"].get("progress", {}).get("bytes", 0) for one in (before, after))
+    same = before["status"].get("attempts") == after["status"].get("attempts")
+    return bool(same and new < old and before["spec"]["modelRef"] == after["spec"]["modelRef"])
+
+
+def _flips_without_saying_when(before: Document, after: Document) -> bool:
+    pairs = [(condition(before, one["type"]), one) for one in after["status"]["conditions"]]
+    return any(
+        old and (old["status"] != new["status"]) < (old["lastTransitionTime"] != new["lastTransitionTime"])
+        for old, new in pairs
+    )
+
+
+STEPS: dict[str, Callable[[Document, Document], bool]] = {
+    "bytes never fall within an attempt": lambda before, after: not _bytes_fall(before, after),
+    "a transition time moves only with its value": lambda before, after: not _flips_without_saying_when(before, after),
+    "observedGeneration never falls": lambda before, after: _observed(before) <= _observed(after),
+}
