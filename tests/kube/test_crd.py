@@ -282,6 +282,7 @@ STATUS = {
     "nextRetryTime": "2026-01-01T00:05:00Z",
     "attempts": 1,
     "lastHandledReconcileAt": "now",
+    "lastHandledVerifyAt": "then",
     "model": {
         "revision": "52e7645ba7c309695bec7ac98f4f005b139cf465",
         "claimName": "models",

@@ -182,11 +182,14 @@ def test_publishing_replaces_what_nobody_holds(store: Store, root: Path) -> None
     assert (root / FILE.path).read_bytes() == FILE.content
 
 
-def test_durable_bytes_are_those_in_parts_and_at_their_paths(store: Store, root: Path) -> None:
+def test_durable_bytes_are_those_in_parts_and_published_ones_that_were_read(store: Store, root: Path) -> None:
     one, two, three = (sample(f"hf/acme/tiny/x-0000{n}-of-00003.gguf", seed=n) for n in (1, 2, 3))
     plan = plan_of(one, two, three)
     assert store.durable_bytes(plan) == 0
+    store.settle(holder("one"), plan_of(one))
     fetch(store, one)
+    assert store.durable_bytes(plan) == 0, "nobody has said that these bytes are the right ones"
+    store.record_digests("uid-one", (one.record,))
     part = store.part(two.planned, 7)
     part.write(0, two.content)
     part.commit(Spans().add(10, 1010))

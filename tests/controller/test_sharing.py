@@ -1,0 +1,138 @@
+"""Several objects that want the same bytes at one place: one transfer, one file, the same progress."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.hub.faults import Gate
+from tests.support.programs import eventually
+from tests.support.stand import Stand
+
+MIB = 1024**2
+SIZE = 32 * MIB
+BOUND = 64 * MIB
+LARGE = "l.Q4_K_M.gguf"
+PATH = f"hf/acme/large/{LARGE}"
+
+
+@pytest.fixture
+def large(bench: Stand, tmp_path: Path) -> Gate:
+    """A private model, and the gate at which its bytes stop in the middle; two accounts may read it."""
+    repository = bench.hub.repository("acme/large", private=True, tokens=frozenset({"hf_one", "hf_two"}))
+    repository.add(LARGE, write_gguf(tmp_path / LARGE, size=SIZE))
+    for name in ("one", "two"):
+        bench.secret(name, {"token": f"hf_{name}"})
+    return bench.hub.pause_at(SIZE // 2, LARGE)
+
+
+def ask(bench: Stand, name: str, secret: str, **spec: object) -> None:
+    bench.apply(name, modelRef="hf:acme/large", credentialsSecretRef={"name": secret}, **spec)
+
+
+def progress(bench: Stand, name: str) -> int:
+    return int(bench.get(name).get("status", {}).get("progress", {}).get("bytes", 0))
+
+
+def both_are_halfway(bench: Stand, gate: Gate) -> None:
+    """One, and then the other, which joins it."""
+    ask(bench, "one", "one", reclaimPolicy="Delete")
+    gate.wait_reached()
+    bench.until("one", "Downloading")
+    ask(bench, "two", "two", reclaimPolicy="Delete")
+    bench.until("two", "Downloading")
+    eventually(lambda: progress(bench, "one") == progress(bench, "two") > SIZE // 4, "they show the same bytes")
+
+
+def test_two_objects_share_a_running_transfer_and_its_progress(bench: Stand, large: Gate, tmp_path: Path) -> None:
+    bench.start_operator("--slots=1")
+    both_are_halfway(bench, large)
+    ask(bench, "stranger", "none")
+    bench.until("stranger", "SecretNotFound")
+    large.release()
+    for name in ("one", "two"):
+        status = bench.until(name, "Available")["status"]
+        assert (status["attempts"], status["model"]["path"]) == (1, PATH)
+    assert bench.hub.bytes_sent(LARGE) == (tmp_path / LARGE).stat().st_size
+    assert "Available" not in bench.history.reasons("stranger")
+    assert list(bench.catalog()) == [f"{name}.{key}" for name in ("one", "two") for key in ("claim", "json", "path")]
+
+    bench.delete("one")
+    bench.until_gone("one")
+    assert bench.published() == [PATH]
+    bench.delete("two")
+    bench.until_gone("two")
+    assert bench.published() == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "suspended", "token revoked"])
+def test_when_the_one_whose_token_is_used_leaves_the_other_goes_on(
+    bench: Stand, large: Gate, tmp_path: Path, how: str
+) -> None:
+    bench.start_operator("--slots=1")
+    both_are_halfway(bench, large)
+    if how == "deleted":
+        bench.delete("one")
+        bench.until_gone("one")
+    elif how == "suspended":
+        bench.patch("one", {"suspend": True})
+        bench.until("one", "Suspended")
+    else:
+        bench.patch("one", {"credentialsSecretRef": {"name": "none"}})
+        bench.until("one", "SecretNotFound")
+    assert bench.ready("two")["reason"] == "Downloading"
+    large.release()
+    status = bench.until("two", "Available")["status"]
+    assert status["attempts"] == 1
+    assert (bench.volume / PATH).read_bytes() == (tmp_path / LARGE).read_bytes()
+    assert bench.hub.bytes_sent(LARGE) <= SIZE + BOUND
+    if how == "suspended":
+        assert bench.ready("one")["reason"] == "Suspended"
+        bench.patch("one", {"suspend": False})
+        bench.until("one", "Available")
+
+
+def test_who_is_not_let_in_does_not_get_what_another_has_fetched(bench: Stand) -> None:
+    bench.hub.repository("acme/gated", gated=True, tokens=frozenset({"hf_good"})).add("g.Q4_K_M.gguf", tiny_gguf())
+    bench.hub.tokens.add("hf_other")
+    bench.secret("good", {"token": "hf_good"})
+    bench.secret("other", {"token": "hf_other"})
+    bench.start_operator()
+    bench.apply("member", modelRef="hf:acme/gated", credentialsSecretRef={"name": "good"})
+    bench.until("member", "Available")
+    bench.apply("stranger", modelRef="hf:acme/gated")
+    bench.apply("other", modelRef="hf:acme/gated", credentialsSecretRef={"name": "other"})
+    for name in ("stranger", "other"):
+        bench.until(name, "LicenseNotAccepted")
+        assert "Available" not in bench.history.reasons(name)
+
+
+def test_what_was_uploaded_again_under_one_name_is_published_beside_it(bench: Stand) -> None:
+    repository = bench.hub.repository("acme/moving")
+    repository.add("m.Q4_K_M.gguf", tiny_gguf())
+    bench.start_operator()
+    bench.apply("old", modelRef="hf:acme/moving")
+    bench.until("old", "Available")
+    commit = repository.add("m.Q4_K_M.gguf", tiny_gguf(seed=7))
+    bench.apply("new", modelRef="hf:acme/moving")
+    model = bench.until("new", "Available")["status"]["model"]
+    assert model["path"] == f"hf/acme/moving@{commit[:12]}/m.Q4_K_M.gguf"
+    assert (bench.volume / model["path"]).read_bytes() == tiny_gguf(seed=7)
+    assert (bench.volume / "hf/acme/moving/m.Q4_K_M.gguf").read_bytes() == tiny_gguf()
+
+
+def test_a_file_that_lay_there_is_taken_over_if_right_and_replaced_if_not(bench: Stand) -> None:
+    right, wrong = "hf/acme/tiny/tiny.Q4_K_M.gguf", "hf/acme/tiny/tiny.Q8_0.gguf"
+    (bench.volume / right).parent.mkdir(parents=True)
+    (bench.volume / right).write_bytes(tiny_gguf())
+    (bench.volume / wrong).write_bytes(bytes(len(tiny_gguf(seed=1))))
+    bench.start_operator()
+    for name, quantization in (("right", "Q4_K_M"), ("wrong", "Q8_0")):
+        bench.apply(name, modelRef=f"hf:acme/tiny:{quantization}", reclaimPolicy="Delete")
+        bench.until(name, "Available")
+    assert bench.hub.bytes_sent("tiny.Q4_K_M.gguf") == 0
+    assert (bench.volume / wrong).read_bytes() == tiny_gguf(seed=1)
+    for name in ("right", "wrong"):
+        bench.delete(name)
+        bench.until_gone(name)
+    assert bench.published() == [right], "what was not fetched is not deleted"
