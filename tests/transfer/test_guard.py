@@ -2,23 +2,21 @@
 
 import ast
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
+import pycurl
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 from huggingface_hub import HfApi
 
 import model_provisioner
-from model_provisioner.domain.addresses import HostPort, NetworkPolicy, parse_network
+from model_provisioner.domain.addresses import HostPort, NetworkPolicy, Origin, parse_network
 from model_provisioner.domain.errors import AddressNotAllowed, ProvisionError
 from model_provisioner.transfer.client import NetworkSettings, open_client
-from model_provisioner.transfer.connecting import GuardedConnector
+from model_provisioner.transfer.connecting import Guard
 from model_provisioner.transfer.hub_transport import ORIGIN_HEADER, use_client
 from model_provisioner.transfer.protocol import Credentials
 from tests.support.hub import Hub
@@ -28,22 +26,16 @@ OUTSIDE = "127.0.0.2"  # stands for a public address
 INSIDE = "127.0.0.1"
 
 
-class ScriptedResolver(AbstractResolver):
+class ScriptedResolver:
     """Answers each question with the next of `answers`, and with the last one from then on."""
 
     def __init__(self, *answers: str) -> None:
         self._answers = list(answers)
         self.asked: list[str] = []
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    async def __call__(self, host: str, port: int) -> list[str]:
         self.asked.append(host)
-        address = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        return [ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)]
-
-    async def close(self) -> None:
-        pass
+        return [self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]]
 
 
 class Inside:
@@ -93,25 +85,37 @@ async def test_a_name_that_leads_inside_only_the_second_time_is_not_connected_to
     assert resolver.asked == ["rebind.example"] * 2
 
 
-async def test_the_connected_peer_is_judged_whoever_resolved_the_name() -> None:
-    """Without the guarded resolver, as if it had been answered otherwise: no byte of a request is sent."""
+async def test_the_peer_is_judged_before_it_is_connected_to_whoever_resolved_the_name() -> None:
+    """As if the name had been answered otherwise a moment before."""
     policy = NetworkPolicy(allowed_hosts=(HostPort("other.example"),))
-    async with inside() as (service, port):
-        connector = GuardedConnector(policy, ScriptedResolver(INSIDE))
-        async with aiohttp.ClientSession(connector=connector) as session:
-            with pytest.raises(AddressNotAllowed, match=r"rebind\.example resolves to 127\.0\.0\.1"):
-                await session.get(f"http://rebind.example:{port}/", headers={"Authorization": "Bearer canary"})
-        assert service.bytes == b""
+    async with inside() as (service, port), pycurl.AsyncCurlMulti() as multi:
+        curl = pycurl.Curl()
+        guard = Guard(policy, Origin("http", "rebind.example", port))
+        curl.setopt(pycurl.URL, f"http://rebind.example:{port}/")
+        curl.setopt(pycurl.RESOLVE, [f"rebind.example:{port}:{INSIDE}"])
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, guard.open_socket)
+        with pytest.raises(pycurl.error):
+            await multi.perform(curl)
+        assert service.connections == 0
+    assert "rebind.example resolves to 127.0.0.1" in str(guard.refusal)
 
 
 async def test_a_connection_of_one_host_is_not_lent_to_another_that_may_not_have_it() -> None:
-    connector = GuardedConnector(NetworkPolicy(allowed_hosts=(HostPort("listed.example"),)), ScriptedResolver(INSIDE))
-    async with inside() as (service, port), aiohttp.ClientSession(connector=connector) as session:
-        async with session.get(f"http://listed.example:{port}/") as answer:
-            assert answer.status == 200
+    policy = NetworkPolicy(allowed_hosts=(HostPort("listed.example"),))
+    async with inside() as (service, port), open_client(NetworkSettings(policy), ScriptedResolver(INSIDE)) as client:
+        async with await client.get(f"http://listed.example:{port}/", {}, None) as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
         with pytest.raises(AddressNotAllowed):
-            await session.get(f"http://other.example:{port}/")
+            await client.get(f"http://other.example:{port}/", {}, None)
         assert service.bytes.count(b"GET") == 1
+
+
+@pytest.mark.parametrize("host", ["0x7f.1", "2130706433", "127.1"])
+async def test_an_address_in_disguise_is_judged_as_what_it_is(host: str) -> None:
+    async with inside() as (service, port), open_client(NetworkSettings()) as client:
+        with pytest.raises(AddressNotAllowed, match=r"127\.0\.0\.1"):
+            await client.get(f"https://{host}:{port}/", {}, None)
+        assert service.connections == 0
 
 
 @asynccontextmanager
@@ -202,12 +206,26 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
     """One factory for all that a ref can reach. The API server's clients live in `kube`, servers in `gateway`."""
     root = Path(model_provisioner.__file__).parent
     allowed = {
-        "transfer/client.py": {"aiohttp"},
-        "transfer/connecting.py": {"aiohttp", "socket"},
+        "transfer/client.py": {"pycurl"},
+        "transfer/connecting.py": {"pycurl", "socket"},
+        "transfer/curl_errors.py": {"pycurl"},
+        "transfer/exchange.py": {"pycurl"},
+        "transfer/trust.py": {"pycurl"},
         "transfer/hub_transport.py": {"httpx2", "huggingface_hub"},
         "transfer/huggingface.py": {"huggingface_hub"},
     }
-    clients = {"aiohttp", "httpx", "httpx2", "requests", "urllib3", "socket", "http", "huggingface_hub", "ftplib"}
+    clients = {
+        "aiohttp",
+        "pycurl",
+        "httpx",
+        "httpx2",
+        "requests",
+        "urllib3",
+        "socket",
+        "http",
+        "huggingface_hub",
+        "ftplib",
+    }
     for path in [*(root / "transfer").glob("*.py"), *(root / "domain").glob("*.py")]:
         name = path.relative_to(root).as_posix()
         assert imported(path) & clients <= allowed.get(name, set()), name

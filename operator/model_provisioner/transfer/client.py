@@ -7,41 +7,36 @@ message shows more of it than its origin.
 """
 
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
 
-import aiohttp
-from aiohttp.abc import AbstractResolver
-from yarl import URL
+import pycurl
 
 from model_provisioner import __version__
-from model_provisioner.domain.addresses import NetworkPolicy, Origin, check_address, check_url
-from model_provisioner.domain.errors import (
-    AccessDenied,
-    AddressNotAllowed,
-    NameResolutionFailed,
-    ProvisionError,
-    SourceUnavailable,
-    TLSVerificationFailed,
-    TransferStalled,
-)
+from model_provisioner.domain.addresses import NetworkPolicy, Origin, check_url
+from model_provisioner.domain.errors import AccessDenied, AddressNotAllowed, SourceUnavailable, TransferStalled
 from model_provisioner.domain.proxies import Proxy
-from model_provisioner.transfer.connecting import GuardedConnector, GuardedResolver
+from model_provisioner.transfer.connecting import Guard, Resolve, system_resolve
+from model_provisioner.transfer.curl_errors import (
+    CONNECT_SECONDS,
+    PROXY_AUTHENTICATION_REQUIRED,
+    error_for,
+    proxy_refusal,
+    unknown_name,
+)
+from model_provisioner.transfer.exchange import Exchange, Memory, Silence
 from model_provisioner.transfer.protocol import Credentials
+from model_provisioner.transfer.trust import trusted_authorities
 
-_CONNECT_SECONDS = 15.0
 _SILENCE_SECONDS = 30.0
 _MOST_REDIRECTS = 5
-_FORBIDDEN = 403
-_PROXY_AUTHENTICATION_REQUIRED = 407
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_BUFFER_BYTES = 128 * 1024
+_BUFFER_BYTES = 64 * 1024
+_SUPPRESS_CONNECT_HEADERS = 265  # curl/curl.h; pycurl has no name for it
 _HEADERS_FOR_ALL = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
 """What a foreign origin may see of a caller's headers."""
 
@@ -58,32 +53,52 @@ class NetworkSettings:
     proxy: Proxy | None = None
 
 
+class Hop:
+    """One request to one origin, and where its connection may lead."""
+
+    def __init__(self, url: str, curl: pycurl.Curl, memory: Memory, policy: NetworkPolicy, proxy: Proxy | None) -> None:
+        self.origin = Origin.of(url)
+        self.guard = Guard(policy, self.origin)
+        self.exchange = Exchange(curl, memory)
+        self._curl = curl
+        self._proxy = proxy
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """What goes wrong below HTTP, in errors for people."""
+        try:
+            yield
+        except Silence:
+            raise TransferStalled(f"{self.origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds") from None
+        except pycurl.error as error:
+            raise self.guard.refusal or error_for(self._curl, error, self.origin, self._proxy) from None
+
+
 class Reply:
     """The answer of the last hop. `url` is where it came from; leave the context to free the connection."""
 
-    def __init__(self, url: str, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, url: str, hop: Hop) -> None:
         self.url = url
-        self.origin = Origin.of(url)
-        self._response = response
+        self.origin = hop.origin
+        self._hop = hop
+        self._exchange = hop.exchange
 
     @property
     def status(self) -> int:
-        return self._response.status
+        return self._exchange.status
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Names ignore case."""
-        return self._response.headers
+        return self._exchange.headers
 
     async def read(self) -> bytes:
         """What has come of the body, still encoded, and b"" at its end.
 
         Raises SourceUnavailable, TransferStalled after 30 s of silence.
         """
-        try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            raise _error_for(error, self.origin) from error
+        with self._hop.translated():
+            return await self._exchange.read(_SILENCE_SECONDS)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """All of the body, as `read` has it."""
@@ -92,7 +107,7 @@ class Reply:
 
     def close(self) -> None:
         """A connection whose body was read to its end is used again, any other is closed."""
-        self._response.release()
+        self._exchange.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,10 +119,17 @@ class Reply:
 
 
 class Client:
-    def __init__(self, session: aiohttp.ClientSession, policy: NetworkPolicy, proxy: Proxy | None = None) -> None:
-        self._session = session
+    """`trusted` is the path of the authorities."""
+
+    def __init__(
+        self, multi: pycurl.AsyncCurlMulti, policy: NetworkPolicy, trusted: str, proxy: Proxy | None, resolve: Resolve
+    ) -> None:
+        self._multi = multi
+        self._memory = Memory()
         self._policy = policy
-        self._proxy_headers = _proxy_authorization(proxy)
+        self._trusted = trusted
+        self._proxy = proxy
+        self._resolve = resolve
 
     async def get(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
         """The answer to a GET, whatever its status, after at most five redirects.
@@ -130,71 +152,85 @@ class Client:
     async def _send(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
         check_url(url, self._policy)
         origin = Origin.of(url)
-        if _is_address(origin.host):  # the resolver is asked for names only
-            check_address(origin.host, origin.host, origin.port, self._policy)
-        own = {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)}
-        if origin.scheme == "http":  # the proxy itself reads the request; for https it reads the CONNECT before it
-            own |= self._proxy_headers
-        with _translated(origin):
-            verbatim = URL(url, encoded=True)  # a signature covers the spelling
-            response = await self._session.get(
-                verbatim, headers=own, allow_redirects=False, proxy_headers=self._proxy_headers
-            )
-        if response.status == _PROXY_AUTHENTICATION_REQUIRED:
-            response.close()
-            raise _proxy_refusal(response.status, origin)
-        return Reply(url, response)
+        curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)})
+        hop = Hop(url, curl, self._memory, self._policy, self._proxy)
+        try:
+            await self._lead(curl, hop)
+            curl.setopt(pycurl.CAINFO, self._trusted)
+            curl.setopt(pycurl.PROXY_CAINFO, self._trusted)
+            with hop.translated():
+                hop.exchange.start(self._multi)
+                await hop.exchange.answered(CONNECT_SECONDS + _SILENCE_SECONDS)
+            if hop.exchange.status == PROXY_AUTHENTICATION_REQUIRED:
+                raise proxy_refusal(hop.exchange.status, origin)
+        except BaseException:
+            hop.exchange.close()
+            raise
+        return Reply(url, hop)
+
+    async def _lead(self, curl: pycurl.Curl, hop: Hop) -> None:
+        """To the addresses that are allowed; through a proxy, whose is the only one that is ever connected to."""
+        if self._proxy is not None:
+            hop.guard.check_host()
+            _use_proxy(curl, self._proxy)
+            return
+        try:
+            addresses = await hop.guard.addresses(self._resolve)
+        except OSError:
+            raise unknown_name(hop.origin) from None
+        bracketed = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
+        curl.setopt(pycurl.RESOLVE, [f"{hop.origin.host}:{hop.origin.port}:{bracketed}"])
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, hop.guard.open_socket)
 
 
 @contextlib.asynccontextmanager
-async def open_client(settings: NetworkSettings, resolver: AbstractResolver | None = None) -> AsyncIterator[Client]:
-    """A client for one event loop; `resolver` answers for names (None: the system's).
+async def open_client(settings: NetworkSettings, resolve: Resolve = system_resolve) -> AsyncIterator[Client]:
+    """A client for one event loop; `resolve` answers for names.
 
     Raises OSError or ssl.SSLError where the CA file can't be used.
     """
     proxy = settings.proxy
     policy = replace(settings.policy, only_listed=settings.policy.only_listed or proxy is not None)
-    session = aiohttp.ClientSession(
-        connector=_connector(settings, policy, resolver or aiohttp.ThreadedResolver()),
-        proxy=str(proxy.origin) if proxy else None,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS),
-        headers={"User-Agent": f"model-provisioner/{__version__}"},
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-        read_bufsize=_BUFFER_BYTES,
-    )
-    async with session:
-        yield Client(session, policy, proxy)
+    with trusted_authorities(settings.ca_file) as trusted:
+        async with pycurl.AsyncCurlMulti() as multi:
+            yield Client(multi, policy, trusted, proxy, resolve)
 
 
-def _connector(settings: NetworkSettings, policy: NetworkPolicy, resolver: AbstractResolver) -> aiohttp.TCPConnector:
-    """Through a proxy the only address that is ever connected to is the proxy's, which the administrator has named."""
-    tls = _tls(settings.ca_file)
-    if settings.proxy is not None:
-        return aiohttp.TCPConnector(resolver=resolver, ssl=tls, limit=0, limit_per_host=0)
-    return GuardedConnector(policy, GuardedResolver(policy, resolver), ssl=tls, limit=0, limit_per_host=0)
+def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
+    """A GET of `url` as it is spelled, because a signature covers the spelling, and nothing of the environment's."""
+    curl = pycurl.Curl()
+    for option, value in (
+        (pycurl.URL, url),
+        (pycurl.PATH_AS_IS, 1),
+        (pycurl.PROTOCOLS, pycurl.PROTO_HTTPS | pycurl.PROTO_HTTP),
+        (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+        (pycurl.HTTPHEADER, _lines(headers)),
+        (pycurl.USERAGENT, f"model-provisioner/{__version__}"),
+        (pycurl.PROXY, ""),
+        (pycurl.NOPROXY, ""),
+        (pycurl.CONNECTTIMEOUT, CONNECT_SECONDS),
+        (pycurl.BUFFERSIZE, _BUFFER_BYTES),
+        (pycurl.TCP_KEEPALIVE, 1),
+        (pycurl.NOSIGNAL, 1),
+    ):
+        curl.setopt(option, value)
+    return curl
 
 
-def _proxy_authorization(proxy: Proxy | None) -> dict[str, str]:
-    if proxy is None or proxy.username is None:
-        return {}
-    return {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.username, proxy.password or "")}
+def _lines(headers: Mapping[str, str]) -> list[str]:
+    """Raises AccessDenied for what would be more than one line: only a credential can hold it."""
+    if not all(value.isprintable() and value.isascii() for value in headers.values()):
+        raise AccessDenied("the token holds a line break or another character that no token has: enter it again")
+    return [f"{name}: {value}" for name, value in headers.items()]
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        context.load_verify_locations(cafile=ca_file)
-    return context
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+def _use_proxy(curl: pycurl.Curl, proxy: Proxy) -> None:
+    curl.setopt(pycurl.PROXY, str(proxy.origin))
+    curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
+    if proxy.username is not None:
+        curl.setopt(pycurl.PROXYAUTH, pycurl.HTTPAUTH_BASIC)
+        curl.setopt(pycurl.PROXYUSERNAME, proxy.username)
+        curl.setopt(pycurl.PROXYPASSWORD, proxy.password or "")
 
 
 def _authorization(origin: Origin, credentials: Credentials | None) -> dict[str, str]:
@@ -213,61 +249,3 @@ def _target(url: str, location: str) -> str:
     if Origin.of(url).scheme == "https" and Origin.of(target).scheme != "https":
         raise AddressNotAllowed(f"{Origin.of(url)} redirects to {Origin.of(target)}, which is not encrypted: refused")
     return target
-
-
-@contextlib.contextmanager
-def _translated(origin: Origin) -> Iterator[None]:
-    try:
-        yield
-    except (aiohttp.ClientError, OSError) as error:
-        raise _error_for(error, origin) from error
-
-
-def _error_for(error: Exception, origin: Origin) -> ProvisionError:
-    """Where a proxy is in the way, what is wrong with it is not blamed on the source."""
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _proxy_refusal(error.status, origin)
-    if isinstance(error, aiohttp.SocketTimeoutError):
-        return TransferStalled(f"{origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds")
-    if isinstance(error, aiohttp.ServerTimeoutError):
-        return SourceUnavailable(f"{origin} did not take a connection within {_CONNECT_SECONDS:.0f} seconds")
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError):
-        return _no_connection(error, origin)
-    return SourceUnavailable(f"the connection to {origin} broke: {_cause(error)}")
-
-
-def _no_connection(
-    error: aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError, origin: Origin
-) -> ProvisionError:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return NameResolutionFailed(
-            f"the name {error.host} can't be resolved: check its spelling and the cluster's DNS"
-        )
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return TLSVerificationFailed(
-            f"the certificate of {origin} can't be verified ({_certificate_problem(error)}): "
-            "if it has a CA of its own, ask the administrator to add it (--ca-file)"
-        )
-    to = f"the proxy {error.host}" if isinstance(error, aiohttp.ClientProxyConnectionError) else str(origin)
-    return SourceUnavailable(f"no connection to {to}: {_cause(error.os_error)}")
-
-
-def _proxy_refusal(status: int, origin: Origin) -> ProvisionError:
-    if status == _PROXY_AUTHENTICATION_REQUIRED:
-        return AccessDenied(
-            f"the proxy asks for a user name and password, or for others, before it leads to {origin} (407): "
-            "ask the administrator to correct its address (--proxy @FILE)"
-        )
-    if status == _FORBIDDEN:
-        return AddressNotAllowed(f"the proxy does not lead to {origin} (403): ask whoever runs it to allow that host")
-    return SourceUnavailable(f"the proxy got no connection to {origin} ({status})")
-
-
-def _certificate_problem(error: aiohttp.ClientConnectorCertificateError) -> str:
-    cause = error.certificate_error
-    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else type(cause).__name__
-
-
-def _cause(error: BaseException) -> str:
-    """In few words and without the URL, which aiohttp puts into some of its messages."""
-    return getattr(error, "strerror", None) or type(error).__name__

@@ -1,80 +1,80 @@
-"""The address guard where it matters: at the names that are resolved, and at the peer that was connected to.
+"""The address guard where it matters: at the names that are resolved, and at each socket before it is connected.
 
-`client` makes its connections with these. The rules are `domain.addresses`.
+`client` and `exchange` make their connections with these. The rules are `domain.addresses`.
 """
 
+import asyncio
 import socket
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
-from typing_extensions import override
+import pycurl
 
-from model_provisioner.domain.addresses import NetworkPolicy, check_address
+from model_provisioner.domain.addresses import NetworkPolicy, Origin, check_address
 from model_provisioner.domain.errors import AddressNotAllowed
 
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""The addresses of a host that is asked for at a port. Raises OSError where there are none."""
+_PeerAddress = tuple[int, int, int, tuple[str, int]]
+"""Family, type, protocol and address, as libcurl is about to connect."""
 
-class GuardedConnector(aiohttp.TCPConnector):
-    """Hands out no connection, new or used before, whose peer the policy does not allow for the host asked for.
 
-    Whoever resolved the name, and however it was answered a moment before: what counts is where the socket leads,
-    and it is looked at before the first byte of a request is sent.
-    """
+async def system_resolve(host: str, port: int) -> list[str]:
+    """What the system's resolver says."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
-    def __init__(self, policy: NetworkPolicy, resolver: AbstractResolver, **settings: object) -> None:
-        super().__init__(resolver=resolver, **settings)  # type: ignore[arg-type]
+
+class Guard:
+    """What `policy` allows for one `origin`; `refusal` is why a socket was not opened."""
+
+    def __init__(self, policy: NetworkPolicy, origin: Origin) -> None:
         self._policy = policy
+        self._origin = origin
+        self.refusal: AddressNotAllowed | None = None
 
-    @override
-    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
-        """Raises AddressNotAllowed beside what the connector raises."""
-        connection = await super().connect(req, traces, timeout)
-        try:
-            check_address(_peer(connection), req.url.host or "", req.url.port or 0, self._policy)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def check_host(self) -> None:
+        """Raises AddressNotAllowed where the host is itself an address that may not be connected to."""
+        if _is_address(self._origin.host):
+            self._check(self._origin.host)
 
+    async def addresses(self, resolve: Resolve) -> list[str]:
+        """Those that may be connected to, so that no packet is sent to any other.
 
-class GuardedResolver(AbstractResolver):
-    """Names to addresses that may be connected to, so that no packet is sent to any other.
-
-    The connector connects to these and asks nobody else.
-    """
-
-    def __init__(self, policy: NetworkPolicy, resolver: AbstractResolver) -> None:
-        self._policy = policy
-        self._resolver = resolver
-
-    @override
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Raises AddressNotAllowed where no address is allowed, OSError where there is none."""
-        found = await self._resolver.resolve(host, port, family)
+        Raises AddressNotAllowed where none of them may, OSError where there is none.
+        """
+        host = self._origin.host
+        found = [host] if _is_address(host) else await resolve(host, self._origin.port)
         allowed, refused = [], None
-        for result in found:
+        for address in found:
             try:
-                check_address(result["host"], host, port, self._policy)
-                allowed.append(result)
+                self._check(address)
+                allowed.append(address)
             except AddressNotAllowed as error:
                 refused = error
         if refused and not allowed:
             raise refused
         return allowed
 
-    @override
-    async def close(self) -> None:
-        await self._resolver.close()
+    def open_socket(self, _purpose: int, peer: _PeerAddress) -> socket.socket | int:
+        """For libcurl. Whoever resolved the name, and whatever was answered a moment before: what counts is where
+        the socket will lead, and it is judged before it is opened.
+        """
+        family, kind, protocol, address = peer
+        try:
+            self._check(address[0])
+        except AddressNotAllowed as error:
+            self.refusal = error
+            return int(pycurl.SOCKET_BAD)
+        return socket.socket(family, kind, protocol)
+
+    def _check(self, address: str) -> None:
+        check_address(address, self._origin.host, self._origin.port, self._policy)
 
 
-def _peer(connection: Connection) -> str:
-    """Raises ClientConnectionError where the connection is lost already."""
-    transport = connection.transport
-    name = transport.get_extra_info("peername") if transport else None
-    if not name:
-        raise aiohttp.ClientConnectionError("lost before it was used")
-    return str(name[0])
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -28,7 +28,7 @@ from model_provisioner.transfer.threads import Threads
 from model_provisioner.transfer.throttle import Limits, Throttle
 
 _TRIES = 3
-_BATCH_BYTES = MIB // 2
+_BATCH_BYTES = MIB  # of the only lane; several have half of it together, for the sake of memory
 _SMALLEST_BATCH = 128 * 1024
 _BATCH_SECONDS = 0.25
 
@@ -171,8 +171,12 @@ class FileDownload:
         return _Batch(offset, self._clock.monotonic())
 
     def _is_due(self, batch: _Batch) -> bool:
-        full = batch.size >= max(_SMALLEST_BATCH, _BATCH_BYTES // max(1, self._lanes.running))
-        return full or self._clock.monotonic() - batch.since >= _BATCH_SECONDS
+        return batch.size >= self._largest_batch or self._clock.monotonic() - batch.since >= _BATCH_SECONDS
+
+    @property
+    def _largest_batch(self) -> int:
+        lanes = self._lanes.running
+        return _BATCH_BYTES if lanes <= 1 else max(_SMALLEST_BATCH, _BATCH_BYTES // 2 // lanes)
 
     async def _store(self, batch: _Batch) -> None:
         await self._threads.run(self._write, batch)

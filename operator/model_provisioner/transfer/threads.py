@@ -6,6 +6,7 @@ such a thread, so whoever closes it first calls `idle`.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -19,8 +20,8 @@ class Threads:
         self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Like `asyncio.to_thread`, and if the caller is cancelled the call stays known until it has ended."""
-        call = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+        """What `function` returns; if the caller is cancelled the call stays known until it has ended."""
+        call = asyncio.get_running_loop().run_in_executor(None, partial(function, *args, **kwargs))
         self._running.add(call)
         call.add_done_callback(self._running.discard)
         return await asyncio.shield(call)

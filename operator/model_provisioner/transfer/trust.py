@@ -1,0 +1,56 @@
+"""Which authorities are trusted: the system's, as Python finds them, and the administrator's.
+
+Called by `client` once. libcurl is given one file with all of them, because only then does it keep them once for all
+connections; else each holds some 2 MiB of its own.
+"""
+
+import contextlib
+import os
+import re
+import ssl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # the names in a directory of certificates: openssl-rehash(1)
+
+
+@contextlib.contextmanager
+def trusted_authorities(ca_file: Path | None) -> Iterator[str]:
+    """The path of a PEM file, which exists within the block.
+
+    Raises OSError or ssl.SSLError where `ca_file` can't be used.
+    """
+    bundle = _of_the_system()
+    if ca_file is not None:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=ca_file)
+        bundle += b"\n" + ca_file.read_bytes()
+    with _unnamed_file(bundle) as path:
+        yield path
+
+
+def _of_the_system() -> bytes:
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
+        return Path(paths.cafile).read_bytes()
+    if not paths.capath:
+        return b""
+    certificates = {file.resolve() for file in Path(paths.capath).iterdir() if _HASHED.fullmatch(file.name)}
+    return b"\n".join(file.read_bytes() for file in sorted(certificates) if file.is_file())
+
+
+@contextlib.contextmanager
+def _unnamed_file(content: bytes) -> Iterator[str]:
+    """In memory where that can be, for containers whose file system is read-only."""
+    if not hasattr(os, "memfd_create"):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            yield file.name
+        return
+    fd = os.memfd_create("authorities")
+    try:
+        os.write(fd, content)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
