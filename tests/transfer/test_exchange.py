@@ -104,6 +104,26 @@ async def test_a_slow_reader_stops_the_sender() -> None:
     assert sent < 64 * MIB, "what is not read stays with the sender, but for the buffers of the system"
 
 
+@pytest.mark.parametrize("addresses", [["::1"], ["::1", "127.0.0.1"]])
+@pytest.mark.parametrize("host", ["[::1]", "six.example"])
+async def test_addresses_of_the_new_protocol(host: str, addresses: list[str]) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async def resolve(_host: str, _port: int) -> list[str]:
+        return addresses
+
+    policy = NetworkPolicy(allowed_hosts=(HostPort("::1"), HostPort("six.example")))
+    async with (
+        await asyncio.start_server(answer, "::1", 0) as listening,
+        open_client(NetworkSettings(policy), resolve) as client,
+    ):
+        port = listening.sockets[0].getsockname()[1]
+        async with await client.get(f"http://{host}:{port}/", {}, None) as reply:
+            assert reply.status == 204
+
+
 async def test_a_token_of_more_than_one_line_is_not_sent() -> None:
     async with open_client(LISTED) as client:
         with pytest.raises(AccessDenied, match="line break"):

@@ -178,8 +178,9 @@ class Client:
             addresses = await hop.guard.addresses(self._resolve)
         except OSError:
             raise unknown_name(hop.origin) from None
-        bracketed = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
-        curl.setopt(pycurl.RESOLVE, [f"{hop.origin.host}:{hop.origin.port}:{bracketed}"])
+        if addresses != [hop.origin.host]:
+            bracketed = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
+            curl.setopt(pycurl.RESOLVE, [f"{hop.origin.host}:{hop.origin.port}:{bracketed}"])
         curl.setopt(pycurl.OPENSOCKETFUNCTION, hop.guard.open_socket)
 
 
