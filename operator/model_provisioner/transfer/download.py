@@ -22,7 +22,7 @@ from model_provisioner.transfer.headers import first_look, header_within
 from model_provisioner.transfer.lanes import LaneGroup, most_telling
 from model_provisioner.transfer.lease import Lease
 from model_provisioner.transfer.partfile import PartFile
-from model_provisioner.transfer.remote import RangesIgnored, RemoteFile
+from model_provisioner.transfer.remote import EntityChanged, RangesIgnored, RemoteFile
 from model_provisioner.transfer.saver import Saver
 from model_provisioner.transfer.threads import Threads
 from model_provisioner.transfer.throttle import Limits, Throttle
@@ -104,12 +104,17 @@ class FileDownload:
         return result
 
     async def _attempts(self) -> tuple[Digest, GGUFHeader]:
+        problem = ""
         for _ in range(_TRIES):
             try:
                 return await self._attempt()
             except RangesIgnored:
-                await self._begin_again_in_one_stream()
-        raise SourceUnavailable("the source can't send parts of a file, and no connection lasted for the whole of it")
+                problem = "the source can't send parts of a file, and no connection lasted for the whole of it"
+                await self._begin_again(one_stream=True)
+            except EntityChanged:
+                problem = "the file changes while it is fetched"
+                await self._begin_again(one_stream=False)
+        raise SourceUnavailable(problem)
 
     async def _attempt(self) -> tuple[Digest, GGUFHeader]:
         await self._hasher.offer(0, (), self.written.prefix_end)
@@ -125,14 +130,15 @@ class FileDownload:
         check_complete(self._header, self.size)
         return digest.result(), self._header
 
-    async def _begin_again_in_one_stream(self) -> None:
+    async def _begin_again(self, *, one_stream: bool) -> None:
         await self._threads.idle()
         await self._saver.settle()
         if self.written.total:
             await self._threads.run(self._part.restart)
         self.written = self._part.spans
-        self._lanes = LaneGroup(self, self._remote, self._limits, self._clock, one_stream=True)
+        self._lanes = LaneGroup(self, self._remote, self._limits, self._clock, one_stream=one_stream)
         self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._moved)
+        self._header, self._header_look = None, first_look(self.size)
         self._moved()
 
     async def receive(self, reply: Reply, lease: Lease) -> None:

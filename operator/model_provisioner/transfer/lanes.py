@@ -125,7 +125,8 @@ class LaneGroup:
                     await self._fetch(lease)
                     failures = 0
                 except _OF_ONE_LANE as error:
-                    failures = 1 if lease.moved else failures + 1
+                    moved = lease.moved_enough if isinstance(error, TransferStalled) else lease.moved
+                    failures = 1 if moved else failures + 1
                     if self._is_spare(error, failures):
                         self._control = self._control.refused(self._now)
                         return

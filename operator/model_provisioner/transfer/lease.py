@@ -52,6 +52,11 @@ class Lease:
         return self.position > self.asked.start
 
     @property
+    def moved_enough(self) -> bool:
+        """Is this a transfer, however slow, and not a trickle?"""
+        return self.done or self.position - self.asked.start >= _FEWEST_BYTES
+
+    @property
     def done(self) -> bool:
         return self.position >= self.stop
 

@@ -24,6 +24,10 @@ class RangesIgnored(Exception):
     """The source answers a request for a range with the whole file, and never answered with a range."""
 
 
+class EntityChanged(Exception):
+    """The source has other bytes than a moment ago: what came before must not be mixed with what comes now."""
+
+
 class RemoteFile:
     """`url` is the address that can be asked again at any time, `size` in bytes, `subject` for messages."""
 
@@ -38,13 +42,14 @@ class RemoteFile:
         self._clock = clock
         self._address: str | None = None
         self._serves_ranges = False
+        self._validators: dict[Origin, str] = {}
         self._refresh_at: float | None = None
         self._obtaining = asyncio.Lock()
 
     async def get(self, wanted: ByteRange) -> Reply:
         """An answer whose body is `wanted`, to be closed by the caller.
 
-        Raises RangesIgnored, what `Client.get` raises, and what `hub_error` makes of a refusal.
+        Raises RangesIgnored, EntityChanged, what `Client.get` raises, and what `hub_error` makes of a refusal.
         """
         reply = await self._ask(wanted)
         try:
@@ -101,6 +106,19 @@ class RemoteFile:
                 f"{self.subject} has changed there, or a proxy interferes"
             )
         self._serves_ranges = reply.status == 206
+        self._check_validator(reply)
+
+    def _check_validator(self, reply: Reply) -> None:
+        """Where a host gives strong entity tags (RFC 9110, 8.8.3), the ranges of one file must all have the same.
+
+        Nothing can be said where it gives none, or to another host's: these have only their own in common.
+        """
+        tag = reply.headers.get("ETag", "")
+        if not tag.startswith('"'):
+            return
+        if self._validators.setdefault(reply.origin, tag) != tag:
+            self._validators.clear()
+            raise EntityChanged
 
     def _whole_file(self, reply: Reply) -> Exception:
         if not self._serves_ranges:
