@@ -1,0 +1,43 @@
+"""A machine whose clock is wrong by an hour: what it fetches is right, and nothing is asked for in vain.
+
+The wall clock is changed under the whole process by libfaketime (0.9 or newer).
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.ggufs import tiny_gguf
+from tests.support.hub import Hub
+
+MIB = 1024 * 1024
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+CONTENT = tiny_gguf(size=20 * MIB)
+
+
+def run(arguments: list[str], offset: str) -> "subprocess.CompletedProcess[str]":
+    changed = {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, env={**os.environ, **changed}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.skipif(not LIBRARIES, reason="libfaketime is not installed (Debian: libfaketime)")
+@pytest.mark.parametrize("offset", ["-1h", "+1h"])
+def test_a_clock_that_is_wrong_by_an_hour(hub: Hub, tmp_path: Path, offset: str) -> None:
+    told = float(run(["-c", "import time; print(time.time())"], offset).stdout)
+    assert 3500 < abs(told - time.time()) < 3700
+
+    hub.repository("acme/tiny").add("m.Q4_K_M.gguf", CONTENT)
+    hub.reset_after(10 * MIB)
+    flags = [f"--to={tmp_path}", f"--endpoint={hub.endpoint}", f"--ca-file={hub.ca_file}", "--allow-host=127.0.0.1"]
+    done = run(["-m", "model_provisioner.cli", "fetch", "hf:acme/tiny", *flags], offset)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "hf/acme/tiny/m.Q4_K_M.gguf").read_bytes() == CONTENT
+    assert hub.bytes_sent() <= len(CONTENT) + 4 * MIB
+    assert len(hub.log) < 30, "no address is asked for again and again"
