@@ -91,7 +91,7 @@ async def test_a_handshake_that_breaks_leads_to_nothing_in_clear(settings: Netwo
 
 
 async def test_a_name_that_is_not_found_for_a_moment_is_asked_for_again(settings: NetworkSettings) -> None:
-    answers = [OSError("SERVFAIL"), OSError("NXDOMAIN"), ["127.0.0.1"]]
+    answers: list[OSError | list[str]] = [OSError("SERVFAIL"), OSError("NXDOMAIN"), ["127.0.0.1"]]
 
     async def resolve(host: str, port: int) -> list[str]:
         answer = answers.pop(0)
