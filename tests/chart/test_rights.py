@@ -17,7 +17,7 @@ OPERATOR: list[Rule] = [
     (MODELS, (), ("get", "list", "watch", "patch")),
     ("modeldownloads/status.models.rbee.dev", (), ("patch",)),
     ("events", (), ("create", "get", "patch")),
-    ("configmaps", ("model-catalog",), ("create", "patch")),
+    ("configmaps", ("model-catalog",), ("create", "get", "list", "patch", "watch")),
     ("secrets", (), ("get",)),
 ]
 

@@ -60,13 +60,15 @@ async def run_operator(settings: OperatorSettings) -> int:
         closing.push_async_callback(lease.release)
         await _in_background(closing, _keep_or_die(lease))
 
-        catalog = Catalog(api)
+        catalog = Catalog(api, settings.namespaces)
         for watch in watches:
             watch.listen(health.heard)
+            watch.listen(catalog.heard)
             await _in_background(closing, watch.run())
             await watch.synced.wait()
         known = [parse(document) for watch in watches for document in watch.objects()]
         catalog.seed(known)
+        await _in_background(closing, catalog.run())
         slots.muster([one.uid for one in known if not (one.status.ready or one.deleting)])
         census = Census(settings.namespaces, watches)
         mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}

@@ -22,7 +22,6 @@ from model_provisioner.controller.transfers import Transfers
 from model_provisioner.controller.upkeep import Upkeep
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.domain.addresses import NetworkPolicy, Origin
-from model_provisioner.domain.catalog import Entry
 from model_provisioner.domain.errors import AddressNotAllowed, ProvisionError
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, ModelDownload
 from model_provisioner.domain.plan import Plan
@@ -30,6 +29,7 @@ from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.snapshot import (
     Available,
     Event,
+    Lost,
     Resolved,
     Resolving,
     Snapshot,
@@ -83,7 +83,8 @@ class Attempt:
         claim = self._around.stores.claim_of(self._subject)
         model = self._snapshot.model if self._snapshot.ready else None
         if model and await self._is_intact(claim, model):
-            await self._catalogue(model)
+            if not self._around.catalog.holds(self._subject):
+                await self._around.catalog.enter(self._subject, model)
             return
         if self._subject.spec.suspend and self._pinned:
             self._advance(Suspended())  # also while the hub is down: everything about it is known
@@ -101,7 +102,7 @@ class Attempt:
             return
         published = await self._around.transfers.provide(self._member(claim, settled, model, credentials))
         model = replace(model, files=published.files, gguf=published.gguf, digest=_only_digest(published.files))
-        await self._catalogue(model)
+        await self._around.catalog.enter(self._subject, model)
         self._advance(Available(model))
         self._advance(VerifyHandled(self._subject.verify_at))
 
@@ -119,7 +120,13 @@ class Attempt:
         return protocol.Holder(self._subject.uid, self._subject.namespace, self._subject.name)
 
     async def _is_intact(self, claim: Claim, model: Model) -> bool:
-        return await Upkeep(self._around.stores, claim, model, self._advance).is_intact(self._subject, self._snapshot)
+        return await Upkeep(self._around.stores, claim, model, self._heed).is_intact(self._subject, self._snapshot)
+
+    def _heed(self, event: Event) -> None:
+        """Nobody may be sent to files that are not there any more."""
+        if isinstance(event, Lost):
+            self._around.catalog.drop(self._subject)
+        self._advance(event)
 
     async def _credentials(self) -> protocol.Credentials | None:
         name = self._subject.spec.secret_name
@@ -177,10 +184,6 @@ class Attempt:
             lambda bytes_there: self._advance(Started(model, bytes_there)),
             self._advance,
         )
-
-    async def _catalogue(self, model: Model) -> None:
-        entry = Entry(self._subject.spec.model_ref, model)
-        await self._around.catalog.enter(self._subject.namespace, self._subject.name, entry)
 
 
 def _asks_a_hub(request: protocol.Resolve) -> bool:

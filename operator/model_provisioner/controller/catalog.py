@@ -1,88 +1,318 @@
 """Keeps the catalog ConfigMap of each namespace in step with its ready models.
 
-The lifecycle enters a model when its files are published and leaves it out when it is lost or
-deleted. The ConfigMap is server-side applied as a whole, so what we hold in memory is complete
-before the first apply: it is seeded from a list of all objects.
+The lifecycle enters a model when its files are published and drops it when they are lost; a deletion
+waits until it has left. A ConfigMap is server-side applied as a whole, so what is held in memory is
+complete before the first apply: it is seeded from a list of all objects. What others change in it is
+seen by a watch and put right again; a ConfigMap of that name that somebody else made is not touched.
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
-from model_provisioner.domain.catalog import CATALOG_NAME, Entry, catalog_data
+from model_provisioner.domain.catalog import CATALOG_NAME, Entry, Rows, refusal, rows, size
 from model_provisioner.domain.errors import CatalogUnavailable
-from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.kube.client import ApiError, KubeApi
+from model_provisioner.kube.reflector import Reflector
+from model_provisioner.kube.resource import parse
 
+_LOG = logging.getLogger(__name__)
 _FIELD_MANAGER = "model-provisioner"
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+_BATCH_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS = 600.0
+_TRIES = 4
+_PATIENCE_SECONDS = 3.0
+_PASSING = frozenset({0, 409, 429, 500, 502, 503, 504})
+_FORBIDDEN, _NOT_FOUND = 403, 404
+
+Document = Mapping[str, Any]
+_NOBODY: tuple[str, Rows] = ("", {})
 
 
 class Catalog:
-    """The ready models of all watched namespaces."""
+    """The ready models of all watched namespaces. Run `run` as a task."""
 
-    def __init__(self, api: KubeApi) -> None:
-        self._api = api
-        self._entries: dict[str, dict[str, Entry]] = {}
-        self._applied: dict[str, dict[str, str]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+    def __init__(
+        self,
+        api: KubeApi,
+        namespaces: Iterable[str],
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._pages = {namespace: _Page(api, namespace, monotonic, sleep) for namespace in namespaces}
 
     def seed(self, objects: Iterable[ModelDownload]) -> None:
-        """Take in what was ready when the operator started."""
+        """Take in what was ready when the operator started, whatever room it needs: it was in already."""
         for one in objects:
             if one.status.ready and one.status.model and not one.deleting:
-                self._of(one.namespace)[one.name] = Entry(one.spec.model_ref, one.status.model)
+                self._pages[one.namespace].put(one, one.status.model)
 
-    async def enter(self, namespace: str, name: str, entry: Entry) -> None:
-        """Returns when the ConfigMap has `entry`. Raises CatalogUnavailable."""
-        self._of(namespace)[name] = entry
+    async def run(self) -> None:
+        """Keeps every ConfigMap as it should be, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for page in self._pages.values():
+                tasks.create_task(page.watch())
+                tasks.create_task(page.mend())
+
+    def holds(self, subject: ModelDownload) -> bool:
+        """Whether the object was entered; that the ConfigMap stays as it should be is our business from then on."""
+        return self._pages[subject.namespace].holds(subject)
+
+    async def enter(self, subject: ModelDownload, model: Model) -> None:
+        """Returns when the ConfigMap has the model. Raises CatalogUnavailable."""
+        page = self._pages[subject.namespace]
+        page.check_room(subject, model)
+        page.put(subject, model)
         try:
-            await self._apply(namespace)
-        except ApiError as error:
-            raise _unavailable(namespace, error) from None
+            await page.settle()
+        except _NotWritten as error:
+            raise CatalogUnavailable(str(error), error.retry_after) from None
 
-    async def leave(self, namespace: str, name: str) -> None:
-        """Returns when the ConfigMap has no entry of that name. Raises CatalogUnavailable.
+    async def leave(self, subject: ModelDownload) -> None:
+        """Returns when the ConfigMap has the object no more. Raises CatalogUnavailable.
 
-        A namespace that is going away refuses to create anything (403), which here is as good as done.
+        A namespace that is going away refuses to create anything (403), which here is as good as done; and of
+        somebody else's ConfigMap the object never was a part.
         """
-        self._of(namespace).pop(name, None)
+        page = self._pages[subject.namespace]
+        page.take(subject)
         try:
-            await self._apply(namespace)
-        except ApiError as error:
-            if error.status not in {403, 404}:
-                raise _unavailable(namespace, error) from None
+            await page.settle()
+        except _NotWritten as error:
+            if not error.refused:
+                raise CatalogUnavailable(str(error), error.retry_after) from None
 
-    def _of(self, namespace: str) -> dict[str, Entry]:
-        return self._entries.setdefault(namespace, {})
+    def drop(self, subject: ModelDownload) -> None:
+        """Its files are not there any more, or it is gone itself: the ConfigMap follows soon."""
+        self._pages[subject.namespace].take(subject)
 
-    async def _apply(self, namespace: str) -> None:
-        """Many that wait for one apply are served by the next one: the data is read when it starts."""
-        async with self._locks.setdefault(namespace, asyncio.Lock()):
-            data = catalog_data(self._of(namespace))
-            if data == self._applied.get(namespace):
+    def heard(self, kind: str, document: Document) -> None:
+        """A listener of the watch of objects: one whose finalizer was taken off by force leaves no trace either."""
+        if kind == "DELETED":
+            self.drop(parse(document))
+
+
+class _NotWritten(Exception):
+    """The ConfigMap is not as it should be; `refused` where nothing of ours is in it and nothing may be."""
+
+    def __init__(self, message: str, refused: bool, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.refused = refused
+        self.retry_after = retry_after
+
+
+class _Page:
+    """The catalog of one namespace: what it should say, and what is known of its ConfigMap."""
+
+    def __init__(
+        self, api: KubeApi, namespace: str, monotonic: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._models: dict[str, tuple[str, Rows]] = {}
+        self._used = 0
+        self._turn = asyncio.Lock()
+        self._wanted = 1  # rises with each change of what it should say, or of what we know that it says
+        self._settled = 0  # the value of `_wanted` that the ConfigMap fulfils
+        self._restless = asyncio.Event()
+        self._applied_at = -_BATCH_SECONDS
+        self._known: Document | None = None
+        self._version = 0
+
+    def holds(self, subject: ModelDownload) -> bool:
+        return self._models.get(subject.name, _NOBODY)[0] == subject.uid
+
+    def check_room(self, subject: ModelDownload, model: Model) -> None:
+        """Raises CatalogUnavailable where there is no room for one more. Who is in may always change."""
+        if self.holds(subject):
+            return
+        why = refusal(len(self._models), self._used, size([rows(subject.name, Entry(subject.spec.model_ref, model))]))
+        if why:
+            raise CatalogUnavailable(f"{self._name} {why}")
+
+    def put(self, subject: ModelDownload, model: Model) -> None:
+        new = subject.uid, rows(subject.name, Entry(subject.spec.model_ref, model))
+        old = self._models.get(subject.name, _NOBODY)
+        if new != old:
+            self._models[subject.name] = new
+            self._used += size([new[1]]) - size([old[1]])
+            self._stir()
+
+    def take(self, subject: ModelDownload) -> None:
+        """Another object of the same name keeps its place."""
+        if self.holds(subject):
+            _, old = self._models.pop(subject.name)
+            self._used -= size([old])
+            self._stir()
+
+    async def settle(self) -> None:
+        """Returns when the ConfigMap is as it should be now. Raises _NotWritten.
+
+        At once if the last apply is a second old; else all that come within this second are served by one.
+        """
+        mine = self._wanted
+        async with self._turn:
+            if self._settled >= mine:
                 return
-            document = _document(namespace, data)
-            await self._api.patch(_path(namespace), document, kind="apply", field_manager=_FIELD_MANAGER, force=True)
-            self._applied[namespace] = data
+            await self._sleep(max(0.0, self._applied_at + _BATCH_SECONDS - self._monotonic()))
+            wanted = self._wanted
+            try:
+                await self._persist()
+            except ApiError as error:
+                self._known = None
+                refused = error.status in {_FORBIDDEN, _NOT_FOUND}
+                message = f"{self._name} could not be written: {error}"
+                raise _NotWritten(message, refused, error.retry_after) from None
+            self._settled = wanted
+
+    async def watch(self) -> None:
+        """Hears of every change of the ConfigMap, until cancelled."""
+        reflector = Reflector(self._api, f"{self._collection}?fieldSelector=metadata.name%3D{CATALOG_NAME}")
+        reflector.listen(self._hear)
+        await reflector.run()
+
+    async def mend(self) -> None:
+        """Settles what nobody waits for; looks every ten minutes, in case the watch is deaf. Until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
+                    await self._restless.wait()
+            except TimeoutError:
+                self._forget()
+            self._restless.clear()
+            try:
+                await self.settle()
+            except _NotWritten as error:
+                _LOG.warning("%s", error)
+                await self._sleep(_LOOK_AGAIN_SECONDS / 10)
+
+    def _hear(self, kind: str, document: Document) -> None:
+        """Our own writes come back here too: they are older than what we know, or the same."""
+        version = int(document["metadata"]["resourceVersion"])
+        if version <= self._version:
+            return
+        self._version = version
+        self._known = None if kind == "DELETED" else document
+        if not self._is_right(self._known):
+            if not self._turn.locked():  # else it is what we are writing, and have not been told yet that it is written
+                _LOG.info("%s was changed by somebody else and is put right", self._name)
+            self._stir()
+
+    def _stir(self) -> None:
+        self._wanted += 1
+        self._restless.set()
+
+    def _forget(self) -> None:
+        self._known, self._version = None, 0
+        self._stir()
+
+    @property
+    def _data(self) -> dict[str, str]:
+        return {key: value for name in sorted(self._models) for key, value in self._models[name][1].items()}
+
+    def _is_right(self, found: Document | None) -> bool:
+        """Nothing to say and nobody who says it is right, too: no empty ConfigMap in every namespace."""
+        if found is None:
+            return not self._models
+        return (found.get("data") or {}) == self._data and not found.get("binaryData") and _is_labelled(found)
+
+    async def _persist(self) -> None:
+        """Brings the ConfigMap to what it should say. Raises ApiError, and _NotWritten before anything is changed."""
+        found = self._known or self._learn(await self._patiently(self._find))
+        if self._is_right(found):
+            return
+        if found is not None and not _is_ours(found):
+            self._known = None  # asked again by the next one that comes: it may have been handed over meanwhile
+            if self._models:
+                raise _NotWritten(f"{self._name} {_HOW_TO_HAND_OVER}", refused=True)
+            return
+        document = _document(self._namespace, self._data)
+        found = self._learn(await self._patiently(lambda: self._patch(document, "apply")))
+        if alien := _alien(found or {}, document["data"]):
+            self._learn(await self._patiently(lambda: self._patch(alien, "merge")))
+        self._applied_at = self._monotonic()
+
+    def _learn(self, found: Document | None) -> Document | None:
+        """An answer; the watch may have brought a newer one while it was on its way."""
+        version = int(found["metadata"]["resourceVersion"]) if found else 0
+        if version >= self._version:
+            self._known, self._version = found, version
+        return found
+
+    async def _find(self) -> Document | None:
+        try:
+            return await self._api.get(self._path)
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+    async def _patch(self, document: Document, kind: Literal["apply", "merge"]) -> Document | None:
+        manager = _FIELD_MANAGER if kind == "apply" else None
+        return await self._api.patch(self._path, document, kind, field_manager=manager, force=True)
+
+    async def _patiently(self, request: Callable[[], Awaitable[Document | None]]) -> Document | None:
+        """What passes by itself within seconds is no reason for a state that people see. Raises ApiError."""
+        for failures in range(_TRIES - 1):
+            try:
+                return await request()
+            except ApiError as error:
+                seconds = error.retry_after or 2.0**failures / 4
+                if error.status not in _PASSING or seconds > _PATIENCE_SECONDS:
+                    raise
+                await self._sleep(seconds)
+        return await request()
+
+    @property
+    def _name(self) -> str:
+        return f"ConfigMap {CATALOG_NAME} in namespace {self._namespace}"
+
+    @property
+    def _collection(self) -> str:
+        return f"/api/v1/namespaces/{self._namespace}/configmaps"
+
+    @property
+    def _path(self) -> str:
+        return f"{self._collection}/{CATALOG_NAME}"
 
 
-def _unavailable(namespace: str, error: ApiError) -> CatalogUnavailable:
-    message = f"ConfigMap {CATALOG_NAME} in namespace {namespace} could not be written: {error}"
-    return CatalogUnavailable(message, error.retry_after)
+_HOW_TO_HAND_OVER = (
+    f"is somebody else's and is left as it is: rename or delete it, or hand it over with the label "
+    f"{_MANAGED_BY}={_FIELD_MANAGER}; keys that are no model's are then removed"
+)
 
 
-def _path(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/configmaps/{CATALOG_NAME}"
+def _is_labelled(found: Document) -> bool:
+    return bool((found["metadata"].get("labels") or {}).get(_MANAGED_BY) == _FIELD_MANAGER)
 
 
-def _document(namespace: str, data: dict[str, str]) -> dict[str, Any]:
+def _is_ours(found: Document) -> bool:
+    """By the label, by having been applied by us, or because there is nothing in it that could be lost."""
+    managers: Sequence[Document] = found["metadata"].get("managedFields") or ()
+    applied = any(one.get("manager") == _FIELD_MANAGER and one.get("operation") == "Apply" for one in managers)
+    return applied or _is_labelled(found) or not (found.get("data") or found.get("binaryData"))
+
+
+def _alien(found: Document, data: Mapping[str, str]) -> dict[str, Any]:
+    """The merge-patch that removes what no model has put there; empty where there is nothing."""
+    patch: dict[str, Any] = {}
+    if keys := (found.get("data") or {}).keys() - data.keys():
+        patch["data"] = dict.fromkeys(keys)
+    if binary := found.get("binaryData"):
+        patch["binaryData"] = dict.fromkeys(binary)
+    return patch
+
+
+def _document(namespace: str, data: Mapping[str, str]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {
-            "name": CATALOG_NAME,
-            "namespace": namespace,
-            "labels": {"app.kubernetes.io/managed-by": _FIELD_MANAGER},
-        },
-        "data": data,
+        "metadata": {"name": CATALOG_NAME, "namespace": namespace, "labels": {_MANAGED_BY: _FIELD_MANAGER}},
+        "data": dict(data),
     }

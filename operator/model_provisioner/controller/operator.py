@@ -94,7 +94,7 @@ class Operator:
         if life:
             async with asyncio.timeout(_STOP_SECONDS):
                 await life.ended.wait()
-        await self._around.catalog.leave(subject.namespace, subject.name)
+        await self._around.catalog.leave(subject)
         await self._remove_files(subject)
 
     async def postpone_cleanup(self, body: Body, why: str) -> None:

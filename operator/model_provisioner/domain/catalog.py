@@ -6,12 +6,18 @@ The controller applies what this makes; nothing reads it to decide.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from model_provisioner.domain.modeldownload import Model
 
 CATALOG_NAME = "model-catalog"
+LIMIT_BYTES = 800 * 1024
+"""What the keys and values of one catalog may take. The API server refuses more than 1 MiB of values, and etcd a
+request of 1.5 MiB, in which each key stands a second time, among the managed fields."""
+
+Rows = Mapping[str, str]
+"""The keys of one model and their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +28,32 @@ class Entry:
     model: Model
 
 
-def catalog_data(entries: Mapping[str, Entry]) -> dict[str, str]:
-    """The ConfigMap's `data`, by object name."""
-    data: dict[str, str] = {}
-    for name in sorted(entries):
-        model = entries[name].model
-        data[f"{name}.json"] = json.dumps(_document(entries[name]), sort_keys=True, separators=(",", ":"))
-        data[f"{name}.path"] = model.path
-        data[f"{name}.claim"] = model.claim_name
-    return data
+def rows(name: str, entry: Entry) -> Rows:
+    """What the catalog says of the object `name`. No name can spell a key of another one."""
+    return {
+        f"{name}.json": json.dumps(_document(entry), sort_keys=True, separators=(",", ":")),
+        f"{name}.path": entry.model.path,
+        f"{name}.claim": entry.model.claim_name,
+    }
+
+
+def size(models: Iterable[Rows]) -> int:
+    """Bytes of all keys and values."""
+    return sum(len(text.encode()) for one in models for pair in one.items() for text in pair)
+
+
+def refusal(models: int, used: int, more: int) -> str | None:
+    """Why a further model of `more` bytes has no place beside `models` that take `used`; None where it has."""
+    if used + more <= LIMIT_BYTES:
+        return None
+    return (
+        f"holds {models} models in {_kib(used)} of at most {_kib(LIMIT_BYTES)}, and this one needs {_kib(more)} more: "
+        "delete ModelDownloads that nobody needs, or create it in another namespace; it is tried again by itself"
+    )
+
+
+def _kib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024:.1f} KiB"
 
 
 def _document(entry: Entry) -> dict[str, object]:

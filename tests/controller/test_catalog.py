@@ -1,0 +1,306 @@
+"""The catalog on a real API server: what it writes, how often, what it puts right, and what it leaves alone."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from model_provisioner.controller.catalog import Catalog
+from model_provisioner.domain.catalog import LIMIT_BYTES, Entry, rows, size
+from model_provisioner.domain.errors import CatalogUnavailable
+from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.kube.client import ApiError, KubeApi
+from model_provisioner.kube.resource import parse
+from tests.domain.test_snapshot import MODEL
+
+Document = dict[str, Any]
+LABEL = {"app.kubernetes.io/managed-by": "model-provisioner"}
+
+
+def subject(namespace: str, name: str, uid: str = "") -> ModelDownload:
+    metadata = {"namespace": namespace, "name": name, "uid": uid or f"uid-{name}"}
+    return parse({"metadata": metadata, "spec": {"modelRef": f"hf:acme/{name}"}})
+
+
+class Case:
+    """A catalog of one namespace; `writes` counts the requests of each kind that changed, or could have."""
+
+    def __init__(self, api: KubeApi, namespace: str) -> None:
+        self.api = api
+        self.namespace = namespace
+        self.path = f"/api/v1/namespaces/{namespace}/configmaps/model-catalog"
+        self.catalog = Catalog(api, [namespace])
+        self.writes: list[str] = []
+        self.answers: list[ApiError] = []
+
+    def count(self, api: KubeApi) -> None:
+        """Notes every patch, and answers with what the test has put into `answers` while there is something."""
+        patch = api.patch
+
+        async def counted(path: str, body: Any, kind: Any = "merge", **options: Any) -> Document:
+            self.writes.append(kind)
+            if self.answers:
+                raise self.answers.pop(0)
+            return await patch(path, body, kind, **options)
+
+        api.patch = counted  # type: ignore[method-assign]
+
+    def new(self, name: str, uid: str = "") -> ModelDownload:
+        return subject(self.namespace, name, uid)
+
+    async def found(self) -> Document:
+        return await self.api.get(self.path)
+
+    async def keys(self) -> list[str]:
+        try:
+            return sorted((await self.found()).get("data") or {})
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return []
+
+    async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(20):
+            while not await holds():  # noqa: ASYNC110 -- it is the API server that is asked
+                await asyncio.sleep(0.02)
+
+    async def until_keys(self, *names: str) -> None:
+        wanted = sorted(f"{name}.{kind}" for name in names for kind in ("json", "path", "claim"))
+
+        async def there() -> bool:
+            return await self.keys() == wanted
+
+        await self.until(there)
+
+
+@contextlib.asynccontextmanager
+async def connected(cluster: Cluster, namespace: str) -> AsyncIterator[Case]:
+    api = await KubeApi.connect(cluster.kubeconfig)
+    case = Case(api, namespace)
+    case.count(api)
+    try:
+        yield case
+    finally:
+        await api.close()
+
+
+@pytest.fixture
+async def case(cluster: Cluster, namespace: str) -> AsyncIterator[Case]:
+    async with connected(cluster, namespace) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def running(catalog: Catalog) -> AsyncIterator[None]:
+    task = asyncio.create_task(catalog.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_one_model_is_there_when_enter_returns_and_gone_when_leave_does(case: Case) -> None:
+    await case.catalog.enter(case.new("tiny"), MODEL)
+    assert (await case.found())["data"] == rows("tiny", Entry("hf:acme/tiny", MODEL))
+    assert (await case.found())["metadata"]["labels"] == LABEL
+    assert case.catalog.holds(case.new("tiny"))
+    await case.catalog.leave(case.new("tiny"))
+    assert await case.keys() == []
+    assert not case.catalog.holds(case.new("tiny"))
+
+
+async def test_many_that_come_together_are_served_by_few_applies(case: Case) -> None:
+    await case.catalog.enter(case.new("first"), MODEL)
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(200):
+            tasks.create_task(case.catalog.enter(case.new(f"n{number}"), MODEL))
+    assert len(await case.keys()) == 3 * 201
+    assert len(case.writes) <= 3
+
+
+async def test_what_is_there_already_is_not_written_again(case: Case) -> None:
+    await case.catalog.enter(case.new("tiny"), MODEL)
+    again = Catalog(case.api, [case.namespace])
+    await again.enter(case.new("tiny"), MODEL)
+    await again.enter(case.new("tiny"), MODEL)
+    assert case.writes == ["apply"]
+
+
+async def test_nothing_ready_makes_no_config_map(case: Case) -> None:
+    await case.catalog.leave(case.new("never-there"))
+    async with running(case.catalog):
+        await asyncio.sleep(0.3)
+    assert case.writes == []
+
+
+async def test_two_namespaces_have_two_catalogs(cluster: Cluster, case: Case) -> None:
+    other = f"{case.namespace}-2"
+    cluster.create_namespace(other)
+    both = Catalog(case.api, [case.namespace, other])
+    await both.enter(case.new("one"), MODEL)
+    await both.enter(subject(other, "two"), MODEL)
+    assert await case.keys() == ["one.claim", "one.json", "one.path"]
+    found = await case.api.get(f"/api/v1/namespaces/{other}/configmaps/model-catalog")
+    assert sorted(found["data"]) == ["two.claim", "two.json", "two.path"]
+
+
+async def test_another_object_of_the_same_name_keeps_its_place(case: Case) -> None:
+    old, new = case.new("tiny", "old"), case.new("tiny", "new")
+    await case.catalog.enter(old, MODEL)
+    await case.catalog.enter(new, replace(MODEL, path="hf/new.gguf"))
+    await case.catalog.leave(old)
+    assert (await case.found())["data"]["tiny.path"] == "hf/new.gguf"
+
+
+DRIFT: dict[str, Mapping[str, Any]] = {
+    "a value": {"data": {"tiny.path": "elsewhere"}},
+    "a key more": {"data": {"mine": "1"}, "binaryData": {"b": "AAAA"}},
+    "a key less": {"data": {"tiny.claim": None}},
+    "the label": {"metadata": {"labels": None}},
+    "everything": {"data": None},
+}
+
+
+@pytest.mark.parametrize("patch", DRIFT.values(), ids=DRIFT.keys())
+async def test_what_others_change_is_put_right(case: Case, cluster: Cluster, patch: Document) -> None:
+    async with running(case.catalog):
+        await case.catalog.enter(case.new("tiny"), MODEL)
+        right = await case.found()
+        drifted = cluster.api.merge(case.path, dict(patch))
+        assert drifted.get("data") != right["data"] or drifted["metadata"].get("labels") != LABEL
+
+        async def repaired() -> bool:
+            found = await case.found()
+            same = found.get("data") == right["data"] and found["metadata"].get("labels") == LABEL
+            return same and not found.get("binaryData")
+
+        await case.until(repaired)
+
+
+async def test_a_catalog_that_is_deleted_comes_back(case: Case, cluster: Cluster) -> None:
+    async with running(case.catalog):
+        await case.catalog.enter(case.new("tiny"), MODEL)
+        cluster.api.delete(case.path)
+        await case.until_keys("tiny")
+
+
+async def test_keys_that_another_one_has_taken_by_force_are_taken_back(case: Case, cluster: Cluster) -> None:
+    await case.catalog.enter(case.new("tiny"), MODEL)
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "model-catalog"},
+        "data": {"tiny.path": "x"},
+    }
+    cluster.api.apply(theirs, case.namespace)
+    await case.catalog.enter(case.new("next"), MODEL)
+    async with running(case.catalog):
+
+        async def taken_back() -> bool:
+            return bool((await case.found())["data"].get("tiny.path") == MODEL.path)
+
+        await case.until(taken_back)
+    assert "next.path" in await case.keys()
+
+
+async def test_what_a_former_operator_left_goes(case: Case) -> None:
+    await case.catalog.enter(case.new("stale"), MODEL)
+    after_restart = Catalog(case.api, [case.namespace])
+    async with running(after_restart):
+        await case.until_keys()
+
+
+async def test_what_is_lost_goes_without_anybody_waiting(case: Case) -> None:
+    async with running(case.catalog):
+        await case.catalog.enter(case.new("kept"), MODEL)
+        await case.catalog.enter(case.new("lost"), MODEL)
+        case.catalog.drop(case.new("lost"))
+        await case.until_keys("kept")
+
+
+async def test_an_object_that_was_taken_away_by_force_goes_too(case: Case) -> None:
+    async with running(case.catalog):
+        await case.catalog.enter(case.new("tiny"), MODEL)
+        metadata = {"namespace": case.namespace, "name": "tiny", "uid": "uid-tiny"}
+        case.catalog.heard("DELETED", {"metadata": metadata, "spec": {"modelRef": "hf:acme/tiny"}})
+        await case.until_keys()
+
+
+async def test_somebody_elses_config_map_is_left_alone_until_it_is_handed_over(case: Case, cluster: Cluster) -> None:
+    theirs = {"metadata": {"name": "model-catalog"}, "data": {"theirs": "1"}}
+    cluster.api.create(f"/api/v1/namespaces/{case.namespace}/configmaps", theirs)
+    async with running(case.catalog):
+        with pytest.raises(CatalogUnavailable, match=r"is somebody else's .*hand it over with the label"):
+            await case.catalog.enter(case.new("tiny"), MODEL)
+        await case.catalog.leave(case.new("another"))
+        assert (await case.found())["data"] == {"theirs": "1"}
+        assert case.writes == []
+        cluster.api.merge(case.path, {"metadata": {"labels": LABEL}})
+        await case.catalog.enter(case.new("tiny"), MODEL)
+        await case.until_keys("tiny")
+
+
+async def test_an_empty_one_is_nothing_to_lose(case: Case, cluster: Cluster) -> None:
+    cluster.api.create(f"/api/v1/namespaces/{case.namespace}/configmaps", {"metadata": {"name": "model-catalog"}})
+    await case.catalog.enter(case.new("tiny"), MODEL)
+    await case.until_keys("tiny")
+
+
+@pytest.mark.parametrize("status", [0, 409, 429, 500, 503])
+async def test_what_passes_is_tried_again_at_once(case: Case, status: int) -> None:
+    case.answers = [ApiError(status, "Hiccup", "scripted", 0.01)] * 2
+    await case.catalog.enter(case.new("tiny"), MODEL)
+    assert case.writes == ["apply"] * 3
+
+
+async def test_what_does_not_pass_is_told_and_mended_later(case: Case) -> None:
+    case.answers = [ApiError(429, "TooManyRequests", "slow down", 60.0)]
+    with pytest.raises(CatalogUnavailable, match="could not be written: slow down") as raised:
+        await case.catalog.enter(case.new("tiny"), MODEL)
+    assert raised.value.retry_after == 60
+    await case.catalog.enter(case.new("tiny"), MODEL)
+    await case.until_keys("tiny")
+
+
+async def test_a_namespace_that_goes_away_holds_no_deletion_up(case: Case, cluster: Cluster) -> None:
+    await case.catalog.enter(case.new("tiny"), MODEL)
+    cluster.api.delete(f"/api/v1/namespaces/{case.namespace}")
+    cluster.api.delete(case.path)
+    other = Catalog(case.api, [case.namespace])
+    for name in ("late", "later"):
+        with pytest.raises(CatalogUnavailable, match="being terminated"):
+            await other.enter(case.new(name), MODEL)
+    await other.leave(case.new("late"))
+
+
+async def test_no_rights_are_told(cluster: Cluster, namespace: str, case: Case) -> None:
+    cluster.create_service_account(namespace, "nobody")
+    api = await KubeApi.connect(cluster.kubeconfig_for_service_account(namespace, "nobody"))
+    try:
+        with pytest.raises(CatalogUnavailable, match='cannot get resource "configmaps"'):
+            await Catalog(api, [namespace]).enter(case.new("tiny"), MODEL)
+    finally:
+        await api.close()
+
+
+async def test_what_has_no_room_is_told_the_numbers_and_comes_in_when_there_is_some(case: Case) -> None:
+    big = replace(MODEL, path="hf/" + "x" * 8000 + ".gguf", files=())
+    one = size([rows("n000", Entry("hf:acme/n000", big))])
+    fits = LIMIT_BYTES // one
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(fits):
+            tasks.create_task(case.catalog.enter(case.new(f"n{number:03}"), big))
+    with pytest.raises(CatalogUnavailable, match=f"holds {fits} models in .* of at most 800.0 KiB"):
+        await case.catalog.enter(case.new("late"), big)
+    await case.catalog.enter(case.new("n000"), replace(big, path=big.path + "longer"))
+    assert len(await case.keys()) == 3 * fits
+    await case.catalog.leave(case.new("n001"))
+    await case.catalog.leave(case.new("n002"))
+    await case.catalog.enter(case.new("late"), big)
+    assert len(await case.keys()) == 3 * (fits - 1)

@@ -1,0 +1,64 @@
+"""What the catalog says of a model, and how many models it takes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_provisioner.domain.catalog import LIMIT_BYTES, Entry, refusal, rows, size
+from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from tests.domain.test_snapshot import MODEL
+
+NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\.(json|path|claim|a))?", fullmatch=True)
+
+
+def test_a_model_has_three_keys() -> None:
+    model = replace(MODEL, gguf=GGUFSummary(architecture="llama", context_length=4096, chat_template=True))
+    said = rows("tiny", Entry("hf:a/b", model))
+    assert list(said) == ["tiny.json", "tiny.path", "tiny.claim"]
+    assert (said["tiny.path"], said["tiny.claim"]) == (MODEL.path, "models")
+    assert json.loads(said["tiny.json"]) == {
+        "modelRef": "hf:a/b",
+        "claimName": "models",
+        "path": MODEL.path,
+        "files": [{"path": MODEL.path, "sizeBytes": 1000, "digest": MODEL.digest}],
+        "sizeBytes": 1000,
+        "digest": MODEL.digest,
+        "revision": MODEL.revision,
+        "gguf": {"architecture": "llama", "contextLength": 4096, "chatTemplate": True},
+    }
+
+
+@given(st.sets(NAMES, min_size=2, max_size=8))
+def test_no_name_spells_a_key_of_another(names: set[str]) -> None:
+    keys = [key for name in names for key in rows(name, Entry("hf:a/b", MODEL))]
+    assert len(set(keys)) == 3 * len(names)
+
+
+def test_the_size_is_that_of_keys_and_values_in_bytes() -> None:
+    assert size([]) == size([{}]) == 0
+    assert size([{"a": "bc"}, {"ü": ""}]) == 5
+
+
+@pytest.mark.parametrize("used", [0, LIMIT_BYTES - 500])
+def test_a_model_that_fits_is_not_refused(used: int) -> None:
+    assert refusal(3, used, 500) is None
+
+
+def test_a_refusal_tells_the_numbers_and_what_to_do() -> None:
+    why = refusal(812, LIMIT_BYTES - 100, 1024)
+    assert why is not None
+    assert "812 models in 799.9 KiB of at most 800.0 KiB" in why
+    assert "1.0 KiB more" in why
+    assert "another namespace" in why
+
+
+def test_about_eight_hundred_models_of_usual_size_fit() -> None:
+    path = "hf/TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF/tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf"
+    gguf = GGUFSummary("llama", "tinyllama_tinyllama-1.1b-chat-v1.0", 1_100_048_384, "Q4_K_M", 2048, "apache-2.0", True)
+    file = FileRecord(path, 668_788_096, MODEL.digest)
+    usual = replace(MODEL, path=path, files=(file,), size_bytes=file.size_bytes, gguf=gguf)
+    one = size([rows("tinyllama-chat-q4", Entry("hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M", usual))])
+    assert 800 <= LIMIT_BYTES // one <= 1200
