@@ -83,6 +83,16 @@ async def test_what_came_before_the_end_is_read_before_it_is_told() -> None:
             await reply.read()
 
 
+async def test_no_more_than_asked_for_is_handed_out_but_for_a_piece() -> None:
+    body = bytes(range(256)) * 4 * 1024
+    async with asking(says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body)) as reply:
+        pieces = []
+        while piece := await reply.read(50_000):
+            pieces.append(piece)
+    assert b"".join(pieces) == body
+    assert max(map(len, pieces)) < 50_000 + 16 * 1024 + 1
+
+
 async def test_a_slow_reader_stops_the_sender() -> None:
     sent, stopped = 0, asyncio.Event()
 

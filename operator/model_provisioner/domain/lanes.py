@@ -2,7 +2,8 @@
 
 The download tells what has arrived, and when a connection was refused; it opens and closes
 connections to match `wanted`. A fast link is filled by one connection and more only cost memory; a
-hub that limits each connection needs as many as allowed. Neither can be known, so it is tried out.
+hub that limits each connection needs as many as allowed. Neither can be known, so it is tried out, but where
+the bytes come so fast that this machine, not the source, is what limits them.
 """
 
 from dataclasses import dataclass, replace
@@ -10,8 +11,9 @@ from enum import Enum
 
 _GAIN = 0.15  # of the rate, for twice as many connections
 _COLLAPSE = 0.5
-_SETTLE_SECONDS = 0.1
-_MEASURE_SECONDS = 0.2
+_PLENTY = 400 * 1024 * 1024  # bytes per second; a processor hashes some three times that, and moving them takes it too
+_SETTLE_SECONDS = 0.06
+_MEASURE_SECONDS = 0.15
 _FIRST_BYTES = 4  # a window spans so many waits for a first byte, for a far connection to get up to speed
 _HOLD_SECONDS = 2.0
 _LONGEST_HOLD_SECONDS = 60.0
@@ -64,6 +66,8 @@ class Lanes:
             return self._holding(now, *self._below)
         if self._below is None and self.wanted > 1 and rate < self._best * _COLLAPSE:
             return replace(self, wanted=self.wanted // 2, _hold=_HOLD_SECONDS)._settle(now, first_byte)
+        if self._below is None and rate >= _PLENTY:
+            return self._holding(now, self.wanted, rate)
         more = min(self._most, self.ceiling, self.wanted * 2)
         if more <= self.wanted:
             return replace(self, _hold=_HOLD_SECONDS)._holding(now, self.wanted, rate)

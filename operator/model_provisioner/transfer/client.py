@@ -92,13 +92,13 @@ class Reply:
         """Names ignore case."""
         return self._exchange.headers
 
-    async def read(self) -> bytes:
-        """What has come of the body, still encoded, and b"" at its end.
+    async def read(self, most: int | None = None) -> bytes:
+        """What has come of the body, still encoded, at most about `most` bytes of it, and b"" at its end.
 
         Raises SourceUnavailable, TransferStalled after 30 s of silence.
         """
         with self._hop.translated():
-            return await self._exchange.read(_SILENCE_SECONDS)
+            return await self._exchange.read(_SILENCE_SECONDS, most)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """All of the body, as `read` has it."""

@@ -165,13 +165,19 @@ class FileDownload:
     async def _next(self, reply: Reply, lease: Lease) -> bytes:
         """What comes next, but nothing beyond the lease, whose end may have been given away."""
         lease.begin_wait(self._clock.monotonic())
-        chunk = await reply.read()
+        chunk = await reply.read(self._gulp)
         lease.end_wait(self._clock.monotonic(), len(chunk))
         if lease.position + len(chunk) > lease.asked.stop:
             raise SourceUnavailable(f"{reply.origin} sends more than it was asked for")
         chunk = chunk[: max(0, lease.stop - lease.position)]
         lease.position += len(chunk)
         return chunk
+
+    @property
+    def _gulp(self) -> int | None:
+        """How much is taken at one time: under a limit little, so that bytes come evenly and progress is seen."""
+        rate = self._limits.bytes_per_second
+        return None if rate is None else max(1, int(rate * _BATCH_SECONDS))
 
     def _batch(self, offset: int) -> _Batch:
         return _Batch(offset, self._clock.monotonic())

@@ -66,12 +66,15 @@ class Exchange:
                 raise self._error or pycurl.error(pycurl.E_GOT_NOTHING, "no answer")
             await self._wait(seconds)
 
-    async def read(self, seconds: float) -> bytes:
-        """What has come of the body, b"" at its end. Raises pycurl.error, Silence after `seconds` without a byte."""
+    async def read(self, seconds: float, most: int | None = None) -> bytes:
+        """What has come of the body, at most about `most` bytes of it; b"" at its end.
+
+        Raises pycurl.error, Silence after `seconds` without a byte.
+        """
         while not self._waiting and not self._over:
             await self._wait(seconds)
         if self._waiting:
-            return self._take_all()
+            return self._hand_out(most)
         if self._error:
             raise self._error
         return b""
@@ -104,17 +107,24 @@ class Exchange:
         else:
             self._reader.set_exception(error)
 
-    def _take_all(self) -> bytes:
-        data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
-        self._waiting.clear()
-        self._waiting_bytes = 0
+    def _hand_out(self, most: int | None) -> bytes:
+        """All that waits, or whole pieces of it until `most` are reached."""
+        if most is None or self._waiting_bytes <= most:
+            pieces = list(self._waiting)
+            self._waiting.clear()
+        else:
+            pieces, size = [], 0
+            while self._waiting and size < most:
+                pieces.append(self._waiting.popleft())
+                size += len(pieces[-1])
+        self._waiting_bytes -= sum(map(len, pieces))
         if self._soon:
             self._soon.cancel()
             self._soon = None
         if self._held_back:
             self._held_back = False
             self._curl.pause(pycurl.PAUSE_CONT)
-        return data
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _take(self, piece: bytes) -> int | None:
         share = self._memory.share
