@@ -19,8 +19,11 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
+from model_provisioner.transfer.client import open_client
+from model_provisioner.transfer.protocol import Resolve, StoreRef
+from model_provisioner.transfer.resolving import Resolver
 from tests.support.models import put
-from tests.transfer.bench import MODEL, NAME, REF, Bench, token_for
+from tests.transfer.bench import MODEL, NAME, REF, Bench, network, token_for
 
 CONTENT = b"GGUF content of a model"
 DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -36,6 +39,13 @@ async def test_a_plan_pins_commit_size_and_digest(bench: Bench) -> None:
     assert file.url is not None
     assert urlsplit(file.url).path == f"/{NAME}/resolve/{commit}/sub%20folder/%C3%A9%20{MODEL}"
     assert file.source == f"{REF}:sub folder/é {MODEL}"
+
+
+async def test_a_slash_at_the_end_of_the_endpoint_changes_nothing(bench: Bench) -> None:
+    bench.hub.repository(NAME).add(MODEL, CONTENT)
+    request = Resolve("1", REF, f"{bench.hub.endpoint}/", None, None, None, store=StoreRef(str(bench.root), None))
+    async with open_client(network(bench.hub)) as client:
+        assert await Resolver(client).resolve(request) == await bench.resolve()
 
 
 async def test_a_recorded_revision_counts_more_than_where_the_branch_points_now(bench: Bench) -> None:
