@@ -27,6 +27,7 @@ from model_provisioner.controller.holdback import HoldBack
 from model_provisioner.controller.lease import Lease, LeaseLost
 from model_provisioner.controller.login import Login
 from model_provisioner.controller.operator import Operator
+from model_provisioner.controller.patrol import Patrol
 from model_provisioner.controller.reservations import Reservations
 from model_provisioner.controller.sharing import Conditions
 from model_provisioner.controller.slots import Slots
@@ -55,7 +56,9 @@ async def run_operator(settings: OperatorSettings) -> int:
         if settings.health_listen:
             closing.push_async_callback((await serve(health, settings.health_listen)).cleanup)
 
-        lease = _lease(api, settings)
+        of_its_own = await KubeApi.connect(settings.kubeconfig)  # thousands of requests may wait for a connection
+        closing.push_async_callback(of_its_own.close)
+        lease = _lease(of_its_own, settings)
         epoch = await lease.acquire()
         closing.push_async_callback(lease.release)
         await _in_background(closing, _keep_or_die(lease))
@@ -73,7 +76,9 @@ async def run_operator(settings: OperatorSettings) -> int:
         census = Census(settings.namespaces, watches)
         mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
         stores = Stores(mounts, workers.keeper, census.store_ids, settings.modes)
-        operator = Operator(_surroundings(settings, api, workers, stores, slots, catalog, epoch))
+        patrol = Patrol(stores)
+        await _in_background(closing, patrol.run())
+        operator = Operator(_surroundings(settings, api, workers, stores, patrol, slots, catalog, epoch))
         closing.push_async_callback(workers.stop)
         sweeper = Sweeper(stores, census, lambda: operator.uids)
         await _in_background(closing, sweeper.run())
@@ -126,6 +131,7 @@ def _surroundings(
     api: KubeApi,
     workers: Workers,
     stores: Stores,
+    patrol: Patrol,
     slots: Slots,
     catalog: Catalog,
     epoch: int,
@@ -134,6 +140,7 @@ def _surroundings(
     return Surroundings(
         api=api,
         stores=stores,
+        patrol=patrol,
         slots=slots,
         transfers=Transfers(Conditions(slots, stores, bandwidth, Reservations(), holdback, epoch)),
         holdback=holdback,

@@ -15,6 +15,7 @@ from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.catalog import Catalog
 from model_provisioner.controller.credentials import Secret, read_secret
 from model_provisioner.controller.holdback import HoldBack
+from model_provisioner.controller.patrol import Patrol
 from model_provisioner.controller.sharing import Member
 from model_provisioner.controller.slots import Slots
 from model_provisioner.controller.stores import Claim, Stores, expect, new_id
@@ -52,6 +53,7 @@ class Surroundings:
 
     api: KubeApi
     stores: Stores
+    patrol: Patrol
     slots: Slots
     transfers: Transfers
     holdback: HoldBack

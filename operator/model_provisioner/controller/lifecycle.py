@@ -16,6 +16,7 @@ from datetime import timedelta
 from model_provisioner.controller.attempt import Attempt, Surroundings
 from model_provisioner.controller.credentials import Secret, until_changed
 from model_provisioner.controller.status_writer import StatusWriter
+from model_provisioner.controller.stores import Claim
 from model_provisioner.domain.backoff import pause
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -31,7 +32,6 @@ from model_provisioner.domain.snapshot import Event, Failed, Progressed, Reconci
 from model_provisioner.domain.status import restore
 
 _LOG = logging.getLogger(__name__)
-_LOOK_AGAIN_SECONDS = 60.0
 _FOR_WANT_OF_A_SECRET = frozenset(
     error.__name__ for error in (SecretNotFound, AccessDenied, LicenseNotAccepted, SourceNotFound)
 )
@@ -72,10 +72,18 @@ class Lifecycle:
         """One try, and the wait for the next one."""
         seconds = await self._try()
         self._around.slots.reported(self._subject.uid)
-        await _first(self._sleep(seconds), self._other_secret())
+        await _first(self._sleep(seconds), self._other_secret(), self._files_at_risk())
 
     async def _sleep(self, seconds: float | None) -> None:
         await (asyncio.Event().wait() if seconds is None else self._around.sleep(seconds))
+
+    async def _files_at_risk(self) -> None:
+        """Returns when the files of a Ready model should be looked at."""
+        model = self._snapshot.model
+        if model is None or not self._snapshot.ready:
+            await asyncio.Event().wait()
+        else:
+            await self._around.patrol.until_suspicious(Claim(self._subject.namespace, model.claim_name), model)
 
     async def _other_secret(self) -> None:
         """Returns when a Secret that did not open the door is another."""
@@ -135,7 +143,7 @@ class Lifecycle:
         finally:
             self._secret = attempt.secret
         self._failures = 0
-        return _LOOK_AGAIN_SECONDS if self._snapshot.ready else None
+        return None
 
     def _fail(self, error: ProvisionError) -> float | None:
         if isinstance(error, Retryable):

@@ -1,0 +1,74 @@
+"""Looks after the files of all models that are Ready: are they still there, with the size that they had?
+
+One look at a store for many models at once, so that ten thousand idle objects cost next to nothing: a
+lifecycle that has nothing to do waits here until something about its files is not as it was, and then
+finds out for itself what. Decides nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from model_provisioner.controller.stores import Claim, Stores
+from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.modeldownload import FileRecord, Model
+
+_LOG = logging.getLogger(__name__)
+_ROUND_SECONDS = 60.0
+_MODELS_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Post:
+    """One model that somebody watches over; `alarm` is set when it should be looked at."""
+
+    claim: Claim
+    model: Model
+    alarm: asyncio.Event
+
+
+class Patrol:
+    """Run `run` as a task; lifecycles wait in `until_suspicious`."""
+
+    def __init__(self, stores: Stores, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._stores = stores
+        self._sleep = sleep
+        self._posts: set[_Post] = set()
+
+    async def until_suspicious(self, claim: Claim, model: Model) -> None:
+        """Returns when a file of `model` is missing or has another size, or when its store could not be looked at."""
+        post = _Post(claim, model, asyncio.Event())
+        self._posts.add(post)
+        try:
+            await post.alarm.wait()
+        finally:
+            self._posts.discard(post)
+
+    async def run(self) -> None:
+        """A round a minute, until cancelled."""
+        while True:
+            await self._sleep(_ROUND_SECONDS)
+            for claim, store_id, posts in list(self._rounds()):
+                await self._look(claim, store_id, posts)
+
+    def _rounds(self) -> Iterator[tuple[Claim, str, list[_Post]]]:
+        by_store: dict[tuple[Claim, str], list[_Post]] = {}
+        for post in self._posts:
+            by_store.setdefault((post.claim, post.model.store_id), []).append(post)
+        for (claim, store_id), posts in by_store.items():
+            waiting = iter(posts)
+            while some := list(islice(waiting, _MODELS_AT_ONCE)):
+                yield claim, store_id, some
+
+    async def _look(self, claim: Claim, store_id: str, posts: list[_Post]) -> None:
+        files: dict[FileRecord, None] = {file: None for post in posts for file in post.model.files}
+        try:
+            missing = frozenset(await self._stores.missing(claim, store_id, tuple(files)))
+        except ProvisionError as error:
+            _LOG.info("the store on %s/%s could not be looked at: %s", claim.namespace, claim.name, error)
+            missing = frozenset(file.path for file in files)
+        for post in posts:
+            if any(file.path in missing for file in post.model.files):
+                post.alarm.set()
