@@ -24,7 +24,7 @@ _VERSIONS = (
     ("wget", "--version"),
     ("nginx", "-v"),
 )
-_LIBRARIES = ("aiohttp", "huggingface_hub")
+_LIBRARIES = ("pycurl", "huggingface_hub")
 _NUMBER = re.compile(r"\d+(?:\.\d+)+\w*")
 _SYSTEM_PATH = "/usr/sbin:/sbin"  # where nginx and ip are, and which is not on every user's PATH
 
