@@ -1,7 +1,7 @@
 # Everything that a person types. Python packages go to .venv, the control plane's programs to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench bench-quick bench-gateway demo test lint cluster cluster-down
+.PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo test lint cluster cluster-down
 
 .venv: .venv/installed
 
@@ -34,6 +34,9 @@ bench-quick: .venv/installed  ## the same with a small file, for a first look
 
 bench-gateway: .venv/installed  ## what the gateway costs under load; takes about four minutes
 	.venv/bin/python -m benchmarks.gateway $(BENCH_FLAGS)
+
+bench-operator: .venv/installed  ## what the operator costs, and how soon it acts; takes about seven minutes, with BENCH_FLAGS=--quick one
+	.venv/bin/python -m benchmarks.operator $(BENCH_FLAGS)
 
 lint: .venv/installed  ## format, lint, types, import contract
 	.venv/bin/ruff format --check .

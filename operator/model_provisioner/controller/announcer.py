@@ -20,6 +20,7 @@ from model_provisioner.kube.resource import API_VERSION, KIND
 _LOG = logging.getLogger(__name__)
 _COMPONENT = "model-provisioner"
 _NORMAL = frozenset(State)
+_BEFORE_ANYTHING_HAPPENS = frozenset({State.RESOLVING, State.QUEUED})
 _MESSAGE_LIMIT = 1024
 _NOT_FOUND = 404
 _CONFLICT = 409
@@ -34,9 +35,9 @@ class Announcer:
         self._now = now
 
     async def transition(self, subject: ModelDownload, status: Status) -> None:
-        """The Ready condition has a new reason."""
+        """The Ready condition has a new reason. That an object waits is no event: its status says so."""
         ready = status.condition("Ready")
-        if ready:
+        if ready and ready.reason not in _BEFORE_ANYTHING_HAPPENS:
             kind = "Normal" if ready.reason in _NORMAL else "Warning"
             await self.announce(subject, kind, ready.reason, ready.message)
 

@@ -198,8 +198,10 @@ class _Page:
         if version <= self._version:
             return
         self._version = version
-        self._known = None if kind == "DELETED" else document
-        if not self._is_right(self._known):
+        found = None if kind == "DELETED" else document
+        # A watch leaves out who manages what, so without our label only the API server can tell whose it is.
+        self._known = found if found and _is_labelled(found) else None
+        if not self._is_right(found):
             if not self._turn.locked():  # else it is what we are writing, and have not been told yet that it is written
                 _LOG.info("%s was changed by somebody else and is put right", self._name)
             self._stir()

@@ -33,7 +33,7 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
         annotations = meta.get("annotations") or {}
         seen = (meta.get("generation"), annotations.get(RECONCILE_AT), annotations.get(VERIFY_AT))
         known, memo.seen = memo.get("seen"), seen
-        return bool(seen != known)
+        return known is not None and bool(seen != known)  # a life that begins looks for itself
 
     @kopf.on.event(*resource, id="wake", when=is_news, registry=registry)
     async def wake(uid: str, **_: Any) -> None:

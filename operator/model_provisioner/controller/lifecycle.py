@@ -72,7 +72,10 @@ class Lifecycle:
         """One try, and the wait for the next one."""
         seconds = await self._try()
         self._around.slots.reported(self._subject.uid)
-        await _first(self._sleep(seconds), self._other_secret(), self._files_at_risk())
+        if seconds is None and self._snapshot.ready:
+            await self._files_at_risk()  # alone, because thousands do nothing else
+        else:
+            await _first(self._sleep(seconds), self._other_secret(), self._files_at_risk())
 
     async def _sleep(self, seconds: float | None) -> None:
         await (asyncio.Event().wait() if seconds is None else self._around.sleep(seconds))

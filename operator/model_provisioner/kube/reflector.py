@@ -118,6 +118,7 @@ class Reflector:
 
     def _take(self, kind: str, document: Document) -> None:
         uid = document["metadata"]["uid"]
+        document["metadata"].pop("managedFields", None)  # half of a document, and nobody here reads it
         before = self._objects.get(uid)
         if kind == "DELETED":
             self._objects.pop(uid, None)

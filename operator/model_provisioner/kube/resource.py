@@ -4,6 +4,7 @@ The only place that knows how the resource is spelled. Reading is tolerant: unkn
 because a later version of the resource may have some; what is known must have the right type.
 """
 
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -125,11 +126,13 @@ def _to_document(value: Any) -> Any:
     return [_to_document(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+@functools.lru_cache(maxsize=256)  # the same few names for each of thousands of objects
 def _camel(field: str) -> str:
     head, *tail = field.split("_")
     return _SPELLING.get(field, head + "".join(part.capitalize() for part in tail))
 
 
+@functools.lru_cache(maxsize=256)
 def _snake(spelling: str) -> str:
     plain = "".join(f"_{char.lower()}" if char.isupper() else char for char in spelling)
     return _FIELDS.get(spelling, plain)

@@ -1,0 +1,113 @@
+"""Many small models at once, and one after the other: what a download costs the API server, and how soon it is told."""
+
+import asyncio
+import statistics
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from benchmarks.operator.figures import Figure
+from benchmarks.operator.stage import Stage, Watching, manifest
+from model_provisioner.kube.client import KubeApi
+from model_provisioner.kube.resource import collection_path
+from tests.support.ggufs import tiny_gguf
+
+_MIB = 1024 * 1024
+_AT_ONCE = 8
+_PATIENCE_SECONDS = 300.0
+_OURS = ("modeldownloads", "events", "configmaps", "leases")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from the request that creates an object to the hub's first request for its bytes, and on to Ready."""
+
+    asked: float
+    ready: float
+
+
+def many(stage: Stage, count: int) -> tuple[list[Figure], Counter[str]]:
+    """`count` objects of 1 MiB each, created as fast as the API server takes them; also the writes by kind."""
+    _fill(stage, "many", count, tiny_gguf(size=_MIB))
+    stage.add_namespace("many")
+    with stage.operator("many") as operator:
+        _warm_up(stage, "many")
+        before, cpu, all_cpu = stage.writes(), operator.cpu(), operator.cpu_with_workers()
+        begun = time.time()
+        with Watching(stage) as watching:
+            asyncio.run(_create(stage, "many", count))
+            watching.until_ready([f"many-{number}" for number in range(count)], _PATIENCE_SECONDS)
+        elapsed = max(watching.ready.values()) - begun
+        time.sleep(3)  # Events and the last batch of the catalog come after Ready
+        writes = Counter({kind: n for kind, n in (stage.writes() - before).items() if kind.startswith(_OURS)})
+        return [
+            Figure(f"{count} objects of 1 MiB: until all are Ready", elapsed, "s"),
+            Figure("… writes to the API server per download", writes.total() / count, "", 8, 6),
+            Figure("… applies of the catalog", writes["configmaps APPLY"] + writes["configmaps PATCH"]),
+            Figure("… bytes of the catalog", _catalog_bytes(stage) / 1024, "KiB"),
+            Figure("… CPU of the operator", operator.cpu() - cpu, "s"),
+            Figure("… CPU of the operator and its workers", operator.cpu_with_workers() - all_cpu, "s"),
+            Figure("… most memory of the operator", operator.memory(), "MiB", 250, 150),
+            Figure("… most memory of the operator and its workers together", operator.memory_with_workers(), "MiB"),
+        ], writes
+
+
+def soon(stage: Stage, rounds: int) -> list[Figure]:
+    """One small model after the other, with an operator that has nothing else to do."""
+    _fill(stage, "soon", rounds, tiny_gguf())
+    stage.add_namespace("soon")
+    with stage.operator("soon"):
+        _warm_up(stage, "soon")
+        with Watching(stage) as watching:
+            found = [_one(stage, watching, number) for number in range(rounds)]
+    return [
+        Figure("created → first byte asked for, median", statistics.median(one.asked for one in found), "s", 1, 0.3),
+        Figure("… the longest", max(one.asked for one in found), "s"),
+        Figure("last byte → Ready (64 KiB), median", statistics.median(one.ready for one in found), "s", 1, 0.3),
+        Figure("… the longest", max(one.ready for one in found), "s"),
+    ]
+
+
+def _one(stage: Stage, watching: Watching, number: int) -> Latency:
+    """The hub notes when a request comes; the bytes of so small a file leave at once, so that is when the last does."""
+    name = f"soon-{number}"
+    time.sleep(1.1)  # as the first of its second: what comes within one is batched in the catalog
+    begun = time.time()
+    stage.cluster.api.create(collection_path("soon"), manifest(name, f"hf:acme/{name}"))
+    watching.until_ready([name], 60)
+    asked = [one.time for one in stage.hub.log if one.origin == "content" and f"{name}." in one.path]
+    return Latency(min(asked) - begun, watching.ready[name] - max(asked))
+
+
+def _fill(stage: Stage, name: str, count: int, content: bytes) -> None:
+    for number in range(count):
+        stage.hub.repository(f"acme/{name}-{number}").add(f"{name}-{number}.Q4_K_M.gguf", content)
+    stage.hub.repository(f"acme/{name}-first").add(f"{name}-first.Q4_K_M.gguf", content)
+
+
+def _warm_up(stage: Stage, namespace: str) -> None:
+    """Returns when the operator has brought one model, so that its start is not measured."""
+    with Watching(stage) as watching:
+        stage.cluster.api.create(collection_path(namespace), manifest("first", f"hf:acme/{namespace}-first"))
+        watching.until_ready(["first"], 60)
+    time.sleep(3)
+
+
+async def _create(stage: Stage, namespace: str, count: int) -> None:
+    api = await KubeApi.connect(stage.cluster.kubeconfig)
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def create(number: int) -> None:
+        async with gate:
+            name = f"{namespace}-{number}"
+            await api.create(collection_path(namespace), manifest(name, f"hf:acme/{name}"))
+
+    try:
+        await asyncio.gather(*map(create, range(count)))
+    finally:
+        await api.close()
+
+
+def _catalog_bytes(stage: Stage) -> int:
+    data = stage.cluster.api.get("/api/v1/namespaces/many/configmaps/model-catalog")["data"]
+    return sum(len(key) + len(value) for key, value in data.items())

@@ -1,0 +1,192 @@
+"""What the operator is measured on: a real API server and etcd, a hub on loopback, volumes in memory, and the
+operator as a process of its own that is looked at from outside.
+"""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from http.client import HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from deploy.local import binaries
+from deploy.local.cluster import Cluster
+from model_provisioner.kube.resource import API_VERSION, PLURAL
+from tests.support.hub import Hub
+from tests.support.programs import Program
+
+CLAIM = "models"
+_ROOT = Path(__file__).parents[2]
+_OBJECTS = f"/apis/{API_VERSION}/{PLURAL}"
+_MEMORY = Path("/dev/shm")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_REQUESTS = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
+
+Document = dict[str, Any]
+
+
+class Stage:
+    """`volumes` has a directory for each namespace."""
+
+    def __init__(self, cluster: Cluster, hub: Hub, directory: Path) -> None:
+        self.cluster = cluster
+        self.hub = hub
+        self.directory = directory
+        self.volumes: dict[str, Path] = {}
+
+    def add_namespace(self, name: str) -> Path:
+        """A namespace with a volume of its own."""
+        self.cluster.create_namespace(name)
+        self.volumes[name] = self.directory / name
+        self.volumes[name].mkdir()
+        return self.volumes[name]
+
+    @contextlib.contextmanager
+    def operator(self, *namespaces: str) -> Iterator["Operator"]:
+        """The operator of `namespaces`; its log stays in `directory`."""
+        flags = [
+            *(f"--store={namespace}/{CLAIM}={self.volumes[namespace]}" for namespace in namespaces),
+            f"--kubeconfig={self.cluster.kubeconfig}",
+            f"--endpoint={self.hub.endpoint}",
+            f"--allow-host={self.hub.host_port}",
+            f"--allow-host={self.hub.content_origin.removeprefix('https://')}",
+            f"--ca-file={self.hub.ca_file}",
+        ]
+        program = Program(["operator", *flags], self.directory / "operator.log")
+        try:
+            yield Operator(program)
+        finally:
+            program.stop(60)
+
+    def writes(self) -> Counter[str]:
+        """Requests so far that change something, by resource and verb; those that make our objects are not counted.
+
+        The API server's own Lease is written with PUT, the operator's with PATCH.
+        """
+        _, text = self.cluster.api.exchange("GET", "/metrics", None, content_type="", accept="*/*")
+        found: Counter[str] = Counter()
+        for labels, value in _REQUESTS.findall(text):
+            of = dict(_LABEL.findall(labels))
+            what = "/".join(part for part in (of["resource"], of["subresource"]) if part)
+            if of["verb"] in _WRITES and (of["verb"], what) not in {("POST", PLURAL), ("PUT", "leases")}:
+                found[f"{what} {of['verb']}"] += int(float(value))
+        return found
+
+
+class Operator:
+    """The process, as the kernel sees it."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    @property
+    def _pids(self) -> list[int]:
+        return [self.program.process.pid, *self.program.children()]
+
+    def cpu(self) -> float:
+        """Seconds of processor time of the operator's own process so far."""
+        return _cpu(self._pids[0])
+
+    def cpu_with_workers(self) -> float:
+        return sum(map(_cpu, self._pids))
+
+    def memory(self, kind: str = "VmHWM") -> float:
+        """MiB of the operator's own process; `VmHWM` is the most it ever had, `VmRSS` what it has."""
+        return _memory(self._pids[0], kind)
+
+    def memory_with_workers(self, kind: str = "VmHWM") -> float:
+        """A sum, so pages that they share count for each of them."""
+        return sum(_memory(pid, kind) for pid in self._pids)
+
+
+class Watching:
+    """Who was first seen with a status, and who Ready, by name, on the clock of `time.time`."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.observed: dict[str, float] = {}
+        self.ready: dict[str, float] = {}
+        self._changed = threading.Condition()
+        api = stage.cluster.api
+        address = urlsplit(api.url)
+        version = api.get(f"{_OBJECTS}?limit=1")["metadata"]["resourceVersion"]
+        self._connection = HTTPSConnection(address.hostname or "", address.port, context=api.tls)
+        self._connection.request("GET", f"{_OBJECTS}?watch=true&resourceVersion={version}")
+        self._response = self._connection.getresponse()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> "Watching":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection.sock:
+            self._connection.sock.shutdown(2)
+        self._thread.join(5)
+        self._connection.close()
+
+    def until_ready(self, names: Collection[str], seconds: float) -> None:
+        """Raises TimeoutError with how many were."""
+        wanted = set(names)
+        with self._changed:
+            if not self._changed.wait_for(lambda: wanted <= self.ready.keys(), seconds):
+                there = len(wanted & self.ready.keys())
+                raise TimeoutError(f"{there} of {len(wanted)} are Ready after {seconds:.0f} s")
+
+    def _read(self) -> None:
+        try:
+            for line in self._response:
+                self._note(json.loads(line)["object"], time.time())
+        except (OSError, ValueError, HTTPException):
+            return  # the end of the block
+
+    def _note(self, document: Document, now: float) -> None:
+        conditions = (document.get("status") or {}).get("conditions")
+        if not conditions:
+            return
+        name = document["metadata"]["name"]
+        self.observed.setdefault(name, now)
+        if any(one["type"] == "Ready" and one["status"] == "True" for one in conditions):
+            with self._changed:
+                self.ready.setdefault(name, now)
+                self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def staged() -> Iterator[Stage]:
+    """A control plane with our resource, and a hub without models yet."""
+    memory = _MEMORY if _MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(dir=memory, prefix="bench-") as directory,
+        Cluster(binaries.find_or_build()) as cluster,
+        Hub() as hub,
+    ):
+        cluster.apply(_ROOT / "crds")
+        yield Stage(cluster, hub, Path(directory))
+
+
+def manifest(name: str, ref: str, **metadata: object) -> Document:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelDownload",
+        "metadata": {"name": name, **metadata},
+        "spec": {"modelRef": ref},
+    }
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _memory(pid: int, kind: str) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(rf"{kind}:\s+(\d+)", status)[0]) / 1024
