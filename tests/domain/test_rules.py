@@ -1,13 +1,11 @@
-"""The small rules: backoff, queue order, speed, catalog data, digests, errors by name, part keys."""
+"""The small rules: backoff, queue order, speed, digests, errors by name, part keys."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
 from model_provisioner.domain.backoff import delay, pause
 from model_provisioner.domain.bandwidth import shares
-from model_provisioner.domain.catalog import Entry, catalog_data
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -21,12 +19,10 @@ from model_provisioner.domain.errors import (
     named,
 )
 from model_provisioner.domain.ledger import HEADROOM, must_wait
-from model_provisioner.domain.modeldownload import GGUFSummary
 from model_provisioner.domain.plan import PlannedFile
 from model_provisioner.domain.queueing import Waiting, in_line, next_in_line
 from model_provisioner.domain.space import Room
 from model_provisioner.domain.speed import Meter
-from tests.domain.test_snapshot import MODEL
 
 
 def test_backoff_doubles_up_to_five_minutes_and_jitters_half() -> None:
@@ -100,17 +96,6 @@ def test_speed_is_an_average_and_starts_again_when_bytes_fall() -> None:
     assert 100 < faster.rate < 200
     assert faster.observe(3.0, 10).rate is None
     assert Meter(0.0, 0).seconds_left(10) is None
-
-
-def test_catalog_has_three_keys_per_model() -> None:
-    model = replace(MODEL, gguf=GGUFSummary("llama", "Tiny", 7, "Q4_K_M", 2048, None, True))
-    data = catalog_data({"tiny": Entry("hf:a/b:Q4_K_M", model)})
-    assert set(data) == {"tiny.json", "tiny.path", "tiny.claim"}
-    assert (data["tiny.path"], data["tiny.claim"]) == ("hf/a/b/x.gguf", "models")
-    document = json.loads(data["tiny.json"])
-    assert document["modelRef"] == "hf:a/b:Q4_K_M"
-    assert document["files"] == [{"path": "hf/a/b/x.gguf", "sizeBytes": 1000, "digest": MODEL.digest}]
-    assert document["gguf"]["contextLength"] == 2048
 
 
 @pytest.mark.parametrize("text", ["ab" * 32, "sha256:" + "AB" * 32, " sha256:" + "ab" * 32])
