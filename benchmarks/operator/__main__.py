@@ -26,7 +26,8 @@ Written by `make bench-operator`, on a real kube-apiserver and etcd, with a hub 
 {figures}
 
 {machine} Everything ran on
-the same cores: the API server, etcd, the hub, what creates the objects and what measures. Load average at the beginning: {load:.1f}.
+the same cores: the API server, etcd, the hub, what creates the objects and what measures. Load average at the
+beginning: {load:.1f}.
 
 Writes are counted by the API server (`apiserver_request_total`): everything the operator writes, its Lease too, and
 not the requests that create the objects. CPU time is user and system. Memory is the high-water mark of resident memory
