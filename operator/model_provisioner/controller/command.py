@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import sys
 
 from pydantic import ValidationError
 
@@ -68,15 +69,20 @@ def run(args: argparse.Namespace) -> int:
         settings = OperatorSettings(**given)
         _check_proxy(settings)
     except ValidationError as error:
-        raise SystemExit(f"model-provisioner operator: {explain(error, vars(args))}") from None
+        return _refuse(explain(error, vars(args)))
+    except ValueError as error:
+        return _refuse(f"--proxy: {error}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return asyncio.run(run_operator(settings))
 
 
 def _check_proxy(settings: OperatorSettings) -> None:
-    """The workers read it; a wrong one is told here, before anything starts."""
-    try:
-        if settings.proxy is not None:
-            load_proxy(settings.proxy)
-    except ValueError as error:
-        raise SystemExit(f"model-provisioner operator: --proxy: {error}") from None
+    """The workers read it; a wrong one is told here, before anything starts. Raises ValueError."""
+    if settings.proxy is not None:
+        load_proxy(settings.proxy)
+
+
+def _refuse(why: str) -> int:
+    """Told as argparse tells a wrong flag, and with its exit code."""
+    print(f"model-provisioner operator: {why}", file=sys.stderr)  # noqa: T201
+    return 2

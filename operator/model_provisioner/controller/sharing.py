@@ -117,7 +117,6 @@ class SharedTransfer:
         self._members[uid] = member
         self._catch_up(member)
         self.heed()
-        self._conditions.slots.reported(uid)
         try:
             return await member.published
         finally:
@@ -282,8 +281,9 @@ class SharedTransfer:
     def _catch_up(self, member: Member) -> None:
         if self._fetch:
             member.started(self._bytes)
-        if self._last:
+        if self._last:  # else the transfer has no place in the queue yet; taking it, it reports all its members
             member.advance(self._last)
+            self._conditions.slots.reported(member.holder.uid)
 
     async def _leave(self, member: Member) -> None:
         """Returns when nothing is written on behalf of `member` any more."""

@@ -1,0 +1,90 @@
+"""What waits, for whom, and for how long: slots after a restart, room on the volume, a host that asks for patience."""
+
+import time
+from pathlib import Path
+
+from deploy.local.cluster import Cluster
+from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.programs import eventually
+from tests.support.stand import Stand, stand
+from tests.support.volumes import small_volume
+
+MIB = 1024**2
+SIZE = 24 * MIB
+
+
+def test_after_a_restart_the_most_urgent_is_served_first_however_late_it_asks(bench: Stand, tmp_path: Path) -> None:
+    model = write_gguf(tmp_path / "m.gguf", size=SIZE)
+    for name in ("first", "plain", "urgent"):
+        bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", model)
+    gate = bench.hub.pause_at(SIZE // 2)
+    operator = bench.start_operator("--slots=1")
+    bench.apply("first", modelRef="hf:acme/first")
+    bench.until("first", "Downloading")
+    gate.wait_reached()
+    bench.apply("plain", modelRef="hf:acme/plain")
+    bench.apply("urgent", modelRef="hf:acme/urgent")
+    for name in ("plain", "urgent"):
+        bench.until(name, "Queued")
+    bench.patch("urgent", {"priority": 5})
+    operator.kill()
+    bench.start_operator("--slots=1")
+    bench.until("urgent", "Downloading")
+    for name in ("first", "plain"):
+        bench.until(name, "Queued")
+    gate.release()
+    for name in ("urgent", "first", "plain"):
+        bench.until(name, "Available")
+    ended = {name: bench.get(name)["status"]["completionTime"] for name in ("urgent", "first", "plain")}
+    assert ended["urgent"] <= ended["first"] <= ended["plain"]
+
+
+def test_downloads_that_fit_alone_but_not_together_wait_for_one_another(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    with small_volume(tmp_path / "volume", 40 * MIB), stand(cluster, namespace, tmp_path) as bench:
+        model = write_gguf(tmp_path / "m.gguf", size=SIZE)
+        for name in ("one", "two"):
+            bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", model)
+        gate = bench.hub.pause_at(SIZE // 2)
+        bench.start_operator()
+        bench.apply("one", modelRef="hf:acme/one", reclaimPolicy="Delete")
+        gate.wait_reached()
+        bench.apply("two", modelRef="hf:acme/two")
+        eventually(lambda: "waiting for room" in bench.ready("two").get("message", ""), "two waits for one")
+        assert bench.ready("two")["reason"] == "Queued"
+        assert not any("two" in request.path for request in bench.hub.log if request.origin == "content")
+        gate.release()
+        bench.until("one", "Available")
+        assert "24 MiB" in bench.until("two", "InsufficientStorage")["status"]["conditions"][0]["message"]
+        bench.delete("one")
+        bench.until("two", "Available")
+
+
+def test_a_host_that_asks_for_patience_is_left_alone_by_all(bench: Stand) -> None:
+    bench.hub.fail(429, where="api", headers={"Retry-After": "4"})
+    bench.start_operator()
+    bench.apply("one", modelRef="hf:acme/tiny:Q4_K_M")
+    bench.until("one", "RateLimited")
+    asked, since = len(bench.hub.log), time.monotonic()
+    bench.apply("two", modelRef="hf:acme/tiny:Q8_0")
+    message = bench.until("two", "RateLimited")["status"]["conditions"][0]["message"]
+    assert "asked us to slow down" in message
+    assert bench.get("two")["status"]["nextRetryTime"]
+    if time.monotonic() - since < 3:
+        assert len(bench.hub.log) == asked, "it was asked again before the time that it named"
+    for name in ("one", "two"):
+        bench.until(name, "Available")
+
+
+def test_all_downloads_together_keep_the_operators_limit(bench: Stand) -> None:
+    data = [tiny_gguf(size=6 * MIB, seed=seed) for seed in (1, 2)]
+    for name, content in zip(("one", "two"), data, strict=True):
+        bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", content)
+    bench.start_operator("--max-bytes-per-second=4Mi")
+    began = time.monotonic()
+    for name in ("one", "two"):
+        bench.apply(name, modelRef=f"hf:acme/{name}")
+    for name in ("one", "two"):
+        bench.until(name, "Available")
+    assert time.monotonic() - began > 2.5, "12 MiB at 4 MiB a second take three seconds, but for what naps save up"
