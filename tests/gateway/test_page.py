@@ -10,7 +10,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from tests.gateway.caller import Desk
-from tests.support.browser import bars, chromium, shown
+from tests.support.browser import bars, chromium, log_in, logged, question, screenshot, shown
 from tests.support.programs import eventually
 
 HOSTILE = "local:<img src=x onerror=document.title='owned'>.gguf"
@@ -20,11 +20,7 @@ HOSTILE = "local:<img src=x onerror=document.title='owned'>.gguf"
 def page(desk: Desk, tmp_path: Path) -> Iterator[Chrome]:
     """The page, with an editor's token."""
     with chromium(tmp_path / "profile") as browser:
-        browser.get(f"{desk.url}/")
-        eventually(lambda: browser.find_element(By.ID, "token").is_displayed(), "the page asks for a token")
-        browser.find_element(By.ID, "token").send_keys(desk.cluster.token(desk.namespace, "editor"))
-        browser.find_element(By.CSS_SELECTOR, "#login button").click()
-        eventually(lambda: text(browser, "#connection") == "Live", "the stream is open")
+        log_in(browser, desk.url, desk.cluster.token(desk.namespace, "editor"))
         yield browser
 
 
@@ -45,9 +41,7 @@ def test_a_download_is_started_and_its_bar_moves_to_the_end(desk: Desk, page: Ch
         desk.tell(name, "Downloading", done=done)
         eventually(functools.partial(stand_at, page, done // 10), f"the bar stands at {done // 10}")
     assert "700 B of 1000 B" in text(page, "#downloads .numbers")
-    screenshot = Path(__file__).parents[2] / ".artifacts" / "page.png"
-    screenshot.parent.mkdir(exist_ok=True)
-    page.save_screenshot(str(screenshot))
+    screenshot(page, "downloading")
     desk.tell(name, "Available", done=1000)
     eventually(lambda: text(page, "#models .path") == f"hf/acme/{name}/{name}.Q4_K_M.gguf", "the path is shown")
     assert not bars(page)
@@ -90,10 +84,10 @@ def test_cancelling_asks_first(desk: Desk, page: Chrome) -> None:
     desk.apply("unwanted", "hf:acme/unwanted")
     eventually(lambda: bars(page), "a bar is there")
     page.find_element(By.CSS_SELECTOR, "#downloads .remove").click()
-    page.switch_to.alert.dismiss()
+    assert "stays on the volume" in question(page, accept=False)
     assert desk.cluster.api.get(desk.path("unwanted"))
     page.find_element(By.CSS_SELECTOR, "#downloads .remove").click()
-    page.switch_to.alert.accept()
+    question(page, accept=True)
     eventually(lambda: not bars(page), "the bar is gone")
 
 
@@ -116,8 +110,3 @@ def requested_elsewhere(browser: Chrome, origin: str) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
     asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
     return [url for url in asked if not url.startswith((f"{origin}/", "data:", "chrome:"))]
-
-
-def logged(browser: Chrome, kind: str) -> list[dict[str, str]]:
-    entries: list[dict[str, str]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
-    return entries

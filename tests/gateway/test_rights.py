@@ -18,6 +18,8 @@ CALLS = {
     "ticket": ("POST", "/v1/models/download/progress/ticket", None),
     "list": ("GET", "/v1/models/downloads?namespace={namespace}&all=true", None),
     "show": ("GET", "/v1/models/downloads/{id}", None),
+    "describe": ("GET", "/v1/models/downloads/{id}/details", None),
+    "change": ("PATCH", "/v1/models/downloads/{id}", {"spec": {"priority": 1}}),
     "cancel": ("DELETE", "/v1/models/downloads/{victim}", None),
     "models": ("GET", "/v1/models", None),
     "find": ("GET", "/v1/models/local?model_ref=hf:acme/kept", None),
@@ -26,7 +28,7 @@ CALLS = {
 REFUSED = dict.fromkeys(CALLS, 401)
 FORBIDDEN = dict.fromkeys(CALLS, 403)
 READING = {**dict.fromkeys(CALLS, 200), "ticket": 201}
-WRITES = {"start": 403, "start elsewhere": 403, "cancel": 403, "delete": 403}
+WRITES = {"start": 403, "start elsewhere": 403, "change": 403, "cancel": 403, "delete": 403}
 MATRIX = {
     "no token": REFUSED,
     "forged": REFUSED,
@@ -35,7 +37,7 @@ MATRIX = {
     "no rights": FORBIDDEN,
     "rights in another namespace": FORBIDDEN,
     "reader": {**READING, **WRITES},
-    "editor": {**READING, **dict.fromkeys(WRITES, 202)},
+    "editor": {**READING, **dict.fromkeys(WRITES, 202), "change": 200},
 }
 
 

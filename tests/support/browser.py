@@ -6,7 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+
+from tests.support.programs import eventually
 
 _FLAGS = (
     "--headless=new",
@@ -39,9 +43,12 @@ def chromium(profile: Path) -> Iterator[Chrome]:
 
 
 def shown(browser: Chrome, selector: str) -> list[str]:
-    """The text that each matching element shows, "" for a hidden one; read at one moment, while the page changes."""
+    """The text that each matching element shows, "" for a hidden one; read at one moment, while the page changes.
+
+    Not its innerText: of what the browser skips because it is out of sight, that is empty.
+    """
     script = (
-        "return [...document.querySelectorAll(arguments[0])].map(e => e.checkVisibility() ? e.innerText.trim() : '')"
+        "return [...document.querySelectorAll(arguments[0])].map(e => e.checkVisibility() ? e.textContent.trim() : '')"
     )
     texts: list[str] = browser.execute_script(script, selector)
     return texts
@@ -52,3 +59,42 @@ def bars(browser: Chrome) -> list[str | None]:
     script = "return [...document.querySelectorAll('#downloads progress')].map(bar => bar.getAttribute('value'))"
     values: list[str | None] = browser.execute_script(script)
     return values
+
+
+def logged(browser: Chrome, kind: str) -> list[dict[str, str]]:
+    """What the browser has logged of `kind` since it was asked last."""
+    entries: list[dict[str, str]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
+    return entries
+
+
+def log_in(browser: Chrome, url: str, token: str) -> None:
+    """Opens the page and pastes a token; returns when the stream is open."""
+    browser.get(f"{url}/")
+    eventually(lambda: browser.find_element(By.ID, "token").is_displayed(), "the page asks for a token")
+    browser.find_element(By.ID, "token").send_keys(token)
+    browser.find_element(By.CSS_SELECTOR, "#login button").click()
+    eventually(lambda: shown(browser, "#connection") == ["Live"], "the stream is open")
+
+
+def question(browser: Chrome, *, accept: bool) -> str:
+    """What the page asks for confirmation, answered."""
+
+    def asked() -> str | None:
+        try:
+            return str(browser.switch_to.alert.text)
+        except NoAlertPresentException:
+            return None
+
+    text = eventually(asked, "the page asks")
+    if accept:
+        browser.switch_to.alert.accept()
+    else:
+        browser.switch_to.alert.dismiss()
+    return text
+
+
+def screenshot(browser: Chrome, name: str) -> None:
+    """Kept in `.artifacts`, for people to look at."""
+    file = Path(__file__).parents[2] / ".artifacts" / f"page-{name}.png"
+    file.parent.mkdir(exist_ok=True)
+    browser.save_screenshot(str(file))

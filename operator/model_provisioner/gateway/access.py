@@ -99,6 +99,10 @@ class Access:
         detail = "this gateway was started with --auth none, which is read-only; use kubectl to change things"
         raise Problem(403, "Forbidden", detail)
 
+    def token(self, request: web.Request) -> str | None:
+        """The caller's own token, for a read that the API server itself is to judge; None where callers need none."""
+        return None if self.open_to_all else bearer(request)
+
     async def readable(self, request: web.Request, verb: str, namespace: str | None) -> str | None:
         """The namespace that the call may see, or None for all of them. Raises Problem (401, 403), ApiError.
 

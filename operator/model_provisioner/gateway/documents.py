@@ -3,11 +3,12 @@
 Handlers read requests with these and make answers of them; `gateway.openapi` prints them. Nothing here decides.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from model_provisioner.domain.modeldownload import Model, ModelDownload
+from model_provisioner.domain.modeldownload import Condition, Model, ModelDownload
 from model_provisioner.domain.stream import messages
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -46,6 +47,14 @@ class DownloadRequest(Input):
     spec: dict[str, Any] = Field(
         default_factory=dict,
         description="Further fields of the resource's spec: `kubectl explain modeldownload.spec` lists them.",
+    )
+
+
+class ChangeRequest(Input):
+    """What is to be different: `{"spec": {"suspend": true}}` pauses a download, and keeps its bytes."""
+
+    spec: dict[str, Any] = Field(
+        min_length=1, description="Fields of the resource's spec and their new values; null takes one away."
     )
 
 
@@ -121,6 +130,72 @@ class Download(BaseModel):
         ready = download.status.condition("Ready")
         said = messages(download, queue_position, stale=stale)[0].data
         return cls.model_validate({**said, "message": ready.message if ready else ""})
+
+
+class ConditionDetail(BaseModel):
+    """A condition of the ModelDownload."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    since: str
+
+    @classmethod
+    def of(cls, condition: Condition) -> "ConditionDetail":
+        return cls(
+            type=condition.type,
+            status=condition.status,
+            reason=condition.reason,
+            message=condition.message,
+            since=condition.last_transition_time,
+        )
+
+
+class EventDetail(BaseModel):
+    """A Kubernetes Event about the ModelDownload."""
+
+    type: str
+    reason: str
+    message: str
+    count: int
+    last_seen: str | None
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any]) -> "EventDetail":
+        """From a core/v1 Event, whose times and counts may be missing."""
+        return cls(
+            type=event.get("type") or "Normal",
+            reason=event.get("reason") or "",
+            message=event.get("message") or "",
+            count=event.get("count") or 1,
+            last_seen=event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"],
+        )
+
+
+class Details(BaseModel):
+    """What `kubectl describe` tells of a download."""
+
+    download_id: str
+    suspended: bool
+    reclaim_policy: str = Field(description="What becomes of the files when the download is deleted.")
+    attempts: int
+    next_retry_time: str | None
+    conditions: list[ConditionDetail]
+    events: list[EventDetail] | None = Field(description="Newest first; null where the caller may not list events.")
+
+    @classmethod
+    def of(cls, download: ModelDownload, events: list[EventDetail] | None) -> "Details":
+        status = download.status
+        return cls(
+            download_id=download.uid,
+            suspended=download.spec.suspend,
+            reclaim_policy=download.spec.reclaim_policy,
+            attempts=status.attempts,
+            next_retry_time=status.next_retry_time,
+            conditions=[ConditionDetail.of(condition) for condition in status.conditions],
+            events=events,
+        )
 
 
 class DownloadList(BaseModel):

@@ -15,7 +15,17 @@ from model_provisioner.domain.refs import parse_lenient
 from model_provisioner.domain.stream import has_ended, state_of
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.board import Board
-from model_provisioner.gateway.documents import Accepted, Deleting, Download, DownloadRequest, DownloadsQuery, Scoped
+from model_provisioner.gateway.documents import (
+    Accepted,
+    ChangeRequest,
+    Deleting,
+    Details,
+    Download,
+    DownloadRequest,
+    DownloadsQuery,
+    EventDetail,
+    Scoped,
+)
 from model_provisioner.gateway.exchange import answer, body, query
 from model_provisioner.gateway.lists import listing
 from model_provisioner.gateway.problems import Problem
@@ -30,6 +40,7 @@ from model_provisioner.kube.resource import (
     parse_spec,
 )
 
+_NOT_ALLOWED = frozenset({401, 403})
 _RETRY_AFTER = {"Retry-After": "5"}
 _STRICT = "?fieldValidation=Strict"  # else the API server drops a misspelt field and says nothing
 
@@ -62,6 +73,8 @@ class Downloads:
             web.post("/v1/models/download", self.start),
             web.get("/v1/models/downloads", self.index),
             web.get("/v1/models/downloads/{id}", self.show),
+            web.get("/v1/models/downloads/{id}/details", self.describe),
+            web.patch("/v1/models/downloads/{id}", self.change),
             web.delete("/v1/models/downloads/{id}", self.cancel),
         ]
 
@@ -75,8 +88,7 @@ class Downloads:
         if self._watched and namespace not in self._watched:
             served = ", ".join(self._watched)
             raise Problem(400, "InvalidRequest", f"namespace: {namespace} is not served here, only {served}")
-        if "modelRef" in wanted.spec:
-            raise Problem(400, "InvalidRequest", "spec.modelRef: the model is named by model_ref alone")
+        _check_spec(wanted.spec)
         spec = {**wanted.spec, "modelRef": str(ref)}
         document = {
             "apiVersion": API_VERSION,
@@ -121,6 +133,39 @@ class Downloads:
 
     async def show(self, request: web.Request) -> web.Response:
         return web.Response(body=self._encoded(await self._find(request)), content_type="application/json")
+
+    async def describe(self, request: web.Request) -> web.Response:
+        """Conditions from the board, and events as the caller may see them."""
+        download = await self._find(request)
+        events = await self._events(download, self._access.token(request))
+        return answer(Details.of(download, events), complete=True)
+
+    async def _events(self, download: ModelDownload, token: str | None) -> list[EventDetail] | None:
+        """Newest first; None where the caller may not list them, or has no token of their own to do it with."""
+        if token is None:
+            return None
+        about = {"fieldSelector": f"involvedObject.uid={download.uid}"}
+        try:
+            found = await self._api.get(f"/api/v1/namespaces/{download.namespace}/events", about, token=token)
+        except ApiError as error:
+            if error.status in _NOT_ALLOWED:
+                return None
+            raise
+        events = [EventDetail.of(item) for item in found["items"]]
+        return sorted(events, key=lambda event: event.last_seen or "", reverse=True)
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Changes the spec as the caller; the API server judges what may be changed."""
+        token = self._access.writer(request)
+        download, wanted = await self._find(request), await body(ChangeRequest, request)
+        _check_spec(wanted.spec)
+        change = {"metadata": {"uid": download.uid}, "spec": wanted.spec}
+        path = object_path(download.namespace, download.name) + _STRICT
+        document = await self._api.patch(path, change, token=token)
+        self._learn(document)
+        changed = parse(document)
+        position = self._board.queue_position(changed.uid)
+        return answer(Download.of(changed, position, stale=self._board.stale), complete=True)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Deletes the object as the caller, whatever its reclaim policy is."""
@@ -168,6 +213,11 @@ def _differing(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[s
     """The fields in which `wanted` asks for something else; a quantity may be spelt in two ways."""
     now = parse_spec(existing)
     return sorted(key for key in wanted if parse_spec({**existing, key: wanted[key]}) != now)
+
+
+def _check_spec(spec: Mapping[str, Any]) -> None:
+    if "modelRef" in spec:
+        raise Problem(400, "InvalidRequest", "spec.modelRef: another model is another download")
 
 
 def _being_deleted(namespace: str, name: str) -> Problem:

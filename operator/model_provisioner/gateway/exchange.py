@@ -47,7 +47,9 @@ def _names(kind: type[Input]) -> list[str]:
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
-def answer(document: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A document as JSON; members that are not there are left out."""
-    body = document.model_dump_json(by_alias=True, exclude_none=True)
+def answer(
+    document: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None, *, complete: bool = False
+) -> web.Response:
+    """A document as JSON; members that are not there are left out unless it is to be `complete`."""
+    body = document.model_dump_json(by_alias=True, exclude_none=not complete)
     return web.Response(text=body, status=status, headers=headers, content_type="application/json")

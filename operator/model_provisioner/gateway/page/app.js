@@ -4,6 +4,8 @@
 // messages of those that wait, and the models. Everything that came from outside is shown as text, never as
 // HTML. Addresses are relative, so that the page works below a base path.
 
+import { explain } from "./ref.js";
+
 const SILENCE_MS = 45_000; // three heartbeats of the gateway: the connection is dead, though nobody said so
 const SHORTEST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 30_000;
@@ -38,8 +40,10 @@ async function request(path, { method = "GET", query = {}, headers = {}, ...more
 
 const get = async (path, query) => (await request(path, { query })).json();
 const remove = (path, query) => request(path, { method: "DELETE", query });
-const start = (wanted) =>
-  request("/download", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(wanted) });
+const send = (method, path, document, query) =>
+  request(path, { method, query, headers: { "Content-Type": "application/json" }, body: JSON.stringify(document) });
+const start = (wanted) => send("POST", "/download", wanted);
+const address = (id) => `/downloads/${encodeURIComponent(id)}`;
 
 // --- The stream, read with fetch because an EventSource can't send a token
 
@@ -234,11 +238,19 @@ class Cards {
 const downloadCards = new Cards("download", (card, id) => {
   const one = () => downloads.get(id);
   onClick(card, ".again", () => start({ model_ref: one().model_ref, namespace: one().namespace, name: one().name }));
-  onClick(card, ".remove", () => {
-    if (confirm(`${card.querySelector(".remove").textContent} the download of ${one().model_ref}?`)) {
-      return remove(`/downloads/${encodeURIComponent(id)}`, { namespace: one().namespace });
+  onClick(card, ".pause", () => {
+    const { namespace, state } = one();
+    return send("PATCH", address(id), { spec: { suspend: state !== "Suspended" } }, { namespace });
+  });
+  onClick(card, ".remove", async () => {
+    const { model_ref: ref, namespace } = one();
+    const { reclaim_policy: policy } = await get(`${address(id)}/details`, { namespace });
+    const bytes = policy === "Delete" ? "What has come of it is deleted." : "What is published of it stays on the volume.";
+    if (confirm(`${card.querySelector(".remove").textContent} the download of ${ref}? ${bytes}`)) {
+      await remove(address(id), { namespace });
     }
   });
+  showFacts(card, () => [id, one().namespace]);
 });
 
 const modelCards = new Cards("model", (card) => {
@@ -249,7 +261,60 @@ const modelCards = new Cards("model", (card) => {
       return remove("", { model_ref: dataset.ref, namespace: dataset.namespace });
     }
   });
+  showFacts(card, () => [dataset.id, dataset.namespace]);
 });
+
+// Conditions and events, asked for when somebody wants to see them.
+function showFacts(card, of) {
+  const details = card.querySelector("details");
+  const facts = card.querySelector(".facts");
+  details.addEventListener("toggle", async () => {
+    if (!details.open) return;
+    facts.textContent = "…";
+    try {
+      const [id, namespace] = of();
+      facts.replaceChildren(...factsOf(await get(`${address(id)}/details`, { namespace })));
+    } catch (error) {
+      facts.textContent = error.message;
+    }
+  });
+}
+
+function factsOf(told) {
+  const { conditions, events, attempts, next_retry_time: next, reclaim_policy: policy } = told;
+  const summary = `Attempts: ${attempts}. Reclaim policy: ${policy}.${next ? ` Tried again at ${next}.` : ""}`;
+  const happened = events?.map((event) => [event.last_seen, event.reason, event.message, `${event.count} ×`]);
+  return [
+    element("p", summary),
+    table("Conditions", ["Type", "Status", "Reason", "Message", "Since"],
+      conditions.map((one) => [one.type, one.status, one.reason, one.message, one.since])),
+    happened
+      ? table("Events", ["Last seen", "Reason", "Message", "Count"], happened)
+      : element("p", "Events: you may not list them."),
+  ];
+}
+
+function table(title, names, rows) {
+  if (!rows.length) return element("p", `${title}: none.`);
+  const made = document.createElement("table");
+  made.createCaption().textContent = title;
+  const head = made.createTHead().insertRow();
+  for (const name of names) head.append(Object.assign(element("th", name), { scope: "col" }));
+  const body = made.createTBody();
+  for (const row of rows) {
+    const line = body.insertRow();
+    row.forEach((text, column) => {
+      const cell = line.insertCell();
+      cell.textContent = text;
+      cell.dataset.label = names[column];
+    });
+  }
+  return made;
+}
+
+function element(name, text) {
+  return Object.assign(document.createElement(name), { textContent: text });
+}
 
 function onClick(card, selector, work) {
   const button = card.querySelector(selector);
@@ -282,8 +347,12 @@ function drawDownload(data) {
   write(card, ".message", TELLING.has(data.state) ? "" : data.message ?? "");
   write(card, ".remove", failed ? "Delete" : "Cancel");
   card.querySelector(".again").hidden = !failed;
+  card.querySelector(".pause").hidden = failed;
+  write(card, ".pause", data.state === "Suspended" ? "Resume" : "Pause");
   drawBar(card.querySelector("progress"), data);
   for (const button of card.querySelectorAll("button")) label(button, `${button.textContent}: ${data.model_ref}`);
+  label(card.querySelector("summary"), `Details: ${data.model_ref}`);
+  sift(card);
 }
 
 function drawBar(bar, data) {
@@ -294,13 +363,46 @@ function drawBar(bar, data) {
 
 function drawModel(model) {
   const card = modelCards.at(model.download_id);
-  Object.assign(card.dataset, { ref: model.model_ref, namespace: model.namespace });
+  Object.assign(card.dataset, { id: model.download_id, ref: model.model_ref, namespace: model.namespace });
   write(card, ".ref", model.model_ref);
   write(card, ".size", size(model.size_bytes));
   write(card, ".place", `${model.namespace}/${model.name} on claim ${model.claim}`);
   write(card, ".path", model.path);
   for (const button of card.querySelectorAll("button")) label(button, `${button.textContent}: ${model.model_ref}`);
+  label(card.querySelector("summary"), `Details: ${model.model_ref}`);
+  sift(card);
 }
+
+// --- Search
+
+const SEARCHED = [".ref", ".state", ".place", ".path"];
+
+function sift(card) {
+  const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const text = SEARCHED.map((part) => card.querySelector(part)?.textContent ?? "").join(" ").toLowerCase();
+  const hidden = !words.every((word) => text.includes(word));
+  if (card.hidden !== hidden) card.hidden = hidden;
+}
+
+function search() {
+  const cards = [...document.querySelectorAll(".card")];
+  cards.forEach(sift);
+  const seen = cards.filter((card) => !card.hidden).length;
+  byId("found").textContent = byId("search").value ? `${seen} of ${cards.length} shown` : "";
+}
+
+byId("search").addEventListener("input", search);
+byId("search").addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  byId("search").value = "";
+  search();
+});
+addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+  if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  byId("search").focus();
+});
 
 function write(card, selector, text) {
   const element = card.querySelector(selector);
@@ -401,6 +503,19 @@ function begin() {
   follow(connection);
 }
 
+byId("ref").addEventListener("input", explainRef);
+
+function explainRef() {
+  const parts = explain(byId("ref").value);
+  byId("ref-parts").replaceChildren(...parts.flatMap(([name, text]) => [element("dt", name), element("dd", text)]));
+}
+
+byId("login").addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !token.get()) return;
+  closeLogin();
+  byId("change-token").focus();
+});
+
 byId("change-token").addEventListener("click", () => (byId("login").hidden ? openLogin("") : closeLogin()));
 
 byId("login").addEventListener("submit", (event) => {
@@ -418,6 +533,7 @@ byId("start").addEventListener("submit", (event) => {
   working(byId("start"), event.submitter ?? byId("start").querySelector("button"), async () => {
     await start({ model_ref: ref, ...(namespace && { namespace }) });
     byId("ref").value = "";
+    explainRef();
     announce(`Download of ${ref} asked for`);
   });
 });
