@@ -190,6 +190,11 @@ FAILURES = {
     "quota": ("pwrite64:error=EDQUOT", "InsufficientStorage: .*enlarge its claim"),
     "no writes at offsets": ("pwrite64:error=EOPNOTSUPP", "VolumeUnsuitable: .*another storage class"),
     "bad block": ("fdatasync:error=EIO", "VolumeNotWritable: could not sync hf/acme/.*is healthy"),
+    "not ours": (
+        "mkdirat:error=EACCES",
+        rf"VolumeNotWritable: .*: Permission denied: .* {os.geteuid()}:{os.getegid()}, .*fsGroup.*chown -R",
+    ),
+    "not permitted": ("ftruncate:error=EPERM", f"VolumeNotWritable: .* {os.geteuid()}:{os.getegid()}, .*fsGroup"),
     "stale handle": ("ftruncate:error=ESTALE", "VolumeNotWritable: could not open the part"),
     "file too large": ("ftruncate:error=EFBIG", "VolumeUnsuitable: could not open the part"),
     "no syncs": ("fsync:error=EINVAL", "VolumeUnsuitable: could not open the store"),

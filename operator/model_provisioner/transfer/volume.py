@@ -38,9 +38,15 @@ _VERDICTS: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] = (
         "free space on the volume or enlarge its claim; the bytes that came so far are kept",
     ),
     (
-        frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}),
+        frozenset({errno.EACCES, errno.EPERM}),
         VolumeNotWritable,
-        "check that the volume is mounted for writing, is healthy, and that its files belong to this user or group",
+        "the download runs as {uid}:{gid}, which may not write there: set the pod's fsGroup to a group that may, or, "
+        "where the volume's driver ignores that, run `chown -R {uid}:{gid}` on the volume",
+    ),
+    (
+        frozenset({errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}),
+        VolumeNotWritable,
+        "check that the volume is mounted for writing and is healthy",
     ),
     (
         frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}),
@@ -63,7 +69,8 @@ def volume_errors(action: str) -> Iterator[None]:
     except OSError as error:
         for numbers, cls, advice in _VERDICTS:
             if error.errno in numbers:
-                raise cls(f"could not {action}: {os.strerror(error.errno)}: {advice}") from error
+                what_to_do = advice.format(uid=os.geteuid(), gid=os.getegid())
+                raise cls(f"could not {action}: {os.strerror(error.errno)}: {what_to_do}") from error
         raise
 
 
