@@ -1,8 +1,9 @@
-"""Kubernetes Events: what was written to an object's status, for people, and never to decide anything.
+"""Kubernetes Events and the log: what was written to an object's status, for people, and never to decide anything.
 
 The Event's reason is the condition's reason. There is one Event for each object and reason; when the
 reason comes back, that one counts up and tells the newest message. So a download that is tried again
-for a week leaves a handful of Events. A failure to post one is logged and forgotten.
+for a week leaves a handful of Events. A failure to post one is logged and forgotten. The log has one
+line for each new reason, and none about progress.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from model_provisioner.domain.modeldownload import ModelDownload, Status
+from model_provisioner.domain.modeldownload import Condition, ModelDownload, Status
 from model_provisioner.domain.snapshot import State
 from model_provisioner.domain.status import rfc3339
 from model_provisioner.kube.client import ApiError, KubeApi
@@ -35,9 +36,12 @@ class Announcer:
         self._now = now
 
     async def transition(self, subject: ModelDownload, status: Status) -> None:
-        """The Ready condition has a new reason. That an object waits is no event: its status says so."""
+        """The Ready condition has a new reason. That an object waits is no event: its status and the log say so."""
         ready = status.condition("Ready")
-        if ready and ready.reason not in _BEFORE_ANYTHING_HAPPENS:
+        if ready is None:
+            return
+        _log(subject, ready, logging.WARNING if status.stalled else logging.INFO)
+        if ready.reason not in _BEFORE_ANYTHING_HAPPENS:
             kind = "Normal" if ready.reason in _NORMAL else "Warning"
             await self.announce(subject, kind, ready.reason, ready.message)
 
@@ -92,3 +96,9 @@ class Announcer:
             "reportingComponent": _COMPONENT,
             "reportingInstance": self._instance,
         }
+
+
+def _log(subject: ModelDownload, ready: Condition, level: int) -> None:
+    """One line, whatever the message holds: some of it is what a source has answered."""
+    message = "".join(char if char.isprintable() else " " for char in ready.message)
+    _LOG.log(level, "%s/%s: %s: %s", subject.namespace, subject.name, ready.reason, message)
