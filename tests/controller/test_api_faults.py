@@ -16,6 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from deploy.local.cluster import Cluster
+from model_provisioner.controller.lease import DURATION_SECONDS
 from tests.faults.campaign import say
 from tests.support.api_proxy import (
     ApiProxy,
@@ -197,3 +198,16 @@ def well(url: str) -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except HTTPError as refused:
         return refused.code, refused.read().decode()
+
+
+def test_a_lease_that_cannot_be_renewed_in_time_ends_the_operator_before_another_may_act(site: Site) -> None:
+    """Requests that are never answered are as bad as refused ones: who waits for them is two with the next one."""
+    operator = site.kubelet.operator
+    with site.proxy.hanging(lambda asked: asked.is_for_the_lease) as silence:
+        eventually(lambda: silence.hits, "the Lease should be renewed", 10)
+        begun = time.monotonic()
+        eventually(lambda: operator.process.poll() is not None, "the operator has ended", 20)
+        seconds = time.monotonic() - begun
+    say(f"no answer about the Lease: ended after {seconds:.1f} s")
+    assert seconds < DURATION_SECONDS
+    assert operator.process.returncode == 3

@@ -18,7 +18,11 @@ from model_provisioner.kube.resource import LEASE_NAME, lease_collection_path
 _LOG = logging.getLogger(__name__)
 DURATION_SECONDS = 15
 _RENEW_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
+_ANSWER_SECONDS = 4.0  # of one request: a dead connection must leave time for another one
+_GIVE_UP_SECONDS = 12.0  # what is left of the duration is for ending
 _POLL_SECONDS = 2.0
+_PASSING = frozenset({0, 429, 500, 502, 503, 504})
 
 Document = Mapping[str, Any]
 
@@ -45,43 +49,63 @@ class Lease:
         self._now = now
         self._monotonic = monotonic
         self._sleep = sleep
+        self._seen: tuple[object, float] | None = None  # a version, and since when it has not changed
 
     async def acquire(self) -> int:
-        """Waits until the Lease is ours; returns its epoch."""
-        seen: tuple[object, float] | None = None
+        """Waits until the Lease is ours, also for the API server; returns its epoch. Raises ApiError if refused."""
         while True:
-            current = await self._read()
-            holder = current["spec"].get("holderIdentity") if current else None
-            mark = (current or {}).get("metadata", {}).get("resourceVersion")
-            if seen is None or seen[0] != mark:
-                seen = (mark, self._monotonic())
-            expired = self._monotonic() - seen[1] > DURATION_SECONDS
-            if not holder or holder == self._identity or expired:
-                epoch = await self._take(current)
+            pause = _POLL_SECONDS
+            try:
+                current = await self._read()
+                epoch = await self._take(current) if self._may_be_taken(current) else None
                 if epoch is not None:
                     return epoch
-            else:
-                _LOG.info("waiting: %s holds the Lease %s", holder, LEASE_NAME)
-            await self._sleep(_POLL_SECONDS)
+            except ApiError as error:
+                if error.status not in _PASSING:
+                    raise
+                _LOG.warning("waiting for the API server: %s", error)
+                pause = error.retry_after or pause
+            await self._sleep(pause)
 
     async def keep(self) -> None:
-        """Renews until cancelled. Raises LeaseLost when it is no longer certain that we hold it."""
-        renewed = self._monotonic()
+        """Renews until cancelled. Raises LeaseLost when it is no longer certain that we hold it.
+
+        Certain is what was answered, counted from when it was asked; a request without an answer is given up in time.
+        """
+        renewed, pause = self._monotonic(), _RENEW_SECONDS
         while True:
-            await self._sleep(_RENEW_SECONDS)
+            await self._sleep(pause)
+            begun = self._monotonic()
             try:
-                await self._renew()
-                renewed = self._monotonic()
+                async with asyncio.timeout(min(_ANSWER_SECONDS, renewed + _GIVE_UP_SECONDS - begun)):
+                    await self._renew()
+                renewed, pause = begun, _RENEW_SECONDS
             except (ApiError, TimeoutError, OSError) as error:
-                _LOG.warning("the Lease could not be renewed: %s", error)
-                if self._monotonic() - renewed > DURATION_SECONDS - _RENEW_SECONDS:
-                    raise LeaseLost(f"not renewed for {DURATION_SECONDS - _RENEW_SECONDS:.0f}s: {error}") from None
+                _LOG.warning("the Lease could not be renewed: %s", str(error) or "no answer")
+                if self._monotonic() - renewed >= _GIVE_UP_SECONDS:
+                    raise LeaseLost(f"not renewed for {_GIVE_UP_SECONDS:.0f}s") from None
+                pause = _RETRY_SECONDS
 
     async def release(self) -> None:
-        """Gives it up, so that the next operator need not wait."""
-        current = await self._read()
-        if current and current["spec"].get("holderIdentity") == self._identity:
-            await self._write(current, {"holderIdentity": "", "leaseDurationSeconds": 1})
+        """Gives it up, so that the next operator need not wait; where that fails, it waits until it has expired."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                current = await self._read()
+                if current and current["spec"].get("holderIdentity") == self._identity:
+                    await self._write(current, {"holderIdentity": "", "leaseDurationSeconds": 1})
+        except (ApiError, TimeoutError) as error:
+            _LOG.warning("the Lease could not be given up: %s", str(error) or "no answer")
+
+    def _may_be_taken(self, current: Document | None) -> bool:
+        holder = current["spec"].get("holderIdentity") if current else None
+        mark = current["metadata"]["resourceVersion"] if current else None
+        if self._seen is None or self._seen[0] != mark:
+            self._seen = (mark, self._monotonic())
+        expired = self._monotonic() - self._seen[1] > DURATION_SECONDS
+        if holder and holder != self._identity and not expired:
+            _LOG.info("waiting: %s holds the Lease %s", holder, LEASE_NAME)
+            return False
+        return True
 
     async def _renew(self) -> None:
         current = await self._read()
