@@ -35,9 +35,11 @@ class Recorder:
 
     progress_lines: list[tuple[int, int, int]] = field(default_factory=list)
     verifying_lines: list[tuple[int, int]] = field(default_factory=list)
+    received: int = 0
 
-    def progress(self, done: int, total: int, restarts: int) -> None:
+    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
         self.progress_lines.append((done, total, restarts))
+        self.received = received
 
     def verifying(self, hashed: int, total: int) -> None:
         self.verifying_lines.append((hashed, total))

@@ -34,22 +34,22 @@ async def test_while_nobody_reads_only_the_newest_progress_is_kept() -> None:
     outbox = Outbox(cast("asyncio.StreamWriter", pipe), Clock(monotonic=lambda: now[0]))
     running = asyncio.create_task(outbox.run())
     pipe.awake.clear()
-    outbox.post(Progress("1", 1, 100, 0))
+    outbox.post(Progress("1", 1, 100, 0, 0))
     await settle()
     now[0] += 1
     for done in range(2, 50):
-        outbox.post(Progress("1", done, 100, 0))
+        outbox.post(Progress("1", done, 100, 0, 0))
     outbox.post(Cancelled("2"))
     pipe.awake.set()
     await settle()
-    assert pipe.lines == [Progress("1", 1, 100, 0), Cancelled("2"), Progress("1", 49, 100, 0)]
+    assert pipe.lines == [Progress("1", 1, 100, 0, 0), Cancelled("2"), Progress("1", 49, 100, 0, 0)]
     running.cancel()
 
 
 async def test_the_end_takes_the_place_of_progress() -> None:
     pipe = Pipe()
     outbox = Outbox(cast("asyncio.StreamWriter", pipe), Clock())
-    outbox.post(Progress("1", 1, 100, 0))
+    outbox.post(Progress("1", 1, 100, 0, 0))
     outbox.post(Cancelled("1"))
     running = asyncio.create_task(outbox.run())
     await settle()

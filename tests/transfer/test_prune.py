@@ -48,6 +48,11 @@ def test_what_nobody_holds_is_listed_and_stays(
     assert part.startswith(f".provisioner/parts/{ABANDONED.planned.part_key}.part  ")
     assert total.endswith("(published files: 1, parts: 1)")
     assert advice == "nothing is deleted; add --yes to delete all of this"
+    with Store.open(root, None) as store:
+        listed = sum(entry.size for entry in store.unheld().entries)
+        usage = store.usage()
+    assert usage.unheld == listed > len(RETAINED.content)
+    assert usage.free > 0
     assert everything(root) == before
 
 

@@ -29,6 +29,8 @@ from model_provisioner.transfer.protocol import (
     Settle,
     Settled,
     StoreRef,
+    Survey,
+    Surveyed,
     Sweep,
     Swept,
     decode_answer,
@@ -75,6 +77,10 @@ def test_the_life_of_a_model_in_lines(bench: Bench) -> None:
         wrong = FileRecord("hf/other.gguf", 1)
         assert worker.ask(Check("4", store, (*published.files, wrong))) == Checked("4", ("hf/other.gguf",))
         assert worker.ask(Sweep("6", store, ("models",), (HOLDER.uid,))) == Swept("6", (), ())
+        surveyed = worker.ask(Survey("7", store))
+        assert isinstance(surveyed, Surveyed)
+        assert surveyed.usage
+        assert (surveyed.usage.unheld, surveyed.usage.free > 0) == (0, True)
         assert worker.ask(Remove("5", store, HOLDER.uid, delete=True)) == Removed("5", (published.files[0].path,))
     assert not files_below(bench.root)
 
@@ -101,9 +107,11 @@ def test_kill_9_at_half_costs_little_and_nothing_that_the_journal_held(
     assert bench.hub.bytes_sent() - size <= 64 * MIB
 
 
-def test_a_sweep_makes_no_store(bench: Bench) -> None:
+def test_a_sweep_and_a_survey_make_no_store(bench: Bench) -> None:
+    store = StoreRef(str(bench.root), None)
     with worker_process(bench.hub) as worker:
-        assert worker.ask(Sweep("1", StoreRef(str(bench.root), None), ("models",), ())) == Swept("1", (), ())
+        assert worker.ask(Sweep("1", store, ("models",), ())) == Swept("1", (), ())
+        assert worker.ask(Survey("2", store)) == Surveyed("2", None)
     assert list(bench.root.iterdir()) == []
 
 

@@ -10,6 +10,14 @@ from model_provisioner.domain.quantity import format_bytes
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes of a volume: `free` may be written by an unprivileged user, `unheld` are of models that nobody holds."""
+
+    free: int
+    unheld: int
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """Bytes: `needed` are still to be written, `free` may be written by an unprivileged user."""
 

@@ -26,8 +26,8 @@ class Display:
         self._meter: Meter | None = None
         self.furthest = 0
 
-    def progress(self, done: int, total: int, restarts: int) -> None:
-        del restarts
+    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
+        del restarts, received
         self.furthest = max(self.furthest, done)
         if not self._is_due():
             return

@@ -54,17 +54,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Provided:
-    """`files` are in the order of the plan, each with the digest of its content."""
+    """`files` are in the order of the plan, each with the digest of its content. `received` bytes came for it."""
 
     files: tuple[FileRecord, ...]
     gguf: GGUFSummary
+    received: int
 
 
 class Reporter(Protocol):
     """Hears of every step, many times a second; must not block."""
 
-    def progress(self, done: int, total: int, restarts: int) -> None:
-        """`done` of `total` bytes are written; never falls while `restarts` stays the same."""
+    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
+        """`done` of `total` bytes are written; never falls while `restarts` stays the same.
+
+        `received` bytes came from the source for this job, also those that were thrown away.
+        """
 
     def verifying(self, hashed: int, total: int) -> None:
         """Every byte is here, `hashed` of them are hashed."""
@@ -98,7 +102,7 @@ class _Transfer:
         finally:
             await self._threads.idle()
         records = tuple(self._records[file.path] for file in self._plan.files)
-        return Provided(records, self._summary())
+        return Provided(records, self._summary(), self._throttle.received)
 
     async def _adopted(self, file: PlannedFile) -> bool:
         """Is the file at its path what it should be? Content that nobody vouches for is hashed to find out."""
@@ -210,7 +214,8 @@ class _Transfer:
         if settled + download.bytes_there == self._total:
             self._reporter.verifying(settled + download.bytes_hashed, self._total)
         else:
-            self._reporter.progress(settled + download.bytes_there, self._total, self._restarts + part.restarts)
+            restarts = self._restarts + part.restarts
+            self._reporter.progress(settled + download.bytes_there, self._total, restarts, self._throttle.received)
 
     async def _complete(self, file: PlannedFile, digest: Digest) -> None:
         record = FileRecord(file.path, file.size, str(digest))

@@ -9,7 +9,7 @@ So a token travels with the origin that it is for, in a header that never leaves
 import asyncio
 
 import httpx2
-from huggingface_hub import set_client_factory
+from huggingface_hub import constants, set_client_factory
 
 from model_provisioner.domain.addresses import Origin
 from model_provisioner.domain.errors import SourceUnavailable
@@ -25,6 +25,7 @@ _KEPT_HEADERS = ("User-Agent", "Accept")
 def use_client(client: Client) -> None:
     """From now on the library uses `client`, which belongs to the running event loop; call the library in threads."""
     transport = _Transport(client, asyncio.get_running_loop())
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # else it asks huggingface.co for a list first, whatever the endpoint is
     set_client_factory(lambda: httpx2.Client(transport=transport, trust_env=False, follow_redirects=False))
 
 

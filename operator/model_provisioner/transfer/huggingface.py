@@ -8,6 +8,7 @@ import it. Which files are meant is decided in `domain.selection`, what a refusa
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 from urllib.parse import quote
 
@@ -47,30 +48,39 @@ class _File(Protocol):
 
 
 async def resolve(
-    ref: HuggingFaceRef, endpoint: str, revision: str | None, digest: Digest | None, credentials: Credentials | None
+    ref: HuggingFaceRef,
+    endpoint: str,
+    revision: str | None,
+    digest: Digest | None,
+    credentials: Credentials | None,
+    threads: Executor,
 ) -> Plan:
     """What `ref` means now, or at the commit `revision`; `digest` is what the user says its one file must have.
 
+    The library is called in `threads`, which must not be the event loop's own: those look up names, and the library
+    would hold them all while it waits for a name to be looked up.
     Needs `hub_transport.use_client`. Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited,
     SourceUnavailable, the errors of the client and of `select`, InvalidRef and DigestMismatch for `digest`.
     """
-    hub = _Hub(ref, endpoint.rstrip("/"), credentials)
-    async with asyncio.timeout(_ANSWER_SECONDS) as deadline:
-        try:
+    hub = _Hub(ref, endpoint.rstrip("/"), credentials, threads)
+    deadline = asyncio.timeout(_ANSWER_SECONDS)
+    try:
+        async with deadline:
             return await hub.plan(revision or ref.revision, digest)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            message = f"{Origin.of(endpoint)} did not tell what {ref} is within {_ANSWER_SECONDS:.0f} seconds"
-            raise SourceUnavailable(message) from None
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        message = f"{Origin.of(endpoint)} did not tell what {ref} is within {_ANSWER_SECONDS:.0f} seconds"
+        raise SourceUnavailable(message) from None
 
 
 class _Hub:
     """One repository of one hub, as seen by the owner of `credentials`."""
 
-    def __init__(self, ref: HuggingFaceRef, endpoint: str, credentials: Credentials | None) -> None:
+    def __init__(self, ref: HuggingFaceRef, endpoint: str, credentials: Credentials | None, threads: Executor) -> None:
         self._ref = ref
         self._endpoint = endpoint
+        self._threads = threads
         self._authenticated = credentials is not None and Origin.of(endpoint) in map(Origin.of, credentials.origins)
         # False, because None would send whatever token the library finds in the environment or a file.
         self._api = HfApi(
@@ -106,7 +116,7 @@ class _Hub:
 
     async def _ask(self, call: Callable[[], T]) -> T:
         try:
-            return await asyncio.to_thread(call)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except HfHubHTTPError as error:
             raise self._error(error) from None
 

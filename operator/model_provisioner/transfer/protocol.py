@@ -16,6 +16,7 @@ import msgspec
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.modes import READABLE, Modes
 from model_provisioner.domain.plan import Plan
+from model_provisioner.domain.space import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,15 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """How much of the volume is free, and how much does nobody hold? Answered by Surveyed."""
+
+    id: str
+    store: StoreRef
+    op: Literal["survey"] = "survey"
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """Stop the request with this id: its journal is written, then it is answered by Cancelled."""
 
@@ -176,7 +186,7 @@ class Cancel:
     op: Literal["cancel"] = "cancel"
 
 
-Task = Resolve | Settle | Fetch | Check | Measure | Verify | Disprove | Remove | Sweep
+Task = Resolve | Settle | Fetch | Check | Measure | Verify | Disprove | Remove | Sweep | Survey
 Request = Task | Limit | Cancel
 
 
@@ -200,12 +210,16 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`bytes` of `total` are written. `restarts` counts how often journalled bytes were thrown away."""
+    """`bytes` of `total` are written. `restarts` counts how often journalled bytes were thrown away.
+
+    `received` bytes came from the source since the fetch began, whatever became of them.
+    """
 
     id: str
     bytes: int
     total: int
     restarts: int
+    received: int
     event: Literal["progress"] = "progress"
 
 
@@ -221,9 +235,12 @@ class Verifying:
 
 @dataclass(frozen=True, slots=True)
 class Published:
+    """`received` as in Progress."""
+
     id: str
     files: tuple[FileRecord, ...]
     gguf: GGUFSummary
+    received: int
     event: Literal["published"] = "published"
 
 
@@ -281,6 +298,15 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
+class Surveyed:
+    """`usage` is None where there is no store yet."""
+
+    id: str
+    usage: Usage | None
+    event: Literal["surveyed"] = "surveyed"
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """`reason` is the name of a class in `domain.errors`."""
 
@@ -309,6 +335,7 @@ Answer = (
     | Disproved
     | Removed
     | Swept
+    | Surveyed
     | Failed
     | Cancelled
 )

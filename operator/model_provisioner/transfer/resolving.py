@@ -1,6 +1,7 @@
 """From a ref to a plan: which source resolves it."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import InvalidRef
@@ -11,12 +12,15 @@ from model_provisioner.transfer.client import Client
 from model_provisioner.transfer.hub_transport import use_client
 from model_provisioner.transfer.protocol import Resolve
 
+_MOST_AT_ONCE = 16  # questions to hubs; the others wait
+
 
 class Resolver:
     """Imported where it is needed: it brings `huggingface_hub`, which a worker that moves bytes can spare."""
 
     def __init__(self, client: Client) -> None:
         use_client(client)
+        self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="hub")
 
     async def resolve(self, request: Resolve) -> Plan:
         """Raises ProvisionError."""
@@ -25,7 +29,9 @@ class Resolver:
             if request.store is None:
                 raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
             return await asyncio.to_thread(local.resolve, ref, request.store, digest)
-        return await huggingface.resolve(ref, request.endpoint, request.revision, digest, request.credentials)
+        return await huggingface.resolve(
+            ref, request.endpoint, request.revision, digest, request.credentials, self._threads
+        )
 
 
 def _digest(text: str | None) -> Digest | None:

@@ -22,7 +22,7 @@ from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.modes import READABLE, Modes
 from model_provisioner.domain.paths import FETCHED_ROOTS, PRIVATE
 from model_provisioner.domain.plan import Plan, PlannedFile
-from model_provisioner.domain.space import Room
+from model_provisioner.domain.space import Room, Usage
 from model_provisioner.transfer import identity, partfile, protocol, tree, volume
 from model_provisioner.transfer.holderfiles import HolderFiles
 from model_provisioner.transfer.partfile import PartFile
@@ -256,6 +256,10 @@ class Store:
             files = tuple(Entry(path, found.st_size) for path in paths if (found := tree.look(self._root, path)))
             parts = tuple(Entry(f"{PRIVATE}/parts/{partfile.part_name(key)}", self._taken(key)) for key in keys)
             return Unheld(files, parts, self._holders.unreadable())
+
+    def usage(self) -> Usage:
+        """What is free and what `prune` could free."""
+        return Usage(self.free_bytes(), sum(entry.size for entry in self.unheld().entries))
 
     def prune(self, unheld: Unheld) -> None:
         """Deletes what `unheld` told of, but for what has found a holder since."""

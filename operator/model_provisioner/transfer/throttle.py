@@ -22,19 +22,21 @@ class Limits:
 class Throttle:
     """Spaces bytes out so that all connections together keep the limit.
 
-    `_taken` bytes have come in all, and `_paid` are within the limit by now. Of time that passed unused only
-    so much is saved up as naps are inexact.
+    `received` bytes have come in all. Of the `_taken`, which came while there was a limit, `_paid` are within it by
+    now. Of time that passed unused only so much is saved up as naps are inexact.
     """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
+        self.received = 0
         self._taken = 0
         self._paid = 0.0
         self._paid_at = clock.monotonic()
 
     async def take(self, size: int) -> None:
         """Waits until `size` bytes that have come are within the limit, first come, first served."""
+        self.received += size
         if self._limits.bytes_per_second is None:
             return
         self._pay()

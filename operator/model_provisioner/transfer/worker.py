@@ -208,7 +208,7 @@ class Worker:
         async with _opened(request.store) as store:
             reporter = _Reporter(request.id, self._outbox)
             provided = await engine.provide(job, store, self._client, reporter, self._clock)
-        return protocol.Published(request.id, provided.files, provided.gguf)
+        return protocol.Published(request.id, provided.files, provided.gguf, provided.received)
 
     async def _verify(self, request: protocol.Verify) -> Answer:
         store = await _in_thread(_open, request.store)
@@ -231,8 +231,8 @@ class _Reporter:
         self._id = request_id
         self._outbox = outbox
 
-    def progress(self, done: int, total: int, restarts: int) -> None:
-        self._outbox.post(protocol.Progress(self._id, done, total, restarts))
+    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
+        self._outbox.post(protocol.Progress(self._id, done, total, restarts, received))
 
     def verifying(self, hashed: int, total: int) -> None:
         self._outbox.post(protocol.Verifying(self._id, hashed, total))
@@ -297,9 +297,14 @@ def _sweep(request: protocol.Sweep) -> Answer:
         return protocol.Swept(request.id, swept.parts, swept.records)
 
 
+def _survey(request: protocol.Survey) -> Answer:
+    with _found(request.store) as store:
+        return protocol.Surveyed(request.id, store.usage() if store else None)
+
+
 @contextlib.contextmanager
 def _found(reference: protocol.StoreRef) -> Iterator[Store | None]:
-    """For what only takes away: no store is made for that."""
+    """For what only looks or takes away: no store is made for that."""
     store = Store.find(Path(reference.directory), reference.id)
     with store or contextlib.nullcontext():
         yield store
@@ -312,6 +317,7 @@ _RECORDS: Mapping[type[Task], Callable[[Any], Answer]] = {
     protocol.Disprove: _disprove,
     protocol.Remove: _remove,
     protocol.Sweep: _sweep,
+    protocol.Survey: _survey,
 }
 
 
