@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from model_provisioner.domain.snapshot import Available, Progressed, Queued, Sta
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import collection_path, object_path, parse
 from tests.domain.test_snapshot import MODEL, after
+from tests.support.api_proxy import ApiProxy, status_patches
 
 NEW = {
     "apiVersion": "models.rbee.dev/v1alpha1",
@@ -106,3 +108,34 @@ async def test_another_object_of_the_same_name_is_never_written_to(case: Case) -
     with pytest.raises(Gone):
         await case.writer.flush()
     assert (await case.status()).conditions == ()
+
+
+async def test_whom_nobody_can_tell_apart_now_is_told_apart_by_the_next_try(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    with ApiProxy(cluster) as proxy:
+        api = await KubeApi.connect(proxy.kubeconfig(tmp_path / "config"))
+        case = Case(api, namespace, await api.create(collection_path(namespace), NEW))
+        await api.delete(case.path)
+        await api.create(case.collection, NEW)
+        case.writer.show(after(Queued("q")), 1)
+        with proxy.answering(500, lambda asked: asked.method == "GET") as outage:
+            await case.writer.flush()
+        assert outage.hits == 1
+        with pytest.raises(Gone):
+            await case.writer.flush()
+        await api.close()
+
+
+async def test_an_api_server_that_names_a_time_is_left_alone_until_then(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    with ApiProxy(cluster) as proxy:
+        api = await KubeApi.connect(proxy.kubeconfig(tmp_path / "config"))
+        case = Case(api, namespace, await api.create(collection_path(namespace), NEW))
+        case.writer.show(after(Queued("q")), 1)
+        with proxy.answering(429, status_patches, retry_after=4):
+            begun = asyncio.get_running_loop().time()
+            await case.writer.flush()
+            assert asyncio.get_running_loop().time() - begun >= 4
+        await api.close()

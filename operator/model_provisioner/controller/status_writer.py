@@ -74,9 +74,10 @@ class StatusWriter:
         status = project(snapshot, generation, self._now(), self._written)
         if status == self._written:
             return
-        if not await self._patch(status_document(status)):
+        pause = await self._patch(status_document(status))
+        if pause is not None:
             self._changed.set()
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(pause)
             return
         before, self._written = self._written, status
         if _reason(status) != _reason(before):
@@ -102,8 +103,8 @@ class StatusWriter:
             return self._interval()
         return _SETTLE_SECONDS
 
-    async def _patch(self, status: Mapping[str, Any]) -> bool:
-        """Whether it was written; False means that it is worth trying again. Raises Gone."""
+    async def _patch(self, status: Mapping[str, Any]) -> float | None:
+        """None: it is written; else in how many seconds it is worth trying again. Raises Gone."""
         body: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": self._uid},
             {"op": "add", "path": "/status", "value": status},
@@ -114,12 +115,15 @@ class StatusWriter:
             if error.status == _NOT_FOUND or (error.status == _UNPROCESSABLE and not await self._is_ours()):
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
-            return False
-        return True
+            return max(_RETRY_SECONDS, error.retry_after or 0)
+        return None
 
     async def _is_ours(self) -> bool:
-        """A failed test and an invalid status are both 422."""
-        found = await self._api.get(self._path)
+        """A failed test and an invalid status are both 422. Where nobody can tell, the next try will."""
+        try:
+            found = await self._api.get(self._path)
+        except ApiError as error:
+            return error.status != _NOT_FOUND
         return bool(found["metadata"]["uid"] == self._uid)
 
 
