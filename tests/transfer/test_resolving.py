@@ -1,11 +1,13 @@
 """From refs to plans, by the metadata of a real hub, and each refusal with what to do about it."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from model_provisioner.domain.addresses import NetworkPolicy, parse_host_port
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -19,7 +21,7 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
-from model_provisioner.transfer.client import open_client
+from model_provisioner.transfer.client import NetworkSettings, open_client
 from model_provisioner.transfer.protocol import Resolve, StoreRef
 from model_provisioner.transfer.resolving import Resolver
 from tests.support.models import put
@@ -167,6 +169,50 @@ async def test_a_hub_that_is_down_or_overloaded_is_not_a_missing_model(bench: Be
     bench.hub.down()
     with pytest.raises(SourceUnavailable, match="no connection"):
         await bench.resolve()
+
+
+async def test_many_refs_are_resolved_at_one_time(bench: Bench) -> None:
+    """More than there are threads for looking up names, at a hub whose name has to be looked up."""
+    bench.hub.repository(NAME).add(MODEL, CONTENT)
+    endpoint = bench.hub.endpoint.replace("127.0.0.1", "localhost")
+    requests = [Resolve(str(number), REF, endpoint, None, None, None, store=None) for number in range(100)]
+    policy = NetworkPolicy(allowed_hosts=(parse_host_port("localhost"),))
+    async with open_client(NetworkSettings(policy, bench.hub.ca_file)) as client, asyncio.timeout(20):
+        resolver = Resolver(client)
+        plans = await asyncio.gather(*(resolver.resolve(request) for request in requests))
+    assert {plan.files[0].size for plan in plans} == {len(CONTENT)}
+
+
+async def test_nobody_but_the_hub_is_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library would fetch a list from huggingface.co the first time, for its User-Agent."""
+    monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", None)
+    monkeypatch.setattr("huggingface_hub.constants.AGENT_HARNESSES_PATH", str(bench.root / "none.json"))
+    bench.hub.repository(NAME).add(MODEL, CONTENT)
+    request = Resolve("1", REF, bench.hub.endpoint, None, None, None, store=None)
+    asked: list[str] = []
+
+    async def names(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        raise OSError
+
+    async with open_client(network(bench.hub), names) as client:
+        await Resolver(client).resolve(request)
+    assert asked == []
+
+
+async def test_a_hub_that_does_not_answer_in_time_is_unavailable(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_provisioner.transfer.huggingface._ANSWER_SECONDS", 0.3)
+    patience = asyncio.Event()
+
+    async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await patience.wait()
+        writer.close()
+
+    async with open_client(network(bench.hub)) as client, await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(SourceUnavailable, match="did not tell what hf:owner/Model-GGUF is within"):
+            await Resolver(client).resolve(Resolve("1", REF, endpoint, None, None, None, store=None))
+        patience.set()
 
 
 async def test_a_local_file_is_found_where_somebody_put_it(bench: Bench) -> None:
