@@ -102,60 +102,6 @@ def test_a_file_that_is_gone_is_fetched_again_at_the_recorded_revision(bench: St
     assert (bench.volume / first["model"]["path"]).read_bytes() == tiny_gguf()
 
 
-def test_a_deletion_while_the_operator_was_down_is_finished_by_the_next_one(bench: Stand) -> None:
-    operator = bench.start_operator()
-    bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
-    bench.until("tiny", "Available")
-    operator.kill()
-    bench.delete("tiny")
-    assert bench.exists("tiny")
-    bench.start_operator()
-    bench.until_gone("tiny", 30)
-    assert bench.published() == []
-    assert bench.catalog() == {}
-
-
-def test_a_deletion_in_the_middle_of_a_download_ends_at_once_and_leaves_nothing(bench: Stand, tmp_path: Path) -> None:
-    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=64 * MIB))
-    gate = bench.hub.pause_at(32 * MIB)
-    bench.start_operator()
-    bench.apply("large", modelRef="hf:acme/large")
-    gate.wait_reached()
-    bench.delete("large")
-    bench.until_gone("large")
-    gate.release()
-    assert bench.published() == []
-    assert not list((bench.volume / ".provisioner" / "parts").iterdir())
-
-
-def test_a_namespace_that_goes_away_takes_its_models_along(bench: Stand, tmp_path: Path) -> None:
-    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=64 * MIB))
-    gate = bench.hub.pause_at(32 * MIB)
-    bench.start_operator()
-    bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
-    bench.apply("large", modelRef="hf:acme/large", reclaimPolicy="Delete")
-    bench.until("tiny", "Available")
-    gate.wait_reached()
-    bench.cluster.finish_namespace(bench.namespace, timeout=30)
-    gate.release()
-    assert bench.published() == []
-
-
-def test_a_change_of_limits_goes_on_with_the_bytes_that_are_there(bench: Stand, tmp_path: Path) -> None:
-    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=128 * MIB))
-    gate = bench.hub.pause_at(96 * MIB)
-    bench.start_operator()
-    bench.apply("large", modelRef="hf:acme/large", connections=1)
-    gate.wait_reached()
-    bench.patch("large", {"suspend": True})
-    bench.until("large", "Suspended")
-    gate.release()
-    bench.patch("large", {"suspend": False, "connections": 4})
-    status = bench.until("large", "Available")["status"]
-    assert status["attempts"] == 1
-    assert bench.hub.bytes_sent("l.Q4_K_M.gguf") <= 128 * MIB + BOUND
-
-
 def test_only_the_holder_of_the_lease_acts(bench: Stand) -> None:
     first = bench.start_operator(environment={"POD_NAME": "first"})
     bench.apply("one", modelRef="hf:acme/tiny")

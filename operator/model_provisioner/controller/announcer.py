@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from model_provisioner.domain.modeldownload import Condition, ModelDownload, Status
-from model_provisioner.domain.snapshot import State
+from model_provisioner.domain.snapshot import Lost, State
 from model_provisioner.domain.status import rfc3339
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import API_VERSION, KIND
@@ -22,6 +22,7 @@ _LOG = logging.getLogger(__name__)
 _COMPONENT = "model-provisioner"
 _NORMAL = frozenset(State)
 _BEFORE_ANYTHING_HAPPENS = frozenset({State.RESOLVING, State.QUEUED})
+_FILE_MISSING = "FileMissing"
 _MESSAGE_LIMIT = 1024
 _NOT_FOUND = 404
 _CONFLICT = 409
@@ -44,6 +45,12 @@ class Announcer:
         if ready.reason not in _BEFORE_ANYTHING_HAPPENS:
             kind = "Normal" if ready.reason in _NORMAL else "Warning"
             await self.announce(subject, kind, ready.reason, ready.message)
+
+    async def loss(self, subject: ModelDownload, lost: Lost) -> None:
+        """A published file is gone or damaged and is fetched again, perhaps before any status could tell of it."""
+        _LOG.warning("%s/%s: %s", subject.namespace, subject.name, lost.message)
+        reason = _FILE_MISSING if lost.reason == State.RESOLVING else lost.reason
+        await self.announce(subject, "Warning", reason, lost.message)
 
     async def announce(self, subject: ModelDownload, kind: str, reason: str, message: str) -> None:
         """Posts one Event of `kind` Normal or Warning, or counts up the one with this reason."""

@@ -78,6 +78,7 @@ class Attempt:
         self._subject = subject
         self._snapshot = snapshot
         self._advance = advance
+        self._lost: Lost | None = None
         self.secret: Secret | None = None
 
     async def run(self) -> None:
@@ -122,11 +123,16 @@ class Attempt:
         return protocol.Holder(self._subject.uid, self._subject.namespace, self._subject.name)
 
     async def _is_intact(self, claim: Claim, model: Model) -> bool:
-        return await Upkeep(self._around.stores, claim, model, self._heed).is_intact(self._subject, self._snapshot)
+        upkeep = Upkeep(self._around.stores, claim, model, self._heed)
+        intact = await upkeep.is_intact(self._subject, self._snapshot)
+        if self._lost and not intact:
+            await self._around.announcer.loss(self._subject, self._lost)
+        return intact
 
     def _heed(self, event: Event) -> None:
         """Nobody may be sent to files that are not there any more."""
         if isinstance(event, Lost):
+            self._lost = event
             self._around.catalog.drop(self._subject)
         self._advance(event)
 

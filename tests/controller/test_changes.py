@@ -1,0 +1,185 @@
+"""What may change while an object lives, on either side: its spec, its Secret, its files; and what it does then."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.hub.faults import Gate
+from tests.support.programs import eventually
+from tests.support.stand import Document, Stand
+
+MIB = 1024**2
+SIZE = 24 * MIB
+VERIFY_AT = "models.rbee.dev/verifyAt"
+RECONCILE_AT = "models.rbee.dev/reconcileAt"
+TINY = "hf/acme/tiny/tiny.Q4_K_M.gguf"
+
+
+@pytest.fixture
+def large(bench: Stand, tmp_path: Path) -> int:
+    """The size of `acme/large`, which is in the hub."""
+    file = write_gguf(tmp_path / "l.gguf", size=SIZE)
+    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", file)
+    return file.stat().st_size
+
+
+@pytest.fixture
+def gate(bench: Stand, large: int) -> Gate:
+    """Where the bytes of `acme/large` stop in the middle."""
+    return bench.hub.pause_at(large // 2, "l.Q4_K_M.gguf")
+
+
+def progress(bench: Stand, name: str) -> int:
+    return int(bench.get(name).get("status", {}).get("progress", {}).get("bytes", 0))
+
+
+def annotate(bench: Stand, name: str, key: str, value: str) -> Document:
+    """Returns the object's status as soon as the annotation is answered."""
+    bench.patch(name, annotations={key: value})
+    answer = "lastHandledVerifyAt" if key == VERIFY_AT else "lastHandledReconcileAt"
+
+    def answered() -> Document | None:
+        status: Document = bench.get(name)["status"]
+        return status if status.get(answer) == value else None
+
+    return eventually(answered, f"{key} is answered")
+
+
+def test_a_pause_keeps_the_bytes(bench: Stand, large: int, gate: Gate) -> None:
+    bench.start_operator()
+    bench.apply("large", modelRef="hf:acme/large", connections=1)
+    gate.wait_reached()
+    eventually(lambda: progress(bench, "large") > large // 4, "bytes are told of")
+    bench.patch("large", {"suspend": True})
+    paused = bench.until("large", "Suspended")["status"]
+    assert paused["progress"]["bytes"] > large // 4
+    gate.release()
+    bench.patch("large", {"suspend": False, "connections": 4})
+    status = bench.until("large", "Available")["status"]
+    assert status["attempts"] == 1
+    assert bench.hub.bytes_sent("l.Q4_K_M.gguf") <= large + 8 * MIB
+
+
+def test_a_limit_is_lifted_while_bytes_flow(bench: Stand, large: int) -> None:
+    bench.start_operator()
+    bench.apply("large", modelRef="hf:acme/large", maxBytesPerSecond="64Ki")  # six minutes
+    bench.until("large", "Downloading")
+    bench.patch("large", {"maxBytesPerSecond": None})
+    status = bench.until("large", "Available")["status"]
+    assert status["attempts"] == 1
+    assert bench.hub.bytes_sent("l.Q4_K_M.gguf") == large, "the transfer went on, it did not begin anew"
+
+
+def test_connections_are_added_while_bytes_flow(bench: Stand, tmp_path: Path) -> None:
+    bench.hub.repository("acme/huge").add("h.Q4_K_M.gguf", write_gguf(tmp_path / "h.gguf", size=128 * MIB))
+    bench.hub.bytes_per_connection(4 * MIB)
+    bench.start_operator()
+    bench.apply("huge", modelRef="hf:acme/huge", connections=1)
+    bench.until("huge", "Downloading")
+    assert bench.hub.connections_high_water == 1
+    bench.patch("huge", {"connections": 8})
+    eventually(lambda: bench.hub.connections_high_water > 2, "there are more connections")
+    bench.hub.bytes_per_connection(None)
+    assert bench.until("huge", "Available")["status"]["attempts"] == 1
+
+
+def test_a_higher_priority_leaves_the_queue_first(bench: Stand, large: int, gate: Gate) -> None:
+    bench.start_operator("--slots=1")
+    bench.apply("large", modelRef="hf:acme/large")
+    gate.wait_reached()
+    for name, quantization in (("older", "Q4_K_M"), ("urgent", "Q8_0")):
+        bench.apply(name, modelRef=f"hf:acme/tiny:{quantization}")
+        bench.until(name, "Queued")
+    bench.patch("urgent", {"priority": 1})
+    eventually(lambda: bench.get("urgent")["status"]["observedGeneration"] == 2, "that was seen")
+    gate.release()
+    for name in ("large", "older", "urgent"):
+        bench.until(name, "Available")
+    content = [one.path for one in bench.hub.log if one.origin == "content" and "tiny" in one.path]
+    assert "Q8_0" in content[0], "the urgent one was asked for first"
+
+
+REPAIRS: dict[str, tuple[str, dict[str, str] | None, dict[str, str]]] = {
+    "refused": ("AccessDenied", {"token": "hf_wrong"}, {"token": "hf_good"}),
+    "absent": ("SecretNotFound", None, {"token": "hf_good"}),
+    "empty": ("SecretNotFound", {"other": "x"}, {"HF_TOKEN": "hf_good"}),
+    "stranger": ("LicenseNotAccepted", {"token": "hf_stranger"}, {"token": "hf_good"}),
+}
+"""By name of the object and of its Secret: what is wrong, with which Secret, and the one that puts it right."""
+
+
+def test_what_is_looked_at_every_minute_wakes_by_itself(bench: Stand) -> None:
+    """One test for all of it, because a minute passes."""
+    bench.hub.repository("acme/gated", gated=True).add("g.Q4_K_M.gguf", tiny_gguf(seed=3))
+    bench.hub.tokens.add("hf_stranger")
+    bench.start_operator()
+    bench.apply("robbed", modelRef="hf:acme/tiny")
+    bench.until("robbed", "Available")
+    for name, (reason, wrong, _) in REPAIRS.items():
+        if wrong:
+            bench.secret(name, wrong)
+        bench.apply(name, modelRef="hf:acme/gated", credentialsSecretRef={"name": name})
+        bench.until(name, reason)
+    for name, (_, _, right) in REPAIRS.items():
+        bench.secret(name, right)
+    (bench.volume / TINY).unlink()
+    for name in REPAIRS:
+        bench.until(name, "Available", 120)
+    eventually(lambda: bench.get("robbed")["status"]["attempts"] == 2, "the file is fetched again", 120)
+    bench.until("robbed", "Available")
+    told = [ready["status"] for one in bench.history.of("robbed") if (ready := ready_of(one))]
+    assert "False" in told[told.index("True") :], "nobody was told that the file was away"
+    assert ("Warning", "FileMissing") in bench.events("robbed")
+    assert (bench.volume / TINY).read_bytes() == tiny_gguf()
+
+
+def ready_of(document: Document) -> dict[str, Any] | None:
+    conditions = document.get("status", {}).get("conditions", ())
+    return next((one for one in conditions if one["type"] == "Ready"), None)
+
+
+def test_a_right_file_stays_ready_while_it_is_read_again(bench: Stand) -> None:
+    bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    before = bench.until("tiny", "Available")["status"]
+    after = annotate(bench, "tiny", VERIFY_AT, "2026-01-01T00:00:00Z")
+    assert after["conditions"] == before["conditions"]
+    told = [ready["status"] for one in bench.history.of("tiny") if (ready := ready_of(one))]
+    assert "False" not in told[told.index("True") :]
+
+
+def test_rot_is_found_when_asked_and_the_file_is_fetched_again(bench: Stand) -> None:
+    bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    bench.until("tiny", "Available")
+    rot(bench.volume / TINY)
+    assert annotate(bench, "tiny", VERIFY_AT, "2026-01-01T00:00:00Z")["attempts"] == 2
+    bench.until("tiny", "Available")
+    assert ("Warning", "DigestMismatch") in bench.events("tiny")
+    assert (bench.volume / TINY).read_bytes() == tiny_gguf()
+
+
+def test_rot_in_somebodys_own_file_is_theirs_to_mend(bench: Stand) -> None:
+    own = bench.volume / "local" / "own.gguf"
+    own.parent.mkdir()
+    own.write_bytes(tiny_gguf())
+    bench.start_operator()
+    bench.apply("own", modelRef="local:own.gguf")
+    bench.until("own", "Available")
+    rot(own)
+    bench.patch("own", annotations={VERIFY_AT: "2026-01-01T00:00:00Z"})
+    bench.until("own", "DigestMismatch")
+    eventually(lambda: bench.catalog() == {}, "nobody is sent to it")
+    own.write_bytes(tiny_gguf())
+    annotate(bench, "own", RECONCILE_AT, "2026-01-02T00:00:00Z")
+    bench.until("own", "Available")
+
+
+def rot(file: Path) -> None:
+    """One bit, as a disk does it; the size stays."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.chmod(0o644)
+    file.write_bytes(data)

@@ -1,0 +1,114 @@
+"""Objects that are deleted in every state they can be in: they go soon, and their files as `reclaimPolicy` says."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.gguf_headers import write_sparse
+from tests.support.ggufs import write_gguf
+from tests.support.programs import Program, eventually
+from tests.support.stand import Stand
+
+MIB = 1024**2
+SIZE = 24 * MIB
+LONG_TO_HASH = 24 * 1024 * MIB
+SOON_SECONDS = 15
+START_SECONDS = 10
+
+STATES = {
+    "ready": "Available",
+    "kept": "Available",
+    "suspended": "Suspended",
+    "downloading": "Downloading",
+    "stalled": "SourceNotFound",
+    "resolving": "Resolving",
+    "verifying": "Verifying",
+    "queued": "Queued",
+}
+
+
+@pytest.fixture
+def silent_host() -> Iterator[str]:
+    """An address where connections are taken and nobody ever says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def operator(bench: Stand, silent_host: str, tmp_path: Path) -> Program:
+    """It has one object in each of the STATES; all but `kept` and the local one are to take their files along."""
+    for name in ("suspended", "downloading"):
+        bench.hub.repository(f"acme/{name}").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=SIZE))
+    (bench.volume / "local").mkdir()
+    write_sparse(bench.volume / "local" / "long.gguf", LONG_TO_HASH)
+    gate = bench.hub.pause_at(SIZE // 2)
+    program = bench.start_operator("--slots=2", f"--allow-host={silent_host}")
+    bench.apply("ready", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")
+    bench.apply("kept", modelRef="hf:acme/tiny:Q8_0")
+    bench.apply("suspended", modelRef="hf:acme/suspended", reclaimPolicy="Delete")
+    gate.wait_reached()
+    bench.until("suspended", "Downloading")
+    bench.patch("suspended", {"suspend": True})
+    bench.until("suspended", "Suspended")
+    bench.apply("stalled", modelRef="hf:acme/none", reclaimPolicy="Delete")
+    bench.apply("resolving", modelRef="hf:acme/tiny", endpoint=f"https://{silent_host}", reclaimPolicy="Delete")
+    bench.apply("downloading", modelRef="hf:acme/downloading", reclaimPolicy="Delete")
+    bench.until("downloading", "Downloading")
+    bench.apply("verifying", modelRef="local:long.gguf")
+    bench.until("verifying", "Verifying")
+    bench.apply("queued", modelRef="hf:acme/suspended", reclaimPolicy="Delete", priority=-1)
+    for name, reason in STATES.items():
+        bench.until(name, reason)
+    return program
+
+
+def assert_nothing_is_left(bench: Stand) -> None:
+    assert bench.published() == ["hf/acme/tiny/tiny.Q8_0.gguf", "local/long.gguf"]
+    provisioner = bench.volume / ".provisioner"
+    assert not list((provisioner / "parts").iterdir())
+    assert not list((provisioner / "holders").iterdir())
+    assert bench.catalog() == {}
+
+
+@pytest.mark.usefixtures("operator")
+def test_objects_in_all_states_go_at_once(bench: Stand) -> None:
+    since = time.monotonic()
+    for name in STATES:
+        bench.delete(name)
+    for name in STATES:
+        bench.until_gone(name, SOON_SECONDS - (time.monotonic() - since))
+    assert_nothing_is_left(bench)
+
+
+def test_what_was_deleted_while_no_operator_ran_goes_when_one_does(bench: Stand, operator: Program) -> None:
+    operator.kill()
+    for name in STATES:
+        bench.delete(name)
+    assert all(bench.exists(name) for name in STATES)
+    bench.start_operator()
+    since = time.monotonic()
+    for name in STATES:
+        bench.until_gone(name, START_SECONDS + SOON_SECONDS - (time.monotonic() - since))
+    assert_nothing_is_left(bench)
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_namespace_that_goes_away_takes_objects_in_all_states_along(bench: Stand) -> None:
+    bench.cluster.finish_namespace(bench.namespace, timeout=SOON_SECONDS)
+    eventually(lambda: not any("l.Q4" in path for path in bench.published()), "nothing is published afterwards", 5)
+    assert bench.published() == ["hf/acme/tiny/tiny.Q8_0.gguf", "local/long.gguf"]
+
+
+def test_the_policy_at_the_time_of_the_deletion_counts(bench: Stand) -> None:
+    bench.start_operator()
+    bench.apply("regretted", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")
+    bench.apply("unwanted", modelRef="hf:acme/tiny:Q8_0")
+    for name, policy in (("regretted", "Retain"), ("unwanted", "Delete")):
+        bench.until(name, "Available")
+        bench.patch(name, {"reclaimPolicy": policy})
+        bench.delete(name)
+        bench.until_gone(name)
+    assert bench.published() == ["hf/acme/tiny/tiny.Q4_K_M.gguf"]
