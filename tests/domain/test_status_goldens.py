@@ -53,8 +53,8 @@ from model_provisioner.domain.snapshot import (
     Started,
     State,
     Suspended,
-    Verifying,
     VerifyHandled,
+    Verifying,
     advance,
 )
 from model_provisioner.domain.status import project

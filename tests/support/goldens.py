@@ -1,4 +1,4 @@
-"""Objects as people get them from the API server, kept as YAML files, so that a change of what they see shows in a diff.
+"""Objects as people get them from the API server, as YAML files: a change of what they see shows in a diff.
 
 `UPDATE_GOLDENS=1 pytest` on the tests that hold them writes them anew; git shows what changed.
 """
