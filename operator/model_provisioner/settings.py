@@ -74,6 +74,7 @@ class OperatorSettings(_Settings):
     group: int | None = Field(default=None, ge=0)
     lease_namespace: str | None = None
     health_listen: str | None = None
+    metrics_listen: str | None = None
     instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")
 
     @field_validator("store")

@@ -15,23 +15,27 @@ from datetime import UTC, datetime
 from typing import Any
 
 import kopf
+from prometheus_client import CollectorRegistry
 
-from model_provisioner.controller import handlers
+from model_provisioner.controller import gauges, handlers
 from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.attempt import Surroundings
 from model_provisioner.controller.bandwidth import Bandwidth
 from model_provisioner.controller.catalog import Catalog
 from model_provisioner.controller.census import Census
-from model_provisioner.controller.health import Health, serve
+from model_provisioner.controller.health import Health, probes
 from model_provisioner.controller.holdback import HoldBack
 from model_provisioner.controller.lease import Lease, LeaseLost
+from model_provisioner.controller.listening import listen
 from model_provisioner.controller.login import Login
+from model_provisioner.controller.metrics import Metrics
 from model_provisioner.controller.operator import Operator
 from model_provisioner.controller.patrol import Patrol
 from model_provisioner.controller.reservations import Reservations
 from model_provisioner.controller.sharing import Conditions
 from model_provisioner.controller.slots import Slots
 from model_provisioner.controller.stores import Claim, Stores
+from model_provisioner.controller.surveyor import Surveyor
 from model_provisioner.controller.sweeper import Sweeper
 from model_provisioner.controller.transfers import Transfers
 from model_provisioner.controller.workers import WorkerProcess
@@ -52,12 +56,17 @@ async def run_operator(settings: OperatorSettings) -> int:
         watches = [Reflector(api, collection_path(namespace)) for namespace in settings.namespaces]
         workers = Workers(settings)
         slots = Slots(workers.fetchers)
-        health = Health(lambda: max(watch.last_event_age() for watch in watches), lambda: slots.stuck, time.monotonic)
+        heard_age = _longest(watches)
+        health = Health(heard_age, lambda: slots.stuck, time.monotonic)
         if settings.health_listen:
-            closing.push_async_callback((await serve(health, settings.health_listen)).cleanup)
+            closing.push_async_callback((await listen(probes(health), settings.health_listen)).cleanup)
 
         of_its_own = await KubeApi.connect(settings.kubeconfig)  # thousands of requests may wait for a connection
         closing.push_async_callback(of_its_own.close)
+        metrics = Metrics(CollectorRegistry(), time.monotonic)
+        gauges.show_process(metrics, lambda: health.acting, heard_age, [api, of_its_own])
+        if settings.metrics_listen:
+            closing.push_async_callback((await listen([metrics.route()], settings.metrics_listen)).cleanup)
         lease = _lease(of_its_own, settings)
         epoch = await lease.acquire()
         closing.push_async_callback(lease.release)
@@ -78,7 +87,14 @@ async def run_operator(settings: OperatorSettings) -> int:
         stores = Stores(mounts, workers.keeper, census.store_ids, settings.modes)
         patrol = Patrol(stores)
         await _in_background(closing, patrol.run())
-        operator = Operator(_surroundings(settings, api, workers, stores, patrol, slots, catalog, epoch))
+        surveyor, reservations = Surveyor(stores, census), Reservations()
+        if settings.metrics_listen:
+            await _in_background(closing, surveyor.run())
+        gauges.show_work(metrics, settings.namespaces, slots, reservations, surveyor)
+        conditions = Conditions(
+            slots, stores, Bandwidth(settings.max_bytes_per_second), reservations, HoldBack(), epoch, metrics
+        )
+        operator = Operator(_surroundings(settings, api, workers, patrol, catalog, conditions))
         closing.push_async_callback(workers.stop)
         sweeper = Sweeper(stores, census, lambda: operator.uids)
         await _in_background(closing, sweeper.run())
@@ -130,27 +146,25 @@ def _surroundings(
     settings: OperatorSettings,
     api: KubeApi,
     workers: Workers,
-    stores: Stores,
     patrol: Patrol,
-    slots: Slots,
     catalog: Catalog,
-    epoch: int,
+    conditions: Conditions,
 ) -> Surroundings:
-    holdback, bandwidth = HoldBack(), Bandwidth(settings.max_bytes_per_second)
     return Surroundings(
         api=api,
-        stores=stores,
+        stores=conditions.stores,
         patrol=patrol,
-        slots=slots,
-        transfers=Transfers(Conditions(slots, stores, bandwidth, Reservations(), holdback, epoch)),
-        holdback=holdback,
+        slots=conditions.slots,
+        transfers=Transfers(conditions),
+        holdback=conditions.holdback,
         resolver=workers.resolver,
         catalog=catalog,
         announcer=Announcer(api, settings.instance, _now),
+        metrics=conditions.metrics,
         hub=settings.endpoint,
         policy=settings.policy,
         now=_now,
-        progress_interval=lambda: max(1.0, slots.busy / 20),
+        progress_interval=lambda: max(1.0, conditions.slots.busy / 20),
     )
 
 
@@ -163,6 +177,11 @@ async def _run_kopf(
     kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(workers.stop))
     health.acting = True
     await kopf.operator(registry=registry, namespaces=settings.namespaces, standalone=True)
+
+
+def _longest(watches: list[Reflector]) -> Callable[[], float]:
+    """How long ago the API server was heard by the watch that has heard nothing for the longest time, in seconds."""
+    return lambda: max(watch.last_event_age() for watch in watches)
 
 
 def _now() -> datetime:

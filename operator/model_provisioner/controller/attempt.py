@@ -15,6 +15,7 @@ from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.catalog import Catalog
 from model_provisioner.controller.credentials import Secret, read_secret
 from model_provisioner.controller.holdback import HoldBack
+from model_provisioner.controller.metrics import Metrics
 from model_provisioner.controller.patrol import Patrol
 from model_provisioner.controller.sharing import Member
 from model_provisioner.controller.slots import Slots
@@ -60,6 +61,7 @@ class Surroundings:
     resolver: WorkerProcess
     catalog: Catalog
     announcer: Announcer
+    metrics: Metrics
     hub: str
     policy: NetworkPolicy
     now: Callable[[], datetime]

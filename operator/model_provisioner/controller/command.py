@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the Lease is (default: this pod's namespace, else the first store's)",
     )
     parser.add_argument("--health-listen", metavar="HOST:PORT", help="serve /healthz and /readyz there")
+    parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="serve /metrics there, for Prometheus")
     parser.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's service account, else KUBECONFIG")
 
 

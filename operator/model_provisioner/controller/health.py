@@ -58,8 +58,8 @@ class Health:
         return found
 
 
-async def serve(health: Health, listen: str) -> web.AppRunner:
-    """`/healthz`: alive; `/readyz`: alive and acting. `listen` is HOST:PORT."""
+def probes(health: Health) -> list[web.RouteDef]:
+    """`/healthz`: alive; `/readyz`: alive and acting."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return _answer(health.complaints() if health.acting else [])
@@ -67,13 +67,7 @@ async def serve(health: Health, listen: str) -> web.AppRunner:
     async def readyz(_request: web.Request) -> web.Response:
         return _answer(health.complaints() if health.acting else ["waiting for the Lease"])
 
-    app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    host, _, port = listen.rpartition(":")
-    await web.TCPSite(runner, host or None, int(port)).start()
-    return runner
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
 
 
 def _answer(complaints: list[str]) -> web.Response:

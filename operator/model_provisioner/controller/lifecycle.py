@@ -58,9 +58,12 @@ class Lifecycle:
 
     async def run(self) -> None:
         """Until cancelled. Raises Gone when the object is no longer there."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._status.run())
-            tasks.create_task(self._live())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._status.run())
+                tasks.create_task(self._live())
+        finally:
+            self._around.metrics.forget(self._subject.uid)
 
     async def _live(self) -> None:
         while True:
@@ -131,6 +134,7 @@ class Lifecycle:
         before, self._snapshot = self._snapshot, advance(self._snapshot, event, self._around.now())
         if isinstance(event, Progressed) and self._snapshot.bytes > before.bytes:
             self._failures = 0
+        self._around.metrics.advanced(self._subject, self._snapshot, event)
         self._status.show(self._snapshot, self._subject.generation)
 
     async def _try(self) -> float | None:

@@ -37,6 +37,10 @@ class Reservations:
             others[who] = remaining
             return None
 
+    def reserved(self, claim: Claim) -> int:
+        """Bytes that will still be written to it."""
+        return sum(remaining() for remaining in self._remaining.get(claim, {}).values())
+
     def release(self, claim: Claim, who: object) -> None:
         self._remaining.get(claim, {}).pop(who, None)
         self._freed.set()

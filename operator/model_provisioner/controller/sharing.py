@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from model_provisioner.controller.bandwidth import Bandwidth
 from model_provisioner.controller.holdback import HoldBack
+from model_provisioner.controller.metrics import Metrics
 from model_provisioner.controller.reservations import Reservations
 from model_provisioner.controller.slots import Slots
 from model_provisioner.controller.stores import Claim, Stores, expect, new_id
@@ -42,6 +43,7 @@ class Conditions:
     reservations: Reservations
     holdback: HoldBack
     epoch: int
+    metrics: Metrics
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -231,7 +233,10 @@ class SharedTransfer:
         self._fetch_id = request.id
         for one in self._members.values():
             one.started(self._bytes)
-        return expect(protocol.Published, await worker.call(request, self._reporter()))
+        tally = self._conditions.metrics.tally(self._claim.namespace)
+        published = expect(protocol.Published, await worker.call(request, self._reporter(tally)))
+        tally(published.received)
+        return published
 
     def _request(self, member: Member) -> protocol.Fetch:
         return protocol.Fetch(
@@ -257,7 +262,7 @@ class SharedTransfer:
         if self._url and self._remaining():
             self._conditions.holdback.check(self._url)
 
-    def _reporter(self) -> Callable[[protocol.Progress | protocol.Verifying], None]:
+    def _reporter(self, tally: Callable[[int], None]) -> Callable[[protocol.Progress | protocol.Verifying], None]:
         """Turns what the worker says into events, with speed and time left measured here."""
         meter = Meter(self._conditions.monotonic(), self._bytes)
 
@@ -267,6 +272,7 @@ class SharedTransfer:
             if isinstance(answer, protocol.Verifying):
                 self._tell(Verifying(answer.bytes, answer.total))
                 return
+            tally(answer.received)
             meter = meter.observe(self._conditions.monotonic(), answer.bytes)
             rate = None if meter.rate is None else round(meter.rate)
             self._tell(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))

@@ -64,6 +64,19 @@ class Slots:
             self._tickets[waiting.uid] = (waiting, ticket)
 
     @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return self._size
+
+    def running(self, namespace: str) -> int:
+        """How many workers have been handed out to it."""
+        return self._running[namespace]
+
+    def waiting(self, namespace: str) -> int:
+        """How many of it are in the queue."""
+        return sum(waiting.namespace == namespace for waiting, _ in self._tickets.values())
+
+    @property
     def busy(self) -> int:
         """How many workers are handed out."""
         return self._size - len(self._free)

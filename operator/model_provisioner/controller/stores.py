@@ -17,7 +17,7 @@ from model_provisioner.domain.errors import ClaimNotMounted, InternalError, Volu
 from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
 from model_provisioner.domain.modes import READABLE, Modes
 from model_provisioner.domain.plan import Plan
-from model_provisioner.domain.space import Room
+from model_provisioner.domain.space import Room, Usage
 from model_provisioner.transfer.protocol import (
     Check,
     Checked,
@@ -32,6 +32,8 @@ from model_provisioner.transfer.protocol import (
     Settle,
     Settled,
     StoreRef,
+    Survey,
+    Surveyed,
     Sweep,
     Swept,
     Verified,
@@ -157,6 +159,13 @@ class Stores:
             there = present()
             request = Sweep(new_id(), self.reference(claim, store_id), there.namespaces, there.uids)
             return expect(Swept, await self._keeper.call(request, seconds=_ANSWER_SECONDS))
+
+    async def survey(self, claim: Claim, store_id: str | None) -> Usage | None:
+        """What of the volume is free and what nobody holds; None where there is no store yet.
+
+        Beside whatever else is asked of the keeper: nobody should wait for a figure.
+        """
+        return expect(Surveyed, await self._keeper.call(Survey(new_id(), self.reference(claim, store_id)))).usage
 
     async def _ask(self, request: Request) -> object:
         async with self._serial:

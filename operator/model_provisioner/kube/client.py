@@ -8,6 +8,7 @@ import contextlib
 import functools
 import json
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,8 @@ class KubeApi:
         self._session = session
         self._kubeconfig = kubeconfig
         self._refused = False
+        self.answered = Counter[tuple[str, int]]()
+        """How many requests the API server has answered, by method and status; a watch counts when it begins."""
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> "KubeApi":
@@ -152,6 +155,7 @@ class KubeApi:
         return f"{self._configuration.host}{path}"
 
     def _note(self, response: aiohttp.ClientResponse, token: str | None) -> None:
+        self.answered[response.method, response.status] += 1
         if token is None and response.status == 401:
             self._refused = True
 

@@ -1,0 +1,51 @@
+"""What is read from the parts of the operator whenever somebody scrapes. Called once by `app`; decides nothing."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from model_provisioner.controller import metrics as m
+from model_provisioner.controller.metrics import Metrics, Samples
+from model_provisioner.controller.reservations import Reservations
+from model_provisioner.controller.slots import Slots
+from model_provisioner.controller.stores import Claim
+from model_provisioner.controller.surveyor import Surveyor
+from model_provisioner.domain.space import Usage
+from model_provisioner.kube.client import KubeApi
+
+
+def show_process(
+    metrics: Metrics, acting: Callable[[], bool], heard_age: Callable[[], float], apis: Sequence[KubeApi]
+) -> None:
+    """What there is also of an operator that waits for the Lease."""
+    metrics.show(m.ACTING, lambda: _alone(acting()))
+    metrics.show(m.LAST_WATCH_EVENT_AGE, lambda: _alone(heard_age()))
+    metrics.show(m.API_REQUESTS, lambda: _requests(apis))
+
+
+def show_work(
+    metrics: Metrics, namespaces: Sequence[str], slots: Slots, reservations: Reservations, surveyor: Surveyor
+) -> None:
+    """What there is of the operator that acts: its queue, and its volumes."""
+    metrics.show(m.SLOTS, lambda: _alone(slots.size))
+    metrics.show(m.ACTIVE, lambda: [((namespace,), slots.running(namespace)) for namespace in namespaces])
+    metrics.show(m.QUEUED, lambda: [((namespace,), slots.waiting(namespace)) for namespace in namespaces])
+    metrics.show(m.RESERVED, lambda: [(_labels(claim), reservations.reserved(claim)) for claim in surveyor.claims])
+    metrics.show(m.FREE, lambda: _volumes(surveyor, lambda usage: usage.free))
+    metrics.show(m.UNHELD, lambda: _volumes(surveyor, lambda usage: usage.unheld))
+
+
+def _alone(value: float) -> Samples:
+    return [((), value)]
+
+
+def _volumes(surveyor: Surveyor, figure: Callable[[Usage], int]) -> Samples:
+    return [(_labels(claim), figure(usage)) for claim, usage in surveyor.usages.items()]
+
+
+def _labels(claim: Claim) -> tuple[str, str]:
+    return claim.namespace, claim.name
+
+
+def _requests(apis: Sequence[KubeApi]) -> Samples:
+    answered = sum((api.answered for api in apis), Counter[tuple[str, int]]())
+    return [((method, str(status)), count) for (method, status), count in answered.items()]

@@ -1,0 +1,151 @@
+"""What Prometheus reads of a real operator, while a model comes, fails and is there; and nothing secret in it."""
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from model_provisioner.controller.metrics import DESCRIPTIONS
+from model_provisioner.transfer.store import Store
+from tests.support.ggufs import tiny_gguf
+from tests.support.models import put
+from tests.support.programs import Program, eventually, free_port
+from tests.support.stand import CLAIM, Stand
+
+MIB = 1024**2
+SIZE = 4 * MIB
+TOKEN = "hf_canary0123456789"
+PREFIX = "model_provisioner_operator_"
+
+Samples = dict[tuple[str, ...], float]
+
+
+class Scraper:
+    """Reads the metrics of one operator as Prometheus does."""
+
+    def __init__(self, bench: Stand, *flags: str) -> None:
+        self._bench = bench
+        self._url = f"http://127.0.0.1:{(port := free_port())}/metrics"
+        self.program: Program = bench.start_operator(f"--metrics-listen=127.0.0.1:{port}", *flags)
+        self.texts: list[str] = []
+        eventually(self._answers, "/metrics answers")
+        eventually(lambda: self.value("acting") == 1, "the operator acts")
+
+    def text(self) -> str:
+        self.texts.append(httpx.get(self._url).raise_for_status().text)
+        return self.texts[-1]
+
+    def samples(self, name: str) -> Samples:
+        """By the values of the labels, in the order of their names."""
+        families = text_string_to_metric_families(self.text())
+        samples = [one for family in families for one in family.samples if one.name == PREFIX + name]
+        return {tuple(one.labels[key] for key in sorted(one.labels)): one.value for one in samples}
+
+    def value(self, name: str, *labels: str) -> float | None:
+        return self.samples(name).get(labels)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.text())
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture
+def large(bench: Stand) -> None:
+    repository = bench.hub.repository("acme/large", private=True, tokens=frozenset({TOKEN}))
+    repository.add("l.Q4_K_M.gguf", tiny_gguf(size=SIZE))
+    bench.secret("token", {"token": TOKEN})
+
+
+def ask(bench: Stand, name: str, **spec: object) -> None:
+    bench.apply(name, modelRef="hf:acme/large", credentialsSecretRef={"name": "token"}, **spec)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_download_can_be_followed_and_leaves_its_figures(bench: Stand) -> None:
+    scraper = Scraper(bench, "--slots=1")
+    here = bench.namespace
+    assert scraper.value("slots") == 1
+    assert (scraper.value("active_transfers", here), scraper.value("queued_transfers", here)) == (0, 0)
+    assert scraper.samples("download_progress_bytes") == scraper.samples("volume_free_bytes") == {}
+
+    gate = bench.hub.pause_at(SIZE // 2, "l.Q4_K_M.gguf")
+    ask(bench, "first")
+    gate.wait_reached()
+    bench.apply("second", modelRef="hf:acme/tiny")
+    eventually(lambda: scraper.value("queued_transfers", here) == 1, "the second waits")
+    assert scraper.value("active_transfers", here) == 1
+    eventually(lambda: (scraper.value("download_progress_bytes", "first", here) or 0) > SIZE // 4, "bytes are shown")
+    assert (scraper.value("download_size_bytes", "first", here) or 0) >= SIZE
+    assert scraper.samples("downloads") == {(here, "Downloading"): 1, (here, "Queued"): 1}
+    assert SIZE // 4 < (scraper.value("received_bytes_total", here) or 0) < SIZE
+    reserved = scraper.value("volume_reserved_bytes", CLAIM, here) or 0
+    assert SIZE // 4 < reserved < SIZE
+    assert scraper.value("download_duration_seconds_count") == 0
+
+    gate.release()
+    for name in ("first", "second"):
+        bench.until(name, "Available")
+    eventually(lambda: scraper.value("active_transfers", here) == 0, "nothing runs")
+    size = len(tiny_gguf(size=SIZE)) + len(tiny_gguf())
+    assert size <= (scraper.value("received_bytes_total", here) or 0) <= bench.hub.bytes_sent()
+    assert scraper.value("queued_transfers", here) == scraper.value("volume_reserved_bytes", CLAIM, here) == 0
+    assert scraper.samples("downloads") == {(here, "Available"): 2}
+    assert scraper.samples("download_progress_bytes") == scraper.samples("download_size_bytes") == {}
+    assert scraper.value("download_duration_seconds_count") == 2
+    assert (scraper.value("download_duration_seconds_sum") or 0) > 0
+    assert set(scraper.samples("failures_total").values()) == set(scraper.samples("retries_total").values()) == {0}
+    assert 0 <= (scraper.value("last_watch_event_age_seconds") or 0) < 120
+    assert (scraper.value("api_requests_total", "200", "PATCH") or 0) >= 2
+    assert TOKEN not in "".join(scraper.texts)
+    assert not [text for text in scraper.texts for signature in bench.hub.signatures if signature in text]
+
+
+def test_failures_are_counted_by_reason_and_a_deleted_object_is_forgotten(bench: Stand) -> None:
+    scraper = Scraper(bench)
+    bench.hub.repository("acme/page").add("page.Q4_K_M.gguf", b"<!doctype html>" * 5000)
+    bench.hub.fail(503, None, where="api", path="acme/tiny")
+    bench.apply("page", modelRef="hf:acme/page")
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    bench.until("page", "NotGGUF")
+    bench.until("tiny", "SourceUnavailable")
+    bench.hub.clear_faults()
+    bench.until("tiny", "Available")
+    assert {labels: n for labels, n in scraper.samples("failures_total").items() if n} == {("NotGGUF",): 1}
+    assert {labels for labels, n in scraper.samples("retries_total").items() if n} == {("SourceUnavailable",)}
+    assert list(scraper.samples("download_size_bytes")) == [("page", bench.namespace)]
+    bench.delete("page")
+    bench.until_gone("page")
+    assert scraper.samples("download_size_bytes") == {}
+    assert scraper.samples("downloads") == {(bench.namespace, "Available"): 1}
+
+
+def test_what_is_free_and_what_nobody_holds_is_told_of_each_claim(bench: Stand) -> None:
+    with Store.open(bench.volume, None):
+        put(bench.volume, "hf/acme/old/old.gguf", tiny_gguf())
+        put(bench.volume, "local/mine.gguf", tiny_gguf())
+    scraper = Scraper(bench)
+    place = (CLAIM, bench.namespace)
+    eventually(lambda: scraper.samples("volume_unheld_bytes") == {place: len(tiny_gguf())}, "the old file is unheld")
+    assert (scraper.value("volume_free_bytes", *place) or 0) > 0
+
+
+def test_every_metric_is_described_and_every_described_one_is_there(bench: Stand) -> None:
+    scraper = Scraper(bench)
+    families = text_string_to_metric_families(scraper.text())
+    found = {(family.name, family.type, family.documentation) for family in families}
+    assert found == {(one.full_name.removesuffix("_total"), one.kind, one.meaning) for one in DESCRIPTIONS}
+
+
+def test_an_operator_that_waits_for_the_lease_says_so(bench: Stand) -> None:
+    Scraper(bench)
+    port = free_port()
+    bench.start_operator(f"--metrics-listen=127.0.0.1:{port}", environment={"POD_NAME": "another"})
+
+    def idle() -> bool:
+        try:
+            return f"\n{PREFIX}acting 0.0\n" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        except httpx.TransportError:
+            return False
+
+    eventually(idle, "the second one says that it does not act")
