@@ -41,6 +41,7 @@ def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSetti
     assert operator_settings.policy.only_listed
     assert operator_settings.ca_file == Path("/etc/model-provisioner/ca/ca.crt")
     assert (operator_settings.lease_namespace, operator_settings.health_listen) == ("ai", "0.0.0.0:8080")
+    assert operator_settings.metrics_listen == "0.0.0.0:8082"
 
 
 def test_the_gateway_reads_what_the_chart_sets(helm: Helm) -> None:

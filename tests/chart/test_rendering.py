@@ -68,6 +68,14 @@ def test_two_proxies_are_one_too_many(helm: Helm) -> None:
         helm.template('proxy="http://p.example"', 'proxySecret.name="p"', 'allowedHosts=["a.example"]')
 
 
+def test_metrics_have_a_port_of_their_own_and_can_be_left_out(helm: Helm) -> None:
+    container, without = helm.render().container("operator"), helm.render("metrics.enabled=false").container("operator")
+    assert "--metrics-listen=0.0.0.0:8082" in container["args"]
+    assert {"name": "metrics", "containerPort": 8082} in container["ports"]
+    assert not any("metrics" in argument for argument in without["args"])
+    assert [port["name"] for port in without["ports"]] == ["health"]
+
+
 def test_the_gateway_gets_its_own_arguments(helm: Helm) -> None:
     container = helm.render('gateway.auth="none"', 'watchNamespaces=["ml"]').container("gateway")
     assert container["args"] == [

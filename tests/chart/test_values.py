@@ -44,6 +44,7 @@ REFUSED = [
     ("gateway.maxStreams=0", "maxStreams"),
     ("gateway.maxStreamsPerIdentity=0", "maxStreamsPerIdentity"),
     ("gateway.resources.limits.gpus=1", "gpus"),
+    ('metrics.enabled="yes"', "enabled"),
     ('service.type="ExternalName"', "type"),
     ("service.port=70000", "port"),
     ("podSecurity.runAsUser=0", "runAsUser"),
@@ -79,11 +80,11 @@ def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None
     assert names == defaults.keys() == schema()["properties"].keys() - {"global"}
     nested = {
         f"{name}.{key}"
-        for name in ("caSecret", "gateway", "podSecurity", "proxySecret", "rbac", "service")
+        for name in ("caSecret", "gateway", "metrics", "podSecurity", "proxySecret", "rbac", "service")
         for key in defaults[name]
     }
     assert nested == set(
-        re.findall(r"\.Values\.((?:caSecret|gateway|podSecurity|proxySecret|rbac|service)\.\w+)", templates)
+        re.findall(r"\.Values\.((?:caSecret|gateway|metrics|podSecurity|proxySecret|rbac|service)\.\w+)", templates)
     )
 
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from model_provisioner.controller.metrics import DESCRIPTIONS
+from model_provisioner.controller.measures import DESCRIPTIONS
 from model_provisioner.transfer.store import Store
 from tests.support.ggufs import tiny_gguf
 from tests.support.models import put

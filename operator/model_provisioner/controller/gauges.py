@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from model_provisioner.controller import metrics as m
+from model_provisioner.controller import measures
 from model_provisioner.controller.metrics import Metrics, Samples
 from model_provisioner.controller.reservations import Reservations
 from model_provisioner.controller.slots import Slots
@@ -17,21 +17,23 @@ def show_process(
     metrics: Metrics, acting: Callable[[], bool], heard_age: Callable[[], float], apis: Sequence[KubeApi]
 ) -> None:
     """What there is also of an operator that waits for the Lease."""
-    metrics.show(m.ACTING, lambda: _alone(acting()))
-    metrics.show(m.LAST_WATCH_EVENT_AGE, lambda: _alone(heard_age()))
-    metrics.show(m.API_REQUESTS, lambda: _requests(apis))
+    metrics.show(measures.ACTING, lambda: _alone(acting()))
+    metrics.show(measures.LAST_WATCH_EVENT_AGE, lambda: _alone(heard_age()))
+    metrics.show(measures.API_REQUESTS, lambda: _requests(apis))
 
 
 def show_work(
     metrics: Metrics, namespaces: Sequence[str], slots: Slots, reservations: Reservations, surveyor: Surveyor
 ) -> None:
     """What there is of the operator that acts: its queue, and its volumes."""
-    metrics.show(m.SLOTS, lambda: _alone(slots.size))
-    metrics.show(m.ACTIVE, lambda: [((namespace,), slots.running(namespace)) for namespace in namespaces])
-    metrics.show(m.QUEUED, lambda: [((namespace,), slots.waiting(namespace)) for namespace in namespaces])
-    metrics.show(m.RESERVED, lambda: [(_labels(claim), reservations.reserved(claim)) for claim in surveyor.claims])
-    metrics.show(m.FREE, lambda: _volumes(surveyor, lambda usage: usage.free))
-    metrics.show(m.UNHELD, lambda: _volumes(surveyor, lambda usage: usage.unheld))
+    metrics.show(measures.SLOTS, lambda: _alone(slots.size))
+    metrics.show(measures.ACTIVE, lambda: [((namespace,), slots.running(namespace)) for namespace in namespaces])
+    metrics.show(measures.QUEUED, lambda: [((namespace,), slots.waiting(namespace)) for namespace in namespaces])
+    metrics.show(
+        measures.RESERVED, lambda: [(_labels(claim), reservations.reserved(claim)) for claim in surveyor.claims]
+    )
+    metrics.show(measures.FREE, lambda: _volumes(surveyor, lambda usage: usage.free))
+    metrics.show(measures.UNHELD, lambda: _volumes(surveyor, lambda usage: usage.unheld))
 
 
 def _alone(value: float) -> Samples:

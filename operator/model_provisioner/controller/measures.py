@@ -1,0 +1,93 @@
+"""Every metric of the operator: its name, unit and meaning. `docs/metrics.md` is held equal to these.
+
+`metrics` counts them or `gauges` reads them. A label is the name of an object, a namespace or a claim,
+or a word of ours: never a message, an address or anything that a source said.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+_PREFIX = "model_provisioner_operator_"
+_DURATION_BUCKETS = (1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14400, 28800)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One metric. `name` is what Prometheus shows, but for the prefix; `buckets` are upper bounds, of a histogram."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        return _PREFIX + self.name
+
+
+RECEIVED = Description(
+    "received_bytes_total", "counter", "Bytes that came from sources, thrown away ones too.", ("namespace",)
+)
+DURATION = Description(
+    "download_duration_seconds",
+    "histogram",
+    "Seconds from when a worker took a model until it was Available; a pause or a restart of the operator starts anew.",
+    buckets=_DURATION_BUCKETS,
+)
+RETRIES = Description(
+    "retries_total", "counter", "Attempts that ended with an error after which it is tried again soon.", ("reason",)
+)
+FAILURES = Description(
+    "failures_total", "counter", "Attempts that ended with an error for which somebody must act (Stalled).", ("reason",)
+)
+DOWNLOADS = Description(
+    "downloads", "gauge", "ModelDownloads, by the reason of their Ready condition.", ("namespace", "reason")
+)
+PROGRESS = Description(
+    "download_progress_bytes", "gauge", "Bytes that are there, of a model that is not Ready.", ("namespace", "name")
+)
+SIZE = Description("download_size_bytes", "gauge", "Bytes in all, of a model that is not Ready.", ("namespace", "name"))
+ACTIVE = Description("active_transfers", "gauge", "Transfers that have a slot.", ("namespace",))
+QUEUED = Description("queued_transfers", "gauge", "Transfers that wait for a slot.", ("namespace",))
+SLOTS = Description("slots", "gauge", "Transfers that may run at one time.")
+FREE = Description(
+    "volume_free_bytes", "gauge", "Bytes that may be written, at the last look of some minutes.", ("namespace", "claim")
+)
+RESERVED = Description(
+    "volume_reserved_bytes", "gauge", "Bytes that running transfers will still write.", ("namespace", "claim")
+)
+UNHELD = Description(
+    "volume_unheld_bytes",
+    "gauge",
+    "Bytes of models and parts that no object holds, at the last look; `prune` deletes them.",
+    ("namespace", "claim"),
+)
+ACTING = Description("acting", "gauge", "1 while this operator holds the Lease and acts, else 0.")
+LAST_WATCH_EVENT_AGE = Description(
+    "last_watch_event_age_seconds", "gauge", "Seconds since the API server was last heard; it speaks every minute."
+)
+API_REQUESTS = Description(
+    "api_requests_total",
+    "counter",
+    "Requests that the API server answered, by HTTP method and status; those of the kopf framework are not among them.",
+    ("method", "code"),
+)
+DESCRIPTIONS = (
+    RECEIVED,
+    DURATION,
+    RETRIES,
+    FAILURES,
+    ACTIVE,
+    QUEUED,
+    SLOTS,
+    DOWNLOADS,
+    PROGRESS,
+    SIZE,
+    FREE,
+    RESERVED,
+    UNHELD,
+    ACTING,
+    LAST_WATCH_EVENT_AGE,
+    API_REQUESTS,
+)
