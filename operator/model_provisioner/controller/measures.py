@@ -52,7 +52,10 @@ ACTIVE = Description("active_transfers", "gauge", "Transfers that have a slot.",
 QUEUED = Description("queued_transfers", "gauge", "Transfers that wait for a slot.", ("namespace",))
 SLOTS = Description("slots", "gauge", "Transfers that may run at one time.")
 FREE = Description(
-    "volume_free_bytes", "gauge", "Bytes that may be written, at the last look of some minutes.", ("namespace", "claim")
+    "volume_free_bytes",
+    "gauge",
+    "Bytes that may still be written to the volume, at the last look.",
+    ("namespace", "claim"),
 )
 RESERVED = Description(
     "volume_reserved_bytes", "gauge", "Bytes that running transfers will still write.", ("namespace", "claim")

@@ -1,0 +1,111 @@
+"""`docs/metrics.md` says what the programs say: its tables are made from them, its alerts and manifests fit them."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from model_provisioner.controller.measures import DESCRIPTIONS
+from model_provisioner.domain.snapshot import State
+from model_provisioner.gateway.board import Board
+from tests.gateway.test_serving import gateway
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "metrics.md"
+
+Row = tuple[str, str, str, str]
+
+
+def operator_rows() -> list[Row]:
+    """Name, type, labels and meaning of each metric."""
+    return [(one.full_name, one.kind, ", ".join(one.labels), one.meaning) for one in DESCRIPTIONS]
+
+
+async def gateway_rows(directory: Path) -> list[Row]:
+    async with gateway(directory, Board()) as (client, _):
+        text = await (await client.get("/metrics")).text()
+    families = text_string_to_metric_families(text)
+    return [(family.samples[0].name, family.type, "", family.documentation) for family in families]
+
+
+def table(rows: Iterable[Row]) -> str:
+    lines = [f"| `{name}` | {kind} | {labels} | {meaning} |\n" for name, kind, labels, meaning in rows]
+    return "| metric | type | labels | meaning |\n|---|---|---|---|\n" + "".join(lines)
+
+
+def with_table(page: str, section: str, rows: Iterable[Row]) -> str:
+    """`page` with the table between the marks of `section`."""
+    marks = re.compile(rf"(<!-- begin {section}: .*? -->\n).*?(<!-- end {section} -->\n)", re.DOTALL)
+    made, count = marks.subn(lambda found: found[1] + table(rows) + found[2], page)
+    assert count == 1
+    return made
+
+
+async def test_the_tables_are_those_of_the_programs(tmp_path: Path) -> None:
+    page = PAGE.read_text()
+    made = with_table(with_table(page, "operator", operator_rows()), "gateway", await gateway_rows(tmp_path))
+    if os.environ.get("UPDATE_GOLDENS"):
+        PAGE.write_text(made)
+    assert made == PAGE.read_text(), "a metric has changed; see it with `UPDATE_GOLDENS=1 pytest` and git diff"
+
+
+@pytest.mark.parametrize("row", operator_rows(), ids=[row[0] for row in operator_rows()])
+def test_names_follow_the_conventions_of_prometheus(row: Row) -> None:
+    """https://prometheus.io/docs/practices/naming: base units, and `_total` for counters alone."""
+    name, kind, _, meaning = row
+    assert re.fullmatch(r"model_provisioner_operator_[a-z_]+", name)
+    assert name.endswith("_total") == (kind == "counter")
+    assert not re.search(r"_(bytes|seconds)_(?!total)|_(milliseconds|ms|kib|mib|percent)", name)
+    assert meaning.endswith(".")
+
+
+def examples() -> list[Any]:
+    """The YAML documents of the page."""
+    return [
+        yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    ]
+
+
+def alerts() -> list[dict[str, Any]]:
+    (rules,) = [one for one in examples() if "groups" in one]
+    found: list[dict[str, Any]] = [rule for group in rules["groups"] for rule in group["rules"]]
+    return found
+
+
+def test_every_alert_is_complete_and_asks_for_metrics_and_labels_that_there_are() -> None:
+    labels = {one.full_name: one.labels for one in DESCRIPTIONS}
+    assert len({rule["alert"] for rule in alerts()}) == len(alerts()) >= 4
+    for rule in alerts():
+        assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}
+        assert re.fullmatch(r"\d+m", rule["for"])
+        asked = re.findall(r"model_provisioner_\w+", rule["expr"])
+        assert asked
+        assert set(asked) <= labels.keys()
+        told = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+        assert told <= {label for name in asked for label in labels[name]}
+
+
+def test_the_alert_about_errors_leaves_out_exactly_the_states_that_are_none() -> None:
+    (errors,) = [rule["expr"] for rule in alerts() if "reason!~" in rule["expr"]]
+    assert set(re.findall(r'reason!~"([^"]*)"', errors)[0].split("|")) == {str(state) for state in State}
+
+
+def test_every_metric_that_the_text_names_is_there() -> None:
+    known = {row[0] for row in operator_rows()}
+    text = re.sub(r"<!-- begin.*?<!-- end", "", PAGE.read_text(), flags=re.DOTALL)
+    named = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"model_provisioner_operator\w+", text)}
+    assert named <= known
+
+
+def test_the_ports_are_those_of_the_chart() -> None:
+    (monitor,) = [one for one in examples() if one.get("kind") == "PodMonitor"]
+    rendered = yaml.safe_load_all((ROOT / "tests" / "data" / "chart" / "default.yaml").read_text())
+    (template,) = [one["spec"]["template"] for one in rendered if one["kind"] == "Deployment"]
+    ports = {port["name"] for container in template["spec"]["containers"] for port in container["ports"]}
+    assert {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]} == ports - {"health"}
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
