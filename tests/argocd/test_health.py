@@ -81,3 +81,11 @@ def test_a_condition_that_is_false_counts_as_absent(kind: str) -> None:
     false = {"type": kind, "status": "False", "reason": "Available", "message": "nothing"}
     document = READY | {"status": status | {"conditions": [false, *status["conditions"]]}}
     assert run_file("health.lua", document)["status"] == "Healthy"
+
+
+@pytest.mark.parametrize(("kind", "health"), [("Stalled", "Degraded"), ("Reconciling", "Progressing")])
+def test_a_condition_that_is_true_counts_more_than_ready(kind: str, health: str) -> None:
+    status = READY["status"]
+    true = {"type": kind, "status": "True", "reason": "Other", "message": "of its own"}
+    document = READY | {"status": status | {"conditions": [*status["conditions"], true]}}
+    assert run_file("health.lua", document) == {"status": health, "message": "of its own"}
