@@ -143,7 +143,8 @@ def test_no_secret_shows_up_in_any_output(bench: Stand, desk: Desk, tmp_path: Pa
 
 def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str, str]:
     """Every end that a download can have, and what was shown meanwhile and afterwards, by the name of the place."""
-    operator = start_operator(bench, proxy, directory)
+    metrics = f"127.0.0.1:{free_port()}"
+    operator = start_operator(bench, proxy, directory, metrics)
     script_faults(bench)
     gate = bench.hub.pause_at(32 * MIB, "acme/crashed")
     for name, (ref, _) in ENDS.items():
@@ -157,15 +158,17 @@ def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str
     gate.release()
     for name, (_, reason) in ENDS.items():
         bench.until(name, reason, 120)
+    meanwhile["operator's metrics"] = httpx.get(f"http://{metrics}/metrics").raise_for_status().text
+    assert 'failures_total{reason="AccessDenied"} 1' in meanwhile["operator's metrics"]
     operator.process.send_signal(signal.SIGTERM)
     operator.process.wait(30)
     return meanwhile | files_of(bench.volume) | kept_by_the_cluster(bench) | answers(desk) | logs(bench, desk)
 
 
-def start_operator(bench: Stand, proxy: Proxy, directory: Path) -> Program:
+def start_operator(bench: Stand, proxy: Proxy, directory: Path, metrics: str) -> Program:
     address = directory / "proxy"
     address.write_text(f"http://user:{quote(PASSWORD, safe='')}@{proxy.host_port}")
-    return bench.start_operator(f"--proxy=@{address}", "--slots=3")
+    return bench.start_operator(f"--proxy=@{address}", "--slots=3", f"--metrics-listen={metrics}")
 
 
 def script_faults(bench: Stand) -> None:
