@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
+import signal
 import sys
 
 from pydantic import ValidationError
@@ -74,7 +76,19 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         return _refuse(f"--proxy: {error}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return asyncio.run(run_operator(settings))
+    with contextlib.suppress(asyncio.CancelledError):
+        return asyncio.run(_run(settings))
+    return 0
+
+
+async def _run(settings: OperatorSettings) -> int:
+    """kopf takes the signals once it runs. Until then, as while another holds the Lease, nobody would: process 1 of
+    a container does not even end by default.
+    """
+    task = asyncio.current_task()
+    if task:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run_operator(settings)
 
 
 def _check_proxy(settings: OperatorSettings) -> None:
