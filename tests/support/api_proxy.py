@@ -10,7 +10,6 @@ import contextlib
 import json
 import re
 import ssl
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,14 +78,14 @@ def status_patches(asked: Asked) -> bool:
 
 @dataclass(eq=False)
 class Fault:
-    """`refuse` may answer a request in place of the API server, or hold it back; `distort` changes lines of a watch.
+    """`refuse` and `after` may answer in place of the API server, or hold back; `distort` changes lines of a watch.
 
     `hits` counts the requests that were refused or held back, and the lines that were changed.
     """
 
     which: Which
     refuse: Callable[[Asked], Awaitable[web.Response | None]] | None = None
-    after: Callable[[Asked], Awaitable[None]] | None = None
+    after: Callable[[Asked], Awaitable[web.Response | None]] | None = None
     distort: Distortion | None = None
     hits: int = 0
 
@@ -217,32 +216,24 @@ class ApiProxy:
             yield fault
 
     @contextlib.contextmanager
-    def at_write(
-        self, number: int, act: Callable[[Asked], None], *, after: bool, which: Which = everything
-    ) -> Iterator[threading.Event]:
-        """Calls `act` once, just before or just after the write `number` (from 0) has reached the API server.
+    def at(self, number: int, which: Which, act: Callable[[], bool], *, after: bool) -> Iterator[Fault]:
+        """Calls `act` once, just before or just after the request `number` (from 0) has reached the API server.
 
-        The answer is withheld until `act` has returned. The event is set when it was called.
+        Nothing is answered until it has returned; if it returns False, the request goes no further, or its answer.
         """
         seen = 0
-        called = threading.Event()
 
-        async def count(asked: Asked) -> None:
+        async def count(_asked: Asked) -> web.Response | None:
             nonlocal seen
             seen += 1
-            if seen == number + 1:
-                await asyncio.to_thread(act, asked)
-                called.set()
+            if seen != number + 1:
+                return None
+            fault.hits += 1
+            return None if await asyncio.to_thread(act) else _refusal(503, None)
 
-        async def before(asked: Asked) -> web.Response | None:
-            await count(asked)
-            return None
-
-        def chosen(asked: Asked) -> bool:
-            return asked.is_write and which(asked)
-
-        with self._added(Fault(chosen, after=count) if after else Fault(chosen, refuse=before)):
-            yield called
+        fault = Fault(which, after=count) if after else Fault(which, refuse=count)
+        with self._added(fault):
+            yield fault
 
     @contextlib.contextmanager
     def _added(self, fault: Fault) -> Iterator[None]:
@@ -294,8 +285,8 @@ class ApiProxy:
                 return await self._stream(request, asked, answer)
             body = await answer.read()
             for fault in list(self._faults):
-                if fault.after and fault.which(asked):
-                    await fault.after(asked)
+                if fault.after and fault.which(asked) and (refusal := await fault.after(asked)):
+                    return refusal
             headers = {name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers}
             return web.Response(status=answer.status, body=body, headers=headers)
 

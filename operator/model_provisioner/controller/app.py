@@ -191,6 +191,7 @@ def _now() -> datetime:
 async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     """Runs `work` until the stack closes. Started before kopf, which at its end cancels what is younger than itself."""
     task = asyncio.create_task(work)
+    await asyncio.sleep(0)  # so that the tasks which it starts are older, too: kopf waits 5 s for the younger ones
 
     async def end() -> None:
         task.cancel()

@@ -1,0 +1,113 @@
+"""The operator dies at each of its writes to the API server, and the next one brings everything to the same end.
+
+A standard life of one object (it is applied, becomes Ready, is deleted) is a row of writes. The operator
+is killed just before or just after one of them, or told to end there, and started again as a kubelet does.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from uuid import uuid4
+
+from deploy.local.cluster import Cluster
+from tests.faults.campaign import points, say
+from tests.support.api_proxy import ApiProxy, Asked
+from tests.support.ggufs import tiny_gguf
+from tests.support.kubelet import Kubelet
+from tests.support.programs import eventually
+from tests.support.stand import Stand, stand
+
+PATH = "hf/acme/tiny/tiny.Q4_K_M.gguf"
+BEFORE, AFTER, GENTLY = WAYS = ("killed before", "killed after", "told to end before")
+
+
+def counts(asked: Asked) -> bool:
+    """The writes of a life. The Lease is renewed by the clock, so of what is written to it only its making counts."""
+    return asked.is_write and not (asked.is_for_the_lease and asked.method == "PATCH")
+
+
+@contextmanager
+def site(cluster: Cluster, directory: Path) -> Iterator[tuple[Stand, ApiProxy, Kubelet]]:
+    directory.mkdir()
+    namespace = f"killed-{uuid4().hex[:8]}"
+    cluster.create_namespace(namespace)
+    with stand(cluster, namespace, directory) as bench, ApiProxy(cluster) as proxy:
+        bench.hub.repository("acme/tiny").add("tiny.Q4_K_M.gguf", tiny_gguf())
+        config = proxy.kubeconfig(directory / "config")
+        yield bench, proxy, Kubelet(bench, f"--kubeconfig={config}")
+
+
+def live(bench: Stand) -> None:
+    """What is asked of every life, whatever happens in it."""
+    bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
+    bench.until("tiny", "Available")
+    assert (bench.volume / PATH).read_bytes() == tiny_gguf()
+    catalog = eventually(bench.catalog, "the catalog has it")
+    assert (catalog["tiny.path"], json.loads(catalog["tiny.json"])["path"]) == (PATH, PATH)
+    bench.delete("tiny")
+    bench.until_gone("tiny", 30)
+    left = [file for file in bench.volume.rglob("*") if file.is_file() and file.name != "store.json"]
+    assert left == []
+    assert bench.catalog() == {}
+
+
+def test_the_next_operator_brings_it_to_the_same_end(cluster: Cluster, tmp_path: Path) -> None:
+    """One test for all points: what they are is known only when the life was lived once undisturbed."""
+    with site(cluster, tmp_path / "undisturbed") as (bench, proxy, kubelet), kubelet:
+        live(bench)
+        assert kubelet.exits == []
+        writes = [one for one in proxy.log if counts(one)]
+    paths = [one.path.rpartition(bench.namespace)[2] for one in writes]
+    say(f"{len(writes)} writes: {', '.join(paths)}")
+    chosen = points(list(product(range(len(writes)), WAYS)), 6)
+    deaths = 0
+    for number, way in chosen:
+        with site(cluster, tmp_path / f"{number} {way}") as (bench, proxy, kubelet):
+            begun = time.monotonic()
+            deaths += lives_through(bench, proxy, kubelet, number, way)
+        say(f"{way} write {number} ({paths[number]}): the whole life took {time.monotonic() - begun:.1f} s")
+    assert deaths >= len(chosen) - len(WAYS), (
+        "a state that lasts long enough is one more write, so the last may not come"
+    )
+
+
+def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, number: int, way: str) -> int:
+    """How many deaths it was: one, if there was such a write."""
+
+    def die() -> bool:
+        operator = kubelet.operator
+        if way == GENTLY:
+            operator.process.send_signal(signal.SIGTERM)
+            return True
+        operator.kill()
+        return False
+
+    with proxy.at(number, counts, die, after=way == AFTER) as death, kubelet:
+        live(bench)
+        eventually(lambda: len(kubelet.exits) == death.hits, "it has ended", 30)
+    assert kubelet.exits == [0 if way == GENTLY else -signal.SIGKILL] * death.hits
+    assert {kind for kind, _ in bench.events("tiny")} <= {"Normal"}
+    return death.hits
+
+
+def test_an_operator_that_is_told_to_end_leaves_nobody_waiting(bench: Stand) -> None:
+    """kopf would give stray tasks another 5 s, in which nobody acts."""
+    operator = bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    bench.until("tiny", "Available")
+    begun = time.monotonic()
+    assert operator.stop() == 0
+    assert time.monotonic() - begun < 5
+
+
+def test_an_operator_that_waits_for_the_lease_ends_when_told_to(bench: Stand) -> None:
+    bench.start_operator(environment={"POD_NAME": "first"})
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    bench.until("tiny", "Available")
+    second = bench.start_operator(environment={"POD_NAME": "second"})
+    eventually(lambda: "first holds the Lease" in second.output(), "the second one waits")
+    assert second.stop(5) == 0
