@@ -220,3 +220,15 @@ async def test_a_list_deletes_what_a_write_brought_only_if_it_is_newer(tmp_path:
         reflector.learn(item("b", 11))
         await until(heard, [("ADDED", "b"), ("DELETED", "b")])
     assert len([request for request in server.requests if "watch" not in request]) == 3
+
+
+async def test_no_more_than_the_gist_is_kept_but_all_is_told(tmp_path: Path) -> None:
+    changed = {"type": "MODIFIED", "object": item("a", 11) | {"spec": {"large": True}}}
+    server = WatchServer([listing(10, item("a", 5), item("b", 6))], [[changed, None]])
+    told: list[Document] = []
+    async with reflecting(server, tmp_path) as (reflector, heard, _):
+        reflector.listen(lambda _, document: told.append(document))
+        reflector.keep(lambda document: {"metadata": document["metadata"]})
+        await until(heard, [("ADDED", "a"), ("ADDED", "b"), ("MODIFIED", "a")])
+        assert all(one.keys() == {"metadata"} for one in reflector.objects())
+    assert told[-1]["spec"] == {"large": True}

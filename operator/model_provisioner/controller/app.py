@@ -6,11 +6,12 @@ ends at once and its workers with it, because from then on another operator writ
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.attempt import Surroundings
 from model_provisioner.controller.bandwidth import Bandwidth
 from model_provisioner.controller.catalog import Catalog
-from model_provisioner.controller.census import Census
+from model_provisioner.controller.census import Census, gist
 from model_provisioner.controller.health import Health, probes
 from model_provisioner.controller.holdback import HoldBack
 from model_provisioner.controller.lease import Lease, LeaseLost
@@ -46,10 +47,16 @@ from model_provisioner.settings import OperatorSettings, own_namespace
 
 _LOG = logging.getLogger(__name__)
 _LEASE_LOST_EXIT_CODE = 3
+_GC_THRESHOLD = (
+    10_000,
+    20,
+    10,
+)  # with the default, half of the start with 10,000 objects is spent in looking for cycles
 
 
 async def run_operator(settings: OperatorSettings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
+    gc.set_threshold(*_GC_THRESHOLD)
     async with contextlib.AsyncExitStack() as closing:
         api = await KubeApi.connect(settings.kubeconfig)
         closing.push_async_callback(api.close)
@@ -77,11 +84,8 @@ async def run_operator(settings: OperatorSettings) -> int:
             watch.listen(health.heard)
             watch.listen(catalog.heard)
             await _in_background(closing, watch.run())
-            await watch.synced.wait()
-        known = [parse(document) for watch in watches for document in watch.objects()]
-        catalog.seed(known)
+        await _take_in(watches, catalog, slots)
         await _in_background(closing, catalog.run())
-        slots.muster([one.uid for one in known if not (one.status.ready or one.deleting)])
         census = Census(settings.namespaces, watches)
         mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
         stores = Stores(mounts, workers.keeper, census.store_ids, settings.modes)
@@ -100,6 +104,17 @@ async def run_operator(settings: OperatorSettings) -> int:
         await _in_background(closing, sweeper.run())
         await _run_kopf(operator, api, settings, workers, health)
     return 0
+
+
+async def _take_in(watches: Sequence[Reflector], catalog: Catalog, slots: Slots) -> None:
+    """Catalog and queue know of every object before anybody acts; kept of them is what the census needs."""
+    for watch in watches:
+        await watch.synced.wait()
+    known = [parse(document) for watch in watches for document in watch.objects()]
+    catalog.seed(known)
+    slots.muster([one.uid for one in known if not (one.status.ready or one.deleting)])
+    for watch in watches:
+        watch.keep(gist)
 
 
 class Workers:

@@ -17,7 +17,6 @@ from model_provisioner.domain.errors import CatalogUnavailable
 from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.reflector import Reflector
-from model_provisioner.kube.resource import parse
 
 _LOG = logging.getLogger(__name__)
 _FIELD_MANAGER = "model-provisioner"
@@ -60,7 +59,7 @@ class Catalog:
 
     def holds(self, subject: ModelDownload) -> bool:
         """Whether the object was entered; that the ConfigMap stays as it should be is our business from then on."""
-        return self._pages[subject.namespace].holds(subject)
+        return self._pages[subject.namespace].holds(subject.name, subject.uid)
 
     async def enter(self, subject: ModelDownload, model: Model) -> None:
         """Returns when the ConfigMap has the model. Raises CatalogUnavailable."""
@@ -79,7 +78,7 @@ class Catalog:
         somebody else's ConfigMap the object never was a part.
         """
         page = self._pages[subject.namespace]
-        page.take(subject)
+        page.take(subject.name, subject.uid)
         try:
             await page.settle()
         except _NotWritten as error:
@@ -88,12 +87,13 @@ class Catalog:
 
     def drop(self, subject: ModelDownload) -> None:
         """Its files are not there any more, or it is gone itself: the ConfigMap follows soon."""
-        self._pages[subject.namespace].take(subject)
+        self._pages[subject.namespace].take(subject.name, subject.uid)
 
     def heard(self, kind: str, document: Document) -> None:
         """A listener of the watch of objects: one whose finalizer was taken off by force leaves no trace either."""
         if kind == "DELETED":
-            self.drop(parse(document))
+            metadata = document["metadata"]
+            self._pages[metadata["namespace"]].take(metadata["name"], metadata["uid"])
 
 
 class _NotWritten(Exception):
@@ -125,12 +125,12 @@ class _Page:
         self._known: Document | None = None
         self._version = 0
 
-    def holds(self, subject: ModelDownload) -> bool:
-        return self._models.get(subject.name, _NOBODY)[0] == subject.uid
+    def holds(self, name: str, uid: str) -> bool:
+        return self._models.get(name, _NOBODY)[0] == uid
 
     def check_room(self, subject: ModelDownload, model: Model) -> None:
         """Raises CatalogUnavailable where there is no room for one more. Who is in may always change."""
-        if self.holds(subject):
+        if self.holds(subject.name, subject.uid):
             return
         why = refusal(len(self._models), self._used, size([rows(subject.name, Entry(subject.spec.model_ref, model))]))
         if why:
@@ -144,10 +144,10 @@ class _Page:
             self._used += size([new[1]]) - size([old[1]])
             self._stir()
 
-    def take(self, subject: ModelDownload) -> None:
+    def take(self, name: str, uid: str) -> None:
         """Another object of the same name keeps its place."""
-        if self.holds(subject):
-            _, old = self._models.pop(subject.name)
+        if self.holds(name, uid):
+            _, old = self._models.pop(name)
             self._used -= size([old])
             self._stir()
 

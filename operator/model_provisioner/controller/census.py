@@ -37,6 +37,15 @@ class Census:
         return frozenset(found for found in ids if found)
 
 
+def gist(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of a document here; there may be ten thousand of them."""
+    metadata, model = document["metadata"], (document.get("status") or {}).get("model") or {}
+    return {
+        "metadata": {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")},
+        "status": {"model": {key: model[key] for key in ("claimName", "storeID") if key in model}},
+    }
+
+
 def _store_id(document: Mapping[str, Any], claim: Claim) -> str | None:
     model = (document.get("status") or {}).get("model") or {}
     there = Claim(document["metadata"]["namespace"], model.get("claimName", ""))

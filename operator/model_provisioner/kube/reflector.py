@@ -46,6 +46,7 @@ class Reflector:
         self._jitter = jitter
         self._silence = silence
         self._objects: dict[str, Document] = {}
+        self._gist: Callable[[Document], Document] = lambda document: document
         self._ahead: set[str] = set()
         self._version: str | None = None
         self._listeners: list[Listener] = []
@@ -59,6 +60,14 @@ class Reflector:
     def objects(self) -> Iterable[Document]:
         """The newest known version of every object."""
         return self._objects.values()
+
+    def keep(self, gist: Callable[[Document], Document]) -> None:
+        """From now on no more than the `gist` of every document is kept: at least its name, namespace, uid and version.
+
+        Listeners still hear of whole documents, but of an object that was found to be gone they hear the gist.
+        """
+        self._gist = gist
+        self._objects = {uid: gist(document) for uid, document in self._objects.items()}
 
     def learn(self, document: Document) -> None:
         """What the API server has answered to a write, which the watch may not have brought yet.
@@ -125,7 +134,7 @@ class Reflector:
         elif before and before["metadata"]["resourceVersion"] == document["metadata"]["resourceVersion"]:
             return
         else:
-            self._objects[uid] = document
+            self._objects[uid] = self._gist(document)
             kind = "MODIFIED" if before else "ADDED"
         for listener in self._listeners:
             listener(kind, document)
