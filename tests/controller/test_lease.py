@@ -16,8 +16,9 @@ OUT_OF_REACH = ApiError(0, "Unreachable", "nobody there")
 class World:
     """A Lease that is held, a clock that only sleep moves, and an API server that is out of reach for some time."""
 
-    def __init__(self, *outages: tuple[float, float]) -> None:
+    def __init__(self, *outages: tuple[float, float], answer_seconds: float = 0.0) -> None:
         self.now = 0.0
+        self.answer_seconds = answer_seconds
         self.outages = outages
         self.spec: dict[str, Any] = {"holderIdentity": "me", "leaseTransitions": 4}
         self.renewals: list[float] = []
@@ -37,6 +38,7 @@ class World:
     async def patch(self, _path: str, body: dict[str, Any]) -> dict[str, Any]:
         self._be_there()
         self.renewals.append(self.now)
+        self.now += self.answer_seconds
         self.spec |= body["spec"]
         return {"spec": self.spec}
 
@@ -52,6 +54,13 @@ async def test_an_outage_that_is_shorter_than_the_duration_is_ridden_out_wheneve
             await world.lease.keep()
         gaps = [after - before for before, after in zip(world.renewals, world.renewals[1:], strict=False)]
         assert max(gaps) < DURATION_SECONDS
+
+
+async def test_a_slow_answer_does_not_put_the_next_renewal_off() -> None:
+    world = World(answer_seconds=3)
+    with pytest.raises(asyncio.CancelledError):
+        await world.lease.keep()
+    assert world.renewals[:4] == [5, 10, 15, 20]
 
 
 async def test_an_outage_that_outlasts_the_duration_ends_the_reign_before_another_can_begin() -> None:

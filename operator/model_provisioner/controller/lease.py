@@ -79,7 +79,8 @@ class Lease:
             try:
                 async with asyncio.timeout(min(_ANSWER_SECONDS, renewed + _GIVE_UP_SECONDS - begun)):
                     await self._renew()
-                renewed, pause = begun, _RENEW_SECONDS
+                renewed = begun
+                pause = max(0.0, renewed + _RENEW_SECONDS - self._monotonic())
             except (ApiError, TimeoutError, OSError) as error:
                 _LOG.warning("the Lease could not be renewed: %s", str(error) or "no answer")
                 if self._monotonic() - renewed >= _GIVE_UP_SECONDS:
