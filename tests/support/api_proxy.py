@@ -105,10 +105,14 @@ class _Stream:
 
 
 class ApiProxy:
-    """Everything here may be called from any thread; faults are context managers and end with their block."""
+    """Everything here may be called from any thread; faults are context managers and end with their block.
+
+    `log` has every request as it comes, `answers` the HTTP status of those that have reached the API server.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.log: list[Asked] = []
+        self.answers: list[tuple[Asked, int]] = []
         self._api = cluster.api
         self._anonymous: ssl.SSLContext = cluster.anonymous().tls
         self._faults: list[Fault] = []
@@ -281,6 +285,7 @@ class ApiProxy:
             if fault.refuse and fault.which(asked) and (refusal := await fault.refuse(asked)):
                 return refusal
         async with self._passed_on(request, asked) as answer:
+            self.answers.append((asked, answer.status))
             if asked.is_watch and answer.status == 200:
                 return await self._stream(request, asked, answer)
             body = await answer.read()

@@ -75,7 +75,10 @@ class KubeApi:
         await self._session.close()
 
     async def connection(self) -> Connection:
-        """How to reach the API server as ourselves, for another client; the token is read anew."""
+        """How to reach the API server as ourselves, for another client, which asks because it was refused or is about
+        to be: everything is read anew.
+        """
+        await self._log_in_again()
         own = self._configuration
         return Connection(own.host, own.ssl_ca_cert, own.cert_file, own.key_file, await self._own_token())
 

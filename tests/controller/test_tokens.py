@@ -1,0 +1,129 @@
+"""The operator's own token is replaced while it runs: both of its clients go on with the new one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kubernetes.aio.config import incluster_config
+
+from deploy.local.api import ApiError
+from deploy.local.cluster import Cluster
+from model_provisioner.controller.login import Login
+from model_provisioner.kube.client import KubeApi
+from tests.support.api_proxy import ApiProxy, Asked, kopfs_watch
+from tests.support.kubelet import Kubelet
+from tests.support.programs import eventually
+from tests.support.stand import Stand
+
+ACCOUNT = "the-operator"
+ANYTHING_HERE = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+
+
+class Account:
+    """A service account, and the file that its token is mounted at."""
+
+    def __init__(self, cluster: Cluster, namespace: str, file: Path) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self.file = file
+        cluster.grant(namespace, ACCOUNT, ANYTHING_HERE)
+        self.write_token()
+
+    def write_token(self) -> str:
+        token = self._cluster.token(self._namespace, ACCOUNT)
+        self.file.write_text(token)
+        return token
+
+    def revoke(self) -> None:
+        """An account of the same name, with the same rights: what was issued to the old one is refused."""
+        old = self.file.read_text()
+        self._cluster.api.delete(f"/api/v1/namespaces/{self._namespace}/serviceaccounts/{ACCOUNT}")
+        self._cluster.create_service_account(self._namespace, ACCOUNT)
+        eventually(lambda: self._is_refused(old), "the API server has forgotten that the token was good", 30)
+
+    def _is_refused(self, token: str) -> bool:
+        anonymous = self._cluster.anonymous()
+        api = type(anonymous)(anonymous.url, anonymous.tls, token)
+        try:
+            api.get(f"/api/v1/namespaces/{self._namespace}/configmaps")
+        except ApiError as error:
+            return error.code == 401
+        return False
+
+
+@pytest.fixture
+def account(cluster: Cluster, namespace: str, tmp_path: Path) -> Account:
+    return Account(cluster, namespace, tmp_path / "token")
+
+
+def own_clients(asked: Asked) -> bool:
+    return not asked.is_kopfs
+
+
+def kopfs(asked: Asked) -> bool:
+    return asked.is_kopfs
+
+
+def refused(proxy: ApiProxy, which: Callable[[Asked], bool], since: int) -> int:
+    return sum(status == 401 and which(asked) for asked, status in proxy.answers[since:])
+
+
+def test_an_operator_whose_token_was_refused_goes_on_with_the_next_one(
+    bench: Stand, cluster: Cluster, account: Account, tmp_path: Path
+) -> None:
+    with ApiProxy(cluster) as proxy:
+        config = proxy.kubeconfig(tmp_path / "config", {"tokenFile": str(account.file)})
+        with Kubelet(bench, f"--kubeconfig={config}") as kubelet:
+            bench.apply("before", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
+            bench.until("before", "Available")
+            account.revoke()
+            since = len(proxy.answers)
+            proxy.cut()
+            eventually(lambda: refused(proxy, own_clients, since), "our own client is refused", 30)
+            eventually(lambda: refused(proxy, kopfs, since), "kopf is refused", 30)
+            token = account.write_token()
+            bench.apply("after", modelRef="hf:acme/tiny:Q8_0")
+            bench.until("after", "Available", 30)
+            bench.delete("before")
+            bench.until_gone("before")
+            assert kubelet.exits == []
+        assert {asked.token for asked, status in proxy.answers[since:] if status < 400} == {token}
+
+
+def test_kopf_alone_is_refused_and_takes_the_token_that_is_in_the_file(
+    bench: Stand, cluster: Cluster, account: Account, tmp_path: Path
+) -> None:
+    """No request of our own client tells it then that there is a new one."""
+    with ApiProxy(cluster) as proxy:
+        config = proxy.kubeconfig(tmp_path / "config", {"tokenFile": str(account.file)})
+        with Kubelet(bench, f"--kubeconfig={config}"):
+            bench.apply("before", modelRef="hf:acme/tiny")
+            bench.until("before", "Available")
+            old, token = account.file.read_text(), account.write_token()
+            with proxy.answering(401, lambda asked: asked.is_kopfs and asked.token == old) as refusal:
+                proxy.cut(kopfs_watch)
+                eventually(lambda: [one for one in proxy.asked(kopfs_watch) if one.token == token], "kopf has it", 30)
+            assert refusal.hits == 1
+
+
+@contextmanager
+def in_a_pod(cluster: Cluster, account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the official client sees of a pod."""
+    host, _, port = cluster.url.removeprefix("https://").rpartition(":")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(account.file))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(cluster.ca))
+    yield
+
+
+async def test_in_a_pod_kopf_is_given_the_token_that_is_mounted_now(
+    cluster: Cluster, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The official client reads it once in a minute; who was refused must not wait so long."""
+    with in_a_pod(cluster, account, monkeypatch):
+        api = await KubeApi.connect()
+        token = account.write_token()
+        assert (await Login(api)()).token == token
+        await api.close()
