@@ -1,11 +1,18 @@
 """What Prometheus reads of a real operator, while a model comes, fails and is there; and nothing secret in it."""
 
+from dataclasses import replace
+
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_provisioner.controller.measures import DESCRIPTIONS
+from model_provisioner.controller.metrics import Metrics
+from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
+from model_provisioner.domain.snapshot import Resolved, Snapshot
 from model_provisioner.transfer.store import Store
+from tests.domain.test_snapshot import MODEL
 from tests.support.ggufs import tiny_gguf
 from tests.support.models import put
 from tests.support.programs import Program, eventually, free_port
@@ -128,6 +135,16 @@ def test_what_is_free_and_what_nobody_holds_is_told_of_each_claim(bench: Stand) 
     place = (CLAIM, bench.namespace)
     eventually(lambda: scraper.samples("volume_unheld_bytes") == {place: len(tiny_gguf())}, "the old file is unheld")
     assert (scraper.value("volume_free_bytes", *place) or 0) > 0
+
+
+def test_an_object_and_its_successor_are_never_two_series() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, lambda: 0.0)
+    old = ModelDownload("ns", "tiny", "old", 1, "1", "", False, None, Spec("hf:acme/tiny"), Status())
+    for one, bytes_there in ((old, 7), (replace(old, uid="new"), 0)):
+        metrics.advanced(one, Snapshot(model=MODEL, bytes=bytes_there), Resolved(MODEL))
+    lines = [line for line in generate_latest(registry).decode().splitlines() if "download_progress_bytes{" in line]
+    assert lines == [f'{PREFIX}download_progress_bytes{{name="tiny",namespace="ns"}} 0.0']
 
 
 def test_every_metric_is_described_and_every_described_one_is_there(bench: Stand) -> None:

@@ -104,8 +104,9 @@ class Metrics:
         return Tally((known.namespace, known.snapshot.reason) for known in self._known.values()).items()
 
     def _of_unready(self, figure: Callable[[Snapshot], int]) -> Samples:
+        """One of each name, also while an object's successor is there already: Prometheus refuses a page with two."""
         unready = (known for known in self._known.values() if known.snapshot.model and not known.snapshot.ready)
-        return [((known.namespace, known.name), figure(known.snapshot)) for known in unready]
+        return {(known.namespace, known.name): figure(known.snapshot) for known in unready}.items()
 
 
 class _Reading(Collector):
