@@ -87,7 +87,10 @@ def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, number: int, 
         return False
 
     with proxy.at(number, counts, die, after=way == AFTER) as death, kubelet:
-        live(bench)
+        try:
+            live(bench)
+        except AssertionError as error:
+            raise AssertionError(f"{way} write {number}: {error}\n{bench.operator_output()}") from None
         eventually(lambda: len(kubelet.exits) == death.hits, "it has ended", 30)
     assert kubelet.exits == [0 if way == GENTLY else -signal.SIGKILL] * death.hits
     assert {kind for kind, _ in bench.events("tiny")} <= {"Normal"}

@@ -18,13 +18,19 @@ T = TypeVar("T")
 
 
 class Program:
-    """One process of ours: `model-provisioner <arguments>`."""
+    """One process of ours: `model-provisioner <arguments>`, or a `module` that stands in for it."""
 
-    def __init__(self, arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        environment: dict[str, str] | None = None,
+        module: str = "model_provisioner.cli",
+    ) -> None:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "model_provisioner.cli", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | (environment or {}),

@@ -1,0 +1,117 @@
+"""The probe of a real operator whose watches die without a word, through a proxy that swallows what they say."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from tests.faults.campaign import LONG, say
+from tests.support.api_proxy import ApiProxy, Distortion, dropped, kopfs_watch, watches
+from tests.support.hasty import GRACE_SECONDS
+from tests.support.programs import Program, eventually, free_port
+from tests.support.stand import Stand
+
+REAL_GRACE_SECONDS = 30.0
+REAL_SILENCE_SECONDS = 180.0
+
+
+@dataclass
+class Probed:
+    """An operator behind a proxy, and its probe."""
+
+    proxy: ApiProxy
+    port: int
+    start: Callable[[], Program]
+
+    def health(self) -> tuple[int, str]:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def seconds_until_sick(self, word: str, at_most: float) -> float:
+        begun = time.monotonic()
+        eventually(lambda: self.health()[0] == 503 and word in self.health()[1], f"the probe says {word}", at_most)
+        return time.monotonic() - begun
+
+
+@contextmanager
+def probed(bench: Stand, cluster: Cluster, directory: Path, module: str) -> Iterator[Probed]:
+    port = free_port()
+    programs: list[Program] = []
+
+    with ApiProxy(cluster) as proxy:
+        config = proxy.kubeconfig(directory / "config")
+        flags = [*bench.flags, f"--kubeconfig={config}", f"--health-listen=127.0.0.1:{port}"]
+
+        def start() -> Program:
+            log = directory / f"probed-{len(programs)}.log"
+            programs.append(Program(["operator", *flags], log, {"POD_NAME": "probed"}, module))
+            return programs[-1]
+
+        try:
+            yield Probed(proxy, port, start)
+        finally:
+            for program in programs:
+                program.kill()
+
+
+def about(name: str) -> Distortion:
+    """Loses what is said of one object."""
+
+    async def lose(_held: list[bytes], line: bytes) -> list[bytes]:
+        return [] if f'"name":"{name}"'.encode() in line else [line]
+
+    return lose
+
+
+def test_an_object_that_kopf_was_never_told_of_makes_the_probe_fail_and_the_restart_finds_it(
+    bench: Stand, cluster: Cluster, tmp_path: Path
+) -> None:
+    with probed(bench, cluster, tmp_path, "tests.support.hasty") as it:
+        operator = it.start()
+        bench.apply("told", modelRef="hf:acme/tiny")
+        bench.until("told", "Available")
+        assert it.health() == (200, "ok")
+        with it.proxy.distorting(about("missed"), kopfs_watch):
+            bench.apply("missed", modelRef="hf:acme/tiny:Q8_0")
+            bench.patch("told", {"priority": 1})
+            seconds = it.seconds_until_sick("1 changes not delivered", GRACE_SECONDS + 10)
+            assert seconds >= GRACE_SECONDS - 1
+            eventually(lambda: bench.get("told")["status"]["observedGeneration"] == 2, "the others are looked after")
+        assert it.health()[0] == 503
+        operator.kill()
+        it.start()
+        bench.until("missed", "Available")
+        eventually(lambda: it.health() == (200, "ok"), "all is well")
+
+
+if LONG:  # its own patience is minutes
+
+    @pytest.mark.timeout(900)
+    def test_with_its_own_patience(bench: Stand, cluster: Cluster, tmp_path: Path) -> None:
+        with probed(bench, cluster, tmp_path, "model_provisioner.cli") as it:
+            it.start()
+            bench.apply("first", modelRef="hf:acme/tiny")
+            bench.until("first", "Available")
+            idle_until = time.monotonic() + REAL_SILENCE_SECONDS + 30
+            while time.monotonic() < idle_until:
+                assert it.health() == (200, "ok")
+                time.sleep(1)
+            with it.proxy.distorting(dropped, kopfs_watch):
+                bench.patch("first", {"priority": 1})
+                seconds = it.seconds_until_sick("not delivered", REAL_GRACE_SECONDS + 10)
+            say(f"kopf's watch is dead: told after {seconds:.0f} s")
+            it.proxy.cut(kopfs_watch)
+            eventually(lambda: it.health() == (200, "ok"), "the watch is back")
+            with it.proxy.distorting(dropped, watches):
+                seconds = it.seconds_until_sick("nothing heard", REAL_SILENCE_SECONDS + 30)
+            say(f"all watches are silent: told after {seconds:.0f} s")
