@@ -4,6 +4,7 @@ Whatever it does, one operator lives through all of it, and within seconds of it
 nothing had been.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,8 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from deploy.local.cluster import Cluster
-from model_provisioner.controller.lease import DURATION_SECONDS
-from tests.faults.campaign import say
+from tests.faults.campaign import LONG, say
 from tests.support.api_proxy import (
     ApiProxy,
     Asked,
@@ -26,12 +26,14 @@ from tests.support.api_proxy import (
     dropped,
     duplicated,
     everything,
-    expired,
+    failing,
+    kopfs_watch,
     reordered,
     status_patches,
     watches,
 )
 from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.hub import Gate
 from tests.support.kubelet import Kubelet
 from tests.support.programs import eventually, free_port
 from tests.support.stand import Stand, stand
@@ -39,6 +41,14 @@ from tests.support.stand import Stand, stand
 MIB = 1024**2
 LARGE = 32 * MIB
 WITHIN_SECONDS = 20.0  # what is promised is 10, on a machine that has nothing else to do
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, and the exit code with which it may end the operator: None where it must not."""
+
+    fault: Callable[[ApiProxy], AbstractContextManager[object]]
+    ends_with: int | None = None
 
 
 @dataclass
@@ -68,6 +78,10 @@ def patches(asked: Asked) -> bool:
     return asked.method == "PATCH" and not asked.is_for_the_lease
 
 
+def leases(asked: Asked) -> bool:
+    return asked.is_for_the_lease
+
+
 @contextmanager
 def biting(times: int, fault: AbstractContextManager[Fault]) -> Iterator[None]:
     """Ends no earlier than it has done harm so many times."""
@@ -90,6 +104,13 @@ def then_cut(proxy: ApiProxy, fault: AbstractContextManager[object]) -> Iterator
     with fault:
         yield
     proxy.cut()
+
+
+@contextmanager
+def cut_first(proxy: ApiProxy, fault: AbstractContextManager[object]) -> Iterator[None]:
+    with fault:
+        proxy.cut()
+        yield
 
 
 @contextmanager
@@ -116,98 +137,141 @@ def gone(proxy: ApiProxy) -> Iterator[None]:
         proxy.up()
 
 
-EACH_CHANGE_TWICE = 6  # an object made, one changed, one deleted; seen by kopf and by the reflector
-FAULTS: dict[str, Callable[[ApiProxy], AbstractContextManager[object]]] = {
-    "watch events late": lambda proxy: biting(EACH_CHANGE_TWICE, proxy.distorting(delayed(0.5))),
-    "watch events twice": lambda proxy: biting(EACH_CHANGE_TWICE, proxy.distorting(duplicated)),
-    "watch events in the wrong order": lambda proxy: biting(EACH_CHANGE_TWICE, proxy.distorting(reordered)),
-    "watch events lost, then the watches": lambda proxy: then_cut(
-        proxy, biting(EACH_CHANGE_TWICE, proxy.distorting(dropped))
+TWICE_EACH = 6  # an object made, one changed, one deleted; seen by kopf and by the reflector
+KOPF_GAVE_UP, LEASE_LOST = 1, 3
+FAULTS = {
+    "watch events late": Case(lambda proxy: biting(TWICE_EACH, proxy.distorting(delayed(0.3)))),
+    "watch events twice": Case(lambda proxy: biting(TWICE_EACH, proxy.distorting(duplicated))),
+    "watch events in the wrong order": Case(lambda proxy: biting(TWICE_EACH, proxy.distorting(reordered))),
+    "watch events lost, then the watches": Case(
+        lambda proxy: then_cut(proxy, biting(TWICE_EACH, proxy.distorting(dropped)))
     ),
-    "watches cut every second": lambda proxy: cut_each_second(proxy, 3),
-    "410 in the watches": lambda proxy: biting(EACH_CHANGE_TWICE, proxy.distorting(expired)),
-    "409 on status patches": lambda proxy: biting(3, proxy.answering(409, status_patches)),
-    "429 on everything": lambda proxy: lasting(3, biting(5, proxy.answering(429, everything, retry_after=1))),
-    "500 on patches": lambda proxy: biting(5, proxy.answering(500, patches)),
-    "silent for 5 s": lambda proxy: lasting(5, biting(2, proxy.hanging())),
-    "gone for 5 s": lambda proxy: lasting(5, gone(proxy)),
+    "watches cut every second": Case(lambda proxy: cut_each_second(proxy, 10 if LONG else 2)),
+    "410 in the watches": Case(lambda proxy: biting(TWICE_EACH, proxy.distorting(failing(410)))),
+    "500 to every watch": Case(lambda proxy: cut_first(proxy, biting(4, proxy.answering(500, watches)))),
+    "409 on status patches": Case(lambda proxy: biting(3, proxy.answering(409, status_patches))),
+    "429 on everything": Case(lambda proxy: lasting(2, biting(5, proxy.answering(429, everything, retry_after=1)))),
+    "500 on patches": Case(lambda proxy: biting(5, proxy.answering(500, patches))),
+    "silent for 5 s": Case(lambda proxy: lasting(5, biting(2, proxy.hanging()))),
+    "gone for 5 s": Case(lambda proxy: lasting(5, gone(proxy))),
+    "500 in a watch": Case(lambda proxy: biting(1, proxy.distorting(failing(500), kopfs_watch)), KOPF_GAVE_UP),
+    "410 to a watch": Case(
+        lambda proxy: cut_first(proxy, biting(1, proxy.answering(410, kopfs_watch, times=1))), KOPF_GAVE_UP
+    ),
 }
+if LONG:
+    FAULTS |= {
+        "silent for 30 s": Case(lambda proxy: lasting(30, proxy.hanging()), LEASE_LOST),
+        "gone for 30 s": Case(lambda proxy: lasting(30, gone(proxy)), LEASE_LOST),
+        "silent about the Lease": Case(lambda proxy: lasting(20, proxy.hanging(leases)), LEASE_LOST),
+    }
+
+
+class Round:
+    """The objects that one fault meets: one is Ready and is changed, one is deleted, one is new, one is on its way."""
+
+    def __init__(self, site: Site, tag: str) -> None:
+        self.site = site
+        self.tag = tag
+        self.kept, self.deleted, self.new = names = [f"{tag}-{role}" for role in ("kept", "deleted", "new")]
+        self.large = f"{tag}-large"
+        self.content = {name: tiny_gguf(seed=seed) for seed, name in enumerate(names)}
+        repository = site.bench.hub.repository(f"acme/{tag}")
+        for name, content in self.content.items():
+            repository.add(file_name(name), content)
+        repository.add(file_name(self.large), site.large)
+
+    def prepare(self) -> Gate:
+        """Until the large one is half way, where it waits for the gate."""
+        bench = self.site.bench
+        gate = bench.hub.pause_at(LARGE // 2, path=file_name(self.large))
+        for name in (self.kept, self.deleted, self.large):
+            self._apply(name)
+        for name in (self.kept, self.deleted):
+            bench.until(name, "Available")
+        gate.wait_reached()
+        return gate
+
+    def meet(self) -> None:
+        """What people do while the fault is on."""
+        self._apply(self.new)
+        self.site.bench.patch(self.kept, {"priority": 3})
+        self.site.bench.delete(self.deleted)
+
+    def until_converged(self) -> float:
+        """How many seconds it took."""
+        begun = time.monotonic()
+        try:
+            eventually(self._is_as_it_should_be, "all is as it should be", WITHIN_SECONDS)
+        except AssertionError as late:
+            log = self.site.bench.operator_output()[-6000:]
+            raise AssertionError(f"{late}: {[self.site.bench.ready(name) for name in self.left]}\n{log}") from None
+        return time.monotonic() - begun
+
+    def check_volume(self) -> None:
+        volume = self.site.bench.volume
+        expected = {name: self.content.get(name) or self.site.large.read_bytes() for name in self.left}
+        files = {file.name: file.read_bytes() for file in (volume / f"hf/acme/{self.tag}").iterdir()}
+        assert files == {file_name(name): content for name, content in expected.items()}
+        assert list((volume / ".provisioner" / "parts").iterdir()) == []
+        records = [json.loads(file.read_text())["name"] for file in (volume / ".provisioner" / "holders").iterdir()]
+        assert sorted(name for name in records if name.startswith(f"{self.tag}-")) == sorted(self.left)
+        paths = {key for key in self.site.bench.catalog() if key.startswith(f"{self.tag}-") and key.endswith(".path")}
+        assert paths == {f"{name}.path" for name in self.left}
+
+    def sent_twice(self) -> int:
+        """The bytes that the hub has sent more often than once."""
+        sent = sum(self.site.bench.hub.bytes_sent(file_name(name)) for name in self.left)
+        sizes = [len(self.content[name]) for name in (self.kept, self.new)]
+        return sent - sum(sizes) - self.site.large.stat().st_size
+
+    @property
+    def left(self) -> list[str]:
+        return [self.kept, self.new, self.large]
+
+    def _apply(self, name: str) -> None:
+        self.site.bench.apply(name, modelRef=f"hf:acme/{self.tag}:{file_name(name)}", reclaimPolicy="Delete")
+
+    def _is_as_it_should_be(self) -> bool:
+        bench = self.site.bench
+        ready = all(bench.ready(name).get("reason") == "Available" for name in self.left)
+        observed = bench.get(self.kept)["status"]["observedGeneration"] == 2
+        return ready and observed and not bench.exists(self.deleted)
+
+
+def file_name(name: str) -> str:
+    return f"{name}.Q4_K_M.gguf"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_everything_is_as_if_nothing_had_been(site: Site, fault: str) -> None:
-    bench, proxy = site.bench, site.proxy
-    tag = f"f{list(FAULTS).index(fault)}"
-    repository = bench.hub.repository(f"acme/{tag}")
-    names = [f"{tag}-{role}" for role in ("kept", "gone", "new")]
-    for seed, name in enumerate(names):
-        repository.add(f"{name}.Q4_K_M.gguf", tiny_gguf(seed=seed))
-    repository.add(f"{tag}-large.Q4_K_M.gguf", site.large)
-    kept, deleted, new = names
-    large = f"{tag}-large"
-    exits = list(site.kubelet.exits)
-
-    def apply(name: str) -> None:
-        bench.apply(name, modelRef=f"hf:acme/{tag}:{name}.Q4_K_M.gguf", reclaimPolicy="Delete")
-
-    for name in (kept, deleted):
-        apply(name)
-    gate = bench.hub.pause_at(LARGE // 2, path=f"{large}.Q4_K_M.gguf")
-    apply(large)
-    for name in (kept, deleted):
-        bench.until(name, "Available")
-    gate.wait_reached()
-
-    with FAULTS[fault](proxy):
-        apply(new)
-        bench.patch(kept, {"priority": 3})
-        bench.delete(deleted)
+    case, its = FAULTS[fault], Round(site, f"f{list(FAULTS).index(fault)}")
+    gate = its.prepare()
+    exits = len(site.kubelet.exits)
+    with case.fault(site.proxy):
+        its.meet()
         gate.release()
-        eventually(lambda: bench.hub.bytes_sent(f"{large}.Q4_K_M.gguf") >= LARGE, "the bytes go on flowing", 30)
-    ended = time.monotonic()
+        if case.ends_with is None:
+            everything_sent = partial(_has_sent, site, file_name(its.large))
+            eventually(everything_sent, "the bytes go on flowing", 30)
+    seconds = its.until_converged()
+    say(f"{fault}: as it should be {seconds:.1f} s after the end of it")
+    its.check_volume()
+    assert set(site.kubelet.exits[exits:]) <= {case.ends_with}
+    assert its.sent_twice() <= (0 if case.ends_with is None else LARGE)
+    eventually(lambda: well(site.health) == (200, "ok"), "the probe is content", 10)
 
-    def converged() -> bool:
-        ready = all(bench.ready(name).get("reason") == "Available" for name in (kept, new, large))
-        observed = bench.get(kept)["status"]["observedGeneration"] == 2
-        return ready and observed and not bench.exists(deleted)
 
-    try:
-        eventually(converged, f"all is well again after {fault}", WITHIN_SECONDS)
-    except AssertionError as late:
-        states = {name: bench.ready(name) for name in (kept, new, large)}
-        raise AssertionError(f"{late}: {states}, {bench.exists(deleted)}\n{bench.operator_output()[-6000:]}") from None
-    say(f"{fault}: as it should be {time.monotonic() - ended:.1f} s after the end of it")
-    assert site.kubelet.exits == exits
-
-    for seed, name in ((0, kept), (2, new)):
-        assert (bench.volume / f"hf/acme/{tag}/{name}.Q4_K_M.gguf").read_bytes() == tiny_gguf(seed=seed)
-        assert bench.hub.bytes_sent(f"{name}.Q4_K_M.gguf") == len(tiny_gguf(seed=seed))
-    assert (bench.volume / f"hf/acme/{tag}/{large}.Q4_K_M.gguf").read_bytes() == site.large.read_bytes()
-    assert bench.hub.bytes_sent(f"{large}.Q4_K_M.gguf") == site.large.stat().st_size
-    own = [path for path in bench.published() if f"/{tag}/" in path]
-    assert own == sorted(f"hf/acme/{tag}/{name}.Q4_K_M.gguf" for name in (kept, new, large))
-    paths = {key for key in bench.catalog() if key.startswith(f"{tag}-") and key.endswith(".path")}
-    assert paths == {f"{name}.path" for name in (kept, new, large)}
-    assert list((bench.volume / ".provisioner" / "parts").iterdir()) == []
-    assert well(site.health) == (200, "ok")
+def _has_sent(site: Site, file: str) -> bool:
+    return site.bench.hub.bytes_sent(file) >= site.large.stat().st_size
 
 
 def well(url: str) -> tuple[int, str]:
+    """The HTTP status and what it says; 0 where nobody listens."""
     try:
         with urlopen(url, timeout=5) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as refused:
         return refused.code, refused.read().decode()
-
-
-def test_a_lease_that_cannot_be_renewed_in_time_ends_the_operator_before_another_may_act(site: Site) -> None:
-    """Requests that are never answered are as bad as refused ones: who waits for them is two with the next one."""
-    operator = site.kubelet.operator
-    with site.proxy.hanging(lambda asked: asked.is_for_the_lease) as silence:
-        eventually(lambda: silence.hits, "the Lease should be renewed", 10)
-        begun = time.monotonic()
-        eventually(lambda: operator.process.poll() is not None, "the operator has ended", 20)
-        seconds = time.monotonic() - begun
-    say(f"no answer about the Lease: ended after {seconds:.1f} s")
-    assert seconds < DURATION_SECONDS
-    assert operator.process.returncode == 3
+    except OSError as nobody:
+        return 0, str(nobody)

@@ -49,7 +49,7 @@ def live(bench: Stand) -> None:
     catalog = eventually(bench.catalog, "the catalog has it")
     assert (catalog["tiny.path"], json.loads(catalog["tiny.json"])["path"]) == (PATH, PATH)
     bench.delete("tiny")
-    bench.until_gone("tiny", 30)
+    bench.until_gone("tiny", 60)
     left = [file for file in bench.volume.rglob("*") if file.is_file() and file.name != "store.json"]
     assert left == []
     assert bench.catalog() == {}

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from model_provisioner.controller import lease
 from model_provisioner.controller.lease import DURATION_SECONDS, Lease, LeaseLost
 from model_provisioner.kube.client import ApiError, KubeApi
 
@@ -68,6 +69,25 @@ async def test_an_outage_that_outlasts_the_duration_ends_the_reign_before_anothe
     with pytest.raises(LeaseLost):
         await world.lease.keep()
     assert 10 <= world.now < DURATION_SECONDS - 1
+
+
+async def test_requests_that_are_never_answered_are_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for them is two with the next one that acts."""
+    monkeypatch.setattr(lease, "_ANSWER_SECONDS", 0.001)
+    world = World()
+
+    async def be_silent(_path: str) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    world.get = be_silent  # type: ignore[method-assign]
+    with pytest.raises(LeaseLost):
+        await world.lease.keep()
+    assert 10 <= world.now < DURATION_SECONDS - 1
+    await world.lease.release()
+    with pytest.raises(asyncio.CancelledError):
+        await world.lease.acquire()
+    assert world.now > 60
 
 
 async def test_who_comes_during_an_outage_waits_for_its_end() -> None:

@@ -352,9 +352,13 @@ async def reordered(held: list[bytes], line: bytes) -> list[bytes]:
     return lines
 
 
-async def expired(_held: list[bytes], _line: bytes) -> list[bytes]:
-    """As an API server says within a watch that the version is too old to go on from."""
-    return [json.dumps({"type": "ERROR", "object": _status(410)}).encode() + b"\n"]
+def failing(status: int) -> Distortion:
+    """As an API server ends a watch that has begun: 410 says that the version is too old to go on from."""
+
+    async def fail(_held: list[bytes], _line: bytes) -> list[bytes]:
+        return [json.dumps({"type": "ERROR", "object": _status(status)}).encode() + b"\n"]
+
+    return fail
 
 
 def delayed(seconds: float) -> Distortion:

@@ -56,10 +56,13 @@ class Lease:
         while True:
             pause = _POLL_SECONDS
             try:
-                current = await self._read()
-                epoch = await self._take(current) if self._may_be_taken(current) else None
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    current = await self._read()
+                    epoch = await self._take(current) if self._may_be_taken(current) else None
                 if epoch is not None:
                     return epoch
+            except TimeoutError:
+                _LOG.warning("waiting for the API server: no answer")
             except ApiError as error:
                 if error.status not in _PASSING:
                     raise
