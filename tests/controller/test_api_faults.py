@@ -148,19 +148,19 @@ FAULTS = {
     ),
     "watches cut every second": Case(lambda proxy: cut_each_second(proxy, 10 if LONG else 2)),
     "410 in the watches": Case(lambda proxy: biting(TWICE_EACH, proxy.distorting(failing(410)))),
-    "500 to every watch": Case(lambda proxy: cut_first(proxy, biting(4, proxy.answering(500, watches)))),
-    "409 on status patches": Case(lambda proxy: biting(3, proxy.answering(409, status_patches))),
+    "409 on status patches": Case(lambda proxy: biting(1, proxy.answering(409, status_patches))),
     "429 on everything": Case(lambda proxy: lasting(2, biting(5, proxy.answering(429, everything, retry_after=1)))),
-    "500 on patches": Case(lambda proxy: biting(5, proxy.answering(500, patches))),
+    "500 on patches": Case(lambda proxy: biting(3, proxy.answering(500, patches))),
     "silent for 5 s": Case(lambda proxy: lasting(5, biting(2, proxy.hanging()))),
     "gone for 5 s": Case(lambda proxy: lasting(5, gone(proxy))),
     "500 in a watch": Case(lambda proxy: biting(1, proxy.distorting(failing(500), kopfs_watch)), KOPF_GAVE_UP),
-    "410 to a watch": Case(
-        lambda proxy: cut_first(proxy, biting(1, proxy.answering(410, kopfs_watch, times=1))), KOPF_GAVE_UP
-    ),
 }
 if LONG:
     FAULTS |= {
+        "410 to a watch": Case(
+            lambda proxy: cut_first(proxy, biting(1, proxy.answering(410, kopfs_watch, times=1))), KOPF_GAVE_UP
+        ),
+        "500 to every watch": Case(lambda proxy: cut_first(proxy, biting(4, proxy.answering(500, watches)))),
         "silent for 30 s": Case(lambda proxy: lasting(30, proxy.hanging()), LEASE_LOST),
         "gone for 30 s": Case(lambda proxy: lasting(30, gone(proxy)), LEASE_LOST),
         "silent about the Lease": Case(lambda proxy: lasting(20, proxy.hanging(leases)), LEASE_LOST),

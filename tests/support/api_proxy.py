@@ -107,7 +107,7 @@ class _Stream:
 class ApiProxy:
     """Everything here may be called from any thread; faults are context managers and end with their block.
 
-    `log` has every request as it comes, `answers` the HTTP status of those that have reached the API server.
+    `log` has every request as it comes, `answers` the HTTP status that it was answered with.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -283,6 +283,7 @@ class ApiProxy:
         self.log.append(asked)
         for fault in list(self._faults):
             if fault.refuse and fault.which(asked) and (refusal := await fault.refuse(asked)):
+                self.answers.append((asked, refusal.status))
                 return refusal
         async with self._passed_on(request, asked) as answer:
             self.answers.append((asked, answer.status))
