@@ -47,11 +47,8 @@ from model_provisioner.settings import OperatorSettings, own_namespace
 
 _LOG = logging.getLogger(__name__)
 _LEASE_LOST_EXIT_CODE = 3
-_GC_THRESHOLD = (
-    10_000,
-    20,
-    10,
-)  # with the default, half of the start with 10,000 objects is spent in looking for cycles
+# With the default, half of the start with 10,000 objects goes into looking for garbage among what lives.
+_GC_THRESHOLD = (2_000, 20, 10)
 
 
 async def run_operator(settings: OperatorSettings) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 
 from model_provisioner.controller.attempt import Attempt, Surroundings
+from model_provisioner.controller.bell import Bell
 from model_provisioner.controller.credentials import Secret, until_changed
 from model_provisioner.controller.status_writer import StatusWriter
 from model_provisioner.controller.stores import Claim
@@ -40,7 +41,7 @@ _FOR_WANT_OF_A_SECRET = frozenset(
 class Lifecycle:
     """The life of one object; `latest` gives the object as it is now."""
 
-    def __init__(self, around: Surroundings, latest: Callable[[], ModelDownload], changed: asyncio.Event) -> None:
+    def __init__(self, around: Surroundings, latest: Callable[[], ModelDownload], changed: Bell) -> None:
         self._around = around
         self._latest = latest
         self._changed = changed
@@ -67,7 +68,7 @@ class Lifecycle:
 
     async def _live(self) -> None:
         while True:
-            self._changed.clear()
+            self._changed.mute()
             self._take_note()
             await self._until_changed(self._turn())
 
@@ -104,7 +105,7 @@ class Lifecycle:
         task = asyncio.create_task(turn)
         try:
             while self._wanted() == wanted and not await _done_or(self._changed, task):
-                self._changed.clear()
+                self._changed.mute()
                 self._take_note()
         finally:
             await _cancel(task)
@@ -125,7 +126,9 @@ class Lifecycle:
 
     def _take_note(self) -> None:
         """The object as it is now: what changes without a new try holds, and is shown, at once."""
-        self._subject = self._latest()
+        latest = self._latest()
+        if latest != self._subject:  # of thousands that stay as they are, one copy is enough
+            self._subject = latest
         self._around.transfers.heed(self._subject)
         self._advance(ReconcileHandled(self._subject.reconcile_at))
 
@@ -161,13 +164,9 @@ class Lifecycle:
         return seconds
 
 
-async def _done_or(changed: asyncio.Event, task: asyncio.Task[None]) -> bool:
-    """True as soon as `task` is done, False as soon as `changed` is set."""
-    change = asyncio.create_task(changed.wait())
-    try:
-        await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        change.cancel()
+async def _done_or(changed: Bell, task: asyncio.Task[None]) -> bool:
+    """True as soon as `task` is done, False as soon as `changed` is rung."""
+    await asyncio.wait({task, changed.rung}, return_when=asyncio.FIRST_COMPLETED)
     return task.done()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from model_provisioner.controller.attempt import Surroundings
+from model_provisioner.controller.bell import Bell
 from model_provisioner.controller.lifecycle import Lifecycle
 from model_provisioner.controller.status_writer import Gone
 from model_provisioner.domain.errors import ClaimNotMounted
@@ -30,8 +31,8 @@ class _Life:
     """One running lifecycle: how to wake it, and how to know that it has ended."""
 
     def __init__(self) -> None:
-        self.changed = asyncio.Event()
-        self.ended = asyncio.Event()
+        self.changed = Bell()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class Operator:
@@ -48,7 +49,7 @@ class Operator:
         """
         if not await self._is_held(body, stopped):
             return
-        life = self._lives.setdefault(body["metadata"]["uid"], _Life())
+        life = self._lives[body["metadata"]["uid"]] = _Life()
         running = asyncio.create_task(Lifecycle(self._around, lambda: parse(body), life.changed).run())
         stopping = asyncio.create_task(_wait(stopped))
         try:
@@ -56,7 +57,7 @@ class Operator:
         finally:
             await _end(running, stopping)
             self._lives.pop(body["metadata"]["uid"], None)
-            life.ended.set()
+            life.ended.set_result(None)
         _raise_unless_gone(running)
 
     async def _is_held(self, body: Body, stopped: Callable[[float | None], Awaitable[object]]) -> bool:
@@ -82,7 +83,7 @@ class Operator:
     def wake(self, uid: str) -> None:
         """Something about the object has changed."""
         if uid in self._lives:
-            self._lives[uid].changed.set()
+            self._lives[uid].changed.ring()
 
     async def release(self, body: Body) -> None:
         """Everything that must happen before the object may go; idempotent. Raises ProvisionError or TimeoutError.
@@ -93,7 +94,7 @@ class Operator:
         life = self._lives.get(subject.uid)
         if life:
             async with asyncio.timeout(_STOP_SECONDS):
-                await life.ended.wait()
+                await asyncio.shield(life.ended)
         await self._around.catalog.leave(subject)
         await self._remove_files(subject)
 

@@ -22,11 +22,11 @@ _MODELS_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Post:
-    """One model that somebody watches over; `alarm` is set when it should be looked at."""
+    """One model that somebody watches over; `alarm` is done when it should be looked at."""
 
     claim: Claim
     model: Model
-    alarm: asyncio.Event
+    alarm: asyncio.Future[None]
 
 
 class Patrol:
@@ -39,10 +39,10 @@ class Patrol:
 
     async def until_suspicious(self, claim: Claim, model: Model) -> None:
         """Returns when a file of `model` is missing or has another size, or when its store could not be looked at."""
-        post = _Post(claim, model, asyncio.Event())
+        post = _Post(claim, model, asyncio.get_running_loop().create_future())
         self._posts.add(post)
         try:
-            await post.alarm.wait()
+            await post.alarm
         finally:
             self._posts.discard(post)
 
@@ -70,5 +70,5 @@ class Patrol:
             _LOG.info("the store on %s/%s could not be looked at: %s", claim.namespace, claim.name, error)
             missing = frozenset(file.path for file in files)
         for post in posts:
-            if any(file.path in missing for file in post.model.files):
-                post.alarm.set()
+            if not post.alarm.done() and any(file.path in missing for file in post.model.files):
+                post.alarm.set_result(None)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from model_provisioner.controller.bell import Bell
 from model_provisioner.domain.modeldownload import ModelDownload, Status
 from model_provisioner.domain.snapshot import Snapshot, State
 from model_provisioner.domain.status import project
@@ -51,37 +52,42 @@ class StatusWriter:
         self._on_transition = on_transition
         self._written = subject.status
         self._wanted: tuple[Snapshot, int] | None = None
-        self._changed = asyncio.Event()
+        self._changed = Bell()
 
     def show(self, snapshot: Snapshot, generation: int) -> None:
         """Take note of the newest snapshot; it is written when `run` finds it worth it."""
         self._wanted = (snapshot, generation)
-        self._changed.set()
+        self._changed.ring()
 
     async def run(self) -> None:
         """Writes until cancelled. Raises Gone when there is nothing left to write to."""
         while True:
-            await self._changed.wait()
-            await self._let_it_settle()
-            self._changed.clear()
+            await self._changed.rung
+            if self._projected() != self._written:
+                await self._let_it_settle()
+            self._changed.mute()
             await self.flush()
 
     async def flush(self) -> None:
         """Writes now what was shown last, if it differs from what is written. Raises Gone."""
-        if self._wanted is None:
-            return
-        snapshot, generation = self._wanted
-        status = project(snapshot, generation, self._now(), self._written)
+        status = self._projected()
         if status == self._written:
             return
         pause = await self._patch(status_document(status))
         if pause is not None:
-            self._changed.set()
+            self._changed.ring()
             await asyncio.sleep(pause)
             return
         before, self._written = self._written, status
         if _reason(status) != _reason(before):
             await self._on_transition(status)
+
+    def _projected(self) -> Status:
+        """What the status should be now."""
+        if self._wanted is None:
+            return self._written
+        snapshot, generation = self._wanted
+        return project(snapshot, generation, self._now(), self._written)
 
     async def _let_it_settle(self) -> None:
         waited = 0.0
