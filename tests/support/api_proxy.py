@@ -8,7 +8,6 @@ else as the administrator. Every request is kept, so that a test can wait for wh
 import asyncio
 import contextlib
 import json
-import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -159,21 +158,13 @@ class ApiProxy:
         """Listens again, at the same address."""
         self._thread.run(self._listener.open())
 
-    def asked(self, which: Which = everything, method: str = "", path: str = "") -> list[Asked]:
-        """The requests so far; `path` is a regular expression that is searched for."""
-        return [
-            one
-            for one in list(self.log)
-            if which(one) and method in {"", one.method} and re.search(path, one.path) is not None
-        ]
+    def asked(self, which: Which) -> list[Asked]:
+        """The requests so far."""
+        return [one for one in list(self.log) if which(one)]
 
     def cut(self, which: Which = watches) -> int:
         """Drops the connections of the watches there are; tells how many."""
         return self._thread.run(self._cut(which))
-
-    def open_watches(self, which: Which = watches) -> int:
-        """How many watches are being passed on now."""
-        return sum(which(stream.asked) for stream in list(self._streams))
 
     @contextlib.contextmanager
     def answering(
