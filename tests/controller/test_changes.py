@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 from tests.support.hub.faults import Gate
 from tests.support.programs import eventually
 from tests.support.stand import Document, Stand
@@ -133,6 +133,30 @@ def test_what_is_looked_at_every_minute_wakes_by_itself(bench: Stand) -> None:
     assert "False" in told[told.index("True") :], "nobody was told that the file was away"
     assert ("Warning", "FileMissing") in bench.events("robbed")
     assert (bench.volume / TINY).read_bytes() == tiny_gguf()
+
+
+def test_what_others_have_put_right_is_found_without_being_asked(bench: Stand, tmp_path: Path) -> None:
+    late = bench.hub.repository("acme/late")
+    first, second = write_split(tmp_path, "late.Q4_K_M", parts=2)
+    late.add(first.name, first)
+    bench.hub.repository("acme/closed", gated=True).add("c.Q4_K_M.gguf", tiny_gguf(seed=4))
+    bench.hub.tokens.add("hf_member")
+    bench.secret("member", {"token": "hf_member"})
+    bench.start_operator(module="tests.support.hasty")
+    bench.apply("unborn", modelRef="hf:acme/unborn")
+    bench.apply("partial", modelRef="hf:acme/late")
+    bench.apply("applicant", modelRef="hf:acme/closed", credentialsSecretRef={"name": "member"})
+    for name, reason in (
+        ("unborn", "SourceNotFound"),
+        ("partial", "IncompleteModel"),
+        ("applicant", "LicenseNotAccepted"),
+    ):
+        assert "nextRetryTime" in bench.until(name, reason)["status"]
+    bench.hub.repository("acme/unborn").add("u.Q4_K_M.gguf", tiny_gguf(seed=5))
+    late.add(second.name, second)
+    bench.hub.repository("acme/closed", gated=True, tokens=frozenset({"hf_member"})).add("c.Q4_K_M.gguf", tiny_gguf())
+    for name in ("unborn", "partial", "applicant"):
+        bench.until(name, "Available")
 
 
 def ready_of(document: Document) -> dict[str, Any] | None:

@@ -1,13 +1,17 @@
-"""`python -m tests.support.hasty operator ...`: our program, with seconds of patience for a late delivery.
+"""`python -m tests.support.hasty operator ...`: our program, with seconds of patience where it has minutes.
 
-So that a test can see the probe of a real process fail. Its patience with a silent API server is as it is.
+With a late delivery, so that a test can see the probe of a real process fail; and with an error that somebody
+may put right. Its patience with a silent API server is as it is.
 """
 
 from model_provisioner import cli
 from model_provisioner.controller import health
+from model_provisioner.domain import backoff
 
 GRACE_SECONDS = 3.0
+RETRY_SECONDS = 1.0
 
 if __name__ == "__main__":
     health._GRACE_SECONDS = GRACE_SECONDS
+    backoff._SLOW_SECONDS = RETRY_SECONDS
     raise SystemExit(cli.main())

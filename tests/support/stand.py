@@ -45,10 +45,12 @@ class Stand:
             f"--ca-file={self.hub.ca_file}",
         ]
 
-    def start_operator(self, *flags: str, environment: dict[str, str] | None = None) -> Program:
+    def start_operator(
+        self, *flags: str, environment: dict[str, str] | None = None, module: str = "model_provisioner.cli"
+    ) -> Program:
         """Another operator; the first one that gets the Lease acts."""
         log = self._directory / f"operator-{len(self._programs)}.log"
-        program = Program(["operator", *self.flags, *flags], log, environment)
+        program = Program(["operator", *self.flags, *flags], log, environment, module)
         self._programs.append(program)
         return program
 

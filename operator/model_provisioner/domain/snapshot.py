@@ -5,7 +5,7 @@ controller's lifecycle makes the events, `domain.status` projects the snapshot t
 No I/O, no clock: `now` is an argument, in UTC.
 
 Two rules hold for every event:
-- `ready` becomes true only by `Available`, and only `Lost` or `Failed` with `lost` takes it back.
+- `ready` becomes true only by `Available`, and only `Lost` takes it back.
 - `bytes` never falls within one value of `attempts`.
 """
 
