@@ -112,3 +112,43 @@ def test_the_policy_at_the_time_of_the_deletion_counts(bench: Stand) -> None:
         bench.delete(name)
         bench.until_gone(name)
     assert bench.published() == ["hf/acme/tiny/tiny.Q4_K_M.gguf"]
+
+
+def test_an_object_whose_volume_is_away_goes_all_the_same_and_its_files_are_not_lost(bench: Stand) -> None:
+    operator = bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")
+    bench.until("tiny", "Available")
+    operator.kill()
+    away = bench.volume.with_name("away")
+    bench.volume.rename(away)
+    bench.volume.mkdir()
+    operator = bench.start_operator(module="tests.support.hasty")
+    bench.until("tiny", "VolumeChanged")
+    bench.delete("tiny")
+    bench.until_gone("tiny")
+    assert ("Warning", "CleanupPostponed") in bench.events("tiny")
+    assert list(bench.volume.iterdir()) == []
+
+    operator.kill()
+    bench.volume.rmdir()
+    away.rename(bench.volume)
+    bench.start_operator()
+    holders = bench.volume / ".provisioner" / "holders"
+    eventually(lambda: not list(holders.iterdir()), "its record is swept")
+    assert bench.published() == ["hf/acme/tiny/tiny.Q4_K_M.gguf"], "whoever is in doubt deletes nothing"
+
+
+def test_the_documented_escape_lets_an_object_go_without_an_operator(bench: Stand) -> None:
+    operator = bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")
+    bench.until("tiny", "Available")
+    operator.kill()
+    bench.delete("tiny")
+    assert bench.exists("tiny")
+    bench.patch("tiny", finalizers=None)
+    bench.until_gone("tiny", 5)
+    bench.start_operator()
+    holders = bench.volume / ".provisioner" / "holders"
+    eventually(lambda: not list(holders.iterdir()), "what it held is swept")
+    assert bench.catalog() == {}
+    assert bench.published() == ["hf/acme/tiny/tiny.Q4_K_M.gguf"], "the policy went with it: `prune` lists the file"

@@ -1,17 +1,19 @@
 """`python -m tests.support.hasty operator ...`: our program, with seconds of patience where it has minutes.
 
-With a late delivery, so that a test can see the probe of a real process fail; and with an error that somebody
-may put right. Its patience with a silent API server is as it is.
+With a late delivery, so that a test can see the probe of a real process fail; with an error that somebody may put
+right; with files that can't be removed. Its patience with a silent API server is as it is.
 """
 
 from model_provisioner import cli
-from model_provisioner.controller import health
+from model_provisioner.controller import handlers, health
 from model_provisioner.domain import backoff
 
 GRACE_SECONDS = 3.0
 RETRY_SECONDS = 1.0
+RELEASE_SECONDS = 3.0
 
 if __name__ == "__main__":
     health._GRACE_SECONDS = GRACE_SECONDS
     backoff._SLOW_SECONDS = RETRY_SECONDS
+    handlers._RELEASE_ANYWAY_SECONDS = RELEASE_SECONDS
     raise SystemExit(cli.main())
