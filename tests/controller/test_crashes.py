@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,27 @@ def test_an_operator_that_has_lost_the_lease_ends_at_once(bench: Stand) -> None:
     bench.cluster.api.merge(path, {"spec": {"holderIdentity": "somebody else"}})
     assert operator.process.wait(20) != 0
     eventually(lambda: not any(alive(worker) for worker in workers), "its workers are gone", 10)
+
+
+def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(bench: Stand, tmp_path: Path) -> None:
+    """Its workers do not stand still: they go on with the part that the other's worker takes up."""
+    model = write_gguf(tmp_path / "l.gguf", size=64 * MIB)
+    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", model)
+    gate = bench.hub.pause_at(32 * MIB)
+    first = bench.start_operator(environment={"POD_NAME": "first"})
+    bench.apply("large", modelRef="hf:acme/large")
+    gate.wait_reached()
+    first.process.send_signal(signal.SIGSTOP)
+    bench.start_operator(environment={"POD_NAME": "second"})
+    eventually(lambda: lease(bench)["holderIdentity"] == "second", "the Lease has changed hands")
+    gate.release()
+    status = bench.until("large", "Available")["status"]
+    first.process.send_signal(signal.SIGCONT)
+    assert first.process.wait(20) != 0
+    time.sleep(1)
+    assert bench.get("large")["status"] == status, "the former one has written nothing more"
+    assert (bench.volume / status["model"]["path"]).read_bytes() == model.read_bytes()
+    assert status["attempts"] == 1
 
 
 def lease(bench: Stand) -> dict[str, Any]:
