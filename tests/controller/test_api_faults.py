@@ -275,3 +275,14 @@ def well(url: str) -> tuple[int, str]:
         return refused.code, refused.read().decode()
     except OSError as nobody:
         return 0, str(nobody)
+
+
+def test_a_secret_that_can_not_be_read_now_is_read_again(site: Site) -> None:
+    bench = site.bench
+    bench.hub.repository("acme/guarded", private=True).add("g.Q4_K_M.gguf", tiny_gguf())
+    bench.secret("guard", {"token": "hf_good"})
+    with site.proxy.answering(500, lambda asked: asked.path.endswith("/secrets/guard")):
+        bench.apply("guarded", modelRef="hf:acme/guarded", credentialsSecretRef={"name": "guard"})
+        bench.until("guarded", "SourceUnavailable")
+        assert "Secret guard could not be read" in bench.ready("guarded")["message"]
+    bench.until("guarded", "Available")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_provisioner.domain.addresses import Origin, parse_host_port
-from model_provisioner.domain.errors import SecretNotFound
+from model_provisioner.domain.errors import SecretNotFound, SourceUnavailable
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import GROUP
 from model_provisioner.transfer.protocol import Credentials
@@ -55,7 +55,7 @@ class Secret:
 
 
 async def read_secret(api: KubeApi, namespace: str, name: str) -> Secret:
-    """Raises ApiError where nobody can tell what there is."""
+    """Raises SourceUnavailable where nobody can tell what there is."""
     try:
         return Secret(name, await api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
     except ApiError as error:
@@ -64,7 +64,7 @@ async def read_secret(api: KubeApi, namespace: str, name: str) -> Secret:
         elif error.status == 403:
             why = f"the operator may not read Secret {name} in namespace {namespace}: grant it `get` on secrets"
         else:
-            raise
+            raise SourceUnavailable(f"Secret {name} could not be read: {error}", error.retry_after) from None
         return Secret(name, None, why)
 
 
@@ -74,7 +74,7 @@ async def until_changed(
     """Returns when the Secret is another than `secret`, which was read before."""
     while True:
         await sleep(_POLL_SECONDS)
-        with contextlib.suppress(ApiError):
+        with contextlib.suppress(SourceUnavailable):
             if (await read_secret(api, namespace, secret.name)).version != secret.version:
                 return
 

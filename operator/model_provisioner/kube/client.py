@@ -22,7 +22,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 Document = Mapping[str, Any]
 Query = Mapping[str, str]
 
-_REQUEST = aiohttp.ClientTimeout(total=60, connect=10)
+_REQUEST = aiohttp.ClientTimeout(total=60, connect=10, sock_read=15)  # a connection that died silently is given up
 _PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "json": "application/json-patch+json",
