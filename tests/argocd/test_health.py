@@ -12,7 +12,7 @@ GOLDENS = {f"{kind}/{case}": golden for kind in ("status", "cluster") for case, 
 EXPECTED = {
     "Healthy": """
         status/available status/available-reread status/available-rereading status/available-retried
-        status/available-split status/available-while-suspended status/available-while-the-hub-is-down
+        status/available-split status/available-while-suspended status/available-in-trouble
         status/available-without-fetching
         cluster/ready cluster/ready-digest-computed cluster/ready-local cluster/ready-split
     """,

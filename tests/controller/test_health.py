@@ -19,8 +19,54 @@ class World:
         return self.health.complaints()
 
 
-def version(number: int) -> dict[str, Any]:
-    return {"metadata": {"uid": "u", "resourceVersion": str(number)}}
+def version(number: int, uid: str = "u") -> dict[str, Any]:
+    return {"metadata": {"uid": uid, "resourceVersion": str(number)}}
+
+
+def test_a_start_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() -> None:
+    world = World()
+    for uid in range(100):
+        world.health.heard("ADDED", version(5, f"u{uid}"))
+    world.now += 20  # until kopf runs
+    world.health.begin()
+    for uid in range(50):
+        assert world.complaints_after(2) == []
+        world.health.delivered(f"u{uid}", "5")
+    assert world.complaints_after(29) == []
+    assert "50 changes not delivered" in world.complaints_after(2)[0]
+
+
+def test_a_start_ends_and_then_each_object_counts() -> None:
+    world = World()
+    world.health.begin()
+    for uid in "ab":
+        world.health.heard("ADDED", version(5, uid))
+    for uid in "ab":
+        world.health.delivered(uid, "5")
+    world.health.heard("MODIFIED", version(6, "a"))
+    for number in range(31):
+        assert world.complaints_after(1) == [] or number > 29
+        world.health.delivered("b", str(number + 6))
+    assert "1 changes not delivered" in world.complaints_after(0)[0]
+
+
+def test_an_object_that_is_lost_at_the_start_is_missed_in_the_end() -> None:
+    world = World()
+    world.health.begin()
+    for uid in ("lost", "busy"):
+        world.health.heard("ADDED", version(5, uid))
+    for number in range(60):
+        world.health.delivered("busy", str(number + 5))
+        assert world.complaints_after(10) == [] or number == 59
+    assert "1 changes not delivered" in world.complaints_after(0)[0]
+
+
+def test_what_comes_in_the_wrong_order_has_been_delivered() -> None:
+    world = World()
+    world.health.delivered("u", "6")
+    world.health.delivered("u", "5")
+    world.health.heard("MODIFIED", version(6))
+    assert world.complaints_after(1000) == []
 
 
 def test_a_quiet_cluster_is_no_reason_to_complain() -> None:
@@ -29,6 +75,8 @@ def test_a_quiet_cluster_is_no_reason_to_complain() -> None:
 
 def test_a_change_that_is_not_delivered_means_a_dead_watch() -> None:
     world = World()
+    world.health.heard("ADDED", version(1, "first"))
+    world.health.delivered("first", "1")
     world.health.heard("ADDED", version(5))
     assert world.complaints_after(29) == []
     assert "1 changes not delivered" in world.complaints_after(2)[0]

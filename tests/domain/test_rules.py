@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model_provisioner.domain.backoff import delay, pause
 from model_provisioner.domain.bandwidth import shares
@@ -20,7 +22,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.ledger import HEADROOM, must_wait
 from model_provisioner.domain.plan import PlannedFile
-from model_provisioner.domain.queueing import Waiting, in_line, next_in_line
+from model_provisioner.domain.queueing import Share, Waiting, in_line, next_in_line
 from model_provisioner.domain.space import Room
 from model_provisioner.domain.speed import Meter
 
@@ -33,7 +35,11 @@ def test_backoff_doubles_up_to_five_minutes_and_jitters_half() -> None:
 def test_what_the_source_asked_for_is_a_lower_bound_up_to_an_hour() -> None:
     assert delay(1, 30, 0.0) == 30
     assert delay(1, 10**9, 0.0) == 3600
-    assert delay(10, 1, 1.0) == 300
+    assert delay(10, 1, 0.0) == 150
+
+
+def test_who_asks_again_and_again_is_come_back_to_over_a_longer_time() -> None:
+    assert [delay(failures, 30, 1.0) for failures in (1, 2, 5)] == [31, 32, 46]
 
 
 def test_the_queue_serves_priority_then_age() -> None:
@@ -47,10 +53,37 @@ def test_the_queue_serves_priority_then_age() -> None:
 def test_a_namespace_with_few_running_downloads_goes_first() -> None:
     crowd = [Waiting(f"crowd-{n}", "crowd", 9, f"2026-01-01T00:00:0{n}Z") for n in range(3)]
     alone = Waiting("alone", "alone", 0, "2026-01-02T00:00:00Z")
-    assert next_in_line([*crowd, alone], {"crowd": 1}) == alone
-    assert next_in_line([*crowd, alone], {"crowd": 1, "alone": 2}) == crowd[0]
+    assert next_in_line([*crowd, alone], {"crowd": Share(1)}) == alone
+    assert next_in_line([*crowd, alone], {"crowd": Share(1), "alone": Share(2)}) == crowd[0]
     assert in_line([alone, *crowd], {}) == [crowd[0], alone, *crowd[1:]]
-    assert in_line([alone, *crowd], {"alone": 2}) == [*crowd[:2], crowd[2], alone]
+    assert in_line([alone, *crowd], {"alone": Share(2)}) == [*crowd[:2], crowd[2], alone]
+
+
+def test_with_one_slot_namespaces_take_turns_and_a_priority_outranks_them() -> None:
+    crowd = [Waiting(f"crowd-{n}", "crowd", 0, f"2026-01-01T00:00:0{n}Z") for n in range(3)]
+    alone = Waiting("alone", "alone", 0, "2026-01-02T00:00:00Z")
+    served = Share().served(1.0).ended()
+    assert served == Share(0, 1.0)
+    assert next_in_line([*crowd, alone], {"crowd": served}) == alone
+    urgent = replace(crowd[0], priority=1)
+    assert next_in_line([urgent, alone], {"crowd": served}) == urgent
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.integers(0, 5)), max_size=12), st.data())
+def test_the_line_is_what_one_after_the_other_would_give(
+    queue: list[tuple[str, int, int]], data: st.DataObject
+) -> None:
+    waiting = [Waiting(str(n), name, priority, f"{age}") for n, (name, priority, age) in enumerate(queue)]
+    share = st.builds(Share, st.integers(0, 3), st.integers(0, 9).map(float))
+    shares = data.draw(st.dictionaries(st.sampled_from("abc"), share))
+    left, now, order = dict(shares), 10.0, []
+    rest = waiting[:]
+    while first := next_in_line(rest, left):
+        rest.remove(first)
+        order.append(first)
+        now += 1
+        left[first.namespace] = left.get(first.namespace, Share()).served(now)
+    assert in_line(waiting, shares) == order
 
 
 @pytest.mark.parametrize(

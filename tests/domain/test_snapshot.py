@@ -12,6 +12,7 @@ from model_provisioner.domain.errors import (
     InsufficientStorage,
     SourceUnavailable,
     VolumeChanged,
+    VolumeNotWritable,
 )
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model
 from model_provisioner.domain.snapshot import (
@@ -22,6 +23,7 @@ from model_provisioner.domain.snapshot import (
     Progressed,
     Queued,
     ReconcileHandled,
+    Redefined,
     Resolved,
     Resolving,
     Snapshot,
@@ -29,6 +31,7 @@ from model_provisioner.domain.snapshot import (
     State,
     Suspended,
     Verifying,
+    VerifyHandled,
     advance,
 )
 
@@ -83,12 +86,26 @@ def test_terminal_errors_stall_and_retryable_ones_do_not() -> None:
 
 def test_only_a_lost_file_takes_readiness_back() -> None:
     ready = after(Started(MODEL, 0), Available(MODEL))
-    harmless: list[Event] = [Suspended(), Queued("q"), Resolving("r"), Failed(SourceUnavailable("down"), NOW)]
+    harmless: list[Event] = [Suspended(), Queued("q"), Resolving("r")]
     assert after(*harmless, start=ready) == ready
     lost = after(Lost("gone"), start=ready)
     assert (lost.ready, lost.completion_time) == (False, None)
     again = after(Started(MODEL, 0), start=lost)
     assert (again.attempts, again.bytes) == (2, 0)
+
+
+def test_what_is_ready_stays_so_and_says_what_troubles_it_until_all_is_well() -> None:
+    ready = after(Started(MODEL, 0), Available(MODEL))
+    troubled = after(Failed(VolumeNotWritable("the volume can't be read"), None), start=ready)
+    assert troubled == replace(ready, message=f"{ready.message}; the volume can't be read")
+    assert after(VerifyHandled(None), start=troubled) == ready
+
+
+def test_nothing_of_another_model_is_known_but_how_often_bytes_were_dropped() -> None:
+    for before in (after(Started(MODEL, 0), Available(MODEL)), after(Started(MODEL, 0), Progressed(600, 0, 1, 1))):
+        anew = after(Redefined(), start=replace(before, handled_reconcile_at="then"))
+        assert anew == replace(Snapshot(), attempts=1, discarded=True, handled_reconcile_at="then")
+        assert after(Started(MODEL, 0), start=anew).attempts == 2
 
 
 def test_the_handled_annotation_is_noted_also_when_ready() -> None:
@@ -114,6 +131,7 @@ EVENTS = st.one_of(
     st.just(Queued("waiting")),
     st.just(Failed(SourceUnavailable("down"), NOW)),
     st.just(Failed(DigestMismatch("differs"), None)),
+    st.just(Redefined()),
 )
 
 
@@ -123,4 +141,4 @@ def test_bytes_never_fall_within_one_value_of_attempts(events: list[Event]) -> N
     for event in events:
         before, snapshot = snapshot, advance(snapshot, event, NOW)
         assert snapshot.attempts >= before.attempts
-        assert snapshot.bytes >= before.bytes or snapshot.attempts > before.attempts
+        assert snapshot.bytes >= before.bytes or snapshot.attempts > before.attempts or isinstance(event, Redefined)

@@ -113,7 +113,7 @@ STATES: dict[str, list[Event]] = {
     "available-rereading": [*READY, Rereading(450 * MIB, 600 * MIB)],
     "available-reread": [*READY, Rereading(450 * MIB, 600 * MIB), VerifyHandled("2026-01-01T00:30:00Z")],
     "available-while-suspended": [*READY, Suspended()],
-    "available-while-the-hub-is-down": [*READY, Failed(SourceUnavailable("down"), RETRY)],
+    "available-in-trouble": [*READY, Failed(VolumeNotWritable("the volume can not be read"), RETRY)],
     "available-retried": [*READY, ReconcileHandled("2026-01-01T00:30:00Z")],
     "lost": [*READY, Lost(f"{MODEL.path} is gone from the volume; it is fetched again")],
     "lost-and-fetched-again": [*READY, Lost(f"{MODEL.path} is gone from the volume"), Started(MODEL, 0)],

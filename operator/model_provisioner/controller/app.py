@@ -47,6 +47,7 @@ from model_provisioner.settings import OperatorSettings, own_namespace
 
 _LOG = logging.getLogger(__name__)
 _LEASE_LOST_EXIT_CODE = 3
+_PART_FAILED_EXIT_CODE = 4
 # With the default, half of the start with 10,000 objects goes into looking for garbage among what lives.
 _GC_THRESHOLD = (2_000, 20, 10)
 
@@ -74,7 +75,7 @@ async def run_operator(settings: OperatorSettings) -> int:
         lease = _lease(of_its_own, settings)
         epoch = await lease.acquire()
         closing.push_async_callback(lease.release)
-        await _in_background(closing, _keep_or_die(lease))
+        await _in_background(closing, lease.keep())
 
         catalog = Catalog(api, settings.namespaces)
         for watch in watches:
@@ -187,7 +188,7 @@ async def _run_kopf(
     handlers.register(registry, operator, health, Login(api))
     kopf.on.startup(id="workers", registry=registry)(_without_arguments(workers.start))
     kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(workers.stop))
-    health.acting = True
+    health.begin()
     await kopf.operator(registry=registry, namespaces=settings.namespaces, standalone=True)
 
 
@@ -202,7 +203,7 @@ def _now() -> datetime:
 
 async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     """Runs `work` until the stack closes. Started before kopf, which at its end cancels what is younger than itself."""
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(_or_die(work))
     await asyncio.sleep(0)  # so that the tasks which it starts are older, too: kopf waits 5 s for the younger ones
 
     async def end() -> None:
@@ -213,13 +214,18 @@ async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any
     closing.push_async_callback(end)
 
 
-async def _keep_or_die(lease: Lease) -> None:
-    """Not a graceful exit: a status that is written now would be written by two."""
+async def _or_die(work: Coroutine[Any, Any, None]) -> None:
+    """Not a graceful exit: after the loss of the Lease, a status that is written now would be written by two. And an
+    operator of which a part has died would look alive, and no longer do what that part did.
+    """
     try:
-        await lease.keep()
+        await work
     except LeaseLost as error:
         _LOG.critical("the Lease is lost (%s): exiting at once, the workers with us", error)
         os._exit(_LEASE_LOST_EXIT_CODE)
+    except Exception:  # noqa: BLE001 -- whatever it is, what that part did is not done any more
+        _LOG.critical("%s has failed: exiting at once, the workers with us", work, exc_info=True)
+        os._exit(_PART_FAILED_EXIT_CODE)
 
 
 def _without_arguments(action: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:

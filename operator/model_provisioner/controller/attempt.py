@@ -71,13 +71,21 @@ class Surroundings:
 
 
 class Attempt:
-    """`snapshot` is where the object stands when the attempt begins; `secret` is what was read on the way."""
+    """`snapshot` is where the object stands when the attempt begins; `secret` is what was read on the way.
+
+    `latest` gives the object as it is now: limits, priority and the wish to have files read again may change on the
+    way, and what an attempt was made for does not.
+    """
 
     def __init__(
-        self, around: Surroundings, subject: ModelDownload, snapshot: Snapshot, advance: Callable[[Event], None]
+        self,
+        around: Surroundings,
+        latest: Callable[[], ModelDownload],
+        snapshot: Snapshot,
+        advance: Callable[[Event], None],
     ) -> None:
         self._around = around
-        self._subject = subject
+        self._latest = latest
         self._snapshot = snapshot
         self._advance = advance
         self._lost: Lost | None = None
@@ -86,15 +94,13 @@ class Attempt:
     async def run(self) -> None:
         """Returns when the object is Available or Suspended. Raises ProvisionError."""
         claim = self._around.stores.claim_of(self._subject)
-        model = self._snapshot.model if self._snapshot.ready else None
-        if model and await self._is_intact(claim, model):
-            if not self._around.catalog.holds(self._subject):
-                await self._around.catalog.enter(self._subject, model)
+        model = self._snapshot.model
+        if model and await self._is_there(claim, model):
             return
         if self._subject.spec.suspend and self._pinned:
             self._advance(Suspended())  # also while the hub is down: everything about it is known
             return
-        if model is None:
+        if not self._snapshot.ready:
             self._advance(Resolving(f"asking what {self._subject.spec.model_ref} is"))
         store_id = self._around.stores.expected_id(claim, self._subject, self._store_id)
         credentials = await self._credentials()
@@ -107,9 +113,39 @@ class Attempt:
             return
         published = await self._around.transfers.provide(self._member(claim, settled, model, credentials))
         model = replace(model, files=published.files, gguf=published.gguf, digest=_only_digest(published.files))
+        self._advance(Resolved(model))
+        await self._finish(model)
+
+    async def _is_there(self, claim: Claim, model: Model) -> bool:
+        """Is there nothing left to fetch? Only the volume is asked, so this is found also while the hub is down."""
+        if self._snapshot.ready:
+            intact = await self._is_intact(claim, model)
+            if intact and not self._around.catalog.holds(self._subject):
+                await self._around.catalog.enter(self._subject, model)
+            return intact
+        if not await self._was_published(claim, model):
+            return False
+        await self._finish(model)
+        return True
+
+    async def _was_published(self, claim: Claim, model: Model) -> bool:
+        """Did an earlier attempt bring every file, and does this object's own record still vouch for each?
+
+        Then only the volume was away, or the catalog.
+        """
+        if model.gguf is None or not model.store_id:  # never published, or on a volume that was given up
+            return False
+        uid = self._subject.uid
+        return not await self._around.stores.missing(claim, model.store_id, model.files, vouched_by=uid)
+
+    async def _finish(self, model: Model) -> None:
         await self._around.catalog.enter(self._subject, model)
         self._advance(Available(model))
         self._advance(VerifyHandled(self._subject.verify_at))
+
+    @property
+    def _subject(self) -> ModelDownload:
+        return self._latest()
 
     @property
     def _pinned(self) -> Model | None:
@@ -190,7 +226,7 @@ class Attempt:
             settled,
             credentials,
             self._subject.creation_time,
-            self._subject.spec,
+            lambda: self._subject.spec,
             lambda bytes_there: self._advance(Started(model, bytes_there)),
             self._advance,
         )

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 after a signal, 1 without the API server, 2 for wrong settings, 3 after a loss of the Lease."""
+    """Exit code 0 after a signal, 1 without the API server, 2: wrong settings, 3: the Lease is lost, 4: a bug."""
     given = {key: value for key, value in vars(args).items() if value is not None}
     try:
         settings = OperatorSettings(**given)

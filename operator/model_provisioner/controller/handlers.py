@@ -33,7 +33,9 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
         annotations = meta.get("annotations") or {}
         seen = (meta.get("generation"), annotations.get(RECONCILE_AT), annotations.get(VERIFY_AT))
         known, memo.seen = memo.get("seen"), seen
-        return known is not None and bool(seen != known)  # a life that begins looks for itself
+        if known is None:
+            return False  # a life that begins looks for itself
+        return bool(seen != known) or operator.is_contested(body)
 
     @kopf.on.event(*resource, id="wake", when=is_news, registry=registry)
     async def wake(uid: str, **_: Any) -> None:
@@ -52,8 +54,12 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
             await operator.release(body)
         except (ProvisionError, TimeoutError) as error:
             if runtime.total_seconds() < _RELEASE_ANYWAY_SECONDS:
-                raise kopf.TemporaryError(f"not released yet: {error}", delay=2) from None
-            await operator.postpone_cleanup(body, str(error))
+                raise kopf.TemporaryError(f"not released yet: {_why(error)}", delay=2) from None
+            await operator.postpone_cleanup(body, _why(error))
+
+
+def _why(error: ProvisionError | TimeoutError) -> str:
+    return str(error) or "its volume or the API server does not answer"
 
 
 async def _configure(settings: kopf.OperatorSettings, **_: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 _GRACE_SECONDS = 30.0
+_START_SECONDS = 600.0  # until then it is enough that deliveries go on
 _SILENCE_SECONDS = 180.0
 
 
@@ -25,7 +26,14 @@ class Health:
         self._due: dict[str, tuple[int, float]] = {}
         self._delivered: dict[str, int] = {}
         self._stuck_since: float | None = None
+        self._caught_up = False
+        self._delivered_at = self._begun = monotonic()
         self.acting = False
+
+    def begin(self) -> None:
+        """From now on kopf delivers; first every object that there is, which may take longer than our patience."""
+        self.acting = True
+        self._begun = self._monotonic()
 
     def heard(self, kind: str, document: Mapping[str, Any]) -> None:
         """The reflector has seen this version of an object, so kopf's watch must deliver it soon."""
@@ -39,9 +47,11 @@ class Health:
 
     def delivered(self, uid: str, resource_version: str) -> None:
         """This version has reached the operator; an older one than is due does not count."""
-        version = self._delivered[uid] = int(resource_version)
+        version = self._delivered[uid] = max(int(resource_version), self._delivered.get(uid, 0))
+        self._delivered_at = self._monotonic()
         if uid in self._due and version >= self._due[uid][0]:
             del self._due[uid]
+            self._caught_up = self._caught_up or not self._due
 
     def complaints(self) -> list[str]:
         """What is wrong; empty when all is well."""
@@ -49,7 +59,9 @@ class Health:
         found = []
         if self._heard_age() > _SILENCE_SECONDS:
             found.append(f"nothing heard from the API server for {self._heard_age():.0f}s")
-        late = [now - since for _, since in self._due.values() if now - since > _GRACE_SECONDS]
+        starting = not self._caught_up and now - self._begun < _START_SECONDS
+        patient_since = max(self._delivered_at, self._begun) if starting else float("-inf")
+        late = [now - since for _, since in self._due.values() if now - max(since, patient_since) > _GRACE_SECONDS]
         if late:
             found.append(f"the watch is behind: {len(late)} changes not delivered, the oldest {max(late):.0f}s old")
         self._stuck_since = (self._stuck_since or now) if self._queue_is_stuck() else None

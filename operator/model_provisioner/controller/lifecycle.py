@@ -8,13 +8,13 @@ returns while the object lives, and every outcome, also a failure, is an event t
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 
 from model_provisioner.controller.attempt import Attempt, Surroundings
 from model_provisioner.controller.bell import Bell
+from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.credentials import Secret, until_changed
 from model_provisioner.controller.status_writer import StatusWriter
 from model_provisioner.controller.stores import Claim
@@ -29,7 +29,7 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
 )
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.snapshot import Event, Failed, Progressed, ReconcileHandled, advance
+from model_provisioner.domain.snapshot import Event, Failed, Progressed, ReconcileHandled, Redefined, advance
 from model_provisioner.domain.status import restore
 
 _LOG = logging.getLogger(__name__)
@@ -47,6 +47,9 @@ class Lifecycle:
         self._changed = changed
         self._subject = latest()
         self._snapshot = restore(self._subject.status)
+        # An edit that no operator has seen may have asked for another model: nothing is known of that.
+        seen = self._snapshot.start_time or self._subject.generation == self._subject.status.observed_generation
+        self._defined = _definition(self._subject) if seen else None
         self._failures = 0
         self._secret: Secret | None = None
         self._status = StatusWriter(
@@ -56,6 +59,7 @@ class Lifecycle:
             around.progress_interval,
             lambda status: around.announcer.transition(self._subject, status),
         )
+        self._aim()
 
     async def run(self) -> None:
         """Until cancelled. Raises Gone when the object is no longer there."""
@@ -66,15 +70,59 @@ class Lifecycle:
         finally:
             self._around.metrics.forget(self._subject.uid)
 
+    def is_contested(self, resource_version: str, read: Callable[[], ModelDownload]) -> bool:
+        """Has somebody else written the object's status? `read` gives this version of it, and is seldom called."""
+        return self._status.is_behind(resource_version) and self._status.disowns(read())
+
     async def _live(self) -> None:
+        if self._was_given_up():
+            self._advance(ReconcileHandled(self._subject.reconcile_at))
+            await self._until_changed(self._rest(None))
         while True:
-            self._changed.mute()
-            self._take_note()
+            self._begin()
             await self._until_changed(self._turn())
+
+    def _was_given_up(self) -> bool:
+        """Would a try fetch every byte again, only because the operator was restarted?"""
+        subject, status = self._subject, self._subject.status
+        asked = (status.observed_generation, status.last_handled_reconcile_at)
+        given_up = self._snapshot.stalled and self._snapshot.discarded
+        return given_up and asked == (subject.generation, subject.reconcile_at)
+
+    def _begin(self) -> None:
+        """The object as it is now, of which nothing is shown yet: what was found out before an edit would be told of
+        what was edited. The first event of the new try tells of both; what is Ready stays so whatever comes.
+        """
+        self._changed.mute()
+        self._take_note()
+        if self._defined != _definition(self._subject):
+            self._forget_the_model()
+        handled = ReconcileHandled(self._subject.reconcile_at)
+        if self._snapshot.ready:
+            self._advance(handled)
+        else:
+            self._snapshot = advance(self._snapshot, handled, self._around.now())
+        self._aim()
+
+    def _forget_the_model(self) -> None:
+        """It asks for another one; until the API server has been told that fetching began, it may."""
+        self._defined = _definition(self._subject)
+        self._around.catalog.drop(self._subject)
+        self._snapshot = advance(self._snapshot, Redefined(), self._around.now())
+
+    def _aim(self) -> None:
+        """From now on, another wish gives up what goes on. That files be read again is none before they are there."""
+        self._heeds_verify = self._snapshot.ready
+        self._begun = self._wanted()
 
     async def _turn(self) -> None:
         """One try, and the wait for the next one."""
         seconds = await self._try()
+        self._aim()
+        await self._rest(seconds)
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Returns when the next try is due."""
         self._around.slots.reported(self._subject.uid)
         if seconds is None and self._snapshot.ready:
             await self._files_at_risk()  # alone, because thousands do nothing else
@@ -101,36 +149,32 @@ class Lifecycle:
 
     async def _until_changed(self, turn: Coroutine[None, None, None]) -> None:
         """Runs `turn` until it ends, or until the object wants something else than when it began."""
-        wanted = self._wanted()
         task = asyncio.create_task(turn)
         try:
-            while self._wanted() == wanted and not await _done_or(self._changed, task):
+            while not await _done_or(self._changed, task):
                 self._changed.mute()
                 self._take_note()
+                if self._wanted() != self._begun:
+                    return
+                self._status.show(self._snapshot, self._subject.generation)
         finally:
-            await _cancel(task)
+            await end(task)
+        if not task.cancelled():
+            task.result()
 
     def _wanted(self) -> tuple[object, ...]:
         """What a turn was made for: when this changes, it is given up and made anew. Limits are not among it."""
         subject, spec = self._subject, self._subject.spec
-        verify_at = subject.verify_at if self._snapshot.ready else None
-        return (
-            spec.model_ref,
-            spec.digest,
-            spec.secret_name,
-            spec.endpoint,
-            spec.suspend,
-            subject.reconcile_at,
-            verify_at,
-        )
+        verify_at = subject.verify_at if self._heeds_verify else None
+        return (*_definition(subject), spec.secret_name, spec.suspend, subject.reconcile_at, verify_at)
 
     def _take_note(self) -> None:
-        """The object as it is now: what changes without a new try holds, and is shown, at once."""
+        """The object as it is now: what changes without a new try holds at once."""
         latest = self._latest()
         if latest != self._subject:  # of thousands that stay as they are, one copy is enough
             self._subject = latest
+        self._status.heed(self._subject)
         self._around.transfers.heed(self._subject)
-        self._advance(ReconcileHandled(self._subject.reconcile_at))
 
     def _advance(self, event: Event) -> None:
         """Every event passes here. Bytes that flow make an end of earlier failures."""
@@ -142,7 +186,7 @@ class Lifecycle:
 
     async def _try(self) -> float | None:
         """Seconds until the next try is due; None: only a change of the object is worth one."""
-        attempt = Attempt(self._around, self._subject, self._snapshot, self._advance)
+        attempt = Attempt(self._around, lambda: self._subject, self._snapshot, self._advance)
         try:
             await attempt.run()
         except ProvisionError as error:
@@ -160,8 +204,16 @@ class Lifecycle:
             self._failures += 1
         seconds = pause(error, self._failures, self._around.random())
         again = None if seconds is None else self._around.now() + timedelta(seconds=seconds)
+        if self._snapshot.ready:  # no new state, so nobody else tells of it
+            subject = self._subject
+            _LOG.warning("%s/%s stays Ready: %s: %s", subject.namespace, subject.name, error.reason, error.message)
         self._advance(Failed(error, again))
         return seconds
+
+
+def _definition(subject: ModelDownload) -> tuple[object, ...]:
+    """What says which model it is: all that must stay as it is once bytes were fetched."""
+    return subject.spec.model_ref, subject.spec.digest, subject.spec.endpoint
 
 
 async def _done_or(changed: Bell, task: asyncio.Task[None]) -> bool:
@@ -170,17 +222,13 @@ async def _done_or(changed: Bell, task: asyncio.Task[None]) -> bool:
     return task.done()
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
 async def _first(*waits: Coroutine[None, None, None]) -> None:
     """Returns when the first of `waits` does, and gives up the others."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            await _cancel(task)
+        await end(*tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()

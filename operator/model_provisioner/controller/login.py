@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import kopf
 
-from model_provisioner.kube.client import KubeApi
+from model_provisioner.kube.client import ApiError, KubeApi
 
 _EXPIRES = timedelta(minutes=30)
 _CALM_SECONDS = 5.0
@@ -37,7 +37,10 @@ class Login:
         if self._monotonic() - self._asked < _CALM_SECONDS:
             await self._sleep(_CALM_SECONDS)
         self._asked = self._monotonic()
-        own = await self._api.connection()
+        try:
+            own = await self._api.connection()
+        except ApiError as error:
+            raise kopf.TemporaryError(str(error), delay=_CALM_SECONDS) from None
         return kopf.ConnectionInfo(
             server=own.server,
             ca_path=own.ca_file,

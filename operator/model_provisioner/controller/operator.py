@@ -5,13 +5,13 @@ objects after every restart.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from model_provisioner.controller.attempt import Surroundings
 from model_provisioner.controller.bell import Bell
+from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.lifecycle import Lifecycle
 from model_provisioner.controller.status_writer import Gone
 from model_provisioner.domain.errors import ClaimNotMounted
@@ -21,6 +21,7 @@ from model_provisioner.kube.resource import FINALIZER, object_path, parse
 
 _LOG = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
+_RELEASE_SECONDS = 20.0  # of one try; who waits longer would not be told of in time
 _FINALIZER_POLL_SECONDS = 0.2
 _NOT_FOUND = 404
 
@@ -28,10 +29,11 @@ Body = Mapping[str, Any]
 
 
 class _Life:
-    """One running lifecycle: how to wake it, and how to know that it has ended."""
+    """One lifecycle: how to wake it, and how to know that it has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, around: Surroundings, body: Body) -> None:
         self.changed = Bell()
+        self.lifecycle = Lifecycle(around, lambda: parse(body), self.changed)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -49,15 +51,17 @@ class Operator:
         """
         if not await self._is_held(body, stopped):
             return
-        life = self._lives[body["metadata"]["uid"]] = _Life()
-        running = asyncio.create_task(Lifecycle(self._around, lambda: parse(body), life.changed).run())
+        life = self._lives[body["metadata"]["uid"]] = _Life(self._around, body)
+        running = asyncio.create_task(life.lifecycle.run())
         stopping = asyncio.create_task(_wait(stopped))
         try:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _end(running, stopping)
-            self._lives.pop(body["metadata"]["uid"], None)
-            life.ended.set_result(None)
+            try:
+                await end(running, stopping)
+            finally:
+                self._lives.pop(body["metadata"]["uid"], None)
+                life.ended.set_result(None)
         _raise_unless_gone(running)
 
     async def _is_held(self, body: Body, stopped: Callable[[float | None], Awaitable[object]]) -> bool:
@@ -85,18 +89,26 @@ class Operator:
         if uid in self._lives:
             self._lives[uid].changed.ring()
 
+    def is_contested(self, body: Body) -> bool:
+        """Has somebody else written its status? Asked of every event, most of which tell of our own writes."""
+        metadata = body["metadata"]
+        life = self._lives.get(metadata["uid"])
+        return life is not None and life.lifecycle.is_contested(metadata["resourceVersion"], lambda: parse(body))
+
     async def release(self, body: Body) -> None:
         """Everything that must happen before the object may go; idempotent. Raises ProvisionError or TimeoutError.
 
-        Its lifecycle ends first, then the catalog forgets it, then its files and records go.
+        Its lifecycle ends first, then the catalog forgets it, then its files and records go. A volume or an API server
+        that does not answer is not waited for: it is tried again.
         """
         subject = parse(body)
         life = self._lives.get(subject.uid)
         if life:
             async with asyncio.timeout(_STOP_SECONDS):
                 await asyncio.shield(life.ended)
-        await self._around.catalog.leave(subject)
-        await self._remove_files(subject)
+        async with asyncio.timeout(_RELEASE_SECONDS):
+            await self._around.catalog.leave(subject)
+            await self._remove_files(subject)
 
     async def postpone_cleanup(self, body: Body, why: str) -> None:
         """The object goes although its files could not be removed now; the volume is tidied up later."""
@@ -117,14 +129,6 @@ class Operator:
 
 async def _wait(stopped: Callable[[float | None], Awaitable[object]]) -> None:
     await stopped(None)
-
-
-async def _end(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
 
 
 def _raise_unless_gone(task: asyncio.Task[None]) -> None:

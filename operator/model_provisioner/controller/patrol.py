@@ -39,6 +39,8 @@ class Patrol:
 
     async def until_suspicious(self, claim: Claim, model: Model) -> None:
         """Returns when a file of `model` is missing or has another size, or when its store could not be looked at."""
+        if claim not in self._stores.claims:
+            await asyncio.Event().wait()  # there is nothing to look at: it is as it was until it is mounted again
         post = _Post(claim, model, asyncio.get_running_loop().create_future())
         self._posts.add(post)
         try:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from model_provisioner.controller.bandwidth import Bandwidth
+from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.holdback import HoldBack
 from model_provisioner.controller.metrics import Metrics
 from model_provisioner.controller.reservations import Reservations
@@ -30,6 +31,7 @@ from model_provisioner.domain.speed import Meter
 from model_provisioner.transfer import protocol
 
 _REFUSED = (AccessDenied, LicenseNotAccepted, SourceNotFound)
+_SILENCE_SECONDS = 300.0  # a worker tells every second how far it is, but for what a slow disk takes
 _WAITING_FOR_SLOT = "waiting for a free slot"
 
 
@@ -49,7 +51,7 @@ class Conditions:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One object that wants a settled plan. `spec` may be replaced at any time: limits and priority are live.
+    """One object that wants a settled plan. `latest` gives its spec as it is now: limits and priority are live.
 
     `started` is told how many bytes are there when a worker has begun, `advance` what happens then.
     """
@@ -59,7 +61,7 @@ class Member:
     settled: protocol.Settled
     credentials: protocol.Credentials | None
     creation_time: str
-    spec: Spec
+    latest: Callable[[], Spec]
     started: Callable[[int], None]
     advance: Callable[[Event], None]
     published: asyncio.Future[protocol.Published] = field(
@@ -69,6 +71,10 @@ class Member:
     @property
     def plan(self) -> Plan:
         return self.settled.plan
+
+    @property
+    def spec(self) -> Spec:
+        return self.latest()
 
     def succeed(self, published: protocol.Published) -> None:
         if not self.published.done():
@@ -201,7 +207,7 @@ class SharedTransfer:
         try:
             await asyncio.wait({task})
         finally:
-            await _end(task)
+            await end(task)
             self._fetch = None
         self._conclude(member, task)
 
@@ -234,7 +240,8 @@ class SharedTransfer:
         for one in self._members.values():
             one.started(self._bytes)
         tally = self._conditions.metrics.tally(self._claim.namespace)
-        published = expect(protocol.Published, await worker.call(request, self._reporter(tally)))
+        answer = await worker.call(request, self._reporter(tally), silence=_SILENCE_SECONDS)
+        published = expect(protocol.Published, answer)
         tally(published.received)
         return published
 
@@ -294,19 +301,16 @@ class SharedTransfer:
     async def _leave(self, member: Member) -> None:
         """Returns when nothing is written on behalf of `member` any more."""
         self._dismiss(member)
-        if not self._members:
-            self._open = False
-            await _end(self._running)
-        elif self._fetch and self._fetch[0] is member:
-            await _end(self._fetch[1])
-        self.heed()
+        try:
+            if not self._members:
+                self._open = False
+                await end(self._running)
+            elif self._fetch and self._fetch[0] is member:
+                await end(self._fetch[1])
+        finally:
+            self.heed()
 
 
 def _bytes_of(plan: Plan) -> tuple[str, ...]:
     """What must be equal for two plans to be one transfer: the source, size, digest and path of every file."""
     return tuple(file.part_key for file in plan.files)
-
-
-async def _end(task: asyncio.Task[protocol.Published] | asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})

@@ -7,11 +7,11 @@ the most urgent, nobody is served until all that were there have asked, or some 
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Collection
+from itertools import count
 
 from model_provisioner.controller.workers import WorkerProcess
-from model_provisioner.domain.queueing import Waiting, next_in_line
+from model_provisioner.domain.queueing import Share, Waiting, next_in_line
 
 _MUSTER_SECONDS = 5.0
 
@@ -22,7 +22,8 @@ class Slots:
     def __init__(self, workers: list[WorkerProcess]) -> None:
         self._size = len(workers)
         self._free = list(workers)
-        self._running: Counter[str] = Counter()
+        self._shares: dict[str, Share] = {}
+        self._served = count(1)
         self._tickets: dict[str, tuple[Waiting, asyncio.Future[WorkerProcess]]] = {}
         self._expected: set[str] = set()
 
@@ -70,7 +71,7 @@ class Slots:
 
     def running(self, namespace: str) -> int:
         """How many workers have been handed out to it."""
-        return self._running[namespace]
+        return self._share(namespace).running
 
     def waiting(self, namespace: str) -> int:
         """How many of it are in the queue."""
@@ -86,6 +87,9 @@ class Slots:
         """Slots are free and objects wait: this must never last."""
         return bool(self._free) and bool(self._tickets)
 
+    def _share(self, namespace: str) -> Share:
+        return self._shares.get(namespace, Share())
+
     def _begin(self) -> None:
         self._expected.clear()
         self._grant()
@@ -97,14 +101,14 @@ class Slots:
 
     def _take_back(self, waiting: Waiting, worker: WorkerProcess) -> None:
         self._free.append(worker)
-        self._running[waiting.namespace] -= 1
+        self._shares[waiting.namespace] = self._share(waiting.namespace).ended()
         self._grant()
 
     def _grant(self) -> None:
         if self._expected:
             return
-        while self._free and (first := next_in_line((waiting for waiting, _ in self._tickets.values()), self._running)):
+        while self._free and (first := next_in_line((waiting for waiting, _ in self._tickets.values()), self._shares)):
             _, ticket = self._tickets.pop(first.uid)
             if not ticket.done():
-                self._running[first.namespace] += 1
+                self._shares[first.namespace] = self._share(first.namespace).served(next(self._served))
                 ticket.set_result(self._free.pop(0))

@@ -4,7 +4,8 @@ The lifecycle shows it every snapshot; it writes what people can use: transition
 shorter than a second is skipped, an end is written at once) and progress at an interval that grows
 with the number of active downloads. A JSON Patch that tests the object's uid and replaces the whole
 status: an object of the same name that was created anew is never written to (the status subresource
-ignores a uid in a merge-patch), and no stale field stays behind.
+ignores a uid in a merge-patch), and no stale field stays behind. What another one writes, such as a late request of
+an operator that has lost the Lease, is put right.
 """
 
 import asyncio
@@ -51,6 +52,9 @@ class StatusWriter:
         self._interval = interval
         self._on_transition = on_transition
         self._written = subject.status
+        self._version = int(subject.resource_version or 0)
+        self._sending: Status | None = None
+        self._contested = False
         self._wanted: tuple[Snapshot, int] | None = None
         self._changed = Bell()
 
@@ -58,6 +62,22 @@ class StatusWriter:
         """Take note of the newest snapshot; it is written when `run` finds it worth it."""
         self._wanted = (snapshot, generation)
         self._changed.ring()
+
+    def is_behind(self, resource_version: str) -> bool:
+        """Is this version of the object newer than what we have written last?"""
+        return int(resource_version or 0) > self._version
+
+    def disowns(self, subject: ModelDownload) -> bool:
+        """Is its status neither what we have written last nor what we are writing?"""
+        return self.is_behind(subject.resource_version) and subject.status not in (self._written, self._sending)
+
+    def heed(self, subject: ModelDownload) -> None:
+        """The object as it is now. A status that is not ours is put right, in no hurry: its writer may come again."""
+        if self.disowns(subject):
+            _LOG.warning("%s was written by somebody else and is put right", self._path)
+            self._written, self._contested = subject.status, True
+            self._version = int(subject.resource_version)
+            self._changed.ring()
 
     async def run(self) -> None:
         """Writes until cancelled. Raises Gone when there is nothing left to write to."""
@@ -73,12 +93,13 @@ class StatusWriter:
         status = self._projected()
         if status == self._written:
             return
+        self._sending = status
         pause = await self._patch(status_document(status))
         if pause is not None:
             self._changed.ring()
             await asyncio.sleep(pause)
             return
-        before, self._written = self._written, status
+        before, self._written, self._sending, self._contested = self._written, status, None, False
         if _reason(status) != _reason(before):
             await self._on_transition(status)
 
@@ -97,7 +118,7 @@ class StatusWriter:
 
     def _urgent(self) -> bool:
         """An end, or a step back from an end: nobody should wait for these, or see them late."""
-        if self._wanted is None:
+        if self._wanted is None or self._contested:
             return False
         snapshot, generation = self._wanted
         over = snapshot.ready or snapshot.stalled or snapshot.reason == State.SUSPENDED
@@ -116,12 +137,13 @@ class StatusWriter:
             {"op": "add", "path": "/status", "value": status},
         ]
         try:
-            await self._api.patch(self._path, body, kind="json")
+            answer = await self._api.patch(self._path, body, kind="json")
         except ApiError as error:
             if error.status == _NOT_FOUND or (error.status == _UNPROCESSABLE and not await self._is_ours()):
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
             return max(_RETRY_SECONDS, error.retry_after or 0)
+        self._version = int(answer["metadata"]["resourceVersion"])
         return None
 
     async def _is_ours(self) -> bool:

@@ -1,12 +1,14 @@
 """The claims that this operator mounts, and what is asked of the store on each.
 
 Everything that keeps records (settle, check, remove, sweep) goes to one extra worker, the keeper, one
-request at a time: so two objects never settle one path at once, and a deletion never waits for a
-40 GB download. The lifecycle and the deletion call this; bytes are fetched by the slots' workers.
+request at a time for each claim: so two objects never settle one path at once, a deletion never waits for a
+40 GB download, and nobody waits for another claim's volume that does not answer. The lifecycle and the
+deletion call this; bytes are fetched by the slots' workers.
 """
 
 import asyncio
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,6 @@ from model_provisioner.transfer.protocol import (
     Measured,
     Remove,
     Removed,
-    Request,
     Settle,
     Settled,
     StoreRef,
@@ -78,7 +79,7 @@ class Stores:
         self._recorded = recorded
         self._keeper = keeper
         self._modes = modes
-        self._serial = asyncio.Lock()
+        self._serial = defaultdict[str, asyncio.Lock](asyncio.Lock)
         self._reading = asyncio.Lock()
 
     @property
@@ -116,7 +117,9 @@ class Stores:
         return next(iter(ids), None)
 
     def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
-        """The directory of a claim, and the id that its store must have."""
+        """The directory of a claim, and the id that its store must have. Raises ClaimNotMounted."""
+        if claim not in self._mounted:
+            raise ClaimNotMounted(f"claim {claim.name} of namespace {claim.namespace} is not mounted by the operator")
         return StoreRef(str(self._mounted[claim]), store_id, self._modes)
 
     async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan) -> Settled:
@@ -124,9 +127,11 @@ class Stores:
         answer = await self._ask(Settle(new_id(), self.reference(claim, store_id), holder, plan))
         return expect(Settled, answer)
 
-    async def missing(self, claim: Claim, store_id: str, files: tuple[FileRecord, ...]) -> tuple[str, ...]:
-        """Which of `files` are not there or have another size."""
-        answer = await self._ask(Check(new_id(), self.reference(claim, store_id), files))
+    async def missing(
+        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], vouched_by: str | None = None
+    ) -> tuple[str, ...]:
+        """Which of `files` are not there, have another size or are not vouched for by the record of `vouched_by`."""
+        answer = await self._ask(Check(new_id(), self.reference(claim, store_id), files, vouched_by))
         return expect(Checked, answer).missing
 
     async def measure(self, claim: Claim, store_id: str, plan: Plan) -> Room:
@@ -155,9 +160,10 @@ class Stores:
 
     async def sweep(self, claim: Claim, store_id: str | None, present: Callable[[], Present]) -> Swept:
         """Gives up what objects that are gone held. `present` is asked when no object can settle in between."""
-        async with self._serial:
+        reference = self.reference(claim, store_id)
+        async with self._serial[reference.directory]:
             there = present()
-            request = Sweep(new_id(), self.reference(claim, store_id), there.namespaces, there.uids)
+            request = Sweep(new_id(), reference, there.namespaces, there.uids)
             return expect(Swept, await self._keeper.call(request, seconds=_ANSWER_SECONDS))
 
     async def survey(self, claim: Claim, store_id: str | None) -> Usage | None:
@@ -167,8 +173,8 @@ class Stores:
         """
         return expect(Surveyed, await self._keeper.call(Survey(new_id(), self.reference(claim, store_id)))).usage
 
-    async def _ask(self, request: Request) -> object:
-        async with self._serial:
+    async def _ask(self, request: Settle | Check | Measure | Disprove | Remove) -> object:
+        async with self._serial[request.store.directory]:
             return await self._keeper.call(request, seconds=_ANSWER_SECONDS)
 
 

@@ -32,9 +32,7 @@ class Transfers:
     def heed(self, subject: ModelDownload) -> None:
         """`subject` may have other limits or another priority now, which hold at once."""
         for transfer in self._all:
-            member = transfer.member(subject.uid)
-            if member and member.spec != subject.spec:
-                member.spec = subject.spec
+            if transfer.member(subject.uid):
                 transfer.heed()
 
     def _in_the_way(self, member: Member) -> SharedTransfer | None:

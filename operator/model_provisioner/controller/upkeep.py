@@ -27,10 +27,10 @@ class Upkeep:
         """False means that it must be fetched again. Raises VolumeChanged, and DigestMismatch for a local file."""
         if not await self._is_there():
             return False
-        if subject.verify_at != snapshot.handled_verify_at:
-            if subject.verify_at is not None and not await self._is_right():
-                return False
-            self._advance(VerifyHandled(subject.verify_at))
+        asked = subject.verify_at not in {None, snapshot.handled_verify_at}
+        if asked and not await self._is_right():
+            return False
+        self._advance(VerifyHandled(subject.verify_at))  # also an end of what an earlier attempt said that it reads
         return True
 
     async def _is_there(self) -> bool:

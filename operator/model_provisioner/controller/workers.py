@@ -35,9 +35,14 @@ Report = Callable[[Progress | Verifying], None]
 
 @dataclass
 class _Pending:
-    """A request that has not been answered; progress goes to `report`, the end to `answer`."""
+    """A request to `process` that has not been answered; progress goes to `report`, the end to `answer`.
 
+    `heard` says that there was progress since somebody last looked.
+    """
+
+    process: asyncio.subprocess.Process
     report: Report
+    heard: bool = False
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -51,25 +56,33 @@ class WorkerProcess:
         self._starting = asyncio.Lock()
         self._pending: dict[str, _Pending] = {}
 
-    async def call(self, request: Request, report: Report = lambda _: None, seconds: float | None = None) -> Answer:
+    async def call(
+        self,
+        request: Request,
+        report: Report = lambda _: None,
+        seconds: float | None = None,
+        silence: float | None = None,
+    ) -> Answer:
         """The final answer to `request`.
 
-        Raises the ProvisionError that the worker reports, InternalError if it dies or takes more than
-        `seconds` (it is then killed and replaced). If the caller is cancelled, the worker is told and
-        given a moment to write its journal.
+        Raises the ProvisionError that the worker reports, InternalError if it dies, takes more than `seconds`, or
+        says nothing about the request for `silence` seconds (it is then killed and replaced). If the caller is
+        cancelled, the worker is told and given a moment to write its journal.
         """
         process = await self.start()
-        pending = self._pending[request.id] = _Pending(report)
+        pending = self._pending[request.id] = _Pending(process, report)
         try:
             await self._send(process, request)
             async with asyncio.timeout(seconds):
-                answer = await asyncio.shield(pending.answer)
+                answer = await _answered(pending, silence)
         except asyncio.CancelledError:
             await self._cancel(process, request.id, pending)
             raise
         except TimeoutError:
             await self.stop()
-            raise InternalError(f"{request.op} took longer than {seconds:.0f}s and was given up") from None
+            why = "was silent for" if seconds is None else "took longer than"
+            message = f"{request.op} {why} {seconds or silence:.0f}s and was given up; what was written is kept"
+            raise InternalError(message) from None
         finally:
             self._pending.pop(request.id, None)
         if isinstance(answer, Failed):
@@ -108,9 +121,9 @@ class WorkerProcess:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            self._process = None  # one that hangs in the kernel dies when that lets go of it, and never acts again
         if self._reader:
-            await self._reader
+            await asyncio.wait({self._reader}, timeout=_EXIT_SECONDS)
 
     async def _send(self, process: asyncio.subprocess.Process, request: Request) -> None:
         if process.stdin is None:
@@ -137,8 +150,7 @@ class WorkerProcess:
             while process.stdout and (line := await process.stdout.readline()):
                 self._deliver(line)
         finally:
-            code = await process.wait()
-            self._bury(code)
+            self._bury(process, await process.wait())
 
     def _deliver(self, line: bytes) -> None:
         try:
@@ -150,14 +162,27 @@ class WorkerProcess:
         if pending is None or pending.answer.done():
             return
         if isinstance(answer, Progress | Verifying):
+            pending.heard = True
             pending.report(answer)
         else:
             pending.answer.set_result(answer)
 
-    def _bury(self, code: int) -> None:
+    def _bury(self, process: asyncio.subprocess.Process, code: int) -> None:
         """Everything that was asked of the dead process is answered: cancelled, or failed and worth another try."""
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         for request_id, pending in self._pending.items():
-            if not pending.answer.done():
+            if pending.process is process and not pending.answer.done():
                 message = f"the transfer process ended unexpectedly ({how}); what it had written is kept"
                 pending.answer.set_result(Failed(request_id, InternalError.__name__, message))
+
+
+async def _answered(pending: _Pending, silence: float | None) -> Answer:
+    """Raises TimeoutError when for `silence` seconds nothing was heard; notices it within twice that time."""
+    while True:
+        pending.heard = False
+        try:
+            async with asyncio.timeout(silence):
+                return await asyncio.shield(pending.answer)
+        except TimeoutError:
+            if not pending.heard:
+                raise

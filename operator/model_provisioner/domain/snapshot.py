@@ -5,7 +5,7 @@ controller's lifecycle makes the events, `domain.status` projects the snapshot t
 No I/O, no clock: `now` is an argument, in UTC.
 
 Two rules hold for every event:
-- `ready` becomes true only by `Available`, and only `Lost` takes it back.
+- `ready` becomes true only by `Available`, and only `Lost` takes it back, or `Redefined`: another model is asked for.
 - `bytes` never falls within one value of `attempts`.
 """
 
@@ -70,6 +70,11 @@ class Resolved:
     """The source has answered."""
 
     model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Redefined:
+    """Another model is asked for than the one that all of this is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,7 @@ class ReconcileHandled:
 Event = (
     Resolving
     | Resolved
+    | Redefined
     | Queued
     | Suspended
     | Started
@@ -170,6 +176,11 @@ Event = (
     | Failed
     | ReconcileHandled
 )
+
+
+def discards(reason: str) -> bool:
+    """Has the worker dropped every byte with this error, so that another try fetches them all again?"""
+    return reason in {DigestMismatch.__name__, NotGGUF.__name__}
 
 
 def advance(snapshot: Snapshot, event: Event, now: datetime) -> Snapshot:
@@ -191,6 +202,16 @@ def _resolving(snapshot: Snapshot, event: Resolving, _now: datetime) -> Snapshot
 
 def _resolved(snapshot: Snapshot, event: Resolved, _now: datetime) -> Snapshot:
     return replace(snapshot, model=event.model)
+
+
+def _redefined(snapshot: Snapshot, _event: Redefined, _now: datetime) -> Snapshot:
+    """As a new object, but that attempts are counted on."""
+    return Snapshot(
+        attempts=snapshot.attempts,
+        discarded=True,
+        handled_reconcile_at=snapshot.handled_reconcile_at,
+        handled_verify_at=snapshot.handled_verify_at,
+    )
 
 
 def _queued(snapshot: Snapshot, event: Queued, _now: datetime) -> Snapshot:
@@ -276,12 +297,15 @@ def _lost(snapshot: Snapshot, event: Lost, _now: datetime) -> Snapshot:
 
 
 def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
+    """What is Ready stays so, and says what troubles it."""
+    if snapshot.ready and snapshot.model:
+        return replace(snapshot, message=f"{_published(snapshot.model)}; {event.error.message}")
     return _step(
         snapshot,
         event.error.reason,
         event.error.message,
         stalled=isinstance(event.error, Terminal),
-        discarded=snapshot.discarded or isinstance(event.error, DigestMismatch | NotGGUF),
+        discarded=snapshot.discarded or discards(event.error.reason),
         next_retry_time=event.retry_time,
     )
 
@@ -297,6 +321,7 @@ def _reconcile_handled(snapshot: Snapshot, event: ReconcileHandled, _now: dateti
 _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
     Resolving: _resolving,
     Resolved: _resolved,
+    Redefined: _redefined,
     Queued: _queued,
     Suspended: _suspended,
     Started: _started,
@@ -310,4 +335,4 @@ _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
     ReconcileHandled: _reconcile_handled,
 }
 
-_OF_READY = (Available, Rereading, VerifyHandled, Lost, ReconcileHandled)
+_OF_READY = (Redefined, Available, Rereading, VerifyHandled, Lost, Failed, ReconcileHandled)

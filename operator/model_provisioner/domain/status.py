@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from model_provisioner.domain.modeldownload import Condition, Progress, Status
 from model_provisioner.domain.quantity import format_duration, format_rate
-from model_provisioner.domain.snapshot import Snapshot, State
+from model_provisioner.domain.snapshot import Snapshot, State, discards
 
 
 def project(snapshot: Snapshot, generation: int, now: datetime, previous: Status) -> Status:
@@ -39,6 +39,7 @@ def restore(status: Status) -> Snapshot:
         model=status.model,
         bytes=status.progress.bytes if status.progress else 0,
         attempts=status.attempts,
+        discarded=ready is not None and discards(ready.reason),
         start_time=_parsed(status.start_time),
         completion_time=_parsed(status.completion_time),
         next_retry_time=_parsed(status.next_retry_time),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.queueing import Waiting, in_line
+from model_provisioner.domain.queueing import Share, Waiting, in_line
 from model_provisioner.domain.snapshot import State
 
 RECENT = timedelta(minutes=10)
@@ -76,10 +76,22 @@ def messages(download: ModelDownload, queue_position: int | None, *, stale: bool
 def queue_positions(downloads: Iterable[ModelDownload]) -> dict[str, int]:
     """By uid, from 1, in the order in which the operator's queue will serve them."""
     known = [(one, state_of(one)) for one in downloads]
-    running = Counter(one.namespace for one, state in known if state in _RUNNING)
     queued = (one for one, state in known if state == State.QUEUED)
-    line = in_line((Waiting(one.uid, one.namespace, one.spec.priority, one.creation_time) for one in queued), running)
-    return {one.uid: position for position, one in enumerate(line, start=1)}
+    waiting = (Waiting(one.uid, one.namespace, one.spec.priority, one.creation_time) for one in queued)
+    return {one.uid: position for position, one in enumerate(in_line(waiting, _shares(known)), start=1)}
+
+
+def _shares(known: Iterable[tuple[ModelDownload, str]]) -> dict[str, Share]:
+    """What each namespace has of the slots, as far as objects tell."""
+    running, begun = Counter[str](), dict[str, str]()
+    for one, state in known:
+        running[one.namespace] += state in _RUNNING
+        begun[one.namespace] = max(begun.get(one.namespace, ""), one.status.start_time or "")  # RFC 3339 sorts as text
+    return {name: Share(running[name], _seconds(last)) for name, last in begun.items()}
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
 
 
 def _tries_again(download: ModelDownload) -> bool:

@@ -76,7 +76,7 @@ class KubeApi:
 
     async def connection(self) -> Connection:
         """How to reach the API server as ourselves, for another client, which asks because it was refused or is about
-        to be: everything is read anew.
+        to be: everything is read anew. Raises ApiError where our token can't be read now.
         """
         await self._log_in_again()
         own = self._configuration
@@ -181,7 +181,10 @@ class KubeApi:
 
     async def _own_token(self) -> str | None:
         """The service account's token is read again every minute, because it is rotated (official client)."""
-        value = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        try:
+            value = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        except (ConfigException, OSError) as error:  # half-written, or away for a moment
+            raise ApiError(0, "NoIdentity", f"our own token can't be read: {error}") from None
         return value.strip().split(" ", 1)[-1] if value else None
 
     @functools.cache  # noqa: B019 -- two entries, and the object lives as long as the process

@@ -52,7 +52,7 @@ class _Batch:
 
 
 class FileDownload:
-    """`moved` is called whenever `bytes_there` or `restarts` has changed."""
+    """`moved` is called whenever `bytes_there` or `restarts` has changed, and every second."""
 
     def __init__(
         self,
@@ -127,7 +127,6 @@ class FileDownload:
             raise most_telling(group) from None
         if self._header is None:
             raise NotGGUF("its header does not end within the file")
-        check_complete(self._header, self.size)
         return digest.result(), self._header
 
     async def _begin_again(self, *, one_stream: bool) -> None:
@@ -161,6 +160,10 @@ class FileDownload:
             if storing:
                 await storing
             await self._store(batch)
+
+    def tick(self) -> None:
+        """Tells the same again: that bytes stand still is seen, and that it is not we who do."""
+        self._moved()
 
     async def _next(self, reply: Reply, lease: Lease) -> bytes:
         """What comes next, but nothing beyond the lease, whose end may have been given away."""
@@ -213,5 +216,6 @@ class FileDownload:
         if isinstance(found, Incomplete):
             self._header_look = found.needed
         else:
+            check_complete(found, self.size)
             self._header = found
             self._lanes.widen()

@@ -54,6 +54,9 @@ class Target(Protocol):
     async def receive(self, reply: Reply, lease: Lease) -> None:
         """Takes bytes until the lease is done or the reply ends; all that came is in `written` when it returns."""
 
+    def tick(self) -> None:
+        """A second has passed, whether bytes came or not."""
+
 
 class LaneGroup:
     """`run` brings what `target` lacks. With `one_stream` the file is asked for as a whole, by one connection."""
@@ -214,6 +217,7 @@ class LaneGroup:
         while True:
             await self._clock.sleep(_WATCH_SECONDS)
             self._leases.watch(self._now)
+            self._target.tick()
 
 
 def most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -106,11 +106,15 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Are these files still there, with their sizes? Answered by Checked."""
+    """Are these files still there, with their sizes? Answered by Checked.
+
+    With the uid of a holder in `vouched_by`: and does its record say that their content is what it should be?
+    """
 
     id: str
     store: StoreRef
     files: tuple[FileRecord, ...]
+    vouched_by: str | None = None
     op: Literal["check"] = "check"
 
 
@@ -246,7 +250,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`missing` are the paths that are not there or have another size."""
+    """`missing` are the paths that are not there, have another size, or are not vouched for as was asked."""
 
     id: str
     missing: tuple[str, ...]

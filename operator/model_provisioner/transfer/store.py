@@ -205,10 +205,11 @@ class Store:
                 others = self._holders.others(uid).records
                 self._holders.write(reduce(lambda known, file: self._verified(known, file, others), files, record))
 
-    def check(self, files: tuple[FileRecord, ...]) -> tuple[str, ...]:
-        """The paths that are not there or have another size."""
-        found = [(file, tree.look(self._root, file.path)) for file in files]
-        return tuple(file.path for file, facts in found if facts is None or facts.st_size != file.size_bytes)
+    def check(self, files: tuple[FileRecord, ...], vouched_by: str | None = None) -> tuple[str, ...]:
+        """The paths that are not there, have another size, or for which `vouched_by`'s record does not vouch."""
+        record = self._holders.read(vouched_by) if vouched_by else None
+        records = (record,) if record else ()
+        return tuple(file.path for file in files if not self._is_there(file, None if vouched_by is None else records))
 
     def disprove(self, paths: tuple[str, ...]) -> None:
         """No record vouches for the files at `paths` any more, so that the next transfer believes none of them."""
@@ -281,6 +282,15 @@ class Store:
             yield
         except InsufficientStorage as error:
             raise self.room((), plan.files).explain(plan.ref, error) from error
+
+    def _is_there(self, file: FileRecord, vouching: tuple[HolderRecord, ...] | None) -> bool:
+        found = tree.look(self._root, file.path)
+        if found is None or found.st_size != file.size_bytes:
+            return False
+        if vouching is None:
+            return True
+        digest = holders.vouched(file.path, found.st_size, found.st_mtime_ns, vouching)
+        return digest is not None and str(digest) == file.digest
 
     def _exists(self, path: str) -> bool:
         return tree.look(self._root, path) is not None

@@ -270,7 +270,7 @@ def _settle(request: protocol.Settle) -> Answer:
 
 def _check(request: protocol.Check) -> Answer:
     with _open(request.store) as store:
-        return protocol.Checked(request.id, store.check(request.files))
+        return protocol.Checked(request.id, store.check(request.files, request.vouched_by))
 
 
 def _measure(request: protocol.Measure) -> Answer:
