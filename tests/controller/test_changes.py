@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from deploy.local.cluster import Cluster
+from tests.support.api_proxy import ApiProxy, status_patches
 from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 from tests.support.hub.faults import Gate
-from tests.support.programs import eventually
+from tests.support.programs import eventually, stopped
 from tests.support.stand import Document, Stand
 
 MIB = 1024**2
@@ -99,6 +101,84 @@ def test_a_higher_priority_leaves_the_queue_first(bench: Stand, large: int, gate
         bench.until(name, "Available")
     content = [one.path for one in bench.hub.log if one.origin == "content" and "tiny" in one.path]
     assert "Q8_0" in content[0], "the urgent one was asked for first"
+
+
+def test_a_corrected_ref_is_not_told_the_verdict_on_the_wrong_one(bench: Stand) -> None:
+    """Who waits by kstatus would give up."""
+    bench.start_operator()
+    bench.apply("typo", modelRef="hf:acme/tyny")
+    bench.apply("paused", modelRef="hf:acme/tiny:Q8_0", suspend=True)
+    bench.until("typo", "SourceNotFound")
+    bench.until("paused", "Suspended")
+    bench.patch("typo", {"modelRef": "hf:acme/tiny"})
+    bench.patch("paused", {"suspend": False})
+    for name, old in (("typo", "SourceNotFound"), ("paused", "Suspended")):
+        bench.until(name, "Available")
+        of_the_new = [one["status"] for one in bench.history.of(name) if one["status"]["observedGeneration"] == 2]
+        assert old not in {one["reason"] for status in of_the_new for one in status["conditions"]}
+
+
+def test_another_model_may_be_asked_for_until_the_api_server_knows_that_fetching_began(
+    bench: Stand, cluster: Cluster, tmp_path: Path
+) -> None:
+    with ApiProxy(cluster) as proxy:
+        bench.start_operator(f"--kubeconfig={proxy.kubeconfig(tmp_path / 'config')}")
+        bench.hub.repository("acme/other").add("other.Q4_K_M.gguf", tiny_gguf(seed=7))
+        for number, name in enumerate(("begun", "ready")):
+            with proxy.answering(500, status_patches):
+                gate = bench.hub.pause_at(50_000, "tiny.Q4_K_M.gguf") if name == "begun" else None
+                bench.apply(name, modelRef="hf:acme/tiny", reclaimPolicy="Delete")
+                if gate:
+                    gate.wait_reached()
+                else:
+                    eventually(lambda: "ready.path" in bench.catalog(), "it is ready, and nobody could be told")
+                bench.patch(name, {"modelRef": "hf:acme/other"})
+                if gate:
+                    gate.release()
+            status = bench.until(name, "Available")["status"]
+            assert status["model"]["path"] == "hf/acme/other/other.Q4_K_M.gguf", number
+            assert bench.catalog()[f"{name}.path"] == status["model"]["path"]
+            assert status["observedGeneration"] == 2
+
+
+def test_limits_hold_that_were_changed_while_a_ref_was_resolved(bench: Stand, large: int) -> None:
+    operator = bench.start_operator()
+    bench.apply("first", modelRef="hf:acme/tiny")
+    bench.until("first", "Available")
+    with stopped(operator.child("--resolver")):
+        bench.apply("large", modelRef="hf:acme/large")
+        bench.until("large", "Resolving")
+        bench.patch("large", {"maxBytesPerSecond": "64Ki"})
+        eventually(lambda: bench.get("large")["status"]["observedGeneration"] == 2, "that was seen")
+    bench.until("large", "Downloading")
+    eventually(lambda: progress(bench, "large"), "bytes are told of")
+    assert bench.hub.bytes_sent("l.Q4_K_M.gguf") < large // 2, "64 KiB a second, and not all at once"
+
+
+def test_a_wish_to_have_the_files_read_again_is_answered_although_they_were_not_there_yet(
+    bench: Stand, gate: Gate
+) -> None:
+    bench.start_operator()
+    bench.apply("large", modelRef="hf:acme/large")
+    gate.wait_reached()
+    bench.patch("large", annotations={VERIFY_AT: "early"})
+    gate.release()
+    bench.until("large", "Available")
+    eventually(lambda: bench.get("large")["status"].get("lastHandledVerifyAt") == "early", "it is answered")
+
+
+def test_a_status_that_somebody_else_writes_is_put_right(bench: Stand) -> None:
+    bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    right = bench.until("tiny", "Available")["status"]
+    wrong = [one | {"status": "False", "reason": "Downloading"} for one in right["conditions"]]
+    bench.cluster.api.merge(bench.path("tiny") + "/status", {"status": {"conditions": wrong, "attempts": 7}})
+
+    def is_right() -> bool:
+        status = bench.get("tiny")["status"]
+        return (bench.ready("tiny")["reason"], status["attempts"]) == ("Available", right["attempts"])
+
+    eventually(is_right, "it is as it was", 10)
 
 
 REPAIRS: dict[str, tuple[str, dict[str, str] | None, dict[str, str]]] = {

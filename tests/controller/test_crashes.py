@@ -10,29 +10,12 @@ import pytest
 
 from deploy.local.api import ApiError
 from tests.support.ggufs import tiny_gguf, write_gguf
-from tests.support.programs import Program, eventually
+from tests.support.programs import eventually, fetcher, stopped
 from tests.support.stand import Stand
 
 MIB = 1024**2
 SIZE = 512 * MIB
 BOUND = 64 * MIB
-
-
-def fetcher(operator: Program) -> int:
-    """The worker that moves bytes: the one child of the operator that holds a part open."""
-
-    def probe() -> int | None:
-        return next((pid for pid in operator.children() if holds_a_part(pid)), None)
-
-    return eventually(probe, "a worker has a part open")
-
-
-def holds_a_part(pid: int) -> bool:
-    try:
-        files = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
-    except OSError:
-        return False
-    return any(file.endswith(".part") for file in files)
 
 
 def alive(pid: int) -> bool:
@@ -68,6 +51,39 @@ def test_kill_9_at_half_of_512_mib_costs_at_most_64_mib(bench: Stand, tmp_path: 
     twice = bench.hub.bytes_sent("large.Q4_K_M.gguf") - total
     print(f"kill -9 of the {victim}: {twice / MIB:.1f} MiB of {total / MIB:.0f} MiB went over twice")  # noqa: T201
     assert twice <= BOUND
+
+
+def test_a_worker_that_hangs_is_replaced(bench: Stand, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "h.gguf", size=SIZE // 16)
+    bench.hub.repository("acme/hung").add("h.Q4_K_M.gguf", file)
+    gate = bench.hub.pause_at(SIZE // 32)
+    operator = bench.start_operator("--slots=1", module="tests.support.hasty")
+    bench.apply("hung", modelRef="hf:acme/hung")
+    gate.wait_reached()
+    pid = fetcher(operator)
+    with stopped(pid):
+        gate.release()
+        bench.until("hung", "Available")
+        assert pid not in operator.children()
+    assert f"worker {pid} is replaced: fetch was silent for 3s" in operator.output()
+
+
+def test_a_restart_fetches_nothing_anew_that_was_found_wrong(bench: Stand) -> None:
+    bench.hub.corrupt("tiny.Q4_K_M.gguf", 50_000)
+    operator = bench.start_operator()
+    bench.apply("wrong", modelRef="hf:acme/tiny")
+    before = bench.until("wrong", "DigestMismatch")["status"]
+    sent = bench.hub.bytes_sent("tiny.Q4_K_M.gguf")
+    operator.kill()
+    bench.start_operator()
+    bench.apply("right", modelRef="hf:acme/tiny:Q8_0")
+    bench.until("right", "Available")
+    assert bench.get("wrong")["status"] == before
+    assert bench.hub.bytes_sent("tiny.Q4_K_M.gguf") == sent
+    bench.hub.clear_faults()
+    bench.patch("wrong", annotations={"models.rbee.dev/reconcileAt": "now"})
+    status = bench.until("wrong", "Available")["status"]
+    assert status["attempts"] > before["attempts"]
 
 
 def test_a_restart_leaves_what_is_ready_alone(bench: Stand) -> None:

@@ -1,5 +1,7 @@
 """Objects that are deleted in every state they can be in: they go soon, and their files as `reclaimPolicy` says."""
 
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -8,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.gguf_headers import write_sparse
-from tests.support.ggufs import write_gguf
-from tests.support.programs import Program, eventually
+from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.programs import Program, eventually, fetcher, stopped
 from tests.support.stand import Stand
 
 MIB = 1024**2
@@ -136,6 +138,40 @@ def test_an_object_whose_volume_is_away_goes_all_the_same_and_its_files_are_not_
     holders = bench.volume / ".provisioner" / "holders"
     eventually(lambda: not list(holders.iterdir()), "its record is swept")
     assert bench.published() == ["hf/acme/tiny/tiny.Q4_K_M.gguf"], "whoever is in doubt deletes nothing"
+
+
+def test_one_that_is_changed_and_deleted_at_once_goes_and_begins_nothing_anew(bench: Stand) -> None:
+    """The change gives up what goes on, and the deletion comes while that is being given up."""
+    bench.hub.repository("acme/tiny").add("tiny.Q4_K_M.gguf", tiny_gguf(size=4 * MIB))
+    gate = bench.hub.pause_at(MIB)
+    operator = bench.start_operator("--slots=1")
+    bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
+    gate.wait_reached()
+    with stopped(fetcher(operator)):
+        bench.patch("tiny", annotations={"models.rbee.dev/reconcileAt": "now"})
+        time.sleep(0.3)  # the lifecycle waits for its worker to stop
+        bench.delete("tiny")
+        time.sleep(0.3)
+    bench.until_gone("tiny")
+    gate.release()
+    assert bench.published() == []
+    assert list((bench.volume / ".provisioner" / "parts").iterdir()) == []
+
+
+def test_a_volume_that_hangs_holds_no_deletion_up(bench: Stand) -> None:
+    operator = bench.start_operator(module="tests.support.hasty")
+    bench.apply("tiny", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")
+    bench.until("tiny", "Available")
+
+    def is_gone() -> bool:
+        for pid in operator.children():  # also those that take the place of the ones that hang
+            os.kill(pid, signal.SIGSTOP)
+        return not bench.exists("tiny")
+
+    assert not is_gone()
+    bench.delete("tiny")
+    eventually(is_gone, "it is gone", 30)
+    assert ("Warning", "CleanupPostponed") in bench.events("tiny")
 
 
 def test_the_documented_escape_lets_an_object_go_without_an_operator(bench: Stand) -> None:

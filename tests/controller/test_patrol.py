@@ -77,6 +77,20 @@ async def test_only_who_lost_a_file_is_told(round_: Round) -> None:
         wait.cancel()
 
 
+async def test_a_claim_that_is_not_mounted_any_more_ends_nobody_elses_watch(round_: Round) -> None:
+    kept, unmounted = round_.model("kept"), round_.model("unmounted")
+    waits = [
+        asyncio.create_task(round_.patrol.until_suspicious(claim, model))
+        for claim, model in ((CLAIM, kept), (Claim("models", "other"), unmounted))
+    ]
+    await round_.go()
+    (round_.volume / kept.path).unlink()
+    await round_.go()
+    await asyncio.sleep(0)
+    assert [wait.done() for wait in waits] == [True, False]
+    waits[1].cancel()
+
+
 async def test_all_are_told_when_the_volume_is_another(round_: Round) -> None:
     lost = replace(round_.model("lost"), store_id="another")
     kept = asyncio.create_task(round_.patrol.until_suspicious(CLAIM, round_.model("kept")))

@@ -30,8 +30,8 @@ from model_provisioner.domain.snapshot import (
     Started,
     State,
     Suspended,
-    Verifying,
     VerifyHandled,
+    Verifying,
     advance,
 )
 

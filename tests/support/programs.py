@@ -41,6 +41,12 @@ class Program:
         text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in text.split()]
 
+    def child(self, word: str) -> int:
+        """The process id of the one of them with `word` on its command line."""
+        found = [pid for pid in self.children() if word in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
+        assert len(found) == 1, (word, found)
+        return found[0]
+
     def kill(self) -> None:
         """As a crash: SIGKILL, no goodbye."""
         self.process.kill()
@@ -54,6 +60,17 @@ class Program:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that hangs for as long as the block runs; it may be killed meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager
@@ -91,3 +108,20 @@ def is_listening(port: int) -> bool:
     """Whether somebody accepts connections at this port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def fetcher(operator: Program) -> int:
+    """The worker that moves bytes: the one child of the operator that holds a part open."""
+
+    def probe() -> int | None:
+        return next((pid for pid in operator.children() if holds_a_part(pid)), None)
+
+    return eventually(probe, "a worker has a part open")
+
+
+def holds_a_part(pid: int) -> bool:
+    try:
+        files = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return any(file.endswith(".part") for file in files)

@@ -98,6 +98,7 @@ class Attempt:
         if model and await self._is_there(claim, model):
             return
         if self._subject.spec.suspend and self._pinned:
+            await self._check_volume(claim)
             self._advance(Suspended())  # also while the hub is down: everything about it is known
             return
         if not self._snapshot.ready:
@@ -127,6 +128,11 @@ class Attempt:
             return False
         await self._finish(model)
         return True
+
+    async def _check_volume(self, claim: Claim) -> None:
+        """Raises VolumeChanged: only who says so can accept another one, and who does not keeps it from the others."""
+        if self._store_id:
+            await self._around.stores.missing(claim, self._store_id, ())
 
     async def _was_published(self, claim: Claim, model: Model) -> bool:
         """Did an earlier attempt bring every file, and does this object's own record still vouch for each?

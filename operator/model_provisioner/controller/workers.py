@@ -82,6 +82,7 @@ class WorkerProcess:
             await self.stop()
             why = "was silent for" if seconds is None else "took longer than"
             message = f"{request.op} {why} {seconds or silence:.0f}s and was given up; what was written is kept"
+            _LOG.warning("worker %s is replaced: %s", process.pid, message)
             raise InternalError(message) from None
         finally:
             self._pending.pop(request.id, None)

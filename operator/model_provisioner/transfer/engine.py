@@ -13,7 +13,6 @@ from typing import Protocol
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import (
     DigestMismatch,
-    IncompleteModel,
     InsufficientStorage,
     NotGGUF,
     SourceNotFound,
@@ -35,7 +34,7 @@ from model_provisioner.transfer.store import PublishedFile, Store
 from model_provisioner.transfer.threads import Threads
 from model_provisioner.transfer.throttle import Limits, Throttle
 
-_CONTENT_ERRORS = (NotGGUF, DigestMismatch, IncompleteModel)
+_CONTENT_ERRORS = (NotGGUF, DigestMismatch)  # not that parts do not belong together: each of them is what it should be
 
 
 @dataclass(frozen=True, slots=True)
