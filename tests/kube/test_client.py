@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
+from kubernetes.aio.config.config_exception import ConfigException
 
 from model_provisioner.kube.client import ApiError, KubeApi
 from tests.support.programs import free_port
@@ -64,3 +65,18 @@ async def test_nobody_there_is_status_0() -> None:
         await api.get("/things")
     assert (refused.value.status, refused.value.reason) == (0, "Unreachable")
     await api.close()
+
+
+async def test_a_token_that_can_not_be_read_now_is_status_0_too() -> None:
+    """As in the middle of a rotation; whoever asks has one kind of failure to live with."""
+
+    def half_written(_: Configuration) -> None:
+        raise ConfigException("Token file exists but empty.")
+
+    async with answering(web.json_response({})) as api:
+        api._configuration.refresh_api_key_hook = half_written  # type: ignore[assignment]
+        with pytest.raises(ApiError) as refused:
+            await api.get("/things")
+        with pytest.raises(ApiError):
+            [event async for event in api.watch("/things", {}, 1)]
+    assert (refused.value.status, refused.value.reason) == (0, "NoIdentity")

@@ -105,6 +105,14 @@ async def test_the_first_part_of_a_split_model_is_published_last(bench: Bench, t
     assert [record.digest for record in provided.files] == [digest_of(part) for part in parts]
 
 
+async def test_a_model_that_was_cut_off_is_told_by_its_header(bench: Bench, tmp_path: Path) -> None:
+    whole = write_gguf(tmp_path / "whole.gguf", size=64 * MIB).read_bytes()
+    bench.hub.repository(NAME).add(MODEL, whole[: 48 * MIB])
+    with pytest.raises(NotGGUF):
+        await bench.fetch()
+    assert bench.hub.bytes_sent() <= 16 * MIB
+
+
 async def test_parts_of_different_models_are_not_published_together(bench: Bench, tmp_path: Path) -> None:
     repository = bench.hub.repository(NAME)
     first = write_split(tmp_path, "model.Q4_K_M", parts=2)[0]

@@ -10,6 +10,7 @@ import pytest
 from model_provisioner.domain.errors import LicenseNotAccepted, TransferStalled
 from model_provisioner.transfer.clock import Clock
 from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.hub import Gate
 from tests.support.models import files_below
 from tests.transfer.bench import MODEL, NAME, Bench, Recorder, token_for
 
@@ -50,6 +51,21 @@ def leaping_clock() -> Clock:
     return Clock(monotonic=lambda: time.monotonic() + leapt[0], sleep=sleep, random=lambda: 1.0)
 
 
+class Standing(Recorder):
+    """Lets the bytes go on when it was told five times that they stand still."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self.times = 0
+        self._gate = gate
+
+    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
+        self.times += bool(self.progress_lines) and done == self.progress_lines[-1][0]
+        super().progress(done, total, restarts, received)
+        if self.times == 5:
+            self._gate.release()
+
+
 def is_right(bench: Bench, path: str, large: Path) -> bool:
     return hashlib.sha256((bench.root / path).read_bytes()).digest() == hashlib.sha256(large.read_bytes()).digest()
 
@@ -67,6 +83,15 @@ async def test_a_limit_for_all_connections_together_is_met_with_one(bench: Bench
     bench.clock = Clock()
     await bench.transfer(await bench.resolve(), connections=8, bytes_per_second=64 * MIB)
     assert bench.hub.connections_high_water <= 2
+
+
+async def test_that_bytes_stand_still_is_told_every_second(bench: Bench) -> None:
+    bench.hub.repository(NAME).add(MODEL, tiny_gguf(size=3 * MIB))
+    bench.clock = fast_clock(20)
+    gate = bench.hub.pause_at(2 * MIB)
+    recorder = Standing(gate)
+    await bench.fetch(recorder=recorder)
+    assert recorder.times >= 5
 
 
 async def test_silence_is_not_waited_for_for_ever(bench: Bench) -> None:
