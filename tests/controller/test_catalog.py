@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.local.cluster import Cluster
+from model_provisioner.controller import catalog as catalog_module
 from model_provisioner.controller.catalog import Catalog
 from model_provisioner.domain.catalog import LIMIT_BYTES, Entry, rows, size
 from model_provisioner.domain.errors import CatalogUnavailable
@@ -16,6 +18,7 @@ from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import parse
 from tests.domain.test_snapshot import MODEL
+from tests.support.api_proxy import ApiProxy, Asked
 
 Document = dict[str, Any]
 LABEL = {"app.kubernetes.io/managed-by": "model-provisioner"}
@@ -26,6 +29,24 @@ def subject(namespace: str, name: str, uid: str = "") -> ModelDownload:
     return parse({"metadata": metadata, "spec": {"modelRef": f"hf:acme/{name}"}})
 
 
+def patches(asked: Asked) -> bool:
+    return asked.method == "PATCH"
+
+
+class Clock:
+    """Goes on only while somebody sleeps, who is woken at once."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
 class Case:
     """A catalog of one namespace; `writes` counts the requests of each kind that changed, or could have."""
 
@@ -33,6 +54,7 @@ class Case:
         self.api = api
         self.namespace = namespace
         self.path = f"/api/v1/namespaces/{namespace}/configmaps/model-catalog"
+        self.clock = Clock()
         self.catalog = Catalog(api, [namespace])
         self.writes: list[str] = []
         self.answers: list[ApiError] = []
@@ -48,6 +70,9 @@ class Case:
             return await patch(path, body, kind, **options)
 
         api.patch = counted  # type: ignore[method-assign]
+
+    def stop_the_clock(self) -> None:
+        self.catalog = Catalog(self.api, [self.namespace], self.clock.monotonic, self.clock.sleep)
 
     def new(self, name: str, uid: str = "") -> ModelDownload:
         return subject(self.namespace, name, uid)
@@ -78,8 +103,8 @@ class Case:
 
 
 @contextlib.asynccontextmanager
-async def connected(cluster: Cluster, namespace: str) -> AsyncIterator[Case]:
-    api = await KubeApi.connect(cluster.kubeconfig)
+async def connected(kubeconfig: Path, namespace: str) -> AsyncIterator[Case]:
+    api = await KubeApi.connect(kubeconfig)
     case = Case(api, namespace)
     case.count(api)
     try:
@@ -90,7 +115,20 @@ async def connected(cluster: Cluster, namespace: str) -> AsyncIterator[Case]:
 
 @pytest.fixture
 async def case(cluster: Cluster, namespace: str) -> AsyncIterator[Case]:
-    async with connected(cluster, namespace) as made:
+    async with connected(cluster.kubeconfig, namespace) as made:
+        yield made
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[ApiProxy]:
+    with ApiProxy(cluster) as running:
+        yield running
+
+
+@pytest.fixture
+async def behind(proxy: ApiProxy, namespace: str, tmp_path: Path) -> AsyncIterator[Case]:
+    """A case that reaches the API server through `proxy`."""
+    async with connected(proxy.kubeconfig(tmp_path / "config"), namespace) as made:
         yield made
 
 
@@ -259,13 +297,69 @@ async def test_what_passes_is_tried_again_at_once(case: Case, status: int) -> No
     assert case.writes == ["apply"] * 3
 
 
-async def test_what_does_not_pass_is_told_and_mended_later(case: Case) -> None:
-    case.answers = [ApiError(429, "TooManyRequests", "slow down", 60.0)]
-    with pytest.raises(CatalogUnavailable, match="could not be written: slow down") as raised:
-        await case.catalog.enter(case.new("tiny"), MODEL)
-    assert raised.value.retry_after == 60
-    await case.catalog.enter(case.new("tiny"), MODEL)
-    await case.until_keys("tiny")
+async def test_one_failure_answers_all_who_wait(behind: Case, proxy: ApiProxy) -> None:
+    behind.stop_the_clock()
+    await behind.catalog.enter(behind.new("first"), MODEL)
+    begun, written = behind.clock.now, len(proxy.asked(patches))
+    with proxy.answering(500, patches):
+        entering = [behind.catalog.enter(behind.new(f"n{number}"), MODEL) for number in range(200)]
+        told = await asyncio.gather(*entering, behind.catalog.leave(behind.new("first")), return_exceptions=True)
+    assert {str(error) for error in told} == {
+        f"ConfigMap model-catalog in namespace {behind.namespace} could not be written: "
+        "scripted: InternalError (500 InternalError)"
+    }
+    assert {type(error) for error in told} == {CatalogUnavailable}
+    assert len(proxy.asked(patches)) - written == 4
+    assert behind.clock.now - begun < 5
+    await behind.catalog.leave(behind.new("first"))
+    await behind.until_keys(*(f"n{number}" for number in range(200)))
+
+
+async def test_an_api_server_that_wants_to_be_left_alone_is(behind: Case, proxy: ApiProxy) -> None:
+    behind.stop_the_clock()
+    with proxy.answering(429, patches, retry_after=60):
+        with pytest.raises(CatalogUnavailable, match="could not be written: scripted: TooManyRequests") as raised:
+            await behind.catalog.enter(behind.new("tiny"), MODEL)
+        assert raised.value.retry_after == 60
+        await behind.clock.sleep(20)
+        asked = len(proxy.log)
+        for number in range(5):
+            with pytest.raises(CatalogUnavailable, match="TooManyRequests") as raised:
+                await behind.catalog.enter(behind.new(f"n{number}"), MODEL)
+            assert raised.value.retry_after == 40
+        with pytest.raises(CatalogUnavailable, match="TooManyRequests"):
+            await behind.catalog.leave(behind.new("n0"))
+        assert len(proxy.log) == asked
+    await behind.clock.sleep(38)
+    await behind.catalog.enter(behind.new("n1"), MODEL)
+    assert behind.clock.now == 1060
+    await behind.until_keys("tiny", *(f"n{number}" for number in range(1, 5)))
+
+
+async def test_a_deletion_does_not_wait_for_an_api_server_that_hangs(
+    behind: Case, proxy: ApiProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog_module, "_LEAVE_SECONDS", 0.2)
+    await behind.catalog.enter(behind.new("tiny"), MODEL)
+    with proxy.hanging(patches):
+        for _ in range(2):
+            with pytest.raises(CatalogUnavailable, match="is still being written"):
+                await behind.catalog.leave(behind.new("tiny"))
+    await behind.until_keys()
+    assert len(proxy.asked(patches)) == 2
+
+
+async def test_no_write_goes_on_when_the_operator_does_not(behind: Case, proxy: ApiProxy) -> None:
+    with proxy.hanging(patches) as fault:
+        async with running(behind.catalog):
+            entering = asyncio.create_task(behind.catalog.enter(behind.new("tiny"), MODEL))
+
+            async def begun() -> bool:
+                return fault.hits > 0
+
+            await behind.until(begun)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(entering, 5)
 
 
 async def test_a_namespace_that_goes_away_holds_no_deletion_up(case: Case, cluster: Cluster) -> None:

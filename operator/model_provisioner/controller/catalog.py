@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from model_provisioner.domain.catalog import CATALOG_NAME, Entry, Rows, refusal, rows, size
@@ -25,6 +26,7 @@ _BATCH_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 600.0
 _TRIES = 4
 _PATIENCE_SECONDS = 3.0
+_LEAVE_SECONDS = 5.0
 _PASSING = frozenset({0, 409, 429, 500, 502, 503, 504})
 _FORBIDDEN, _NOT_FOUND = 403, 404
 
@@ -51,11 +53,15 @@ class Catalog:
                 self._pages[one.namespace].put(one, one.status.model)
 
     async def run(self) -> None:
-        """Keeps every ConfigMap as it should be, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
+        """Keeps every ConfigMap as it should be, until cancelled; from then on nothing is written."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for page in self._pages.values():
+                    tasks.create_task(page.watch())
+                    tasks.create_task(page.mend())
+        finally:
             for page in self._pages.values():
-                tasks.create_task(page.watch())
-                tasks.create_task(page.mend())
+                page.abandon()
 
     def holds(self, subject: ModelDownload) -> bool:
         """Whether the object was entered; that the ConfigMap stays as it should be is our business from then on."""
@@ -66,13 +72,11 @@ class Catalog:
         page = self._pages[subject.namespace]
         page.check_room(subject, model)
         page.put(subject, model)
-        try:
-            await page.settle()
-        except _NotWritten as error:
-            raise CatalogUnavailable(str(error), error.retry_after) from None
+        if failure := await page.settle():
+            raise failure.error
 
     async def leave(self, subject: ModelDownload) -> None:
-        """Returns when the ConfigMap has the object no more. Raises CatalogUnavailable.
+        """Returns when the ConfigMap has the object no more. Raises CatalogUnavailable, within seconds.
 
         A namespace that is going away refuses to create anything (403), which here is as good as done; and of
         somebody else's ConfigMap the object never was a part.
@@ -80,10 +84,12 @@ class Catalog:
         page = self._pages[subject.namespace]
         page.take(subject.name, subject.uid)
         try:
-            await page.settle()
-        except _NotWritten as error:
-            if not error.refused:
-                raise CatalogUnavailable(str(error), error.retry_after) from None
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                failure = await page.settle()
+        except TimeoutError:
+            raise CatalogUnavailable(f"{page} is still being written") from None
+        if failure and not failure.refused:
+            raise failure.error
 
     def drop(self, subject: ModelDownload) -> None:
         """Its files are not there any more, or it is gone itself: the ConfigMap follows soon."""
@@ -96,13 +102,17 @@ class Catalog:
             self._pages[metadata["namespace"]].take(metadata["name"], metadata["uid"])
 
 
-class _NotWritten(Exception):
-    """The ConfigMap is not as it should be; `refused` where nothing of ours is in it and nothing may be."""
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why the ConfigMap is not as it should be; `refused` where nothing of ours is in it and nothing may be."""
 
-    def __init__(self, message: str, refused: bool, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.refused = refused
-        self.retry_after = retry_after
+    message: str
+    refused: bool
+    retry_after: float | None = None
+
+    @property
+    def error(self) -> CatalogUnavailable:
+        return CatalogUnavailable(self.message, self.retry_after)
 
 
 class _Page:
@@ -118,10 +128,14 @@ class _Page:
         self._models: dict[str, tuple[str, Rows]] = {}
         self._used = 0
         self._turn = asyncio.Lock()
+        self._writes: set[asyncio.Task[_Failure | None]] = set()
+        self._next: asyncio.Task[_Failure | None] | None = None  # has not begun, so it takes along who comes now
         self._wanted = 1  # rises with each change of what it should say, or of what we know that it says
         self._settled = 0  # the value of `_wanted` that the ConfigMap fulfils
         self._restless = asyncio.Event()
         self._applied_at = -_BATCH_SECONDS
+        self._failure: _Failure | None = None  # the last one
+        self._not_before = 0.0  # when the API server, by its answer, may be asked again
         self._known: Document | None = None
         self._version = 0
 
@@ -134,7 +148,7 @@ class _Page:
             return
         why = refusal(len(self._models), self._used, size([rows(subject.name, Entry(subject.spec.model_ref, model))]))
         if why:
-            raise CatalogUnavailable(f"{self._name} {why}")
+            raise CatalogUnavailable(f"{self} {why}")
 
     def put(self, subject: ModelDownload, model: Model) -> None:
         new = subject.uid, rows(subject.name, Entry(subject.spec.model_ref, model))
@@ -151,25 +165,55 @@ class _Page:
             self._used -= size([old])
             self._stir()
 
-    async def settle(self) -> None:
-        """Returns when the ConfigMap is as it should be now. Raises _NotWritten.
+    async def settle(self) -> _Failure | None:
+        """Returns when the ConfigMap is as it should be now, or why it is not.
 
-        At once if the last apply is a second old; else all that come within this second are served by one.
+        One write answers all who came before it began, also when it fails; and it goes on when nobody waits for it
+        any more, because what becomes of a request that is given up halfway nobody could tell.
         """
-        mine = self._wanted
+        if self._settled >= self._wanted:
+            return None
+        if self._next is None or self._next.done():
+            self._next = asyncio.create_task(self._write())
+            self._writes.add(self._next)
+            self._next.add_done_callback(self._writes.discard)
+        return await asyncio.shield(self._next)
+
+    def abandon(self) -> None:
+        """No write that has been begun goes on: another operator may act from now on."""
+        for write in self._writes:
+            write.cancel()
+
+    async def _write(self) -> _Failure | None:
+        """At once if the last apply is a second old; else all that come within this second are served by one."""
         async with self._turn:
-            if self._settled >= mine:
-                return
-            await self._sleep(max(0.0, self._applied_at + _BATCH_SECONDS - self._monotonic()))
-            wanted = self._wanted
+            if self._settled >= self._wanted:
+                return None
+            if failure := self._must_wait():
+                return failure
+            due_at = max(self._applied_at + _BATCH_SECONDS, self._not_before)
+            await self._sleep(max(0.0, due_at - self._monotonic()))
+            self._next, wanted = None, self._wanted
             try:
-                await self._persist()
+                failure = await self._persist()
             except ApiError as error:
-                self._known = None
-                refused = error.status in {_FORBIDDEN, _NOT_FOUND}
-                message = f"{self._name} could not be written: {error}"
-                raise _NotWritten(message, refused, error.retry_after) from None
-            self._settled = wanted
+                failure = self._failed(error)
+            if failure:
+                self._known = None  # what was asked for may have been done all the same
+            else:
+                self._settled = wanted
+            return failure
+
+    def _must_wait(self) -> _Failure | None:
+        """The last failure, where the API server wants to be left alone for longer than anybody here waits."""
+        seconds = self._not_before - self._monotonic()
+        return replace(self._failure, retry_after=seconds) if self._failure and seconds > _PATIENCE_SECONDS else None
+
+    def _failed(self, error: ApiError) -> _Failure:
+        refused = error.status in {_FORBIDDEN, _NOT_FOUND}
+        self._failure = _Failure(f"{self} could not be written: {error}", refused, error.retry_after)
+        self._not_before = self._monotonic() + min(error.retry_after or 0.0, _LOOK_AGAIN_SECONDS)
+        return self._failure
 
     async def watch(self) -> None:
         """Hears of every change of the ConfigMap, until cancelled."""
@@ -186,10 +230,8 @@ class _Page:
             except TimeoutError:
                 self._forget()
             self._restless.clear()
-            try:
-                await self.settle()
-            except _NotWritten as error:
-                _LOG.warning("%s", error)
+            if failure := await self.settle():
+                _LOG.warning("%s", failure.message)
                 await self._sleep(_LOOK_AGAIN_SECONDS / 10)
 
     def _hear(self, kind: str, document: Document) -> None:
@@ -203,7 +245,7 @@ class _Page:
         self._known = found if found and _is_labelled(found) else None
         if not self._is_right(found):
             if not self._turn.locked():  # else it is what we are writing, and have not been told yet that it is written
-                _LOG.info("%s was changed by somebody else and is put right", self._name)
+                _LOG.info("%s was changed by somebody else and is put right", self)
             self._stir()
 
     def _stir(self) -> None:
@@ -224,21 +266,20 @@ class _Page:
             return not self._models
         return (found.get("data") or {}) == self._data and not found.get("binaryData") and _is_labelled(found)
 
-    async def _persist(self) -> None:
-        """Brings the ConfigMap to what it should say. Raises ApiError, and _NotWritten before anything is changed."""
+    async def _persist(self) -> _Failure | None:
+        """Brings the ConfigMap to what it should say, unless it is somebody else's. Raises ApiError."""
         found = self._known or self._learn(await self._patiently(self._find))
         if self._is_right(found):
-            return
+            return None
         if found is not None and not _is_ours(found):
             self._known = None  # asked again by the next one that comes: it may have been handed over meanwhile
-            if self._models:
-                raise _NotWritten(f"{self._name} {_HOW_TO_HAND_OVER}", refused=True)
-            return
+            return _Failure(f"{self} {_HOW_TO_HAND_OVER}", refused=True) if self._models else None
         document = _document(self._namespace, self._data)
         found = self._learn(await self._patiently(lambda: self._patch(document, "apply")))
         if alien := _alien(found or {}, document["data"]):
             self._learn(await self._patiently(lambda: self._patch(alien, "merge")))
         self._applied_at = self._monotonic()
+        return None
 
     def _learn(self, found: Document | None) -> Document | None:
         """An answer; the watch may have brought a newer one while it was on its way."""
@@ -271,8 +312,7 @@ class _Page:
                 await self._sleep(seconds)
         return await request()
 
-    @property
-    def _name(self) -> str:
+    def __str__(self) -> str:
         return f"ConfigMap {CATALOG_NAME} in namespace {self._namespace}"
 
     @property
