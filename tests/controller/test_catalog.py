@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -347,6 +348,40 @@ async def test_a_deletion_does_not_wait_for_an_api_server_that_hangs(
                 await behind.catalog.leave(behind.new("tiny"))
     await behind.until_keys()
     assert len(proxy.asked(patches)) == 2
+
+
+async def test_who_is_given_up_while_entering_leaves_nothing_behind(behind: Case, proxy: ApiProxy) -> None:
+    await behind.catalog.enter(behind.new("first"), MODEL)
+    applied, told = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        applied.set()
+        return told.wait(20)
+
+    with proxy.at(0, patches, hold, after=True):
+        entering = asyncio.create_task(behind.catalog.enter(behind.new("regretted"), MODEL))
+        await asyncio.to_thread(applied.wait, 20)
+        entering.cancel()
+        leaving = asyncio.create_task(behind.catalog.leave(behind.new("regretted")))
+        await asyncio.wait({entering})
+        assert "regretted.path" in await behind.keys()
+        told.set()
+        await leaving
+    assert await behind.keys() == ["first.claim", "first.json", "first.path"]
+
+
+async def test_a_write_whose_answers_were_lost_is_looked_at_again(behind: Case, proxy: ApiProxy) -> None:
+    await behind.catalog.enter(behind.new("first"), MODEL)
+    behind.stop_the_clock()
+    await behind.catalog.enter(behind.new("first"), MODEL)
+    with contextlib.ExitStack() as lost:
+        for _ in range(4):
+            lost.enter_context(proxy.at(0, patches, lambda: False, after=True))
+        with pytest.raises(CatalogUnavailable):
+            await behind.catalog.enter(behind.new("regretted"), MODEL)
+    assert "regretted.path" in await behind.keys()
+    await behind.catalog.leave(behind.new("regretted"))
+    assert await behind.keys() == ["first.claim", "first.json", "first.path"]
 
 
 async def test_no_write_goes_on_when_the_operator_does_not(behind: Case, proxy: ApiProxy) -> None:
