@@ -263,6 +263,16 @@ async def test_what_is_lost_goes_without_anybody_waiting(case: Case) -> None:
         await case.until_keys("kept")
 
 
+async def test_what_is_lost_while_nothing_can_be_written_goes_later(behind: Case, proxy: ApiProxy) -> None:
+    behind.stop_the_clock()
+    await behind.catalog.enter(behind.new("lost"), MODEL)
+    with proxy.answering(500, patches, times=4) as fault:
+        async with running(behind.catalog):
+            behind.catalog.drop(behind.new("lost"))
+            await behind.until_keys()
+        assert fault.hits == 4
+
+
 async def test_an_object_that_was_taken_away_by_force_goes_too(case: Case) -> None:
     async with running(case.catalog):
         await case.catalog.enter(case.new("tiny"), MODEL)

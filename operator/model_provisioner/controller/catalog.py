@@ -232,7 +232,9 @@ class _Page:
             self._restless.clear()
             if failure := await self.settle():
                 _LOG.warning("%s", failure.message)
-                await self._sleep(_LOOK_AGAIN_SECONDS / 10)
+                await self._sleep(max(_LOOK_AGAIN_SECONDS / 10, self._not_before - self._monotonic()))
+                if not failure.refused:
+                    self._restless.set()
 
     def _hear(self, kind: str, document: Document) -> None:
         """Our own writes come back here too: they are older than what we know, or the same."""
