@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.api_proxy import ApiProxy, Asked, kopfs_watch, status_patches
 from tests.support.gguf_headers import write_sparse
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.programs import Program, eventually, fetcher, stopped
@@ -188,3 +189,31 @@ def test_the_documented_escape_lets_an_object_go_without_an_operator(bench: Stan
     eventually(lambda: not list(holders.iterdir()), "what it held is swept")
     assert bench.catalog() == {}
     assert bench.published() == ["hf/acme/tiny/tiny.Q4_K_M.gguf"], "the policy went with it: `prune` lists the file"
+
+
+def our_watch(asked: Asked) -> bool:
+    return asked.is_watch and not asked.is_kopfs
+
+
+def test_an_object_that_is_gone_when_its_files_come_does_not_stay_in_the_catalog(bench: Stand, tmp_path: Path) -> None:
+    """The catalog hears first that it is gone, then it is entered, and then its status can't be written."""
+    heard: list[bytes] = []
+
+    async def note(_held: list[bytes], line: bytes) -> list[bytes]:
+        heard.append(line)
+        return [line]
+
+    gate = bench.hub.pause_at(len(tiny_gguf()) // 2)
+    with ApiProxy(bench.cluster) as proxy:
+        bench.start_operator(f"--kubeconfig={proxy.kubeconfig(tmp_path / 'config')}")
+        bench.apply("tiny", modelRef="hf:acme/tiny")
+        gate.wait_reached()
+        with proxy.distorting(note, our_watch), proxy.hanging(kopfs_watch), proxy.hanging(status_patches):
+            bench.patch("tiny", finalizers=None)
+            bench.delete("tiny")
+            assert not bench.exists("tiny")
+            eventually(lambda: any(b'"DELETED"' in line for line in heard), "the operator hears of it")
+            gate.release()
+            eventually(bench.catalog, "it is entered all the same")
+        eventually(lambda: not bench.catalog(), "the catalog has it no more")
+        bench.stop()

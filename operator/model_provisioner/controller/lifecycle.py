@@ -16,7 +16,7 @@ from model_provisioner.controller.attempt import Attempt, Surroundings
 from model_provisioner.controller.bell import Bell
 from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.credentials import Secret, until_changed
-from model_provisioner.controller.status_writer import StatusWriter
+from model_provisioner.controller.status_writer import Gone, StatusWriter
 from model_provisioner.controller.stores import Claim
 from model_provisioner.domain.backoff import pause
 from model_provisioner.domain.errors import (
@@ -67,6 +67,9 @@ class Lifecycle:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._status.run())
                 tasks.create_task(self._live())
+        except* Gone:
+            self._around.catalog.drop(self._subject)  # which may have heard of its end before it was entered
+            raise
         finally:
             self._around.metrics.forget(self._subject.uid)
 
