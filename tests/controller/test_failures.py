@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.local.cluster import Cluster
+from tests.support.api_proxy import ApiProxy, Asked
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
 from tests.support.stand import Stand, stand
@@ -188,3 +189,34 @@ def test_another_hub_is_asked_where_its_host_is_allowed_and_gets_no_token(bench:
         bench.until("there", "Available")
         assert not any(request.authorization for request in mirror.log)
         assert bench.hub.log == []
+
+
+def catalog_patches(asked: Asked) -> bool:
+    return asked.method == "PATCH" and asked.path.endswith("/configmaps/model-catalog")
+
+
+@pytest.mark.parametrize(
+    ("ref", "path", "reason"),
+    [
+        ("hf:acme/tiny:Q4_K_M", "hf/acme/tiny/tiny.Q4_K_M.gguf", "Downloading"),
+        ("local:mine.gguf", "local/mine.gguf", "SourceNotFound"),
+    ],
+    ids=["fetched again", "for ever"],
+)
+def test_what_is_lost_before_the_catalog_has_it_is_not_catalogued(
+    bench: Stand, tmp_path: Path, ref: str, path: str, reason: str
+) -> None:
+    (bench.volume / "local").mkdir()
+    (bench.volume / "local" / "mine.gguf").write_bytes(tiny_gguf())
+    with ApiProxy(bench.cluster) as proxy:
+        bench.start_operator("--slots=2", f"--kubeconfig={proxy.kubeconfig(tmp_path / 'config')}")
+        with proxy.answering(500, catalog_patches):
+            bench.apply("lost", modelRef=ref)
+            bench.until("lost", "CatalogUnavailable")
+            bench.hub.pause_at(1000, "tiny.Q4_K_M.gguf")
+            (bench.volume / path).unlink()
+            bench.until("lost", reason)
+        bench.apply("other", modelRef="hf:acme/tiny:Q8_0")
+        bench.until("other", "Available")
+        assert list(bench.catalog()) == ["other.claim", "other.json", "other.path"]
+        bench.stop()

@@ -112,6 +112,8 @@ class Attempt:
         if self._subject.spec.suspend:
             self._advance(Suspended())
             return
+        if settled.durable_bytes < settled.plan.total_bytes:
+            self._around.catalog.drop(self._subject)  # where an earlier attempt, which had the files, has entered it
         published = await self._around.transfers.provide(self._member(claim, settled, model, credentials))
         model = replace(model, files=published.files, gguf=published.gguf, digest=_only_digest(published.files))
         self._advance(Resolved(model))

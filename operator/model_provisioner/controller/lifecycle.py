@@ -21,6 +21,7 @@ from model_provisioner.controller.stores import Claim
 from model_provisioner.domain.backoff import pause
 from model_provisioner.domain.errors import (
     AccessDenied,
+    CatalogUnavailable,
     InternalError,
     LicenseNotAccepted,
     ProvisionError,
@@ -205,6 +206,8 @@ class Lifecycle:
     def _fail(self, error: ProvisionError) -> float | None:
         if isinstance(error, Retryable):
             self._failures += 1
+        if not (self._snapshot.ready or isinstance(error, CatalogUnavailable)):
+            self._around.catalog.drop(self._subject)  # nobody can tell whether its files are still there
         seconds = pause(error, self._failures, self._around.random())
         again = None if seconds is None else self._around.now() + timedelta(seconds=seconds)
         if self._snapshot.ready:  # no new state, so nobody else tells of it
