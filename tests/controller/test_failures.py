@@ -1,5 +1,6 @@
 """What goes wrong ends in the right condition, with a message that says what to do, and nothing is published."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,18 @@ def test_what_is_lost_before_the_catalog_has_it_is_not_catalogued(
         bench.until("other", "Available")
         assert list(bench.catalog()) == ["other.claim", "other.json", "other.path"]
         bench.stop()
+
+
+def test_what_the_catalog_has_no_room_for_is_not_fetched_before_it_has(bench: Stand) -> None:
+    bench.start_operator(module="tests.support.cramped")
+    bench.apply("first", modelRef="hf:acme/tiny:Q4_K_M")
+    bench.until("first", "Available")
+    bench.apply("second", modelRef="hf:acme/tiny:Q8_0")
+    status = bench.until("second", "CatalogUnavailable")["status"]
+    message = next(one["message"] for one in status["conditions"] if one["type"] == "Ready")
+    assert re.search(r"holds 1 models in \S+ KiB of at most 1\.0 KiB, and this one needs \S+ KiB more", message)
+    assert "nextRetryTime" in status
+    assert bench.hub.bytes_sent("tiny.Q8_0.gguf") == 0
+    bench.delete("first")
+    bench.until("second", "Available")
+    assert list(bench.catalog()) == ["second.claim", "second.json", "second.path"]

@@ -114,6 +114,7 @@ class Attempt:
             return
         if settled.durable_bytes < settled.plan.total_bytes:
             self._around.catalog.drop(self._subject)  # where an earlier attempt, which had the files, has entered it
+        self._around.catalog.check_room(self._subject, model)  # `enter` does it too, but that is many bytes later
         published = await self._around.transfers.provide(self._member(claim, settled, model, credentials))
         model = replace(model, files=published.files, gguf=published.gguf, digest=_only_digest(published.files))
         self._advance(Resolved(model))

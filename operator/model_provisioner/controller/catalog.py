@@ -67,10 +67,14 @@ class Catalog:
         """Whether the object was entered; that the ConfigMap stays as it should be is our business from then on."""
         return self._pages[subject.namespace].holds(subject.name, subject.uid)
 
+    def check_room(self, subject: ModelDownload, model: Model) -> None:
+        """Raises CatalogUnavailable where the model, as far as it is known, has no place beside those that are in."""
+        self._pages[subject.namespace].check_room(subject, model)
+
     async def enter(self, subject: ModelDownload, model: Model) -> None:
         """Returns when the ConfigMap has the model. Raises CatalogUnavailable."""
+        self.check_room(subject, model)
         page = self._pages[subject.namespace]
-        page.check_room(subject, model)
         page.put(subject, model)
         if failure := await page.settle():
             raise failure.error

@@ -56,7 +56,7 @@ class InsufficientStorage(Retryable):
 
 
 class CatalogUnavailable(Retryable):
-    """The file is there, but the catalog ConfigMap could not be written."""
+    """The catalog ConfigMap could not be written, or has no room for one more model."""
 
 
 class InternalError(Retryable):
