@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
@@ -220,6 +221,34 @@ async def test_what_others_change_is_put_right(case: Case, cluster: Cluster, pat
             return same and not found.get("binaryData")
 
         await case.until(repaired)
+
+
+async def test_who_never_gives_in_is_answered_ever_later(
+    case: Case, cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "model_provisioner.controller.catalog")
+    case.stop_the_clock()
+
+    async def right() -> bool:
+        return bool((await case.found())["data"]["tiny.path"] == MODEL.path)
+
+    async def answer(number: int) -> float:
+        """After how many seconds a change is put right, and that was told."""
+        begun = case.clock.now
+        cluster.api.merge(case.path, {"data": {"tiny.path": f"theirs-{number}"}})
+        await case.until(right)
+        await case.catalog.enter(case.new("tiny"), MODEL)
+        return case.clock.now - begun
+
+    async with running(case.catalog):
+        await case.catalog.enter(case.new("tiny"), MODEL)
+        await case.clock.sleep(1)
+        assert [await answer(number) for number in range(9)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+        assert caplog.text.count("was changed by somebody else") == 1
+        assert len(case.writes) == 10
+        await case.clock.sleep(71)
+        assert await answer(9) == 0
+    assert caplog.text.count("was changed by somebody else") == 2
 
 
 async def test_a_catalog_that_is_deleted_comes_back(case: Case, cluster: Cluster) -> None:

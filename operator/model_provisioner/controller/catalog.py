@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from model_provisioner.domain.catalog import CATALOG_NAME, Entry, Rows, refusal, rows, size
+from model_provisioner.domain.catalog import CATALOG_NAME, Dispute, Entry, Rows, refusal, rows, size
 from model_provisioner.domain.errors import CatalogUnavailable
 from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.kube.client import ApiError, KubeApi
@@ -59,6 +59,7 @@ class Catalog:
                 for page in self._pages.values():
                     tasks.create_task(page.watch())
                     tasks.create_task(page.mend())
+                    tasks.create_task(page.defend())
         finally:
             for page in self._pages.values():
                 page.abandon()
@@ -137,6 +138,7 @@ class _Page:
         self._wanted = 1  # rises with each change of what it should say, or of what we know that it says
         self._settled = 0  # the value of `_wanted` that the ConfigMap fulfils
         self._restless = asyncio.Event()
+        self._disputed = asyncio.Event()
         self._applied_at = -_BATCH_SECONDS
         self._failure: _Failure | None = None  # the last one
         self._not_before = 0.0  # when the API server, by its answer, may be asked again
@@ -240,6 +242,18 @@ class _Page:
                 if not failure.refused:
                     self._restless.set()
 
+    async def defend(self) -> None:
+        """Has put right what somebody else changed: at once, and ever later while they go on. Until cancelled."""
+        dispute = Dispute()
+        while True:
+            await self._disputed.wait()
+            dispute = dispute.goes_on(self._monotonic())
+            if not dispute.pause:
+                _LOG.info("%s was changed by somebody else and is put right, ever later while that goes on", self)
+            await self._sleep(dispute.pause)
+            self._disputed.clear()
+            self._stir()
+
     def _hear(self, kind: str, document: Document) -> None:
         """Our own writes come back here too: they are older than what we know, or the same."""
         version = int(document["metadata"]["resourceVersion"])
@@ -249,10 +263,13 @@ class _Page:
         found = None if kind == "DELETED" else document
         # A watch leaves out who manages what, so without our label only the API server can tell whose it is.
         self._known = found if found and _is_labelled(found) else None
-        if not self._is_right(found):
-            if not self._turn.locked():  # else it is what we are writing, and have not been told yet that it is written
-                _LOG.info("%s was changed by somebody else and is put right", self)
+        if self._is_right(found):
+            return
+        if self._turn.locked():  # it may be what we are writing, and have not been told yet that it is written
             self._stir()
+        else:
+            self._wanted += 1  # whoever comes has it put right
+            self._disputed.set()
 
     def _stir(self) -> None:
         self._wanted += 1

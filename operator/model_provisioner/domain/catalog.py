@@ -6,6 +6,7 @@ The controller applies what this makes; nothing reads it to decide.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -15,6 +16,8 @@ CATALOG_NAME = "model-catalog"
 LIMIT_BYTES = 800 * 1024
 """What the keys and values of one catalog may take. The API server refuses more than 1 MiB of values, and etcd a
 request of 1.5 MiB, in which each key stands a second time, among the managed fields."""
+_CALM_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 60.0
 
 Rows = Mapping[str, str]
 """The keys of one model and their values."""
@@ -77,3 +80,20 @@ def _camel(fields: Mapping[str, object]) -> dict[str, object]:
         for key, value in fields.items()
         if value is not None
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Somebody else writes into the ConfigMap: their last change, heard of `at`, is put right after `pause` seconds.
+
+    Two that never give in would write all the time.
+    """
+
+    at: float = -math.inf
+    pause: float = 0.0
+
+    def goes_on(self, now: float) -> "Dispute":
+        """After a further change: another dispute, without a pause, where what was put right had held for a while."""
+        if now > self.at + self.pause + _CALM_SECONDS:
+            return Dispute(now)
+        return Dispute(now, min(max(2 * self.pause, 1.0), _LONGEST_PAUSE_SECONDS))
