@@ -1,8 +1,9 @@
 """`make bench-operator`: what the operator costs the API server and the machine, and how soon it acts.
 
-A thousand small models at once, one small model after the other, and ten thousand that are Ready. `--write FILE` keeps
-the tables. Ends with 1 where a figure is missed. On a machine that others use too, times are theirs as well:
-`echo -15 > /proc/self/autogroup` (Linux, root) puts this shell before them.
+A thousand small models at once, one small model after the other, applies of a large catalog, and ten thousand that are
+Ready; a 0 leaves one of these out. `--write FILE` keeps the tables. Ends with 1 where a figure is missed. On a machine
+that others use too, times are theirs as well: `echo -15 > /proc/self/autogroup` (Linux, root) puts this shell before
+them.
 """
 
 import argparse
@@ -14,11 +15,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.operator.applies import applies
 from benchmarks.operator.figures import Figure, table
 from benchmarks.operator.idle import idle
 from benchmarks.operator.many import many, soon
 from benchmarks.operator.stage import staged
 
+_APPLIES = 40
 _TEXT = """# What the operator costs
 
 Written by `make bench-operator`, on a real kube-apiserver and etcd, with a hub on loopback and volumes in memory.
@@ -53,6 +56,9 @@ def main() -> int:
     if given.rounds:
         with staged() as stage:
             figures += soon(stage, given.rounds)
+    if given.models:
+        with staged() as stage:
+            figures += applies(stage, given.models, _APPLIES)
     if given.idle:
         with staged() as stage:
             figures += idle(stage, given.idle, given.seconds)
@@ -69,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="smaller numbers, for a first look")
     parser.add_argument("--objects", type=int, default=50 if quick else 1000, help="at once (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3 if quick else 25, help="one by one (default %(default)s)")
+    parser.add_argument("--models", type=int, default=800, help="in one catalog (default %(default)s)")
     parser.add_argument("--idle", type=int, default=200 if quick else 10_000, help="Ready ones (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=10 if quick else 75, help="of idling (default %(default)s)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep the tables in FILE")
