@@ -1,5 +1,6 @@
 """What Prometheus reads of a real operator, while a model comes, fails and is there; and nothing secret in it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
@@ -7,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from model_provisioner.controller.measures import DESCRIPTIONS
+from model_provisioner.controller.measures import DESCRIPTIONS, FREE, SLOTS
 from model_provisioner.controller.metrics import Metrics
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.snapshot import Resolved, Snapshot
@@ -145,6 +146,24 @@ def test_an_object_and_its_successor_are_never_two_series() -> None:
         metrics.advanced(one, Snapshot(model=MODEL, bytes=bytes_there), Resolved(MODEL))
     lines = [line for line in generate_latest(registry).decode().splitlines() if "download_progress_bytes{" in line]
     assert lines == [f'{PREFIX}download_progress_bytes{{name="tiny",namespace="ns"}} 0.0']
+
+
+def test_a_metric_that_can_not_be_read_is_told_once_and_takes_no_other_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken() -> Iterator[tuple[tuple[str, ...], float]]:
+        yield (("ns", "models"), 1)
+        raise KeyError("models")
+
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, lambda: 0.0)
+    metrics.show(FREE, broken)
+    metrics.show(SLOTS, lambda: [((), 4)])
+    pages = [generate_latest(registry).decode() for _ in range(2)]
+    assert all(f"\n{PREFIX}slots 4.0\n" in page for page in pages)
+    assert not [page for page in pages if "volume_free_bytes{" in page]
+    assert [record.getMessage() for record in caplog.records] == [f"{FREE.full_name} could not be read and is left out"]
+    assert "KeyError: 'models'" in caplog.text
 
 
 def test_every_metric_is_described_and_every_described_one_is_there(bench: Stand) -> None:

@@ -4,6 +4,7 @@ The lifecycles and the shared transfers tell what happens when it happens; what 
 of the queue, is read by `gauges` when somebody scrapes.
 """
 
+import logging
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from model_provisioner.controller.measures import (
 from model_provisioner.domain.errors import Retryable, Terminal
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.snapshot import Available, Event, Failed, Snapshot, Started, Suspended
+
+_LOG = logging.getLogger(__name__)
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
 """Values of the labels, in their order, and the figure."""
@@ -110,11 +113,12 @@ class Metrics:
 
 
 class _Reading(Collector):
-    """A metric that is read when somebody scrapes."""
+    """A metric that is read when somebody scrapes. One that can't be read is empty, and the others are there."""
 
     def __init__(self, description: Description, read: Callable[[], Samples]) -> None:
         self._description = description
         self._read = read
+        self._told = False
 
     def describe(self) -> Sequence[CounterMetricFamily | GaugeMetricFamily]:
         """Only its name, by which the registry refuses a second one; nothing is read yet."""
@@ -122,9 +126,18 @@ class _Reading(Collector):
 
     def collect(self) -> Sequence[CounterMetricFamily | GaugeMetricFamily]:
         family = self._family()
-        for labels, value in self._read():
+        for labels, value in self._samples():
             family.add_metric(labels, value)
         return [family]
+
+    def _samples(self) -> Samples:
+        try:
+            return list(self._read())
+        except Exception:  # noqa: BLE001 - whatever it is, the other metrics are asked for, too
+            if not self._told:  # one traceback is enough: the next scrape is seconds away
+                _LOG.exception("%s could not be read and is left out", self._description.full_name)
+            self._told = True
+            return ()
 
     def _family(self) -> CounterMetricFamily | GaugeMetricFamily:
         description = self._description
