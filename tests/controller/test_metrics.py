@@ -120,6 +120,8 @@ def test_failures_are_counted_by_reason_and_a_deleted_object_is_forgotten(bench:
     bench.hub.clear_faults()
     bench.until("tiny", "Available")
     assert {labels: n for labels, n in scraper.samples("failures_total").items() if n} == {("NotGGUF",): 1}
+    received = scraper.value("received_bytes_total", bench.namespace) or 0
+    assert len(tiny_gguf()) + 60_000 < received <= bench.hub.bytes_sent()  # of the page, too, which was thrown away
     assert {labels for labels, n in scraper.samples("retries_total").items() if n} == {("SourceUnavailable",)}
     assert list(scraper.samples("download_size_bytes")) == [("page", bench.namespace)]
     bench.delete("page")

@@ -41,8 +41,9 @@ class Recorder:
         self.progress_lines.append((done, total, restarts))
         self.received = received
 
-    def verifying(self, hashed: int, total: int) -> None:
+    def verifying(self, hashed: int, total: int, received: int) -> None:
         self.verifying_lines.append((hashed, total))
+        self.received = received
 
 
 def network(hub: Hub) -> NetworkSettings:

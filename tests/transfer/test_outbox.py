@@ -3,9 +3,12 @@
 import asyncio
 from typing import cast
 
+import pytest
+
+from model_provisioner.domain.modeldownload import GGUFSummary
 from model_provisioner.transfer.clock import Clock
 from model_provisioner.transfer.outbox import Outbox
-from model_provisioner.transfer.protocol import Answer, Cancelled, Progress, decode_answer
+from model_provisioner.transfer.protocol import Answer, Cancelled, Failed, Progress, Published, decode_answer
 
 
 class Pipe:
@@ -46,12 +49,27 @@ async def test_while_nobody_reads_only_the_newest_progress_is_kept() -> None:
     running.cancel()
 
 
-async def test_the_end_takes_the_place_of_progress() -> None:
+@pytest.mark.parametrize("end", [Failed("1", "NotGGUF", "a page"), Cancelled("1")])
+async def test_an_end_that_does_not_say_how_much_came_follows_what_does(end: Answer) -> None:
+    assert await written(Progress("1", 1, 100, 0, 1), Progress("1", 2, 100, 0, 2), Progress("2", 1, 1, 0, 1), end) == [
+        Progress("1", 2, 100, 0, 2),
+        end,
+        Progress("2", 1, 1, 0, 1),
+    ]
+
+
+async def test_the_end_that_says_it_all_takes_the_place_of_progress() -> None:
+    end = Published("1", (), GGUFSummary("llama"), 100)
+    assert await written(Progress("1", 1, 100, 0, 1), end) == [end]
+
+
+async def written(*answers: Answer) -> list[Answer]:
+    """What is there to read once all were posted."""
     pipe = Pipe()
     outbox = Outbox(cast("asyncio.StreamWriter", pipe), Clock())
-    outbox.post(Progress("1", 1, 100, 0, 0))
-    outbox.post(Cancelled("1"))
+    for answer in answers:
+        outbox.post(answer)
     running = asyncio.create_task(outbox.run())
     await settle()
-    assert pipe.lines == [Cancelled("1")]
     running.cancel()
+    return pipe.lines

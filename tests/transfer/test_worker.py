@@ -146,6 +146,26 @@ def test_cancel_stops_within_a_second_and_keeps_what_came(bench: Bench, plan: Pl
     assert bench.hub.bytes_sent() - large.stat().st_size < 20 * MIB
 
 
+def test_all_that_came_is_told_before_a_transfer_ends_badly(bench: Bench, plan: Plan) -> None:
+    gate = bench.hub.pause_at(100 * MIB)
+    with worker_process(bench.hub) as worker:
+        worker.send(fetch_request(bench.root, plan))
+        gate.wait_reached()
+        assert worker.ask(Cancel("fetch")) == Cancelled("fetch")
+        with bench.store() as store:
+            assert worker.progress[-1].received == store.durable_bytes(plan) > 80 * MIB
+
+
+@pytest.mark.parametrize(("content", "least"), [(b"<!doctype html>" * 100_000, 64 * 1024), (b"short" * 10, 50)])
+def test_what_came_and_is_no_model_was_received_too(bench: Bench, content: bytes, least: int) -> None:
+    bench.hub.repository(NAME).add(MODEL, content)
+    with worker_process(bench.hub) as worker:
+        failed = worker.ask(fetch_request(bench.root, asyncio.run(bench.resolve())))
+        assert isinstance(failed, Failed)
+        assert failed.reason == "NotGGUF"
+        assert least <= worker.progress[-1].received <= bench.hub.bytes_sent()
+
+
 def test_a_request_that_is_cancelled_at_once_is_answered(bench: Bench, plan: Plan) -> None:
     with worker_process(bench.hub) as worker:
         worker.write(encode_request(fetch_request(bench.root, plan)) + encode_request(Cancel("fetch")))

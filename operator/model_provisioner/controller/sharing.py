@@ -275,11 +275,11 @@ class SharedTransfer:
 
         def report(answer: protocol.Progress | protocol.Verifying) -> None:
             nonlocal meter
+            tally(answer.received)
             self._bytes = answer.total if isinstance(answer, protocol.Verifying) else answer.bytes
             if isinstance(answer, protocol.Verifying):
                 self._tell(Verifying(answer.bytes, answer.total))
                 return
-            tally(answer.received)
             meter = meter.observe(self._conditions.monotonic(), answer.bytes)
             rate = None if meter.rate is None else round(meter.rate)
             self._tell(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))

@@ -38,7 +38,8 @@ class Display:
         time = f" · {format_duration(left)} left" if left is not None else ""
         self._show(done, total, f"{format_bytes(done)} of {format_bytes(total)}{speed}{time}")
 
-    def verifying(self, hashed: int, total: int) -> None:
+    def verifying(self, hashed: int, total: int, received: int) -> None:
+        del received
         if self._is_due():
             self._show(hashed, total, f"verifying {format_bytes(hashed)} of {format_bytes(total)}")
 

@@ -69,8 +69,8 @@ class Reporter(Protocol):
         `received` bytes came from the source for this job, also those that were thrown away.
         """
 
-    def verifying(self, hashed: int, total: int) -> None:
-        """Every byte is here, `hashed` of them are hashed."""
+    def verifying(self, hashed: int, total: int, received: int) -> None:
+        """Every byte is here, `hashed` of them are hashed; `received` as above."""
 
 
 async def provide(job: Job, store: Store, client: Client, reporter: Reporter, clock: Clock) -> Provided:
@@ -130,11 +130,12 @@ class _Transfer:
         raise SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
 
     async def _hash_published(self, file: PlannedFile) -> Digest:
+        def tell(done: int) -> None:
+            self._reporter.verifying(self._settled_bytes + done, self._total, self._throttle.received)
+
         fd = await self._threads.run(self._store.open_published, file.path)
         try:
-            return await hash_file(
-                fd, self._threads, lambda done: self._reporter.verifying(self._settled_bytes + done, self._total)
-            )
+            return await hash_file(fd, self._threads, tell)
         finally:
             await self._close(lambda: os.close(fd))
 
@@ -207,14 +208,16 @@ class _Transfer:
             return await download.run()
         except NotGGUF as error:
             raise NotGGUF(f"{file.path}: {error.message}") from None
+        finally:
+            self._tell(part, download)  # of what came and could not be written nobody has heard yet
 
     def _tell(self, part: PartFile, download: FileDownload) -> None:
-        settled = self._settled_bytes
+        settled, received = self._settled_bytes, self._throttle.received
         if settled + download.bytes_there == self._total:
-            self._reporter.verifying(settled + download.bytes_hashed, self._total)
+            self._reporter.verifying(settled + download.bytes_hashed, self._total, received)
         else:
             restarts = self._restarts + part.restarts
-            self._reporter.progress(settled + download.bytes_there, self._total, restarts, self._throttle.received)
+            self._reporter.progress(settled + download.bytes_there, self._total, restarts, received)
 
     async def _complete(self, file: PlannedFile, digest: Digest) -> None:
         record = FileRecord(file.path, file.size, str(digest))

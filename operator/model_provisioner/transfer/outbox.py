@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 
 from model_provisioner.transfer.clock import Clock
-from model_provisioner.transfer.protocol import Answer, Progress, Verifying, encode_answer
+from model_provisioner.transfer.protocol import Answer, Cancelled, Failed, Progress, Verifying, encode_answer
 
 _INTERVAL_SECONDS = 0.2
 
@@ -23,13 +23,15 @@ class Outbox:
         self._changed = asyncio.Event()
 
     def post(self, answer: Answer) -> None:
-        """Returns at once. The end of a request takes the place of its progress."""
+        """Returns at once. A good end takes the place of progress; any other comes after it, not saying what came."""
         if isinstance(answer, Progress | Verifying):
             if not self._progress:
                 self._changed.set()
             self._progress[answer.id] = answer
         else:
-            self._progress.pop(answer.id, None)
+            last = self._progress.pop(answer.id, None)
+            if last and isinstance(answer, Failed | Cancelled):
+                self._answers.append(last)
             self._answers.append(answer)
             self._changed.set()
 

@@ -80,6 +80,7 @@ class Settle:
 class Fetch:
     """Bring the files of a settled plan to their paths. Answered by Progress…, Verifying…, then Published.
 
+    Where it fails or is cancelled, the last of these has all that was `received`.
     `bytes_per_second` limits this transfer (None: unlimited); `epoch` is the writer's, see the journal.
     """
 
@@ -229,11 +230,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Verifying:
-    """Every byte is here; `bytes` of `total` are hashed."""
+    """Every byte is here; `bytes` of `total` are hashed. `received` as in Progress; 0 where nothing is fetched."""
 
     id: str
     bytes: int
     total: int
+    received: int = 0
     event: Literal["verifying"] = "verifying"
 
 

@@ -234,8 +234,8 @@ class _Reporter:
     def progress(self, done: int, total: int, restarts: int, received: int) -> None:
         self._outbox.post(protocol.Progress(self._id, done, total, restarts, received))
 
-    def verifying(self, hashed: int, total: int) -> None:
-        self._outbox.post(protocol.Verifying(self._id, hashed, total))
+    def verifying(self, hashed: int, total: int, received: int = 0) -> None:
+        self._outbox.post(protocol.Verifying(self._id, hashed, total, received))
 
 
 @contextlib.asynccontextmanager
