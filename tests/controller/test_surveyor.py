@@ -15,21 +15,25 @@ from model_provisioner.controller.stores import Claim, Stores
 from model_provisioner.controller.surveyor import Surveyor
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.transfer.store import Store
+from tests.support.faulty_volume import faulty_volume
 from tests.support.models import put
 
 CLAIM = Claim("models", "models")
+OTHER = Claim("models", "other")
 
 
 class Looks:
     """A surveyor that looks when the test says so; `pauses` are the seconds that it wanted to wait."""
 
-    def __init__(self, keeper: WorkerProcess, volume: Path) -> None:
+    def __init__(self, keeper: WorkerProcess, volumes: dict[Claim, Path]) -> None:
         self.recorded: list[dict[str, Any]] = []
         self.pauses: list[float] = []
+        self.now = 1000.0
         self._begin = asyncio.Event()
-        self._done = asyncio.Event()
-        stores = Stores({CLAIM: volume}, keeper, lambda *_: frozenset())
-        self.surveyor = Surveyor(stores, Census([CLAIM.namespace], [self]), self._sleep)
+        self._done = asyncio.Semaphore(0)
+        stores = Stores(volumes, keeper, lambda *_: frozenset())
+        census = Census([CLAIM.namespace], [self])
+        self.surveyor = Surveyor(stores, census, self._sleep, lambda: self.now)
 
     def objects(self) -> list[dict[str, Any]]:
         return self.recorded
@@ -39,17 +43,18 @@ class Looks:
         model = {"claimName": CLAIM.name, "storeID": store_id}
         self.recorded.append({"metadata": {"uid": name, "namespace": CLAIM.namespace}, "status": {"model": model}})
 
-    async def first(self) -> None:
-        await self._done.wait()
-        self._done.clear()
+    async def end(self) -> None:
+        """Returns when one look has ended."""
+        await self._done.acquire()
 
     async def again(self) -> None:
+        """One more look at all that are not being looked at."""
         self._begin.set()
-        await self.first()
+        await self.end()
 
     async def _sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
-        self._done.set()
+        self._done.release()
         await self._begin.wait()
         self._begin.clear()
 
@@ -62,18 +67,26 @@ def volume(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def looks(volume: Path) -> AsyncIterator[Looks]:
+    async with surveying({CLAIM: volume}) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def surveying(volumes: dict[Claim, Path]) -> AsyncIterator[Looks]:
     keeper = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
-    made = Looks(keeper, volume)
+    made = Looks(keeper, volumes)
     running = asyncio.create_task(made.surveyor.run())
-    yield made
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    await keeper.stop()
+    try:
+        yield made
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await keeper.stop()
 
 
 async def test_a_volume_without_a_store_is_left_as_it_is_and_looked_at_again_soon(looks: Looks, volume: Path) -> None:
-    await looks.first()
+    await looks.end()
     assert looks.surveyor.usages == {}
     assert not (volume / ".provisioner").exists()
     put(volume, "hf/acme/old/old.gguf", b"12345")
@@ -86,7 +99,7 @@ async def test_a_volume_without_a_store_is_left_as_it_is_and_looked_at_again_soo
 async def test_a_volume_that_went_away_has_no_figures_until_it_is_back(
     looks: Looks, volume: Path, tmp_path: Path
 ) -> None:
-    await looks.first()
+    await looks.end()
     with Store.open(volume, None) as store:
         looks.record("one", store.id)
     await looks.again()
@@ -101,7 +114,7 @@ async def test_a_volume_that_went_away_has_no_figures_until_it_is_back(
 
 
 async def test_while_objects_disagree_which_volume_it_is_nothing_is_told(looks: Looks, volume: Path) -> None:
-    await looks.first()
+    await looks.end()
     with Store.open(volume, None) as store:
         looks.record("one", store.id)
     await looks.again()
@@ -109,3 +122,26 @@ async def test_while_objects_disagree_which_volume_it_is_nothing_is_told(looks: 
     looks.record("two", "another")
     await looks.again()
     assert looks.surveyor.usages == {}
+
+
+async def test_a_volume_that_does_not_answer_keeps_its_figures_for_a_while_and_no_other_from_being_looked_at(
+    volume: Path, tmp_path: Path
+) -> None:
+    with faulty_volume(tmp_path / "far") as far:
+        for root in (far.root, volume):
+            Store.open(root, None).close()
+        async with surveying({CLAIM: far.root, OTHER: volume}) as looks:
+            await looks.end()
+            await looks.end()
+            with far.silent():
+                put(volume, "hf/acme/old/old.gguf", b"12345")
+                await looks.again()
+                assert looks.surveyor.usages[OTHER].unheld == 5
+                assert CLAIM in looks.surveyor.usages
+                looks.now += 301
+                await looks.again()
+                assert looks.surveyor.usages.keys() == {CLAIM, OTHER}
+                looks.now += 300
+                assert looks.surveyor.usages.keys() == {OTHER}
+            await looks.end()
+            assert looks.surveyor.usages.keys() == {CLAIM, OTHER}

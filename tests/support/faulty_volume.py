@@ -1,6 +1,7 @@
 """Starts a `memory_volume` for a test: a mount whose every call can be made to fail, and that can lose its power."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,6 +36,15 @@ class FaultyVolume:
     def format(self) -> None:
         """Empty again."""
         self._order("format")
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """No call is answered for as long as the block runs, as with a server of files that is away."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def _order(self, line: str) -> str:
         assert self._process.stdin
