@@ -69,7 +69,7 @@ async def run_operator(settings: OperatorSettings) -> int:
         of_its_own = await KubeApi.connect(settings.kubeconfig)  # thousands of requests may wait for a connection
         closing.push_async_callback(of_its_own.close)
         metrics = Metrics(CollectorRegistry(), time.monotonic)
-        gauges.show_process(metrics, lambda: health.acting, heard_age, [api, of_its_own])
+        gauges.show_process(metrics, lambda: health.acting, [api, of_its_own])
         if settings.metrics_listen:
             closing.push_async_callback((await listen([metrics.route()], settings.metrics_listen)).cleanup)
         lease = _lease(of_its_own, settings)
@@ -92,7 +92,7 @@ async def run_operator(settings: OperatorSettings) -> int:
         surveyor, reservations = Surveyor(stores, census), Reservations()
         if settings.metrics_listen:
             await _in_background(closing, surveyor.run())
-        gauges.show_work(metrics, settings.namespaces, slots, reservations, surveyor)
+        gauges.show_work(metrics, settings.namespaces, slots, reservations, surveyor, heard_age)
         conditions = Conditions(
             slots, stores, Bandwidth(settings.max_bytes_per_second), reservations, HoldBack(), epoch, metrics
         )

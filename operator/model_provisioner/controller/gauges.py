@@ -13,19 +13,22 @@ from model_provisioner.domain.space import Usage
 from model_provisioner.kube.client import KubeApi
 
 
-def show_process(
-    metrics: Metrics, acting: Callable[[], bool], heard_age: Callable[[], float], apis: Sequence[KubeApi]
-) -> None:
+def show_process(metrics: Metrics, acting: Callable[[], bool], apis: Sequence[KubeApi]) -> None:
     """What there is also of an operator that waits for the Lease."""
     metrics.show(measures.ACTING, lambda: _alone(acting()))
-    metrics.show(measures.LAST_WATCH_EVENT_AGE, lambda: _alone(heard_age()))
     metrics.show(measures.API_REQUESTS, lambda: _requests(apis))
 
 
 def show_work(
-    metrics: Metrics, namespaces: Sequence[str], slots: Slots, reservations: Reservations, surveyor: Surveyor
+    metrics: Metrics,
+    namespaces: Sequence[str],
+    slots: Slots,
+    reservations: Reservations,
+    surveyor: Surveyor,
+    heard_age: Callable[[], float],
 ) -> None:
-    """What there is of the operator that acts: its queue, and its volumes."""
+    """What there is of the operator that acts: its watches, its queue, and its volumes."""
+    metrics.show(measures.LAST_WATCH_EVENT_AGE, lambda: _alone(heard_age()))
     metrics.show(measures.SLOTS, lambda: _alone(slots.size))
     metrics.show(measures.ACTIVE, lambda: [((namespace,), slots.running(namespace)) for namespace in namespaces])
     metrics.show(measures.QUEUED, lambda: [((namespace,), slots.waiting(namespace)) for namespace in namespaces])

@@ -68,7 +68,9 @@ UNHELD = Description(
 )
 ACTING = Description("acting", "gauge", "1 while this operator holds the Lease and acts, else 0.")
 LAST_WATCH_EVENT_AGE = Description(
-    "last_watch_event_age_seconds", "gauge", "Seconds since the API server was last heard; it speaks every minute."
+    "last_watch_event_age_seconds",
+    "gauge",
+    "Seconds since the API server was last heard by the operator that acts; it speaks every minute.",
 )
 API_REQUESTS = Description(
     "api_requests_total",
