@@ -14,6 +14,7 @@ from model_provisioner.controller.measures import DESCRIPTIONS
 from model_provisioner.domain.snapshot import State
 from model_provisioner.gateway.board import Board
 from tests.gateway.test_serving import gateway
+from tests.support.promtool import promtool
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "metrics.md"
@@ -95,6 +96,14 @@ def test_every_alert_is_complete_and_asks_for_metrics_and_labels_that_there_are(
         assert told <= {label for name in asked for label in labels[name]}
 
 
+def test_prometheus_understands_every_question(tmp_path: Path) -> None:
+    questions = re.findall(r"^\| [^|`]+ \| `([^`]+)` \|$", PAGE.read_text(), re.MULTILINE)
+    assert len(questions) >= 4
+    rules = [{"record": f"question:{number}", "expr": text} for number, text in enumerate(questions)]
+    (tmp_path / "questions.yaml").write_text(yaml.safe_dump({"groups": [{"name": "questions", "rules": rules}]}))
+    promtool("check", "rules", str(tmp_path / "questions.yaml"))
+
+
 def test_the_alert_about_errors_leaves_out_exactly_the_states_that_are_none() -> None:
     (errors,) = [rule["expr"] for rule in alerts() if "reason!~" in rule["expr"]]
     assert set(re.findall(r'reason!~"([^"]*)"', errors)[0].split("|")) == {str(state) for state in State}
@@ -113,4 +122,5 @@ def test_the_ports_are_those_of_the_chart() -> None:
     (template,) = [one["spec"]["template"] for one in rendered if one["kind"] == "Deployment"]
     ports = {port["name"] for container in template["spec"]["containers"] for port in container["ports"]}
     assert {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]} == ports - {"health"}
+    assert all(endpoint["honorLabels"] for endpoint in monitor["spec"]["podMetricsEndpoints"])
     assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()

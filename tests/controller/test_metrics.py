@@ -8,10 +8,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from model_provisioner.controller.measures import DESCRIPTIONS, FREE, SLOTS
+from model_provisioner.controller.measures import DESCRIPTIONS, FAILURES, FREE, SLOTS
 from model_provisioner.controller.metrics import Metrics
+from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
-from model_provisioner.domain.snapshot import Resolved, Snapshot
+from model_provisioner.domain.snapshot import Failed, Resolved, Snapshot
 from model_provisioner.transfer.store import Store
 from tests.domain.test_snapshot import MODEL
 from tests.support.ggufs import tiny_gguf
@@ -148,6 +149,17 @@ def test_an_object_and_its_successor_are_never_two_series() -> None:
         metrics.advanced(one, Snapshot(model=MODEL, bytes=bytes_there), Resolved(MODEL))
     lines = [line for line in generate_latest(registry).decode().splitlines() if "download_progress_bytes{" in line]
     assert lines == [f'{PREFIX}download_progress_bytes{{name="tiny",namespace="ns"}} 0.0']
+
+
+def test_what_somebody_must_act_on_counts_each_time_also_where_the_model_stays_ready() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, lambda: 0.0)
+    subject = ModelDownload("ns", "tiny", "uid", 1, "1", "", False, None, Spec("hf:acme/tiny"), Status())
+    for snapshot in (Snapshot(), Snapshot(), Snapshot(model=MODEL, ready=True)):
+        metrics.advanced(subject, snapshot, Failed(ClaimNotMounted("not here"), None))
+    assert registry.get_sample_value(f"{PREFIX}failures_total", {"reason": "ClaimNotMounted"}) == 3
+    assert "slow retry" in FAILURES.meaning
+    assert "Ready" in FAILURES.meaning
 
 
 def test_a_metric_that_can_not_be_read_is_told_once_and_takes_no_other_with_it(

@@ -39,7 +39,10 @@ RETRIES = Description(
     "retries_total", "counter", "Attempts that ended with an error after which it is tried again soon.", ("reason",)
 )
 FAILURES = Description(
-    "failures_total", "counter", "Attempts that ended with an error for which somebody must act (Stalled).", ("reason",)
+    "failures_total",
+    "counter",
+    "Attempts that ended with an error for which somebody must act: each slow retry, and those of Ready models, too.",
+    ("reason",),
 )
 DOWNLOADS = Description(
     "downloads", "gauge", "ModelDownloads, by the reason of their Ready condition.", ("namespace", "reason")
