@@ -36,8 +36,8 @@ bench-quick: .venv/installed  ## the same with a small file, for a first look
 bench-gateway: .venv/installed  ## what the gateway costs under load; takes about four minutes
 	.venv/bin/python -m benchmarks.gateway $(BENCH_FLAGS)
 
-bench-operator: .venv/installed  ## what the operator costs, and how soon it acts; takes about seven minutes, with BENCH_FLAGS=--quick one
-	.venv/bin/python -m benchmarks.operator $(BENCH_FLAGS)
+bench-operator: .venv/installed  ## what the operator costs, and how soon it acts; takes about seven minutes
+	.venv/bin/python -m benchmarks.operator --write benchmarks/RESULTS-operator.md $(BENCH_FLAGS)
 
 lint: .venv/installed  ## format, lint, types, import contract
 	.venv/bin/ruff format --check .

@@ -1,7 +1,8 @@
 """Thousands of models that are Ready: what it costs to start, and to watch over them.
 
 They are made through the API as the operator leaves them: finalizer, status, a sparse file and a holder's record on
-the volume. A catalog takes about 800 models, so they are spread over namespaces.
+the volume, with names and headers as real models have them. A catalog takes about 800 models, so they are spread over
+namespaces, with a store each.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from benchmarks.operator.figures import Figure
 from benchmarks.operator.stage import CLAIM, Operator, Stage, Watching, manifest
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.holders import HeldFile, HolderRecord
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, Status
+from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Status
 from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.snapshot import Available, Resolved, Snapshot, Started, advance
 from model_provisioner.domain.status import project
@@ -27,6 +28,8 @@ from model_provisioner.transfer.store import Store
 from tests.support.ggufs import tiny_gguf
 
 _PER_NAMESPACE = 500
+_OWNER, _MODEL, _QUANTIZATION = "bartowski", "Meta-Llama-3.1-8B-Instruct", "Q4_K_M"
+_GGUF = GGUFSummary("llama", "Meta Llama 3.1 8B Instruct", 8_030_261_312, _QUANTIZATION, 131_072, "llama3.1", True)
 _AT_ONCE = 16
 _SIZE = 1024 * 1024
 _DIGEST = f"sha256:{'0' * 64}"
@@ -46,22 +49,23 @@ class Place:
 
 def idle(stage: Stage, count: int, seconds: float) -> list[Figure]:
     """Two starts of the operator: the first finds a new object too, the second nothing to do at all."""
-    places = list(_places(stage, -(-count // _PER_NAMESPACE)))
+    places = list(_places(stage, namespaces(count)))
     asyncio.run(_make(stage, places, count))
-    namespaces = [place.namespace for place in places]
+    names = [place.namespace for place in places]
     stage.hub.repository("acme/fresh").add("fresh.Q4_K_M.gguf", tiny_gguf())
     with Watching(stage) as watching:
         begun = time.time()
-        with stage.operator(*namespaces):
-            stage.cluster.api.create(collection_path(namespaces[0]), manifest("fresh", "hf:acme/fresh"))
+        with stage.operator(*names):
+            stage.cluster.api.create(collection_path(names[0]), manifest("fresh", "hf:acme/fresh"))
             watching.until_ready(["fresh"], 180)
             _until_quiet(stage)
     started = watching.observed["fresh"] - begun
     before = stage.writes()
-    with stage.operator(*namespaces) as operator:
+    with stage.operator(*names) as operator:
         _until_calm(operator)
         share = _share_of_a_core(operator, seconds)
         written = stage.writes() - before
+        scrapes = operator.answered["/metrics"]
         memory, together = operator.memory(), operator.memory_with_workers()
     return [
         Figure(f"{count} Ready objects: start → first status of a new object", started, "s", 30),
@@ -69,8 +73,14 @@ def idle(stage: Stage, count: int, seconds: float) -> list[Figure]:
         Figure("… most memory of the operator", memory, "MiB", 600),
         Figure("… most memory of the operator and its workers together", together, "MiB"),
         Figure(f"… CPU over {seconds:g} s, operator and workers", share, "% of a core", 2),
+        Figure("… scrapes that it had answered by then", scrapes),
         Figure("… writes after a restart, but for the Lease", _counted(written), "", 0),
     ]
+
+
+def namespaces(count: int) -> int:
+    """Over how many so many objects are spread."""
+    return -(-count // _PER_NAMESPACE)
 
 
 def _places(stage: Stage, number: int) -> Iterator[Place]:
@@ -86,7 +96,7 @@ async def _make(stage: Stage, places: list[Place], count: int) -> None:
 
     async def make(number: int) -> None:
         async with gate:
-            await _make_one(api, places[number % len(places)], f"idle-{number}")
+            await _make_one(api, places[number % len(places)], number)
 
     try:
         await asyncio.gather(*map(make, range(count)))
@@ -94,9 +104,11 @@ async def _make(stage: Stage, places: list[Place], count: int) -> None:
         await api.close()
 
 
-async def _make_one(api: KubeApi, place: Place, name: str) -> None:
-    path = f"hf/acme/{name}/{name}.Q4_K_M.gguf"
-    body = manifest(name, f"hf:acme/{name}", finalizers=[FINALIZER])
+async def _make_one(api: KubeApi, place: Place, number: int) -> None:
+    repository = f"{_OWNER}/{_MODEL}-{number}-GGUF"
+    name = f"{_MODEL}-{number}".lower().replace(".", "-")
+    path = f"hf/{repository}/{_MODEL}-{number}-{_QUANTIZATION}.gguf"
+    body = manifest(name, f"hf:{repository}:{_QUANTIZATION}", finalizers=[FINALIZER])
     made = await api.create(collection_path(place.namespace), body)
     file = place.volume / path
     file.parent.mkdir(parents=True)
@@ -114,7 +126,7 @@ def _ready(path: str, store_id: str) -> Status:
     """As the operator writes it, to the letter: else it would write it again."""
     file = FileRecord(path, _SIZE, _DIGEST)
     size = format_bytes(_SIZE)
-    model = Model(CLAIM, store_id, path, size, _SIZE, DigestSource.SOURCE, (file,), "c" * 40, _DIGEST)
+    model = Model(CLAIM, store_id, path, size, _SIZE, DigestSource.SOURCE, (file,), "c" * 40, _DIGEST, _GGUF)
     snapshot = Snapshot()
     for event in (Resolved(model), Started(model, 0), Available(model)):
         snapshot = advance(snapshot, event, _MOMENT)

@@ -32,6 +32,7 @@ def many(stage: Stage, count: int) -> tuple[list[Figure], Counter[str]]:
     stage.add_namespace("many")
     with stage.operator("many") as operator:
         _warm_up(stage, "many")
+        applies = stage.applies()
         before, cpu, all_cpu = stage.writes(), operator.cpu(), operator.cpu_with_workers()
         begun = time.time()
         with Watching(stage) as watching:
@@ -44,6 +45,7 @@ def many(stage: Stage, count: int) -> tuple[list[Figure], Counter[str]]:
             Figure(f"{count} objects of 1 MiB: until all are Ready", elapsed, "s"),
             Figure("… writes to the API server per download", writes.total() / count, "", 8, 6),
             Figure("… applies of the catalog", writes["configmaps APPLY"] + writes["configmaps PATCH"]),
+            Figure("… one apply, by the API server's clock, mean", stage.applies().mean_since(applies), "s"),
             Figure("… bytes of the catalog", _catalog_bytes(stage) / 1024, "KiB"),
             Figure("… CPU of the operator", operator.cpu() - cpu, "s"),
             Figure("… CPU of the operator and its workers", operator.cpu_with_workers() - all_cpu, "s"),
@@ -58,13 +60,16 @@ def soon(stage: Stage, rounds: int) -> list[Figure]:
     stage.add_namespace("soon")
     with stage.operator("soon"):
         _warm_up(stage, "soon")
+        applies = stage.applies()
         with Watching(stage) as watching:
             found = [_one(stage, watching, number) for number in range(rounds)]
+        apply = stage.applies().mean_since(applies)
     return [
         Figure("created → first byte asked for, median", statistics.median(one.asked for one in found), "s", 1, 0.3),
         Figure("… the longest", max(one.asked for one in found), "s"),
         Figure("last byte → Ready (64 KiB), median", statistics.median(one.ready for one in found), "s", 1, 0.3),
         Figure("… the longest", max(one.ready for one in found), "s"),
+        Figure("… of it the apply of the catalog, by the API server's clock, mean", apply, "s"),
     ]
 
 

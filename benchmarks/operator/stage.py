@@ -11,16 +11,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.operator.visits import visited
 from deploy.local import binaries
 from deploy.local.cluster import Cluster
 from model_provisioner.kube.resource import API_VERSION, PLURAL
 from tests.support.hub import Hub
-from tests.support.programs import Program
+from tests.support.programs import Program, free_port
 
 CLAIM = "models"
 _ROOT = Path(__file__).parents[2]
@@ -28,6 +30,7 @@ _OBJECTS = f"/apis/{API_VERSION}/{PLURAL}"
 _MEMORY = Path("/dev/shm")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _REQUESTS = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
+_DURATION = re.compile(r"^apiserver_request_duration_seconds_(sum|count)\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
 
@@ -52,41 +55,73 @@ class Stage:
 
     @contextlib.contextmanager
     def operator(self, *namespaces: str) -> Iterator["Operator"]:
-        """The operator of `namespaces`; its log stays in `directory`."""
-        flags = [
+        """The operator of `namespaces`, visited as in a cluster; its log stays in `directory`."""
+        health, metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        program = Program(["operator", *self.flags(namespaces, health, metrics)], self.directory / "operator.log")
+        try:
+            with visited(health, metrics) as answered:
+                yield Operator(program, answered)
+        finally:
+            program.stop(60)
+
+    def flags(self, namespaces: Collection[str], health: str, metrics: str) -> list[str]:
+        """With everything on that the chart turns on."""
+        return [
             *(f"--store={namespace}/{CLAIM}={self.volumes[namespace]}" for namespace in namespaces),
             f"--kubeconfig={self.cluster.kubeconfig}",
             f"--endpoint={self.hub.endpoint}",
             f"--allow-host={self.hub.host_port}",
             f"--allow-host={self.hub.content_origin.removeprefix('https://')}",
             f"--ca-file={self.hub.ca_file}",
+            f"--health-listen={health}",
+            f"--metrics-listen={metrics}",
         ]
-        program = Program(["operator", *flags], self.directory / "operator.log")
-        try:
-            yield Operator(program)
-        finally:
-            program.stop(60)
 
     def writes(self) -> Counter[str]:
         """Requests so far that change something, by resource and verb; those that make our objects are not counted.
 
         The API server's own Lease is written with PUT, the operator's with PATCH.
         """
-        _, text = self.cluster.api.exchange("GET", "/metrics", None, content_type="", accept="*/*")
         found: Counter[str] = Counter()
-        for labels, value in _REQUESTS.findall(text):
+        for labels, value in _REQUESTS.findall(self._figures()):
             of = dict(_LABEL.findall(labels))
             what = "/".join(part for part in (of["resource"], of["subresource"]) if part)
             if of["verb"] in _WRITES and (of["verb"], what) not in {("POST", PLURAL), ("PUT", "leases")}:
                 found[f"{what} {of['verb']}"] += int(float(value))
         return found
 
+    def applies(self) -> "Applies":
+        """Those of ConfigMaps, which are catalogs, so far."""
+        found = {"sum": 0.0, "count": 0.0}
+        for kind, labels, value in _DURATION.findall(self._figures()):
+            of = dict(_LABEL.findall(labels))
+            if (of["resource"], of["verb"]) == ("configmaps", "APPLY"):
+                found[kind] += float(value)
+        return Applies(found["count"], found["sum"])
+
+    def _figures(self) -> str:
+        """What the API server counts."""
+        _, text = self.cluster.api.exchange("GET", "/metrics", None, content_type="", accept="*/*")
+        return str(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Applies:
+    """How many, and how long the API server took for all of them."""
+
+    number: float
+    seconds: float
+
+    def mean_since(self, before: "Applies") -> float:
+        return (self.seconds - before.seconds) / max(self.number - before.number, 1)
+
 
 class Operator:
-    """The process, as the kernel sees it."""
+    """The process, as the kernel sees it; `answered` counts what it was asked by Prometheus and the kubelet."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, answered: Counter[str]) -> None:
         self.program = program
+        self.answered = answered
 
     @property
     def _pids(self) -> list[int]:
@@ -174,6 +209,7 @@ def staged() -> Iterator[Stage]:
 
 
 def manifest(name: str, ref: str, **metadata: object) -> Document:
+    """As from a client that leaves no annotations."""
     return {
         "apiVersion": API_VERSION,
         "kind": "ModelDownload",
