@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from model_provisioner.domain.errors import DigestMismatch
 from model_provisioner.domain.modeldownload import Condition, ModelDownload, Status
 from model_provisioner.domain.snapshot import Lost, State
 from model_provisioner.domain.status import rfc3339
@@ -37,9 +38,12 @@ class Announcer:
         self._now = now
 
     async def transition(self, subject: ModelDownload, status: Status) -> None:
-        """The Ready condition has a new reason. That an object waits is no event: its status and the log say so."""
+        """The Ready condition has a new reason. That an object waits is no event: its status and the log say so.
+
+        What `loss` has told of is not told again when it reaches the status.
+        """
         ready = status.condition("Ready")
-        if ready is None:
+        if ready is None or _is_loss(status, ready):
             return
         _log(subject, ready, logging.WARNING if status.stalled else logging.INFO)
         if ready.reason not in _BEFORE_ANYTHING_HAPPENS:
@@ -103,6 +107,11 @@ class Announcer:
             "reportingComponent": _COMPONENT,
             "reportingInstance": self._instance,
         }
+
+
+def _is_loss(status: Status, ready: Condition) -> bool:
+    """Wrong bytes stall an object, unless they are those of a published file that is fetched again."""
+    return ready.reason == DigestMismatch.__name__ and not status.stalled
 
 
 def _log(subject: ModelDownload, ready: Condition, level: int) -> None:
