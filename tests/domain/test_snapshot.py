@@ -108,6 +108,13 @@ def test_nothing_of_another_model_is_known_but_how_often_bytes_were_dropped() ->
         assert after(Started(MODEL, 0), start=anew).attempts == 2
 
 
+def test_the_completion_is_of_the_time_that_it_is_ready_now() -> None:
+    ready = after(Started(MODEL, 0), Available(MODEL))
+    later = NOW + timedelta(hours=1)
+    again = advance(after(Lost("gone"), Started(MODEL, 0), start=ready), Available(MODEL), later)
+    assert (again.start_time, again.completion_time) == (NOW, later)
+
+
 def test_the_handled_annotation_is_noted_also_when_ready() -> None:
     ready = after(Started(MODEL, 0), Available(MODEL))
     assert after(ReconcileHandled("now"), start=ready) == replace(ready, handled_reconcile_at="now")
