@@ -90,8 +90,19 @@ def test_only_a_lost_file_takes_readiness_back() -> None:
     assert after(*harmless, start=ready) == ready
     lost = after(Lost("gone"), start=ready)
     assert (lost.ready, lost.completion_time) == (False, None)
-    again = after(Started(MODEL, 0), start=lost)
-    assert (again.attempts, again.bytes) == (2, 0)
+
+
+def test_what_is_lost_is_not_counted_as_here_and_is_one_new_attempt() -> None:
+    lost = after(Started(MODEL, 0), Available(MODEL), Lost("gone"))
+    assert (lost.attempts, lost.bytes) == (2, 0)
+    assert (again := after(Started(MODEL, 300), start=lost)).attempts == 2
+    assert again.bytes == 300
+
+
+def test_a_file_of_somebodys_own_that_went_wrong_is_one_new_attempt() -> None:
+    wrong = DigestMismatch("it is not what it was")
+    lost = after(Started(MODEL, 1000), Available(MODEL), Lost("rot", wrong.reason), Failed(wrong, None))
+    assert after(Started(MODEL, 1000), start=lost).attempts == lost.attempts == 2
 
 
 def test_what_is_ready_stays_so_and_says_what_troubles_it_until_all_is_well() -> None:
@@ -139,6 +150,8 @@ EVENTS = st.one_of(
     st.just(Failed(SourceUnavailable("down"), NOW)),
     st.just(Failed(DigestMismatch("differs"), None)),
     st.just(Redefined()),
+    st.just(Available(MODEL)),
+    st.just(Lost("gone")),
 )
 
 

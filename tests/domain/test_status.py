@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from model_provisioner.domain.errors import AccessDenied, SourceUnavailable
+from model_provisioner.domain.errors import AccessDenied, DigestMismatch, SourceUnavailable
 from model_provisioner.domain.modeldownload import Status
 from model_provisioner.domain.snapshot import (
     Available,
@@ -67,6 +67,12 @@ def test_a_restarted_operator_goes_on_from_the_status(events: list[Event]) -> No
     status = project(after(*events), 1, NOW, Status())
     restored = restore(status)
     assert project(restored, 1, NOW, status) == status
+
+
+def test_a_restarted_operator_knows_that_wrong_bytes_were_dropped() -> None:
+    wrong = after(Started(MODEL, 0), Progressed(600, 0, 1, 1), Failed(DigestMismatch("differs"), None))
+    again = after(Started(MODEL, 0), start=restore(project(wrong, 1, NOW, Status())))
+    assert (again.attempts, again.bytes) == (2, 0)
 
 
 def test_no_status_is_a_fresh_snapshot() -> None:

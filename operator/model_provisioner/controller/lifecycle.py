@@ -30,7 +30,15 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
 )
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.snapshot import Event, Failed, Progressed, ReconcileHandled, Redefined, advance
+from model_provisioner.domain.snapshot import (
+    DISCARDING,
+    Event,
+    Failed,
+    Progressed,
+    ReconcileHandled,
+    Redefined,
+    advance,
+)
 from model_provisioner.domain.status import restore
 
 _LOG = logging.getLogger(__name__)
@@ -90,7 +98,7 @@ class Lifecycle:
         """Would a try fetch every byte again, only because the operator was restarted?"""
         subject, status = self._subject, self._subject.status
         asked = (status.observed_generation, status.last_handled_reconcile_at)
-        given_up = self._snapshot.stalled and self._snapshot.discarded
+        given_up = self._snapshot.stalled and self._snapshot.reason in DISCARDING
         return given_up and asked == (subject.generation, subject.reconcile_at)
 
     def _begin(self) -> None:

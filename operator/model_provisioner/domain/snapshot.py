@@ -18,6 +18,9 @@ from typing import Any
 from model_provisioner.domain.errors import DigestMismatch, NotGGUF, ProvisionError, Terminal, VolumeChanged
 from model_provisioner.domain.modeldownload import Model
 
+DISCARDING = frozenset(error.__name__ for error in (DigestMismatch, NotGGUF))
+"""The errors of a transfer with which it drops what came."""
+
 
 class State(StrEnum):
     """The reasons of the Ready condition that are not errors."""
@@ -37,7 +40,7 @@ class Snapshot:
     `reason` is a `State` or the name of an error. `bytes` counts within this attempt;
     `bytes_per_second` and `eta_seconds` are None unless bytes are moving. `restarts` is the
     worker's count of throwing bytes away, since it last said it (None: not since it started);
-    `discarded` says that it dropped them with its last error.
+    `discarded` says that it dropped them with its last error, so that the next start is a new attempt.
     """
 
     reason: str = State.RESOLVING
@@ -178,11 +181,6 @@ Event = (
 )
 
 
-def discards(reason: str) -> bool:
-    """Has the worker dropped every byte with this error, so that another try fetches them all again?"""
-    return reason in {DigestMismatch.__name__, NotGGUF.__name__}
-
-
 def advance(snapshot: Snapshot, event: Event, now: datetime) -> Snapshot:
     """The snapshot after `event`."""
     if snapshot.ready and not isinstance(event, _OF_READY):
@@ -293,7 +291,16 @@ def _verify_handled(snapshot: Snapshot, event: VerifyHandled, _now: datetime) ->
 
 
 def _lost(snapshot: Snapshot, event: Lost, _now: datetime) -> Snapshot:
-    return _step(snapshot, event.reason, event.message, ready=False, completion_time=None, discarded=True)
+    """A new attempt from here on, not from its start: what is away must not count as being here until then."""
+    return _step(
+        snapshot,
+        event.reason,
+        event.message,
+        ready=False,
+        bytes=0,
+        attempts=snapshot.attempts + 1,
+        completion_time=None,
+    )
 
 
 def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
@@ -305,7 +312,7 @@ def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
         event.error.reason,
         event.error.message,
         stalled=isinstance(event.error, Terminal),
-        discarded=snapshot.discarded or discards(event.error.reason),
+        discarded=snapshot.discarded or (snapshot.reason in _FETCHING and event.error.reason in DISCARDING),
         next_retry_time=event.retry_time,
     )
 
@@ -335,4 +342,5 @@ _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
     ReconcileHandled: _reconcile_handled,
 }
 
+_FETCHING = (State.DOWNLOADING, State.VERIFYING)
 _OF_READY = (Redefined, Available, Rereading, VerifyHandled, Lost, Failed, ReconcileHandled)

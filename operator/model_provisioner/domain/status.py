@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from model_provisioner.domain.modeldownload import Condition, Progress, Status
 from model_provisioner.domain.quantity import format_duration, format_rate
-from model_provisioner.domain.snapshot import Snapshot, State, discards
+from model_provisioner.domain.snapshot import DISCARDING, Snapshot, State
 
 
 def project(snapshot: Snapshot, generation: int, now: datetime, previous: Status) -> Status:
@@ -29,17 +29,21 @@ def project(snapshot: Snapshot, generation: int, now: datetime, previous: Status
 
 
 def restore(status: Status) -> Snapshot:
-    """The snapshot that an earlier operator left behind in `status`: all that must not be forgotten or flip."""
+    """The snapshot that an earlier operator left behind in `status`: all that must not be forgotten or flip.
+
+    Bytes that it told of together with an error of theirs were dropped with that error.
+    """
     ready = status.condition("Ready")
+    bytes_told = status.progress.bytes if status.progress else 0
     return Snapshot(
         reason=ready.reason if ready else State.RESOLVING,
         message=ready.message if ready else Snapshot().message,
         ready=status.ready,
         stalled=status.stalled,
         model=status.model,
-        bytes=status.progress.bytes if status.progress else 0,
+        bytes=bytes_told,
         attempts=status.attempts,
-        discarded=ready is not None and discards(ready.reason),
+        discarded=bytes_told > 0 and ready is not None and ready.reason in DISCARDING,
         start_time=_parsed(status.start_time),
         completion_time=_parsed(status.completion_time),
         next_retry_time=_parsed(status.next_retry_time),
