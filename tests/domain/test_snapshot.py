@@ -76,6 +76,16 @@ def test_bytes_that_were_thrown_away_begin_a_new_attempt() -> None:
     assert (snapshot.attempts, snapshot.bytes) == (3, 0)
 
 
+def test_what_is_verified_is_here_until_it_turns_out_wrong() -> None:
+    hashing = after(Started(MODEL, 0), Progressed(600, 0, 1, 1), Verifying(100, 1000))
+    assert (hashing.bytes, hashing.attempts) == (1000, 1)
+    assert "10% of them verified" in hashing.message
+    assert after(Started(MODEL, 0), Verifying(0, 1000)).bytes == 1000, "what lay there already is here, too"
+    for earlier in (hashing, after(Started(MODEL, 0), Verifying(0, 1000))):
+        again = after(Progressed(10, 1, 1, 1), Progressed(20, 1, 1, 1), start=earlier)
+        assert (again.bytes, again.attempts, again.reason) == (20, 2, State.DOWNLOADING)
+
+
 def test_terminal_errors_stall_and_retryable_ones_do_not() -> None:
     retry = NOW + timedelta(seconds=5)
     assert after(Failed(AccessDenied("no"), None)).stalled

@@ -36,6 +36,8 @@ class Recorder:
     progress_lines: list[tuple[int, int, int]] = field(default_factory=list)
     verifying_lines: list[tuple[int, int]] = field(default_factory=list)
     received: int = 0
+    verified_first: bool = False
+    """Was anything said to be verified before a byte was on its way?"""
 
     def progress(self, done: int, total: int, restarts: int, received: int) -> None:
         self.progress_lines.append((done, total, restarts))
@@ -44,6 +46,7 @@ class Recorder:
     def verifying(self, hashed: int, total: int, received: int) -> None:
         self.verifying_lines.append((hashed, total))
         self.received = received
+        self.verified_first = self.verified_first or not self.progress_lines
 
 
 def network(hub: Hub) -> NetworkSettings:

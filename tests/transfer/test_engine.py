@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import os
 import random
 import time
@@ -148,6 +149,23 @@ async def test_a_wrong_file_that_nobody_vouches_for_is_replaced(bench: Bench, sm
     bench.hub.repository(NAME).add(MODEL, small)
     put(bench.root, f"hf/{NAME}/{MODEL}", small[: -1 - shorter_by] + b"x")
     assert bench.content(await bench.fetch()) == small
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_a_part_that_nobody_vouches_for_is_not_yet_every_byte(bench: Bench, tmp_path: Path, right: bool) -> None:
+    parts = write_split(tmp_path, "model.Q4_K_M", 2, size=MIB)
+    repository = bench.hub.repository(NAME)
+    for part in parts:
+        repository.add(part.name, part)
+    there = parts[1].read_bytes()
+    put(bench.root, f"hf/{NAME}/{parts[1].name}", there if right else there[:-1] + b"x")
+    recorder = Recorder()
+    await bench.fetch(recorder=recorder)
+    assert not recorder.verified_first
+    assert (size_of(parts[1]), sum(map(size_of, parts)), 0) in recorder.progress_lines
+    pairs = itertools.pairwise(recorder.progress_lines)
+    assert all(now[0] >= before[0] or now[2] > before[2] for before, now in pairs), "bytes fall in a new attempt only"
+    assert recorder.progress_lines[-1][2] == (0 if right else 1)
 
 
 async def test_an_interrupted_transfer_goes_on_where_it_stopped(bench: Bench, large: Path) -> None:

@@ -112,7 +112,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Verifying:
-    """Every byte is here and is being hashed."""
+    """Every byte is here, all `total` of them; `bytes` are hashed."""
 
     bytes: int
     total: int
@@ -238,7 +238,7 @@ def _started(snapshot: Snapshot, event: Started, now: datetime) -> Snapshot:
 
 
 def _progressed(snapshot: Snapshot, event: Progressed, _now: datetime) -> Snapshot:
-    again = snapshot.restarts is not None and event.restarts != snapshot.restarts
+    again = _began_again(snapshot, event)
     return replace(
         snapshot,
         reason=State.DOWNLOADING,
@@ -251,6 +251,13 @@ def _progressed(snapshot: Snapshot, event: Progressed, _now: datetime) -> Snapsh
     )
 
 
+def _began_again(snapshot: Snapshot, event: Progressed) -> bool:
+    """Were bytes thrown away since the last event? Where all were here and are not any more, they were, in any case."""
+    if snapshot.reason == State.VERIFYING and event.bytes < snapshot.bytes:
+        return True
+    return snapshot.restarts is not None and event.restarts != snapshot.restarts
+
+
 def _fetching(model: Model) -> str:
     count = len(model.files)
     return f"fetching {model.size} in {count} {'file' if count == 1 else 'files'} to {model.path}"
@@ -258,7 +265,8 @@ def _fetching(model: Model) -> str:
 
 def _verifying(snapshot: Snapshot, event: Verifying, _now: datetime) -> Snapshot:
     percent = event.bytes * 100 // max(event.total, 1)
-    return _step(snapshot, State.VERIFYING, f"every byte is here; {percent}% of them verified")
+    message = f"every byte is here; {percent}% of them verified"
+    return _step(snapshot, State.VERIFYING, message, bytes=max(snapshot.bytes, event.total))
 
 
 def _available(snapshot: Snapshot, event: Available, now: datetime) -> Snapshot:

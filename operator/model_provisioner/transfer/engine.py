@@ -116,6 +116,8 @@ class _Transfer:
         if file.digest not in {None, digest}:
             if file.url is None:
                 raise _mismatch(file, digest)
+            if published.digest is None:
+                self._restarts += 1  # its bytes were told of as being here
             return False
         self._headers[file.path] = await self._published_header(file)
         await self._complete(file, digest)
@@ -130,12 +132,9 @@ class _Transfer:
         raise SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
 
     async def _hash_published(self, file: PlannedFile) -> Digest:
-        def tell(done: int) -> None:
-            self._reporter.verifying(self._settled_bytes + done, self._total, self._throttle.received)
-
         fd = await self._threads.run(self._store.open_published, file.path)
         try:
-            return await hash_file(fd, self._threads, tell)
+            return await hash_file(fd, self._threads, lambda hashed: self._tell_hashed(file, hashed))
         finally:
             await self._close(lambda: os.close(fd))
 
@@ -218,6 +217,14 @@ class _Transfer:
         else:
             restarts = self._restarts + part.restarts
             self._reporter.progress(settled + download.bytes_there, self._total, restarts, received)
+
+    def _tell_hashed(self, file: PlannedFile, hashed: int) -> None:
+        """Of a published file; it may be the only part of a split model that is there."""
+        settled = self._settled_bytes
+        if settled + file.size == self._total:
+            self._reporter.verifying(settled + hashed, self._total, self._throttle.received)
+        else:
+            self._reporter.progress(settled + hashed, self._total, self._restarts, self._throttle.received)
 
     async def _complete(self, file: PlannedFile, digest: Digest) -> None:
         record = FileRecord(file.path, file.size, str(digest))
