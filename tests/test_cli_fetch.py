@@ -110,6 +110,19 @@ def test_an_error_is_named_on_the_last_line(hub: Hub, tmp_path: Path, arguments:
 def test_an_error_is_in_the_json_too(hub: Hub, tmp_path: Path) -> None:
     done = fetch(hub, "hf:owner/missing", "--to", str(tmp_path), "--json")
     assert json.loads(done.stdout)["error"] == "SourceNotFound"
+    assert json.loads(done.stdout)["message"] in done.stderr
+
+
+def test_a_person_is_told_of_no_cluster(hub: Hub, tmp_path: Path) -> None:
+    hub.repository(NAME, gated=True).add(MODEL, CONTENT)
+    told = fetch(hub, REF, "--to", str(tmp_path)).stderr.splitlines()[-1]
+    assert told.endswith("and give that account's token (in the environment as HF_TOKEN)")
+    hub.repository(NAME).add(MODEL, CONTENT)
+    hub.corrupt(MODEL, 50_000)
+    told = fetch(hub, REF, "--to", str(tmp_path)).stderr.splitlines()[-1]
+    assert told.startswith("DigestMismatch: ")
+    assert "spec" not in told
+    assert "annotat" not in told
 
 
 def test_what_may_pass_is_tried_again_and_told(hub: Hub, tmp_path: Path) -> None:

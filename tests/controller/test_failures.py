@@ -48,6 +48,24 @@ def _empty_secret(bench: Stand) -> None:
     bench.secret("hf-token", {"other": "x"})
 
 
+def _service_account_token(bench: Stand) -> None:
+    bench.cluster.create_service_account(bench.namespace, "robot")
+    bench.cluster.apply(
+        [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/service-account-token",
+                "metadata": {
+                    "name": "hf-token",
+                    "namespace": bench.namespace,
+                    "annotations": {"kubernetes.io/service-account.name": "robot"},
+                },
+            }
+        ]
+    )
+
+
 def _bad_token(bench: Stand) -> None:
     bench.secret("hf-token", {"token": "hf_wrong"})
 
@@ -62,9 +80,9 @@ CASES: dict[str, tuple[Prepare, dict[str, Any], str, str]] = {
     "no such revision": (_nothing, {"modelRef": "hf:acme/tiny@v9"}, "SourceNotFound", "v9"),
     "no such quantisation": (_nothing, {"modelRef": "hf:acme/tiny:Q2_K"}, "SourceNotFound", "tiny.Q8_0.gguf"),
     "a part is missing": (_split, {"modelRef": "hf:acme/split"}, "IncompleteModel", "00002"),
-    "not a GGUF": (_text, {"modelRef": "hf:acme/text"}, "NotGGUF", "web page"),
+    "not a GGUF": (_text, {"modelRef": "hf:acme/text"}, "NotGGUF", "delete this ModelDownload"),
     "wrong digest": (_nothing, {"modelRef": "hf:acme/tiny", "digest": WRONG}, "DigestMismatch", WRONG),
-    "corrupted on its way": (_corrupt, {"modelRef": "hf:acme/tiny"}, "DigestMismatch", "sha256:"),
+    "corrupted on its way": (_corrupt, {"modelRef": "hf:acme/tiny"}, "DigestMismatch", "delete this ModelDownload"),
     "no such Secret": (
         _nothing,
         {"modelRef": "hf:acme/tiny", "credentialsSecretRef": {"name": "none"}},
@@ -77,11 +95,17 @@ CASES: dict[str, tuple[Prepare, dict[str, Any], str, str]] = {
         "SecretNotFound",
         "`token`",
     ),
+    "Secret of a service account": (
+        _service_account_token,
+        {"modelRef": "hf:acme/tiny", "credentialsSecretRef": {"name": "hf-token"}},
+        "SecretNotFound",
+        "name one of type Opaque",
+    ),
     "bad token": (
         _bad_token,
         {"modelRef": "hf:acme/tiny", "credentialsSecretRef": {"name": "hf-token"}},
         "AccessDenied",
-        "token",
+        "in a Secret that credentialsSecretRef names",
     ),
     "no such local file": (_nothing, {"modelRef": "local:none.gguf"}, "SourceNotFound", "local/none.gguf"),
     "claim not mounted": (
@@ -94,7 +118,7 @@ CASES: dict[str, tuple[Prepare, dict[str, Any], str, str]] = {
         _nothing,
         {"modelRef": "hf:acme/tiny", "endpoint": "https://hub.example"},
         "AddressNotAllowed",
-        "hub.example:443",
+        "ask the administrator to add hub.example:443 to allowedHosts (--allow-host), or correct `endpoint`",
     ),
 }
 
@@ -108,7 +132,10 @@ def test_a_terminal_failure_says_what_to_do(bench: Stand, case: str) -> None:
     status = bench.until("broken", reason)["status"]
     conditions = {one["type"]: one for one in status["conditions"]}
     assert {kind: one["status"] for kind, one in conditions.items()} == {"Ready": "False", "Stalled": "True"}
-    assert says in conditions["Ready"]["message"]
+    message = conditions["Ready"]["message"]
+    assert says in message
+    assert "command line" not in message
+    assert "environment" not in message
     assert ("nextRetryTime" in status) == (reason not in FOR_PEOPLE)
     assert bench.published() == []
     assert bench.catalog() == {}

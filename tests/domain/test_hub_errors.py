@@ -21,9 +21,9 @@ BAD_TOKEN = {MESSAGE: "Invalid credentials in Authorization header"}
 @pytest.mark.parametrize(
     ("status", "headers", "authenticated", "error", "says"),
     [
-        (401, {MESSAGE: "Invalid username or password."}, False, SourceNotFound, "or is private.*credentialsSecretRef"),
+        (401, {MESSAGE: "Invalid username or password."}, False, SourceNotFound, "or is private"),
         (401, BAD_TOKEN, True, AccessDenied, "wrong, expired or revoked"),
-        (401, {CODE: "GatedRepo"}, False, LicenseNotAccepted, f"visit {PAGE}.*credentialsSecretRef"),
+        (401, {CODE: "GatedRepo"}, False, LicenseNotAccepted, f"visit {PAGE}, accept the conditions"),
         (403, {CODE: "GatedRepo"}, True, LicenseNotAccepted, f"not granted access: visit {PAGE}"),
         (404, {CODE: "RepoNotFound"}, True, SourceNotFound, "may not see it"),
         (404, {CODE: "RepoNotFound"}, False, SourceNotFound, "or is private"),
@@ -46,6 +46,25 @@ def test_each_refusal_has_its_error(
     assert type(found) is error
     with pytest.raises(error, match=rf"hf:owner/repo.*{says}|{says}.*hf:owner/repo"):
         raise found
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "authenticated", "wanted"),
+    [
+        (404, {}, False, True),
+        (401, {CODE: "GatedRepo"}, False, True),
+        (401, BAD_TOKEN, True, True),
+        (429, {}, False, True),
+        (429, {}, True, False),
+        (404, {}, True, False),
+        (403, {CODE: "GatedRepo"}, True, False),
+        (404, {CODE: "RevisionNotFound"}, False, False),
+    ],
+)
+def test_a_token_is_wanted_where_none_came_or_a_bad_one(
+    status: int, headers: dict[str, str], authenticated: bool, wanted: bool
+) -> None:
+    assert hub_error(status, headers, Question("hf:owner/repo", PAGE, authenticated), now=0).wants_token == wanted
 
 
 def test_a_wait_that_is_asked_for_is_handed_on() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from model_provisioner.domain.backoff import pause
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -120,7 +121,7 @@ STATES: dict[str, list[Event]] = {
     "another-volume-accepted": [
         *READY,
         Lost("another volume is mounted", VolumeChanged.__name__),
-        Failed(VolumeChanged("another volume is mounted"), None),
+        Failed(VolumeChanged("another volume is mounted"), RETRY),
         ReconcileHandled("2026-01-01T00:30:00Z"),
     ],
 }
@@ -155,8 +156,8 @@ ERRORS: dict[type[ProvisionError], list[Event]] = {
 
 
 def _failed(kind: type[ProvisionError]) -> Failed:
-    retried = issubclass(kind, Retryable)
-    return Failed(kind("what happened, to what, and what to do next"), RETRY if retried else None)
+    error = kind("what happened, to what, and what to do next")
+    return Failed(error, None if pause(error, 1, 0) is None else RETRY)
 
 
 CASES = STATES | {f"error-{kind.__name__}": [*before, _failed(kind)] for kind, before in ERRORS.items()}

@@ -100,10 +100,10 @@ async def test_a_file_name_that_leads_out_of_the_volume_is_refused(bench: Bench)
 
 
 REFUSALS: list[tuple[dict[str, bool], str | None, type[ProvisionError], str]] = [
-    ({"private": True}, None, SourceNotFound, "does not exist, or is private.*credentialsSecretRef"),
+    ({"private": True}, None, SourceNotFound, "does not exist, or is private.*give a token"),
     ({"private": True}, "hf_known", SourceNotFound, "token's account may not see it"),
     ({"private": True}, "hf_wrong", AccessDenied, "does not accept the token"),
-    ({"gated": True}, None, LicenseNotAccepted, rf"visit https://127\S+/{NAME}, accept the conditions, and name"),
+    ({"gated": True}, None, LicenseNotAccepted, rf"visit https://127\S+/{NAME}, accept the conditions, and give"),
     ({"gated": True}, "hf_known", LicenseNotAccepted, "was not granted access: visit"),
     ({"disabled": True}, None, AccessDenied, "disabled by the hub"),
 ]

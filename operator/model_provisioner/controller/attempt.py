@@ -197,8 +197,10 @@ class Attempt:
             return wanted or hub
         origin = Origin.of(wanted)
         if not self._around.policy.lists(origin.host, origin.port):
-            host = f"{origin.host}:{origin.port}"
-            raise AddressNotAllowed(f"{origin} is no hub that may be asked: add {host} to allowedHosts (--allow-host)")
+            raise AddressNotAllowed(
+                f"{origin} is no hub that may be asked: ask the administrator to add {origin.host}:{origin.port} to "
+                "allowedHosts (--allow-host), or correct `endpoint`"
+            )
         return wanted
 
     async def _resolve(self, store: protocol.StoreRef, credentials: protocol.Credentials | None) -> Plan:

@@ -45,7 +45,10 @@ class Secret:
         if self.document is None:
             raise SecretNotFound(self.why_not)
         if self.document.get("type") == _REFUSED_TYPE:
-            raise SecretNotFound(f"Secret {self.name} is a service account's token, which is never sent to a hub")
+            raise SecretNotFound(
+                f"Secret {self.name} is a service account's token, which is never sent to a hub: name one of "
+                "type Opaque in credentialsSecretRef, with the hub's token under the key `token`"
+            )
         data = self.document.get("data") or {}
         key = next((key for key in _TOKEN_KEYS if data.get(key)), None)
         if key is None:

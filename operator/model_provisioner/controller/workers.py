@@ -87,7 +87,7 @@ class WorkerProcess:
         finally:
             self._pending.pop(request.id, None)
         if isinstance(answer, Failed):
-            raise named(answer.reason, answer.message, answer.retry_after)
+            raise named(answer.reason, answer.message, answer.retry_after, answer.wants_token)
         return answer
 
     def tell(self, request: Limit) -> None:

@@ -11,11 +11,16 @@ A message says what happened, to what, and what to do next. It never holds a sec
 
 
 class ProvisionError(Exception):
-    """What happened, to what, and what to do next, in words for people."""
+    """What happened, to what, and what to do next, in words for people.
 
-    def __init__(self, message: str) -> None:
+    `wants_token`: the message ends with the advice to give a token. How that is done differs between a cluster and a
+    command line, so whoever shows the message adds it.
+    """
+
+    def __init__(self, message: str, *, wants_token: bool = False) -> None:
         super().__init__(message)
         self.message = message
+        self.wants_token = wants_token
 
     @property
     def reason(self) -> str:
@@ -26,8 +31,8 @@ class ProvisionError(Exception):
 class Retryable(ProvisionError):
     """The same attempt may succeed later. `retry_after` is what the other side asked for, in seconds."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, retry_after: float | None = None, *, wants_token: bool = False) -> None:
+        super().__init__(message, wants_token=wants_token)
         self.retry_after = retry_after
 
 
@@ -131,8 +136,10 @@ class UnsupportedSource(Terminal):
     """The source, or what it offers, is not one that this version can fetch."""
 
 
-def named(reason: str, message: str, retry_after: float | None = None) -> ProvisionError:
+def named(reason: str, message: str, retry_after: float | None = None, wants_token: bool = False) -> ProvisionError:
     """The error that another process reported by name; an unknown name is an `InternalError`."""
     known = {cls.__name__: cls for root in (Retryable, Terminal) for cls in root.__subclasses__()}
     cls = known.get(reason, InternalError)
-    return cls(message, retry_after) if issubclass(cls, Retryable) else cls(message)
+    if issubclass(cls, Retryable):
+        return cls(message, retry_after, wants_token=wants_token)
+    return cls(message, wants_token=wants_token)

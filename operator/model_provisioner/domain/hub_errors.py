@@ -18,8 +18,6 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.retry_after import retry_after
 
-_FOR_PEOPLE = "(HF_TOKEN on the command line)"
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -47,10 +45,7 @@ def _gated(asked: Question) -> ProvisionError:
     visit = f"visit {asked.page}, accept the conditions"
     if asked.authenticated:
         return LicenseNotAccepted(f"{asked.subject} is gated and the token's account was not granted access: {visit}")
-    return LicenseNotAccepted(
-        f"{asked.subject} is gated: {visit}, and name a Secret with that account's token in credentialsSecretRef "
-        + _FOR_PEOPLE
-    )
+    return LicenseNotAccepted(f"{asked.subject} is gated: {visit}, and give that account's token", wants_token=True)
 
 
 def _no_revision(asked: Question) -> ProvisionError:
@@ -64,7 +59,8 @@ def _no_file(asked: Question) -> ProvisionError:
 def _bad_token(asked: Question) -> ProvisionError:
     return AccessDenied(
         f"the hub does not accept the token that was sent for {asked.subject}: it is wrong, expired or revoked; "
-        f"put a valid one into the Secret {_FOR_PEOPLE}"
+        "give a valid one",
+        wants_token=True,
     )
 
 
@@ -78,8 +74,8 @@ def _not_found(asked: Question) -> ProvisionError:
             f"{asked.subject} does not exist, or the token's account may not see it: check the spelling and the token"
         )
     return SourceNotFound(
-        f"{asked.subject} does not exist, or is private: check the spelling, or name a Secret with a token in "
-        f"credentialsSecretRef {_FOR_PEOPLE}"
+        f"{asked.subject} does not exist, or is private: check the spelling, or give a token that may read it",
+        wants_token=True,
     )
 
 
@@ -90,9 +86,10 @@ def _forbidden(asked: Question) -> ProvisionError:
 def _passing(status: int, headers: Mapping[str, str], asked: Question, now: float) -> ProvisionError:
     wait = retry_after(headers, now)
     if status == 429:
-        return RateLimited(
-            f"the hub limits how often {asked.subject} is asked for (429): a token raises the limit", wait
-        )
+        limited = f"the hub limits how often {asked.subject} is asked for (429)"
+        if asked.authenticated:
+            return RateLimited(limited, wait)
+        return RateLimited(f"{limited}: a token raises the limit", wait, wants_token=True)
     return SourceUnavailable(f"the hub answered {status} when asked for {asked.subject}", wait)
 
 

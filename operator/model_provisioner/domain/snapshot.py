@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from model_provisioner.domain.advice import advised
 from model_provisioner.domain.errors import DigestMismatch, NotGGUF, ProvisionError, Terminal, VolumeChanged
 from model_provisioner.domain.modeldownload import Model
 
@@ -318,7 +319,7 @@ def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
     return _step(
         snapshot,
         event.error.reason,
-        event.error.message,
+        advised(event.error, begun=snapshot.start_time is not None, tried_again=event.retry_time is not None),
         stalled=isinstance(event.error, Terminal),
         discarded=snapshot.discarded or (snapshot.reason in _FETCHING and event.error.reason in DISCARDING),
         next_retry_time=event.retry_time,

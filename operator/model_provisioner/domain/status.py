@@ -7,6 +7,7 @@ both, and absent rather than False. `restore` is the way back, after the operato
 
 from datetime import UTC, datetime
 
+from model_provisioner.domain.advice import MESSAGE_LIMIT
 from model_provisioner.domain.modeldownload import Condition, Progress, Status
 from model_provisioner.domain.quantity import format_duration, format_rate
 from model_provisioner.domain.snapshot import DISCARDING, Snapshot, State
@@ -84,7 +85,7 @@ def _condition(
     status = str(value)
     before = previous.condition(kind)
     since = before.last_transition_time if before and before.status == status else rfc3339(now)
-    return Condition(kind, status, snapshot.reason, snapshot.message[:1024], generation, since or "")
+    return Condition(kind, status, snapshot.reason, snapshot.message[:MESSAGE_LIMIT], generation, since or "")
 
 
 def _progress(snapshot: Snapshot, now: datetime, previous: Progress | None) -> Progress | None:

@@ -265,6 +265,6 @@ def _whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
 
 def _mismatch(file: PlannedFile, found: Digest) -> DigestMismatch:
     return DigestMismatch(
-        f"{file.path} should be {file.digest} and is {found}: if the digest comes from spec.digest, compare it with "
-        "the source's; else the source serves a damaged file"
+        f"{file.path} should be {file.digest} and is {found}: compare the digest with its publisher's; "
+        "where that is the same, the file at the source is damaged"
     )

@@ -76,8 +76,8 @@ def run(wish: Wish, network: NetworkSettings) -> int:
         asyncio.run(_until_signalled(_persist(wish, network, Clock()), received))
     except ProvisionError as error:
         if wish.json:
-            _print(json.dumps({"ref": wish.ref, "error": error.reason, "message": error.message}))
-        _complain(f"{error.reason}: {error.message}")
+            _print(json.dumps({"ref": wish.ref, "error": error.reason, "message": _advised(error)}))
+        _complain(f"{error.reason}: {_advised(error)}")
         return 1
     except asyncio.CancelledError:
         _complain("stopped; what was fetched is kept, and the same command goes on from there")
@@ -112,7 +112,7 @@ async def _persist(wish: Wish, network: NetworkSettings, clock: Clock) -> None:
                 raise
             wait = delay(failures, error.retry_after, clock.random())
             again = f"trying again in {format_duration(math.ceil(wait))}"
-            _complain(f"{error.reason}: {error.message}; {again} ({failures} of {wish.retries})")
+            _complain(f"{error.reason}: {_advised(error)}; {again} ({failures} of {wish.retries})")
             await clock.sleep(wait)
 
 
@@ -190,6 +190,11 @@ def _header(gguf: GGUFSummary) -> dict[str, object]:
         "license": gguf.license,
         "chatTemplate": gguf.chat_template,
     }
+
+
+def _advised(error: ProvisionError) -> str:
+    """Its message, with what only a person at a command line can do."""
+    return error.message + (" (in the environment as HF_TOKEN)" if error.wants_token else "")
 
 
 def _print(text: str) -> None:

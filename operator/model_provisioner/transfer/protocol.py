@@ -314,12 +314,13 @@ class Surveyed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """`reason` is the name of a class in `domain.errors`."""
+    """`reason` is the name of a class in `domain.errors`, which has the other fields."""
 
     id: str
     reason: str
     message: str
     retry_after: float | None = None
+    wants_token: bool = False
     event: Literal["failed"] = "failed"
 
 

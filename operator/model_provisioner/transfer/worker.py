@@ -177,7 +177,7 @@ class Worker:
             return await self._do(request)
         except ProvisionError as error:
             retry_after = error.retry_after if isinstance(error, Retryable) else None
-            return protocol.Failed(request.id, error.reason, error.message, retry_after)
+            return protocol.Failed(request.id, error.reason, error.message, retry_after, error.wants_token)
         except Exception as error:  # noqa: BLE001 - a bug must become an answer, or the operator waits for ever
             _LOG.exception("%s failed in a way that was not foreseen", request.op)
             message = f"{type(error).__name__} while {request.op} was carried out: a bug; the log has the traceback"
