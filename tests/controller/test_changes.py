@@ -1,5 +1,6 @@
 """What may change while an object lives, on either side: its spec, its Secret, its files; and what it does then."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ def test_a_pause_keeps_the_bytes(bench: Stand, large: int, gate: Gate) -> None:
     bench.patch("large", {"suspend": True})
     paused = bench.until("large", "Suspended")["status"]
     assert paused["progress"]["bytes"] > large // 4
+    assert re.fullmatch(
+        r"\S+ MiB of 24 MiB are here; set `suspend` to false to go on", paused["conditions"][0]["message"]
+    )
     gate.release()
     bench.patch("large", {"suspend": False, "connections": 4})
     status = bench.until("large", "Available")["status"]

@@ -171,6 +171,9 @@ def test_a_volume_that_is_too_small_is_named_with_both_numbers(
         assert "free" in ready["message"]
         assert bench.published() == []
         assert bench.hub.bytes_sent() == 0
+        bench.apply("careful", modelRef="hf:acme/large", suspend=True)
+        told = bench.until("careful", "Suspended")["status"]["conditions"][0]["message"]
+        assert re.match(r"16 MiB in all, which does not fit: 16 MiB are needed and 7.\d MiB are free; set", told)
         bench.delete("large")
         bench.until_gone("large")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import stat
 
 from tests.support.ggufs import tiny_gguf
@@ -37,14 +38,22 @@ def test_a_manifest_becomes_a_verified_file(bench: Stand) -> None:
     assert eventually(lambda: bench.events("tiny"), "an event")[-1] == ("Normal", "Available")
 
 
-def test_a_suspended_object_tells_its_size_and_fetches_nothing(bench: Stand) -> None:
+def test_a_suspended_object_tells_what_there_is_to_decide_and_fetches_nothing(bench: Stand) -> None:
     bench.start_operator()
     bench.apply("tiny", modelRef="hf:acme/tiny:Q8_0", suspend=True)
     found = bench.until("tiny", "Suspended")
+    message = found["status"]["conditions"][0]["message"]
+    assert re.fullmatch(
+        r"74 KiB in all, \S+ [GT]iB are free; there is also Q4_K_M \(74 KiB\); set `suspend` to false to go on", message
+    )
     assert found["status"]["model"]["sizeBytes"] == len(tiny_gguf(seed=1))
     assert [one["type"] for one in found["status"]["conditions"]] == ["Ready"]
     assert "startTime" not in found["status"]
     assert bench.hub.bytes_sent() == 0
+
+    bench.patch("tiny", {"modelRef": "hf:acme/tiny:Q4_K_M"})
+    eventually(lambda: "there is also Q8_0" in bench.ready("tiny")["message"], "another is chosen")
+    bench.patch("tiny", {"modelRef": "hf:acme/tiny:Q8_0"})
 
     bench.patch("tiny", {"suspend": False})
     bench.until("tiny", "Available")

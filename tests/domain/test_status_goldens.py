@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from model_provisioner.domain.backoff import pause
+from model_provisioner.domain.choice import Alternative, Alternatives
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -58,6 +59,7 @@ from model_provisioner.domain.snapshot import (
     Verifying,
     advance,
 )
+from model_provisioner.domain.space import Room
 from model_provisioner.domain.status import project
 from model_provisioner.kube.resource import API_VERSION, KIND, status_document
 from tests.support.conditions import broken_rules
@@ -86,6 +88,8 @@ SPLIT = _model(
     FileRecord(f"{FOLDER}/tiny-00002-of-00002.gguf", 200 * MIB, "sha256:" + "1" * 64),
 )
 
+OTHERS = Alternatives((Alternative("Q2_K", 430 * MIB), Alternative("Q8_0", 1100 * MIB)), 3)
+
 ASKING: list[Event] = [Resolving("asking what hf:acme/tiny is")]
 RESOLVED: list[Event] = [*ASKING, Resolved(MODEL)]
 STARTED: list[Event] = [*RESOLVED, Queued("1 of 1 in the queue"), Started(MODEL, 0)]
@@ -105,7 +109,7 @@ STATES: dict[str, list[Event]] = {
     "downloading-anew": [*FETCHING, Failed(DigestMismatch("differs"), None), Started(MODEL, 0)],
     "downloading-again": [*FETCHING, Progressed(MIB, 1, 50 * MIB, 12)],
     "verifying": FETCHED,
-    "suspended-before-it-began": [*RESOLVED, Suspended()],
+    "suspended-before-it-began": [*RESOLVED, Suspended(Room(600 * MIB, 42 * 1024 * MIB), OTHERS)],
     "suspended-amid-bytes": [*FETCHING, Suspended()],
     "suspended-unresolved": [Suspended()],
     "available": READY,

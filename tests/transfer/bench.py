@@ -77,7 +77,7 @@ class Bench:
             "1", ref, self.hub.endpoint, revision, digest, credentials, store=StoreRef(str(self.root), None)
         )
         async with open_client(network(self.hub)) as client:
-            return await Resolver(client).resolve(request)
+            return (await Resolver(client).resolve(request)).plan
 
     async def transfer(
         self,

@@ -24,6 +24,7 @@ from model_provisioner.domain.errors import (
 from model_provisioner.transfer.client import NetworkSettings, open_client
 from model_provisioner.transfer.protocol import Resolve, StoreRef
 from model_provisioner.transfer.resolving import Resolver
+from tests.support.ggufs import write_split
 from tests.support.models import put
 from tests.transfer.bench import MODEL, NAME, REF, Bench, network, token_for
 
@@ -47,7 +48,27 @@ async def test_a_slash_at_the_end_of_the_endpoint_changes_nothing(bench: Bench) 
     bench.hub.repository(NAME).add(MODEL, CONTENT)
     request = Resolve("1", REF, f"{bench.hub.endpoint}/", None, None, None, store=StoreRef(str(bench.root), None))
     async with open_client(network(bench.hub)) as client:
-        assert await Resolver(client).resolve(request) == await bench.resolve()
+        assert (await Resolver(client).resolve(request)).plan == await bench.resolve()
+
+
+async def test_what_else_there_is_comes_with_it_the_nearest_in_size(bench: Bench, tmp_path: Path) -> None:
+    repository = bench.hub.repository(NAME)
+    for number in range(20):
+        repository.add(f"model.{'abcdefghijklmnopqrst'[number]}.gguf", b"GGUF" + b"x" * 100 * number)
+    repository.add(MODEL, b"GGUF" + b"x" * 1010)
+    for part in write_split(tmp_path, "model.Q8_0", 2, size=2048):
+        repository.add(part.name, part)
+    repository.add("model.Q6_K-00001-of-00002.gguf", b"GGUF half")
+    repository.add("mmproj-F16.gguf", b"GGUF" + b"x" * 1000)
+    request = Resolve("1", REF, bench.hub.endpoint)
+    async with open_client(network(bench.hub)) as client:
+        found = (await Resolver(client).resolve(request)).alternatives
+        request = Resolve("1", f"{REF}:model.t.gguf", bench.hub.endpoint)
+        largest = (await Resolver(client).resolve(request)).alternatives
+    assert [one.called for one in found.nearest] == [f"model.{letter}.gguf" for letter in "fghijklmnopq"]
+    assert [one.size for one in found.nearest] == [4 + 100 * number for number in range(5, 17)]
+    assert found.more == 20 + 1 - 12
+    assert {"Q4_K_M", "Q8_0"} & {one.called for one in largest.nearest} == {"Q4_K_M"}
 
 
 async def test_a_recorded_revision_counts_more_than_where_the_branch_points_now(bench: Bench) -> None:
@@ -179,8 +200,8 @@ async def test_many_refs_are_resolved_at_one_time(bench: Bench) -> None:
     policy = NetworkPolicy(allowed_hosts=(parse_host_port("localhost"),))
     async with open_client(NetworkSettings(policy, bench.hub.ca_file)) as client, asyncio.timeout(20):
         resolver = Resolver(client)
-        plans = await asyncio.gather(*(resolver.resolve(request) for request in requests))
-    assert {plan.files[0].size for plan in plans} == {len(CONTENT)}
+        answers = await asyncio.gather(*(resolver.resolve(request) for request in requests))
+    assert {answer.plan.files[0].size for answer in answers} == {len(CONTENT)}
 
 
 async def test_nobody_but_the_hub_is_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

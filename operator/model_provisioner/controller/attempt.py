@@ -105,12 +105,13 @@ class Attempt:
             self._advance(Resolving(f"asking what {self._subject.spec.model_ref} is"))
         store_id = self._around.stores.expected_id(claim, self._subject, self._store_id)
         credentials = await self._credentials()
-        plan = await self._resolve(self._around.stores.reference(claim, store_id), credentials)
-        settled = await self._around.stores.settle(claim, store_id, self._holder, plan)
+        found = await self._resolve(self._around.stores.reference(claim, store_id), credentials)
+        settled = await self._around.stores.settle(claim, store_id, self._holder, found.plan)
         model = _model(claim, settled, self._subject.spec.digest)
         self._advance(Resolved(model))
         if self._subject.spec.suspend:
-            self._advance(Suspended())
+            room = await self._around.stores.measure(claim, settled.store_id, settled.plan)
+            self._advance(Suspended(room, found.alternatives))
             return
         if settled.durable_bytes < settled.plan.total_bytes:
             self._around.catalog.drop(self._subject)  # where an earlier attempt, which had the files, has entered it
@@ -203,7 +204,7 @@ class Attempt:
             )
         return wanted
 
-    async def _resolve(self, store: protocol.StoreRef, credentials: protocol.Credentials | None) -> Plan:
+    async def _resolve(self, store: protocol.StoreRef, credentials: protocol.Credentials | None) -> protocol.Resolved:
         """Ask the source what the ref means, at the revision that was recorded if there is one."""
         spec = self._subject.spec
         request = protocol.Resolve(
@@ -224,8 +225,8 @@ class Attempt:
             self._around.holdback.heed(request.endpoint, error)
             raise
 
-    async def _ask(self, request: protocol.Resolve) -> Plan:
-        return expect(protocol.Resolved, await self._around.resolver.call(request, seconds=_RESOLVE_SECONDS)).plan
+    async def _ask(self, request: protocol.Resolve) -> protocol.Resolved:
+        return expect(protocol.Resolved, await self._around.resolver.call(request, seconds=_RESOLVE_SECONDS))
 
     def _member(
         self, claim: Claim, settled: protocol.Settled, model: Model, credentials: protocol.Credentials | None

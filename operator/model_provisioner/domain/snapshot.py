@@ -16,8 +16,10 @@ from enum import StrEnum
 from typing import Any
 
 from model_provisioner.domain.advice import advised
+from model_provisioner.domain.choice import NO_ALTERNATIVES, Alternatives, choice
 from model_provisioner.domain.errors import DigestMismatch, NotGGUF, ProvisionError, Terminal, VolumeChanged
 from model_provisioner.domain.modeldownload import Model
+from model_provisioner.domain.space import Room
 
 DISCARDING = frozenset(error.__name__ for error in (DigestMismatch, NotGGUF))
 """The errors of a transfer with which it drops what came."""
@@ -90,7 +92,10 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The user asked for a pause; bytes are kept."""
+    """The user asked for a pause; bytes are kept. `room` and `alternatives` are known where it has just resolved."""
+
+    room: Room | None = None
+    alternatives: Alternatives = NO_ALTERNATIVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +222,11 @@ def _queued(snapshot: Snapshot, event: Queued, _now: datetime) -> Snapshot:
     return _step(snapshot, State.QUEUED, event.message)
 
 
-def _suspended(snapshot: Snapshot, _event: Suspended, _now: datetime) -> Snapshot:
-    size = f"{snapshot.model.size} in all; " if snapshot.model else ""
-    return _step(snapshot, State.SUSPENDED, f"{size}set `suspend` to false to go on")
+def _suspended(snapshot: Snapshot, event: Suspended, _now: datetime) -> Snapshot:
+    known = ""
+    if snapshot.model:
+        known = choice(snapshot.model.size, snapshot.bytes, event.room, event.alternatives) + "; "
+    return _step(snapshot, State.SUSPENDED, f"{known}set `suspend` to false to go on")
 
 
 def _started(snapshot: Snapshot, event: Started, now: datetime) -> Snapshot:

@@ -7,7 +7,7 @@ import it. Which files are meant is decided in `domain.selection`, what a refusa
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 from urllib.parse import quote
@@ -16,13 +16,14 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from model_provisioner.domain.addresses import Origin
+from model_provisioner.domain.choice import MOST_ALTERNATIVES, Alternative, Alternatives
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import DigestMismatch, InvalidRef, ProvisionError, SourceUnavailable
 from model_provisioner.domain.hub_errors import Question, hub_error
 from model_provisioner.domain.paths import store_path
 from model_provisioner.domain.plan import Plan, PlannedFile
 from model_provisioner.domain.refs import HuggingFaceRef
-from model_provisioner.domain.selection import select
+from model_provisioner.domain.selection import called, others, select
 from model_provisioner.transfer.hub_transport import ORIGIN_HEADER
 from model_provisioner.transfer.protocol import Credentials
 
@@ -54,7 +55,7 @@ async def resolve(
     digest: Digest | None,
     credentials: Credentials | None,
     threads: Executor,
-) -> Plan:
+) -> tuple[Plan, Alternatives]:
     """What `ref` means now, or at the commit `revision`; `digest` is what the user says its one file must have.
 
     The library is called in `threads`, which must not be the event loop's own: those look up names, and the library
@@ -89,7 +90,7 @@ class _Hub:
             headers={ORIGIN_HEADER: str(Origin.of(endpoint))},
         )
 
-    async def plan(self, revision: str | None, digest: Digest | None) -> Plan:
+    async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
         info = await self._ask(
             lambda: self._api.model_info(self._ref.repository, revision=revision, files_metadata=True)
         )
@@ -100,7 +101,7 @@ class _Hub:
         if info.gated:
             await self._ask(lambda: self._api.auth_check(self._ref.repository))
         planned = tuple(self._planned(file, info.sha) for file in chosen)
-        return Plan(str(self._ref), info.sha, _held_against(planned, digest))
+        return Plan(str(self._ref), info.sha, _held_against(planned, digest)), _alternatives(files, chosen)
 
     def _planned(self, file: _File, commit: str) -> PlannedFile:
         if file.size is None:
@@ -127,6 +128,21 @@ class _Hub:
             authenticated=self._authenticated,
         )
         return hub_error(error.response.status_code, error.response.headers, asked, time.time())
+
+
+def _alternatives(files: Mapping[str, _File], chosen: Sequence[_File]) -> Alternatives:
+    """The other models among `files`, by how near they are to the size of the `chosen` one."""
+    wanted, names = _size(chosen), list(files)
+    models = others(names, [file.rfilename for file in chosen])
+    sizes = {model: _size([files[path] for path in model]) for model in models}
+    nearest = sorted(models, key=lambda model: abs(sizes[model] - wanted))[:MOST_ALTERNATIVES]
+    nearest.sort(key=lambda model: sizes[model])
+    told = tuple(Alternative(called(names, model), sizes[model]) for model in nearest)
+    return Alternatives(told, len(models) - len(told))
+
+
+def _size(files: Iterable[_File]) -> int:
+    return sum(file.size or 0 for file in files)
 
 
 def _held_against(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:

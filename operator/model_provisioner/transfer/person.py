@@ -139,7 +139,7 @@ async def _resolve(wish: Wish, client: Client) -> Plan:
         credentials=wish.credentials,
         store=StoreRef(str(wish.directory), None),
     )
-    return await Resolver(client).resolve(request)
+    return (await Resolver(client).resolve(request)).plan
 
 
 async def _transfer(wish: Wish, plan: Plan, client: Client, display: Display, clock: Clock) -> engine.Provided:

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from model_provisioner.domain.choice import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.modes import READABLE, Modes
 from model_provisioner.domain.plan import Plan
@@ -197,8 +198,11 @@ Request = Task | Limit | Cancel
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
+    """`alternatives` are other models of the same repository."""
+
     id: str
     plan: Plan
+    alternatives: Alternatives = NO_ALTERNATIVES
     event: Literal["resolved"] = "resolved"
 
 

@@ -1,16 +1,15 @@
-"""From a ref to a plan: which source resolves it."""
+"""From a ref to a plan, and to what else there is: which source resolves it."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import InvalidRef
-from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.refs import LocalRef, parse
 from model_provisioner.transfer import huggingface, local
 from model_provisioner.transfer.client import Client
 from model_provisioner.transfer.hub_transport import use_client
-from model_provisioner.transfer.protocol import Resolve
+from model_provisioner.transfer.protocol import Resolve, Resolved
 
 _MOST_AT_ONCE = 16  # questions to hubs; the others wait
 
@@ -22,16 +21,17 @@ class Resolver:
         use_client(client)
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="hub")
 
-    async def resolve(self, request: Resolve) -> Plan:
+    async def resolve(self, request: Resolve) -> Resolved:
         """Raises ProvisionError."""
         ref, digest = parse(request.ref), _digest(request.digest)
         if isinstance(ref, LocalRef):
             if request.store is None:
                 raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
-            return await asyncio.to_thread(local.resolve, ref, request.store, digest)
-        return await huggingface.resolve(
+            return Resolved(request.id, await asyncio.to_thread(local.resolve, ref, request.store, digest))
+        plan, alternatives = await huggingface.resolve(
             ref, request.endpoint, request.revision, digest, request.credentials, self._threads
         )
+        return Resolved(request.id, plan, alternatives)
 
 
 def _digest(text: str | None) -> Digest | None:

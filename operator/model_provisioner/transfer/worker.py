@@ -191,7 +191,7 @@ class Worker:
             case protocol.Fetch():
                 return await self._fetch(request)
             case protocol.Resolve():
-                return protocol.Resolved(request.id, await self._resolver().resolve(request))
+                return await self._resolver().resolve(request)
             case protocol.Verify():
                 return await self._verify(request)
             case _:
