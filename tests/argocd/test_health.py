@@ -23,6 +23,7 @@ EXPECTED = {
         status/error-CatalogUnavailable status/error-InsufficientStorage status/error-InternalError
         status/error-NameResolutionFailed status/error-RateLimited status/error-SourceUnavailable
         status/error-TransferStalled
+        cluster/endpoint-busy cluster/endpoint-limits cluster/endpoint-unknown cluster/volume-too-small
     """,
     "Degraded": """
         status/another-volume-accepted
@@ -31,8 +32,11 @@ EXPECTED = {
         status/error-LicenseNotAccepted status/error-NotGGUF status/error-PathConflict status/error-SecretNotFound
         status/error-SourceNotFound status/error-TLSVerificationFailed status/error-UnsupportedSource
         status/error-VolumeChanged status/error-VolumeNotWritable status/error-VolumeUnsuitable
-        cluster/ambiguous cluster/claim-not-mounted cluster/digest-mismatch cluster/endpoint-not-allowed
-        cluster/not-found cluster/not-gguf cluster/part-missing cluster/secret-missing
+        cluster/ambiguous cluster/claim-not-mounted cluster/digest-mismatch cluster/digest-mismatch-at-the-end
+        cluster/digest-of-many-files cluster/endpoint-not-allowed cluster/endpoint-not-verified cluster/gated
+        cluster/gated-to-this-account cluster/link-in-the-way cluster/not-found cluster/not-gguf cluster/part-missing
+        cluster/quantisation-not-found cluster/raw-pieces cluster/secret-missing cluster/secret-without-token
+        cluster/token-refused cluster/volume-away cluster/volume-exchanged cluster/volume-of-a-later-version
     """,
     "Suspended": """
         status/suspended-amid-bytes status/suspended-before-it-began status/suspended-unresolved cluster/suspended

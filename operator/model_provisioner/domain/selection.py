@@ -114,7 +114,7 @@ def _by_path(models: Sequence[_Model], path: str) -> list[_Model]:
     folded = path.casefold()
     fitting = exact or [model for model in models if folded in map(str.casefold, model.paths)]
     if not fitting:
-        raise SourceNotFound(f"{_shown(path)} is not in the repository, which has {_listed(models)}")
+        raise _none_such(path, models)
     return fitting
 
 
@@ -175,7 +175,13 @@ def _not_there(paths: Sequence[str], candidates: Sequence[_Model], selector: str
     fitting = _by_quantization([_Model((piece,)) for piece in pieces], selector)
     if fitting:
         return _in_pieces([model.paths[0] for model in fitting])
-    return SourceNotFound(f"{_shown(selector)} is not in the repository, which has {_listed(candidates)}")
+    return _none_such(selector, candidates)
+
+
+def _none_such(selector: str, models: Sequence[_Model]) -> SourceNotFound:
+    return SourceNotFound(
+        f"{_shown(selector)} is not in the repository, which has {_listed(models)}; name one of these"
+    )
 
 
 def _no_model(paths: Sequence[str]) -> SourceNotFound | UnsupportedSource:

@@ -5,6 +5,7 @@ and a URL may be signed.
 """
 
 import os
+import re
 
 import pycurl
 
@@ -25,6 +26,7 @@ _FORBIDDEN = 403
 _TUNNELS = frozenset({0, 200})
 _NOT_VERIFIED = frozenset({pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE})
 _NO_CONNECTION = frozenset({pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_PROXY})
+_SAID_FIRST = re.compile(r"^SSL[^:]*: ")
 _WORDS = {
     pycurl.E_COULDNT_RESOLVE_PROXY: "its name can't be resolved",
     pycurl.E_PARTIAL_FILE: "it ended early",
@@ -69,7 +71,7 @@ def proxy_refusal(status: int, origin: Origin) -> ProvisionError:
 
 
 def _not_verified(origin: Origin, details: str) -> ProvisionError:
-    problem = details.removeprefix("SSL certificate problem: ").removeprefix("SSL: ")
+    problem = _SAID_FIRST.sub("", details)
     return TLSVerificationFailed(
         f"the certificate of {origin} can't be verified ({problem}): "
         "if it has a CA of its own, ask the administrator to add it (--ca-file)"
