@@ -1,10 +1,13 @@
 """The holder records of a store, one file for each object: `.provisioner/holders/<uid>.json`.
 
-Reads and writes them; what they mean is decided in `domain.holders`. Only `transfer.store` calls this.
+Reads and writes them; what they mean is decided in `domain.holders`. Only `transfer.store` calls this. Every model
+that is fetched makes somebody read all of them, so what was read is remembered for as long as the file stays the same.
 """
 
 import os
 import re
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from model_provisioner.domain.holders import HolderRecord
@@ -15,6 +18,13 @@ from model_provisioner.transfer.records import decode_holder, encode_holder
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 _KEY = re.compile(r"[0-9a-f]{40}")
 _SUFFIX = ".json"
+_FRESH_SECONDS = 2.0
+
+Facts = tuple[int, int, int, int]
+"""Inode, size, time of modification and of change of a file: others mean that it was replaced."""
+
+Remembered = dict[str, tuple[Facts, HolderRecord]]
+"""Records by the names of their files. May be shared by threads."""
 
 
 class Others(NamedTuple):
@@ -25,10 +35,17 @@ class Others(NamedTuple):
 
 
 class HolderFiles:
-    """Records below the directory with the descriptor `directory`, which stays the caller's to close."""
+    """Records below the directory with the descriptor `directory`, which stays the caller's to close.
 
-    def __init__(self, directory: int) -> None:
+    `now` is the time in seconds since the epoch, as file systems tell it.
+    """
+
+    def __init__(
+        self, directory: int, remembered: Remembered | None = None, now: Callable[[], float] = time.time
+    ) -> None:
         self._directory = directory
+        self._remembered = {} if remembered is None else remembered
+        self._now = now
 
     def read(self, uid: str) -> HolderRecord | None:
         """None where there is no record, or none that can be trusted."""
@@ -61,9 +78,26 @@ class HolderFiles:
     def _names(self, uid: str) -> list[str]:
         with os.scandir(self._directory) as entries:
             names = sorted(entry.name for entry in entries if entry.name.endswith(_SUFFIX))
+        for gone in self._remembered.keys() - set(names):
+            self._remembered.pop(gone, None)
         return [name for name in names if name != uid + _SUFFIX]
 
     def _read(self, name: str) -> HolderRecord | None:
+        facts = self._facts(name)
+        known = self._remembered.get(name)
+        if known and known[0] == facts:
+            return known[1]
+        record = self._read_anew(name)
+        # Within one tick of the file system's clock, two files may have had the same inode, size and times.
+        if record and facts and self._now() - facts[-1] / 1e9 > _FRESH_SECONDS:
+            self._remembered[name] = facts, record
+        return record
+
+    def _facts(self, name: str) -> Facts | None:
+        found = volume.stat_regular(name, self._directory)
+        return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) if found else None
+
+    def _read_anew(self, name: str) -> HolderRecord | None:
         data = volume.read_document(name, self._directory)
         record = None if data is None else decode_holder(data)
         return record if record is not None and record.uid + _SUFFIX == name and _is_harmless(record) else None

@@ -24,7 +24,7 @@ from model_provisioner.domain.paths import FETCHED_ROOTS, PRIVATE
 from model_provisioner.domain.plan import Plan, PlannedFile
 from model_provisioner.domain.space import Room, Usage
 from model_provisioner.transfer import identity, partfile, protocol, tree, volume
-from model_provisioner.transfer.holderfiles import HolderFiles
+from model_provisioner.transfer.holderfiles import HolderFiles, Remembered
 from model_provisioner.transfer.partfile import PartFile
 
 
@@ -89,9 +89,16 @@ class Store:
         self._opened = opened
 
     @classmethod
-    def open(cls, directory: Path, expected_id: str | None, modes: Modes = READABLE) -> "Store":
+    def open(
+        cls,
+        directory: Path,
+        expected_id: str | None,
+        modes: Modes = READABLE,
+        remembered: Remembered | None = None,
+    ) -> "Store":
         """The store in `directory`; made there if there is none and none is expected.
 
+        `remembered` is what was read of its records when it was opened before, and is kept up.
         With no expectation the volume is probed for what publishing needs; with one, a volume that
         became read-only can still be checked. Raises VolumeChanged, VolumeNotWritable, VolumeUnsuitable.
         """
@@ -107,17 +114,17 @@ class Store:
             opened.callback(os.close, records)
             if expected_id is None:
                 identity.probe(private)
-            return cls(store_id, root, parts, HolderFiles(records), modes, opened.pop_all())
+            return cls(store_id, root, parts, HolderFiles(records, remembered), modes, opened.pop_all())
 
     @classmethod
-    def find(cls, directory: Path, expected_id: str | None) -> "Store | None":
+    def find(cls, directory: Path, expected_id: str | None, remembered: Remembered | None = None) -> "Store | None":
         """The store in `directory`, which is never made; None where there is none and none is expected.
 
         Raises VolumeChanged, VolumeNotWritable, VolumeUnsuitable.
         """
         with volume.volume_errors(f"look for a store in {directory}"):
             found = expected_id or identity.find_id(directory)
-        return cls.open(directory, found) if found else None
+        return cls.open(directory, found, remembered=remembered) if found else None
 
     def __enter__(self) -> Self:
         return self

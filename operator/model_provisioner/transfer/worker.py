@@ -1,8 +1,8 @@
 """`model-provisioner fetch --worker`: carries out requests that come as lines on standard input.
 
 One process, three uses by the operator: a slot (fetch), the keeper (settle, check, verify, remove, sweep and the
-like) and the resolver. What is done for each kind of request is `Worker._do`; the lines are `protocol`'s. End of
-input means that the operator is gone: everything stops, and what was fetched is journalled.
+like) and the resolver. What is done for each kind of request is `Worker._do`, for the keeper's `keeping`; the lines are
+`protocol`'s. End of input means that the operator is gone: everything stops, and what was fetched is journalled.
 """
 
 import asyncio
@@ -11,17 +11,18 @@ import ctypes
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
 from model_provisioner.transfer import engine, protocol
 from model_provisioner.transfer.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.clock import Clock
+from model_provisioner.transfer.keeping import Opener, keep
 from model_provisioner.transfer.outbox import Outbox
 from model_provisioner.transfer.protocol import Answer, Request, Task, decode_request
-from model_provisioner.transfer.store import Store, Swept
+from model_provisioner.transfer.store import Store
 from model_provisioner.transfer.threads import Threads
 from model_provisioner.transfer.throttle import Limits
 from model_provisioner.transfer.verification import wrong_files
@@ -34,7 +35,6 @@ _LONGEST_LINE = 16 * 1024 * 1024
 _FLUSH_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -117,6 +117,7 @@ class Worker:
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._limits: dict[str, Limits] = {}
+        self._opener = Opener()
         self._made_resolver: Resolver | None = None
 
     def warm_resolver(self) -> None:
@@ -195,7 +196,7 @@ class Worker:
             case protocol.Verify():
                 return await self._verify(request)
             case _:
-                return await _in_thread(_RECORDS[type(request)], request)
+                return await _in_thread(lambda: keep(request, self._opener))
 
     async def _fetch(self, request: protocol.Fetch) -> Answer:
         job = engine.Job(
@@ -205,14 +206,13 @@ class Worker:
             request.credentials,
             request.holder.uid,
         )
-        async with _opened(request.store) as store:
+        async with _opened(self._opener, request.store) as store:
             reporter = _Reporter(request.id, self._outbox)
             provided = await engine.provide(job, store, self._client, reporter, self._clock)
         return protocol.Published(request.id, provided.files, provided.gguf, provided.received)
 
     async def _verify(self, request: protocol.Verify) -> Answer:
-        store = await _in_thread(_open, request.store)
-        with store:
+        async with _opened(self._opener, request.store) as store:
             wrong = await wrong_files(store, request.files, _Reporter(request.id, self._outbox).verifying)
         return protocol.Verified(request.id, wrong)
 
@@ -239,86 +239,23 @@ class _Reporter:
 
 
 @contextlib.asynccontextmanager
-async def _opened(reference: protocol.StoreRef) -> AsyncIterator[Store]:
+async def _opened(opener: Opener, reference: protocol.StoreRef) -> AsyncIterator[Store]:
     """Closed also where the request is cancelled while a thread opens it."""
     threads = Threads()
     with contextlib.ExitStack() as stack:
         try:
-            yield await threads.run(lambda: stack.enter_context(_open(reference)))
+            yield await threads.run(lambda: stack.enter_context(opener.open(reference)))
         finally:
             await threads.idle()
 
 
-async def _in_thread(function: Callable[[R], T], request: R) -> T:
+async def _in_thread(function: Callable[[], T]) -> T:
     """Also if it is cancelled it returns only when the thread has ended: nothing else may touch the records before."""
     threads = Threads()
     try:
-        return await threads.run(function, request)
+        return await threads.run(function)
     finally:
         await threads.idle()
-
-
-def _open(store: protocol.StoreRef) -> Store:
-    return Store.open(Path(store.directory), store.id, store.modes)
-
-
-def _settle(request: protocol.Settle) -> Answer:
-    with _open(request.store) as store:
-        plan = store.settle(request.holder, request.plan)
-        return protocol.Settled(request.id, store.id, plan, store.durable_bytes(plan))
-
-
-def _check(request: protocol.Check) -> Answer:
-    with _open(request.store) as store:
-        return protocol.Checked(request.id, store.check(request.files, request.vouched_by))
-
-
-def _measure(request: protocol.Measure) -> Answer:
-    with _open(request.store) as store:
-        room = store.room((), request.plan.files)
-        return protocol.Measured(request.id, room.needed, room.free)
-
-
-def _disprove(request: protocol.Disprove) -> Answer:
-    with _open(request.store) as store:
-        store.disprove(request.paths)
-        return protocol.Disproved(request.id)
-
-
-def _remove(request: protocol.Remove) -> Answer:
-    with _found(request.store) as store:
-        paths = store.remove(request.uid, request.delete) if store else ()
-        return protocol.Removed(request.id, paths)
-
-
-def _sweep(request: protocol.Sweep) -> Answer:
-    with _found(request.store) as store:
-        swept = store.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else Swept()
-        return protocol.Swept(request.id, swept.parts, swept.records)
-
-
-def _survey(request: protocol.Survey) -> Answer:
-    with _found(request.store) as store:
-        return protocol.Surveyed(request.id, store.usage() if store else None)
-
-
-@contextlib.contextmanager
-def _found(reference: protocol.StoreRef) -> Iterator[Store | None]:
-    """For what only looks or takes away: no store is made for that."""
-    store = Store.find(Path(reference.directory), reference.id)
-    with store or contextlib.nullcontext():
-        yield store
-
-
-_RECORDS: Mapping[type[Task], Callable[[Any], Answer]] = {
-    protocol.Settle: _settle,
-    protocol.Check: _check,
-    protocol.Measure: _measure,
-    protocol.Disprove: _disprove,
-    protocol.Remove: _remove,
-    protocol.Sweep: _sweep,
-    protocol.Survey: _survey,
-}
 
 
 async def _standard_input() -> asyncio.StreamReader:
