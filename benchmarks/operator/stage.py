@@ -150,12 +150,10 @@ class Watching:
         self.observed: dict[str, float] = {}
         self.ready: dict[str, float] = {}
         self._changed = threading.Condition()
-        api = stage.cluster.api
-        address = urlsplit(api.url)
-        version = api.get(f"{_OBJECTS}?limit=1")["metadata"]["resourceVersion"]
-        self._connection = HTTPSConnection(address.hostname or "", address.port, context=api.tls)
-        self._connection.request("GET", f"{_OBJECTS}?watch=true&resourceVersion={version}")
-        self._response = self._connection.getresponse()
+        self._api = stage.cluster.api
+        self._version = self._api.get(f"{_OBJECTS}?limit=1")["metadata"]["resourceVersion"]
+        self._closing = False
+        self._connection = self._connect()
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> "Watching":
@@ -163,6 +161,7 @@ class Watching:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closing = True
         if self._connection.sock:
             self._connection.sock.shutdown(2)
         self._thread.join(5)
@@ -176,12 +175,24 @@ class Watching:
                 there = len(wanted & self.ready.keys())
                 raise TimeoutError(f"{there} of {len(wanted)} are Ready after {seconds:.0f} s")
 
+    def _connect(self) -> HTTPSConnection:
+        address = urlsplit(self._api.url)
+        return HTTPSConnection(address.hostname or "", address.port, context=self._api.tls)
+
     def _read(self) -> None:
-        try:
-            for line in self._response:
-                self._note(json.loads(line)["object"], time.time())
-        except (OSError, ValueError, HTTPException):
-            return  # the end of the block
+        """Again and again: the API server ends the watch of who can't keep up with a thousand objects."""
+        while not self._closing:
+            try:
+                self._connection.request("GET", f"{_OBJECTS}?watch=true&resourceVersion={self._version}")
+                for line in self._connection.getresponse():
+                    self._hear(json.loads(line)["object"])
+            except (OSError, ValueError, HTTPException):
+                self._connection.close()
+                self._connection = self._connect()
+
+    def _hear(self, document: Document) -> None:
+        self._version = document["metadata"]["resourceVersion"]
+        self._note(document, time.time())
 
     def _note(self, document: Document, now: float) -> None:
         conditions = (document.get("status") or {}).get("conditions")
