@@ -26,9 +26,10 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
     async def connect(**_: Any) -> kopf.ConnectionInfo:
         return await login()
 
-    def is_news(body: kopf.Body, memo: kopf.Memo, **_: Any) -> bool:
+    def is_news(body: kopf.Body, memo: kopf.Memo, event: kopf.RawEvent, **_: Any) -> bool:
         """A predicate rather than a handler's first line: kopf logs every handler that it runs."""
         meta = body["metadata"]
+        _forget_who_manages_what(event)
         health.delivered(meta["uid"], meta["resourceVersion"])
         annotations = meta.get("annotations") or {}
         seen = (meta.get("generation"), annotations.get(RECONCILE_AT), annotations.get(VERIFY_AT))
@@ -56,6 +57,12 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
             if runtime.total_seconds() < _RELEASE_ANYWAY_SECONDS:
                 raise kopf.TemporaryError(f"not released yet: {_why(error)}", delay=2) from None
             await operator.postpone_cleanup(body, _why(error))
+
+
+def _forget_who_manages_what(event: kopf.RawEvent) -> None:
+    """Of the document that kopf keeps for each object it is the half, and nobody here reads it."""
+    metadata: Any = event["object"]["metadata"]
+    metadata.pop("managedFields", None)
 
 
 def _why(error: ProvisionError | TimeoutError) -> str:
