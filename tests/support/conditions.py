@@ -6,7 +6,7 @@ runtime/conditions/check), under their names there. FAIL0010 is not among them: 
 about; kstatus reads `Reconciling` first and judges both alike.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Document = Mapping[str, Any]
@@ -26,7 +26,12 @@ def broken_steps(before: Document, after: Document) -> list[str]:
 
 
 def condition(version: Document, kind: str) -> Document | None:
-    return next((one for one in version["status"].get("conditions", ()) if one["type"] == kind), None)
+    return next((one for one in _conditions(version) if one["type"] == kind), None)
+
+
+def _conditions(version: Document) -> Sequence[Document]:
+    found: Sequence[Document] = version["status"].get("conditions", ())
+    return found
 
 
 def _is(version: Document, kind: str, value: str) -> bool:
@@ -47,7 +52,7 @@ def _generation(version: Document) -> int:
 
 
 def _all_observed(version: Document, generation: int) -> bool:
-    return all(one["observedGeneration"] == generation for one in version["status"]["conditions"])
+    return all(one["observedGeneration"] == generation for one in _conditions(version))
 
 
 RULES: dict[str, Rule] = {
@@ -62,10 +67,8 @@ RULES: dict[str, Rule] = {
     "FAIL0009 Ready is about the observed generation": lambda it: not _is_ready(it) or _all_observed(it, _observed(it)),
     "FAIL0011 unknown means Reconciling": lambda it: not _is(it, "Ready", "Unknown") or _is(it, "Reconciling", "True"),
     "absent rather than False": lambda it: not any(_is(it, kind, "False") for kind in _NEGATIVE),
-    "a word and a sentence": lambda it: all(
-        one["reason"].isalpha() and one["message"] for one in it["status"]["conditions"]
-    ),
-    "all conditions tell one story": lambda it: len({one["reason"] for one in it["status"]["conditions"]}) == 1,
+    "a word and a sentence": lambda it: all(one["reason"].isalpha() and one["message"] for one in _conditions(it)),
+    "all conditions tell one story": lambda it: len({one["reason"] for one in _conditions(it)}) <= 1,
     "Ready has a path, a size and a digest": lambda it: (
         not _is_ready(it) or {"path", "sizeBytes", "digestSource"} <= it["status"]["model"].keys()
     ),
@@ -79,7 +82,7 @@ def _bytes_fall(before: Document, after: Document) -> bool:
 
 
 def _flips_without_saying_when(before: Document, after: Document) -> bool:
-    pairs = [(condition(before, one["type"]), one) for one in after["status"]["conditions"]]
+    pairs = [(condition(before, one["type"]), one) for one in _conditions(after)]
     return any(
         old and (old["status"] != new["status"]) < (old["lastTransitionTime"] != new["lastTransitionTime"])
         for old, new in pairs

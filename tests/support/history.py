@@ -1,7 +1,7 @@
 """Every version that every object of a namespace ever had, and a judgement of all of them at the end.
 
-Started with each stand, so that the rules of `conditions` are asserted on every status patch of every
-test, and those about Events on all that were posted.
+Started with each stand, so that the rules of `conditions` and `judgement` are asserted on every status patch
+of every test, and those about Events on all that were posted.
 """
 
 import json
@@ -9,27 +9,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from datetime import datetime
 from http.client import HTTPException, HTTPSConnection
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from deploy.local.api import Api
-from tests.support.conditions import broken_rules, broken_steps, condition
+from deploy.local.api import Api, ApiError
+from tests.support.conditions import condition
+from tests.support.judgement import Reign, Version, complaints
 
 _MOST_EVENTS = 10
-_LATE_SECONDS = 5.0
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Version:
-    """`at` is when it was seen, in seconds of a monotonic clock."""
-
-    at: float
-    document: Document
 
 
 class History:
@@ -60,7 +52,7 @@ class History:
 
     def of(self, name: str) -> list[Document]:
         """All versions of the objects of that name, oldest first."""
-        all_ = (one.document for versions in self._versions.values() for one in versions)
+        all_ = (one.document for versions in list(self._versions.values()) for one in versions)
         return [document for document in all_ if document["metadata"]["name"] == name]
 
     def reasons(self, name: str) -> list[str]:
@@ -70,26 +62,20 @@ class History:
 
     def complaints(self) -> list[str]:
         """What was not as it must be."""
-        by_object = (self._about(versions) for versions in self._versions.values())
+        reign = self._reign()
+        by_object = (complaints(versions, reign) for versions in self._versions.values())
         return [complaint for found in by_object for complaint in found] + list(self._about_events())
 
-    def _about(self, versions: list[Version]) -> Iterable[str]:
-        before: Version | None = None
-        generation_at = versions[0].at
-        for version in versions:
-            document = version.document
-            if before and before.document["metadata"]["generation"] != document["metadata"]["generation"]:
-                generation_at = version.at
-            if before is None or before.document["status"] == document["status"]:
-                before = before or version
-                continue
-            broken = broken_rules(document)
-            if "conditions" in before.document["status"]:
-                broken += broken_steps(before.document, document)
-            if _is_stale(document) and version.at - generation_at > _LATE_SECONDS:
-                broken.append("FAIL0007 Ready is written for a spec that has long been another")
-            yield from (f"{document['metadata']['name']}: {rule}: {document['status']}" for rule in broken)
-            before = version
+    def _reign(self) -> Reign | None:
+        """By the Lease of the namespace: its holder stamps it when it begins, and then every few seconds."""
+        try:
+            lease = self._api.get(f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases/model-provisioner")
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+        since, until = (datetime.fromisoformat(lease["spec"][key]) for key in ("acquireTime", "renewTime"))
+        return Reign(since.timestamp(), until.timestamp())
 
     def _about_events(self) -> Iterable[str]:
         items = self._api.get(f"/api/v1/namespaces/{self._namespace}/events")["items"]
@@ -104,12 +90,6 @@ class History:
                 event = json.loads(line)
                 if event["type"] in {"ADDED", "MODIFIED"}:
                     versions = self._versions.setdefault(event["object"]["metadata"]["uid"], [])
-                    versions.append(Version(time.monotonic(), event["object"]))
+                    versions.append(Version(time.time(), event["object"]))
         except (OSError, ValueError, HTTPException):
             return  # the end of the block
-
-
-def _is_stale(document: Document) -> bool:
-    ready = condition(document, "Ready")
-    behind = document["status"]["observedGeneration"] < document["metadata"]["generation"]
-    return bool(behind and ready and ready["status"] == "True")

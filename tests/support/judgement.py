@@ -1,0 +1,79 @@
+"""What must hold of all versions that an object had, in their order and by the clock.
+
+Rules about one version, or about the step from one to the next, are those of `conditions`; these need to
+know when. Called by `history`, for each object at the end of each stand.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tests.support.conditions import broken_rules, broken_steps, condition
+
+_LATE_SECONDS = 5.0
+_START_SECONDS = 10.0
+_FAIL0007 = "FAIL0007 Ready is said of a spec that has long been another"
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Version:
+    """`at` is when it was seen, in seconds of the wall clock, by which the Lease tells its times, too."""
+
+    at: float
+    document: Document
+
+    @property
+    def generation(self) -> int:
+        return int(self.document["metadata"]["generation"])
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.document["status"]
+        return found
+
+
+@dataclass(frozen=True)
+class Reign:
+    """From when until when one operator certainly acted."""
+
+    since: float
+    until: float
+
+
+def complaints(versions: Sequence[Version], reign: Reign | None) -> list[str]:
+    """What was wrong with the object whose versions these are, oldest first; `reign` is that of the last operator."""
+    known_at = _known_at(versions)
+    written = _written(versions)
+    found = [(rule, version) for version in written for rule in broken_rules(version.document)]
+    found += [(rule, new) for old, new in pairwise(written) for rule in broken_steps(old.document, new.document)]
+    found += [(_FAIL0007, one) for one in written if _is_stale(one) and one.at > known_at[one.generation]]
+    if reign and _is_left_behind(versions[-1], known_at, reign):
+        found.append((_FAIL0007, versions[-1]))
+    return [f"{version.document['metadata']['name']}: {rule}: {version.status}" for rule, version in found]
+
+
+def _written(versions: Sequence[Version]) -> list[Version]:
+    """The versions with which a status came: others are edits."""
+    pairs = zip([None, *versions], versions, strict=False)
+    return [new for old, new in pairs if (new.status != old.status if old else "conditions" in new.status)]
+
+
+def _known_at(versions: Sequence[Version]) -> dict[int, float]:
+    """For each generation the time from which on a status may tell of no earlier one."""
+    return {version.generation: version.at + _LATE_SECONDS for version in reversed(versions)}
+
+
+def _is_left_behind(last: Version, known_at: Mapping[int, float], reign: Reign) -> bool:
+    """Nobody has written of the newest spec, although there was somebody, for long enough."""
+    is_deleted = "deletionTimestamp" in last.document["metadata"]
+    since = max(known_at[last.generation], reign.since + _START_SECONDS)
+    return _is_stale(last) and not is_deleted and reign.until > since
+
+
+def _is_stale(version: Version) -> bool:
+    ready = condition(version.document, "Ready")
+    behind = version.status["observedGeneration"] < version.generation
+    return bool(behind and ready and ready["status"] == "True")

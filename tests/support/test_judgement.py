@@ -1,0 +1,101 @@
+"""What is said of the lives of objects, on lives that never were."""
+
+from typing import Any
+
+from tests.support.judgement import Reign, Version, complaints
+
+LONG_AGO = Reign(since=-100.0, until=-90.0)
+SPEC = {"modelRef": "hf:acme/tiny"}
+MODEL = {"path": "hf/acme/tiny/t.gguf", "sizeBytes": 100, "digestSource": "Source"}
+
+
+def document(
+    reason: str = "Available", generation: int = 1, observed: int = 1, spec: dict[str, Any] | None = None, **status: Any
+) -> dict[str, Any]:
+    """An object that says `reason`, in good words."""
+    return {
+        "metadata": {"name": "tiny", "generation": generation},
+        "spec": SPEC | (spec or {}),
+        "status": {
+            "observedGeneration": observed,
+            "conditions": [stated(kind, value, reason, observed) for kind, value in kinds(reason)],
+            "model": MODEL,
+            **status,
+        },
+    }
+
+
+def kinds(reason: str) -> list[tuple[str, str]]:
+    if reason in {"Available", "Suspended"}:
+        return [("Ready", str(reason == "Available"))]
+    is_bad = reason in {"SourceNotFound", "NotGGUF"}
+    return [("Ready", "False"), ("Stalled" if is_bad else "Reconciling", "True")]
+
+
+def stated(kind: str, value: str, reason: str, observed: int) -> dict[str, Any]:
+    since = "2026-01-01T00:00:00Z"
+    said = {"reason": reason, "message": f"it is {reason}", "lastTransitionTime": since}
+    return {"type": kind, "status": value, "observedGeneration": observed, **said}
+
+
+def told(*life: tuple[float, dict[str, Any]], reign: Reign | None = LONG_AGO) -> list[str]:
+    """The rules that this life breaks; its times are seconds."""
+    found = complaints([Version(at, document) for at, document in life], reign)
+    assert all(complaint.startswith("tiny: ") for complaint in found)
+    return [complaint.split(": ")[1] for complaint in found]
+
+
+def test_a_good_life() -> None:
+    new = {"metadata": {"name": "tiny", "generation": 1}, "spec": SPEC, "status": {"observedGeneration": -1}}
+    assert told((0, new), (1, document("Downloading")), (30, document()), (60, document(generation=2))) == []
+
+
+def test_what_one_version_breaks_is_told() -> None:
+    wrong = document()
+    wrong["status"]["conditions"] += document("Downloading")["status"]["conditions"][1:]
+    assert "FAIL0001 neither Reconciling nor Stalled beside Ready" in told((0, document()), (1, wrong))
+
+
+def test_the_first_version_is_judged_too() -> None:
+    assert told((0, document(model={}))) == ["Ready has a path, a size and a digest"]
+
+
+def test_a_status_without_conditions_is_none() -> None:
+    assert told((0, document()), (1, document(conditions=[]))) == ["FAIL0002 Ready is always there"]
+
+
+def test_what_one_step_breaks_is_told() -> None:
+    rule = "bytes never fall within an attempt"
+    steps = [document("Downloading", progress={"bytes": count}) for count in (5, 4)]
+    assert told((0, steps[0]), (1, steps[1])) == [rule]
+    edited = document("Downloading", generation=2, progress={"bytes": 5})
+    assert told((0, steps[0]), (1, edited), (2, steps[1])) == [rule], "an edit between them hides nothing"
+
+
+FAIL0007 = "FAIL0007 Ready is said of a spec that has long been another"
+
+
+def test_ready_may_be_said_of_the_spec_before_for_a_moment_only() -> None:
+    edited, written = document(generation=2), document(generation=2, attempts=1)
+    assert told((0, document()), (10, edited), (14, written)) == []
+    assert told((0, document()), (10, edited), (16, written)) == [FAIL0007]
+    assert told((0, document()), (10, edited), (14, written), (16, document(generation=2, attempts=2))) == [FAIL0007]
+    assert told((0, document()), (10, edited), (16, document("Downloading", generation=2))) == []
+
+
+def test_an_edit_is_as_old_as_it_is_however_often_others_follow() -> None:
+    labels = document(generation=2)
+    labels["metadata"]["labels"] = {"some": "other"}
+    written, third = (document(generation=number, attempts=1) for number in (2, 3))
+    assert told((0, document()), (10, document(generation=2)), (15, labels), (16, written)) == [FAIL0007]
+    assert told((0, document()), (10, document(generation=2)), (15, document(generation=3)), (16, third)) == []
+
+
+def test_an_edit_that_an_acting_operator_never_answered() -> None:
+    life = (0, document()), (10, document(generation=2))
+    assert told(*life, reign=Reign(since=0, until=14)) == []
+    assert told(*life, reign=Reign(since=0, until=16)) == [FAIL0007]
+    assert told(*life, reign=Reign(since=10, until=16)) == [], "it has only just begun"
+    assert told(*life, reign=None) == []
+    life[1][1]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert told(*life, reign=Reign(since=0, until=16)) == [], "of what goes nobody writes"
