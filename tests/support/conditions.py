@@ -13,10 +13,11 @@ Document = Mapping[str, Any]
 Rule = Callable[[Document], bool]
 
 _NEGATIVE = ("Reconciling", "Stalled")
+_MAKE_A_NEW_TRY = ("modelRef", "digest", "credentialsSecretRef", "endpoint", "suspend")
 
 
 def broken_rules(version: Document) -> list[str]:
-    """The names of the rules that one version of an object breaks."""
+    """The names of the rules that one version of an object breaks; its spec is the one that its status is about."""
     return [name for name, holds in RULES.items() if not holds(version)]
 
 
@@ -27,6 +28,24 @@ def broken_steps(before: Document, after: Document) -> list[str]:
 
 def condition(version: Document, kind: str) -> Document | None:
     return next((one for one in _conditions(version) if one["type"] == kind), None)
+
+
+def is_verdict_on_another_spec(before: Document, after: Document) -> bool:
+    """Whether `after` goes on saying what was said of a spec that wanted something else: Stalled, and why.
+
+    A new try that fails in the same way says the same, too; but where it is made again by itself, it is so at
+    another time. Edits that make no new try leave a verdict as right as it was.
+    """
+    asked_anew = any(before["spec"].get(field) != after["spec"].get(field) for field in _MAKE_A_NEW_TRY)
+    return asked_anew and verdict(before) == verdict(after) is not None
+
+
+def verdict(version: Document) -> tuple[str, ...] | None:
+    """What there is to be said of why it is Stalled, since when and until when."""
+    found = condition(version, "Stalled")
+    if found is None:
+        return None
+    return found["reason"], found["message"], found["lastTransitionTime"], version["status"].get("nextRetryTime", "")
 
 
 def _conditions(version: Document) -> Sequence[Document]:
@@ -41,6 +60,10 @@ def _is(version: Document, kind: str, value: str) -> bool:
 
 def _is_ready(version: Document) -> bool:
     return _is(version, "Ready", "True")
+
+
+def _says(version: Document, reason: str) -> bool:
+    return any(one["reason"] == reason for one in _conditions(version))
 
 
 def _observed(version: Document) -> int:
@@ -69,6 +92,7 @@ RULES: dict[str, Rule] = {
     "absent rather than False": lambda it: not any(_is(it, kind, "False") for kind in _NEGATIVE),
     "a word and a sentence": lambda it: all(one["reason"].isalpha() and one["message"] for one in _conditions(it)),
     "all conditions tell one story": lambda it: len({one["reason"] for one in _conditions(it)}) <= 1,
+    "Suspended is who should be": lambda it: not _says(it, "Suspended") or bool(it["spec"].get("suspend")),
     "Ready has a path, a size and a digest": lambda it: (
         not _is_ready(it) or {"path", "sizeBytes", "digestSource"} <= it["status"]["model"].keys()
     ),
@@ -93,4 +117,7 @@ STEPS: dict[str, Callable[[Document, Document], bool]] = {
     "bytes never fall within an attempt": lambda before, after: not _bytes_fall(before, after),
     "a transition time moves only with its value": lambda before, after: not _flips_without_saying_when(before, after),
     "observedGeneration never falls": lambda before, after: _observed(before) <= _observed(after),
+    "no old retry for a new spec": lambda before, after: (
+        not is_verdict_on_another_spec(before, after) or "nextRetryTime" not in after["status"]
+    ),
 }

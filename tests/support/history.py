@@ -48,7 +48,8 @@ class History:
         self._thread.join(5)
         self._connection.close()
         if error is None:
-            assert self.complaints() == []
+            found = self.complaints()
+            assert not found, "\n".join(found)
 
     def of(self, name: str) -> list[Document]:
         """All versions of the objects of that name, oldest first."""

@@ -4,16 +4,18 @@ Rules about one version, or about the step from one to the next, are those of `c
 know when. Called by `history`, for each object at the end of each stand.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from tests.support.conditions import broken_rules, broken_steps, condition
+from tests.support.conditions import broken_rules, broken_steps, condition, is_verdict_on_another_spec, verdict
 
 _LATE_SECONDS = 5.0
 _START_SECONDS = 10.0
 _FAIL0007 = "FAIL0007 Ready is said of a spec that has long been another"
+_TAKEN_BACK = "a verdict on another spec is said of the new one, and taken back"
+_RECONCILE_AT = "models.rbee.dev/reconcileAt"
 
 Document = dict[str, Any]
 
@@ -34,6 +36,10 @@ class Version:
         found: Mapping[str, Any] = self.document["status"]
         return found
 
+    def annotation(self, key: str) -> str | None:
+        value: str | None = (self.document["metadata"].get("annotations") or {}).get(key)
+        return value
+
 
 @dataclass(frozen=True)
 class Reign:
@@ -46,9 +52,10 @@ class Reign:
 def complaints(versions: Sequence[Version], reign: Reign | None) -> list[str]:
     """What was wrong with the object whose versions these are, oldest first; `reign` is that of the last operator."""
     known_at = _known_at(versions)
-    written = _written(versions)
+    written = _with_their_specs(_written(versions), versions)
     found = [(rule, version) for version in written for rule in broken_rules(version.document)]
     found += [(rule, new) for old, new in pairwise(written) for rule in broken_steps(old.document, new.document)]
+    found += [(_TAKEN_BACK, one) for one, then in _verdicts_on_another_spec(written) if _is_taken_back(one, then)]
     found += [(_FAIL0007, one) for one in written if _is_stale(one) and one.at > known_at[one.generation]]
     if reign and _is_left_behind(versions[-1], known_at, reign):
         found.append((_FAIL0007, versions[-1]))
@@ -59,6 +66,31 @@ def _written(versions: Sequence[Version]) -> list[Version]:
     """The versions with which a status came: others are edits."""
     pairs = zip([None, *versions], versions, strict=False)
     return [new for old, new in pairs if (new.status != old.status if old else "conditions" in new.status)]
+
+
+def _with_their_specs(written: Sequence[Version], versions: Sequence[Version]) -> list[Version]:
+    """Each with the spec that its status is about instead of the newest one."""
+    specs = {version.generation: version.document["spec"] for version in versions}
+
+    def with_its_spec(one: Version) -> Version:
+        spec = specs.get(one.status["observedGeneration"], one.document["spec"])
+        return replace(one, document={**one.document, "spec": spec})
+
+    return [with_its_spec(one) for one in written]
+
+
+def _verdicts_on_another_spec(written: Sequence[Version]) -> Iterator[tuple[Version, Version]]:
+    """Each with what was written next."""
+    for before, one, then in zip(written, written[1:], written[2:], strict=False):
+        if is_verdict_on_another_spec(before.document, one.document):
+            yield one, then
+
+
+def _is_taken_back(one: Version, then: Version) -> bool:
+    """Nobody asked for another try, and it is too soon for one that comes by itself: so there was none before."""
+    asked = [(version.generation, version.annotation(_RECONCILE_AT)) for version in (one, then)]
+    is_soon = then.at - one.at < _LATE_SECONDS
+    return is_soon and asked[0] == asked[1] and verdict(one.document) != verdict(then.document)
 
 
 def _known_at(versions: Sequence[Version]) -> dict[int, float]:

@@ -99,3 +99,47 @@ def test_an_edit_that_an_acting_operator_never_answered() -> None:
     assert told(*life, reign=None) == []
     life[1][1]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert told(*life, reign=Reign(since=0, until=16)) == [], "of what goes nobody writes"
+
+
+OLD_RETRY = "no old retry for a new spec"
+TAKEN_BACK = "a verdict on another spec is said of the new one, and taken back"
+SUSPENDED = "Suspended is who should be"
+LATER: dict[str, Any] = {"nextRetryTime": "2026-01-01T00:05:00Z"}
+
+
+def edited(reason: str, generation: int = 2, observed: int = 2, **status: Any) -> dict[str, Any]:
+    """After something was put right that makes a new try."""
+    return document(reason, generation, observed, {"digest": "sha256:00"}, **status)
+
+
+def test_an_old_verdict_is_not_said_of_a_new_spec() -> None:
+    before = 0, document("SourceNotFound", **LATER)
+    assert told(before, (1, edited("SourceNotFound", **LATER))) == [OLD_RETRY]
+    assert told(before, (1, edited("SourceNotFound", nextRetryTime="2026-01-01T00:05:01Z"))) == []
+    assert told(before, (1, edited("Downloading")), (2, edited("SourceNotFound", **LATER))) == []
+    assert told(before, (1, document("SourceNotFound", 2, 2, {"priority": 3}, **LATER))) == []
+
+
+def test_a_verdict_that_holds_for_a_new_spec_too_is_not_taken_back() -> None:
+    before, again = (0, document("NotGGUF")), (1, edited("NotGGUF"))
+    assert told(before, again) == []
+    assert told(before, again, (2, edited("Downloading"))) == [TAKEN_BACK]
+    assert told(before, again, (2, edited("SourceNotFound"))) == [TAKEN_BACK]
+    assert told(before, again, (20, edited("Downloading"))) == [], "by itself, or after a restart"
+    assert told(before, again, (2, edited("Downloading", 3, 3))) == [], "asked for by an edit"
+    asked = edited("Downloading")
+    asked["metadata"]["annotations"] = {"models.rbee.dev/reconcileAt": "now"}
+    assert told(before, again, (2, asked)) == []
+
+
+def test_a_status_goes_with_the_spec_that_it_is_about() -> None:
+    behind = edited("NotGGUF", observed=1, attempts=1)
+    assert told((0, document("NotGGUF")), (1, behind), (2, edited("NotGGUF")), (3, edited("Queued"))) == [TAKEN_BACK]
+
+
+def test_only_who_should_be_is_suspended() -> None:
+    paused = document("Suspended", spec={"suspend": True})
+    assert told((0, document("Queued", 1, 1, {"suspend": True})), (1, paused)) == []
+    resumed = [document("Suspended", 2, observed, attempts=observed) for observed in (1, 2)]
+    assert told((0, paused), (1, resumed[0])) == []
+    assert told((0, paused), (1, resumed[1])) == [SUSPENDED]
