@@ -1,8 +1,9 @@
 """A proxy in front of a real kube-apiserver, which can be told to misbehave while it runs.
 
 The program under test is given a kubeconfig that leads here; everything else talks to the API server itself. Plain
-HTTP on loopback towards the program, TLS towards the API server: as the bearer of the token that the program sends,
-else as the administrator. Every request is kept, so that a test can wait for what the program has asked.
+HTTP on loopback towards the program unless it is given a `tls`, TLS towards the API server: as the bearer of the
+token that the program sends, else as the administrator. Every request is kept, so that a test can wait for what the
+program has asked.
 """
 
 import asyncio
@@ -109,7 +110,7 @@ class ApiProxy:
     `log` has every request as it comes, `answers` the HTTP status that it was answered with.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, tls: ssl.SSLContext | None = None) -> None:
         self.log: list[Asked] = []
         self.answers: list[tuple[Asked, int]] = []
         self._api = cluster.api
@@ -117,7 +118,7 @@ class ApiProxy:
         self._faults: list[Fault] = []
         self._streams: set[_Stream] = set()
         self._thread = LoopThread()
-        self._listener = Listener(self._application, "127.0.0.1", 0, None)
+        self._listener = Listener(self._application, "127.0.0.1", 0, tls)
 
     def __enter__(self) -> Self:
         self._session = self._thread.run(self._connect())

@@ -4,7 +4,9 @@ Started with each stand, so that the rules of `conditions` and `judgement` are a
 of every test, and those about Events on all that were posted.
 """
 
+import contextlib
 import json
+import math
 import threading
 import time
 from collections import Counter
@@ -18,8 +20,11 @@ from urllib.parse import urlsplit
 from deploy.local.api import Api, ApiError
 from tests.support.conditions import condition
 from tests.support.judgement import Reign, Version, complaints
+from tests.support.programs import eventually
 
 _MOST_EVENTS = 10
+_WATCH_SECONDS = 24 * 3600  # else the API server ends it after half an hour
+_CATCH_UP_SECONDS = 10
 
 Document = dict[str, Any]
 
@@ -30,23 +35,27 @@ class History:
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
+        self._path = f"/apis/models.rbee.dev/v1alpha1/namespaces/{namespace}/modeldownloads"
         self._versions: dict[str, list[Version]] = {}
+        self._seen: dict[str, float] = {}
+        self._end = "for no known reason"
         address = urlsplit(api.url)
         self._connection = HTTPSConnection(address.hostname or "", address.port, context=api.tls)
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> Self:
-        path = f"/apis/models.rbee.dev/v1alpha1/namespaces/{self._namespace}/modeldownloads?watch=true"
-        self._connection.request("GET", path)
+        self._connection.request("GET", f"{self._path}?watch=true&timeoutSeconds={_WATCH_SECONDS}")
         self._response = self._connection.getresponse()
+        assert self._response.status == 200, self._response.read()
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._connection.sock:
-            self._connection.sock.shutdown(2)
-        self._thread.join(5)
-        self._connection.close()
+        try:
+            if error is None:
+                self._see_all()
+        finally:
+            self._close()
         if error is None:
             found = self.complaints()
             assert not found, "\n".join(found)
@@ -85,12 +94,39 @@ class History:
         yield from (f"{uid}: {count} Events" for uid, count in told.items() if count > _MOST_EVENTS)
         yield from (f"{uid}: {count} Events {reason}" for (uid, reason), count in repeated.items() if count > 1)
 
+    def _see_all(self) -> None:
+        """Returns when the watch has told of all that the API server has now, and has not ended before."""
+        items = self._api.get(self._path)["items"]
+        listed = {item["metadata"]["uid"]: int(item["metadata"]["resourceVersion"]) for item in items}
+
+        def has_told() -> bool:
+            seen = dict(self._seen)
+            return all(seen.get(uid, 0) >= listed.get(uid, math.inf) for uid in seen.keys() | listed.keys())
+
+        eventually(lambda: has_told() or not self._thread.is_alive(), "the watch tells of all", _CATCH_UP_SECONDS)
+        assert self._thread.is_alive(), f"the watch has ended, and nobody knows what came then: {self._end}"
+
+    def _close(self) -> None:
+        if self._connection.sock:
+            with contextlib.suppress(OSError):  # it may be closed already
+                self._connection.sock.shutdown(2)
+        self._thread.join(5)
+        self._connection.close()
+
     def _read(self) -> None:
         try:
             for line in self._response:
-                event = json.loads(line)
-                if event["type"] in {"ADDED", "MODIFIED"}:
-                    versions = self._versions.setdefault(event["object"]["metadata"]["uid"], [])
-                    versions.append(Version(time.time(), event["object"]))
-        except (OSError, ValueError, HTTPException):
-            return  # the end of the block
+                self._take(json.loads(line))
+            self._end = "by the API server"
+        except (OSError, ValueError, HTTPException) as error:
+            self._end = repr(error)
+
+    def _take(self, event: Document) -> None:
+        if event["type"] == "ERROR":
+            raise ValueError(event["object"])
+        document, metadata = event["object"], event["object"]["metadata"]
+        if event["type"] == "DELETED":
+            self._seen[metadata["uid"]] = math.inf
+            return
+        self._versions.setdefault(metadata["uid"], []).append(Version(time.time(), document))
+        self._seen[metadata["uid"]] = int(metadata["resourceVersion"])
