@@ -9,8 +9,6 @@ import json
 import math
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable
 from datetime import datetime
 from http.client import HTTPException, HTTPSConnection
 from types import TracebackType
@@ -19,10 +17,9 @@ from urllib.parse import urlsplit
 
 from deploy.local.api import Api, ApiError
 from tests.support.conditions import condition
-from tests.support.judgement import Reign, Version, complaints
+from tests.support.judgement import Reign, Version, complaints, event_storms
 from tests.support.programs import eventually
 
-_MOST_EVENTS = 10
 _WATCH_SECONDS = 24 * 3600  # else the API server ends it after half an hour
 _CATCH_UP_SECONDS = 10
 
@@ -74,7 +71,8 @@ class History:
         """What was not as it must be."""
         reign = self._reign()
         by_object = (complaints(versions, reign) for versions in self._versions.values())
-        return [complaint for found in by_object for complaint in found] + list(self._about_events())
+        events = self._api.get(f"/api/v1/namespaces/{self._namespace}/events")["items"]
+        return [complaint for found in by_object for complaint in found] + event_storms(events)
 
     def _reign(self) -> Reign | None:
         """By the Lease of the namespace: its holder stamps it when it begins, and then every few seconds."""
@@ -86,13 +84,6 @@ class History:
             raise
         since, until = (datetime.fromisoformat(lease["spec"][key]) for key in ("acquireTime", "renewTime"))
         return Reign(since.timestamp(), until.timestamp())
-
-    def _about_events(self) -> Iterable[str]:
-        items = self._api.get(f"/api/v1/namespaces/{self._namespace}/events")["items"]
-        told = Counter(item["involvedObject"]["uid"] for item in items)
-        repeated = Counter((item["involvedObject"]["uid"], item["reason"]) for item in items)
-        yield from (f"{uid}: {count} Events" for uid, count in told.items() if count > _MOST_EVENTS)
-        yield from (f"{uid}: {count} Events {reason}" for (uid, reason), count in repeated.items() if count > 1)
 
     def _see_all(self) -> None:
         """Returns when the watch has told of all that the API server has now, and has not ended before."""

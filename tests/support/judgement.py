@@ -1,10 +1,12 @@
-"""What must hold of all versions that an object had, in their order and by the clock.
+"""What must hold of all versions that an object had, in their order and by the clock, and of the Events about it.
 
 Rules about one version, or about the step from one to the next, are those of `conditions`; these need to
-know when. Called by `history`, for each object at the end of each stand.
+know when, and how many. Called by `history`, for each object at the end of each stand.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -15,6 +17,9 @@ _LATE_SECONDS = 5.0
 _START_SECONDS = 10.0
 _FAIL0007 = "FAIL0007 Ready is said of a spec that has long been another"
 _TAKEN_BACK = "a verdict on another spec is said of the new one, and taken back"
+_STORM = "statuses come faster than one a second"
+_MOST_AT_ONCE = 10  # transitions are written at once, and a slow machine brings late what came in time: 4 were seen
+_MOST_EVENTS = 10
 _RECONCILE_AT = "models.rbee.dev/reconcileAt"
 
 Document = dict[str, Any]
@@ -57,9 +62,18 @@ def complaints(versions: Sequence[Version], reign: Reign | None) -> list[str]:
     found += [(rule, new) for old, new in pairwise(written) for rule in broken_steps(old.document, new.document)]
     found += [(_TAKEN_BACK, one) for one, then in _verdicts_on_another_spec(written) if _is_taken_back(one, then)]
     found += [(_FAIL0007, one) for one in written if _is_stale(one) and one.at > known_at[one.generation]]
+    found += [(_STORM, one) for one in _one_too_many(written)]
     if reign and _is_left_behind(versions[-1], known_at, reign):
         found.append((_FAIL0007, versions[-1]))
     return [f"{version.document['metadata']['name']}: {rule}: {version.status}" for rule, version in found]
+
+
+def event_storms(items: Iterable[Document]) -> list[str]:
+    """Of which objects there are too many Events; one that came again has counted up."""
+    told: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        told[item["involvedObject"]["name"], item["involvedObject"]["uid"]] += item.get("count") or 1
+    return [f"{name}: {count} Events" for (name, _), count in told.items() if count > _MOST_EVENTS]
 
 
 def _written(versions: Sequence[Version]) -> list[Version]:
@@ -91,6 +105,17 @@ def _is_taken_back(one: Version, then: Version) -> bool:
     asked = [(version.generation, version.annotation(_RECONCILE_AT)) for version in (one, then)]
     is_soon = then.at - one.at < _LATE_SECONDS
     return is_soon and asked[0] == asked[1] and verdict(one.document) != verdict(then.document)
+
+
+def _one_too_many(written: Sequence[Version]) -> Iterator[Version]:
+    """The first that came when there had been as many at once as may be, if one a second is no haste."""
+    at_once, before = 0.0, -math.inf
+    for one in written:
+        at_once = max(0.0, at_once - (one.at - before)) + 1
+        before = one.at
+        if at_once > _MOST_AT_ONCE:
+            yield one
+            return
 
 
 def _known_at(versions: Sequence[Version]) -> dict[int, float]:

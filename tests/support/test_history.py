@@ -46,6 +46,14 @@ class Site:
     def write(self, reason: str, *, observed: int = 1) -> None:
         self._api.merge(f"{self._collection}/tiny/status", {"status": document(reason, observed=observed)["status"]})
 
+    def tell(self, count: int) -> None:
+        """An Event that has counted up."""
+        event = {
+            "metadata": {"name": "some"},
+            "involvedObject": {"name": "tiny", "namespace": self._namespace, "uid": "1"},
+        }
+        self._api.create(f"/api/v1/namespaces/{self._namespace}/events", event | {"count": count})
+
     def reign(self, since: float, until: float) -> None:
         """Of an operator that acts, in seconds from now."""
         stamps = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (since, until))
@@ -89,6 +97,11 @@ def test_an_edit_that_an_acting_operator_never_answered(site: Site) -> None:
         site.write("Available")
         site.edit()
         site.reign(since=-60, until=60)
+
+
+def test_an_event_that_came_too_often(site: Site) -> None:
+    with complaining(of="tiny: 11 Events"), site.history():
+        site.tell(count=11)
 
 
 def test_what_the_watch_is_late_to_tell_is_judged_too(site: Site, proxied: Proxied) -> None:

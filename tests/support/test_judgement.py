@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.judgement import Reign, Version, complaints
+from tests.support.judgement import Reign, Version, complaints, event_storms
 
 LONG_AGO = Reign(since=-100.0, until=-90.0)
 SPEC = {"modelRef": "hf:acme/tiny"}
@@ -143,3 +143,34 @@ def test_only_who_should_be_is_suspended() -> None:
     resumed = [document("Suspended", 2, observed, attempts=observed) for observed in (1, 2)]
     assert told((0, paused), (1, resumed[0])) == []
     assert told((0, paused), (1, resumed[1])) == [SUSPENDED]
+
+
+STORM = "statuses come faster than one a second"
+
+
+def progressing(count: int, each_seconds: float) -> list[tuple[float, dict[str, Any]]]:
+    return [(number * each_seconds, document("Downloading", progress={"bytes": number})) for number in range(count)]
+
+
+def test_progress_comes_once_a_second_for_long_and_not_twice() -> None:
+    assert told(*progressing(1000, each_seconds=1)) == []
+    assert told(*progressing(60, each_seconds=0.5)) == [STORM], "told once"
+
+
+def test_transitions_come_at_once_but_not_in_a_loop() -> None:
+    assert told(*progressing(10, each_seconds=0)) == []
+    assert told(*progressing(11, each_seconds=0)) == [STORM]
+
+
+def test_edits_are_no_statuses() -> None:
+    assert told(*((number * 0.01, document(generation=number + 1)) for number in range(20))) == []
+
+
+def event(reason: str, count: int | None, uid: str = "1") -> dict[str, Any]:
+    return {"involvedObject": {"name": "tiny", "uid": uid}, "reason": reason, "count": count}
+
+
+def test_events_that_count_up_are_counted() -> None:
+    assert event_storms([event("SourceUnavailable", 9), event("Downloading", None)]) == []
+    assert event_storms([event("SourceUnavailable", 9), event("Downloading", 1), event("Available", 1, uid="2")]) == []
+    assert event_storms([event("SourceUnavailable", 9), event("Downloading", 2)]) == ["tiny: 11 Events"]
