@@ -1,9 +1,10 @@
 """What must hold of the status of every object at every moment, whatever a test does to it.
 
 The first rules are those of Flux's checker for objects that follow kstatus (fluxcd/pkg,
-runtime/conditions/check), under their names there. FAIL0010 is not among them: it wants a root
-`observedGeneration` that lags behind while anything goes on, and ours says which spec the status is
-about; kstatus reads `Reconciling` first and judges both alike.
+runtime/conditions/check), under their names there. FAIL0007 (not Ready while another spec is observed) is
+not among them: an edit comes before anybody can have seen it, so it takes the clock of `judgement`.
+FAIL0008 (not Ready while a condition is about an older generation) follows from that one and FAIL0009.
+There is no FAIL0010 any more: Flux has withdrawn it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +76,7 @@ def _generation(version: Document) -> int:
 
 
 def _all_observed(version: Document, generation: int) -> bool:
-    return all(one["observedGeneration"] == generation for one in _conditions(version))
+    return all(one.get("observedGeneration") == generation for one in _conditions(version))
 
 
 RULES: dict[str, Rule] = {
@@ -94,7 +95,7 @@ RULES: dict[str, Rule] = {
     "all conditions tell one story": lambda it: len({one["reason"] for one in _conditions(it)}) <= 1,
     "Suspended is who should be": lambda it: not _says(it, "Suspended") or bool(it["spec"].get("suspend")),
     "Ready has a path, a size and a digest": lambda it: (
-        not _is_ready(it) or {"path", "sizeBytes", "digestSource"} <= it["status"]["model"].keys()
+        not _is_ready(it) or {"path", "sizeBytes", "digestSource"} <= it["status"].get("model", {}).keys()
     ),
 }
 
