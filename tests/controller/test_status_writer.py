@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import collection_path, object_path, parse
 from tests.domain.test_snapshot import MODEL, after
 from tests.support.api_proxy import ApiProxy, status_patches
+from tests.support.history import History
 
 NEW = {
     "apiVersion": "models.rbee.dev/v1alpha1",
@@ -42,6 +43,13 @@ class Case:
 
     async def status(self) -> Status:
         return parse(await self.api.get(self.path)).status
+
+
+@pytest.fixture(autouse=True)
+def judged(cluster: Cluster, namespace: str) -> Iterator[None]:
+    """Every status that is written here is held to the rules for those of a whole operator."""
+    with History(cluster.api, namespace):
+        yield
 
 
 @pytest.fixture
