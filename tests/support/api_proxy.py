@@ -28,10 +28,11 @@ _PASSED_ON = ("Accept", "Authorization", "Content-Type", "User-Agent")
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OWN_CLIENT = "model-provisioner"
 _LEASES = "/leases"
+_OBJECTS = "/modeldownloads"
 
-Distortion = Callable[[list[bytes], bytes], Awaitable[list[bytes]]]
+Distortion = Callable[[list[bytes], bytes], Awaitable[list[bytes] | None]]
 """What becomes of one line of a watch: the lines to send now. The list is the stream's own; what is left in it when the
-fault ends is sent then."""
+fault ends is sent then. None: no harm was done yet; what has left the list is sent, and the line unless it is in it."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ def kopfs_watch(asked: Asked) -> bool:
     return asked.is_watch and asked.is_kopfs
 
 
+def own_watch(asked: Asked) -> bool:
+    """The reflector's; of objects, as kopf's, and not of the catalog."""
+    return asked.is_watch and not asked.is_kopfs and asked.path.endswith(_OBJECTS)
+
+
 def status_patches(asked: Asked) -> bool:
     return asked.method == "PATCH" and asked.path.endswith("/status")
 
@@ -80,14 +86,21 @@ def status_patches(asked: Asked) -> bool:
 class Fault:
     """`refuse` and `after` may answer in place of the API server, or hold back; `distort` changes lines of a watch.
 
-    `hits` counts the requests that were refused or held back, and the lines that were changed.
+    `bitten` has the requests that were refused or held back, and the watches once for each line that was changed.
     """
 
     which: Which
     refuse: Callable[[Asked], Awaitable[web.Response | None]] | None = None
     after: Callable[[Asked], Awaitable[web.Response | None]] | None = None
     distort: Distortion | None = None
-    hits: int = 0
+    bitten: list[Asked] = field(default_factory=list)
+
+    @property
+    def hits(self) -> int:
+        return len(self.bitten)
+
+    def hits_on(self, which: Which) -> int:
+        return sum(which(asked) for asked in list(self.bitten))
 
 
 @dataclass(eq=False)
@@ -173,10 +186,10 @@ class ApiProxy:
     ) -> Iterator[Fault]:
         """The next `times` requests (None: all) are refused, in the words of an API server, and not passed on."""
 
-        async def refuse(_asked: Asked) -> web.Response | None:
+        async def refuse(asked: Asked) -> web.Response | None:
             if times is not None and fault.hits >= times:
                 return None
-            fault.hits += 1
+            fault.bitten.append(asked)
             return _refusal(status, retry_after)
 
         fault = Fault(which, refuse=refuse)
@@ -188,8 +201,8 @@ class ApiProxy:
         """Takes requests and says nothing until the block ends, watches too; who has waited so long is served then."""
         over = asyncio.Event()
 
-        async def wait(_asked: Asked) -> web.Response | None:
-            fault.hits += 1
+        async def wait(asked: Asked) -> web.Response | None:
+            fault.bitten.append(asked)
             await over.wait()
             return None
 
@@ -219,12 +232,12 @@ class ApiProxy:
         """
         seen = 0
 
-        async def count(_asked: Asked) -> web.Response | None:
+        async def count(asked: Asked) -> web.Response | None:
             nonlocal seen
             seen += 1
             if seen != number + 1:
                 return None
-            fault.hits += 1
+            fault.bitten.append(asked)
             return None if await asyncio.to_thread(act) else _refusal(503, None)
 
         fault = Fault(which, after=count) if after else Fault(which, refuse=count)
@@ -317,8 +330,12 @@ class ApiProxy:
     async def _distorted(self, stream: _Stream, line: bytes) -> list[bytes]:
         for fault in list(self._faults):
             if fault.distort and fault.which(stream.asked):
-                fault.hits += 1
-                return await fault.distort(stream.held, line)
+                before = [*stream.held, line]
+                sent = await fault.distort(stream.held, line)
+                if sent is None:
+                    return [one for one in before if one not in stream.held]
+                fault.bitten.append(stream.asked)
+                return sent
         return [line]
 
 
@@ -335,14 +352,21 @@ async def duplicated(_held: list[bytes], line: bytes) -> list[bytes]:
     return [line, line]
 
 
-async def reordered(held: list[bytes], line: bytes) -> list[bytes]:
-    """Every two in the wrong order."""
-    held.append(line)
-    if len(held) < 2:
-        return []
-    lines = held[::-1]
-    held.clear()
-    return lines
+async def reordered(held: list[bytes], line: bytes) -> list[bytes] | None:
+    """Every two versions of one object in the wrong order; but after the last there is no other."""
+    event = json.loads(line)
+    earlier = next((one for one in held if _uid(one) == _uid(line)), None)
+    if earlier:
+        held.remove(earlier)
+        return [line, earlier] if event["type"] == "MODIFIED" else None
+    if event["type"] in {"ADDED", "MODIFIED"}:
+        held.append(line)
+    return None
+
+
+def _uid(line: bytes) -> str | None:
+    uid: str | None = json.loads(line)["object"]["metadata"].get("uid")
+    return uid
 
 
 def failing(status: int) -> Distortion:
