@@ -1,4 +1,4 @@
-"""The operator dies at each of its writes to the API server, and the next one brings everything to the same end.
+"""The operator dies at each of its writes to the API server, and the next one brings everything to the same end, soon.
 
 A standard life of one object (it is applied, becomes Ready, is deleted) is a row of writes. The operator
 is killed just before or just after one of them, or told to end there, and started again as a kubelet does.
@@ -14,13 +14,14 @@ from pathlib import Path
 from uuid import uuid4
 
 from deploy.local.cluster import Cluster
-from tests.faults.campaign import points, say
+from tests.faults.campaign import LONG, points, say
 from tests.support.api_proxy import ApiProxy, Asked
 from tests.support.ggufs import tiny_gguf
 from tests.support.kubelet import Kubelet
 from tests.support.programs import eventually
 from tests.support.stand import Stand, stand
 
+WITHIN_SECONDS = 10.0 if LONG else 20.0  # what is promised is 10; other tests may keep a start waiting
 PATH = "hf/acme/tiny/tiny.Q4_K_M.gguf"
 BEFORE, AFTER, GENTLY = WAYS = ("killed before", "killed after", "told to end before")
 
@@ -41,42 +42,54 @@ def site(cluster: Cluster, directory: Path) -> Iterator[tuple[Stand, ApiProxy, K
         yield bench, proxy, Kubelet(bench, f"--kubeconfig={config}")
 
 
-def live(bench: Stand) -> None:
-    """What is asked of every life, whatever happens in it."""
+def live(bench: Stand, kubelet: Kubelet) -> float:
+    """What is asked of every life, whatever happens in it. Returns how many seconds its slower half took."""
+    asked = time.monotonic()
     bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
     bench.until("tiny", "Available")
+    to_be_ready = seconds_of_operation(kubelet, asked)
     assert (bench.volume / PATH).read_bytes() == tiny_gguf()
-    catalog = eventually(bench.catalog, "the catalog has it")
+    catalog = bench.catalog()
     assert (catalog["tiny.path"], json.loads(catalog["tiny.json"])["path"]) == (PATH, PATH)
+    asked = time.monotonic()
     bench.delete("tiny")
     bench.until_gone("tiny", 60)
+    to_be_gone = seconds_of_operation(kubelet, asked)
     left = [file for file in bench.volume.rglob("*") if file.is_file() and file.name != "store.json"]
     assert left == []
     assert bench.catalog() == {}
+    assert max(to_be_ready, to_be_gone) <= WITHIN_SECONDS
+    return max(to_be_ready, to_be_gone)
+
+
+def seconds_of_operation(kubelet: Kubelet, asked: float) -> float:
+    """Since something was asked for, or since there is the operator that has done it."""
+    return time.monotonic() - max(asked, kubelet.started)
 
 
 def test_the_next_operator_brings_it_to_the_same_end(cluster: Cluster, tmp_path: Path) -> None:
     """One test for all points: what they are is known only when the life was lived once undisturbed."""
     with site(cluster, tmp_path / "undisturbed") as (bench, proxy, kubelet), kubelet:
-        live(bench)
+        live(bench, kubelet)
         assert kubelet.exits == []
         writes = [one for one in proxy.log if counts(one)]
     paths = [one.path.rpartition(bench.namespace)[2] for one in writes]
     say(f"{len(writes)} writes: {', '.join(paths)}")
-    chosen = points(list(product(range(len(writes)), WAYS)), 6)
-    deaths = 0
-    for number, way in chosen:
+    for number, way in points(list(product(range(len(writes)), WAYS)), 6):
         with site(cluster, tmp_path / f"{number} {way}") as (bench, proxy, kubelet):
-            begun = time.monotonic()
-            deaths += lives_through(bench, proxy, kubelet, number, way)
-        say(f"{way} write {number} ({paths[number]}): the whole life took {time.monotonic() - begun:.1f} s")
-    assert deaths >= len(chosen) - len(WAYS), (
-        "a state that lasts long enough is one more write, so the last may not come"
-    )
+            deaths, seconds = lives_through(bench, proxy, kubelet, number, way)
+        assert deaths == 1 or number >= how_many_come(paths), f"write {number} never came"
+        say(f"{way} write {number} ({paths[number]}): {seconds:.1f} s, {deaths} deaths")
 
 
-def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, number: int, way: str) -> int:
-    """How many deaths it was: one, if there was such a write."""
+def how_many_come(paths: list[str]) -> int:
+    """In every life, of the writes of one: how many states last long enough to be told is chance, but for one."""
+    told = [path for path in paths if path.endswith(("/status", "/events"))]
+    return len(paths) - len(told) + 2  # a status, and an Event
+
+
+def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, number: int, way: str) -> tuple[int, float]:
+    """How many deaths it was, one if there was such a write; and how many seconds the slower half of this life took."""
 
     def die() -> bool:
         operator = kubelet.operator
@@ -88,13 +101,13 @@ def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, number: int, 
 
     with proxy.at(number, counts, die, after=way == AFTER) as death, kubelet:
         try:
-            live(bench)
+            seconds = live(bench, kubelet)
         except AssertionError as error:
             raise AssertionError(f"{way} write {number}: {error}\n{bench.operator_output()}") from None
         eventually(lambda: len(kubelet.exits) == death.hits, "it has ended", 30)
     assert kubelet.exits == [0 if way == GENTLY else -signal.SIGKILL] * death.hits
     assert {kind for kind, _ in bench.events("tiny")} <= {"Normal"}
-    return death.hits
+    return death.hits, seconds
 
 
 def test_an_operator_that_is_told_to_end_leaves_nobody_waiting(bench: Stand) -> None:

@@ -4,6 +4,7 @@ For tests in which an end of the process is allowed, or brought about.
 """
 
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,10 @@ _POD = {"POD_NAME": "the-operator"}
 
 
 class Kubelet:
-    """`exits` has the exit code of every operator that has ended by itself or by a signal, but for the last."""
+    """`exits` has the exit code of every operator that has ended by itself or by a signal, but for the last.
+
+    `started` is when the last one was started, in seconds of the monotonic clock.
+    """
 
     def __init__(self, stand: Stand, *flags: str) -> None:
         self.exits: list[int] = []
@@ -34,6 +38,7 @@ class Kubelet:
         self._thread.join(10)
 
     def _start(self) -> Program:
+        self.started = time.monotonic()
         return self._stand.start_operator(*self._flags, environment=_POD)
 
     def _run(self) -> None:
