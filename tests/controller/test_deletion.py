@@ -105,6 +105,39 @@ def test_a_namespace_that_goes_away_takes_objects_in_all_states_along(bench: Sta
     assert bench.published() == ["hf/acme/tiny/tiny.Q8_0.gguf", "local/long.gguf"]
 
 
+def test_a_namespace_that_goes_away_disturbs_no_other_and_may_come_back(bench: Stand, tmp_path: Path) -> None:
+    model = write_gguf(tmp_path / "l.gguf", size=SIZE)
+    home = f"{bench.namespace}-home"
+    bench.cluster.create_namespace(home)
+    for name in ("going", "paused", "running"):
+        bench.hub.repository(f"acme/{name}").add("l.Q4_K_M.gguf", model)
+    gate = bench.hub.pause_at(SIZE // 2, "l.Q4_K_M.gguf")
+    with bench.neighbour(f"{bench.namespace}-b") as other:
+        operator = bench.start_operator(other.store, f"--lease-namespace={home}", "--slots=2")
+        other.apply("going", modelRef="hf:acme/going")
+        other.until("going", "Downloading")
+        bench.apply("ready", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
+        bench.apply("paused", modelRef="hf:acme/paused", reclaimPolicy="Delete", suspend=True)
+        bench.until("ready", "Available")
+        bench.apply("running", modelRef="hf:acme/running", reclaimPolicy="Delete")
+        bench.until("running", "Downloading")
+        bench.apply("waiting", modelRef="hf:acme/tiny:Q8_0", reclaimPolicy="Delete")
+        bench.apply("stalled", modelRef="hf:acme/none", reclaimPolicy="Delete")
+        for name, reason in (("paused", "Suspended"), ("waiting", "Queued"), ("stalled", "SourceNotFound")):
+            bench.until(name, reason)
+        bench.cluster.finish_namespace(bench.namespace, timeout=SOON_SECONDS)
+        assert [file.name for file in bench.volume.rglob("*") if file.is_file()] == ["store.json"]
+        assert other.ready("going")["reason"] == "Downloading"
+        gate.release()
+        assert other.until("going", "Available")["status"]["attempts"] == 1
+        assert bench.hub.bytes_sent("acme/going") == model.stat().st_size
+        bench.cluster.create_namespace(bench.namespace)
+        bench.apply("ready", modelRef="hf:acme/tiny")
+        bench.until("ready", "Available")
+    assert bench.cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/{home}/leases/model-provisioner")
+    assert operator.process.poll() is None
+
+
 def test_the_policy_at_the_time_of_the_deletion_counts(bench: Stand) -> None:
     bench.start_operator()
     bench.apply("regretted", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")

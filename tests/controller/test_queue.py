@@ -39,6 +39,38 @@ def test_after_a_restart_the_most_urgent_is_served_first_however_late_it_asks(be
     assert ended["urgent"] <= ended["first"] <= ended["plain"]
 
 
+def test_the_many_of_one_namespace_do_not_keep_the_one_of_another_waiting(bench: Stand) -> None:
+    with bench.neighbour(f"{bench.namespace}-b") as other:
+        gate = bench.hub.pause_at(50_000, in_repository(bench, "running"))
+        bench.start_operator(other.store, "--slots=1")
+        bench.apply("running", modelRef="hf:acme/running")
+        gate.wait_reached()
+        for name in ("first", "second", "third"):
+            in_repository(bench, name)
+            bench.apply(name, modelRef=f"hf:acme/{name}")
+            bench.until(name, "Queued")
+        in_repository(bench, "young")
+        other.apply("young", modelRef="hf:acme/young")
+        other.until("young", "Queued")
+        gate.release()
+        other.until("young", "Available")
+        for name in ("running", "first", "second", "third"):
+            bench.until(name, "Available")
+    assert asked_for(bench)[:2] == ["running", "young"]
+    assert bench.hub.connections_high_water == 1, "one slot, one small model at one time"
+
+
+def in_repository(bench: Stand, name: str) -> str:
+    """A small model in a repository of its own; returns the repository."""
+    bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", tiny_gguf())
+    return f"acme/{name}"
+
+
+def asked_for(bench: Stand) -> list[str]:
+    """The repositories whose content was asked for, in that order."""
+    return list(dict.fromkeys(one.path.split("/")[2] for one in bench.hub.log if one.origin == "content"))
+
+
 def test_downloads_that_fit_alone_but_not_together_wait_for_one_another(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:

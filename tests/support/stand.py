@@ -35,9 +35,14 @@ class Stand:
         self._programs: list[Program] = []
 
     @property
+    def store(self) -> str:
+        """The flag with which an operator serves this namespace and its volume."""
+        return f"--store={self.namespace}/{CLAIM}={self.volume}"
+
+    @property
     def flags(self) -> list[str]:
         return [
-            f"--store={self.namespace}/{CLAIM}={self.volume}",
+            self.store,
             f"--kubeconfig={self.cluster.kubeconfig}",
             f"--endpoint={self.hub.endpoint}",
             f"--allow-host={self.hub.host_port}",
@@ -53,6 +58,19 @@ class Stand:
         program = Program(["operator", *self.flags, *flags], log, environment, module)
         self._programs.append(program)
         return program
+
+    @contextlib.contextmanager
+    def neighbour(self, namespace: str) -> Iterator["Stand"]:
+        """Another namespace with a volume of its own, for the same operator: it is started with the neighbour's `store`
+        among its flags.
+        """
+        volume = self._directory / namespace
+        volume.mkdir()
+        self.cluster.create_namespace(namespace)
+        with History(self.cluster.api, namespace) as history:
+            made = Stand(self.cluster, namespace, self.hub, self._directory, volume, history)
+            made._programs = self._programs
+            yield made
 
     def stop(self) -> None:
         for program in self._programs:
