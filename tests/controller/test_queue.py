@@ -1,6 +1,7 @@
 """What waits, for whom, and for how long: slots after a restart, room on the volume, a host that asks for patience."""
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.local.cluster import Cluster
@@ -28,6 +29,7 @@ def test_after_a_restart_the_most_urgent_is_served_first_however_late_it_asks(be
         bench.until(name, "Queued")
     bench.patch("urgent", {"priority": 5})
     operator.kill()
+    bench.hub.clear_log()
     bench.start_operator("--slots=1")
     bench.until("urgent", "Downloading")
     for name in ("first", "plain"):
@@ -35,8 +37,27 @@ def test_after_a_restart_the_most_urgent_is_served_first_however_late_it_asks(be
     gate.release()
     for name in ("urgent", "first", "plain"):
         bench.until(name, "Available")
-    ended = {name: bench.get(name)["status"]["completionTime"] for name in ("urgent", "first", "plain")}
-    assert ended["urgent"] <= ended["first"] <= ended["plain"]
+    assert asked_for(bench) == ["urgent", "first", "plain"]
+
+
+def test_the_older_one_goes_first_although_the_younger_has_waited_longer(bench: Stand) -> None:
+    gate = bench.hub.pause_at(50_000, in_repository(bench, "running"))
+    bench.start_operator("--slots=1")
+    bench.apply("running", modelRef="hf:acme/running")
+    gate.wait_reached()
+    for name in ("older", "younger"):
+        in_repository(bench, name)
+    created = bench.apply("older", modelRef="hf:acme/older", suspend=True)["metadata"]["creationTimestamp"]
+    bench.until("older", "Suspended")
+    eventually(lambda: f"{datetime.now(UTC):%FT%TZ}" > created, "a second has passed")
+    bench.apply("younger", modelRef="hf:acme/younger")
+    bench.until("younger", "Queued")
+    bench.patch("older", {"suspend": False})
+    bench.until("older", "Queued")
+    gate.release()
+    for name in ("running", "older", "younger"):
+        bench.until(name, "Available")
+    assert asked_for(bench) == ["running", "older", "younger"]
 
 
 def test_the_many_of_one_namespace_do_not_keep_the_one_of_another_waiting(bench: Stand) -> None:
