@@ -31,6 +31,7 @@ from model_provisioner.transfer.partfile import WriterSuperseded
 from model_provisioner.transfer.throttle import Limits
 from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 from tests.support.hub import Hub
+from tests.support.hub.faults import Where
 from tests.support.models import files_below, private_files, put
 from tests.support.volumes import small_volume
 from tests.transfer.bench import HOLDER, MODEL, NAME, Bench, Recorder, no_sleep, sha256, token_for
@@ -366,9 +367,10 @@ async def test_a_content_host_that_refuses_new_addresses_is_unavailable(bench: B
         await bench.fetch()
 
 
-async def test_a_limit_of_requests_is_told_upward_with_its_time(bench: Bench, small: bytes) -> None:
+@pytest.mark.parametrize("where", ["resolve", "content"])
+async def test_a_limit_of_requests_is_told_upward_with_its_time(bench: Bench, small: bytes, where: Where) -> None:
     bench.hub.repository(NAME).add(MODEL, small)
-    bench.hub.fail(429, where="resolve", headers={"RateLimit": '"resolvers";r=0;t=17'})
+    bench.hub.fail(429, where=where, headers={"RateLimit": '"resolvers";r=0;t=17'})
     with pytest.raises(RateLimited) as caught:
         await bench.fetch()
     assert caught.value.retry_after == 17

@@ -8,7 +8,7 @@ that does not bring exactly the bytes that were asked for is an error here and i
 import asyncio
 
 from model_provisioner.domain.addresses import Origin
-from model_provisioner.domain.errors import ProvisionError, SourceUnavailable
+from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable
 from model_provisioner.domain.hub_errors import Question, hub_error
 from model_provisioner.domain.ranges import ByteRange
 from model_provisioner.domain.retry_after import retry_after
@@ -130,7 +130,13 @@ class RemoteFile:
 
     def _refusal(self, reply: Reply) -> ProvisionError:
         if reply.origin != Origin.of(self._url):
-            wait = retry_after(reply.headers, self._clock.wall())
-            return SourceUnavailable(f"the content host {reply.origin} refused a new address ({reply.status})", wait)
+            return self._content_refusal(reply)
         asked = Question(self.subject, self._url.partition("/resolve/")[0], self._credentials is not None)
         return hub_error(reply.status, reply.headers, asked, self._clock.wall())
+
+    def _content_refusal(self, reply: Reply) -> ProvisionError:
+        """The hub leads to this host, so who leaves the hub alone leaves it alone."""
+        wait = retry_after(reply.headers, self._clock.wall())
+        if reply.status == 429:
+            return RateLimited(f"the content host {reply.origin} limits how often it is asked (429)", wait)
+        return SourceUnavailable(f"the content host {reply.origin} refused a new address ({reply.status})", wait)
