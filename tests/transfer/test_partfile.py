@@ -19,6 +19,7 @@ from tests.support.volumes import read_only, small_volume
 MIB = 1024 * 1024
 FILE = sample()
 HALF = Spans().add(0, 100_000)
+ALL = Spans().add(0, 300_000)
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_a_newer_writer_is_given_way(store: Store, half_done: Path) -> None:
     newer = store.part(FILE.planned, 2)
     before = journal(half_done).read_bytes()
 
-    for attempt in (lambda: older.commit(Spans().add(0, 300_000)), older.restart, lambda: store.part(FILE.planned, 1)):
+    for attempt in (older.check_writer, lambda: older.commit(ALL), older.restart, lambda: store.part(FILE.planned, 1)):
         with pytest.raises(WriterSuperseded, match=r"epoch 2, this one is 1"):
             attempt()
     assert journal(half_done).read_bytes() == before
@@ -178,6 +179,22 @@ def test_a_newer_writer_is_given_way(store: Store, half_done: Path) -> None:
     newer.commit(HALF.add(100_000, 100_001))
     older.close()
     newer.close()
+
+
+def test_what_another_has_published_is_not_written_any_more(store: Store, root: Path, half_done: Path) -> None:
+    """The descriptor of the older one leads into it."""
+    older = store.part(FILE.planned, 1)
+    older.check_writer()
+    newer = store.part(FILE.planned, 2)
+    newer.write(0, FILE.content)
+    newer.commit(ALL)
+    newer.check_writer()
+    store.publish(newer, FILE.path)
+    for attempt in (older.check_writer, lambda: older.commit(ALL), lambda: store.publish(older, FILE.path)):
+        with pytest.raises(WriterSuperseded, match="published or given up"):
+            attempt()
+    older.close()
+    assert private_files(root, "parts") == set()
 
 
 @pytest.mark.parametrize("kind", ["symbolic link", "hard link", "pipe"])

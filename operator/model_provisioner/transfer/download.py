@@ -202,6 +202,7 @@ class FileDownload:
         await self._saver.wrote(batch.size)
 
     def _write(self, batch: _Batch) -> None:
+        self._part.check_writer()
         offset = batch.offset
         for chunk in batch.chunks:
             self._part.write(offset, chunk)

@@ -45,6 +45,7 @@ class PartFile:
         self._file = file
         self._epoch = epoch
         self._lost = False
+        self._journal: tuple[int, int] | None = None
 
     @classmethod
     def open(cls, parts: int, file: PlannedFile, epoch: int) -> "PartFile":
@@ -81,19 +82,30 @@ class PartFile:
         with volume.volume_errors(f"read {self._file.path}"):
             return os.preadv(self.fd, [buffer], offset)
 
+    def check_writer(self) -> None:
+        """Raises WriterSuperseded where another one has taken the part over, published it or removed it.
+
+        Due before all that is written: our descriptor would lead into a model that is in use by now. It costs a look at
+        the journal, which is read only where it is not the one that we wrote last.
+        """
+        with volume.volume_errors(f"look at the journal of {self._file.path}"):
+            if self._seen_journal() != self._journal:
+                self._check_epoch()
+
     def commit(self, spans: Spans) -> None:
         """Makes the bytes of `spans` durable, then says so in the journal.
 
         Raises WriterSuperseded, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
         """
         with volume.volume_errors(f"sync {self._file.path}"):
-            self._check_epoch()
             self._sync(volume.datasync)
+            self._check_epoch()
             self._write_journal(spans)
         self.spans = spans
 
     def sync(self) -> None:
-        """Makes content and length durable, as publishing needs."""
+        """Makes content and length durable, as publishing needs. Raises WriterSuperseded."""
+        self._check_epoch()
         self._sync(os.fsync)
 
     def restart(self) -> None:
@@ -118,6 +130,7 @@ class PartFile:
         self.spans, self.restarts = decision.spans, decision.restarts
         if journal is None or journal.epoch != self._epoch:
             self._write_journal(self.spans)
+        self._journal = self._seen_journal()
 
     def _start(self, restarts: int) -> None:
         """Throws every byte away. The journal says so first: it must never tell of bytes that are gone."""
@@ -137,14 +150,22 @@ class PartFile:
         self._lost = False
 
     def _check_epoch(self) -> None:
+        if self._seen_journal() is None:
+            raise WriterSuperseded(f"{self._file.path} was published or given up by somebody else: stopping")
         journal = read_journal(self._parts, self.key)
         if journal is not None and journal.epoch > self._epoch:
             raise _superseded(self._file.path, journal.epoch, self._epoch)
+
+    def _seen_journal(self) -> tuple[int, int] | None:
+        """What tells one version of the journal from the next, since each is a new file; None: there is none."""
+        found = volume.stat_regular(journal_name(self.key), self._parts)
+        return (found.st_ino, found.st_mtime_ns) if found else None
 
     def _write_journal(self, spans: Spans) -> None:
         file = self._file
         journal = Journal(file.source, file.size, file.digest, self._epoch, self.restarts, spans)
         volume.write_document(journal_name(self.key), self._parts, encode_journal(journal))
+        self._journal = self._seen_journal()
 
 
 def read_journal(parts: int, key: str) -> Journal | None:
