@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from deploy.local.api import ApiError
+from deploy.local.cluster import Cluster
+from model_provisioner.transfer.partfile import keys, read_journal
+from model_provisioner.transfer.volume import root_of
+from tests.support.api_proxy import ApiProxy
 from tests.support.ggufs import tiny_gguf, write_gguf
-from tests.support.programs import eventually, fetcher, stopped
+from tests.support.programs import eventually, fetcher, holds_a_part, open_files, stopped
 from tests.support.stand import Stand
 
 MIB = 1024**2
@@ -144,25 +148,61 @@ def test_an_operator_that_has_lost_the_lease_ends_at_once(bench: Stand) -> None:
     eventually(lambda: not any(alive(worker) for worker in workers), "its workers are gone", 10)
 
 
-def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(bench: Stand, tmp_path: Path) -> None:
-    """Its workers do not stand still: they go on with the part that the other's worker takes up."""
-    model = write_gguf(tmp_path / "l.gguf", size=64 * MIB)
-    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", model)
-    gate = bench.hub.pause_at(32 * MIB)
-    first = bench.start_operator(environment={"POD_NAME": "first"})
-    bench.apply("large", modelRef="hf:acme/large")
-    gate.wait_reached()
-    first.process.send_signal(signal.SIGSTOP)
-    bench.start_operator(environment={"POD_NAME": "second"})
-    eventually(lambda: lease(bench)["holderIdentity"] == "second", "the Lease has changed hands")
-    gate.release()
-    status = bench.until("large", "Available")["status"]
-    first.process.send_signal(signal.SIGCONT)
-    assert first.process.wait(20) != 0
-    time.sleep(1)
-    assert bench.get("large")["status"] == status, "the former one has written nothing more"
-    assert (bench.volume / status["model"]["path"]).read_bytes() == model.read_bytes()
-    assert status["attempts"] == 1
+def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
+    bench: Stand, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Its workers do not stand still, and one of its writes is on the way. All in one, because a Lease must expire."""
+    model = write_gguf(tmp_path / "m.gguf", size=64 * MIB)
+    for name in ("taken", "published"):
+        bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", model)
+    former = [bench.hub.pause_at(32 * MIB, f"acme/{name}", times=1) for name in ("taken", "published")]
+    gate = bench.hub.pause_at(48 * MIB, "acme/taken")
+    with ApiProxy(cluster) as proxy:
+        config = proxy.kubeconfig(tmp_path / "config")
+        first = bench.start_operator("--slots=2", f"--kubeconfig={config}", environment={"POD_NAME": "first"})
+        for name in ("taken", "published"):
+            bench.apply(name, modelRef=f"hf:acme/{name}")
+        for one in former:
+            one.wait_reached()
+        workers = [pid for pid in first.children() if holds_a_part(pid)]
+        with proxy.hanging(lambda asked: asked.path.endswith("/late/status")) as write:
+            bench.apply("late", modelRef="hf:acme/tiny")
+            eventually(lambda: write.hits, "its status is on the way")
+            first.process.send_signal(signal.SIGSTOP)
+            bench.start_operator("--slots=2", environment={"POD_NAME": "second"})
+            path = bench.volume / bench.until("published", "Available")["status"]["model"]["path"]
+            published = path.stat().st_mtime_ns
+            gate.wait_reached()
+            assert epochs(bench.volume) == [lease(bench)["leaseTransitions"]], "the part has one writer, the new one"
+            for one in former:
+                one.release()
+            eventually(lambda: not any(has_a_model_open(pid) for pid in workers), "the former workers let go", 10)
+            gate.release()
+            for name in ("taken", "late"):
+                bench.until(name, "Available")
+        eventually(lambda: bench.history.reasons("late").count("Available") == 2, "the late write is put right")
+        status = {name: bench.get(name)["status"] for name in ("taken", "published", "late")}
+        first.process.send_signal(signal.SIGCONT)
+        assert first.process.wait(20) != 0
+        time.sleep(1)
+        assert {name: bench.get(name)["status"] for name in status} == status, "it has written nothing more"
+    assert [one["attempts"] for one in status.values()] == [1, 1, 1]
+    assert path.stat().st_mtime_ns == published, "nobody has written to what was published"
+    for name in ("taken", "published"):
+        assert (bench.volume / status[name]["model"]["path"]).read_bytes() == model.read_bytes()
+        assert bench.hub.bytes_sent(f"acme/{name}") <= model.stat().st_size + 32 * MIB
+    assert epochs(bench.volume) == []
+
+
+def epochs(volume: Path) -> list[int]:
+    """Of the writers of all that is unfinished."""
+    with root_of(volume / ".provisioner" / "parts") as parts:
+        journals = [read_journal(parts, key) for key in keys(parts)]
+    return [journal.epoch for journal in journals if journal]
+
+
+def has_a_model_open(pid: int) -> bool:
+    return any(file.endswith((".part", ".gguf")) for file in open_files(pid))
 
 
 def lease(bench: Stand) -> dict[str, Any]:

@@ -120,8 +120,12 @@ def fetcher(operator: Program) -> int:
 
 
 def holds_a_part(pid: int) -> bool:
+    return any(file.endswith(".part") for file in open_files(pid))
+
+
+def open_files(pid: int) -> list[str]:
+    """What the process has open (Linux); nothing where it is gone, or ends meanwhile."""
     try:
-        files = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+        return [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
-        return False
-    return any(file.endswith(".part") for file in files)
+        return []
