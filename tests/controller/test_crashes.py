@@ -138,6 +138,29 @@ def test_only_the_holder_of_the_lease_acts(bench: Stand) -> None:
     assert lease(bench)["leaseTransitions"] == epoch + 1
 
 
+def test_the_next_operator_goes_on_at_once_with_what_the_former_was_told_to_leave(bench: Stand, tmp_path: Path) -> None:
+    """As in a rolling update: the next one waits already."""
+    model = write_gguf(tmp_path / "l.gguf", size=128 * MIB)
+    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", model)
+    gate = bench.hub.pause_at(96 * MIB)
+    first = bench.start_operator(environment={"POD_NAME": "first"})
+    bench.apply("large", modelRef="hf:acme/large", connections=1)
+    gate.wait_reached()
+    second = bench.start_operator(environment={"POD_NAME": "second"})
+    eventually(lambda: "first holds the Lease" in second.output(), "the second one waits")
+    asked, since = len(bench.hub.log), time.monotonic()
+    assert first.stop() == 0
+    eventually(lambda: any(one.origin == "content" for one in bench.hub.log[asked:]), "the second one goes on")
+    assert time.monotonic() - since < 10, "it does not wait for the Lease to expire"
+    gate.release()
+    status = bench.until("large", "Available")["status"]
+    assert status["attempts"] == 1
+    assert bench.hub.connections_high_water == 1, "never two fetch"
+    assert bench.hub.bytes_sent("acme/large") <= model.stat().st_size + BOUND
+    assert (bench.volume / status["model"]["path"]).read_bytes() == model.read_bytes()
+    assert (lease(bench)["holderIdentity"], lease(bench)["leaseTransitions"]) == ("second", 2)
+
+
 def test_an_operator_that_has_lost_the_lease_ends_at_once(bench: Stand) -> None:
     operator = bench.start_operator(environment={"POD_NAME": "first"})
     eventually(lambda: lease(bench).get("holderIdentity") == "first", "the Lease is taken")
