@@ -92,6 +92,26 @@ def test_when_the_one_whose_token_is_used_leaves_the_other_goes_on(
         bench.until("one", "Available")
 
 
+def test_a_token_that_is_revoked_while_its_transfer_waits_is_refused_and_the_others_goes_on(bench: Stand) -> None:
+    repository = bench.hub.repository("acme/shared", private=True, tokens=frozenset({"hf_one", "hf_two"}))
+    repository.add("s.Q4_K_M.gguf", tiny_gguf(seed=5))
+    gate = bench.hub.pause_at(50_000, "acme/tiny")
+    bench.start_operator("--slots=1")
+    bench.apply("running", modelRef="hf:acme/tiny")
+    gate.wait_reached()
+    for name in ("one", "two"):
+        bench.secret(name, {"token": f"hf_{name}"})
+        bench.apply(name, modelRef="hf:acme/shared", credentialsSecretRef={"name": name})
+        bench.until(name, "Queued")
+    repository.tokens = frozenset({"hf_two"})
+    gate.release()
+    refused = bench.until("one", "AccessDenied")["status"]
+    assert "token" in refused["conditions"][0]["message"]
+    assert bench.until("two", "Available")["status"]["attempts"] == 1
+    assert bench.hub.bytes_sent("acme/shared") == len(tiny_gguf(seed=5))
+    assert "Available" not in bench.history.reasons("one")
+
+
 def test_who_is_not_let_in_does_not_get_what_another_has_fetched(bench: Stand) -> None:
     bench.hub.repository("acme/gated", gated=True, tokens=frozenset({"hf_good"})).add("g.Q4_K_M.gguf", tiny_gguf())
     bench.hub.tokens.add("hf_other")
