@@ -1,27 +1,36 @@
 """Another volume than the recorded one at the mount point, or none: nothing is written until somebody says so."""
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from model_provisioner.transfer.partfile import keys, read_journal
 from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.volume import root_of
+from tests.support.ggufs import write_gguf
 from tests.support.models import files_below
-from tests.support.programs import Program, eventually
+from tests.support.programs import Program, eventually, holds_a_part
 from tests.support.stand import Stand
 
 REF = "hf:acme/tiny"
+MIB = 1024**2
 
 
 def exchange(bench: Stand, operator: Program) -> Callable[[], None]:
     """The volume is gone when the next operator comes; what brings it back."""
     operator.kill()
+    return take_away(bench)
+
+
+def take_away(bench: Stand) -> Callable[[], None]:
     away = bench.volume.with_name("away")
     bench.volume.rename(away)
     bench.volume.mkdir()
 
     def bring_back() -> None:
-        bench.volume.rmdir()
-        away.rename(bench.volume)
+        away.rename(bench.volume)  # at once, since what is there is empty
 
     return bring_back
 
@@ -119,3 +128,42 @@ def test_the_annotation_accepts_another_volume_once_all_have_said_so(bench: Stan
     assert bench.until("one", "Available")["status"]["model"]["storeID"] == accepted["storeID"]
     with Store.open(Path(bench.volume), accepted["storeID"]):
         assert files_below(bench.volume) == {accepted["path"]}
+
+
+def test_a_volume_that_goes_away_under_running_downloads_brings_back_what_they_had(
+    bench: Stand, tmp_path: Path
+) -> None:
+    """One is finished by a worker that has the former directory open; the other's worker dies half way."""
+    model = write_gguf(tmp_path / "m.gguf", size=48 * MIB)
+    gates = {name: bench.hub.pause_at(32 * MIB, f"acme/{name}") for name in ("half", "finished")}
+    operator, workers = bench.start_operator(module="tests.support.hasty"), list[int]()
+    for name, gate in gates.items():
+        bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", model)
+        bench.apply(name, modelRef=f"hf:acme/{name}")
+        gate.wait_reached()
+        bench.until(name, "Downloading")
+        workers.append(next(pid for pid in operator.children() if holds_a_part(pid) and pid not in workers))
+    bring_back = take_away(bench)
+    os.kill(workers[0], signal.SIGKILL)
+    gates["finished"].release()
+    settled(bench, *gates)
+    assert bench.catalog() == {}
+    assert not any("Available" in bench.history.reasons(name) for name in gates)
+    gates["half"].release()
+    bench.hub.clear_log()
+    journalled = journalled_bytes(bench.volume.with_name("away"))
+    bring_back()
+    for name in gates:
+        assert bench.until(name, "Available")["status"]["attempts"] == 1
+        assert (bench.volume / f"hf/acme/{name}/m.Q4_K_M.gguf").read_bytes() == model.read_bytes()
+    assert bench.hub.bytes_sent("acme/finished") == 0
+    assert bench.hub.bytes_sent("acme/half") == model.stat().st_size - journalled
+
+
+def journalled_bytes(volume: Path) -> int:
+    """Of the one part that there is."""
+    with root_of(volume / ".provisioner" / "parts") as parts:
+        (key,) = keys(parts)
+        journal = read_journal(parts, key)
+    assert journal
+    return journal.spans.total

@@ -1,8 +1,8 @@
 """`python -m tests.support.hasty operator ...`: our program, with seconds of patience where it has minutes.
 
 With a late delivery, so that a test can see the probe of a real process fail; with an error that somebody may put
-right; with files that can't be removed; with a worker that says nothing. Its patience with a silent API server is as
-it is.
+right, and a volume that may come back; with files that can't be removed; with a worker that says nothing. Its patience
+with a silent API server is as it is.
 """
 
 from model_provisioner import cli
@@ -16,7 +16,7 @@ SILENCE_SECONDS = 3.0
 
 if __name__ == "__main__":
     health._GRACE_SECONDS = GRACE_SECONDS
-    backoff._SLOW_SECONDS = RETRY_SECONDS
+    backoff._SLOW_SECONDS = backoff._VOLUME_SECONDS = RETRY_SECONDS
     handlers._RELEASE_ANYWAY_SECONDS = operator._RELEASE_SECONDS = RELEASE_SECONDS
     sharing._SILENCE_SECONDS = SILENCE_SECONDS
     raise SystemExit(cli.main())

@@ -119,6 +119,8 @@ class Attempt:
         published = await self._around.transfers.provide(self._member(claim, settled, model, credentials))
         model = replace(model, files=published.files, gguf=published.gguf, digest=_only_digest(published.files))
         self._advance(Resolved(model))
+        # The worker has the directory open and would not notice that another is in its place by now.
+        await self._around.stores.missing(claim, settled.store_id, ())
         await self._finish(model)
 
     async def _is_there(self, claim: Claim, model: Model) -> bool:
