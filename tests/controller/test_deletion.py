@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.cluster import Cluster
 from tests.support.api_proxy import ApiProxy, Asked, kopfs_watch, status_patches
 from tests.support.gguf_headers import write_sparse
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.programs import Program, eventually, fetcher, stopped
-from tests.support.stand import Stand
+from tests.support.stand import Stand, stand
+from tests.support.volumes import small_volume
 
 MIB = 1024**2
 SIZE = 24 * MIB
@@ -136,6 +138,28 @@ def test_a_namespace_that_goes_away_disturbs_no_other_and_may_come_back(bench: S
         bench.until("ready", "Available")
     assert bench.cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/{home}/leases/model-provisioner")
     assert operator.process.poll() is None
+
+
+def test_what_waits_for_its_source_or_for_room_goes_at_once_and_so_do_connections(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    with small_volume(tmp_path / "volume", 40 * MIB), stand(cluster, namespace, tmp_path) as bench:
+        for name in ("fetched", "waiting", "unavailable"):
+            bench.hub.repository(f"acme/{name}").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=SIZE))
+        bench.hub.fail(503, times=None, where="api", path="acme/unavailable")
+        gate = bench.hub.pause_at(SIZE // 2)
+        bench.start_operator()
+        bench.apply("fetched", modelRef="hf:acme/fetched")
+        gate.wait_reached()
+        for name in ("waiting", "unavailable"):
+            bench.apply(name, modelRef=f"hf:acme/{name}")
+        eventually(lambda: "waiting for room" in bench.ready("waiting").get("message", ""), "it waits for room")
+        bench.until("unavailable", "SourceUnavailable")
+        for name in ("waiting", "unavailable", "fetched"):
+            bench.delete(name)
+            bench.until_gone(name, 5)
+        eventually(lambda: bench.hub.connections == 0, "nobody is connected any more", 5)
+        assert [file.name for file in bench.volume.rglob("*") if file.is_file()] == ["store.json"]
 
 
 def test_the_policy_at_the_time_of_the_deletion_counts(bench: Stand) -> None:

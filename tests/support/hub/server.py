@@ -202,6 +202,11 @@ class Hub:
         return self._state.log.bytes_sent(path)
 
     @property
+    def connections(self) -> int:
+        """The content requests that are in progress now."""
+        return self._state.log.content_running
+
+    @property
     def connections_high_water(self) -> int:
         """The most content requests that were in progress at one time."""
         return self._state.log.connections_high_water
