@@ -1,5 +1,6 @@
 """What may change while an object lives, on either side: its spec, its Secret, its files; and what it does then."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from deploy.local.cluster import Cluster
 from tests.support.api_proxy import ApiProxy, status_patches
 from tests.support.ggufs import tiny_gguf, write_gguf, write_split
+from tests.support.hub import Hub
 from tests.support.hub.faults import Gate
 from tests.support.programs import eventually, stopped
 from tests.support.stand import Document, Stand
@@ -143,6 +145,33 @@ def test_another_model_may_be_asked_for_until_the_api_server_knows_that_fetching
             assert status["model"]["path"] == "hf/acme/other/other.Q4_K_M.gguf", number
             assert bench.catalog()[f"{name}.path"] == status["model"]["path"]
             assert status["observedGeneration"] == 2
+
+
+def test_what_was_edited_in_a_pause_before_fetching_began_is_honoured(bench: Stand) -> None:
+    with Hub() as mirror:
+        mirror.repository("acme/tiny").add("tiny.Q4_K_M.gguf", tiny_gguf(seed=8))
+        authorities = bench.volume.parent / "authorities.pem"
+        authorities.write_bytes(bench.hub.ca_file.read_bytes() + mirror.ca_file.read_bytes())
+        hosts = [mirror.host_port, mirror.content_origin.removeprefix("https://")]
+        bench.start_operator(f"--ca-file={authorities}", *(f"--allow-host={host}" for host in hosts))
+        right, wrong = (f"sha256:{hashlib.sha256(tiny_gguf(seed=seed)).hexdigest()}" for seed in (1, 2))
+        q8 = {"modelRef": "hf:acme/tiny:Q8_0"}
+        cases: dict[str, tuple[Document, str, Document]] = {
+            "elsewhere": ({"modelRef": "hf:acme/tiny"}, "Suspended", {"endpoint": mirror.endpoint}),
+            "righted": (q8 | {"digest": wrong}, "DigestMismatch", {"digest": right}),
+            "wronged": (q8, "Suspended", {"digest": wrong}),
+        }
+        for name, (spec, reason, _) in cases.items():
+            bench.apply(name, **spec, suspend=True)
+            bench.until(name, reason)
+        for name, (_, _, edit) in cases.items():
+            bench.patch(name, edit)
+            bench.patch(name, {"suspend": False})
+        bench.until("elsewhere", "Available")
+        assert bench.until("righted", "Available")["status"]["model"]["digestSource"] == "Spec"
+        assert wrong in bench.until("wronged", "DigestMismatch")["status"]["conditions"][0]["message"]
+    assert (bench.volume / TINY).read_bytes() == tiny_gguf(seed=8)
+    assert bench.hub.bytes_sent("tiny.Q4_K_M.gguf") == 0
 
 
 def test_limits_hold_that_were_changed_while_a_ref_was_resolved(bench: Stand, large: int) -> None:
