@@ -19,12 +19,14 @@ LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 CONTENT = tiny_gguf(size=20 * MIB)
 
 
+def wrong_by(offset: str) -> dict[str, str]:
+    """The environment in which a process and its children have such a clock."""
+    return {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
 def run(arguments: list[str], offset: str) -> "subprocess.CompletedProcess[str]":
-    changed = {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    command = [sys.executable, *arguments]
-    return subprocess.run(
-        command, env={**os.environ, **changed}, capture_output=True, text=True, timeout=60, check=False
-    )
+    command, environment = [sys.executable, *arguments], os.environ | wrong_by(offset)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.skipif(not LIBRARIES, reason="libfaketime is not installed (Debian: libfaketime)")
