@@ -183,7 +183,7 @@ class Lifecycle:
     def _take_note(self) -> None:
         """The object as it is now: what changes without a new try holds at once."""
         latest = self._latest()
-        if latest != self._subject:  # of thousands that stay as they are, one copy is enough
+        if int(latest.resource_version) > int(self._subject.resource_version):  # events may come in the wrong order
             self._subject = latest
         self._status.heed(self._subject)
         self._around.transfers.heed(self._subject)
