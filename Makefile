@@ -23,7 +23,7 @@ demo: .venv/installed  ## the main job from manifest to verified file, on a cont
 test: .venv/installed  ## every test
 	.venv/bin/python -m pytest $(PYTEST_FLAGS)
 
-CLUSTER_FAULTS = $(patsubst %,tests/controller/test_%.py,api_faults killed_writes tokens liveness)
+CLUSTER_FAULTS = $(patsubst %,tests/controller/test_%.py,any_order api_faults killed_writes tokens liveness)
 faults: .venv/installed  ## the fault campaigns in full: every point, not a sample
 	FAULTS=long .venv/bin/python -m pytest -rP -p no:logging --timeout 1800 tests/faults $(CLUSTER_FAULTS) $(PYTEST_FLAGS)
 
