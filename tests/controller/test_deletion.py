@@ -155,10 +155,12 @@ def test_what_waits_for_its_source_or_for_room_goes_at_once_and_so_do_connection
             bench.apply(name, modelRef=f"hf:acme/{name}")
         eventually(lambda: "waiting for room" in bench.ready("waiting").get("message", ""), "it waits for room")
         bench.until("unavailable", "SourceUnavailable")
-        for name in ("waiting", "unavailable", "fetched"):
+        assert bench.hub.connections == 1
+        for name in ("fetched", "waiting", "unavailable"):
             bench.delete(name)
-            bench.until_gone(name, 5)
         eventually(lambda: bench.hub.connections == 0, "nobody is connected any more", 5)
+        for name in ("fetched", "waiting", "unavailable"):
+            bench.until_gone(name, SOON_SECONDS)
         assert [file.name for file in bench.volume.rglob("*") if file.is_file()] == ["store.json"]
 
 
