@@ -6,7 +6,7 @@ with a silent API server is as it is.
 """
 
 from model_provisioner import cli
-from model_provisioner.controller import handlers, health, operator, sharing
+from model_provisioner.controller import handlers, health, operator, reach, sharing
 from model_provisioner.domain import backoff
 
 GRACE_SECONDS = 3.0
@@ -19,4 +19,5 @@ if __name__ == "__main__":
     backoff._SLOW_SECONDS = backoff._VOLUME_SECONDS = RETRY_SECONDS
     handlers._RELEASE_ANYWAY_SECONDS = operator._RELEASE_SECONDS = RELEASE_SECONDS
     sharing._SILENCE_SECONDS = SILENCE_SECONDS
+    reach._LOOK_AGAIN_SECONDS = RETRY_SECONDS
     raise SystemExit(cli.main())

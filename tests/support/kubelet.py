@@ -20,10 +20,11 @@ class Kubelet:
     `started` is when the last one was started, in seconds of the monotonic clock.
     """
 
-    def __init__(self, stand: Stand, *flags: str) -> None:
+    def __init__(self, stand: Stand, *flags: str, module: str = "model_provisioner.cli") -> None:
         self.exits: list[int] = []
         self._stand = stand
         self._flags = flags
+        self._module = module
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -39,7 +40,7 @@ class Kubelet:
 
     def _start(self) -> Program:
         self.started = time.monotonic()
-        return self._stand.start_operator(*self._flags, environment=_POD)
+        return self._stand.start_operator(*self._flags, environment=_POD, module=self._module)
 
     def _run(self) -> None:
         while True:

@@ -78,13 +78,15 @@ class Stand:
                 program.kill()
 
     def apply(self, name: str, **spec: Any) -> Document:
-        document = {
+        return self.cluster.apply([self.manifest(name, **spec)])[0]
+
+    def manifest(self, name: str, **spec: Any) -> Document:
+        return {
             "apiVersion": GROUP_VERSION,
             "kind": "ModelDownload",
             "metadata": {"name": name, "namespace": self.namespace},
             "spec": spec,
         }
-        return self.cluster.apply([document])[0]
 
     def patch(self, name: str, spec: Document | None = None, **metadata: Any) -> None:
         self.cluster.api.merge(self.path(name), {"spec": spec or {}, "metadata": metadata})

@@ -32,6 +32,7 @@ from model_provisioner.controller.login import Login
 from model_provisioner.controller.metrics import Metrics
 from model_provisioner.controller.operator import Operator
 from model_provisioner.controller.patrol import Patrol
+from model_provisioner.controller.reach import end_when_reachable, reachable
 from model_provisioner.controller.reservations import Reservations
 from model_provisioner.controller.sharing import Conditions
 from model_provisioner.controller.slots import Slots
@@ -58,7 +59,7 @@ async def run_operator(settings: OperatorSettings) -> int:
     async with contextlib.AsyncExitStack() as closing:
         api = await KubeApi.connect(settings.kubeconfig)
         closing.push_async_callback(api.close)
-        watches = [Reflector(api, collection_path(namespace)) for namespace in settings.namespaces]
+        watches: list[Reflector] = []  # none before the Lease is ours
         workers = Workers(settings)
         slots = Slots(workers.fetchers)
         heard_age = _longest(watches)
@@ -77,14 +78,18 @@ async def run_operator(settings: OperatorSettings) -> int:
         closing.push_async_callback(lease.release)
         await _in_background(closing, lease.keep())
 
-        catalog = Catalog(api, settings.namespaces)
+        namespaces = await reachable(api, settings.namespaces)
+        left_out = [one for one in settings.namespaces if one not in namespaces]
+        await _in_background(closing, end_when_reachable(api, left_out))
+        watches += [Reflector(api, collection_path(namespace)) for namespace in namespaces]
+        catalog = Catalog(api, namespaces)
         for watch in watches:
             watch.listen(health.heard)
             watch.listen(catalog.heard)
             await _in_background(closing, watch.run())
         await _take_in(watches, catalog, slots)
         await _in_background(closing, catalog.run())
-        census = Census(settings.namespaces, watches)
+        census = Census(namespaces, watches)
         mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
         stores = Stores(mounts, workers.keeper, census.store_ids, settings.modes)
         patrol = Patrol(stores)
@@ -92,7 +97,7 @@ async def run_operator(settings: OperatorSettings) -> int:
         surveyor, reservations = Surveyor(stores, census), Reservations()
         if settings.metrics_listen:
             await _in_background(closing, surveyor.run())
-        gauges.show_work(metrics, settings.namespaces, slots, reservations, surveyor, heard_age)
+        gauges.show_work(metrics, namespaces, slots, reservations, surveyor, heard_age)
         conditions = Conditions(
             slots, stores, Bandwidth(settings.max_bytes_per_second), reservations, HoldBack(), epoch, metrics
         )
@@ -100,7 +105,7 @@ async def run_operator(settings: OperatorSettings) -> int:
         closing.push_async_callback(workers.stop)
         sweeper = Sweeper(stores, census, lambda: operator.uids)
         await _in_background(closing, sweeper.run())
-        await _run_kopf(operator, api, settings, workers, health)
+        await _run_kopf(operator, api, namespaces, workers, health)
     return 0
 
 
@@ -182,19 +187,19 @@ def _surroundings(
 
 
 async def _run_kopf(
-    operator: Operator, api: KubeApi, settings: OperatorSettings, workers: Workers, health: Health
+    operator: Operator, api: KubeApi, namespaces: Sequence[str], workers: Workers, health: Health
 ) -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, operator, health, Login(api))
     kopf.on.startup(id="workers", registry=registry)(_without_arguments(workers.start))
     kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(workers.stop))
     health.begin()
-    await kopf.operator(registry=registry, namespaces=settings.namespaces, standalone=True)
+    await kopf.operator(registry=registry, namespaces=namespaces, standalone=True)
 
 
 def _longest(watches: list[Reflector]) -> Callable[[], float]:
     """How long ago the API server was heard by the watch that has heard nothing for the longest time, in seconds."""
-    return lambda: max(watch.last_event_age() for watch in watches)
+    return lambda: max((watch.last_event_age() for watch in watches), default=0.0)
 
 
 def _now() -> datetime:
