@@ -179,9 +179,10 @@ if LONG:
             lambda proxy: cut_first(proxy, biting(1, proxy.answering(410, kopfs_watch, times=1))), KOPF_GAVE_UP
         ),
         "500 to every watch": Case(lambda proxy: cut_first(proxy, biting(2, proxy.answering(500, watches), *BOTH))),
-        "silent for 30 s": Case(lambda proxy: lasting(30, proxy.hanging()), LEASE_LOST),
-        "gone for 30 s": Case(lambda proxy: lasting(30, gone(proxy)), LEASE_LOST),
-        "silent about the Lease": Case(lambda proxy: lasting(20, proxy.hanging(leases)), LEASE_LOST),
+        "silent for 30 s": Case(lambda proxy: lasting(30, proxy.hanging())),
+        "gone for 30 s": Case(lambda proxy: lasting(30, gone(proxy))),
+        "gone for 50 s": Case(lambda proxy: lasting(50, gone(proxy)), LEASE_LOST),
+        "silent about the Lease": Case(lambda proxy: lasting(50, proxy.hanging(leases)), LEASE_LOST),
     }
 
 

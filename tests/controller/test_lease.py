@@ -29,7 +29,7 @@ class World:
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
-        if self.now > 60:
+        if self.now > 200:
             raise asyncio.CancelledError
 
     async def get(self, _path: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class World:
 
 async def test_an_outage_that_is_shorter_than_the_duration_is_ridden_out_whenever_it_begins() -> None:
     for begin in range(4, 12):
-        world = World((begin, begin + 6))
+        world = World((begin, begin + 35))
         with pytest.raises(asyncio.CancelledError):
             await world.lease.keep()
         gaps = [after - before for before, after in zip(world.renewals, world.renewals[1:], strict=False)]
@@ -68,7 +68,7 @@ async def test_an_outage_that_outlasts_the_duration_ends_the_reign_before_anothe
     world = World((5, 1000))
     with pytest.raises(LeaseLost):
         await world.lease.keep()
-    assert 10 <= world.now < DURATION_SECONDS - 1
+    assert 40 <= world.now < DURATION_SECONDS - 5
 
 
 async def test_requests_that_are_never_answered_are_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,11 +83,11 @@ async def test_requests_that_are_never_answered_are_given_up_in_time(monkeypatch
     world.get = be_silent  # type: ignore[method-assign]
     with pytest.raises(LeaseLost):
         await world.lease.keep()
-    assert 10 <= world.now < DURATION_SECONDS - 1
+    assert 40 <= world.now < DURATION_SECONDS - 5
     await world.lease.release()
     with pytest.raises(asyncio.CancelledError):
         await world.lease.acquire()
-    assert world.now > 60
+    assert world.now > 200
 
 
 async def test_who_comes_during_an_outage_waits_for_its_end() -> None:

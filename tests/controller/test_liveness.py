@@ -16,7 +16,7 @@ from tests.support.hasty import GRACE_SECONDS
 from tests.support.programs import Program, eventually, free_port
 from tests.support.stand import Stand
 
-REAL_GRACE_SECONDS = 30.0
+REAL_GRACE_SECONDS = 20.0
 REAL_SILENCE_SECONDS = 180.0
 
 

@@ -1,7 +1,7 @@
 """What kopf calls, and nothing else: every handler hands over to `controller.operator` at once.
 
 One endless daemon per object, one deletion handler, one wake-up. Handlers return None, so that kopf
-stores no results in the status; the memo carries the Operator.
+stores no results in the status; the memo remembers what of an object was seen last.
 """
 
 from typing import Any
@@ -12,9 +12,11 @@ from model_provisioner.controller.health import Health
 from model_provisioner.controller.login import Login
 from model_provisioner.controller.operator import Operator
 from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.kube.reflector import SILENCE_SECONDS
 from model_provisioner.kube.resource import FINALIZER, GROUP, PLURAL, RECONCILE_AT, VERIFY_AT, VERSION
 
 _RELEASE_ANYWAY_SECONDS = 60.0
+_PAUSES_SECONDS = (1, 1, 2, 3, *[5] * 10)  # an API server that is back is noticed within the last of these
 
 
 def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health, login: Login) -> None:
@@ -80,6 +82,8 @@ async def _configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.enabled = False
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 60
+    settings.networking.error_backoffs = _PAUSES_SECONDS
+    settings.watching.inactivity_timeout = SILENCE_SECONDS
 
 
 class _NoDifferences(kopf.DiffBaseStorage):

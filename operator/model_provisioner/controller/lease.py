@@ -4,6 +4,9 @@ Taken before any object is looked at and renewed while the operator runs; who lo
 once. Whether a foreign Lease has expired is judged by watching it not change for its whole duration on
 our own clock, never by comparing clocks of two machines. `leaseTransitions` is the epoch that journals
 carry, so that a writer from an earlier reign is recognised.
+
+It outlasts an API server that is away for half a minute, as it is while it is upgraded: downloads go on. The price is
+that after the death of a node another operator waits for a minute; a restarted container does not, nor does an update.
 """
 
 import asyncio
@@ -12,15 +15,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from model_provisioner.domain.liveness import RENEWAL_SECONDS
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import LEASE_NAME, lease_collection_path
 
 _LOG = logging.getLogger(__name__)
-DURATION_SECONDS = 15
-_RENEW_SECONDS = 5.0
+DURATION_SECONDS = 60
 _RETRY_SECONDS = 1.0
 _ANSWER_SECONDS = 4.0  # of one request: a dead connection must leave time for another one
-_GIVE_UP_SECONDS = 12.0  # what is left of the duration is for ending
+_GIVE_UP_SECONDS = 45.0  # what is left of the duration is for ending
 _POLL_SECONDS = 2.0
 _PASSING = frozenset({0, 429, 500, 502, 503, 504})
 
@@ -75,7 +78,7 @@ class Lease:
 
         Certain is what was answered, counted from when it was asked; a request without an answer is given up in time.
         """
-        renewed, pause = self._monotonic(), _RENEW_SECONDS
+        renewed, pause = self._monotonic(), RENEWAL_SECONDS
         while True:
             await self._sleep(pause)
             begun = self._monotonic()
@@ -83,7 +86,7 @@ class Lease:
                 async with asyncio.timeout(min(_ANSWER_SECONDS, renewed + _GIVE_UP_SECONDS - begun)):
                     await self._renew()
                 renewed = begun
-                pause = max(0.0, renewed + _RENEW_SECONDS - self._monotonic())
+                pause = max(0.0, renewed + RENEWAL_SECONDS - self._monotonic())
             except (ApiError, TimeoutError, OSError) as error:
                 _LOG.warning("the Lease could not be renewed: %s", str(error) or "no answer")
                 if self._monotonic() - renewed >= _GIVE_UP_SECONDS:

@@ -93,7 +93,8 @@ class SharedTransfer:
         self._claim = first.claim
         self._plan = first.plan
         self._settled = first.settled
-        self._queue_id = new_id()
+        # A tie is broken as the gateway tells it; the member may leave and come again while this one still waits.
+        self._queue_id = f"{first.holder.uid}/{new_id()}"
         self._members = {first.holder.uid: first}
         self._open = True
         self._fetch: tuple[Member, asyncio.Task[protocol.Published]] | None = None

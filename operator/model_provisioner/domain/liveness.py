@@ -1,12 +1,14 @@
 """Whether an operator acts, judged by its Lease as somebody else sees it. Pure; the gateway looks and asks.
 
-A Lease that does not change for its whole duration has lost its holder. That is measured on our own
-clock, because the clocks of two machines need not agree.
+An operator renews its Lease every few seconds, and one that does not is dead, stands still or does not reach the API
+server: nothing that it does would be seen. That is told long before the Lease expires and another one may act. It is
+measured on our own clock, because the clocks of two machines need not agree.
 """
 
 from dataclasses import dataclass
 
-_LATE_SECONDS = 5.0  # how much later than the operator's renewal we may look
+RENEWAL_SECONDS = 5.0
+_LATE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +17,15 @@ class Glance:
 
     mark: str
     holder: str
-    duration: float
     changed: float
 
 
-def look(before: Glance | None, mark: str, holder: str, duration: float, now: float) -> Glance:
+def look(before: Glance | None, mark: str, holder: str, now: float) -> Glance:
     """What is known after the Lease was read at `now`."""
     changed = before.changed if before and before.mark == mark else now
-    return Glance(mark, holder, duration, changed)
+    return Glance(mark, holder, changed)
 
 
 def acts(glance: Glance, now: float) -> bool:
-    """Somebody holds the Lease and has renewed it in time."""
-    return bool(glance.holder) and now - glance.changed <= glance.duration + _LATE_SECONDS
+    """Somebody holds the Lease and renews it."""
+    return bool(glance.holder) and now - glance.changed <= _LATE_SECONDS

@@ -13,7 +13,10 @@ from itertools import groupby
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One object in the queue. `creation_time` is RFC 3339, so that it sorts as text."""
+    """A transfer in the queue; to the gateway, an object. `creation_time` is RFC 3339, so that it sorts as text.
+
+    `uid` begins with that of an object: many are made within one second.
+    """
 
     uid: str
     namespace: str

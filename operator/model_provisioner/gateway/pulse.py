@@ -47,12 +47,11 @@ class Pulse:
                     _LOG.warning("whether an operator acts can't be told: %s", error)
                     self._glance, pause = None, _FORBIDDEN_SECONDS
                 if error.status == 404:
-                    self._glance = Glance("", "", 0, 0)
+                    self._glance = Glance("", "", 0)
             self._board.judge(stale=self._glance is not None and not acts(self._glance, self._monotonic()))
             await self._sleep(pause)
 
     async def _look(self) -> None:
         lease = await self._api.get(self._path)
-        spec, mark = lease["spec"], lease["metadata"]["resourceVersion"]
-        holder, duration = spec.get("holderIdentity") or "", float(spec.get("leaseDurationSeconds") or 0)
-        self._glance = look(self._glance, mark, holder, duration, self._monotonic())
+        holder, mark = lease["spec"].get("holderIdentity") or "", lease["metadata"]["resourceVersion"]
+        self._glance = look(self._glance, mark, holder, self._monotonic())

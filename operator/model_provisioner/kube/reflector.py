@@ -16,9 +16,9 @@ from model_provisioner.kube.client import ApiError, KubeApi
 
 _LOG = logging.getLogger(__name__)
 _WATCH_SECONDS = 290
-_SILENCE_SECONDS = 70.0
+SILENCE_SECONDS = 70.0  # bookmarks come about every minute
 _FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+_LONGEST_PAUSE_SECONDS = 8.0
 _GONE = 410  # the version is too old to watch from
 
 Document = dict[str, Any]
@@ -36,7 +36,7 @@ class Reflector:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
-        silence: float = _SILENCE_SECONDS,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
         self.synced = asyncio.Event()
         self._api = api
@@ -149,7 +149,7 @@ class Reflector:
         await self._pause()
 
     async def _pause(self) -> None:
-        """Doubles up to half a minute, jittered, so that many clients do not come back at once."""
+        """Doubles up to eight seconds, jittered, so that many clients do not come back at once."""
         self._failures += 1
         longest = min(_FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), _LONGEST_PAUSE_SECONDS)
         await self._sleep(longest * (0.5 + 0.5 * self._jitter()))

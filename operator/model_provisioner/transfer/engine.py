@@ -107,7 +107,8 @@ class _Transfer:
         """Is the file at its path what it should be? Content that nobody vouches for is hashed to find out."""
         published = await self._threads.run(self._store.published, file)
         if published is None or published.size != file.size:
-            return self._replaceable(file, published)
+            self._check_fetchable(file, published)
+            return False
         digest = published.digest
         if digest is None and file.url is not None and file.digest is None:
             return False  # neither the source nor a record tells what it should be
@@ -123,10 +124,10 @@ class _Transfer:
         await self._complete(file, digest)
         return True
 
-    def _replaceable(self, file: PlannedFile, published: PublishedFile | None) -> bool:
-        """False, which means that the file is to be fetched. Raises where it can't be, because it is a local one."""
+    def _check_fetchable(self, file: PlannedFile, published: PublishedFile | None) -> None:
+        """Raises where it can't be fetched, because it is a local one."""
         if file.url is not None:
-            return False
+            return
         if published is None:
             raise SourceNotFound(f"{file.path} is not on the volume any more: put it there again")
         raise SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
@@ -184,7 +185,7 @@ class _Transfer:
                 raise
         await self._threads.run(part.restart)
         digest, header = await self._download_once(file, part)
-        if file.digest != digest:
+        if file.digest not in {None, digest}:
             raise _mismatch(file, digest)
         return digest, header
 
