@@ -33,7 +33,7 @@ def test_a_start_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() -
     world.health.begin()
     for uid in range(50):
         assert world.complaints_after(2) == []
-        world.health.delivered(f"u{uid}", "5")
+        world.health.delivered("MODIFIED", f"u{uid}", "5")
     assert world.complaints_after(19) == []
     assert "50 changes not delivered" in world.complaints_after(2)[0]
 
@@ -44,12 +44,12 @@ def test_a_start_ends_and_then_each_object_counts() -> None:
     for uid in "ab":
         world.health.heard("ADDED", version(5, uid))
     for uid in "ab":
-        world.health.delivered(uid, "5")
+        world.health.delivered("MODIFIED", uid, "5")
     world.health.heard("MODIFIED", version(6, "a"))
     for number in range(21):
         assert world.complaints_after(1) == [] or number > 19
         world.health.heard("MODIFIED", version(number + 7, "b"))
-        world.health.delivered("b", str(number + 7))
+        world.health.delivered("MODIFIED", "b", str(number + 7))
     assert "1 changes not delivered" in world.complaints_after(0)[0]
 
 
@@ -57,28 +57,29 @@ def test_a_start_ends_and_then_each_object_counts() -> None:
 def test_what_later_changes_have_overtaken_is_missed(*, kopf_is_first: bool) -> None:
     world = World()
     world.health.heard("ADDED", version(5))
-    world.health.delivered("u", "5")
+    world.health.delivered("MODIFIED", "u", "5")
     world.health.heard("ADDED", version(6, "missed"))
     world.now += 1
-    tell = [lambda: world.health.heard("MODIFIED", version(7)), lambda: world.health.delivered("u", "7")]
-    for step in reversed(tell) if kopf_is_first else tell:
-        step()
+    if kopf_is_first:
+        world.health.delivered("MODIFIED", "u", "7")
+    world.health.heard("MODIFIED", version(7))
+    world.health.delivered("MODIFIED", "u", "7")
     world.health.heard("MODIFIED", version(8))
     assert world.complaints_after(18) == []
-    world.health.delivered("u", "8")
+    world.health.delivered("MODIFIED", "u", "8")
     assert "1 changes not delivered, the oldest 21s" in world.complaints_after(2)[0]
 
 
 def test_who_has_much_to_do_and_does_it_in_order_is_not_blamed() -> None:
     world = World()
     world.health.heard("ADDED", version(1, "first"))
-    world.health.delivered("first", "1")
+    world.health.delivered("MODIFIED", "first", "1")
     for uid in range(100):
         world.health.heard("ADDED", version(5, f"u{uid}"))
         world.now += 0.1
     for uid in range(100):
         assert world.complaints_after(1) == []
-        world.health.delivered(f"u{uid}", "5")
+        world.health.delivered("MODIFIED", f"u{uid}", "5")
 
 
 def test_an_object_that_is_lost_at_the_start_is_missed_in_the_end() -> None:
@@ -87,7 +88,7 @@ def test_an_object_that_is_lost_at_the_start_is_missed_in_the_end() -> None:
     for uid in ("lost", "busy"):
         world.health.heard("ADDED", version(5, uid))
     for number in range(60):
-        world.health.delivered("busy", str(number + 5))
+        world.health.delivered("MODIFIED", "busy", str(number + 5))
         world.health.heard("MODIFIED", version(number + 6, "busy"))
         assert world.complaints_after(10) == [] or number == 59
     assert "1 changes not delivered" in world.complaints_after(0)[0]
@@ -95,8 +96,8 @@ def test_an_object_that_is_lost_at_the_start_is_missed_in_the_end() -> None:
 
 def test_what_comes_in_the_wrong_order_has_been_delivered() -> None:
     world = World()
-    world.health.delivered("u", "6")
-    world.health.delivered("u", "5")
+    world.health.delivered("MODIFIED", "u", "6")
+    world.health.delivered("MODIFIED", "u", "5")
     world.health.heard("MODIFIED", version(6))
     assert world.complaints_after(1000) == []
 
@@ -108,19 +109,19 @@ def test_a_quiet_cluster_is_no_reason_to_complain() -> None:
 def test_a_change_that_is_not_delivered_means_a_dead_watch() -> None:
     world = World()
     world.health.heard("ADDED", version(1, "first"))
-    world.health.delivered("first", "1")
+    world.health.delivered("MODIFIED", "first", "1")
     world.health.heard("ADDED", version(5))
     assert world.complaints_after(19) == []
     assert "1 changes not delivered" in world.complaints_after(2)[0]
-    world.health.delivered("u", "4")
+    world.health.delivered("MODIFIED", "u", "4")
     assert world.complaints_after(21)
-    world.health.delivered("u", "5")
+    world.health.delivered("MODIFIED", "u", "5")
     assert world.complaints_after(0) == []
 
 
 def test_a_change_that_was_delivered_first_is_not_waited_for() -> None:
     world = World()
-    world.health.delivered("u", "5")
+    world.health.delivered("MODIFIED", "u", "5")
     world.health.heard("MODIFIED", version(5))
     assert world.complaints_after(1000) == []
 
@@ -138,6 +139,19 @@ def test_a_deleted_object_is_not_waited_for() -> None:
     world.health.heard("ADDED", version(5))
     world.health.heard("DELETED", version(6))
     assert world.complaints_after(1000) == []
+
+
+@pytest.mark.parametrize("kopf_is_first", [True, False])
+def test_nothing_is_kept_of_a_deleted_object(*, kopf_is_first: bool) -> None:
+    world = World()
+    world.health.heard("ADDED", version(5))
+    world.health.delivered("ADDED", "u", "5")
+    if kopf_is_first:
+        world.health.delivered("DELETED", "u", "6")
+    world.health.heard("DELETED", version(6))
+    world.health.delivered("DELETED", "u", "6")
+    world.health.heard("ADDED", version(4))
+    assert world.complaints_after(21), "it is not known any more to have been delivered"
 
 
 def test_silence_of_the_api_server_is_told() -> None:

@@ -22,10 +22,12 @@ from model_provisioner.controller import gauges, handlers
 from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.attempt import Surroundings
 from model_provisioner.controller.bandwidth import Bandwidth
+from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.catalog import Catalog
 from model_provisioner.controller.census import Census, gist
 from model_provisioner.controller.health import Health, probes
 from model_provisioner.controller.holdback import HoldBack
+from model_provisioner.controller.hubs import Hubs
 from model_provisioner.controller.lease import Lease, LeaseLost
 from model_provisioner.controller.listening import listen
 from model_provisioner.controller.login import Login
@@ -47,6 +49,7 @@ from model_provisioner.kube.resource import collection_path, parse
 from model_provisioner.settings import OperatorSettings, own_namespace
 
 _LOG = logging.getLogger(__name__)
+_START_SECONDS = 300.0
 _LEASE_LOST_EXIT_CODE = 3
 _PART_FAILED_EXIT_CODE = 4
 # With the default, half of the start with 10,000 objects goes into looking for garbage among what lives.
@@ -67,13 +70,13 @@ async def run_operator(settings: OperatorSettings) -> int:
         if settings.health_listen:
             closing.push_async_callback((await listen(probes(health), settings.health_listen)).cleanup)
 
-        of_its_own = await KubeApi.connect(settings.kubeconfig)  # thousands of requests may wait for a connection
-        closing.push_async_callback(of_its_own.close)
+        lease_api = await KubeApi.connect(settings.kubeconfig)  # thousands of other requests may wait for a connection
+        closing.push_async_callback(lease_api.close)
         metrics = Metrics(CollectorRegistry(), time.monotonic)
-        gauges.show_process(metrics, lambda: health.acting, [api, of_its_own])
+        gauges.show_process(metrics, lambda: health.acting, [api, lease_api])
         if settings.metrics_listen:
             closing.push_async_callback((await listen([metrics.route()], settings.metrics_listen)).cleanup)
-        lease = _lease(of_its_own, settings)
+        lease = _lease(lease_api, settings)
         epoch = await lease.acquire()
         closing.push_async_callback(lease.release)
         await _in_background(closing, lease.keep())
@@ -110,9 +113,13 @@ async def run_operator(settings: OperatorSettings) -> int:
 
 
 async def _take_in(watches: Sequence[Reflector], catalog: Catalog, slots: Slots) -> None:
-    """Catalog and queue know of every object before anybody acts; kept of them is what the census needs."""
-    for watch in watches:
-        await watch.synced.wait()
+    """Catalog and queue know of every object before anybody acts; kept of them is what the census needs.
+
+    Raises TimeoutError where that takes so long that it is better begun anew.
+    """
+    async with asyncio.timeout(_START_SECONDS):
+        for watch in watches:
+            await watch.synced.wait()
     known = [parse(document) for watch in watches for document in watch.objects()]
     catalog.seed(known)
     slots.muster([one.uid for one in known if not (one.status.ready or one.deleting)])
@@ -174,8 +181,7 @@ def _surroundings(
         patrol=patrol,
         slots=conditions.slots,
         transfers=Transfers(conditions),
-        holdback=conditions.holdback,
-        resolver=workers.resolver,
+        hubs=Hubs(workers.resolver, conditions.holdback),
         catalog=catalog,
         announcer=Announcer(api, settings.instance, _now),
         metrics=conditions.metrics,
@@ -211,12 +217,7 @@ async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any
     task = asyncio.create_task(_or_die(work))
     await asyncio.sleep(0)  # so that the tasks which it starts are older, too: kopf waits 5 s for the younger ones
 
-    async def end() -> None:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-    closing.push_async_callback(end)
+    closing.push_async_callback(end, task)
 
 
 async def _or_die(work: Coroutine[Any, Any, None]) -> None:

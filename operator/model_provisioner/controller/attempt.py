@@ -14,17 +14,16 @@ from datetime import datetime
 from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.catalog import Catalog
 from model_provisioner.controller.credentials import Secret, read_secret
-from model_provisioner.controller.holdback import HoldBack
+from model_provisioner.controller.hubs import Hubs
 from model_provisioner.controller.metrics import Metrics
 from model_provisioner.controller.patrol import Patrol
 from model_provisioner.controller.sharing import Member
 from model_provisioner.controller.slots import Slots
-from model_provisioner.controller.stores import Claim, Stores, expect, new_id
+from model_provisioner.controller.stores import Claim, Stores, new_id
 from model_provisioner.controller.transfers import Transfers
 from model_provisioner.controller.upkeep import Upkeep
-from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.domain.addresses import NetworkPolicy, Origin
-from model_provisioner.domain.errors import AddressNotAllowed, ProvisionError
+from model_provisioner.domain.errors import AddressNotAllowed
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, ModelDownload
 from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.quantity import format_bytes
@@ -42,8 +41,6 @@ from model_provisioner.domain.snapshot import (
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.transfer import protocol
 
-_RESOLVE_SECONDS = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -57,8 +54,7 @@ class Surroundings:
     patrol: Patrol
     slots: Slots
     transfers: Transfers
-    holdback: HoldBack
-    resolver: WorkerProcess
+    hubs: Hubs
     catalog: Catalog
     announcer: Announcer
     metrics: Metrics
@@ -218,17 +214,7 @@ class Attempt:
             credentials=credentials,
             store=store,
         )
-        if not _asks_a_hub(request):
-            return await self._ask(request)
-        self._around.holdback.check(request.endpoint)
-        try:
-            return await self._ask(request)
-        except ProvisionError as error:
-            self._around.holdback.heed(request.endpoint, error)
-            raise
-
-    async def _ask(self, request: protocol.Resolve) -> protocol.Resolved:
-        return expect(protocol.Resolved, await self._around.resolver.call(request, seconds=_RESOLVE_SECONDS))
+        return await self._around.hubs.resolve(request)
 
     def _member(
         self, claim: Claim, settled: protocol.Settled, model: Model, credentials: protocol.Credentials | None
@@ -244,10 +230,6 @@ class Attempt:
             lambda bytes_there: self._advance(Started(model, bytes_there)),
             self._advance,
         )
-
-
-def _asks_a_hub(request: protocol.Resolve) -> bool:
-    return not request.ref.startswith("local:")
 
 
 def _model(claim: Claim, settled: protocol.Settled, wanted_digest: str | None) -> Model:

@@ -24,6 +24,8 @@ _FIELD_MANAGER = "model-provisioner"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _BATCH_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 600.0
+_REFUSED_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 5.0
 _TRIES = 4
 _PATIENCE_SECONDS = 3.0
 _LEAVE_SECONDS = 5.0
@@ -71,6 +73,10 @@ class Catalog:
     def check_room(self, subject: ModelDownload, model: Model) -> None:
         """Raises CatalogUnavailable where the model, as far as it is known, has no place beside those that are in."""
         self._pages[subject.namespace].check_room(subject, model)
+
+    async def recovered(self, subject: ModelDownload) -> None:
+        """Returns when the ConfigMap, which could not be written, is as it should be."""
+        await self._pages[subject.namespace].recovered()
 
     async def enter(self, subject: ModelDownload, model: Model) -> None:
         """Returns when the ConfigMap has the model. Raises CatalogUnavailable."""
@@ -141,6 +147,8 @@ class _Page:
         self._disputed = asyncio.Event()
         self._applied_at = -_BATCH_SECONDS
         self._failure: _Failure | None = None  # the last one
+        self._writable = asyncio.Event()  # as far as the last write tells
+        self._writable.set()
         self._not_before = 0.0  # when the API server, by its answer, may be asked again
         self._known: Document | None = None
         self._version = 0
@@ -206,9 +214,17 @@ class _Page:
                 failure = self._failed(error)
             if failure:
                 self._known = None  # what was asked for may have been done all the same
+                self._writable.clear()
             else:
                 self._settled = wanted
+                self._writable.set()
             return failure
+
+    async def recovered(self) -> None:
+        """Returns when a write has succeeded after one that failed; where the last one did not fail, never."""
+        if self._writable.is_set():
+            await asyncio.Event().wait()
+        await self._writable.wait()
 
     def _must_wait(self) -> _Failure | None:
         """The last failure, where the API server wants to be left alone for longer than anybody here waits."""
@@ -228,7 +244,12 @@ class _Page:
         await reflector.run()
 
     async def mend(self) -> None:
-        """Settles what nobody waits for; looks every ten minutes, in case the watch is deaf. Until cancelled."""
+        """Settles what nobody waits for; looks every ten minutes, in case the watch is deaf. Until cancelled.
+
+        What could not be written is tried again within seconds. Somebody else's ConfigMap, or a right that we have
+        not, takes somebody to put right.
+        """
+        failures = 0
         while True:
             try:
                 async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
@@ -236,9 +257,12 @@ class _Page:
             except TimeoutError:
                 self._forget()
             self._restless.clear()
-            if failure := await self.settle():
+            failure = await self.settle()
+            failures = failures + 1 if failure else 0
+            if failure:
                 _LOG.warning("%s", failure.message)
-                await self._sleep(max(_LOOK_AGAIN_SECONDS / 10, self._not_before - self._monotonic()))
+                pause = _REFUSED_SECONDS if failure.refused else min(2.0 ** (failures - 1), _LONGEST_PAUSE_SECONDS)
+                await self._sleep(max(pause, self._not_before - self._monotonic()))
                 if not failure.refused:
                     self._restless.set()
 
@@ -321,7 +345,7 @@ class _Page:
 
     async def _patch(self, document: Document, kind: Literal["apply", "merge"]) -> Document | None:
         manager = _FIELD_MANAGER if kind == "apply" else None
-        return await self._api.patch(self._path, document, kind, field_manager=manager, force=True)
+        return await self._api.patch(self._path, document, kind, field_manager=manager)
 
     async def _patiently(self, request: Callable[[], Awaitable[Document | None]]) -> Document | None:
         """What passes by itself within seconds is no reason for a state that people see. Raises ApiError."""

@@ -32,7 +32,7 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
         """A predicate rather than a handler's first line: kopf logs every handler that it runs."""
         meta = body["metadata"]
         _forget_who_manages_what(event)
-        health.delivered(meta["uid"], meta["resourceVersion"])
+        health.delivered(event["type"], meta["uid"], meta["resourceVersion"])
         annotations = meta.get("annotations") or {}
         seen = (meta.get("generation"), annotations.get(RECONCILE_AT), annotations.get(VERIFY_AT))
         known, memo.seen = memo.get("seen"), seen

@@ -42,21 +42,27 @@ class Health:
         """The reflector has seen this version of an object, so kopf's watch must deliver it soon."""
         uid, version = document["metadata"]["uid"], int(document["metadata"]["resourceVersion"])
         if kind == "DELETED":
-            self._due.pop(uid, None)
-            self._delivered.pop(uid, None)
+            self._forget(uid)
         elif self._delivered.get(uid, 0) < version:
             since = self._due[uid][1] if uid in self._due else self._monotonic()
             self._due[uid] = (version, since)
         else:
             self._heard_at = self._monotonic()
 
-    def delivered(self, uid: str, resource_version: str) -> None:
+    def delivered(self, kind: str | None, uid: str, resource_version: str) -> None:
         """This version has reached the operator; an older one than is due does not count."""
+        if kind == "DELETED":
+            self._forget(uid)
+            return
         version = self._delivered[uid] = max(int(resource_version), self._delivered.get(uid, 0))
         self._delivered_at = self._monotonic()
         if uid in self._due and version >= self._due[uid][0]:
             self._heard_at = max(self._heard_at, self._due.pop(uid)[1])
             self._caught_up = self._caught_up or not self._due
+
+    def _forget(self, uid: str) -> None:
+        self._due.pop(uid, None)
+        self._delivered.pop(uid, None)
 
     def complaints(self) -> list[str]:
         """What is wrong; empty when all is well."""

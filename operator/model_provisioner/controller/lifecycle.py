@@ -139,7 +139,7 @@ class Lifecycle:
         if seconds is None and self._snapshot.ready:
             await self._files_at_risk()  # alone, because thousands do nothing else
         else:
-            await _first(self._sleep(seconds), self._other_secret(), self._files_at_risk())
+            await _first(self._sleep(seconds), self._other_secret(), self._files_at_risk(), self._catalog_recovered())
 
     async def _sleep(self, seconds: float | None) -> None:
         await (asyncio.Event().wait() if seconds is None else self._around.sleep(seconds))
@@ -158,6 +158,13 @@ class Lifecycle:
             await asyncio.Event().wait()
         else:
             await until_changed(self._around.api, self._subject.namespace, self._secret, self._around.sleep)
+
+    async def _catalog_recovered(self) -> None:
+        """Returns when the catalog, which did not take the model in, can be written again."""
+        if self._snapshot.reason != CatalogUnavailable.__name__:
+            await asyncio.Event().wait()
+        else:
+            await self._around.catalog.recovered(self._subject)
 
     async def _until_changed(self, turn: Coroutine[None, None, None]) -> None:
         """Runs `turn` until it ends, or until the object wants something else than when it began."""

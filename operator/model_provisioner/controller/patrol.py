@@ -49,20 +49,26 @@ class Patrol:
             self._posts.discard(post)
 
     async def run(self) -> None:
-        """A round a minute, until cancelled."""
+        """Rounds a minute apart, until cancelled. A volume that hangs keeps only its own models waiting."""
+        async with asyncio.TaskGroup() as tasks:
+            for claim in self._stores.claims:
+                tasks.create_task(self._watch_over(claim))
+
+    async def _watch_over(self, claim: Claim) -> None:
         while True:
             await self._sleep(_ROUND_SECONDS)
-            for claim, store_id, posts in list(self._rounds()):
+            for store_id, posts in list(self._round(claim)):
                 await self._look(claim, store_id, posts)
 
-    def _rounds(self) -> Iterator[tuple[Claim, str, list[_Post]]]:
-        by_store: dict[tuple[Claim, str], list[_Post]] = {}
+    def _round(self, claim: Claim) -> Iterator[tuple[str, list[_Post]]]:
+        by_store: dict[str, list[_Post]] = {}
         for post in self._posts:
-            by_store.setdefault((post.claim, post.model.store_id), []).append(post)
-        for (claim, store_id), posts in by_store.items():
+            if post.claim == claim:
+                by_store.setdefault(post.model.store_id, []).append(post)
+        for store_id, posts in by_store.items():
             waiting = iter(posts)
             while some := list(islice(waiting, _MODELS_AT_ONCE)):
-                yield claim, store_id, some
+                yield store_id, some
 
     async def _look(self, claim: Claim, store_id: str, posts: list[_Post]) -> None:
         files: dict[FileRecord, None] = {file: None for post in posts for file in post.model.files}

@@ -6,6 +6,7 @@ shared transfers; the numbers of a volume come from its keeper.
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
 from model_provisioner.controller.stores import Claim
@@ -21,13 +22,13 @@ class Reservations:
     def __init__(self) -> None:
         self._remaining: dict[Claim, dict[object, Callable[[], int]]] = {}
         self._freed = asyncio.Event()
-        self._deciding = asyncio.Lock()
+        self._deciding = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
 
     async def reserve(
         self, claim: Claim, who: object, remaining: Callable[[], int], measure: Callable[[], Awaitable[Room]]
     ) -> str | None:
         """None: it is reserved until `release`. Else why it must wait, which `freed` ends."""
-        async with self._deciding:
+        async with self._deciding[claim]:
             others = self._remaining.setdefault(claim, {})
             if others:
                 room = await measure()

@@ -79,7 +79,7 @@ class WorkerProcess:
             await self._cancel(process, request.id, pending)
             raise
         except TimeoutError:
-            await self.stop()
+            await self._end(process)
             why = "was silent for" if seconds is None else "took longer than"
             message = f"{request.op} {why} {seconds or silence:.0f}s and was given up; what was written is kept"
             _LOG.warning("worker %s is replaced: %s", process.pid, message)
@@ -111,8 +111,14 @@ class WorkerProcess:
 
     async def stop(self) -> None:
         """Close its standard input, which means stop at once; kill it if it does not obey."""
-        process = self._process
-        if process is None or process.returncode is not None:
+        if self._process:
+            await self._end(self._process)
+        if self._reader:
+            await asyncio.wait({self._reader}, timeout=_EXIT_SECONDS)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """Of two requests to one that hangs, the second must not end what has taken its place."""
+        if process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError, OSError):
             if process.stdin:
@@ -122,9 +128,10 @@ class WorkerProcess:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            self._process = None  # one that hangs in the kernel dies when that lets go of it, and never acts again
-        if self._reader:
-            await asyncio.wait({self._reader}, timeout=_EXIT_SECONDS)
+            if self._process is process:
+                self._process = None
+            # One that hangs in the kernel dies when that lets go of it, and answers nothing any more.
+            self._bury(process, -signal.SIGKILL)
 
     async def _send(self, process: asyncio.subprocess.Process, request: Request) -> None:
         if process.stdin is None:
@@ -144,7 +151,7 @@ class WorkerProcess:
                 await asyncio.shield(pending.answer)
         except TimeoutError:
             _LOG.warning("worker %s did not stop within %ss and is killed", process.pid, _CANCEL_SECONDS)
-            await self.stop()
+            await self._end(process)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         try:

@@ -1,11 +1,10 @@
 """Single requests and watches to the API server, as ourselves or as a caller whose token we were given.
 
 How to log in (kubeconfig, service account, token rotation) is the official client's; the requests are
-plain HTTP, because what both sides of the cluster need of it is small: JSON, merge-patch, apply, watch.
+plain HTTP, because what both sides of the cluster need of it is small: JSON, merge-patch, JSON Patch, apply, watch.
 """
 
 import contextlib
-import functools
 import json
 import ssl
 from collections import Counter
@@ -63,6 +62,7 @@ class KubeApi:
         self._session = session
         self._kubeconfig = kubeconfig
         self._refused = False
+        self._contexts: dict[bool, ssl.SSLContext] = {}
         self.answered = Counter[tuple[str, int]]()
         """How many requests the API server has answered, by method and status; a watch counts when it begins."""
 
@@ -97,11 +97,13 @@ class KubeApi:
         kind: Literal["merge", "json", "apply"] = "merge",
         *,
         field_manager: str | None = None,
-        force: bool = False,
         token: str | None = None,
     ) -> dict[str, Any]:
-        """Merge-patch (RFC 7386), JSON Patch (RFC 6902), or server-side apply as `field_manager`. Raises ApiError."""
-        query = {"fieldManager": field_manager, "force": "true"} if field_manager and force else {}
+        """Merge-patch (RFC 7386), JSON Patch (RFC 6902), or forced server-side apply as `field_manager`.
+
+        Raises ApiError.
+        """
+        query = {"fieldManager": field_manager, "force": "true"} if field_manager else {}
         return await self._request("PATCH", path, body=body, query=query, content_type=_PATCH_TYPES[kind], token=token)
 
     async def delete(self, path: str, body: Document | None = None, token: str | None = None) -> dict[str, Any]:
@@ -167,7 +169,7 @@ class KubeApi:
         self._refused = False
         with contextlib.suppress(ConfigException, OSError):  # half-written: the next refusal reads again
             self._configuration = await _log_in(self._kubeconfig)
-            type(self)._tls.cache_clear()
+            self._contexts.clear()
 
     async def _identity(self, token: str | None) -> dict[str, Any]:
         """Who asks. A caller's token travels without our client certificate, which would outrank it."""
@@ -187,12 +189,14 @@ class KubeApi:
             raise ApiError(0, "NoIdentity", f"our own token can't be read: {error}") from None
         return value.strip().split(" ", 1)[-1] if value else None
 
-    @functools.cache  # noqa: B019 -- two entries, and the object lives as long as the process
     def _tls(self, *, with_certificate: bool) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._configuration.ssl_ca_cert)
-        if with_certificate and self._configuration.cert_file:
-            context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
-        return context
+        """Made once, so that connections are used again."""
+        if with_certificate not in self._contexts:
+            context = ssl.create_default_context(cafile=self._configuration.ssl_ca_cert)
+            if with_certificate and self._configuration.cert_file:
+                context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
+            self._contexts[with_certificate] = context
+        return self._contexts[with_certificate]
 
 
 async def _log_in(kubeconfig: Path | None) -> Configuration:

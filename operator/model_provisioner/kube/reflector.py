@@ -2,13 +2,15 @@
 
 Both sides of the cluster use it: the operator to know what there is, the gateway as the truth of its
 stream. It survives what watches die of: a watch that ends goes on from its last version, one that is
-silent is cut, and after 410 Gone everything is listed anew and deletions are told by comparison.
+silent is cut, and after 410 Gone everything is listed anew and deletions are told by comparison. What comes
+in the wrong order is no news.
 """
 
 import asyncio
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -19,6 +21,7 @@ _WATCH_SECONDS = 290
 SILENCE_SECONDS = 70.0  # bookmarks come about every minute
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 8.0
+_REMEMBERED = 256  # deletions; what overtakes another one is close to it
 _GONE = 410  # the version is too old to watch from
 
 Document = dict[str, Any]
@@ -48,9 +51,11 @@ class Reflector:
         self._objects: dict[str, Document] = {}
         self._gist: Callable[[Document], Document] = lambda document: document
         self._ahead: set[str] = set()
+        self._deleted = deque[str](maxlen=_REMEMBERED)
         self._version: str | None = None
         self._listeners: list[Listener] = []
         self._heard = monotonic()
+        self._listed = float("-inf")
         self._failures = 0
 
     def listen(self, listener: Listener) -> None:
@@ -104,7 +109,7 @@ class Reflector:
             self._take("DELETED", self._objects[uid])
         self._ahead = ahead
         self._version = version
-        self._heard = self._monotonic()
+        self._heard = self._listed = self._monotonic()
         self.synced.set()
 
     async def _watch(self, version: str) -> None:
@@ -119,8 +124,8 @@ class Reflector:
             if event["type"] == "ERROR":
                 status = event["object"]
                 raise ApiError(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
-            self._version = event["object"]["metadata"]["resourceVersion"]
-            if event["type"] != "BOOKMARK":
+            self._version = str(max(int(self._version or 0), _version(event["object"])))
+            if event["type"] != "BOOKMARK" and not self._is_old(event["object"]):
                 self._take(event["type"], event["object"])
         if self._monotonic() - begun < 1:
             await self._pause()
@@ -131,6 +136,7 @@ class Reflector:
         before = self._objects.get(uid)
         if kind == "DELETED":
             self._objects.pop(uid, None)
+            self._deleted.append(uid)
         elif before and before["metadata"]["resourceVersion"] == document["metadata"]["resourceVersion"]:
             return
         else:
@@ -139,11 +145,18 @@ class Reflector:
         for listener in self._listeners:
             listener(kind, document)
 
+    def _is_old(self, document: Document) -> bool:
+        """Is it gone, or known in a later version?"""
+        uid = document["metadata"]["uid"]
+        known = self._objects.get(uid)
+        return uid in self._deleted or (known is not None and _version(document) < _version(known))
+
     async def _recover(self, error: ApiError) -> None:
         _LOG.warning("watch of %s: %s", self._path, error)
         if error.status == _GONE:
             self._version = None
-            return
+            if self._monotonic() - self._listed >= 1:
+                return
         if error.retry_after is not None:
             await self._sleep(error.retry_after)
         await self._pause()
