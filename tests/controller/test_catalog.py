@@ -355,6 +355,32 @@ async def test_one_failure_answers_all_who_wait(behind: Case, proxy: ApiProxy) -
     await behind.until_keys(*(f"n{number}" for number in range(200)))
 
 
+async def test_what_nobody_waits_for_is_written_within_seconds_after_a_failure(behind: Case, proxy: ApiProxy) -> None:
+    """However long the failure has lasted; and who could not enter hears of its end."""
+    behind.stop_the_clock()
+    await behind.catalog.enter(behind.new("lost"), MODEL)
+    async with running(behind.catalog):
+        with proxy.answering(500, patches) as fault:
+            with pytest.raises(CatalogUnavailable):
+                await behind.catalog.enter(behind.new("new"), MODEL)
+            hears = asyncio.create_task(behind.catalog.recovered(behind.new("new")))
+            behind.catalog.drop(behind.new("lost"))
+
+            async def has_lasted() -> bool:
+                return fault.hits >= 40
+
+            await behind.until(has_lasted)
+            assert not hears.done()
+            begun = behind.clock.now
+        await behind.until_keys("new")
+        async with asyncio.timeout(10):
+            await hears
+        assert behind.clock.now - begun < 10
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await behind.catalog.recovered(behind.new("new"))
+
+
 async def test_an_api_server_that_wants_to_be_left_alone_is(behind: Case, proxy: ApiProxy) -> None:
     behind.stop_the_clock()
     with proxy.answering(429, patches, retry_after=60):

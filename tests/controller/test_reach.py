@@ -1,8 +1,15 @@
 """A namespace where our rights are gone, as with its deletion, keeps no other one waiting until they are back."""
 
+import asyncio
+import os
 from pathlib import Path
+from typing import Any, cast
+
+import pytest
 
 from deploy.local.cluster import Cluster
+from model_provisioner.controller.reach import end_when_reachable, reachable
+from model_provisioner.kube.client import ApiError, KubeApi
 from tests.support.api_proxy import ApiProxy
 from tests.support.kubelet import Kubelet
 from tests.support.programs import eventually
@@ -40,3 +47,49 @@ def test_only_who_may_be_served_is_served_until_all_may(bench: Stand, cluster: C
             served = eventually(lambda: cluster.api.get(f"{stranger}/there")["status"].get("conditions"), "it is seen")
             assert {one["reason"] for one in served} == {"ClaimNotMounted"}
             assert kubelet.exits == [0]
+
+
+REFUSED, UNKNOWN = ApiError(403, "Forbidden", "may not"), ApiError(500, "InternalError", "a hiccup", 7)
+
+
+class Api:
+    """Answers for each namespace what the script says, then always that it may be listed."""
+
+    def __init__(self, **script: list[ApiError | None]) -> None:
+        self.script = script
+        self.pauses: list[float] = []
+
+    async def get(self, path: str, _query: dict[str, str]) -> dict[str, Any]:
+        answers = self.script.get(path.split("/")[5], [])
+        if answers and (error := answers.pop(0)):
+            raise error
+        return {}
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+
+async def test_an_api_server_that_can_not_tell_is_asked_again() -> None:
+    api = Api(gone=[UNKNOWN, ApiError(0, "Unreachable", "nobody there"), REFUSED], there=[UNKNOWN])
+    assert await reachable(cast("KubeApi", api), ["there", "gone"], api.sleep) == ["there"]
+    assert api.pauses == [7, 7, 2]
+
+
+async def test_where_all_are_refused_that_is_told() -> None:
+    api = Api(gone=[REFUSED], also=[REFUSED])
+    with pytest.raises(ApiError, match="may not"):
+        await reachable(cast("KubeApi", api), ["gone", "also"], api.sleep)
+
+
+async def test_nobody_is_ended_because_the_api_server_can_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda _pid, number: ended.append(number))
+    api = Api(gone=[UNKNOWN, REFUSED, UNKNOWN, None])
+
+    async def sleep(seconds: float) -> None:
+        assert not ended
+        await api.sleep(seconds)
+
+    await end_when_reachable(cast("KubeApi", api), ["gone"], sleep)
+    assert (len(ended), api.pauses) == (1, [60, 7, 60, 7])

@@ -1,7 +1,9 @@
 """How refusals and outages of an API server become `ApiError`, against a server that gives any answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -11,6 +13,7 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config.config_exception import ConfigException
 
 from model_provisioner.kube.client import ApiError, KubeApi
+from tests.kube import watch_server
 from tests.support.programs import free_port
 
 
@@ -80,3 +83,20 @@ async def test_a_token_that_can_not_be_read_now_is_status_0_too() -> None:
         with pytest.raises(ApiError):
             [event async for event in api.watch("/things", {}, 1)]
     assert (refused.value.status, refused.value.reason) == (0, "NoIdentity")
+
+
+async def test_many_watches_leave_place_for_requests(tmp_path: Path) -> None:
+    async with watch_server.serving(watch_server.WatchServer([{}], [[None]]), tmp_path) as kubeconfig:
+        api = await KubeApi.connect(kubeconfig)
+        watches = [asyncio.create_task(_follow(api)) for _ in range(150)]
+        async with asyncio.timeout(9):  # a connection is waited for ten seconds
+            await asyncio.gather(*(api.get("/things") for _ in range(250)))
+        for watch in watches:
+            watch.cancel()
+        await asyncio.wait(watches)
+        await api.close()
+
+
+async def _follow(api: KubeApi) -> None:
+    async for _ in api.watch("/things", {}, 60):
+        pass

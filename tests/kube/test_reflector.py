@@ -77,6 +77,32 @@ async def test_after_410_everything_is_listed_anew_and_deletions_are_told(
         await until(heard, [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "b")])
 
 
+async def test_what_comes_in_the_wrong_order_is_no_news(tmp_path: Path) -> None:
+    late: list[Document | bytes | None] = [
+        {"type": "ADDED", "object": item("b", 13)},
+        {"type": "MODIFIED", "object": item("a", 12)},
+        {"type": "MODIFIED", "object": item("a", 11)},
+        {"type": "DELETED", "object": item("b", 15)},
+        {"type": "MODIFIED", "object": item("b", 14)},
+        {"type": "ADDED", "object": item("c", 10)},
+    ]
+    server = WatchServer([listing(9, item("a", 5))], [late, [None]])
+    async with reflecting(server, tmp_path) as (reflector, heard, _pauses):
+        await until(heard, [("ADDED", "a"), ("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "b"), ("ADDED", "c")])
+        known = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in reflector.objects()}
+        assert known == {"a": "12", "c": "10"}
+    assert server.requests[2].get("resourceVersion") == "15"
+
+
+async def test_410_again_and_again_is_no_reason_to_hurry(tmp_path: Path) -> None:
+    server = WatchServer([listing(10)] * 4, [410, 410, 410, [None]])
+    async with reflecting(server, tmp_path) as (_, _heard, pauses):
+        async with asyncio.timeout(10):
+            while len(server.requests) < 8:  # noqa: ASYNC110 -- the server is asked by others
+                await asyncio.sleep(0.01)
+    assert pauses.seconds == [0.5, 1.0, 2.0]
+
+
 async def test_failures_are_waited_out_ever_longer(tmp_path: Path) -> None:
     server = WatchServer([500, 500, 503, listing(1, item("a", 1))], [[None]])
     async with reflecting(server, tmp_path) as (_, heard, pauses):

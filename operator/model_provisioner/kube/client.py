@@ -4,6 +4,7 @@ How to log in (kubeconfig, service account, token rotation) is the official clie
 plain HTTP, because what both sides of the cluster need of it is small: JSON, merge-patch, JSON Patch, apply, watch.
 """
 
+import asyncio
 import contextlib
 import json
 import ssl
@@ -27,6 +28,7 @@ _PATCH_TYPES = {
     "json": "application/json-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+_MOST_AT_ONCE = 100  # requests; a watch, which each namespace has, keeps its connection for minutes and takes no place
 _LINE_LIMIT = 16 * 1024 * 1024
 
 
@@ -63,13 +65,16 @@ class KubeApi:
         self._kubeconfig = kubeconfig
         self._refused = False
         self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
         self.answered = Counter[tuple[str, int]]()
         """How many requests the API server has answered, by method and status; a watch counts when it begins."""
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> "KubeApi":
         """With `kubeconfig`; without one, as the pod's service account, else with the user's default kubeconfig."""
-        return cls(await _log_in(kubeconfig), aiohttp.ClientSession(read_bufsize=_LINE_LIMIT), kubeconfig)
+        connector = aiohttp.TCPConnector(limit=0)
+        session = aiohttp.ClientSession(connector=connector, read_bufsize=_LINE_LIMIT)
+        return cls(await _log_in(kubeconfig), session, kubeconfig)
 
     async def close(self) -> None:
         await self._session.close()
@@ -144,9 +149,12 @@ class KubeApi:
         identity = await self._identity(token)
         identity["headers"] |= {"Content-Type": content_type}
         try:
-            async with self._session.request(
-                method, self._url(path), params=query, data=data, timeout=_REQUEST, **identity
-            ) as response:
+            async with (
+                self._places,
+                self._session.request(
+                    method, self._url(path), params=query, data=data, timeout=_REQUEST, **identity
+                ) as response,
+            ):
                 self._note(response, token)
                 await _raise_for_status(response)
                 answer: dict[str, Any] = await response.json()
