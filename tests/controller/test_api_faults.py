@@ -169,7 +169,7 @@ FAULTS = {
         lambda proxy: then_cut(proxy, biting(TWICE_EACH, proxy.distorting(dropped), *BOTH))
     ),
     "watches cut every second": Case(lambda proxy: cut_each_second(proxy, CUTS), most=CUTS // 2),
-    "410 in the watches": Case(lambda proxy: biting(ONCE_EACH, proxy.distorting(failing(410)), *BOTH)),
+    "410 in the watches": Case(lambda proxy: biting(1, proxy.distorting(failing(410)), *BOTH)),
     "409 on status patches": Case(lambda proxy: biting(1, proxy.answering(409, status_patches))),
     "429 on everything": Case(lambda proxy: lasting(2, biting(5, proxy.answering(429, everything, retry_after=1)))),
     "500 on patches": Case(lambda proxy: biting(3, proxy.answering(500, patches))),

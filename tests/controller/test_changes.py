@@ -152,6 +152,7 @@ def test_another_model_may_be_asked_for_until_the_api_server_knows_that_fetching
             status = eventually(partial(available, bench, name, 2), f"{name} is the other one")
             assert status["model"]["path"] == "hf/acme/other/other.Q4_K_M.gguf"
             assert bench.catalog()[f"{name}.path"] == status["model"]["path"]
+            assert bench.published() == [status["model"]["path"]], "what nobody asks for any more is not left behind"
 
 
 def test_what_was_edited_in_a_pause_before_fetching_began_is_honoured(bench: Stand) -> None:
@@ -303,6 +304,29 @@ def test_rot_is_found_when_asked_and_the_file_is_fetched_again(bench: Stand) -> 
     bench.until("tiny", "Available")
     assert ("Warning", "DigestMismatch") in bench.events("tiny")
     assert (bench.volume / TINY).read_bytes() == tiny_gguf()
+
+
+def test_rot_that_one_has_found_is_told_to_all_who_share_the_file(bench: Stand) -> None:
+    operator = bench.start_operator()
+    for name in ("asks", "shares", "later"):
+        bench.apply(name, modelRef="hf:acme/tiny")
+        bench.until(name, "Available")
+    bench.patch("asks", {"suspend": True})
+    gate = bench.hub.pause_at(50_000, "tiny.Q4_K_M.gguf")
+    rot(bench.volume / TINY)
+    bench.patch("asks", annotations={VERIFY_AT: "now"})
+    bench.until("asks", "Suspended")
+    gate.wait_reached()
+    for name in ("shares", "later"):
+        bench.until(name, "Downloading")
+    eventually(lambda: bench.catalog() == {}, "nobody is sent to it")
+    operator.kill()
+    gate.release()
+    bench.start_operator()
+    for name in ("shares", "later"):
+        bench.until(name, "Available")
+    assert (bench.volume / TINY).read_bytes() == tiny_gguf()
+    assert bench.ready("asks")["reason"] == "Suspended"
 
 
 def test_rot_in_somebodys_own_file_is_theirs_to_mend(bench: Stand) -> None:

@@ -70,7 +70,7 @@ def _bad_token(bench: Stand) -> None:
     bench.secret("hf-token", {"token": "hf_wrong"})
 
 
-FOR_PEOPLE = {"NotGGUF", "DigestMismatch", "ClaimNotMounted", "AddressNotAllowed"}
+FOR_PEOPLE = {"NotGGUF", "DigestMismatch", "ClaimNotMounted"}
 """Only a change of the object, or of the operator's settings, can put these right."""
 
 CASES: dict[str, tuple[Prepare, dict[str, Any], str, str]] = {

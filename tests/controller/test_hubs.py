@@ -8,6 +8,7 @@ import pytest
 from model_provisioner.controller.holdback import HoldBack
 from model_provisioner.controller.hubs import Hubs
 from model_provisioner.controller.workers import WorkerProcess
+from model_provisioner.domain.choice import NO_ALTERNATIVES
 from model_provisioner.domain.errors import ProvisionError, RateLimited
 from model_provisioner.domain.plan import Plan
 from model_provisioner.transfer.protocol import Resolve, Resolved
@@ -30,7 +31,7 @@ class Resolver:
         await self.answers.wait()
         if self.refusal:
             raise self.refusal
-        return Resolved(request.id, Plan(request.ref, None, ()), ())
+        return Resolved(request.id, Plan(request.ref, None, ()), NO_ALTERNATIVES)
 
 
 def hubs(resolver: Resolver) -> Hubs:

@@ -54,7 +54,7 @@ class Round:
 async def round_(tmp_path: Path) -> AsyncIterator[Round]:
     (tmp_path / "volume").mkdir()
     keeper = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
-    made = Round(Stores({CLAIM: tmp_path / "volume"}, keeper, lambda *_: frozenset()), tmp_path / "volume")
+    made = Round(Stores({CLAIM: tmp_path / "volume"}, {CLAIM: keeper}, lambda *_: frozenset()), tmp_path / "volume")
     running = asyncio.create_task(made.patrol.run())
     yield made
     running.cancel()

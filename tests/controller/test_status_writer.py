@@ -79,6 +79,25 @@ async def test_states_that_do_not_last_are_skipped_and_the_end_is_written_at_onc
     assert (await case.status()).ready
 
 
+async def test_what_another_one_writes_before_our_answer_has_come_is_put_right_too(case: Case) -> None:
+    patch = case.api.patch
+
+    async def overtaken(path: str, body: Any, kind: Any = "merge", **options: Any) -> dict[str, Any]:
+        answer = await patch(path, body, kind, **options)
+        case.api.patch = patch  # type: ignore[method-assign]
+        foreign = await patch(path, {"status": {"attempts": 7}})
+        case.writer.heed(parse(foreign))
+        return answer
+
+    case.api.patch = overtaken  # type: ignore[method-assign]
+    case.writer.show(after(Available(MODEL)), 1)
+    await until_told(case, "Available")
+    async with asyncio.timeout(20):
+        while (await case.status()).attempts == 7:  # noqa: ASYNC110 -- it is the API server that is asked
+            await asyncio.sleep(0.05)
+    assert (await case.status()).ready
+
+
 async def test_what_is_stale_goes_away(case: Case) -> None:
     moving = after(Started(MODEL, 0), Progressed(500, 0, 100, 5))
     case.writer.show(moving, 1)

@@ -9,7 +9,7 @@ import pytest
 from model_provisioner.controller.stores import Claim, Stores
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.domain.errors import ClaimNotMounted
-from model_provisioner.transfer.protocol import Check, Checked, Request
+from model_provisioner.transfer.protocol import Check, Checked, Request, Verified
 
 HANGS, WELL = Claim("models", "hangs"), Claim("models", "well")
 
@@ -33,16 +33,37 @@ class Keeper:
 async def test_a_volume_that_hangs_keeps_nobody_elses_waiting() -> None:
     keeper = Keeper()
     mounted = {HANGS: Path("/hangs"), WELL: Path("/well")}
-    stores = Stores(mounted, cast("WorkerProcess", keeper), lambda *_: frozenset())
-    waits = [asyncio.create_task(stores.missing(HANGS, "id", ())) for _ in range(2)]
+    stores = Stores(mounted, dict.fromkeys(mounted, cast("WorkerProcess", keeper)), lambda *_: frozenset())
+    waits = [asyncio.create_task(stores.check(HANGS, "id")) for _ in range(2)]
     await asyncio.sleep(0)
-    assert await stores.missing(WELL, "id", ()) == ()
+    assert (await stores.check(WELL, "id")).missing == ()
     assert keeper.asked == ["/hangs", "/well"], "of one volume one thing at a time"
     keeper.answers.set()
     await asyncio.gather(*waits)
     assert keeper.asked == ["/hangs", "/well", "/hangs"]
 
 
+async def test_what_is_read_on_a_volume_that_hangs_keeps_no_other_one_from_being_read() -> None:
+    class Reader:
+        def __init__(self, answers: asyncio.Event) -> None:
+            self.answers = answers
+
+        async def call(self, request: Request, _report: object) -> Verified:
+            await self.answers.wait()
+            return Verified(request.id, ())
+
+    hangs, well = asyncio.Event(), asyncio.Event()
+    well.set()
+    keepers = {HANGS: cast("WorkerProcess", Reader(hangs)), WELL: cast("WorkerProcess", Reader(well))}
+    stores = Stores({HANGS: Path("/hangs"), WELL: Path("/well")}, keepers, lambda *_: frozenset())
+    waits = asyncio.create_task(stores.wrong(HANGS, "id", (), lambda _: None))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert await stores.wrong(WELL, "id", (), lambda _: None) == ()
+    hangs.set()
+    assert await waits == ()
+
+
 def test_a_claim_that_is_not_mounted_is_told() -> None:
     with pytest.raises(ClaimNotMounted, match="claim hangs of namespace models"):
-        Stores({}, cast("WorkerProcess", Keeper()), lambda *_: frozenset()).reference(HANGS, None)
+        Stores({}, {}, lambda *_: frozenset()).reference(HANGS, None)

@@ -31,7 +31,7 @@ class Looks:
         self.now = 1000.0
         self._begin = asyncio.Event()
         self._done = asyncio.Semaphore(0)
-        stores = Stores(volumes, keeper, lambda *_: frozenset())
+        stores = Stores(volumes, dict.fromkeys(volumes, keeper), lambda *_: frozenset())
         census = Census([CLAIM.namespace], [self])
         self.surveyor = Surveyor(stores, census, self._sleep, lambda: self.now)
 

@@ -64,7 +64,9 @@ def document(uid: str, store_id: str | None = None) -> dict[str, Any]:
 async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
     (tmp_path / "volume").mkdir()
     keeper = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
-    yield Stores({Claim(NAMESPACE, CLAIM): tmp_path / "volume"}, keeper, lambda *_: frozenset())
+    yield Stores(
+        {Claim(NAMESPACE, CLAIM): tmp_path / "volume"}, {Claim(NAMESPACE, CLAIM): keeper}, lambda *_: frozenset()
+    )
     await keeper.stop()
 
 

@@ -35,6 +35,23 @@ def hangs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerProcess
     return WorkerProcess(["sh", "-c", script])
 
 
+async def test_nothing_cuts_the_wait_for_a_worker_short_that_is_to_stop() -> None:
+    """Who is cancelled twice, as when two who share a transfer leave, would be overtaken by what still writes."""
+    answer = '{"event": "failed", "id": "slow", "reason": "InternalError", "message": "stopped"}'
+    worker = WorkerProcess(["sh", "-c", f"read request; read cancel; sleep 1; echo '{answer}'; read end"])
+    calling = asyncio.create_task(worker.call(Check("slow", StoreRef("/nowhere", None), ())))
+    await worker.start()
+    await asyncio.sleep(0.1)
+    for _ in range(3):
+        calling.cancel()
+        await asyncio.sleep(0.1)
+        assert not calling.done()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert (await worker.start()).returncode is None, "it has stopped in time and is not killed"
+    await worker.stop()
+
+
 async def test_all_that_was_asked_of_it_is_answered_and_its_successor_lives(
     hangs_once: WorkerProcess, tmp_path: Path
 ) -> None:

@@ -145,7 +145,18 @@ def test_the_annotation_accepts_another_volume_only_where_one_was_noticed() -> N
     changed = after(Started(MODEL, 0), Failed(VolumeChanged("another store"), None))
     accepted = after(ReconcileHandled("now"), start=changed)
     assert accepted.model == replace(MODEL, store_id="")
-    assert after(ReconcileHandled("now"), start=replace(changed, handled_reconcile_at="now")).model == MODEL
+    answered = replace(changed, handled_reconcile_at="now")
+    for event in (ReconcileHandled("now"), ReconcileHandled(None)):
+        assert after(event, start=answered).model == MODEL, "nobody has said it anew"
+
+
+def test_on_another_volume_nothing_is_here_yet() -> None:
+    begun = after(Started(MODEL, 0), Progressed(400, 0, 1, 1), Failed(VolumeChanged("another store"), None))
+    accepted = after(ReconcileHandled("now"), Suspended(), start=begun)
+    assert (accepted.bytes, accepted.attempts) == (0, 2)
+    assert "are here" not in accepted.message
+    anew = after(Started(MODEL, 0), Progressed(100, 0, 1, 1), start=accepted)
+    assert (anew.bytes, anew.attempts) == (100, 2)
     full = after(Started(MODEL, 0), Failed(InsufficientStorage("full"), None))
     assert after(ReconcileHandled("now"), start=full).model == MODEL
 

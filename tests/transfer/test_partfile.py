@@ -268,7 +268,7 @@ def test_a_volume_that_is_full_to_the_last_byte_can_be_opened_and_cleared(tmp_pa
             assert store.free_bytes() == 0
             with pytest.raises(InsufficientStorage):
                 store.part(file.planned, 2)
-            assert store.check(()) == ()
+            assert store.check(()).missing == ()
 
 
 def fill(path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_read_only_volume_is_named_and_still_looked_at(tmp_path: Path, root: P
             Store.open(volume, None)
         store_id = json.loads((volume / ".provisioner/store.json").read_text())["id"]
         with Store.open(volume, store_id) as store:
-            assert store.check((FILE.record,)) == (FILE.path,)
+            assert store.check((FILE.record,)).missing == (FILE.path,)
             with pytest.raises(VolumeNotWritable, match=refused):
                 store.part(FILE.planned, 1)
 

@@ -204,7 +204,7 @@ def test_the_check_names_what_is_missing_or_of_another_size(store: Store, root: 
     put(root, short.path, b"short")
     (root / linked.path).symlink_to(root / there.path)
     records = tuple(file.record for file in (there, short, missing, linked))
-    assert store.check(records) == (short.path, missing.path, linked.path)
+    assert store.check(records).missing == (short.path, missing.path, linked.path)
     assert store.published(missing.planned) is None
     assert store.published(linked.planned) is None
 
@@ -262,7 +262,7 @@ def test_nothing_is_done_behind_a_symbolic_link(root: Path, tmp_path: Path, link
 def try_everything(root: Path) -> None:
     with Store.open(root, None) as store:
         assert store.published(FILE.planned) is None
-        assert store.check((FILE.record,)) == (FILE.path,)
+        assert store.check((FILE.record,)).missing == (FILE.path,)
         store.settle(holder("one"), plan_of(FILE))
         assert store.remove("uid-one", delete=True) == ()
         fetch(store, FILE)

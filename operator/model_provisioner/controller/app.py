@@ -93,8 +93,7 @@ async def run_operator(settings: OperatorSettings) -> int:
         await _take_in(watches, catalog, slots)
         await _in_background(closing, catalog.run())
         census = Census(namespaces, watches)
-        mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
-        stores = Stores(mounts, workers.keeper, census.store_ids, settings.modes)
+        stores = Stores(workers.mounts, workers.keepers, census.store_ids, settings.modes)
         patrol = Patrol(stores)
         await _in_background(closing, patrol.run())
         surveyor, reservations = Surveyor(stores, census), Reservations()
@@ -128,12 +127,13 @@ async def _take_in(watches: Sequence[Reflector], catalog: Catalog, slots: Slots)
 
 
 class Workers:
-    """The processes of one operator: one fetcher per slot, the keeper of records, the resolver."""
+    """The processes of one operator: one fetcher per slot, one keeper of records per claim, the resolver."""
 
     def __init__(self, settings: OperatorSettings) -> None:
         command = _worker_command(settings)
         self.fetchers = [WorkerProcess(command) for _ in range(settings.slots)]
-        self.keeper = WorkerProcess(command)
+        self.mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
+        self.keepers = {claim: WorkerProcess(command) for claim in self.mounts}
         self.resolver = WorkerProcess([*command, "--resolver"])
 
     async def start(self) -> None:
@@ -145,7 +145,7 @@ class Workers:
 
     @property
     def _all(self) -> list[WorkerProcess]:
-        return [*self.fetchers, self.keeper, self.resolver]
+        return [*self.fetchers, *self.keepers.values(), self.resolver]
 
 
 def _worker_command(settings: OperatorSettings) -> list[str]:

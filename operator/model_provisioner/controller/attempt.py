@@ -24,7 +24,7 @@ from model_provisioner.controller.transfers import Transfers
 from model_provisioner.controller.upkeep import Upkeep
 from model_provisioner.domain.addresses import NetworkPolicy, Origin
 from model_provisioner.domain.errors import AddressNotAllowed
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, ModelDownload
+from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, ModelDownload, ReclaimPolicy
 from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.snapshot import (
@@ -93,8 +93,8 @@ class Attempt:
         model = self._snapshot.model
         if model and await self._is_there(claim, model):
             return
+        await self._check_volume(claim)
         if self._subject.spec.suspend and self._pinned:
-            await self._check_volume(claim)
             self._advance(Suspended())  # also while the hub is down: everything about it is known
             return
         if not self._snapshot.ready:
@@ -102,7 +102,8 @@ class Attempt:
         store_id = self._around.stores.expected_id(claim, self._subject, self._store_id)
         credentials = await self._credentials()
         found = await self._resolve(self._around.stores.reference(claim, store_id), credentials)
-        settled = await self._around.stores.settle(claim, store_id, self._holder, found.plan)
+        delete = self._subject.spec.reclaim_policy is ReclaimPolicy.DELETE
+        settled = await self._around.stores.settle(claim, store_id, self._holder, found.plan, delete=delete)
         model = _model(claim, settled, self._subject.spec.digest)
         self._advance(Resolved(model))
         if self._subject.spec.suspend:
@@ -116,8 +117,8 @@ class Attempt:
         model = replace(model, files=published.files, gguf=published.gguf, digest=_only_digest(published.files))
         self._advance(Resolved(model))
         # The worker has the directory open and would not notice that another is in its place by now.
-        await self._around.stores.missing(claim, settled.store_id, ())
-        await self._finish(model)
+        await self._around.stores.check(claim, settled.store_id)
+        await self._finish(model, read=published.read)
 
     async def _is_there(self, claim: Claim, model: Model) -> bool:
         """Is there nothing left to fetch? Only the volume is asked, so this is found also while the hub is down."""
@@ -128,13 +129,13 @@ class Attempt:
             return intact
         if not await self._was_published(claim, model):
             return False
-        await self._finish(model)
+        await self._finish(model, read=False)
         return True
 
     async def _check_volume(self, claim: Claim) -> None:
         """Raises VolumeChanged: only who says so can accept another one, and who does not keeps it from the others."""
         if self._store_id:
-            await self._around.stores.missing(claim, self._store_id, ())
+            await self._around.stores.check(claim, self._store_id)
 
     async def _was_published(self, claim: Claim, model: Model) -> bool:
         """Did an earlier attempt bring every file, and does this object's own record still vouch for each?
@@ -143,13 +144,15 @@ class Attempt:
         """
         if model.gguf is None or not model.store_id:  # never published, or on a volume that was given up
             return False
-        uid = self._subject.uid
-        return not await self._around.stores.missing(claim, model.store_id, model.files, vouched_by=uid)
+        found = await self._around.stores.check(claim, model.store_id, model.files, self._subject.uid)
+        return not (found.missing or found.unvouched)
 
-    async def _finish(self, model: Model) -> None:
+    async def _finish(self, model: Model, *, read: bool) -> None:
+        """Where its bytes were not `read` for this, the wish to have them read is still to be fulfilled."""
         await self._around.catalog.enter(self._subject, model)
         self._advance(Available(model))
-        self._advance(VerifyHandled(self._subject.verify_at))
+        if read:
+            self._advance(VerifyHandled(self._subject.verify_at))
 
     @property
     def _subject(self) -> ModelDownload:
@@ -169,9 +172,10 @@ class Attempt:
         return protocol.Holder(self._subject.uid, self._subject.namespace, self._subject.name)
 
     async def _is_intact(self, claim: Claim, model: Model) -> bool:
-        upkeep = Upkeep(self._around.stores, claim, model, self._heed)
+        upkeep = Upkeep(self._around.stores, self._around.patrol, claim, model, self._heed)
         intact = await upkeep.is_intact(self._subject, self._snapshot)
         if self._lost and not intact:
+            self._around.patrol.doubt(claim, model)
             await self._around.announcer.loss(self._subject, self._lost)
         return intact
 

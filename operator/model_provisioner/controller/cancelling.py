@@ -1,6 +1,6 @@
 """Ending a task, and knowing that it has ended: whatever it wrote to, nothing else may write to before.
 
-Of everything here that gives up what it has started. Being cancelled meanwhile does not cut the wait short, and is
+Used by all that gives up what it has started. Being cancelled meanwhile does not cut the wait short, and is
 not forgotten either: a lifecycle that has missed its own end would begin anew, for an object that is gone.
 """
 
@@ -12,6 +12,11 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancels `tasks` and returns when all of them are done, however they ended; then raises what cancelled us."""
     for task in tasks:
         task.cancel()
+    await finish(*tasks)
+
+
+async def finish(*tasks: asyncio.Task[Any]) -> None:
+    """Returns when all of `tasks` are done, however they ended; then raises what cancelled us meanwhile."""
     cancelled: asyncio.CancelledError | None = None
     while running := [task for task in tasks if not task.done()]:
         try:

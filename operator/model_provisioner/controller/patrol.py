@@ -48,6 +48,13 @@ class Patrol:
         finally:
             self._posts.discard(post)
 
+    def doubt(self, claim: Claim, model: Model) -> None:
+        """Has all who share a file of `model` look at theirs: somebody has found it to be wrong."""
+        paths = {file.path for file in model.files}
+        for post in self._posts:
+            if post.claim == claim and not post.alarm.done() and not paths.isdisjoint(_paths(post.model)):
+                post.alarm.set_result(None)
+
     async def run(self) -> None:
         """Rounds a minute apart, until cancelled. A volume that hangs keeps only its own models waiting."""
         async with asyncio.TaskGroup() as tasks:
@@ -73,10 +80,14 @@ class Patrol:
     async def _look(self, claim: Claim, store_id: str, posts: list[_Post]) -> None:
         files: dict[FileRecord, None] = {file: None for post in posts for file in post.model.files}
         try:
-            missing = frozenset(await self._stores.missing(claim, store_id, tuple(files)))
+            missing = frozenset((await self._stores.check(claim, store_id, tuple(files))).missing)
         except ProvisionError as error:
             _LOG.info("the store on %s/%s could not be looked at: %s", claim.namespace, claim.name, error)
             missing = frozenset(file.path for file in files)
         for post in posts:
             if not post.alarm.done() and any(file.path in missing for file in post.model.files):
                 post.alarm.set_result(None)
+
+
+def _paths(model: Model) -> Iterator[str]:
+    return (file.path for file in model.files)

@@ -55,6 +55,7 @@ class StatusWriter:
         self._version = int(subject.resource_version or 0)
         self._sending: Status | None = None
         self._contested = False
+        self._overtaken = False
         self._wanted: tuple[Snapshot, int] | None = None
         self._changed = Bell()
 
@@ -93,13 +94,17 @@ class StatusWriter:
         status = self._projected()
         if status == self._written:
             return
-        self._sending = status
+        before, self._sending = self._written, status
         pause = await self._patch(status_document(status))
         if pause is not None:
             self._changed.ring()
             await asyncio.sleep(pause)
             return
-        before, self._written, self._sending, self._contested = self._written, status, None, False
+        self._sending = None
+        if self._overtaken:
+            self._changed.ring()
+        else:
+            self._written, self._contested = status, False
         if _reason(status) != _reason(before):
             await self._on_transition(status)
 
@@ -143,7 +148,9 @@ class StatusWriter:
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
             return max(_RETRY_SECONDS, error.retry_after or 0)
-        self._version = int(answer["metadata"]["resourceVersion"])
+        version = int(answer["metadata"]["resourceVersion"])
+        self._overtaken = version < self._version  # by what somebody else has written since, and the watch has told of
+        self._version = max(version, self._version)
         return None
 
     async def _is_ours(self) -> bool:

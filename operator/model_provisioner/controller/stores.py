@@ -63,24 +63,25 @@ class Present:
 
 
 class Stores:
-    """`mounted` maps claims to directories; the first one is the default of its namespace.
+    """`mounted` maps claims to directories; the first one is the default of its namespace. Each has its keeper, so
 
+    that a volume that hangs takes no other one along.
     `recorded` tells on which stores of a claim all objects but the one with the given uid were recorded.
     """
 
     def __init__(
         self,
         mounted: Mapping[Claim, Path],
-        keeper: WorkerProcess,
+        keepers: Mapping[Claim, WorkerProcess],
         recorded: Callable[[Claim, str], frozenset[str]],
         modes: Modes = READABLE,
     ) -> None:
         self._mounted = dict(mounted)
         self._recorded = recorded
-        self._keeper = keeper
+        self._keepers = keepers
         self._modes = modes
-        self._serial = defaultdict[str, asyncio.Lock](asyncio.Lock)
-        self._reading = asyncio.Lock()
+        self._serial = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+        self._reading = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -122,21 +123,21 @@ class Stores:
             raise ClaimNotMounted(f"claim {claim.name} of namespace {claim.namespace} is not mounted by the operator")
         return StoreRef(str(self._mounted[claim]), store_id, self._modes)
 
-    async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan) -> Settled:
-        """Final paths and a holder's record for `plan`."""
-        answer = await self._ask(Settle(new_id(), self.reference(claim, store_id), holder, plan))
-        return expect(Settled, answer)
+    async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan, *, delete: bool) -> Settled:
+        """Final paths and a holder's record for `plan`; what it held instead goes if `delete`."""
+        request = Settle(new_id(), self.reference(claim, store_id), holder, plan, delete)
+        return expect(Settled, await self._ask(claim, request))
 
-    async def missing(
-        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], vouched_by: str | None = None
-    ) -> tuple[str, ...]:
-        """Which of `files` are not there, have another size or are not vouched for by the record of `vouched_by`."""
-        answer = await self._ask(Check(new_id(), self.reference(claim, store_id), files, vouched_by))
-        return expect(Checked, answer).missing
+    async def check(
+        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...] = (), holder: str | None = None
+    ) -> Checked:
+        """What is there of `files`, and what the record of `holder` says of it. Raises VolumeChanged."""
+        request = Check(new_id(), self.reference(claim, store_id), files, holder)
+        return expect(Checked, await self._ask(claim, request))
 
     async def measure(self, claim: Claim, store_id: str, plan: Plan) -> Room:
         """What a settled `plan` still needs, and what is free."""
-        answer = expect(Measured, await self._ask(Measure(new_id(), self.reference(claim, store_id), plan)))
+        answer = expect(Measured, await self._ask(claim, Measure(new_id(), self.reference(claim, store_id), plan)))
         return Room(answer.needed, answer.free)
 
     async def wrong(
@@ -146,36 +147,37 @@ class Stores:
 
         One at a time, beside whatever else is asked of the keeper, since this takes as long as the disk needs.
         """
-        async with self._reading:
+        async with self._reading[claim]:
             request = Verify(new_id(), self.reference(claim, store_id), files)
-            wrong = expect(Verified, await self._keeper.call(request, report)).wrong
+            wrong = expect(Verified, await self._keepers[claim].call(request, report)).wrong
         if wrong:
-            expect(Disproved, await self._ask(Disprove(new_id(), self.reference(claim, store_id), wrong)))
+            expect(Disproved, await self._ask(claim, Disprove(new_id(), self.reference(claim, store_id), wrong)))
         return wrong
 
     async def remove(self, claim: Claim, store_id: str | None, uid: str, delete: bool) -> tuple[str, ...]:
         """Gives up what `uid` held; the paths that were deleted."""
-        answer = await self._ask(Remove(new_id(), self.reference(claim, store_id), uid, delete))
+        answer = await self._ask(claim, Remove(new_id(), self.reference(claim, store_id), uid, delete))
         return expect(Removed, answer).paths
 
     async def sweep(self, claim: Claim, store_id: str | None, present: Callable[[], Present]) -> Swept:
         """Gives up what objects that are gone held. `present` is asked when no object can settle in between."""
         reference = self.reference(claim, store_id)
-        async with self._serial[reference.directory]:
+        async with self._serial[claim]:
             there = present()
             request = Sweep(new_id(), reference, there.namespaces, there.uids)
-            return expect(Swept, await self._keeper.call(request, seconds=_ANSWER_SECONDS))
+            return expect(Swept, await self._keepers[claim].call(request, seconds=_ANSWER_SECONDS))
 
     async def survey(self, claim: Claim, store_id: str | None) -> Usage | None:
         """What of the volume is free and what nobody holds; None where there is no store yet.
 
         Beside whatever else is asked of the keeper: nobody should wait for a figure.
         """
-        return expect(Surveyed, await self._keeper.call(Survey(new_id(), self.reference(claim, store_id)))).usage
+        request = Survey(new_id(), self.reference(claim, store_id))
+        return expect(Surveyed, await self._keepers[claim].call(request)).usage
 
-    async def _ask(self, request: Settle | Check | Measure | Disprove | Remove) -> object:
-        async with self._serial[request.store.directory]:
-            return await self._keeper.call(request, seconds=_ANSWER_SECONDS)
+    async def _ask(self, claim: Claim, request: Settle | Check | Measure | Disprove | Remove) -> object:
+        async with self._serial[claim]:
+            return await self._keepers[claim].call(request, seconds=_ANSWER_SECONDS)
 
 
 def new_id() -> str:

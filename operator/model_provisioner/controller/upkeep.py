@@ -4,8 +4,11 @@ Whatever else happens (a pause, an edit, a restart, a hub that is down), Ready i
 Called by an attempt before it does anything else.
 """
 
+import asyncio
 from collections.abc import Callable
 
+from model_provisioner.controller.cancelling import end
+from model_provisioner.controller.patrol import Patrol
 from model_provisioner.controller.stores import Claim, Stores
 from model_provisioner.domain.errors import DigestMismatch, VolumeChanged
 from model_provisioner.domain.modeldownload import Model, ModelDownload
@@ -17,40 +20,57 @@ from model_provisioner.transfer import protocol
 class Upkeep:
     """Of the published files of `model` on `claim`; what is found is told to `advance`."""
 
-    def __init__(self, stores: Stores, claim: Claim, model: Model, advance: Callable[[Event], None]) -> None:
+    def __init__(
+        self, stores: Stores, patrol: Patrol, claim: Claim, model: Model, advance: Callable[[Event], None]
+    ) -> None:
         self._stores = stores
+        self._patrol = patrol
         self._claim = claim
         self._model = model
         self._advance = advance
 
     async def is_intact(self, subject: ModelDownload, snapshot: Snapshot) -> bool:
         """False means that it must be fetched again. Raises VolumeChanged, and DigestMismatch for a local file."""
-        if not await self._is_there():
+        if not await self._is_there(subject.uid):
             return False
-        asked = subject.verify_at not in {None, snapshot.handled_verify_at}
-        if asked and not await self._is_right():
+        if subject.verify_at not in {None, snapshot.handled_verify_at} and not await self._is_right(subject.uid):
             return False
         self._advance(VerifyHandled(subject.verify_at))  # also an end of what an earlier attempt said that it reads
         return True
 
-    async def _is_there(self) -> bool:
+    async def _is_there(self, uid: str) -> bool:
         model = self._model
         try:
-            missing = await self._stores.missing(self._claim, model.store_id, model.files)
+            found = await self._stores.check(self._claim, model.store_id, model.files, uid)
         except VolumeChanged as error:
             self._advance(Lost(error.message))
             raise
-        if missing:
+        if found.missing:
             where = f"claim {self._claim.name}"
-            self._advance(Lost(f"{missing[0]} is gone from {where} or has another size; fetching it again"))
-        return not missing
+            self._advance(Lost(f"{found.missing[0]} is gone from {where} or has another size; fetching it again"))
+        elif found.disproved:
+            self._distrust(found.disproved[0])
+        return not (found.missing or found.disproved)
 
-    async def _is_right(self) -> bool:
-        model = self._model
-        wrong = await self._stores.wrong(self._claim, model.store_id, model.files, self._report)
+    async def _is_right(self, uid: str) -> bool:
+        """While it waits for its turn, which may take hours, the files are looked after as ever."""
+        reading = asyncio.create_task(self._read())
+        alarm = asyncio.create_task(self._patrol.until_suspicious(self._claim, self._model))
+        try:
+            await asyncio.wait({reading, alarm}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(reading, alarm)
+        wrong = () if reading.cancelled() else reading.result()
+        if not await self._is_there(uid):
+            return False
+        if reading.cancelled():
+            return await self._is_right(uid)
         if wrong:
             self._distrust(wrong[0])
         return not wrong
+
+    async def _read(self) -> tuple[str, ...]:
+        return await self._stores.wrong(self._claim, self._model.store_id, self._model.files, self._report)
 
     def _distrust(self, path: str) -> None:
         what = f"{path} is not what it was when it was published"

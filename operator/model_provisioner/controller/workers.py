@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from model_provisioner.controller.cancelling import finish
 from model_provisioner.domain.errors import InternalError, named
 from model_provisioner.transfer.protocol import (
     Answer,
@@ -76,7 +77,7 @@ class WorkerProcess:
             async with asyncio.timeout(seconds):
                 answer = await _answered(pending, silence)
         except asyncio.CancelledError:
-            await self._cancel(process, request.id, pending)
+            await finish(asyncio.create_task(self._cancel(process, request.id, pending)))
             raise
         except TimeoutError:
             await self._end(process)

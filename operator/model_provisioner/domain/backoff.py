@@ -2,6 +2,7 @@
 
 from model_provisioner.domain.errors import (
     AccessDenied,
+    AddressNotAllowed,
     AmbiguousModel,
     IncompleteModel,
     LicenseNotAccepted,
@@ -13,6 +14,7 @@ from model_provisioner.domain.errors import (
     TLSVerificationFailed,
     VolumeChanged,
     VolumeNotWritable,
+    VolumeUnsuitable,
 )
 
 _FIRST_SECONDS = 1.0
@@ -22,7 +24,7 @@ _VOLUME_SECONDS = 60.0
 _SLOW_SECONDS = 300.0
 
 # Somebody may put these right without touching the object: a licence is granted, a file uploaded, a volume mounted.
-_VOLUME_AWAY = (VolumeChanged, VolumeNotWritable)
+_VOLUME_AWAY = (VolumeChanged, VolumeNotWritable, VolumeUnsuitable)
 _MENDABLE = (
     AccessDenied,
     LicenseNotAccepted,
@@ -32,6 +34,7 @@ _MENDABLE = (
     AmbiguousModel,
     IncompleteModel,
     PathConflict,
+    AddressNotAllowed,  # a name may lead elsewhere for a while
 )
 
 

@@ -101,6 +101,24 @@ def verified(record: HolderRecord, file: FileRecord, mtime_ns: int, others: Iter
     return _with(record, HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns))
 
 
+def vouches(file: FileRecord, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
+    """Does one of `records` say that `file`, written at `mtime_ns`, has its digest?"""
+    digest = vouched(file.path, file.size_bytes, mtime_ns, records)
+    return digest is not None and str(digest) == file.digest
+
+
+def is_disproved(path: str, records: Iterable[HolderRecord]) -> bool:
+    """Of published files: was the content at `path` found to be wrong by somebody who shares it?"""
+    files = [held for record in records if (held := record.file(path))]
+    return any(held.mtime_ns is None for held in files)
+
+
+def without(own: HolderRecord, kept: HolderRecord) -> HolderRecord:
+    """`own` with only what `kept`, which takes its place, does not hold."""
+    files = tuple(held for held in own.files if kept.file(held.path) is None)
+    return replace(own, files=files, part_keys=tuple(key for key in own.part_keys if key not in kept.part_keys))
+
+
 def disproved(record: HolderRecord, paths: Collection[str]) -> HolderRecord:
     """`record` after the content at `paths` was found to be another than it vouches for."""
     files = tuple(replace(held, mtime_ns=None) if held.path in paths else held for held in record.files)

@@ -334,11 +334,14 @@ def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
 
 
 def _reconcile_handled(snapshot: Snapshot, event: ReconcileHandled, _now: datetime) -> Snapshot:
-    """On an exchanged volume it means: accept the one that is there now. Then no store is recorded any more."""
-    model = snapshot.model
-    if model and snapshot.reason == VolumeChanged.__name__ and event.at != snapshot.handled_reconcile_at:
-        model = replace(model, store_id="")
-    return replace(snapshot, model=model, handled_reconcile_at=event.at)
+    """On an exchanged volume it means: accept the one that is there now, where nothing of it is recorded or fetched."""
+    handled = replace(snapshot, handled_reconcile_at=event.at)
+    asked = event.at not in {None, snapshot.handled_reconcile_at}
+    if not (asked and snapshot.model and snapshot.reason == VolumeChanged.__name__):
+        return handled
+    given_up = snapshot.bytes > 0
+    attempts = snapshot.attempts + 1 if given_up else snapshot.attempts
+    return replace(handled, model=replace(snapshot.model, store_id=""), bytes=0, attempts=attempts)
 
 
 _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {

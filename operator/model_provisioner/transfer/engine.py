@@ -6,7 +6,7 @@ of a split model is published last, because its being there means that the model
 """
 
 import os
-from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,11 +53,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Provided:
-    """`files` are in the order of the plan, each with the digest of its content. `received` bytes came for it."""
+    """`files` are in the order of the plan, each with the digest of its content. `received` bytes came for it.
+
+    `read`: every byte was read for it, none believed because a record vouches for it.
+    """
 
     files: tuple[FileRecord, ...]
     gguf: GGUFSummary
     received: int
+    read: bool
 
 
 class Reporter(Protocol):
@@ -90,6 +94,7 @@ class _Transfer:
         self._throttle = Throttle(job.limits, clock)
         self._headers: dict[str, GGUFHeader] = {}
         self._records: dict[str, FileRecord] = {}
+        self._read: set[str] = set()
         self._restarts = 0
 
     async def run(self) -> Provided:
@@ -101,7 +106,7 @@ class _Transfer:
         finally:
             await self._threads.idle()
         records = tuple(self._records[file.path] for file in self._plan.files)
-        return Provided(records, self._summary(), self._throttle.received)
+        return Provided(records, self._summary(), self._throttle.received, len(self._read) == len(records))
 
     async def _adopted(self, file: PlannedFile) -> bool:
         """Is the file at its path what it should be? Content that nobody vouches for is hashed to find out."""
@@ -133,18 +138,16 @@ class _Transfer:
         raise SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
 
     async def _hash_published(self, file: PlannedFile) -> Digest:
-        fd = await self._threads.run(self._store.open_published, file.path)
-        try:
+        self._read.add(file.path)
+        async with self._published(file) as fd:
             return await hash_file(fd, self._threads, lambda hashed: self._tell_hashed(file, hashed))
-        finally:
-            await self._close(lambda: os.close(fd))
 
     async def _published_header(self, file: PlannedFile) -> GGUFHeader:
-        fd = await self._threads.run(self._store.open_published, file.path)
-        try:
+        async with self._published(file) as fd:
             return await self._threads.run(_whole_header, fd, file)
-        finally:
-            await self._close(lambda: os.close(fd))
+
+    def _published(self, file: PlannedFile) -> AbstractAsyncContextManager[int]:
+        return self._threads.opened(lambda: self._store.open_published(file.path), os.close)
 
     async def _fetch(self, file: PlannedFile) -> None:
         """Where the volume is full it is told how full, also when that shows only in the middle."""
@@ -155,17 +158,16 @@ class _Transfer:
             raise (await self._room(file)).explain(self._plan.ref, error) from error
 
     async def _fetch_into_part(self, file: PlannedFile) -> None:
-        part = await self._threads.run(self._store.part, file, self._job.epoch)
-        try:
-            digest, self._headers[file.path] = await self._download(file, part)
-            if len(self._headers) == len(self._plan.files):
-                self._summary()
-            await self._threads.run(self._store.publish, part, file.path, self._job.holder_uid)
-        except _CONTENT_ERRORS:
-            await self._threads.run(part.discard)
-            raise
-        finally:
-            await self._close(part.close)
+        self._read.add(file.path)
+        async with self._threads.opened(lambda: self._store.part(file, self._job.epoch), PartFile.close) as part:
+            try:
+                digest, self._headers[file.path] = await self._download(file, part)
+                if len(self._headers) == len(self._plan.files):
+                    self._summary()
+                await self._threads.run(self._store.publish, part, file.path, self._job.holder_uid)
+            except _CONTENT_ERRORS:
+                await self._threads.run(part.discard)
+                raise
         self._restarts += part.restarts
         await self._complete(file, digest)
 
@@ -232,11 +234,6 @@ class _Transfer:
         if self._job.holder_uid is not None:
             await self._threads.run(self._store.record_digests, self._job.holder_uid, (record,))
         self._records[file.path] = record
-
-    async def _close(self, close: Callable[[], None]) -> None:
-        """Nothing is closed under a thread that uses it."""
-        await self._threads.idle()
-        close()
 
     def _summary(self) -> GGUFSummary:
         return combine([self._headers[file.path] for file in self._plan.files])

@@ -43,13 +43,14 @@ def keep(request: Task, opener: Opener) -> Answer:
 
 def _settle(request: protocol.Settle, opener: Opener) -> Answer:
     with opener.open(request.store) as store:
-        plan = store.settle(request.holder, request.plan)
+        plan = store.settle(request.holder, request.plan, request.delete)
         return protocol.Settled(request.id, store.id, plan, store.durable_bytes(plan))
 
 
 def _check(request: protocol.Check, opener: Opener) -> Answer:
     with opener.open(request.store) as store:
-        return protocol.Checked(request.id, store.check(request.files, request.vouched_by))
+        found = store.check(request.files, request.holder)
+        return protocol.Checked(request.id, found.missing, found.unvouched, found.disproved)
 
 
 def _measure(request: protocol.Measure, opener: Opener) -> Answer:

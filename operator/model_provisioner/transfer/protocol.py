@@ -68,12 +68,16 @@ class Resolve:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Fix the final path of each file of a plan and write the holder's record. Answered by Settled."""
+    """Fix the final path of each file of a plan and write the holder's record. Answered by Settled.
+
+    Where it held others before, `delete` says whether they go, as in Remove.
+    """
 
     id: str
     store: StoreRef
     holder: Holder
     plan: Plan
+    delete: bool = False
     op: Literal["settle"] = "settle"
 
 
@@ -108,15 +112,15 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Are these files still there, with their sizes? Answered by Checked.
+    """Are these files still there, with their sizes, and what does the record of `holder` (a uid) say of their content?
 
-    With the uid of a holder in `vouched_by`: and does its record say that their content is what it should be?
+    Answered by Checked.
     """
 
     id: str
     store: StoreRef
     files: tuple[FileRecord, ...]
-    vouched_by: str | None = None
+    holder: str | None = None
     op: Literal["check"] = "check"
 
 
@@ -245,21 +249,27 @@ class Verifying:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """`received` as in Progress."""
+    """`received` as in Progress. `read`: every byte was read for it, none believed because a record vouches for it."""
 
     id: str
     files: tuple[FileRecord, ...]
     gguf: GGUFSummary
     received: int
+    read: bool = False
     event: Literal["published"] = "published"
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`missing` are the paths that are not there, have another size, or are not vouched for as was asked."""
+    """`missing` are the paths that are not there, or have another size. Of the others, the holder's record
+
+    does not vouch for `unvouched`, among which somebody has found those in `disproved` to be wrong.
+    """
 
     id: str
     missing: tuple[str, ...]
+    unvouched: tuple[str, ...] = ()
+    disproved: tuple[str, ...] = ()
     event: Literal["checked"] = "checked"
 
 

@@ -69,6 +69,15 @@ class Swept:
     records: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """See `protocol.Checked`."""
+
+    missing: tuple[str, ...] = ()
+    unvouched: tuple[str, ...] = ()
+    disproved: tuple[str, ...] = ()
+
+
 class Store:
     """Use as a context manager, or call `close`; its parts must be closed first."""
 
@@ -135,20 +144,21 @@ class Store:
     def close(self) -> None:
         self._opened.close()
 
-    def settle(self, holder: protocol.Holder, plan: Plan) -> Plan:
+    def settle(self, holder: protocol.Holder, plan: Plan, delete: bool = False) -> Plan:
         """`plan` with final paths, once the holder's record says durably that it wants these files.
 
+        Where it held others before, which it had no time to tell of, they go as in `remove`.
         Raises PathConflict, UnsupportedSource (a hostile path), InsufficientStorage, VolumeNotWritable.
         """
         with self._enough_room(plan), volume.volume_errors(f"record what {holder.namespace}/{holder.name} holds"):
-            own, others = self._holders.read(holder.uid), self._holders.others(holder.uid).records
+            own, (others, all_read) = self._holders.read(holder.uid), self._holders.others(holder.uid)
             settled = holders.settle(plan, own, others)
             wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
             record = holders.hold(wanted, settled, own, others, self._exists)
+            if own is not None:
+                self._give_up(holders.without(own, record), others, delete and all_read)
             if record != own:
                 self._holders.write(record)
-            if own is not None:
-                self._discard_parts(set(own.part_keys).difference(record.part_keys), others)
             return settled
 
     def room(self, fetched: tuple[PlannedFile, ...], waiting: tuple[PlannedFile, ...]) -> Room:
@@ -212,11 +222,19 @@ class Store:
                 others = self._holders.others(uid).records
                 self._holders.write(reduce(lambda known, file: self._verified(known, file, others), files, record))
 
-    def check(self, files: tuple[FileRecord, ...], vouched_by: str | None = None) -> tuple[str, ...]:
-        """The paths that are not there, have another size, or for which `vouched_by`'s record does not vouch."""
-        record = self._holders.read(vouched_by) if vouched_by else None
+    def check(self, files: tuple[FileRecord, ...], holder: str | None = None) -> Found:
+        """What is there of `files`, and what the record of `holder` says of it: nothing where it has none."""
+        there = {file: found for file in files if (found := self._look(file))}
+        missing = tuple(file.path for file in files if file not in there)
+        if holder is None:
+            return Found(missing)
+        record = self._holders.read(holder)
         records = (record,) if record else ()
-        return tuple(file.path for file in files if not self._is_there(file, None if vouched_by is None else records))
+        return Found(
+            missing,
+            tuple(file.path for file, found in there.items() if not holders.vouches(file, found.st_mtime_ns, records)),
+            tuple(file.path for file in there if holders.is_disproved(file.path, records)),
+        )
 
     def disprove(self, paths: tuple[str, ...]) -> None:
         """No record vouches for the files at `paths` any more, so that the next transfer believes none of them."""
@@ -290,14 +308,9 @@ class Store:
         except InsufficientStorage as error:
             raise self.room((), plan.files).explain(plan.ref, error) from error
 
-    def _is_there(self, file: FileRecord, vouching: tuple[HolderRecord, ...] | None) -> bool:
+    def _look(self, file: FileRecord) -> os.stat_result | None:
         found = tree.look(self._root, file.path)
-        if found is None or found.st_size != file.size_bytes:
-            return False
-        if vouching is None:
-            return True
-        digest = holders.vouched(file.path, found.st_size, found.st_mtime_ns, vouching)
-        return digest is not None and str(digest) == file.digest
+        return found if found and found.st_size == file.size_bytes else None
 
     def _exists(self, path: str) -> bool:
         return tree.look(self._root, path) is not None

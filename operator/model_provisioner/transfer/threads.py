@@ -1,11 +1,12 @@
 """Blocking calls in threads, never abandoned.
 
 Cancelling a coroutine does not stop the thread that it waits for. A file must not be closed under
-such a thread, so whoever closes it first calls `idle`.
+such a thread, nor be left open because the thread opened it for somebody who did not wait.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,9 +24,35 @@ class Threads:
         """What `function` returns; if the caller is cancelled the call stays known until it has ended."""
         call = asyncio.get_running_loop().run_in_executor(None, partial(function, *args, **kwargs))
         self._running.add(call)
-        call.add_done_callback(self._running.discard)
+        call.add_done_callback(self._forget)
         return await asyncio.shield(call)
 
+    def _forget(self, call: asyncio.Future[Any]) -> None:
+        self._running.discard(call)
+        if not call.cancelled():
+            call.exception()  # of a call that nobody waits for any more it is nobody's
+
+    @asynccontextmanager
+    async def opened(self, open_: Callable[[], T], close: Callable[[T], None]) -> AsyncIterator[T]:
+        """What `open_` returns, for as long as the block runs; then `close` is called, under no call that uses it."""
+        there: list[T] = []
+        try:
+            await self.run(lambda: there.append(open_()))
+            yield there[0]
+        finally:
+            try:
+                await self.idle()
+            finally:
+                for one in there:
+                    close(one)
+
     async def idle(self) -> None:
-        """Returns when no call is running; what they raised is nobody's any more."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+        """Returns when no call is running; then raises what cancelled us meanwhile."""
+        cancelled: asyncio.CancelledError | None = None
+        while self._running:
+            try:
+                await asyncio.wait(set(self._running))
+            except asyncio.CancelledError as ours:
+                cancelled = ours
+        if cancelled is not None:
+            raise cancelled

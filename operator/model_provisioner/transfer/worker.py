@@ -209,7 +209,7 @@ class Worker:
         async with _opened(self._opener, request.store) as store:
             reporter = _Reporter(request.id, self._outbox)
             provided = await engine.provide(job, store, self._client, reporter, self._clock)
-        return protocol.Published(request.id, provided.files, provided.gguf, provided.received)
+        return protocol.Published(request.id, provided.files, provided.gguf, provided.received, provided.read)
 
     async def _verify(self, request: protocol.Verify) -> Answer:
         async with _opened(self._opener, request.store) as store:
