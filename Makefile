@@ -20,7 +20,7 @@ cluster-down:  ## stop it
 demo: .venv/installed  ## the main job from manifest to verified file, on a control plane and a hub of its own
 	.venv/bin/python -m deploy.local.demo
 
-test: .venv/installed  ## every test
+test: .venv/installed  ## every test, but for the longest fault campaigns
 	.venv/bin/python -m pytest $(PYTEST_FLAGS)
 
 CLUSTER_FAULTS = $(patsubst %,tests/controller/test_%.py,any_order api_faults killed_writes tokens liveness)

@@ -43,7 +43,7 @@ with the chart's defaults.
 
 The {idle} Ready objects are spread over {namespaces} namespaces, each with a volume and a store of its own. Each object
 is as the operator leaves one: a ref, a path and a name of usual length, one file with size and digest, the summary of
-a GGUF header, three conditions, a finalizer, no annotations. The files are sparse.
+a GGUF header, its conditions, a finalizer, the annotation that `kubectl apply` leaves. The files are sparse.
 
 The times of single models are those of models that come alone: between two there is more than a second, so that each is
 the first of its second and its entry in the catalog is applied at once. Of many, those that come within a second of the

@@ -6,6 +6,7 @@ namespaces, with a store each.
 """
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -108,7 +109,9 @@ async def _make_one(api: KubeApi, place: Place, number: int) -> None:
     repository = f"{_OWNER}/{_MODEL}-{number}-GGUF"
     name = f"{_MODEL}-{number}".lower().replace(".", "-")
     path = f"hf/{repository}/{_MODEL}-{number}-{_QUANTIZATION}.gguf"
-    body = manifest(name, f"hf:{repository}:{_QUANTIZATION}", finalizers=[FINALIZER])
+    ref = f"hf:{repository}:{_QUANTIZATION}"
+    applied = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(manifest(name, ref))}
+    body = manifest(name, ref, finalizers=[FINALIZER], annotations=applied)
     made = await api.create(collection_path(place.namespace), body)
     file = place.volume / path
     file.parent.mkdir(parents=True)

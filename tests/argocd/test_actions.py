@@ -17,6 +17,7 @@ GOLDENS = read_goldens("status")
 DELETING = GOLDENS["downloading"] | {
     "metadata": {**GOLDENS["downloading"]["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
 }
+SUSPENDED_AND_STALLED = GOLDENS["error-VolumeChanged"] | {"spec": {"modelRef": "hf:acme/tiny", "suspend": True}}
 ANNOTATIONS = {"verify": "models.rbee.dev/verifyAt", "retry": "models.rbee.dev/reconcileAt"}
 
 
@@ -33,6 +34,7 @@ def _act(action: str, document: Document) -> Document:
         (GOLDENS["error-SourceUnavailable"], {"suspend", "retry"}),
         (GOLDENS["error-VolumeChanged"], {"suspend", "retry"}),
         (GOLDENS["suspended-amid-bytes"], {"resume"}),
+        (SUSPENDED_AND_STALLED, {"resume", "retry"}),
         (GOLDENS["available"], {"verify"}),
         (GOLDENS["available-while-suspended"], {"verify", "resume"}),
         ({"metadata": {}, "spec": {"modelRef": "hf:acme/tiny"}}, {"suspend", "retry"}),

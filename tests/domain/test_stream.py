@@ -12,6 +12,7 @@ from model_provisioner.domain.errors import AccessDenied
 from model_provisioner.domain.matching import matching
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.naming import object_name
+from model_provisioner.domain.queueing import Waiting, next_in_line
 from model_provisioner.domain.refs import HuggingFaceRef, parse
 from model_provisioner.domain.snapshot import Available, Event, Failed, Progressed, Queued, Started, Suspended
 from model_provisioner.domain.status import project
@@ -52,6 +53,20 @@ def test_places_in_the_queue_follow_priority_and_age() -> None:
     waiting = [download("aa", Queued("")), download("b", Queued("")), download("ccc", Queued(""), priority=1)]
     running = download("dddd", Started(MODEL, 0))
     assert queue_positions([*waiting, running]) == {"uid-ccc": 1, "uid-b": 2, "uid-aa": 3}
+
+
+def test_places_are_those_that_the_operators_queue_gives_also_to_what_was_made_in_one_second() -> None:
+    waiting = [download(name, Queued("")) for name in ("x", "y", "z")]
+    waiting = [
+        replace(one, uid=uid, creation_time="2026-01-01T00:00:00Z") for one, uid in zip(waiting, "bca", strict=True)
+    ]
+    places = queue_positions(waiting)
+    queue = {Waiting(f"{one.uid}/{number}", one.namespace, 0, one.creation_time) for number, one in enumerate(waiting)}
+    for place in range(1, 4):
+        first = next_in_line(queue, {})
+        assert first
+        assert places[first.uid.split("/")[0]] == place
+        queue.remove(first)
 
 
 def test_a_bare_ref_finds_the_quantisation_it_resolved_to() -> None:

@@ -15,6 +15,7 @@ from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.kube.reflector import SILENCE_SECONDS
 from model_provisioner.kube.resource import FINALIZER, GROUP, PLURAL, RECONCILE_AT, VERIFY_AT, VERSION
 
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # a copy of the manifest
 _RELEASE_ANYWAY_SECONDS = 60.0
 _PAUSES_SECONDS = (1, 1, 2, 3, *[5] * 10)  # an API server that is back is noticed within the last of these
 
@@ -31,7 +32,7 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
     def is_news(body: kopf.Body, memo: kopf.Memo, event: kopf.RawEvent, **_: Any) -> bool:
         """A predicate rather than a handler's first line: kopf logs every handler that it runs."""
         meta = body["metadata"]
-        _forget_who_manages_what(event)
+        _forget_what_nobody_reads(event)
         health.delivered(event["type"], meta["uid"], meta["resourceVersion"])
         annotations = meta.get("annotations") or {}
         seen = (meta.get("generation"), annotations.get(RECONCILE_AT), annotations.get(VERIFY_AT))
@@ -61,10 +62,11 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health
             await operator.postpone_cleanup(body, _why(error))
 
 
-def _forget_who_manages_what(event: kopf.RawEvent) -> None:
-    """Of the document that kopf keeps for each object it is the half, and nobody here reads it."""
+def _forget_what_nobody_reads(event: kopf.RawEvent) -> None:
+    """It is more than half of the document that kopf keeps for each object."""
     metadata: Any = event["object"]["metadata"]
     metadata.pop("managedFields", None)
+    (metadata.get("annotations") or {}).pop(_LAST_APPLIED, None)
 
 
 def _why(error: ProvisionError | TimeoutError) -> str:
