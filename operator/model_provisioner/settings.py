@@ -1,7 +1,8 @@
 """Every setting of the long-running programs, in one place: from flags, else from MODEL_PROVISIONER_*.
 
-The only reader of the environment. `cli` parses flags and passes those that were given; a list in
-the environment is separated by commas. A wrong value ends the program with a message for people.
+The only reader of the environment, but for a person's HF_TOKEN (`transfer.command`). `cli` parses flags
+and passes those that were given; a list in the environment is separated by commas. A wrong value ends the
+program with a message for people.
 """
 
 import re

@@ -226,7 +226,7 @@ async def test_what_others_change_is_put_right(case: Case, cluster: Cluster, pat
 async def test_who_never_gives_in_is_answered_ever_later(
     case: Case, cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "model_provisioner.controller.catalog")
+    caplog.set_level(logging.INFO, "model_provisioner.controller.catalog_page")
     case.stop_the_clock()
 
     async def right() -> bool:

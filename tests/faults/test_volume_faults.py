@@ -35,7 +35,7 @@ def provide(root: Path) -> None:
         store.settle(SETTLED, plan_of(FILE))
         if store.published(FILE.planned) is None:
             bring(store, FILE)
-        store.record_digests(SETTLED.uid, (FILE.record,))
+        store.record_digest(SETTLED.uid, FILE.record)
 
 
 def calls_of_a_good_run(volume: FaultyVolume, calls: tuple[str, ...] = ()) -> int:

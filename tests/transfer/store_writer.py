@@ -22,7 +22,7 @@ def main(directory: Path) -> None:
         store.settle(name, plan_of(file))
         if store.published(file.planned) is None:
             bring(store, file)
-        store.record_digests(name.uid, (file.record,))
+        store.record_digest(name.uid, file.record)
 
 
 def bring(store: Store, file: SampleFile) -> None:

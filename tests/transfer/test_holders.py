@@ -39,7 +39,7 @@ def hold(store: Store, *names: str) -> None:
         assert store.settle(holder(name), plan_of(FILE)) == plan_of(FILE)
         if store.published(FILE.planned) is None:
             fetch(store, FILE, uid=f"uid-{name}")
-        store.record_digests(f"uid-{name}", (FILE.record,))
+        store.record_digest(f"uid-{name}", FILE.record)
 
 
 # Who leaves, in order, and with which policy; then whether the file is still there.
@@ -135,7 +135,7 @@ def test_a_file_that_replaced_a_stranger_is_ours(store: Store, root: Path) -> No
         store.settle(holder(name), plan_of(FILE))
     fetch(store, FILE, uid="uid-a")
     for name in ("a", "b"):
-        store.record_digests(f"uid-{name}", (FILE.record,))
+        store.record_digest(f"uid-{name}", FILE.record)
     assert store.remove("uid-a", delete=True) == ()
     assert store.remove("uid-b", delete=True) == (FILE.path,)
 
@@ -150,7 +150,7 @@ def test_a_crash_after_a_stranger_was_replaced_makes_nobody_forget_whose_the_fil
     with Store.open(root, store.id) as later:
         if recovers:
             later.settle(holder("a"), plan_of(FILE))
-            later.record_digests("uid-a", (FILE.record,))
+            later.record_digest("uid-a", FILE.record)
         assert later.remove("uid-a", delete=True) == (FILE.path,)
 
 
@@ -164,7 +164,7 @@ def test_a_crash_just_before_a_stranger_is_replaced_leaves_it_a_stranger(
         fetch(store, FILE, uid="uid-a")
     monkeypatch.undo()
     with Store.open(root, store.id) as later:
-        later.record_digests("uid-a", (FILE.record,))
+        later.record_digest("uid-a", FILE.record)
         assert later.remove("uid-a", delete=True) == ()
     assert files_below(root) == {FILE.path}
 
@@ -193,7 +193,7 @@ def test_local_files_are_never_touched(store: Store, root: Path) -> None:
     plan = plan_of(local, revision=None)
     for name in ("a", "b"):
         assert store.settle(holder(name), plan) == plan
-        store.record_digests(f"uid-{name}", (local.record,))
+        store.record_digest(f"uid-{name}", local.record)
     assert store.remove("uid-a", delete=True) == store.remove("uid-b", delete=True) == ()
     assert (root / local.path).stat().st_mode & 0o777 == 0o640
 

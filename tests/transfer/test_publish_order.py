@@ -183,7 +183,7 @@ def bring_again(store: Store) -> None:
     store.settle(holder("writer"), plan_of(FILE))
     if store.published(FILE.planned) is None:
         bring(store, FILE)
-    store.record_digests("uid-writer", (FILE.record,))
+    store.record_digest("uid-writer", FILE.record)
 
 
 FAILURES = {

@@ -189,7 +189,7 @@ def test_durable_bytes_are_those_in_parts_and_published_ones_that_were_read(stor
     store.settle(holder("one"), plan_of(one))
     fetch(store, one)
     assert store.durable_bytes(plan) == 0, "nobody has said that these bytes are the right ones"
-    store.record_digests("uid-one", (one.record,))
+    store.record_digest("uid-one", one.record)
     part = store.part(two.planned, 7)
     part.write(0, two.content)
     part.commit(Spans().add(10, 1010))
@@ -213,7 +213,7 @@ def test_a_file_is_vouched_for_until_it_is_written_again(store: Store, root: Pat
     store.settle(holder("one"), plan_of(FILE))
     fetch(store, FILE)
     before = store.published(FILE.planned)
-    store.record_digests("uid-one", (FILE.record,))
+    store.record_digest("uid-one", FILE.record)
     after = store.published(FILE.planned)
     (root / FILE.path).chmod(0o644)
     (root / FILE.path).write_bytes(OTHER_BYTES.content)
@@ -229,7 +229,7 @@ def test_a_file_is_vouched_for_until_it_is_written_again(store: Store, root: Pat
 
 def test_digests_of_nobody_are_not_recorded(store: Store, root: Path) -> None:
     fetch(store, FILE)
-    store.record_digests("uid-nobody", (FILE.record,))
+    store.record_digest("uid-nobody", FILE.record)
     assert private_files(root, "holders") == set()
 
 
@@ -237,7 +237,7 @@ def test_a_file_left_writable_by_a_crash_becomes_read_only(store: Store, root: P
     store.settle(holder("one"), plan_of(FILE))
     fetch(store, FILE)
     (root / FILE.path).chmod(0o600)
-    store.record_digests("uid-one", (FILE.record,))
+    store.record_digest("uid-one", FILE.record)
     assert (root / FILE.path).stat().st_mode & 0o777 == 0o444
 
 

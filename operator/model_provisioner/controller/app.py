@@ -20,7 +20,6 @@ from prometheus_client import CollectorRegistry
 
 from model_provisioner.controller import gauges, handlers
 from model_provisioner.controller.announcer import Announcer
-from model_provisioner.controller.attempt import Surroundings
 from model_provisioner.controller.bandwidth import Bandwidth
 from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.catalog import Catalog
@@ -36,9 +35,10 @@ from model_provisioner.controller.operator import Operator
 from model_provisioner.controller.patrol import Patrol
 from model_provisioner.controller.reach import end_when_reachable, reachable
 from model_provisioner.controller.reservations import Reservations
-from model_provisioner.controller.sharing import Conditions
+from model_provisioner.controller.sharing import TransferServices
 from model_provisioner.controller.slots import Slots
 from model_provisioner.controller.stores import Claim, Stores
+from model_provisioner.controller.surroundings import Surroundings
 from model_provisioner.controller.surveyor import Surveyor
 from model_provisioner.controller.sweeper import Sweeper
 from model_provisioner.controller.transfers import Transfers
@@ -100,10 +100,10 @@ async def run_operator(settings: OperatorSettings) -> int:
         if settings.metrics_listen:
             await _in_background(closing, surveyor.run())
         gauges.show_work(metrics, namespaces, slots, reservations, surveyor, heard_age)
-        conditions = Conditions(
+        services = TransferServices(
             slots, stores, Bandwidth(settings.max_bytes_per_second), reservations, HoldBack(), epoch, metrics
         )
-        operator = Operator(_surroundings(settings, api, workers, patrol, catalog, conditions))
+        operator = Operator(_surroundings(settings, api, workers, patrol, catalog, services))
         closing.push_async_callback(workers.stop)
         sweeper = Sweeper(stores, census, lambda: operator.uids)
         await _in_background(closing, sweeper.run())
@@ -173,22 +173,22 @@ def _surroundings(
     workers: Workers,
     patrol: Patrol,
     catalog: Catalog,
-    conditions: Conditions,
+    services: TransferServices,
 ) -> Surroundings:
     return Surroundings(
         api=api,
-        stores=conditions.stores,
+        stores=services.stores,
         patrol=patrol,
-        slots=conditions.slots,
-        transfers=Transfers(conditions),
-        hubs=Hubs(workers.resolver, conditions.holdback),
+        slots=services.slots,
+        transfers=Transfers(services),
+        hubs=Hubs(workers.resolver, services.holdback),
         catalog=catalog,
         announcer=Announcer(api, settings.instance, _now),
-        metrics=conditions.metrics,
+        metrics=services.metrics,
         hub=settings.endpoint,
         policy=settings.policy,
         now=_now,
-        progress_interval=lambda: max(1.0, conditions.slots.busy / 20),
+        progress_interval=lambda: max(1.0, services.slots.busy / 20),
     )
 
 

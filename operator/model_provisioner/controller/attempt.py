@@ -5,28 +5,17 @@ that people should see is an event given to `advance`; an error is raised and ju
 which makes the attempts.
 """
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable
 
-from model_provisioner.controller.announcer import Announcer
-from model_provisioner.controller.catalog import Catalog
 from model_provisioner.controller.credentials import Secret, read_secret
-from model_provisioner.controller.hubs import Hubs
-from model_provisioner.controller.metrics import Metrics
-from model_provisioner.controller.patrol import Patrol
 from model_provisioner.controller.sharing import Member
-from model_provisioner.controller.slots import Slots
-from model_provisioner.controller.stores import Claim, Stores, new_id
-from model_provisioner.controller.transfers import Transfers
+from model_provisioner.controller.stores import Claim, new_id
+from model_provisioner.controller.surroundings import Surroundings
 from model_provisioner.controller.upkeep import Upkeep
-from model_provisioner.domain.addresses import NetworkPolicy, Origin
+from model_provisioner.domain.addresses import Origin
 from model_provisioner.domain.errors import AddressNotAllowed
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model, ModelDownload, ReclaimPolicy
-from model_provisioner.domain.plan import Plan
-from model_provisioner.domain.quantity import format_bytes
+from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
+from model_provisioner.domain.published import planned_model, published_model
 from model_provisioner.domain.snapshot import (
     Available,
     Event,
@@ -38,32 +27,7 @@ from model_provisioner.domain.snapshot import (
     Suspended,
     VerifyHandled,
 )
-from model_provisioner.kube.client import KubeApi
 from model_provisioner.transfer import protocol
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """All that the lifecycles of one operator share.
-
-    `hub` is the default endpoint, `policy` says which others `spec.endpoint` may name.
-    """
-
-    api: KubeApi
-    stores: Stores
-    patrol: Patrol
-    slots: Slots
-    transfers: Transfers
-    hubs: Hubs
-    catalog: Catalog
-    announcer: Announcer
-    metrics: Metrics
-    hub: str
-    policy: NetworkPolicy
-    now: Callable[[], datetime]
-    progress_interval: Callable[[], float]
-    random: Callable[[], float] = random.random
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Attempt:
@@ -104,7 +68,7 @@ class Attempt:
         found = await self._resolve(self._around.stores.reference(claim, store_id), credentials)
         delete = self._subject.spec.reclaim_policy is ReclaimPolicy.DELETE
         settled = await self._around.stores.settle(claim, store_id, self._holder, found.plan, delete=delete)
-        model = _model(claim, settled, self._subject.spec.digest)
+        model = planned_model(settled.plan, claim.name, settled.store_id, self._subject.spec.digest)
         self._advance(Resolved(model))
         if self._subject.spec.suspend:
             room = await self._around.stores.measure(claim, settled.store_id, settled.plan)
@@ -114,7 +78,7 @@ class Attempt:
             self._around.catalog.drop(self._subject)  # where an earlier attempt, which had the files, has entered it
         self._around.catalog.check_room(self._subject, model)  # `enter` does it too, but that is many bytes later
         published = await self._around.transfers.provide(self._member(claim, settled, model, credentials))
-        model = replace(model, files=published.files, gguf=published.gguf, digest=_only_digest(published.files))
+        model = published_model(model, published.files, published.gguf)
         self._advance(Resolved(model))
         # The worker has the directory open and would not notice that another is in its place by now.
         await self._around.stores.check(claim, settled.store_id)
@@ -234,31 +198,3 @@ class Attempt:
             lambda bytes_there: self._advance(Started(model, bytes_there)),
             self._advance,
         )
-
-
-def _model(claim: Claim, settled: protocol.Settled, wanted_digest: str | None) -> Model:
-    """What the status says of a settled plan, before its bytes are here."""
-    plan = settled.plan
-    files = tuple(FileRecord(file.path, file.size, str(file.digest) if file.digest else None) for file in plan.files)
-    return Model(
-        revision=plan.revision,
-        claim_name=claim.name,
-        store_id=settled.store_id,
-        path=plan.files[0].path,
-        size=format_bytes(plan.total_bytes),
-        size_bytes=plan.total_bytes,
-        digest=_only_digest(files),
-        digest_source=_digest_source(plan, wanted_digest),
-        files=files,
-    )
-
-
-def _digest_source(plan: Plan, wanted_digest: str | None) -> DigestSource:
-    if wanted_digest:
-        return DigestSource.SPEC
-    return DigestSource.SOURCE if all(file.digest for file in plan.files) else DigestSource.COMPUTED
-
-
-def _only_digest(files: tuple[FileRecord, ...]) -> str | None:
-    """A model of one file has that file's digest; a split model has one per file and none in all."""
-    return files[0].digest if len(files) == 1 else None

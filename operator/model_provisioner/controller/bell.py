@@ -1,7 +1,8 @@
 """How one who waits for ever is told that something is new, where thousands wait.
 
 An asyncio.Event would do, but costs a kilobyte more for each, and can be waited for beside something else
-only by a further task. For one waiter only, whom a cancellation ends. Of objects, lifecycles and statuses.
+only by a further task. For one waiter only, whom a cancellation ends. Used by lifecycles and status
+writers.
 """
 
 import asyncio

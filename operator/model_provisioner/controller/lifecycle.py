@@ -12,12 +12,13 @@ import logging
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 
-from model_provisioner.controller.attempt import Attempt, Surroundings
+from model_provisioner.controller.attempt import Attempt
 from model_provisioner.controller.bell import Bell
 from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.credentials import Secret, until_changed
 from model_provisioner.controller.status_writer import Gone, StatusWriter
 from model_provisioner.controller.stores import Claim
+from model_provisioner.controller.surroundings import Surroundings
 from model_provisioner.domain.backoff import pause
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -67,6 +68,7 @@ class Lifecycle:
             around.now,
             around.progress_interval,
             lambda status: around.announcer.transition(self._subject, status),
+            around.sleep,
         )
         self._aim()
 
@@ -102,8 +104,8 @@ class Lifecycle:
         return given_up and asked == (subject.generation, subject.reconcile_at)
 
     def _begin(self) -> None:
-        """The object as it is now, of which nothing is shown yet: what was found out before an edit would be told of
-        what was edited. The first event of the new try tells of both; what is Ready stays so whatever comes.
+        """Takes the object as it is now. Unless it is Ready, and stays so whatever comes, nothing of that is shown yet:
+        what was found out before an edit would be told of what was edited. The first event of the new try tells of all.
         """
         self._changed.mute()
         self._take_note()
@@ -201,7 +203,7 @@ class Lifecycle:
         self._around.transfers.heed(self._subject)
 
     def _advance(self, event: Event) -> None:
-        """Every event passes here. Bytes that flow make an end of earlier failures."""
+        """Every event passes here that is shown at once. Bytes that flow make an end of earlier failures."""
         before, self._snapshot = self._snapshot, advance(self._snapshot, event, self._around.now())
         if isinstance(event, Progressed) and self._snapshot.bytes > before.bytes:
             self._failures = 0

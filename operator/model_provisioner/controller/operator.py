@@ -9,11 +9,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from model_provisioner.controller.attempt import Surroundings
 from model_provisioner.controller.bell import Bell
 from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.lifecycle import Lifecycle
 from model_provisioner.controller.status_writer import Gone
+from model_provisioner.controller.surroundings import Surroundings
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.modeldownload import ModelDownload, ReclaimPolicy
 from model_provisioner.kube.client import ApiError

@@ -36,8 +36,8 @@ _WAITING_FOR_SLOT = "waiting for a free slot"
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
-    """Under which transfers run, the same for all of one operator. `epoch` fences writers."""
+class TransferServices:
+    """What transfers are made with, the same for all of one operator. `epoch` fences writers."""
 
     slots: Slots
     stores: Stores
@@ -86,12 +86,11 @@ class Member:
 
 
 class SharedTransfer:
-    """Begins as soon as it is made, on behalf of `first`; `ended` is called when no worker writes any more."""
+    """On behalf of `first` until others join; `ended` is called when no worker writes any more."""
 
-    def __init__(self, conditions: Conditions, first: Member, ended: Callable[["SharedTransfer"], None]) -> None:
-        self._conditions = conditions
+    def __init__(self, services: TransferServices, first: Member, ended: Callable[["SharedTransfer"], None]) -> None:
+        self._services = services
         self._claim = first.claim
-        self._plan = first.plan
         self._settled = first.settled
         # A tie is broken as the gateway tells it; the member may leave and come again while this one still waits.
         self._queue_id = f"{first.holder.uid}/{new_id()}"
@@ -105,17 +104,21 @@ class SharedTransfer:
         self._granted: int | None = None
         self._ended = ended
         self.over = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Takes a place in the queue."""
         self._running = asyncio.create_task(self._run())
         self._running.add_done_callback(self._finish)
 
     def is_in_the_way_of(self, member: Member) -> bool:
         """Would both write one file?"""
-        paths = {file.path for file in self._plan.files}
+        paths = {file.path for file in self._settled.plan.files}
         return self._claim == member.claim and not paths.isdisjoint(file.path for file in member.plan.files)
 
     def serves(self, member: Member) -> bool:
         """Are these the bytes that `member` wants, and will they still come?"""
-        return self._open and _bytes_of(self._plan) == _bytes_of(member.plan)
+        return self._open and _bytes_of(self._settled.plan) == _bytes_of(member.plan)
 
     def member(self, uid: str) -> Member | None:
         return self._members.get(uid)
@@ -133,8 +136,8 @@ class SharedTransfer:
 
     def heed(self) -> None:
         """Some member's priority or limits have changed."""
-        self._conditions.slots.reorder(self._waiting)
-        self._conditions.bandwidth.rebalance()
+        self._services.slots.reorder(self._waiting)
+        self._services.bandwidth.rebalance()
         self._tell_limits()
 
     @property
@@ -179,26 +182,26 @@ class SharedTransfer:
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[WorkerProcess]:
         """A worker, once it is our turn and there is room for what will be written."""
-        conditions = self._conditions
+        services = self._services
         self._tell(Queued(_WAITING_FOR_SLOT))
         while True:
-            async with conditions.slots.slot(self._waiting, reporting=tuple(self._members)) as worker:
-                why = await conditions.reservations.reserve(self._claim, self, self._remaining, self._measure)
+            async with services.slots.slot(self._waiting, reporting=tuple(self._members)) as worker:
+                why = await services.reservations.reserve(self._claim, self, self._remaining, self._measure)
                 if why is None:
                     with contextlib.ExitStack() as held:
-                        held.callback(conditions.reservations.release, self._claim, self)
-                        held.enter_context(conditions.bandwidth.consumer(self))
+                        held.callback(services.reservations.release, self._claim, self)
+                        held.enter_context(services.bandwidth.consumer(self))
                         self._worker = worker
                         yield worker
                     return
             self._tell(Queued(why))
-            await conditions.reservations.freed()
+            await services.reservations.freed()
 
     def _remaining(self) -> int:
-        return self._plan.total_bytes - self._bytes
+        return self._settled.plan.total_bytes - self._bytes
 
     async def _measure(self) -> Room:
-        return await self._conditions.stores.measure(self._claim, self._settled.store_id, self._plan)
+        return await self._services.stores.measure(self._claim, self._settled.store_id, self._settled.plan)
 
     async def _serve(self, worker: WorkerProcess, member: Member) -> None:
         """One fetch on behalf of `member`, which ends it for this one, or for all."""
@@ -217,7 +220,7 @@ class SharedTransfer:
             return  # the member has left; the next one's credentials go on
         error = task.exception()
         if isinstance(error, ProvisionError) and self._url:
-            self._conditions.holdback.heed(self._url, error)
+            self._services.holdback.heed(self._url, error)
         if error is None:
             self._dismiss(member).succeed(task.result())
         elif isinstance(error, _REFUSED):
@@ -240,7 +243,7 @@ class SharedTransfer:
         self._fetch_id = request.id
         for one in self._members.values():
             one.started(self._bytes)
-        tally = self._conditions.metrics.tally(self._claim.namespace)
+        tally = self._services.metrics.tally(self._claim.namespace)
         answer = await worker.call(request, self._reporter(tally), silence=_SILENCE_SECONDS)
         published = expect(protocol.Published, answer)
         tally(published.received)
@@ -249,12 +252,12 @@ class SharedTransfer:
     def _request(self, member: Member) -> protocol.Fetch:
         return protocol.Fetch(
             new_id(),
-            self._conditions.stores.reference(self._claim, member.settled.store_id),
+            self._services.stores.reference(self._claim, member.settled.store_id),
             member.holder,
             member.plan,
             connections=self._connections,
             bytes_per_second=self._granted,
-            epoch=self._conditions.epoch,
+            epoch=self._services.epoch,
             credentials=member.credentials,
         )
 
@@ -264,15 +267,15 @@ class SharedTransfer:
 
     @property
     def _url(self) -> str | None:
-        return self._plan.files[0].url
+        return self._settled.plan.files[0].url
 
     def _check_holdback(self) -> None:
         if self._url and self._remaining():
-            self._conditions.holdback.check(self._url)
+            self._services.holdback.check(self._url)
 
     def _reporter(self, tally: Callable[[int], None]) -> Callable[[protocol.Progress | protocol.Verifying], None]:
         """Turns what the worker says into events, with speed and time left measured here."""
-        meter = Meter(self._conditions.monotonic(), self._bytes)
+        meter = Meter(self._services.monotonic(), self._bytes)
 
         def report(answer: protocol.Progress | protocol.Verifying) -> None:
             nonlocal meter
@@ -281,7 +284,7 @@ class SharedTransfer:
             if isinstance(answer, protocol.Verifying):
                 self._tell(Verifying(answer.bytes, answer.total))
                 return
-            meter = meter.observe(self._conditions.monotonic(), answer.bytes)
+            meter = meter.observe(self._services.monotonic(), answer.bytes)
             rate = None if meter.rate is None else round(meter.rate)
             self._tell(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))
 
@@ -297,7 +300,7 @@ class SharedTransfer:
             member.started(self._bytes)
         if self._last:  # else the transfer has no place in the queue yet; taking it, it reports all its members
             member.advance(self._last)
-            self._conditions.slots.reported(member.holder.uid)
+            self._services.slots.reported(member.holder.uid)
 
     async def _leave(self, member: Member) -> None:
         """Returns when nothing is written on behalf of `member` any more."""
@@ -305,7 +308,8 @@ class SharedTransfer:
         try:
             if not self._members:
                 self._open = False
-                await end(self._running)
+                if self._running:
+                    await end(self._running)
             elif self._fetch and self._fetch[0] is member:
                 await end(self._fetch[1])
         finally:

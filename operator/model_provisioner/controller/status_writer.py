@@ -44,6 +44,7 @@ class StatusWriter:
         now: Callable[[], datetime],
         interval: Callable[[], float],
         on_transition: Transition,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api = api
         self._path = object_path(subject.namespace, subject.name) + "/status"
@@ -51,6 +52,7 @@ class StatusWriter:
         self._now = now
         self._interval = interval
         self._on_transition = on_transition
+        self._sleep = sleep
         self._written = subject.status
         self._version = int(subject.resource_version or 0)
         self._sending: Status | None = None
@@ -98,7 +100,7 @@ class StatusWriter:
         pause = await self._patch(status_document(status))
         if pause is not None:
             self._changed.ring()
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
             return
         self._sending = None
         if self._overtaken:
@@ -118,7 +120,7 @@ class StatusWriter:
     async def _let_it_settle(self) -> None:
         waited = 0.0
         while not self._urgent() and waited < self._patience():
-            await asyncio.sleep(0.05)
+            await self._sleep(0.05)
             waited += 0.05
 
     def _urgent(self) -> bool:

@@ -1,9 +1,9 @@
 """The claims that this operator mounts, and what is asked of the store on each.
 
-Everything that keeps records (settle, check, remove, sweep) goes to one extra worker, the keeper, one
-request at a time for each claim: so two objects never settle one path at once, a deletion never waits for a
-40 GB download, and nobody waits for another claim's volume that does not answer. The lifecycle and the
-deletion call this; bytes are fetched by the slots' workers.
+Everything that keeps records goes to one extra worker for each claim, its keeper, one request at a time: so
+two objects never settle one path at once, a deletion never waits for a 40 GB download, and nobody waits for
+another claim's volume that does not answer. Beside these requests, files are read again, one model at a time, and
+the volume is surveyed. Called by whoever asks about a store; bytes are fetched by the slots' workers.
 """
 
 import asyncio
@@ -109,13 +109,7 @@ class Stores:
 
         None where nobody was: then a store may be made. Raises VolumeChanged where the objects disagree.
         """
-        ids = self._recorded(claim, subject.uid).union({own} if own else ())
-        if len(ids) > 1:
-            raise VolumeChanged(
-                f"objects on claim {claim.name} were recorded on different stores ({', '.join(sorted(ids))}): annotate"
-                " each of those on the lost one with models.rbee.dev/reconcileAt to accept the new one, or delete them"
-            )
-        return next(iter(ids), None)
+        return only_store_id(claim, self._recorded(claim, subject.uid).union({own} if own else ()))
 
     def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
         """The directory of a claim, and the id that its store must have. Raises ClaimNotMounted."""
@@ -178,6 +172,16 @@ class Stores:
     async def _ask(self, claim: Claim, request: Settle | Check | Measure | Disprove | Remove) -> object:
         async with self._serial[claim]:
             return await self._keepers[claim].call(request, seconds=_ANSWER_SECONDS)
+
+
+def only_store_id(claim: Claim, ids: frozenset[str]) -> str | None:
+    """The one of `ids`, on which objects were recorded; None where there is none. Raises VolumeChanged."""
+    if len(ids) > 1:
+        raise VolumeChanged(
+            f"objects on claim {claim.name} were recorded on different stores ({', '.join(sorted(ids))}): annotate"
+            " each of those on the lost one with models.rbee.dev/reconcileAt to accept the new one, or delete them"
+        )
+    return next(iter(ids), None)
 
 
 def new_id() -> str:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from model_provisioner.controller.census import Census
-from model_provisioner.controller.stores import Claim, Stores
-from model_provisioner.domain.errors import ProvisionError, VolumeChanged
+from model_provisioner.controller.stores import Claim, Stores, only_store_id
+from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.space import Usage
 
 _LOG = logging.getLogger(__name__)
@@ -74,7 +74,4 @@ class Surveyor:
         return True
 
     async def _usage(self, claim: Claim) -> Usage | None:
-        store_ids = self._census.store_ids(claim)
-        if len(store_ids) > 1:
-            raise VolumeChanged("its objects were recorded on different stores")
-        return await self._stores.survey(claim, next(iter(store_ids), None))
+        return await self._stores.survey(claim, only_store_id(claim, self._census.store_ids(claim)))

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 
 from model_provisioner.controller.census import Census
-from model_provisioner.controller.stores import Claim, Present, Stores
+from model_provisioner.controller.stores import Claim, Present, Stores, only_store_id
 from model_provisioner.domain.errors import ProvisionError
 
 _LOG = logging.getLogger(__name__)
@@ -33,19 +33,20 @@ class Sweeper:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Until cancelled. The census must be complete when it begins."""
-        while True:
+        """All claims side by side, until cancelled. The census must be complete when it begins."""
+        async with asyncio.TaskGroup() as tasks:
             for claim in self._stores.claims:
-                await self._sweep(claim)
+                tasks.create_task(self._tidy(claim))
+
+    async def _tidy(self, claim: Claim) -> None:
+        while True:
+            await self._sweep(claim)
             await self._sleep(_INTERVAL_SECONDS)
 
     async def _sweep(self, claim: Claim) -> None:
-        store_ids = self._census.store_ids(claim)
-        if len(store_ids) > 1:
-            _LOG.warning("%s/%s is not swept: objects were recorded on different stores", claim.namespace, claim.name)
-            return
         try:
-            swept = await self._stores.sweep(claim, next(iter(store_ids), None), self._present)
+            store_id = only_store_id(claim, self._census.store_ids(claim))
+            swept = await self._stores.sweep(claim, store_id, self._present)
         except ProvisionError as error:
             _LOG.warning("%s/%s is not swept: %s: %s", claim.namespace, claim.name, error.reason, error.message)
             return

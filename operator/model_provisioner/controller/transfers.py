@@ -4,17 +4,17 @@ Two transfers never write one file: who wants other bytes where some are being w
 the attempts of all objects.
 """
 
-from model_provisioner.controller.sharing import Conditions, Member, SharedTransfer
+from model_provisioner.controller.sharing import Member, SharedTransfer, TransferServices
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.snapshot import Queued
 from model_provisioner.transfer import protocol
 
 
 class Transfers:
-    """Those of one operator, under its `conditions`."""
+    """Those of one operator, made with its `services`."""
 
-    def __init__(self, conditions: Conditions) -> None:
-        self._conditions = conditions
+    def __init__(self, services: TransferServices) -> None:
+        self._services = services
         self._all: list[SharedTransfer] = []
 
     async def provide(self, member: Member) -> protocol.Published:
@@ -23,10 +23,11 @@ class Transfers:
             if transfer.serves(member):
                 return await transfer.share(member)
             member.advance(Queued("waiting for another object that writes the same file"))
-            self._conditions.slots.reported(member.holder.uid)
+            self._services.slots.reported(member.holder.uid)
             await transfer.over.wait()
-        transfer = SharedTransfer(self._conditions, member, self._all.remove)
+        transfer = SharedTransfer(self._services, member, self._all.remove)
         self._all.append(transfer)
+        transfer.start()
         return await transfer.share(member)
 
     def heed(self, subject: ModelDownload) -> None:

@@ -2,7 +2,7 @@
 
 The heavy loops (bytes, digests, hub metadata) run in children of the operator, so that they never
 starve its event loop and `kill -9` of one is an ordinary event. A worker is warm: it takes request
-after request. What is asked of it is `transfer.protocol`; who asks is the lifecycle of an object.
+after request. What is asked of it is `transfer.protocol`; who asks are `stores`, `hubs` and `sharing`.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from model_provisioner.controller.cancelling import finish
 from model_provisioner.domain.errors import InternalError, named
 from model_provisioner.transfer.protocol import (
+    LONGEST_LINE_BYTES,
     Answer,
     Cancel,
     Failed,
@@ -29,7 +30,6 @@ from model_provisioner.transfer.protocol import (
 _LOG = logging.getLogger(__name__)
 _CANCEL_SECONDS = 3.0
 _EXIT_SECONDS = 3.0
-_LINE_LIMIT = 16 * 1024 * 1024
 
 Report = Callable[[Progress | Verifying], None]
 
@@ -105,7 +105,7 @@ class WorkerProcess:
                     *self._command,
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
-                    limit=_LINE_LIMIT,
+                    limit=LONGEST_LINE_BYTES,
                 )
                 self._reader = asyncio.create_task(self._read(self._process), name=f"worker-{self._process.pid}")
             return self._process

@@ -4,7 +4,8 @@ The class name is at the same time the condition reason, the Event reason and th
 HTTP API, so it is part of the public contract. Two roots say who acts next: `Retryable` is tried
 again by itself with a backoff, `Terminal` waits for a change of the object, of a Secret or of the
 world. Every layer raises these; nothing here may know how an error came about. An exception outside
-this tree is a bug and is shown as `InternalError`.
+this tree is a bug and is shown as `InternalError`. `transfer.partfile.WriterSuperseded` is of neither
+root: whom it tells to stop has nobody left to tell.
 
 A message says what happened, to what, and what to do next. It never holds a secret or a signed URL.
 """

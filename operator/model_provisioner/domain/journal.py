@@ -35,7 +35,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Start with no bytes; `why` is for the log."""
+    """Start with no bytes; `why` is for whoever debugs it."""
 
     why: str
     restarts: int

@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass
 
 from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.modeldownload import FileRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Plan:
     ref: str
     revision: str | None
     files: tuple[PlannedFile, ...]
+
+    @property
+    def records(self) -> tuple[FileRecord, ...]:
+        """What is known of the files before their bytes are here."""
+        return tuple(FileRecord(one.path, one.size, str(one.digest) if one.digest else None) for one in self.files)
 
     @property
     def total_bytes(self) -> int:

@@ -20,8 +20,8 @@ from model_provisioner.transfer.clock import Clock
 from model_provisioner.transfer.hashing import PrefixHasher
 from model_provisioner.transfer.headers import first_look, header_within
 from model_provisioner.transfer.lanes import LaneGroup, most_telling
-from model_provisioner.transfer.lease import Lease
 from model_provisioner.transfer.partfile import PartFile
+from model_provisioner.transfer.range_request import RangeRequest
 from model_provisioner.transfer.remote import EntityChanged, RangesIgnored, RemoteFile
 from model_provisioner.transfer.saver import Saver
 from model_provisioner.transfer.threads import Threads
@@ -100,7 +100,7 @@ class FileDownload:
             with contextlib.suppress(ProvisionError):
                 await self._saver.finish()
             raise
-        await self._saver.settle()
+        await self._saver.wait_idle()
         return result
 
     async def _attempts(self) -> tuple[Digest, GGUFHeader]:
@@ -131,7 +131,7 @@ class FileDownload:
 
     async def _begin_again(self, *, one_stream: bool) -> None:
         await self._threads.idle()
-        await self._saver.settle()
+        await self._saver.wait_idle()
         if self.written.total:
             await self._threads.run(self._part.restart)
         self.written = self._part.spans
@@ -140,14 +140,14 @@ class FileDownload:
         self._header, self._header_look = None, first_look(self.size)
         self._moved()
 
-    async def receive(self, reply: Reply, lease: Lease) -> None:
-        """Takes bytes until the lease is done or the reply ends. What came is kept, however this ends.
+    async def receive(self, reply: Reply, request: RangeRequest) -> None:
+        """Takes bytes until the request is done or the reply ends. What came is kept, however this ends.
 
         The next batch comes in while the last one is written.
         """
-        batch, storing = self._batch(lease.position), None
+        batch, storing = self._batch(request.position), None
         try:
-            while not lease.done and (chunk := await self._next(reply, lease)):
+            while not request.done and (chunk := await self._next(reply, request)):
                 batch.append(chunk)
                 self._lanes.came(len(chunk))
                 await self._throttle.take(len(chunk))
@@ -165,15 +165,15 @@ class FileDownload:
         """Tells the same again: that bytes stand still is seen, and that it is not we who do."""
         self._moved()
 
-    async def _next(self, reply: Reply, lease: Lease) -> bytes:
-        """What comes next, but nothing beyond the lease, whose end may have been given away."""
-        lease.begin_wait(self._clock.monotonic())
+    async def _next(self, reply: Reply, request: RangeRequest) -> bytes:
+        """What comes next, but nothing beyond the request, whose end may have been given away."""
+        request.begin_wait(self._clock.monotonic())
         chunk = await reply.read(self._gulp)
-        lease.end_wait(self._clock.monotonic(), len(chunk))
-        if lease.position + len(chunk) > lease.asked.stop:
+        request.end_wait(self._clock.monotonic(), len(chunk))
+        if request.position + len(chunk) > request.asked.stop:
             raise SourceUnavailable(f"{reply.origin} sends more than it was asked for")
-        chunk = chunk[: max(0, lease.stop - lease.position)]
-        lease.position += len(chunk)
+        chunk = chunk[: max(0, request.stop - request.position)]
+        request.position += len(chunk)
         return chunk
 
     @property

@@ -214,25 +214,25 @@ class _Transfer:
             self._tell(part, download)  # of what came and could not be written nobody has heard yet
 
     def _tell(self, part: PartFile, download: FileDownload) -> None:
-        settled, received = self._settled_bytes, self._throttle.received
-        if settled + download.bytes_there == self._total:
-            self._reporter.verifying(settled + download.bytes_hashed, self._total, received)
+        finished, received = self._finished_bytes, self._throttle.received
+        if finished + download.bytes_there == self._total:
+            self._reporter.verifying(finished + download.bytes_hashed, self._total, received)
         else:
             restarts = self._restarts + part.restarts
-            self._reporter.progress(settled + download.bytes_there, self._total, restarts, received)
+            self._reporter.progress(finished + download.bytes_there, self._total, restarts, received)
 
     def _tell_hashed(self, file: PlannedFile, hashed: int) -> None:
         """Of a published file; it may be the only part of a split model that is there."""
-        settled = self._settled_bytes
-        if settled + file.size == self._total:
-            self._reporter.verifying(settled + hashed, self._total, self._throttle.received)
+        finished = self._finished_bytes
+        if finished + file.size == self._total:
+            self._reporter.verifying(finished + hashed, self._total, self._throttle.received)
         else:
-            self._reporter.progress(settled + hashed, self._total, self._restarts, self._throttle.received)
+            self._reporter.progress(finished + hashed, self._total, self._restarts, self._throttle.received)
 
     async def _complete(self, file: PlannedFile, digest: Digest) -> None:
         record = FileRecord(file.path, file.size, str(digest))
         if self._job.holder_uid is not None:
-            await self._threads.run(self._store.record_digests, self._job.holder_uid, (record,))
+            await self._threads.run(self._store.record_digest, self._job.holder_uid, record)
         self._records[file.path] = record
 
     def _summary(self) -> GGUFSummary:
@@ -243,7 +243,7 @@ class _Transfer:
         return self._plan.total_bytes
 
     @property
-    def _settled_bytes(self) -> int:
+    def _finished_bytes(self) -> int:
         return sum(record.size_bytes for record in self._records.values())
 
 

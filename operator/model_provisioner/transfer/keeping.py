@@ -1,4 +1,4 @@
-"""What is asked of the keeper, and how it is answered: everything that reads or writes the records of a store.
+"""What is asked of the keeper but for the reading of files (`verification`): all that reads or writes records.
 
 Each request opens its store anew, because a volume may be another by now; what was read of its records is remembered
 (see `holderfiles`). Called by a worker, in a thread.

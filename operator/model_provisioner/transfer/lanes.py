@@ -28,7 +28,7 @@ from model_provisioner.domain.ranges import MIB, SMALLEST_RANGE, next_range, ran
 from model_provisioner.domain.spans import Spans
 from model_provisioner.transfer.client import Reply
 from model_provisioner.transfer.clock import Clock
-from model_provisioner.transfer.lease import STALL_SECONDS, Lease, Leases
+from model_provisioner.transfer.range_request import STALL_SECONDS, RangeRequest, RangeRequests
 from model_provisioner.transfer.remote import RangesIgnored, RemoteFile
 from model_provisioner.transfer.throttle import Limits
 
@@ -51,8 +51,8 @@ class Target(Protocol):
     def written(self) -> Spans:
         """What nobody need ask for."""
 
-    async def receive(self, reply: Reply, lease: Lease) -> None:
-        """Takes bytes until the lease is done or the reply ends; all that came is in `written` when it returns."""
+    async def receive(self, reply: Reply, request: RangeRequest) -> None:
+        """Takes bytes until the request is done or the reply ends; all that came is in `written` when it returns."""
 
     def tick(self) -> None:
         """A second has passed, whether bytes came or not."""
@@ -71,7 +71,7 @@ class LaneGroup:
         self._one_stream = one_stream
         self._widened = False
         self._control = Lanes()
-        self._leases = Leases()
+        self._requests = RangeRequests()
         self._running = 0
         self._received = 0
         self._first_byte = 0.0
@@ -114,39 +114,39 @@ class LaneGroup:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             return  # all lanes are being stopped
-        while self._running < self._control.wanted and (lease := self._claim()):
+        while self._running < self._control.wanted and (request := self._next_request()):
             self._running += 1
-            self._tasks.create_task(self._lane(lease))
+            self._tasks.create_task(self._lane(request))
 
-    async def _lane(self, claimed: Lease) -> None:
+    async def _lane(self, first: RangeRequest) -> None:
         """One connection: range after range, until nobody needs more or fewer connections do as well."""
-        lease: Lease | None = claimed
+        request: RangeRequest | None = first
         failures = 0
         try:
-            while lease:
+            while request:
                 try:
-                    await self._fetch(lease)
+                    await self._fetch(request)
                     failures = 0
                 except _OF_ONE_LANE as error:
-                    moved = lease.moved_enough if isinstance(error, TransferStalled) else lease.moved
+                    moved = request.moved_enough if isinstance(error, TransferStalled) else request.moved
                     failures = 1 if moved else failures + 1
                     if self._is_spare(error, failures):
                         self._control = self._control.refused(self._now)
                         return
                     await self._clock.sleep(self._pause(error, failures))
-                lease = self._claim() if self._running <= self._control.wanted else None
+                request = self._next_request() if self._running <= self._control.wanted else None
         finally:
             self._running -= 1
 
-    def _claim(self) -> Lease | None:
+    def _next_request(self) -> RangeRequest | None:
         target = self._target
-        wanted = next_range(target.written, self._leases.ranges, target.size, self._largest)
-        wanted = wanted or self._leases.tail(self._now)
+        wanted = next_range(target.written, self._requests.ranges, target.size, self._largest)
+        wanted = wanted or self._requests.tail(self._now)
         if wanted is None:
             return None
-        lease = Lease.of(wanted, self._now)
-        self._leases.add(lease)
-        return lease
+        request = RangeRequest.of(wanted, self._now)
+        self._requests.add(request)
+        return request
 
     @property
     def _largest(self) -> int:
@@ -157,35 +157,35 @@ class LaneGroup:
             return SMALLEST_RANGE
         return range_size(self._target.size - self._target.written.total, self._control.wanted)
 
-    async def _fetch(self, lease: Lease) -> None:
+    async def _fetch(self, request: RangeRequest) -> None:
         try:
-            async with asyncio.timeout(None) as lease.patience:
-                await self._receive(lease)
+            async with asyncio.timeout(None) as request.patience:
+                await self._receive(request)
         except TimeoutError:
-            if not lease.done:
+            if not request.done:
                 raise TransferStalled(
                     f"the source of {self._remote.subject} sent too little for too long "
                     f"({STALL_SECONDS:.0f} seconds of silence, or far less than on other connections)"
                 ) from None
         finally:
-            lease.patience = None
-            self._leases.end(lease, self._now)
+            request.patience = None
+            self._requests.end(request, self._now)
 
-    async def _receive(self, lease: Lease) -> None:
+    async def _receive(self, request: RangeRequest) -> None:
         asked = self._now
-        lease.begin_wait(asked)
-        async with await self._remote.get(lease.asked) as reply:
-            lease.end_wait(self._now, 0)
+        request.begin_wait(asked)
+        async with await self._remote.get(request.asked) as reply:
+            request.end_wait(self._now, 0)
             self._first_byte = self._now - asked
-            await self._target.receive(reply, lease)
-        if not lease.done:
-            missing = lease.stop - lease.position
+            await self._target.receive(reply, request)
+        if not request.done:
+            missing = request.stop - request.position
             raise SourceUnavailable(f"{reply.origin} ended the connection {missing} bytes early")
 
     def _is_spare(self, error: ProvisionError, failures: int) -> bool:
         """Can the others go on without this lane? Where the source refuses it, at once; else when it failed again."""
         passing = isinstance(error, _MAY_PASS) and error.retry_after is None
-        return self._running > 1 and self._leases.move and (failures >= _TRIES or not passing)
+        return self._running > 1 and self._requests.move and (failures >= _TRIES or not passing)
 
     def _pause(self, error: ProvisionError, failures: int) -> float:
         """Seconds until the next try. Raises `error` where there is none."""
@@ -216,7 +216,7 @@ class LaneGroup:
     async def _watch(self) -> None:
         while True:
             await self._clock.sleep(_WATCH_SECONDS)
-            self._leases.watch(self._now)
+            self._requests.watch(self._now)
             self._target.tick()
 
 

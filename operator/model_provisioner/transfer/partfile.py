@@ -2,7 +2,7 @@
 
 The journal tells of bytes only after they are on disk, so that what it tells is true after any crash.
 It also carries the epoch of its writer: one that finds a newer epoch stops. Which bytes may be
-continued is decided in `domain.journal`; which bytes to fetch, in the engine.
+continued is decided in `domain.journal`; which bytes to fetch, in `domain.ranges`.
 """
 
 import errno
@@ -76,11 +76,6 @@ class PartFile:
         """At most `count` bytes from `offset`; fewer only at the end of the file. Gaps read as zeros."""
         with volume.volume_errors(f"read {self._file.path}"):
             return os.pread(self.fd, count, offset)
-
-    def read_into(self, offset: int, buffer: bytearray | memoryview) -> int:
-        """Like `read`, into `buffer`; how many bytes that were."""
-        with volume.volume_errors(f"read {self._file.path}"):
-            return os.preadv(self.fd, [buffer], offset)
 
     def check_writer(self) -> None:
         """Raises WriterSuperseded where another one has taken the part over, published it or removed it.

@@ -156,7 +156,7 @@ def _make(directory: Path) -> None:
 
 
 def _tell_plan(wish: Wish, plan: Plan) -> None:
-    files = tuple(FileRecord(f.path, f.size, str(f.digest) if f.digest else None) for f in plan.files)
+    files = plan.records
     if wish.json:
         _print(json.dumps(_document(wish, plan, files, {}), indent=2))
         return

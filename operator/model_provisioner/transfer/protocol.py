@@ -8,8 +8,8 @@ End of input means: stop at once.
 msgspec reads and writes them, not pydantic, which alone would be a seventh of a worker's memory.
 """
 
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -18,6 +18,8 @@ from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.modes import READABLE, Modes
 from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.space import Usage
+
+LONGEST_LINE_BYTES = 16 * 1024 * 1024  # of either side: a plan of many files is long
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,8 +372,13 @@ class _Event(msgspec.Struct):
     event: str
 
 
-_REQUESTS = {fields(cls)[-1].default: cls for cls in get_args(Request)}
-_ANSWERS = {fields(cls)[-1].default: cls for cls in get_args(Answer)}
+def _by_name(field: str, kinds: tuple[Any, ...]) -> dict[str, Any]:
+    """Each of `kinds` by what its `field` always says."""
+    return {kind.__dataclass_fields__[field].default: kind for kind in kinds}
+
+
+_REQUESTS = _by_name("op", get_args(Request))
+_ANSWERS = _by_name("event", get_args(Answer))
 
 
 def encode_request(request: Request) -> bytes:

@@ -34,11 +34,11 @@ class Saver:
 
     async def finish(self) -> None:
         """Everything written is durable and journalled. Raises what the volume raises."""
-        await self.settle()
+        await self.wait_idle()
         await self._save()
 
-    async def settle(self) -> None:
-        """No save is running any more. Raises what the last one raised."""
+    async def wait_idle(self) -> None:
+        """Returns when no save is running any more. Raises what the last one raised."""
         if self._running is not None:
             await self._running
 

@@ -1,15 +1,14 @@
 """A store: published files, parts and holder records on one volume, opened below one descriptor.
 
-The keeper calls settle, check, disprove and remove; a slot worker calls part, publish and record_digests. A
-record is written only on behalf of its own holder, so two processes never write the same one. Paths
-and deletion are decided in `domain.holders`; which bytes to fetch, in the engine.
+The keeper settles, checks, disproves, removes and tidies up; a slot worker calls part, publish and record_digest,
+and writes only the record of the holder on whose behalf it fetches. Where the keeper disproves a file just then, the
+file is hashed once more at worst. Paths and deletion are decided in `domain.holders`; which bytes to fetch, in `lanes`.
 """
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -168,7 +167,7 @@ class Store:
         """
         needed = sum(file.size - partfile.occupied_bytes(self._parts, file) for file in fetched)
         needed += sum(
-            file.size - max(self._durable(file), partfile.occupied_bytes(self._parts, file)) for file in waiting
+            file.size - max(self._present_bytes(file), partfile.occupied_bytes(self._parts, file)) for file in waiting
         )
         return Room(needed, self.free_bytes())
 
@@ -177,7 +176,7 @@ class Store:
 
         A file at the right path whose content nobody has looked at does not count: it may have to be replaced.
         """
-        return sum(self._safe(file) for file in plan.files)
+        return sum(self._trusted_bytes(file) for file in plan.files)
 
     def published(self, file: PlannedFile) -> PublishedFile | None:
         """The regular file at `file.path`, whatever its size; None where there is none."""
@@ -211,16 +210,20 @@ class Store:
             part.close()
             partfile.discard(self._parts, part.key)
 
-    def record_digests(self, uid: str, files: tuple[FileRecord, ...]) -> None:
+    def record_digest(self, uid: str, file: FileRecord) -> None:
         """What was verified becomes part of the holder's record, which from then on vouches for it.
 
-        Without a record there is nobody to vouch, and nothing happens.
+        Without a record, or a file, there is nobody to vouch, and nothing happens.
         """
         with volume.volume_errors("record what was verified"):
-            record = self._holders.read(uid)
-            if record is not None:
-                others = self._holders.others(uid).records
-                self._holders.write(reduce(lambda known, file: self._verified(known, file, others), files, record))
+            record, found = self._holders.read(uid), tree.look(self._root, file.path)
+            if record is None or found is None:
+                return
+            record = holders.verified(record, file, found.st_mtime_ns, self._holders.others(uid).records)
+            held = record.file(file.path)
+            if held is not None and not held.adopted:
+                tree.make_read_only(self._root, file.path, self._modes)  # also after a crash since it was published
+            self._holders.write(record)
 
     def check(self, files: tuple[FileRecord, ...], holder: str | None = None) -> Found:
         """What is there of `files`, and what the record of `holder` says of it: nothing where it has none."""
@@ -288,9 +291,14 @@ class Store:
         return Usage(self.free_bytes(), sum(entry.size for entry in self.unheld().entries))
 
     def prune(self, unheld: Unheld) -> None:
-        """Deletes what `unheld` told of, but for what has found a holder since."""
+        """Deletes what `unheld` told of, but for what has found a holder since.
+
+        While a record can't be read nothing goes, because it may tell of any file.
+        """
         with volume.volume_errors("delete what nobody holds"):
             again = self.unheld()
+            if again.unreadable:
+                return
             for entry in set(unheld.files).intersection(again.files):
                 tree.delete(self._root, entry.path)
             for entry in set(unheld.parts).intersection(again.parts):
@@ -319,13 +327,13 @@ class Store:
         found = volume.stat_regular(partfile.part_name(key), self._parts)
         return found.st_blocks * partfile.BLOCK_BYTES if found else 0
 
-    def _safe(self, file: PlannedFile) -> int:
+    def _trusted_bytes(self, file: PlannedFile) -> int:
         found = self.published(file)
         if found is not None and found.size == file.size and (file.url is None or found.vouches_for(file.digest)):
             return file.size
         return partfile.durable_bytes(self._parts, file)
 
-    def _durable(self, file: PlannedFile) -> int:
+    def _present_bytes(self, file: PlannedFile) -> int:
         found = tree.look(self._root, file.path)
         if found is not None and found.st_size == file.size:
             return file.size
@@ -336,16 +344,6 @@ class Store:
         announced = holders.replacing(record, path, mtime_ns) if record else None
         if announced and announced != record:
             self._holders.write(announced)
-
-    def _verified(self, record: HolderRecord, file: FileRecord, others: tuple[HolderRecord, ...]) -> HolderRecord:
-        found = tree.look(self._root, file.path)
-        if found is None:
-            return record
-        record = holders.verified(record, file, found.st_mtime_ns, others)
-        held = record.file(file.path)
-        if held is not None and not held.adopted:
-            tree.make_read_only(self._root, file.path, self._modes)  # also after a crash between publishing and this
-        return record
 
     def _give_up(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
         self._discard_parts(own.part_keys, others)

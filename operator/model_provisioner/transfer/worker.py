@@ -1,8 +1,9 @@
 """`model-provisioner fetch --worker`: carries out requests that come as lines on standard input.
 
 One process, three uses by the operator: a slot (fetch), the keeper (settle, check, verify, remove, sweep and the
-like) and the resolver. What is done for each kind of request is `Worker._do`, for the keeper's `keeping`; the lines are
-`protocol`'s. End of input means that the operator is gone: everything stops, and what was fetched is journalled.
+like) and the resolver. What is done for each kind of request is `Worker._do`, for most of the keeper's `keeping`;
+the lines are `protocol`'s. End of input means that the operator is gone: everything stops, and what was fetched is
+journalled.
 """
 
 import asyncio
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from model_provisioner.transfer.resolving import Resolver
 
 _LOG = logging.getLogger(__name__)
-_LONGEST_LINE = 16 * 1024 * 1024
 _FLUSH_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -259,7 +259,7 @@ async def _in_thread(function: Callable[[], T]) -> T:
 
 
 async def _standard_input() -> asyncio.StreamReader:
-    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
+    reader = asyncio.StreamReader(limit=protocol.LONGEST_LINE_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     return reader
 

@@ -1,4 +1,4 @@
-"""One connection's claim on bytes of a file, and whether they come.
+"""A request for a range of a file (RFC 9110, section 14) on one connection, and whether its bytes come.
 
 Made and ended by `lanes`; nothing here reads from a connection.
 """
@@ -18,7 +18,7 @@ _REMEMBERED_SECONDS = 10.0
 
 
 @dataclass(eq=False, slots=True)
-class Lease:
+class RangeRequest:
     """The bytes from `asked.start` up to `stop`, of which everything before `position` has come.
 
     Times are in seconds of the monotonic clock. Only time in which the connection owes us something counts
@@ -39,7 +39,7 @@ class Lease:
         self.position, self.stop = self.asked.start, self.asked.stop
 
     @classmethod
-    def of(cls, asked: ByteRange, now: float) -> "Lease":
+    def of(cls, asked: ByteRange, now: float) -> "RangeRequest":
         return cls(asked, now, Meter(now, 0))
 
     @property
@@ -92,38 +92,40 @@ class Lease:
             self.patience.reschedule(asyncio.get_running_loop().time())
 
 
-class Leases:
+class RangeRequests:
     """All claims of one file."""
 
     def __init__(self) -> None:
-        self._open: set[Lease] = set()
+        self._open: set[RangeRequest] = set()
         self._ended: list[tuple[float, float]] = []
 
     @property
     def ranges(self) -> list[ByteRange]:
-        return [lease.range for lease in self._open if lease.range]
+        return [request.range for request in self._open if request.range]
 
-    def add(self, lease: Lease) -> None:
-        self._open.add(lease)
+    def add(self, request: RangeRequest) -> None:
+        self._open.add(request)
 
-    def end(self, lease: Lease, now: float) -> None:
+    def end(self, request: RangeRequest, now: float) -> None:
         """Its rate stays known for a while, for the last ones to be compared with."""
-        lease.look(now)
-        self._open.discard(lease)
-        self._ended = [*(item for item in self._ended if now - item[0] < _REMEMBERED_SECONDS), (now, lease.rate)]
+        request.look(now)
+        self._open.discard(request)
+        self._ended = [*(item for item in self._ended if now - item[0] < _REMEMBERED_SECONDS), (now, request.rate)]
 
     @property
     def move(self) -> bool:
         """Have bytes come on any of them?"""
-        return any(lease.moved for lease in self._open)
+        return any(request.moved for request in self._open)
 
     def tail(self, now: float) -> ByteRange | None:
         """The end of the range that would take longest, taken away from it; None where all will be done soon."""
         self._look(now)
-        slowest = max(self._open, key=lambda lease: (lease.stop - lease.position) / max(lease.rate, 1.0), default=None)
+        slowest = max(
+            self._open, key=lambda request: (request.stop - request.position) / max(request.rate, 1.0), default=None
+        )
         if slowest is None or now - slowest.since < _SLOW_SECONDS / 2:
             return None
-        cut = tail_to_give(slowest.position, slowest.stop, slowest.rate, median(lease.rate for lease in self._open))
+        cut = tail_to_give(slowest.position, slowest.stop, slowest.rate, median(request.rate for request in self._open))
         if cut is None:
             return None
         tail = ByteRange(cut, slowest.stop)
@@ -133,15 +135,15 @@ class Leases:
     def watch(self, now: float) -> None:
         """Gives up connections that stall, that are far slower than the others, or whose bytes others fetch."""
         self._look(now)
-        for lease in tuple(self._open):
-            if lease.stalled(now) or lease.done or self._far_behind(lease, now):
-                lease.give_up()
+        for request in tuple(self._open):
+            if request.stalled(now) or request.done or self._far_behind(request, now):
+                request.give_up()
 
     def _look(self, now: float) -> None:
-        for lease in self._open:
-            lease.look(now)
+        for request in self._open:
+            request.look(now)
 
-    def _far_behind(self, lease: Lease, now: float) -> bool:
-        others = [other.rate for other in self._open if other is not lease]
-        others += [rate for ended, rate in self._ended if lease.since < ended and now - ended < _REMEMBERED_SECONDS]
-        return bool(others) and now - lease.since >= _SLOW_SECONDS and lease.rate < median(others) * _SLOW_FRACTION
+    def _far_behind(self, request: RangeRequest, now: float) -> bool:
+        others = [other.rate for other in self._open if other is not request]
+        others += [rate for ended, rate in self._ended if request.since < ended and now - ended < _REMEMBERED_SECONDS]
+        return bool(others) and now - request.since >= _SLOW_SECONDS and request.rate < median(others) * _SLOW_FRACTION

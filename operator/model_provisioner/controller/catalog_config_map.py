@@ -1,0 +1,120 @@
+"""The ConfigMap of a catalog at the API server: whose it is, and how it is read and written.
+
+Server-side applied as a whole, so that what is not in it any more goes; keys that somebody else has put there are
+removed by a merge-patch. Called by `catalog_page`, which decides when and what.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from model_provisioner.domain.catalog import CATALOG_NAME
+from model_provisioner.kube.client import ApiError, KubeApi
+
+_FIELD_MANAGER = "model-provisioner"
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+_TRIES = 4
+PATIENCE_SECONDS = 3.0
+_PASSING = frozenset({0, 409, 429, 500, 502, 503, 504})
+_NOT_FOUND = 404
+
+HOW_TO_HAND_OVER = (
+    f"is somebody else's and is left as it is: rename or delete it, or hand it over with the label "
+    f"{_MANAGED_BY}={_FIELD_MANAGER}; keys that are no model's are then removed"
+)
+
+Document = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class CatalogConfigMap:
+    """That of `namespace`. What passes by itself within seconds is tried again here. All methods raise ApiError."""
+
+    def __init__(self, api: KubeApi, namespace: str, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._sleep = sleep
+
+    async def find(self) -> Document | None:
+        """None where there is none."""
+        return await self._patiently(self._get)
+
+    async def apply(self, data: Mapping[str, str]) -> Document:
+        """Makes it, or makes it say `data`, beside which others' keys may stand; the answer has them."""
+        document = self._document(data)
+        return await self._patiently(
+            lambda: self._api.patch(self._path, document, "apply", field_manager=_FIELD_MANAGER)
+        )
+
+    async def remove(self, keys: Document) -> Document:
+        """Removes what `foreign_keys` has found."""
+        return await self._patiently(lambda: self._api.patch(self._path, keys))
+
+    @property
+    def watch_path(self) -> str:
+        """Where changes of it, and of nothing else, can be watched."""
+        return f"{self._collection}?fieldSelector=metadata.name%3D{CATALOG_NAME}"
+
+    def __str__(self) -> str:
+        return f"ConfigMap {CATALOG_NAME} in namespace {self._namespace}"
+
+    async def _get(self) -> Document | None:
+        try:
+            return await self._api.get(self._path)
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+    async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
+        for failures in range(_TRIES - 1):
+            try:
+                return await request()
+            except ApiError as error:
+                seconds = error.retry_after or 2.0**failures / 4
+                if error.status not in _PASSING or seconds > PATIENCE_SECONDS:
+                    raise
+                await self._sleep(seconds)
+        return await request()
+
+    @property
+    def _collection(self) -> str:
+        return f"/api/v1/namespaces/{self._namespace}/configmaps"
+
+    @property
+    def _path(self) -> str:
+        return f"{self._collection}/{CATALOG_NAME}"
+
+    def _document(self, data: Mapping[str, str]) -> Document:
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": CATALOG_NAME,
+                "namespace": self._namespace,
+                "labels": {_MANAGED_BY: _FIELD_MANAGER},
+            },
+            "data": dict(data),
+        }
+
+
+def is_labelled(found: Document) -> bool:
+    """Does its label say that it is ours?"""
+    return bool((found["metadata"].get("labels") or {}).get(_MANAGED_BY) == _FIELD_MANAGER)
+
+
+def is_ours(found: Document) -> bool:
+    """By the label, by having been applied by us, or because there is nothing in it that could be lost."""
+    managers: Sequence[Document] = found["metadata"].get("managedFields") or ()
+    applied = any(one.get("manager") == _FIELD_MANAGER and one.get("operation") == "Apply" for one in managers)
+    return applied or is_labelled(found) or not (found.get("data") or found.get("binaryData"))
+
+
+def foreign_keys(found: Document, data: Mapping[str, str]) -> dict[str, Any]:
+    """The merge-patch that removes what no model has put there; empty where there is nothing."""
+    patch: dict[str, Any] = {}
+    if keys := (found.get("data") or {}).keys() - data.keys():
+        patch["data"] = dict.fromkeys(keys)
+    if binary := found.get("binaryData"):
+        patch["binaryData"] = dict.fromkeys(binary)
+    return patch
