@@ -182,7 +182,8 @@ def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
     gate = bench.hub.pause_at(48 * MIB, "acme/taken")
     with ApiProxy(cluster) as proxy:
         config = proxy.kubeconfig(tmp_path / "config")
-        first = bench.start_operator("--slots=2", f"--kubeconfig={config}", environment={"POD_NAME": "first"})
+        flags, hasty = ["--slots=2", f"--kubeconfig={config}"], "tests.support.hasty"
+        first = bench.start_operator(*flags, environment={"POD_NAME": "first"}, module=hasty)
         for name in ("taken", "published"):
             bench.apply(name, modelRef=f"hf:acme/{name}")
         for one in former:
@@ -192,7 +193,7 @@ def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
             bench.apply("late", modelRef="hf:acme/tiny")
             eventually(lambda: write.hits, "its status is on the way")
             first.process.send_signal(signal.SIGSTOP)
-            bench.start_operator("--slots=2", environment={"POD_NAME": "second"})
+            bench.start_operator("--slots=2", environment={"POD_NAME": "second"}, module=hasty)
             path = bench.volume / bench.until("published", "Available")["status"]["model"]["path"]
             published = path.stat().st_mtime_ns
             gate.wait_reached()

@@ -147,7 +147,7 @@ def test_the_annotation_accepts_another_volume_once_all_have_said_so(bench: Stan
     settled(bench, "one", "two", "paused")
     bench.patch("paused", annotations={"models.rbee.dev/reconcileAt": "now"})
     accepted = bench.until("paused", "Suspended")["status"]
-    assert (accepted["progress"]["bytes"], accepted["attempts"]) == (0, 2), "nothing of it is on this volume"
+    assert accepted["progress"]["bytes"] == 0, "nothing of it is on this volume"
 
     bench.patch("one", annotations={"models.rbee.dev/reconcileAt": "now"})
     eventually(lambda: bench.get("one")["status"].get("lastHandledReconcileAt") == "now", "it is seen")

@@ -1,17 +1,18 @@
 """`python -m tests.support.hasty operator ...`: our program, with seconds of patience where it has minutes.
 
 With a late delivery, so that a test can see the probe of a real process fail; with an error that somebody may put
-right, and a volume that may come back; with files that can't be removed; with a worker that says nothing. Its patience
-with a silent API server is as it is.
+right, and a volume that may come back; with files that can't be removed; with a worker that says nothing; with the
+Lease of another operator. Its patience with a silent API server is as it is.
 """
 
 from model_provisioner import cli
-from model_provisioner.controller import handlers, health, operator, reach, sharing
+from model_provisioner.controller import handlers, health, lease, operator, reach, sharing
 from model_provisioner.domain import backoff
 
 GRACE_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 RELEASE_SECONDS = 3.0
+LEASE_SECONDS = 15
 SILENCE_SECONDS = 3.0
 
 if __name__ == "__main__":
@@ -19,5 +20,6 @@ if __name__ == "__main__":
     backoff._SLOW_SECONDS = backoff._VOLUME_SECONDS = RETRY_SECONDS
     handlers._RELEASE_ANYWAY_SECONDS = operator._RELEASE_SECONDS = RELEASE_SECONDS
     sharing._SILENCE_SECONDS = SILENCE_SECONDS
+    lease.DURATION_SECONDS, lease._GIVE_UP_SECONDS = LEASE_SECONDS, LEASE_SECONDS - 3.0
     reach._LOOK_AGAIN_SECONDS = RETRY_SECONDS
     raise SystemExit(cli.main())
