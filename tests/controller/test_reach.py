@@ -16,6 +16,7 @@ from tests.support.programs import eventually
 from tests.support.stand import Stand
 
 ACCOUNT = "the-operator"
+KOPF_GAVE_UP = 1
 ANYTHING_HERE = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
@@ -47,6 +48,15 @@ def test_only_who_may_be_served_is_served_until_all_may(bench: Stand, cluster: C
             served = eventually(lambda: cluster.api.get(f"{stranger}/there")["status"].get("conditions"), "it is seen")
             assert {one["reason"] for one in served} == {"ClaimNotMounted"}
             assert kubelet.exits == [0]
+
+            for kind in ("roles", "rolebindings"):
+                cluster.api.delete(f"{RBAC}/{other}/{kind}/{ACCOUNT}")
+            proxy.cut()
+            eventually(lambda: kubelet.exits == [0, KOPF_GAVE_UP], "it ends because it is refused, and is started anew")
+            bench.apply("later", modelRef="hf:acme/tiny:Q8_0")
+            bench.until("later", "Available")
+            assert bench.ready("here")["status"] == "True"
+            assert kubelet.exits == [0, KOPF_GAVE_UP], "once"
 
 
 REFUSED, UNKNOWN = ApiError(403, "Forbidden", "may not"), ApiError(500, "InternalError", "a hiccup", 7)

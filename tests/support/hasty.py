@@ -2,7 +2,7 @@
 
 With a late delivery, so that a test can see the probe of a real process fail; with an error that somebody may put
 right, and a volume that may come back; with files that can't be removed; with a worker that says nothing; with the
-Lease of another operator. Its patience with a silent API server is as it is.
+Lease of another operator; with a refusal. Its patience with a silent API server is as it is.
 """
 
 from model_provisioner import cli
@@ -21,5 +21,6 @@ if __name__ == "__main__":
     handlers._RELEASE_ANYWAY_SECONDS = operator._RELEASE_SECONDS = RELEASE_SECONDS
     sharing._SILENCE_SECONDS = SILENCE_SECONDS
     lease.DURATION_SECONDS, lease._GIVE_UP_SECONDS = LEASE_SECONDS, LEASE_SECONDS - 3.0
+    handlers._PAUSES_SECONDS = (1, 1)
     reach._LOOK_AGAIN_SECONDS = RETRY_SECONDS
     raise SystemExit(cli.main())

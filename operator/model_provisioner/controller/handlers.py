@@ -17,7 +17,13 @@ from model_provisioner.kube.resource import FINALIZER, GROUP, PLURAL, RECONCILE_
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # a copy of the manifest
 _RELEASE_ANYWAY_SECONDS = 60.0
-_PAUSES_SECONDS = (1, 1, 2, 3, *[5] * 10)  # an API server that is back is noticed within the last of these
+_PAUSES_SECONDS: tuple[int, ...] = (
+    1,
+    1,
+    2,
+    3,
+    *[5] * 10,
+)  # an API server that is back is noticed within the last of these
 
 
 def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health, login: Login) -> None:
