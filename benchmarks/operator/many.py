@@ -51,7 +51,24 @@ def many(stage: Stage, count: int) -> tuple[list[Figure], Counter[str]]:
             Figure("… CPU of the operator and its workers", operator.cpu_with_workers() - all_cpu, "s"),
             Figure("… most memory of the operator", operator.memory(), "MiB", 250, 150),
             Figure("… most memory of the operator and its workers together", operator.memory_with_workers(), "MiB"),
+            *_all_at_once_gone(stage, "many"),
         ], writes
+
+
+def _all_at_once_gone(stage: Stage, namespace: str) -> list[Figure]:
+    """With one request, and their files with them."""
+    begun = time.time()
+    stage.cluster.api.exchange("DELETE", collection_path(namespace), None, content_type="", accept="application/json")
+    while stage.cluster.api.get(f"{collection_path(namespace)}?limit=1")["items"]:
+        if time.time() - begun > _PATIENCE_SECONDS:
+            raise TimeoutError("not all are deleted")
+        time.sleep(0.2)
+    gone = time.time() - begun
+    files = sum(file.suffix == ".gguf" for file in stage.volumes[namespace].rglob("*"))
+    return [
+        Figure("… all deleted with their files at once: until the last is gone", gone, "s", 15),
+        Figure("… files that are left", files, "", 0),
+    ]
 
 
 def soon(stage: Stage, rounds: int) -> list[Figure]:
@@ -93,7 +110,9 @@ def _fill(stage: Stage, name: str, count: int, content: bytes) -> None:
 def _warm_up(stage: Stage, namespace: str) -> None:
     """Returns when the operator has brought one model, so that its start is not measured."""
     with Watching(stage) as watching:
-        stage.cluster.api.create(collection_path(namespace), manifest("first", f"hf:acme/{namespace}-first"))
+        body = manifest("first", f"hf:acme/{namespace}-first")
+        body["spec"]["reclaimPolicy"] = "Delete"
+        stage.cluster.api.create(collection_path(namespace), body)
         watching.until_ready(["first"], 60)
     time.sleep(3)
 
@@ -105,7 +124,9 @@ async def _create(stage: Stage, namespace: str, count: int) -> None:
     async def create(number: int) -> None:
         async with gate:
             name = f"{namespace}-{number}"
-            await api.create(collection_path(namespace), manifest(name, f"hf:acme/{name}"))
+            body = manifest(name, f"hf:acme/{name}")
+            body["spec"]["reclaimPolicy"] = "Delete"
+            await api.create(collection_path(namespace), body)
 
     try:
         await asyncio.gather(*map(create, range(count)))

@@ -183,7 +183,7 @@ if LONG:
             lambda proxy: cut_first(proxy, biting(1, proxy.answering(410, kopfs_watch, times=1))), KOPF_GAVE_UP
         ),
         "500 to every watch": Case(lambda proxy: cut_first(proxy, biting(2, proxy.answering(500, watches), *BOTH))),
-        "no catalog for 30 s": Case(lambda proxy: lasting(30, biting(2, proxy.answering(500, config_maps)))),
+        "no catalog for 30 s": Case(lambda proxy: lasting(30, biting(2, proxy.answering(500, config_maps))), most=2),
         "silent for 30 s": Case(lambda proxy: lasting(30, proxy.hanging())),
         "gone for 30 s": Case(lambda proxy: lasting(30, gone(proxy))),
         "gone for 50 s": Case(lambda proxy: lasting(50, gone(proxy)), LEASE_LOST),
