@@ -24,7 +24,7 @@ def directory(tmp_path: Path) -> Iterator[int]:
 
 @pytest.fixture
 def remembered() -> Remembered:
-    return {}
+    return Remembered()
 
 
 def later() -> float:
@@ -34,9 +34,9 @@ def later() -> float:
 def test_what_is_as_it_was_is_not_read_again(directory: int, remembered: Remembered) -> None:
     HolderFiles(directory).write(RECORD)
     assert HolderFiles(directory, remembered, later).all().records == (RECORD,)
-    facts, known = remembered["uid-a.json"]
+    facts, known = remembered.files["uid-a.json"]
     assert known == RECORD
-    remembered["uid-a.json"] = facts, OTHER
+    remembered.files["uid-a.json"] = facts, OTHER
     assert HolderFiles(directory, remembered, later).all().records == (OTHER,), "it was not looked into"
 
 
@@ -49,14 +49,14 @@ def test_what_was_replaced_is_read_again_and_what_is_gone_is_forgotten(directory
     assert files.all().records == (replace(RECORD, released=True), OTHER)
     files.unlink("uid-b")
     assert files.all().records == (replace(RECORD, released=True),)
-    assert remembered.keys() == {"uid-a.json"}
+    assert remembered.files.keys() == {"uid-a.json"}
 
 
 def test_what_was_written_a_moment_ago_may_be_replaced_unseen(directory: int, remembered: Remembered) -> None:
     files = HolderFiles(directory, remembered)
     files.write(RECORD)
     assert files.all().records == (RECORD,)
-    assert remembered == {}
+    assert remembered.files == {}
 
 
 def test_what_can_not_be_read_is_looked_at_each_time(directory: int, remembered: Remembered, tmp_path: Path) -> None:
@@ -66,3 +66,52 @@ def test_what_can_not_be_read_is_looked_at_each_time(directory: int, remembered:
     assert not files.all().all_read
     files.write(RECORD)
     assert files.all().all_read
+
+
+class Keeper:
+    """Records as a keeper has them; its clock stands still until it is turned."""
+
+    def __init__(self, directory: int) -> None:
+        self.now = 0.0
+        self.remembered = Remembered()
+        self.files = HolderFiles(directory, self.remembered, monotonic=lambda: self.now)
+
+    def others(self) -> tuple[HolderRecord, ...]:
+        return self.files.recent_others("uid-of-somebody").records
+
+
+def test_who_asks_again_within_a_moment_is_told_what_was_read_and_what_it_has_written_since(directory: int) -> None:
+    keeper, slot = Keeper(directory), HolderFiles(directory)
+    assert keeper.others() == ()
+    keeper.files.write(RECORD)
+    keeper.files.write(OTHER)
+    assert keeper.others() == (RECORD, OTHER)
+    assert keeper.files.recent_others("uid-a").records == (OTHER,)
+    keeper.files.unlink("uid-b")
+    assert keeper.others() == (RECORD,)
+    slot.write(replace(RECORD, released=True))
+    assert keeper.others() == (RECORD,)
+    keeper.now = 0.3
+    assert keeper.others() == (replace(RECORD, released=True),)
+
+
+def test_what_was_read_of_another_directory_is_not_told(tmp_path: Path) -> None:
+    remembered = Remembered()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        fd = os.open(tmp_path / name, os.O_RDONLY)
+        files = HolderFiles(fd, remembered, monotonic=lambda: 0.0)
+        assert files.recent_others("uid-of-somebody").records == ()
+        files.write(RECORD)
+        assert files.recent_others("uid-of-somebody").records == (RECORD,)
+        os.close(fd)
+
+
+def test_what_cannot_be_read_is_told_also_a_moment_later(directory: int, tmp_path: Path) -> None:
+    (tmp_path / "uid-a.json").write_bytes(b"{")
+    keeper = Keeper(directory)
+    assert not keeper.files.recent_others("uid-b").all_read
+    keeper.files.write(OTHER)
+    assert not keeper.files.recent_others("uid-b").all_read
+    keeper.files.write(RECORD)
+    assert keeper.files.recent_others("uid-b").all_read

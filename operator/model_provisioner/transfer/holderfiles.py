@@ -1,13 +1,15 @@
 """The holder records of a store, one file for each object: `.provisioner/holders/<uid>.json`.
 
 Reads and writes them; what they mean is decided in `domain.holders`. Only `transfer.store` calls this. Every model
-that is fetched makes somebody read all of them, so what was read is remembered for as long as the file stays the same.
+that is fetched makes somebody read all of them, so what was read is remembered for as long as the file stays the same,
+and who settles or removes one after the other looks at all files a few times a second only.
 """
 
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from model_provisioner.domain.holders import HolderRecord
@@ -19,12 +21,27 @@ _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 _KEY = re.compile(r"[0-9a-f]{40}")
 _SUFFIX = ".json"
 _FRESH_SECONDS = 2.0
+_RECENT_SECONDS = 0.25
 
 Facts = tuple[int, int, int, int]
 """Inode, size, time of modification and of change of a file: others mean that it was replaced."""
 
-Remembered = dict[str, tuple[Facts, HolderRecord]]
-"""Records by the names of their files. May be shared by threads."""
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """All records of a `directory` (device and inode) by the names of their files, as they were read `at` a moment."""
+
+    directory: tuple[int, int]
+    at: float
+    records: Mapping[str, HolderRecord | None]
+
+
+class Remembered:
+    """What one process has read and written of one store's records. May be shared by threads."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[Facts, HolderRecord]] = {}
+        self.listing: _Listing | None = None
 
 
 class Others(NamedTuple):
@@ -41,11 +58,16 @@ class HolderFiles:
     """
 
     def __init__(
-        self, directory: int, remembered: Remembered | None = None, now: Callable[[], float] = time.time
+        self,
+        directory: int,
+        remembered: Remembered | None = None,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
-        self._remembered = {} if remembered is None else remembered
+        self._remembered = remembered or Remembered()
         self._now = now
+        self._monotonic = monotonic
 
     def read(self, uid: str) -> HolderRecord | None:
         """None where there is no record, or none that can be trusted."""
@@ -53,9 +75,20 @@ class HolderFiles:
 
     def others(self, uid: str) -> Others:
         """What everybody but `uid` holds."""
-        found = [self._read(name) for name in self._names(uid)]
-        records = tuple(record for record in found if record is not None)
-        return Others(records, all_read=len(records) == len(found))
+        return _others([self._read(name) for name in self._names(uid)])
+
+    def recent_others(self, uid: str) -> Others:
+        """The same as it was a moment ago, but for what this process has written since.
+
+        For the keeper, who alone makes and removes records: what it may miss is that a slot's worker has just read a
+        file which, by its record, it was going to read.
+        """
+        listing = self._remembered.listing
+        if listing is None or listing.directory != self._identity or self._monotonic() - listing.at > _RECENT_SECONDS:
+            at = self._monotonic()
+            listing = _Listing(self._identity, at, {name: self._read(name) for name in self._names("")})
+            self._remembered.listing = listing
+        return _others([record for name, record in listing.records.items() if name != uid + _SUFFIX])
 
     def all(self) -> Others:
         """What everybody holds."""
@@ -67,30 +100,44 @@ class HolderFiles:
 
     def write(self, record: HolderRecord) -> None:
         """Durably, in one step."""
-        volume.write_document(_name(record.uid), self._directory, encode_holder(record))
+        name = _name(record.uid)
+        volume.write_document(name, self._directory, encode_holder(record))
         volume.sync_directory(self._directory)
+        self._note(lambda records: {**records, name: record})
 
     def unlink(self, uid: str) -> None:
         """Durably; the record may be gone already."""
-        if volume.unlink_if_there(_name(uid), self._directory):
+        gone = _name(uid)
+        if volume.unlink_if_there(gone, self._directory):
             volume.sync_directory(self._directory)
+        self._note(lambda records: {name: record for name, record in records.items() if name != gone})
+
+    def _note(self, change: Callable[[Mapping[str, HolderRecord | None]], Mapping[str, HolderRecord | None]]) -> None:
+        listing = self._remembered.listing
+        if listing is not None and listing.directory == self._identity:
+            self._remembered.listing = replace(listing, records=change(listing.records))
+
+    @property
+    def _identity(self) -> tuple[int, int]:
+        facts = os.fstat(self._directory)
+        return facts.st_dev, facts.st_ino
 
     def _names(self, uid: str) -> list[str]:
         with os.scandir(self._directory) as entries:
             names = sorted(entry.name for entry in entries if entry.name.endswith(_SUFFIX))
-        for gone in self._remembered.keys() - set(names):
-            self._remembered.pop(gone, None)
+        for gone in self._remembered.files.keys() - set(names):
+            self._remembered.files.pop(gone, None)
         return [name for name in names if name != uid + _SUFFIX]
 
     def _read(self, name: str) -> HolderRecord | None:
         facts = self._facts(name)
-        known = self._remembered.get(name)
+        known = self._remembered.files.get(name)
         if known and known[0] == facts:
             return known[1]
         record = self._read_anew(name)
         # Within one tick of the file system's clock, two files may have had the same inode, size and times.
         if record and facts and self._now() - facts[-1] / 1e9 > _FRESH_SECONDS:
-            self._remembered[name] = facts, record
+            self._remembered.files[name] = facts, record
         return record
 
     def _facts(self, name: str) -> Facts | None:
@@ -101,6 +148,11 @@ class HolderFiles:
         data = volume.read_document(name, self._directory)
         record = None if data is None else decode_holder(data)
         return record if record is not None and record.uid + _SUFFIX == name and _is_harmless(record) else None
+
+
+def _others(found: list[HolderRecord | None]) -> Others:
+    records = tuple(record for record in found if record is not None)
+    return Others(records, all_read=len(records) == len(found))
 
 
 def _is_harmless(record: HolderRecord) -> bool:

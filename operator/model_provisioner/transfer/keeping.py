@@ -20,7 +20,7 @@ class Opener:
     """Opens stores for one process."""
 
     def __init__(self) -> None:
-        self._remembered = defaultdict[str, Remembered](dict)
+        self._remembered = defaultdict[str, Remembered](Remembered)
 
     def open(self, reference: protocol.StoreRef) -> Store:
         """See `Store.open`."""

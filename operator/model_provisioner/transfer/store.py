@@ -150,7 +150,7 @@ class Store:
         Raises PathConflict, UnsupportedSource (a hostile path), InsufficientStorage, VolumeNotWritable.
         """
         with self._enough_room(plan), volume.volume_errors(f"record what {holder.namespace}/{holder.name} holds"):
-            own, (others, all_read) = self._holders.read(holder.uid), self._holders.others(holder.uid)
+            own, (others, all_read) = self._holders.read(holder.uid), self._holders.recent_others(holder.uid)
             settled = holders.settle(plan, own, others)
             wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
             record = holders.hold(wanted, settled, own, others, self._exists)
@@ -254,7 +254,7 @@ class Store:
         While another record can't be read no published file is deleted: that record may tell of any.
         """
         with volume.volume_errors(f"remove what {uid} holds"):
-            own, (others, all_read) = self._holders.read(uid), self._holders.others(uid)
+            own, (others, all_read) = self._holders.read(uid), self._holders.recent_others(uid)
             if own is not None and own.released:
                 return ()
             gone = self._give_up(own, others, delete and all_read) if own else ()
