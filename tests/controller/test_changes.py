@@ -334,15 +334,18 @@ def test_rot_in_somebodys_own_file_is_theirs_to_mend(bench: Stand) -> None:
     own.parent.mkdir()
     own.write_bytes(tiny_gguf())
     bench.start_operator()
-    bench.apply("own", modelRef="local:own.gguf")
-    bench.until("own", "Available")
+    for name in ("own", "shares"):
+        bench.apply(name, modelRef="local:own.gguf")
+        bench.until(name, "Available")
     rot(own)
     bench.patch("own", annotations={VERIFY_AT: "2026-01-01T00:00:00Z"})
-    bench.until("own", "DigestMismatch")
+    for name in ("own", "shares"):
+        bench.until(name, "DigestMismatch")
     eventually(lambda: bench.catalog() == {}, "nobody is sent to it")
     own.write_bytes(tiny_gguf())
-    annotate(bench, "own", RECONCILE_AT, "2026-01-02T00:00:00Z")
-    bench.until("own", "Available")
+    for name in ("own", "shares"):
+        annotate(bench, name, RECONCILE_AT, "2026-01-02T00:00:00Z")
+        bench.until(name, "Available")
 
 
 def rot(file: Path) -> None:

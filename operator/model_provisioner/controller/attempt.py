@@ -137,9 +137,12 @@ class Attempt:
 
     async def _is_intact(self, claim: Claim, model: Model) -> bool:
         upkeep = Upkeep(self._around.stores, self._around.patrol, claim, model, self._heed)
-        intact = await upkeep.is_intact(self._subject, self._snapshot)
+        try:
+            intact = await upkeep.is_intact(self._subject, self._snapshot)
+        finally:
+            if self._lost:
+                self._around.patrol.doubt(claim, model)
         if self._lost and not intact:
-            self._around.patrol.doubt(claim, model)
             await self._around.announcer.loss(self._subject, self._lost)
         return intact
 
