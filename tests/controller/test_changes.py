@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from tests.support.api_proxy import ApiProxy, status_patches
+from tests.support.gguf_headers import write_sparse
 from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 from tests.support.hub import Hub
 from tests.support.hub.faults import Gate
@@ -35,6 +37,13 @@ def large(bench: Stand, tmp_path: Path) -> int:
 def gate(bench: Stand, large: int) -> Gate:
     """Where the bytes of `acme/large` stop in the middle."""
     return bench.hub.pause_at(large // 2, "l.Q4_K_M.gguf")
+
+
+def sparse(bench: Stand, directory: Path, size: int) -> int:
+    """The size of `acme/huge`, which is in the hub from now on: zeros, but for its header."""
+    file = write_sparse(directory / "h.gguf", size)
+    bench.hub.repository("acme/huge").add("h.Q4_K_M.gguf", file)
+    return file.stat().st_size
 
 
 def progress(bench: Stand, name: str) -> int:
@@ -88,8 +97,26 @@ def test_a_limit_is_lifted_while_bytes_flow(bench: Stand, large: int) -> None:
     assert bench.hub.bytes_sent("l.Q4_K_M.gguf") == large, "the transfer went on, it did not begin anew"
 
 
+def test_a_limit_is_lowered_while_bytes_flow(bench: Stand, tmp_path: Path) -> None:
+    size = sparse(bench, tmp_path, 128 * MIB)
+    bench.start_operator()
+    bench.apply("huge", modelRef="hf:acme/huge", connections=1, maxBytesPerSecond="8Mi")
+    # The header comes in 8 MiB, the next 60 are asked for at once: sockets have taken what they can hold of it.
+    eventually(lambda: progress(bench, "huge") > 10 * MIB, "it is in its long range")
+    bench.patch("huge", {"maxBytesPerSecond": "1Mi"})
+    eventually(lambda: bench.get("huge")["status"]["observedGeneration"] == 2, "that was seen")
+    began, sent = time.monotonic(), bench.hub.bytes_sent()
+    time.sleep(4)
+    assert bench.hub.bytes_sent() - sent <= 3 * MIB * (time.monotonic() - began)
+    before = progress(bench, "huge")
+    eventually(lambda: progress(bench, "huge") > before, "bytes flow on")
+    bench.patch("huge", {"maxBytesPerSecond": None})
+    assert bench.until("huge", "Available")["status"]["attempts"] == 1
+    assert bench.hub.bytes_sent() == size, "the transfer went on, it did not begin anew"
+
+
 def test_connections_are_added_while_bytes_flow(bench: Stand, tmp_path: Path) -> None:
-    bench.hub.repository("acme/huge").add("h.Q4_K_M.gguf", write_gguf(tmp_path / "h.gguf", size=128 * MIB))
+    sparse(bench, tmp_path, 128 * MIB)
     bench.hub.bytes_per_connection(4 * MIB)
     bench.start_operator()
     bench.apply("huge", modelRef="hf:acme/huge", connections=1)
@@ -99,6 +126,26 @@ def test_connections_are_added_while_bytes_flow(bench: Stand, tmp_path: Path) ->
     eventually(lambda: bench.hub.connections_high_water > 2, "there are more connections")
     bench.hub.bytes_per_connection(None)
     assert bench.until("huge", "Available")["status"]["attempts"] == 1
+
+
+def test_connections_are_taken_away_while_bytes_flow(bench: Stand, tmp_path: Path) -> None:
+    """Each brings what it has asked for, so that nothing is thrown away, and one alone goes on after that."""
+    size = sparse(bench, tmp_path, 512 * MIB)
+    bench.hub.bytes_per_connection(4 * MIB)
+    bench.start_operator()
+    bench.apply("huge", modelRef="hf:acme/huge", connections=8)
+    eventually(lambda: bench.hub.connections >= 4, "there are several connections")
+    bench.patch("huge", {"connections": 1})
+    eventually(lambda: bench.get("huge")["status"]["observedGeneration"] == 2, "that was seen")
+    asked_for = max(one.range[1] for one in bench.hub.log if one.range)
+    gate = bench.hub.pause_at(asked_for + 64 * MIB)
+    bench.hub.bytes_per_connection(32 * MIB)  # not more: one that is left far behind the others begins anew
+    gate.wait_reached(60)
+    assert bench.hub.connections == 1, "one alone went on"
+    bench.hub.bytes_per_connection(None)
+    gate.release()
+    assert bench.until("huge", "Available")["status"]["attempts"] == 1
+    assert bench.hub.bytes_sent() == size, "nothing was sent again"
 
 
 def test_a_higher_priority_leaves_the_queue_first(bench: Stand, large: int, gate: Gate) -> None:
