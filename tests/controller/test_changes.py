@@ -74,7 +74,9 @@ def test_a_pause_keeps_the_bytes(bench: Stand, large: int, gate: Gate) -> None:
     bench.apply("large", modelRef="hf:acme/large", connections=1)
     gate.wait_reached()
     eventually(lambda: progress(bench, "large") > large // 4, "bytes are told of")
+    assert bench.hub.connections == 1
     bench.patch("large", {"suspend": True})
+    eventually(lambda: bench.hub.connections == 0, "nobody is connected any more", 5)
     paused = bench.until("large", "Suspended")["status"]
     assert paused["progress"]["bytes"] > large // 4
     assert re.fullmatch(

@@ -1,14 +1,17 @@
 """Objects that are deleted in every state they can be in: they go soon, and their files as `reclaimPolicy` says."""
 
+import contextlib
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from deploy.local.api import ApiError
 from deploy.local.cluster import Cluster
 from tests.support.api_proxy import ApiProxy, Asked, kopfs_watch, status_patches
 from tests.support.gguf_headers import write_sparse
@@ -127,7 +130,12 @@ def test_a_namespace_that_goes_away_disturbs_no_other_and_may_come_back(bench: S
         bench.apply("stalled", modelRef="hf:acme/none", reclaimPolicy="Delete")
         for name, reason in (("paused", "Suspended"), ("waiting", "Queued"), ("stalled", "SourceNotFound")):
             bench.until(name, reason)
-        bench.cluster.finish_namespace(bench.namespace, timeout=SOON_SECONDS)
+        eventually(lambda: bench.hub.connections == 2, "both are connected")
+        with ThreadPoolExecutor() as pool:
+            finished = pool.submit(bench.cluster.finish_namespace, bench.namespace, timeout=SOON_SECONDS)
+            eventually(lambda: is_on_its_way_out(bench, "running"), "the objects are deleted", SOON_SECONDS)
+            eventually(lambda: bench.hub.connections == 1, "only the other one is connected", 5)
+            finished.result()
         assert [file.name for file in bench.volume.rglob("*") if file.is_file()] == ["store.json"]
         assert other.ready("going")["reason"] == "Downloading"
         gate.release()
@@ -138,6 +146,12 @@ def test_a_namespace_that_goes_away_disturbs_no_other_and_may_come_back(bench: S
         bench.until("ready", "Available")
     assert bench.cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/{home}/leases/model-provisioner")
     assert operator.process.poll() is None
+
+
+def is_on_its_way_out(bench: Stand, name: str) -> bool:
+    with contextlib.suppress(ApiError):
+        return "deletionTimestamp" in bench.get(name)["metadata"]
+    return True
 
 
 def test_what_waits_for_its_source_or_for_room_goes_at_once_and_so_do_connections(
