@@ -2,18 +2,28 @@
 
 With a late delivery, so that a test can see the probe of a real process fail; with an error that somebody may put
 right, and a volume that may come back; with files that can't be removed; with a worker that says nothing; with the
-Lease of another operator; with a refusal. Its patience with a silent API server is as it is.
+Lease of another operator; with a refusal, and in its workers with that of a hub that gave bytes before. Its patience
+with a silent API server is as it is.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from model_provisioner import cli
-from model_provisioner.controller import handlers, health, lease, operator, reach, sharing
+from model_provisioner.controller import app, handlers, health, lease, operator, reach, sharing
 from model_provisioner.domain import backoff
+from model_provisioner.settings import OperatorSettings
 
 GRACE_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 RELEASE_SECONDS = 3.0
 LEASE_SECONDS = 15
 SILENCE_SECONDS = 3.0
+
+
+def _worker_command(settings: OperatorSettings, original: Callable[[OperatorSettings], list[str]]) -> list[str]:
+    return [word.replace("model_provisioner.cli", "tests.support.hasty_worker") for word in original(settings)]
+
 
 if __name__ == "__main__":
     health._GRACE_SECONDS = GRACE_SECONDS
@@ -23,4 +33,5 @@ if __name__ == "__main__":
     lease.DURATION_SECONDS, lease._GIVE_UP_SECONDS = LEASE_SECONDS, LEASE_SECONDS - 3.0
     handlers._PAUSES_SECONDS = (1, 1)
     reach._LOOK_AGAIN_SECONDS = RETRY_SECONDS
+    app._worker_command = partial(_worker_command, original=app._worker_command)
     raise SystemExit(cli.main())
