@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from deploy.local.cluster import Cluster
 from model_provisioner.transfer.partfile import keys, read_journal
 from model_provisioner.transfer.volume import root_of
 from tests.support.api_proxy import ApiProxy
+from tests.support.conditions import condition
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.programs import eventually, fetcher, holds_a_part, open_files, stopped
 from tests.support.stand import Stand
@@ -101,6 +103,32 @@ def test_a_restart_leaves_what_is_ready_alone(bench: Stand) -> None:
     bench.until("other", "Available")
     assert bench.get("tiny")["metadata"]["resourceVersion"] == before
     assert not any("Q4_K_M" in request.path for request in bench.hub.log)
+
+
+def test_a_restart_while_the_hub_is_down_leaves_what_is_ready_alone_and_answers_what_is_asked_of_it(
+    bench: Stand,
+) -> None:
+    operator = bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    before = bench.until("tiny", "Available")
+    assert operator.stop() == 0
+    bench.hub.down()
+    bench.start_operator()
+    bench.apply("other", modelRef="hf:acme/tiny:Q8_0")
+    bench.until("other", "SourceUnavailable")
+    assert bench.get("tiny") == before
+    for annotation, answer in (("reconcileAt", "lastHandledReconcileAt"), ("verifyAt", "lastHandledVerifyAt")):
+        bench.patch("tiny", annotations={f"models.rbee.dev/{annotation}": "now"})
+        eventually(partial(is_answered, bench, "tiny", answer), f"{annotation} is answered")
+    ready = [one["status"] for version in bench.history.of("tiny") if (one := condition(version, "Ready"))]
+    assert "False" not in ready[ready.index("True") :]
+    answers = {"lastHandledReconcileAt": "now", "lastHandledVerifyAt": "now"}
+    assert bench.get("tiny")["status"] == before["status"] | answers
+    assert "tiny.path" in bench.catalog()
+
+
+def is_answered(bench: Stand, name: str, answer: str) -> bool:
+    return bool(bench.get(name)["status"].get(answer) == "now")
 
 
 def test_a_file_that_is_gone_is_fetched_again_at_the_recorded_revision(bench: Stand) -> None:
