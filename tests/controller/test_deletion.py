@@ -16,7 +16,7 @@ from deploy.local.cluster import Cluster
 from tests.support.api_proxy import ApiProxy, Asked, kopfs_watch, status_patches
 from tests.support.gguf_headers import write_sparse
 from tests.support.ggufs import tiny_gguf, write_gguf
-from tests.support.programs import Program, eventually, fetcher, stopped
+from tests.support.programs import Program, eventually, fetcher, open_files, stopped
 from tests.support.stand import Stand, stand
 from tests.support.volumes import small_volume
 
@@ -176,6 +176,33 @@ def test_what_waits_for_its_source_or_for_room_goes_at_once_and_so_do_connection
         for name in ("fetched", "waiting", "unavailable"):
             bench.until_gone(name, SOON_SECONDS)
         assert [file.name for file in bench.volume.rglob("*") if file.is_file()] == ["store.json"]
+
+
+def test_what_is_read_again_and_what_waits_for_that_go_at_once_and_so_do_others(bench: Stand, tmp_path: Path) -> None:
+    """Reading all of the large one takes half a minute."""
+    bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", write_sparse(tmp_path / "l.gguf", 64 * MIB))
+    operator = bench.start_operator(module="tests.support.slow_disk")
+    bench.apply("read", modelRef="hf:acme/large", reclaimPolicy="Delete")
+    bench.apply("waiting", modelRef="hf:acme/tiny:Q8_0")
+    bench.apply("other", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")
+    for name in ("read", "waiting", "other"):
+        bench.until(name, "Available")
+    bench.patch("read", annotations={"models.rbee.dev/verifyAt": "now"})
+    eventually(lambda: "reading it again" in bench.ready("read")["message"], "it is read")
+    bench.patch("waiting", annotations={"models.rbee.dev/verifyAt": "now", "models.rbee.dev/reconcileAt": "now"})
+    eventually(lambda: "lastHandledReconcileAt" in bench.get("waiting")["status"], "its turn has begun")
+    assert "lastHandledVerifyAt" not in bench.get("waiting")["status"], "it waits until the other one was read"
+    for name in ("other", "waiting"):
+        bench.delete(name)
+    for name in ("other", "waiting"):
+        bench.until_gone(name, SOON_SECONDS)
+    assert "reading it again" in bench.ready("read")["message"]
+    bench.delete("read")
+    bench.until_gone("read", SOON_SECONDS)
+    assert bench.published() == ["hf/acme/tiny/tiny.Q8_0.gguf"]
+    assert not list((bench.volume / ".provisioner" / "holders").iterdir())
+    opened = [file for pid in operator.children() for file in open_files(pid)]
+    assert not any("l.Q4_K_M.gguf" in file for file in opened), "nobody reads on"
 
 
 def test_the_policy_at_the_time_of_the_deletion_counts(bench: Stand) -> None:
