@@ -195,7 +195,7 @@ def test_an_operator_that_has_lost_the_lease_ends_at_once(bench: Stand) -> None:
     workers = eventually(operator.children, "workers run")
     path = f"/apis/coordination.k8s.io/v1/namespaces/{bench.namespace}/leases/model-provisioner"
     bench.cluster.api.merge(path, {"spec": {"holderIdentity": "somebody else"}})
-    assert operator.process.wait(20) != 0
+    assert operator.process.wait(20) == 3
     eventually(lambda: not any(alive(worker) for worker in workers), "its workers are gone", 10)
 
 
@@ -242,7 +242,8 @@ def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
     assert path.stat().st_mtime_ns == published, "nobody has written to what was published"
     for name in ("taken", "published"):
         assert (bench.volume / status[name]["model"]["path"]).read_bytes() == model.read_bytes()
-        assert bench.hub.bytes_sent(f"acme/{name}") <= model.stat().st_size + 32 * MIB
+        # Twice come at most 16 MiB that no journal knew of, and what was on its way; from zero it would be all 32.
+        assert bench.hub.bytes_sent(f"acme/{name}") <= model.stat().st_size + 28 * MIB
     assert epochs(bench.volume) == []
 
 
