@@ -1,4 +1,6 @@
-"""The probe of a real operator whose watches die without a word, through a proxy that swallows what they say."""
+"""The probe of a real operator whose watches die without a word, through a proxy that swallows what they say; or whose
+queue serves nobody.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +94,20 @@ def test_an_object_that_kopf_was_never_told_of_makes_the_probe_fail_and_the_rest
         it.start()
         bench.until("missed", "Available")
         eventually(lambda: it.health() == (200, "ok"), "all is well")
+
+
+def test_a_queue_that_serves_nobody_makes_the_probe_fail(bench: Stand, cluster: Cluster, tmp_path: Path) -> None:
+    with probed(bench, cluster, tmp_path, "tests.support.stuck") as it:
+        it.start()
+        bench.apply("paused", modelRef="hf:acme/tiny", suspend=True)
+        bench.until("paused", "Suspended")
+        assert it.health() == (200, "ok")
+        bench.apply("waiting", modelRef="hf:acme/tiny")
+        bench.until("waiting", "Queued")
+        seconds = it.seconds_until_sick("the queue is stuck", GRACE_SECONDS + 10)
+        assert seconds >= GRACE_SECONDS - 1
+        bench.patch("waiting", {"suspend": True})
+        eventually(lambda: it.health() == (200, "ok"), "nobody waits any more")
 
 
 if LONG:  # its own patience is minutes
