@@ -4,7 +4,7 @@ import pytest
 
 from model_provisioner.domain.errors import Terminal
 from tests.argocd.scripts import Document, run_file
-from tests.support.conditions import condition
+from tests.support.conditions import condition, kstatus
 from tests.support.goldens import read_goldens
 
 GOLDENS = {f"{kind}/{case}": golden for kind in ("status", "cluster") for case, golden in read_goldens(kind).items()}
@@ -59,6 +59,27 @@ def test_the_health_is_that_of_the_conditions(golden: str) -> None:
 def test_every_terminal_error_is_degraded() -> None:
     errors = {f"status/error-{kind.__name__}" for kind in Terminal.__subclasses__()}
     assert {HEALTH[error] for error in errors} == {"Degraded"}
+
+
+AS_KSTATUS = {
+    "Healthy": {"Current"},
+    "Degraded": {"Failed"},
+    "Progressing": {"InProgress", "Terminating"},
+    "Suspended": {"InProgress"},  # Argo CD alone has a word for it
+}
+LATER: dict[str, Document] = {
+    "now": {},
+    "after an edit": {"generation": 2},
+    "while it is deleted": {"deletionTimestamp": "2026-01-01T00:00:00Z"},
+}
+
+
+@pytest.mark.parametrize("change", LATER.values(), ids=LATER)
+def test_it_agrees_with_what_helm_and_flux_wait_for(change: Document) -> None:
+    documents = {name: one | {"metadata": one["metadata"] | change} for name, one in GOLDENS.items()}
+    healths = {name: run_file("health.lua", document)["status"] for name, document in documents.items()}
+    assert {n: health for n, health in healths.items() if kstatus(documents[n]) not in AS_KSTATUS[health]} == {}
+    assert set(healths.values()) == ({"Progressing"} if change else set(AS_KSTATUS))
 
 
 READY = GOLDENS["status/available"]

@@ -20,7 +20,7 @@ from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import parse
 from tests.domain.test_snapshot import MODEL
-from tests.support.api_proxy import ApiProxy, Asked
+from tests.support.api_proxy import ApiProxy, Asked, dropped, watches
 
 Document = dict[str, Any]
 LABEL = {"app.kubernetes.io/managed-by": "model-provisioner"}
@@ -256,6 +256,34 @@ async def test_a_catalog_that_is_deleted_comes_back(case: Case, cluster: Cluster
         await case.catalog.enter(case.new("tiny"), MODEL)
         cluster.api.delete(case.path)
         await case.until_keys("tiny")
+
+
+async def test_what_a_deaf_watch_does_not_tell_is_found_by_looking(
+    behind: Case, proxy: ApiProxy, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog_module, "_LOOK_AGAIN_SECONDS", 0.2)
+
+    async def is_watched() -> bool:
+        return bool(proxy.asked(watches))
+
+    async def is_right() -> bool:
+        return (await behind.found()).get("data") == rows("tiny", Entry("hf:acme/tiny", MODEL))
+
+    with proxy.distorting(dropped):
+        async with running(behind.catalog):
+            await behind.catalog.enter(behind.new("tiny"), MODEL)
+            await behind.until(is_watched)
+            cluster.api.merge(behind.path, {"data": {"tiny.path": "elsewhere"}})
+            await behind.until(is_right)
+            cluster.api.delete(behind.path)
+            await behind.until_keys("tiny")
+            asked = len(proxy.log)
+
+            async def has_looked_again() -> bool:
+                return len(proxy.log) >= asked + 3
+
+            await behind.until(has_looked_again)
+    assert behind.writes == ["apply"] * 3, "who finds nothing wrong writes nothing"
 
 
 async def test_keys_that_another_one_has_taken_by_force_are_taken_back(case: Case, cluster: Cluster) -> None:

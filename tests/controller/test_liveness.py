@@ -1,8 +1,10 @@
-"""The probe of a real operator whose watches die without a word, through a proxy that swallows what they say."""
+"""The probe of a real operator whose watches die without a word, through a proxy that swallows what they say; or whose
+queue serves nobody.
+"""
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -11,13 +13,15 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from tests.faults.campaign import LONG, say
-from tests.support.api_proxy import ApiProxy, Distortion, dropped, kopfs_watch, watches
+from tests.support.api_proxy import ApiProxy, Distortion, Fault, dropped, kopfs_watch, own_watch, watches
 from tests.support.hasty import GRACE_SECONDS
 from tests.support.programs import Program, eventually, free_port
 from tests.support.stand import Stand
 
 REAL_GRACE_SECONDS = 20.0
 REAL_SILENCE_SECONDS = 180.0
+SILENT_SECONDS = 80.0
+BEGUN_ANEW_SECONDS = 75.0
 
 
 @dataclass
@@ -94,6 +98,31 @@ def test_an_object_that_kopf_was_never_told_of_makes_the_probe_fail_and_the_rest
         eventually(lambda: it.health() == (200, "ok"), "all is well")
 
 
+def test_a_queue_that_serves_nobody_makes_the_probe_fail(bench: Stand, cluster: Cluster, tmp_path: Path) -> None:
+    with probed(bench, cluster, tmp_path, "tests.support.stuck") as it:
+        it.start()
+        bench.apply("paused", modelRef="hf:acme/tiny", suspend=True)
+        bench.until("paused", "Suspended")
+        assert it.health() == (200, "ok")
+        bench.apply("waiting", modelRef="hf:acme/tiny")
+        bench.until("waiting", "Queued")
+        seconds = it.seconds_until_sick("the queue is stuck", GRACE_SECONDS + 10)
+        assert seconds >= GRACE_SECONDS - 1
+        bench.patch("waiting", {"suspend": True})
+        eventually(lambda: it.health() == (200, "ok"), "nobody waits any more")
+
+
+def those_that_are_open(proxy: ApiProxy) -> AbstractContextManager[Fault]:
+    """Are deaf from now on; those that are begun later are not."""
+    open_now = {id(one) for one in proxy.asked(watches)}
+    return proxy.distorting(dropped, lambda asked: id(asked) in open_now)
+
+
+SILENCES: dict[str, Callable[[ApiProxy], AbstractContextManager[Fault]]] = {
+    "all watches hang": lambda proxy: proxy.hanging(watches),
+    "the open ones are deaf": those_that_are_open,
+}
+
 if LONG:  # its own patience is minutes
 
     @pytest.mark.timeout(900)
@@ -115,3 +144,25 @@ if LONG:  # its own patience is minutes
             with it.proxy.distorting(dropped, watches):
                 seconds = it.seconds_until_sick("nothing heard", REAL_SILENCE_SECONDS + 30)
             say(f"all watches are silent: told after {seconds:.0f} s")
+
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize("fault", SILENCES)
+    def test_silent_watches_are_begun_anew(bench: Stand, cluster: Cluster, tmp_path: Path, fault: str) -> None:
+        with probed(bench, cluster, tmp_path, "model_provisioner.cli") as it:
+            operator = it.start()
+            bench.apply("first", modelRef="hf:acme/tiny")
+            bench.until("first", "Available")
+            before = {which: len(it.proxy.asked(which)) for which in (kopfs_watch, own_watch)}
+            begun = time.monotonic()
+            with SILENCES[fault](it.proxy):
+                bench.apply("unheard", modelRef="hf:acme/tiny:Q8_0")
+                while (lasted := time.monotonic() - begun) < SILENT_SECONDS:
+                    assert it.health() == (200, "ok")
+                    for which in [one for one, count in before.items() if len(it.proxy.asked(one)) > count]:
+                        say(f"{fault}: {which.__name__} is begun anew after {lasted:.0f} s")
+                        del before[which]
+                    assert not before or lasted <= BEGUN_ANEW_SECONDS
+                    time.sleep(0.2)
+            bench.until("unheard", "Available", 10)
+            assert it.health() == (200, "ok")
+            assert operator.process.poll() is None

@@ -1,13 +1,16 @@
 """What Prometheus reads of a real operator, while a model comes, fails and is there; and nothing secret in it."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.local.cluster import Cluster
 from model_provisioner.controller.measures import DESCRIPTIONS, FAILURES, FREE, SLOTS
 from model_provisioner.controller.metrics import Metrics
 from model_provisioner.domain.errors import ClaimNotMounted
@@ -15,6 +18,7 @@ from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.snapshot import Failed, Resolved, Snapshot
 from model_provisioner.transfer.store import Store
 from tests.domain.test_snapshot import MODEL
+from tests.support.api_proxy import ApiProxy, Asked, dropped, own_watch
 from tests.support.ggufs import tiny_gguf
 from tests.support.models import put
 from tests.support.programs import Program, eventually, free_port
@@ -104,7 +108,9 @@ def test_a_download_can_be_followed_and_leaves_its_figures(bench: Stand) -> None
     assert scraper.value("download_duration_seconds_count") == 2
     assert (scraper.value("download_duration_seconds_sum") or 0) > 0
     assert set(scraper.samples("failures_total").values()) == set(scraper.samples("retries_total").values()) == {0}
-    assert 0 <= (scraper.value("last_watch_event_age_seconds") or 0) < 120
+    age = scraper.value("last_watch_event_age_seconds")
+    assert age is not None
+    assert 0 <= age < 120
     assert (scraper.value("api_requests_total", "200", "PATCH") or 0) >= 2
     assert TOKEN not in "".join(scraper.texts)
     assert not [text for text in scraper.texts for signature in bench.hub.signatures if signature in text]
@@ -129,6 +135,33 @@ def test_failures_are_counted_by_reason_and_a_deleted_object_is_forgotten(bench:
     bench.until_gone("page")
     assert scraper.samples("download_size_bytes") == {}
     assert scraper.samples("downloads") == {(bench.namespace, "Available"): 1}
+
+
+def test_the_age_of_the_last_watch_event_grows_where_one_watch_is_deaf(
+    bench: Stand, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Although its objects change all the time, and those of another namespace are heard of."""
+
+    def is_of_the_bench(asked: Asked) -> bool:
+        return own_watch(asked) and f"/{bench.namespace}/" in asked.path
+
+    with ApiProxy(cluster) as proxy, bench.neighbour(f"{bench.namespace}-b") as other:
+        scraper = Scraper(bench, other.store, f"--kubeconfig={proxy.kubeconfig(tmp_path / 'config')}")
+        for site in (bench, other):
+            site.apply("tiny", modelRef="hf:acme/tiny", suspend=True)
+            site.until("tiny", "Suspended")
+
+        def age_after_a_change() -> float:
+            for site in (bench, other):
+                site.patch("tiny", labels={"now": str(time.monotonic())})
+            age = scraper.value("last_watch_event_age_seconds")
+            assert age is not None
+            return age
+
+        eventually(lambda: age_after_a_change() < 1, "both watches hear of their changes", 20)
+        with proxy.distorting(dropped, is_of_the_bench):
+            eventually(lambda: age_after_a_change() >= 3, "one is deaf", 20)
+        eventually(lambda: age_after_a_change() < 1, "it hears again", 20)
 
 
 def test_what_is_free_and_what_nobody_holds_is_told_of_each_claim(bench: Stand) -> None:

@@ -3,6 +3,9 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
+from model_provisioner.controller import slots as slots_module
 from model_provisioner.controller.slots import Slots
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.domain.queueing import Waiting
@@ -76,3 +79,32 @@ async def test_leaving_the_queue_or_a_slot_by_cancellation_loses_no_slot() -> No
     visitors[5].leave.set()
     await asyncio.gather(visitors[0].task, visitors[5].task)
     assert slots.busy == 0
+
+
+async def test_a_queue_that_serves_nobody_is_stuck_and_one_that_serves_all_it_can_is_not() -> None:
+    slots, order = queue(1), list[str]()
+    slots.muster({"never"})
+    assert not slots.stuck, "nobody waits"
+    first = Visitor(slots, one("first"), order)
+    await settle()
+    assert (order, slots.busy, slots.stuck) == ([], 0, True)
+    slots.reported("never")
+    await settle()
+    assert (order, slots.busy, slots.stuck) == (["first"], 1, False)
+    second = Visitor(slots, one("second"), order)
+    await settle()
+    assert (order, slots.waiting("ns"), slots.stuck) == (["first"], 1, False), "it waits for one that is taken"
+    for visitor in (first, second):
+        visitor.leave.set()
+    await asyncio.gather(first.task, second.task)
+    assert (order, slots.busy, slots.stuck) == (["first", "second"], 0, False)
+
+
+async def test_who_never_reports_is_not_waited_for_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots_module, "_MUSTER_SECONDS", 0.01)
+    slots, order = queue(1), list[str]()
+    slots.muster({"never"})
+    visitor = Visitor(slots, one("first"), order)
+    visitor.leave.set()
+    await asyncio.wait_for(visitor.task, 20)
+    assert not slots.stuck

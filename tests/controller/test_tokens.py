@@ -16,9 +16,11 @@ from tests.support.api_proxy import ApiProxy, Asked, kopfs_watch
 from tests.support.kubelet import Kubelet
 from tests.support.programs import eventually
 from tests.support.stand import Stand
+from tests.support.tokens import expiring
 
 ACCOUNT = "the-operator"
 ANYTHING_HERE = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+LONG_ENOUGH_TO_START_SECONDS = 25.0
 
 
 class Account:
@@ -36,6 +38,12 @@ class Account:
         self.file.write_text(token)
         return token
 
+    def write_expiring_token(self, seconds: float) -> str:
+        key = self._cluster.directory / "pki" / "accounts.key"
+        token = expiring(self._cluster.token(self._namespace, ACCOUNT), key, seconds)
+        self.file.write_text(token)
+        return token
+
     @contextmanager
     def revoked(self, proxy: ApiProxy) -> Iterator[str]:
         """What was issued so far is refused, although the rights are as they were. Yields the token that it was.
@@ -49,10 +57,11 @@ class Account:
             return
         self._cluster.api.delete(f"/api/v1/namespaces/{self._namespace}/serviceaccounts/{ACCOUNT}")
         self._cluster.create_service_account(self._namespace, ACCOUNT)
-        eventually(lambda: self._is_refused(old), "the API server has forgotten that the token was good", 30)
+        eventually(lambda: self.is_refused(old), "the API server has forgotten that the token was good", 30)
         yield old
 
-    def _is_refused(self, token: str) -> bool:
+    def is_refused(self, token: str) -> bool:
+        """By the API server itself, whatever a proxy says."""
         anonymous = self._cluster.anonymous()
         api = type(anonymous)(anonymous.url, anonymous.tls, token)
         try:
@@ -69,6 +78,10 @@ def account(cluster: Cluster, namespace: str, tmp_path: Path) -> Account:
 
 def own_clients(asked: Asked) -> bool:
     return not asked.is_kopfs
+
+
+def leases(asked: Asked) -> bool:
+    return asked.is_for_the_lease
 
 
 def kopfs(asked: Asked) -> bool:
@@ -98,6 +111,30 @@ def test_an_operator_whose_token_was_refused_goes_on_with_the_next_one(
                 bench.until_gone("before")
             assert kubelet.exits == []
         assert token in {asked.token for asked in proxy.log[since:]} <= {token, old}
+
+
+def test_an_operator_whose_token_has_expired_goes_on_with_the_next_one(
+    bench: Stand, cluster: Cluster, account: Account, tmp_path: Path
+) -> None:
+    """As a kubelet does, the next one is written before the end of the first."""
+    with ApiProxy(cluster) as proxy:
+        config = proxy.kubeconfig(tmp_path / "config", {"tokenFile": str(account.file)})
+        old = account.write_expiring_token(LONG_ENOUGH_TO_START_SECONDS)
+        with Kubelet(bench, f"--kubeconfig={config}") as kubelet:
+            bench.apply("before", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
+            bench.until("before", "Available")
+            token = account.write_token()
+            eventually(lambda: account.is_refused(old), "the first one has expired", LONG_ENOUGH_TO_START_SECONDS + 30)
+            proxy.cut()
+            eventually(lambda: refused(proxy, own_clients), "our own client is refused", 30)
+            eventually(lambda: refused(proxy, kopfs), "kopf is refused", 30)
+            bench.apply("after", modelRef="hf:acme/tiny:Q8_0")
+            bench.until("after", "Available", 30)
+            bench.delete("before")
+            bench.until_gone("before")
+            eventually(lambda: [one for one in proxy.asked(leases) if one.token == token], "the Lease is renewed")
+            assert kubelet.exits == []
+        assert {asked.token for asked in proxy.log} == {old, token}
 
 
 def test_kopf_alone_is_refused_and_takes_the_token_that_is_in_the_file(

@@ -5,6 +5,8 @@ runtime/conditions/check), under their names there. FAIL0007 (not Ready while an
 not among them: an edit comes before anybody can have seen it, so it takes the clock of `judgement`.
 FAIL0008 (not Ready while a condition is about an older generation) follows from that one and FAIL0009.
 There is no FAIL0010 any more: Flux has withdrawn it.
+
+`kstatus` is what `helm --wait`, Flux and others make of a version of an object.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +49,27 @@ def verdict(version: Document) -> tuple[str, ...] | None:
     if found is None:
         return None
     return found["reason"], found["message"], found["lastTransitionTime"], version["status"].get("nextRetryTime", "")
+
+
+def kstatus(version: Document) -> str:
+    """`Compute` of sigs.k8s.io/cli-utils/pkg/kstatus/status at 5895ad6: status.go, and what it calls in generic.go.
+
+    Without what it does for built-in kinds. As there, the first condition that says something counts, an absent
+    observedGeneration is no reason to wait, and who says nothing at all is Current.
+    """
+    metadata, status = version["metadata"], version.get("status") or {}
+    if metadata.get("deletionTimestamp"):
+        return "Terminating"
+    generation = metadata.get("generation")
+    if generation is not None and status.get("observedGeneration", generation) != generation:
+        return "InProgress"
+    stated = [(one["type"], one["status"]) for one in status.get("conditions") or ()]
+    said = [table[one] for table in (_STANDARD, _READY) for one in stated if one in table]
+    return said[0] if said else "Current"
+
+
+_STANDARD = {("Reconciling", "True"): "InProgress", ("Stalled", "True"): "Failed"}
+_READY = {("Ready", "True"): "Current", ("Ready", "False"): "InProgress", ("Ready", "Unknown"): "InProgress"}
 
 
 def _conditions(version: Document) -> Sequence[Document]:

@@ -27,9 +27,13 @@ Document = dict[str, Any]
 
 
 class History:
-    """Watches while the block runs; raises at its end if a rule was broken at any time."""
+    """Watches while the block runs; raises at its end if a rule was broken at any time.
+
+    `lease_namespace` is where the operator that serves the namespace has its Lease.
+    """
 
     def __init__(self, api: Api, namespace: str) -> None:
+        self.lease_namespace = namespace
         self._api = api
         self._namespace = namespace
         self._path = f"/apis/models.rbee.dev/v1alpha1/namespaces/{namespace}/modeldownloads"
@@ -75,9 +79,10 @@ class History:
         return [complaint for found in by_object for complaint in found] + event_storms(events)
 
     def _reign(self) -> Reign | None:
-        """By the Lease of the namespace: its holder stamps it when it begins, and then every few seconds."""
+        """By the Lease: its holder stamps it when it begins, and then every few seconds."""
+        leases = f"/apis/coordination.k8s.io/v1/namespaces/{self.lease_namespace}/leases"
         try:
-            lease = self._api.get(f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases/model-provisioner")
+            lease = self._api.get(f"{leases}/model-provisioner")
         except ApiError as error:
             if error.code == 404:
                 return None

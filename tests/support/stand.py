@@ -4,7 +4,7 @@ The tests of the controller look at it as a user does: through the API server, t
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Stand:
         self.history = history
         self._directory = directory
         self._programs: list[Program] = []
+        self._sites = [self]
 
     @property
     def store(self) -> str:
@@ -55,14 +56,19 @@ class Stand:
     ) -> Program:
         """Another operator; the first one that gets the Lease acts."""
         log = self._directory / f"operator-{len(self._programs)}.log"
-        program = Program(["operator", *self.flags, *flags], log, environment, module)
+        flags = (*self.flags, *flags)
+        program = Program(["operator", *flags], log, environment, module)
         self._programs.append(program)
+        served = _values(flags, "--watch-namespace") or [one.split("/")[0] for one in _values(flags, "--store")]
+        for site in self._sites:
+            if site.namespace in served:
+                site.history.lease_namespace = [self.namespace, *_values(flags, "--lease-namespace")][-1]
         return program
 
     @contextlib.contextmanager
     def neighbour(self, namespace: str) -> Iterator["Stand"]:
         """Another namespace with a volume of its own, for the same operator: it is started with the neighbour's `store`
-        among its flags.
+        among its flags. Or without a volume, where it is only watched.
         """
         volume = self._directory / namespace
         volume.mkdir()
@@ -70,6 +76,8 @@ class Stand:
         with History(self.cluster.api, namespace) as history:
             made = Stand(self.cluster, namespace, self.hub, self._directory, volume, history)
             made._programs = self._programs
+            made._sites = self._sites
+            self._sites.append(made)
             yield made
 
     def stop(self) -> None:
@@ -156,6 +164,10 @@ class Stand:
         files = (file for file in self.volume.rglob("*") if file.is_file())
         paths = (file.relative_to(self.volume).as_posix() for file in files)
         return sorted(path for path in paths if not path.startswith(".provisioner/"))
+
+
+def _values(flags: Sequence[str], name: str) -> list[str]:
+    return [flag.removeprefix(f"{name}=") for flag in flags if flag.startswith(f"{name}=")]
 
 
 @contextlib.contextmanager

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.conditions import RULES, STEPS, broken_rules, broken_steps
+from model_provisioner.domain.errors import Terminal
+from tests.support.conditions import RULES, STEPS, broken_rules, broken_steps, condition, kstatus
+from tests.support.goldens import read_goldens
 from tests.support.test_judgement import LATER, document, edited, kinds, stated
 
 Document = dict[str, Any]
@@ -119,3 +121,49 @@ def test_a_step_that_is_wrong_breaks_the_rule(name: str) -> None:
 def test_every_edit_that_makes_a_new_try_asks_for_a_new_verdict(field: str) -> None:
     before, after = (document("SourceNotFound", spec={field: value}, **LATER) for value in ("one", "other"))
     assert broken_steps(before, after) == ["no old retry for a new spec"]
+
+
+FALSE_FIRST = (("Stalled", "False"), ("Reconciling", "False"))
+KSTATUS: list[tuple[Document, str]] = [
+    (document(), "Current"),
+    (document("Downloading"), "InProgress"),
+    (document("SourceNotFound"), "Failed"),
+    (document("Suspended"), "InProgress"),
+    (document("SourceNotFound", generation=2), "InProgress"),
+    (document("SourceNotFound", generation=1, observed=2), "InProgress"),
+    (document(observed=-1, conditions=[]), "InProgress"),
+    (with_conditions(("Ready", "Unknown")), "InProgress"),
+    (with_conditions(("Ready", "strange")), "Current"),
+    (with_conditions(READY, RECONCILING), "InProgress"),
+    (with_conditions(READY, STALLED), "Failed"),
+    (with_conditions(RECONCILING, STALLED), "InProgress"),
+    (with_conditions(STALLED, RECONCILING), "Failed"),
+    (with_conditions(*FALSE_FIRST, READY), "Current"),
+    (with_conditions(*FALSE_FIRST, ("Ready", "False")), "InProgress"),
+    (with_conditions(("Other", "True")), "Current"),
+    ({"metadata": {"name": "of no controller", "generation": 1}, "spec": {}}, "Current"),
+    ({"metadata": {"name": "never edited"}, "status": {"observedGeneration": 1}}, "Current"),
+    ({**document("SourceNotFound"), "metadata": {"generation": 2, "deletionTimestamp": "then"}}, "Terminating"),
+]
+GOLDENS = [golden for kind in ("status", "cluster") for golden in read_goldens(kind).values()]
+
+
+@pytest.mark.parametrize(("version", "verdict"), KSTATUS)
+def test_kstatus_is_the_one_of_its_source(version: Document, verdict: str) -> None:
+    assert kstatus(version) == verdict
+
+
+def test_kstatus_makes_of_every_status_what_the_page_about_it_says() -> None:
+    """Done when it is Available, failed when somebody must act (docs/modeldownload.md), else to be waited for."""
+    stalled = {error.__name__ for error in Terminal.__subclasses__()}
+    expected = dict.fromkeys(stalled, "Failed") | {"Available": "Current"}
+    found = {(_reason(golden), kstatus(golden)) for golden in GOLDENS}
+    assert found == {(reason, expected.get(reason, "InProgress")) for reason, _ in found}
+    assert {verdict for _, verdict in found} == {"Current", "Failed", "InProgress"}
+    assert stalled <= {reason for reason, _ in found}
+
+
+def _reason(golden: Document) -> str:
+    ready = condition(golden, "Ready")
+    assert ready is not None
+    return str(ready["reason"])

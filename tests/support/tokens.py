@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 _COORDINATE_BYTES = 32  # of P-256; a JWS has both halves of a signature side by side (RFC 7518, 3.4)
+_LEEWAY_SECONDS = 60  # for which the API server takes a token that has expired (go-jose's DefaultLeeway)
+
+
+def expiring(token: str, key_file: Path, seconds: float) -> str:
+    """The same token, accepted for so long from now on, and by an API server that remembers it 10 s longer."""
+    end = int(time.time() + seconds) - _LEEWAY_SECONDS
+    return reissued(token, key_file, iat=end - 600, nbf=end - 600, exp=end)
 
 
 def reissued(token: str, key_file: Path, **claims: Any) -> str:
