@@ -13,6 +13,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from model_provisioner.controller import catalog as catalog_module
+from model_provisioner.controller import catalog_page
 from model_provisioner.controller.catalog import Catalog
 from model_provisioner.domain.catalog import LIMIT_BYTES, Entry, rows, size
 from model_provisioner.domain.errors import CatalogUnavailable
@@ -261,7 +262,7 @@ async def test_a_catalog_that_is_deleted_comes_back(case: Case, cluster: Cluster
 async def test_what_a_deaf_watch_does_not_tell_is_found_by_looking(
     behind: Case, proxy: ApiProxy, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog_module, "_LOOK_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(catalog_page, "_LOOK_AGAIN_SECONDS", 0.2)
 
     async def is_watched() -> bool:
         return bool(proxy.asked(watches))

@@ -12,6 +12,7 @@ from model_provisioner.controller.reach import end_when_reachable, reachable
 from model_provisioner.kube.client import ApiError, KubeApi
 from tests.support.api_proxy import ApiProxy
 from tests.support.kubelet import Kubelet
+from tests.support.programs import eventually
 from tests.support.stand import Stand
 
 ACCOUNT = "the-operator"
