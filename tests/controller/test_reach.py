@@ -47,7 +47,7 @@ def test_only_who_may_be_served_is_served_until_all_may(bench: Stand, cluster: C
             assert kubelet.exits == [0]
 
             for kind in ("roles", "rolebindings"):
-                cluster.api.delete(f"{RBAC}/{other}/{kind}/{ACCOUNT}")
+                cluster.api.delete(f"{RBAC}/{other.namespace}/{kind}/{ACCOUNT}")
             proxy.cut()
             eventually(lambda: kubelet.exits == [0, KOPF_GAVE_UP], "it ends because it is refused, and is started anew")
             bench.apply("later", modelRef="hf:acme/tiny:Q8_0")
