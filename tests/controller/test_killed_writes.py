@@ -1,34 +1,54 @@
 """The operator dies at each of its writes to the API server, and the next one brings everything to the same end, soon.
 
-A standard life of one object (it is applied, becomes Ready, is deleted) is a row of writes. The operator
+A standard life of one object (it is applied, fetched, becomes Ready, is deleted) is a row of writes. The operator
 is killed just before or just after one of them, or told to end there, and started again as a kubelet does.
 """
 
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from deploy.local.cluster import Cluster
-from tests.faults.campaign import LONG, points, say
-from tests.support.api_proxy import ApiProxy, Asked
+from tests.faults.campaign import LONG, randomness, say
+from tests.support.api_proxy import ApiProxy, Asked, status_patches
 from tests.support.ggufs import tiny_gguf
 from tests.support.kubelet import Kubelet
 from tests.support.programs import eventually
 from tests.support.stand import Stand, stand
 
 WITHIN_SECONDS = 10.0 if LONG else 20.0  # what is promised is 10; other tests may keep a start waiting
+HALF = 40_000  # of the bytes of a tiny model
 PATH = "hf/acme/tiny/tiny.Q4_K_M.gguf"
 BEFORE, AFTER, GENTLY = WAYS = ("killed before", "killed after", "told to end before")
+KINDS: dict[str, Callable[[Asked], bool]] = {
+    "Lease": lambda asked: asked.is_for_the_lease and asked.method == "POST",
+    "object": lambda asked: asked.method == "PATCH" and asked.path.endswith("/modeldownloads/tiny"),
+    "status": status_patches,
+    "Event": lambda asked: asked.is_write and "/events" in asked.path,
+    "catalog": lambda asked: asked.method == "PATCH" and asked.path.endswith("/configmaps/model-catalog"),
+}
+AT_LEAST = {"Lease": 1, "object": 3, "status": 2, "Event": 2, "catalog": 2}
+"""In every life. How many more come is chance: a state that lasts is told, and one of a deletion may be given up."""
+
+Point = tuple[str, int, str]
+"""A kind of write, how many of its kind come before it in a life, and a way to die there."""
 
 
 def counts(asked: Asked) -> bool:
     """The writes of a life. The Lease is renewed by the clock, so of what is written to it only its making counts."""
     return asked.is_write and not (asked.is_for_the_lease and asked.method == "PATCH")
+
+
+def kind_of(asked: Asked) -> str:
+    (kind,) = (kind for kind, is_one in KINDS.items() if is_one(asked))
+    return kind
 
 
 @contextmanager
@@ -44,11 +64,16 @@ def site(cluster: Cluster, directory: Path) -> Iterator[tuple[Stand, ApiProxy, K
 
 def live(bench: Stand, kubelet: Kubelet) -> float:
     """What is asked of every life, whatever happens in it. Returns how many seconds its slower half took."""
+    gate = bench.hub.pause_at(HALF)
     asked = time.monotonic()
     bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
+    bench.until("tiny", "Downloading")  # else it is chance whether that lasts long enough to be told
+    gate.release()
     bench.until("tiny", "Available")
     to_be_ready = seconds_of_operation(kubelet, asked)
     assert (bench.volume / PATH).read_bytes() == tiny_gguf()
+    told = ("Normal", "Available")  # by an operator that has lived so far; what is deleted may go untold
+    eventually(lambda: kubelet.exits or told in bench.events("tiny"), "it is told")
     catalog = bench.catalog()
     assert (catalog["tiny.path"], json.loads(catalog["tiny.json"])["path"]) == (PATH, PATH)
     asked = time.monotonic()
@@ -67,29 +92,39 @@ def seconds_of_operation(kubelet: Kubelet, asked: float) -> float:
     return time.monotonic() - max(asked, kubelet.started)
 
 
+@pytest.mark.timeout(1800 if LONG else 300)
 def test_the_next_operator_brings_it_to_the_same_end(cluster: Cluster, tmp_path: Path) -> None:
-    """One test for all points: what they are is known only when the life was lived once undisturbed."""
     with site(cluster, tmp_path / "undisturbed") as (bench, proxy, kubelet), kubelet:
         live(bench, kubelet)
         assert kubelet.exits == []
-        writes = [one for one in proxy.log if counts(one)]
-    paths = [one.path.rpartition(bench.namespace)[2] for one in writes]
-    say(f"{len(writes)} writes: {', '.join(paths)}")
-    for number, way in points(list(product(range(len(writes)), WAYS)), 6):
-        with site(cluster, tmp_path / f"{number} {way}") as (bench, proxy, kubelet):
-            deaths, seconds = lives_through(bench, proxy, kubelet, number, way)
-        assert deaths == 1 or number >= how_many_come(paths), f"write {number} never came"
-        say(f"{way} write {number} ({paths[number]}): {seconds:.1f} s, {deaths} deaths")
+        writes = Counter(kind_of(one) for one in proxy.log if counts(one))
+    say(f"writes: {dict(writes)}")
+    assert writes >= Counter(AT_LEAST)
+    chosen, met = points(), Counter[str]()
+    for kind, number, way in chosen:
+        with site(cluster, tmp_path / f"{kind} {number} {way}") as (bench, proxy, kubelet):
+            deaths, seconds = lives_through(bench, proxy, kubelet, (kind, number, way))
+        assert deaths == 1, f"{kind} {number} never came"
+        met[kind] += 1
+        say(f"{way} {kind} {number}: {seconds:.1f} s")
+    say(f"met: {dict(met)}")
+    assert met.keys() == KINDS.keys()
+    assert met.total() == len(chosen)
 
 
-def how_many_come(paths: list[str]) -> int:
-    """In every life, of the writes of one: how many states last long enough to be told is chance, but for one."""
-    told = [path for path in paths if path.endswith(("/status", "/events"))]
-    return len(paths) - len(told) + 2  # a status, and an Event
+def points() -> list[Point]:
+    """All there are; or one of each kind and the very last write, with every way to die among them."""
+    if LONG:
+        return [(kind, number, way) for kind, count in AT_LEAST.items() for number in range(count) for way in WAYS]
+    chance = randomness()
+    ways = chance.sample(WAYS, len(WAYS)) * len(AT_LEAST)
+    sample = [(kind, chance.randrange(count), way) for (kind, count), way in zip(AT_LEAST.items(), ways, strict=False)]
+    return list(dict.fromkeys([*sample, ("object", AT_LEAST["object"] - 1, chance.choice(WAYS))]))
 
 
-def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, number: int, way: str) -> tuple[int, float]:
+def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, point: Point) -> tuple[int, float]:
     """How many deaths it was, one if there was such a write; and how many seconds the slower half of this life took."""
+    kind, number, way = point
 
     def die() -> bool:
         operator = kubelet.operator
@@ -99,11 +134,11 @@ def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, number: int, 
         operator.kill()
         return False
 
-    with proxy.at(number, counts, die, after=way == AFTER) as death, kubelet:
+    with proxy.at(number, KINDS[kind], die, after=way == AFTER) as death, kubelet:
         try:
             seconds = live(bench, kubelet)
         except AssertionError as error:
-            raise AssertionError(f"{way} write {number}: {error}\n{bench.operator_output()}") from None
+            raise AssertionError(f"{way} {kind} {number}: {error}\n{bench.operator_output()}") from None
         eventually(lambda: len(kubelet.exits) == death.hits, "it has ended", 30)
     assert kubelet.exits == [0 if way == GENTLY else -signal.SIGKILL] * death.hits
     assert {kind for kind, _ in bench.events("tiny")} <= {"Normal"}
