@@ -66,7 +66,7 @@ def _all_at_once_gone(stage: Stage, namespace: str) -> list[Figure]:
     gone = time.time() - begun
     files = sum(file.suffix == ".gguf" for file in stage.volumes[namespace].rglob("*"))
     return [
-        Figure("… all deleted with their files at once: until the last is gone", gone, "s", 15),
+        Figure("… all deleted with their files at once: until the last is gone", gone, "s"),
         Figure("… files that are left", files, "", 0),
     ]
 

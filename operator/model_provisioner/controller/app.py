@@ -7,6 +7,7 @@ ends at once and its workers with it, because from then on another operator writ
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import os
 import sys
@@ -50,6 +51,7 @@ from model_provisioner.settings import OperatorSettings, own_namespace
 
 _LOG = logging.getLogger(__name__)
 _START_SECONDS = 300.0
+_MOST_KEEPERS = 4  # a process takes half a second to start, and some 40 MiB
 _LEASE_LOST_EXIT_CODE = 3
 _PART_FAILED_EXIT_CODE = 4
 # With the default, half of the start with 10,000 objects goes into looking for garbage among what lives.
@@ -127,13 +129,17 @@ async def _take_in(watches: Sequence[Reflector], catalog: Catalog, slots: Slots)
 
 
 class Workers:
-    """The processes of one operator: one fetcher per slot, one keeper of records per claim, the resolver."""
+    """The processes of one operator: one fetcher per slot, keepers of records, the resolver.
+
+    Each claim has a keeper of its own as long as they are few; of more, each is the keeper of several.
+    """
 
     def __init__(self, settings: OperatorSettings) -> None:
         command = _worker_command(settings)
         self.fetchers = [WorkerProcess(command) for _ in range(settings.slots)]
         self.mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
-        self.keepers = {claim: WorkerProcess(command) for claim in self.mounts}
+        self._keepers = [WorkerProcess(command) for _ in range(min(len(self.mounts), _MOST_KEEPERS))]
+        self.keepers = dict(zip(self.mounts, itertools.cycle(self._keepers), strict=False))
         self.resolver = WorkerProcess([*command, "--resolver"])
 
     async def start(self) -> None:
@@ -145,7 +151,7 @@ class Workers:
 
     @property
     def _all(self) -> list[WorkerProcess]:
-        return [*self.fetchers, *self.keepers.values(), self.resolver]
+        return [*self.fetchers, *self._keepers, self.resolver]
 
 
 def _worker_command(settings: OperatorSettings) -> list[str]:

@@ -1,7 +1,7 @@
 """The claims that this operator mounts, and what is asked of the store on each.
 
-Everything that keeps records goes to one extra worker for each claim, its keeper, one request at a time: so
-two objects never settle one path at once, a deletion never waits for a 40 GB download, and nobody waits for
+Everything that keeps records goes to an extra worker, the claim's keeper, one request at a time for each claim:
+so two objects never settle one path at once, a deletion never waits for a 40 GB download, and nobody waits for
 another claim's volume that does not answer. Beside these requests, files are read again, one model at a time, and
 the volume is surveyed. Called by whoever asks about a store; bytes are fetched by the slots' workers.
 """
@@ -63,10 +63,10 @@ class Present:
 
 
 class Stores:
-    """`mounted` maps claims to directories; the first one is the default of its namespace. Each has its keeper, so
+    """`mounted` maps claims to directories; the first one is the default of its namespace.
 
-    that a volume that hangs takes no other one along.
-    `recorded` tells on which stores of a claim all objects but the one with the given uid were recorded.
+    `keepers` has the keeper of each; when it is replaced because one volume hangs, what is asked of it about others
+    fails once. `recorded` tells on which stores of a claim all objects but the one with the given uid were recorded.
     """
 
     def __init__(
