@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from deploy.local.api import Api, ApiError
 from tests.support.conditions import condition
-from tests.support.judgement import Reign, Version, complaints, event_storms
+from tests.support.judgement import MOST_EVENTS, Reign, Version, complaints, event_storms
 from tests.support.programs import eventually
 
 _WATCH_SECONDS = 24 * 3600  # else the API server ends it after half an hour
@@ -29,11 +29,13 @@ Document = dict[str, Any]
 class History:
     """Watches while the block runs; raises at its end if a rule was broken at any time.
 
-    `lease_namespace` is where the operator that serves the namespace has its Lease.
+    `lease_namespace` is where the operator that serves the namespace has its Lease; `most_events` may be told of one
+    object.
     """
 
     def __init__(self, api: Api, namespace: str) -> None:
         self.lease_namespace = namespace
+        self.most_events = MOST_EVENTS
         self._api = api
         self._namespace = namespace
         self._path = f"/apis/models.rbee.dev/v1alpha1/namespaces/{namespace}/modeldownloads"
@@ -76,7 +78,7 @@ class History:
         reign = self._reign()
         by_object = (complaints(versions, reign) for versions in self._versions.values())
         events = self._api.get(f"/api/v1/namespaces/{self._namespace}/events")["items"]
-        return [complaint for found in by_object for complaint in found] + event_storms(events)
+        return [complaint for found in by_object for complaint in found] + event_storms(events, self.most_events)
 
     def _reign(self) -> Reign | None:
         """By the Lease: its holder stamps it when it begins, and then every few seconds."""

@@ -19,7 +19,7 @@ _FAIL0007 = "FAIL0007 Ready is said of a spec that has long been another"
 _TAKEN_BACK = "a verdict on another spec is said of the new one, and taken back"
 _STORM = "statuses come faster than one a second"
 _MOST_AT_ONCE = 10  # transitions are written at once, and a slow machine brings late what came in time: 4 were seen
-_MOST_EVENTS = 10
+MOST_EVENTS = 10
 _RECONCILE_AT = "models.rbee.dev/reconcileAt"
 
 Document = dict[str, Any]
@@ -68,12 +68,12 @@ def complaints(versions: Sequence[Version], reign: Reign | None) -> list[str]:
     return [f"{version.document['metadata']['name']}: {rule}: {version.status}" for rule, version in found]
 
 
-def event_storms(items: Iterable[Document]) -> list[str]:
-    """Of which objects there are too many Events; one that came again has counted up."""
+def event_storms(items: Iterable[Document], most: int = MOST_EVENTS) -> list[str]:
+    """Of which objects there are more than `most` Events; one that came again has counted up."""
     told: Counter[tuple[str, str]] = Counter()
     for item in items:
         told[item["involvedObject"]["name"], item["involvedObject"]["uid"]] += item.get("count") or 1
-    return [f"{name}: {count} Events" for (name, _), count in told.items() if count > _MOST_EVENTS]
+    return [f"{name}: {count} Events" for (name, _), count in told.items() if count > most]
 
 
 def _written(versions: Sequence[Version]) -> list[Version]:
