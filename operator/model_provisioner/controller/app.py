@@ -22,7 +22,6 @@ from prometheus_client import CollectorRegistry
 from model_provisioner.controller import gauges, handlers
 from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.bandwidth import Bandwidth
-from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.catalog import Catalog
 from model_provisioner.controller.census import Census, gist
 from model_provisioner.controller.health import Health, probes
@@ -48,6 +47,7 @@ from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path, parse
 from model_provisioner.settings import OperatorSettings, own_namespace
+from model_provisioner.transfer.ending import end
 
 _LOG = logging.getLogger(__name__)
 _START_SECONDS = 300.0

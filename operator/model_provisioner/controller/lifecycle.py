@@ -14,7 +14,6 @@ from datetime import timedelta
 
 from model_provisioner.controller.attempt import Attempt
 from model_provisioner.controller.bell import Bell
-from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.credentials import Secret, until_changed
 from model_provisioner.controller.status_writer import Gone, StatusWriter
 from model_provisioner.controller.stores import Claim
@@ -41,6 +40,7 @@ from model_provisioner.domain.snapshot import (
     advance,
 )
 from model_provisioner.domain.status import restore
+from model_provisioner.transfer.ending import end
 
 _LOG = logging.getLogger(__name__)
 _FOR_WANT_OF_A_SECRET = frozenset(

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from model_provisioner.controller.bell import Bell
-from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.lifecycle import Lifecycle
 from model_provisioner.controller.status_writer import Gone
 from model_provisioner.controller.surroundings import Surroundings
@@ -18,6 +17,7 @@ from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.modeldownload import ModelDownload, ReclaimPolicy
 from model_provisioner.kube.client import ApiError
 from model_provisioner.kube.resource import FINALIZER, object_path, parse
+from model_provisioner.transfer.ending import end
 
 _LOG = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from model_provisioner.controller.bandwidth import Bandwidth
-from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.holdback import HoldBack
 from model_provisioner.controller.metrics import Metrics
 from model_provisioner.controller.reservations import Reservations
@@ -29,6 +28,7 @@ from model_provisioner.domain.snapshot import Event, Progressed, Queued, Verifyi
 from model_provisioner.domain.space import Room
 from model_provisioner.domain.speed import Meter
 from model_provisioner.transfer import protocol
+from model_provisioner.transfer.ending import end
 
 _REFUSED = (AccessDenied, LicenseNotAccepted, SourceNotFound)
 _SILENCE_SECONDS = 300.0  # a worker tells every second how far it is, but for what a slow disk takes

@@ -7,7 +7,6 @@ Called by an attempt before it does anything else.
 import asyncio
 from collections.abc import Callable
 
-from model_provisioner.controller.cancelling import end
 from model_provisioner.controller.patrol import Patrol
 from model_provisioner.controller.stores import Claim, Stores
 from model_provisioner.domain.errors import DigestMismatch, VolumeChanged
@@ -15,6 +14,7 @@ from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.domain.paths import is_local
 from model_provisioner.domain.snapshot import Event, Lost, Rereading, Snapshot, VerifyHandled
 from model_provisioner.transfer import protocol
+from model_provisioner.transfer.ending import end
 
 
 class Upkeep:

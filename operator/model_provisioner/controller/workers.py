@@ -12,8 +12,8 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from model_provisioner.controller.cancelling import finish
 from model_provisioner.domain.errors import InternalError, named
+from model_provisioner.transfer.ending import finish
 from model_provisioner.transfer.protocol import (
     LONGEST_LINE_BYTES,
     Answer,

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from model_provisioner.transfer.ending import finish
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -48,11 +50,4 @@ class Threads:
 
     async def idle(self) -> None:
         """Returns when no call is running; then raises what cancelled us meanwhile."""
-        cancelled: asyncio.CancelledError | None = None
-        while self._running:
-            try:
-                await asyncio.wait(set(self._running))
-            except asyncio.CancelledError as ours:
-                cancelled = ours
-        if cancelled is not None:
-            raise cancelled
+        await finish(*self._running)

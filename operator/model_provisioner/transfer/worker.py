@@ -238,15 +238,8 @@ class _Reporter:
         self._outbox.post(protocol.Verifying(self._id, hashed, total, received))
 
 
-@contextlib.asynccontextmanager
-async def _opened(opener: Opener, reference: protocol.StoreRef) -> AsyncIterator[Store]:
-    """Closed also where the request is cancelled while a thread opens it."""
-    threads = Threads()
-    with contextlib.ExitStack() as stack:
-        try:
-            yield await threads.run(lambda: stack.enter_context(opener.open(reference)))
-        finally:
-            await threads.idle()
+def _opened(opener: Opener, reference: protocol.StoreRef) -> contextlib.AbstractAsyncContextManager[Store]:
+    return Threads().opened(lambda: opener.open(reference), Store.close)
 
 
 async def _in_thread(function: Callable[[], T]) -> T:

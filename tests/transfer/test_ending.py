@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from model_provisioner.controller.cancelling import end
+from model_provisioner.transfer.ending import end
 
 
 class Slow:

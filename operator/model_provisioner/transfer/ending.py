@@ -1,7 +1,8 @@
 """Ending a task, and knowing that it has ended: whatever it wrote to, nothing else may write to before.
 
-Used by all that gives up what it has started. Being cancelled meanwhile does not cut the wait short, and is
-not forgotten either: a lifecycle that has missed its own end would begin anew, for an object that is gone.
+Used by all that gives up what it has started, in the operator and in its workers. Being cancelled meanwhile does not
+cut the wait short, and is not forgotten either: a lifecycle that has missed its own end would begin anew, for an
+object that is gone.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     await finish(*tasks)
 
 
-async def finish(*tasks: asyncio.Task[Any]) -> None:
+async def finish(*tasks: asyncio.Future[Any]) -> None:
     """Returns when all of `tasks` are done, however they ended; then raises what cancelled us meanwhile."""
     cancelled: asyncio.CancelledError | None = None
     while running := [task for task in tasks if not task.done()]:
