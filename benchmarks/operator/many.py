@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from benchmarks.operator.figures import Figure
-from benchmarks.operator.stage import Stage, Watching, manifest
+from benchmarks.operator.stage import Document, Stage, Watching, manifest
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import collection_path
 from tests.support.ggufs import tiny_gguf
@@ -58,7 +58,7 @@ def many(stage: Stage, count: int) -> tuple[list[Figure], Counter[str]]:
 def _all_at_once_gone(stage: Stage, namespace: str) -> list[Figure]:
     """With one request, and their files with them."""
     begun = time.time()
-    stage.cluster.api.exchange("DELETE", collection_path(namespace), None, content_type="", accept="application/json")
+    stage.cluster.api.delete(collection_path(namespace))
     while stage.cluster.api.get(f"{collection_path(namespace)}?limit=1")["items"]:
         if time.time() - begun > _PATIENCE_SECONDS:
             raise TimeoutError("not all are deleted")
@@ -110,11 +110,15 @@ def _fill(stage: Stage, name: str, count: int, content: bytes) -> None:
 def _warm_up(stage: Stage, namespace: str) -> None:
     """Returns when the operator has brought one model, so that its start is not measured."""
     with Watching(stage) as watching:
-        body = manifest("first", f"hf:acme/{namespace}-first")
-        body["spec"]["reclaimPolicy"] = "Delete"
-        stage.cluster.api.create(collection_path(namespace), body)
+        stage.cluster.api.create(collection_path(namespace), _passing("first", f"hf:acme/{namespace}-first"))
         watching.until_ready(["first"], 60)
     time.sleep(3)
+
+
+def _passing(name: str, ref: str) -> Document:
+    """An object that takes its files along."""
+    body = manifest(name, ref)
+    return {**body, "spec": {**body["spec"], "reclaimPolicy": "Delete"}}
 
 
 async def _create(stage: Stage, namespace: str, count: int) -> None:
@@ -124,9 +128,7 @@ async def _create(stage: Stage, namespace: str, count: int) -> None:
     async def create(number: int) -> None:
         async with gate:
             name = f"{namespace}-{number}"
-            body = manifest(name, f"hf:acme/{name}")
-            body["spec"]["reclaimPolicy"] = "Delete"
-            await api.create(collection_path(namespace), body)
+            await api.create(collection_path(namespace), _passing(name, f"hf:acme/{name}"))
 
     try:
         await asyncio.gather(*map(create, range(count)))

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,7 +65,8 @@ async def run_operator(settings: OperatorSettings) -> int:
         api = await KubeApi.connect(settings.kubeconfig)
         closing.push_async_callback(api.close)
         watches: list[Reflector] = []  # none before the Lease is ours
-        workers = Workers(settings)
+        mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
+        workers = Workers(settings, mounts)
         slots = Slots(workers.fetchers)
         heard_age = _longest(watches)
         health = Health(heard_age, lambda: slots.stuck, time.monotonic)
@@ -95,7 +96,7 @@ async def run_operator(settings: OperatorSettings) -> int:
         await _take_in(watches, catalog, slots)
         await _in_background(closing, catalog.run())
         census = Census(namespaces, watches)
-        stores = Stores(workers.mounts, workers.keepers, census.store_ids, settings.modes)
+        stores = Stores(mounts, workers.keepers, census.store_ids, settings.modes)
         patrol = Patrol(stores)
         await _in_background(closing, patrol.run())
         surveyor, reservations = Surveyor(stores, census), Reservations()
@@ -134,12 +135,11 @@ class Workers:
     Each claim has a keeper of its own as long as they are few; of more, each is the keeper of several.
     """
 
-    def __init__(self, settings: OperatorSettings) -> None:
+    def __init__(self, settings: OperatorSettings, claims: Collection[Claim]) -> None:
         command = _worker_command(settings)
         self.fetchers = [WorkerProcess(command) for _ in range(settings.slots)]
-        self.mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
-        self._keepers = [WorkerProcess(command) for _ in range(min(len(self.mounts), _MOST_KEEPERS))]
-        self.keepers = dict(zip(self.mounts, itertools.cycle(self._keepers), strict=False))
+        self._keepers = [WorkerProcess(command) for _ in range(min(len(claims), _MOST_KEEPERS))]
+        self.keepers = dict(zip(claims, itertools.cycle(self._keepers), strict=False))
         self.resolver = WorkerProcess([*command, "--resolver"])
 
     async def start(self) -> None:

@@ -17,13 +17,8 @@ from model_provisioner.kube.resource import FINALIZER, GROUP, PLURAL, RECONCILE_
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # a copy of the manifest
 _RELEASE_ANYWAY_SECONDS = 60.0
-_PAUSES_SECONDS: tuple[int, ...] = (
-    1,
-    1,
-    2,
-    3,
-    *[5] * 10,
-)  # an API server that is back is noticed within the last of these
+# An API server that is back is noticed within the last of these; they end, since `reach` counts on kopf's giving up.
+_PAUSES_SECONDS: tuple[int, ...] = (1, 1, 2, 3, *[5] * 10)
 
 
 def register(registry: kopf.OperatorRegistry, operator: Operator, health: Health, login: Login) -> None:

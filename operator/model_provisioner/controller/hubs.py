@@ -10,10 +10,9 @@ from model_provisioner.controller.holdback import HoldBack
 from model_provisioner.controller.stores import expect
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.domain.errors import ProvisionError
-from model_provisioner.transfer.protocol import Resolve, Resolved
+from model_provisioner.transfer.protocol import QUESTIONS_AT_ONCE, Resolve, Resolved
 
 _ANSWER_SECONDS = 60.0
-_MOST_AT_ONCE = 16  # as many as the resolver asks; to wait there would count as the hub's delay
 
 
 class Hubs:
@@ -22,7 +21,7 @@ class Hubs:
     def __init__(self, resolver: WorkerProcess, holdback: HoldBack) -> None:
         self._resolver = resolver
         self._holdback = holdback
-        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._places = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
     async def resolve(self, request: Resolve) -> Resolved:
         """Raises ProvisionError, RateLimited without a question where the hub has said so before."""

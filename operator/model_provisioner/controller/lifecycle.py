@@ -133,12 +133,9 @@ class Lifecycle:
         """One try, and the wait for the next one."""
         seconds = await self._try()
         self._aim()
-        if not (seconds is None and self._is_to_be_read()):
+        ready = seconds is None and self._snapshot.ready  # perhaps by what is known of its files
+        if not (ready and self._snapshot.is_to_be_read(self._subject.verify_at)):
             await self._rest(seconds)
-
-    def _is_to_be_read(self) -> bool:
-        """Is it Ready by what is known of its files, and somebody has asked for a look at every byte?"""
-        return self._snapshot.ready and self._subject.verify_at not in {None, self._snapshot.handled_verify_at}
 
     async def _rest(self, seconds: float | None) -> None:
         """Returns when the next try is due."""

@@ -7,7 +7,7 @@ finds out for itself what. Decides nothing.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -50,10 +50,7 @@ class Patrol:
 
     def doubt(self, claim: Claim, model: Model) -> None:
         """Has all who share a file of `model` look at theirs: somebody has found it to be wrong."""
-        paths = {file.path for file in model.files}
-        for post in self._posts:
-            if post.claim == claim and not post.alarm.done() and not paths.isdisjoint(_paths(post.model)):
-                post.alarm.set_result(None)
+        _alarm((post for post in self._posts if post.claim == claim), {file.path for file in model.files})
 
     async def run(self) -> None:
         """Rounds a minute apart, until cancelled. A volume that hangs keeps only its own models waiting."""
@@ -84,10 +81,11 @@ class Patrol:
         except ProvisionError as error:
             _LOG.info("the store on %s/%s could not be looked at: %s", claim.namespace, claim.name, error)
             missing = frozenset(file.path for file in files)
-        for post in posts:
-            if not post.alarm.done() and any(file.path in missing for file in post.model.files):
-                post.alarm.set_result(None)
+        _alarm(posts, missing)
 
 
-def _paths(model: Model) -> Iterator[str]:
-    return (file.path for file in model.files)
+def _alarm(posts: Iterable[_Post], paths: Collection[str]) -> None:
+    """Those of `posts` that have a file among `paths`."""
+    for post in posts:
+        if not post.alarm.done() and any(file.path in paths for file in post.model.files):
+            post.alarm.set_result(None)

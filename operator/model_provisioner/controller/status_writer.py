@@ -10,7 +10,7 @@ an operator that has lost the Lease, is put right.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -57,7 +57,6 @@ class StatusWriter:
         self._version = int(subject.resource_version or 0)
         self._sending: Status | None = None
         self._contested = False
-        self._overtaken = False
         self._wanted: tuple[Snapshot, int] | None = None
         self._changed = Bell()
 
@@ -97,16 +96,11 @@ class StatusWriter:
         if status == self._written:
             return
         before, self._sending = self._written, status
-        pause = await self._patch(status_document(status))
+        pause = await self._patch(status)
         if pause is not None:
             self._changed.ring()
             await self._sleep(pause)
             return
-        self._sending = None
-        if self._overtaken:
-            self._changed.ring()
-        else:
-            self._written, self._contested = status, False
         if _reason(status) != _reason(before):
             await self._on_transition(status)
 
@@ -137,11 +131,11 @@ class StatusWriter:
             return self._interval()
         return _SETTLE_SECONDS
 
-    async def _patch(self, status: Mapping[str, Any]) -> float | None:
+    async def _patch(self, status: Status) -> float | None:
         """None: it is written; else in how many seconds it is worth trying again. Raises Gone."""
         body: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": self._uid},
-            {"op": "add", "path": "/status", "value": status},
+            {"op": "add", "path": "/status", "value": status_document(status)},
         ]
         try:
             answer = await self._api.patch(self._path, body, kind="json")
@@ -150,10 +144,16 @@ class StatusWriter:
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
             return max(_RETRY_SECONDS, error.retry_after or 0)
-        version = int(answer["metadata"]["resourceVersion"])
-        self._overtaken = version < self._version  # by what somebody else has written since, and the watch has told of
-        self._version = max(version, self._version)
+        self._note(status, int(answer["metadata"]["resourceVersion"]))
         return None
+
+    def _note(self, status: Status, version: int) -> None:
+        """It is written, unless somebody else has written since, of which the watch has told before the answer came."""
+        self._sending = None
+        if version < self._version:
+            self._changed.ring()
+        else:
+            self._written, self._version, self._contested = status, version, False
 
     async def _is_ours(self) -> bool:
         """A failed test and an invalid status are both 422. Where nobody can tell, the next try will."""

@@ -33,7 +33,7 @@ class Upkeep:
         """False means that it must be fetched again. Raises VolumeChanged, and DigestMismatch for a local file."""
         if not await self._is_there(subject.uid):
             return False
-        if subject.verify_at not in {None, snapshot.handled_verify_at} and not await self._is_right(subject.uid):
+        if snapshot.is_to_be_read(subject.verify_at) and not await self._is_right(subject.uid):
             return False
         self._advance(VerifyHandled(subject.verify_at))  # also an end of what an earlier attempt said that it reads
         return True

@@ -63,6 +63,10 @@ class Snapshot:
     handled_reconcile_at: str | None = None
     handled_verify_at: str | None = None
 
+    def is_to_be_read(self, verify_at: str | None) -> bool:
+        """Has somebody asked, at `verify_at`, for a look at every byte, and was not answered yet?"""
+        return verify_at not in {None, self.handled_verify_at}
+
 
 @dataclass(frozen=True, slots=True)
 class Resolving:

@@ -20,6 +20,7 @@ from model_provisioner.domain.plan import Plan
 from model_provisioner.domain.space import Usage
 
 LONGEST_LINE_BYTES = 16 * 1024 * 1024  # of either side: a plan of many files is long
+QUESTIONS_AT_ONCE = 16  # to hubs: who has more waits with them, for in the resolver it would count as the hub's delay
 
 
 @dataclass(frozen=True, slots=True)

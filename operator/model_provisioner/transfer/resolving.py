@@ -9,9 +9,7 @@ from model_provisioner.domain.refs import LocalRef, parse
 from model_provisioner.transfer import huggingface, local
 from model_provisioner.transfer.client import Client
 from model_provisioner.transfer.hub_transport import use_client
-from model_provisioner.transfer.protocol import Resolve, Resolved
-
-_MOST_AT_ONCE = 16  # questions to hubs; the others wait
+from model_provisioner.transfer.protocol import QUESTIONS_AT_ONCE, Resolve, Resolved
 
 
 class Resolver:
@@ -19,7 +17,7 @@ class Resolver:
 
     def __init__(self, client: Client) -> None:
         use_client(client)
-        self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="hub")
+        self._threads = ThreadPoolExecutor(QUESTIONS_AT_ONCE, thread_name_prefix="hub")
 
     async def resolve(self, request: Resolve) -> Resolved:
         """Raises ProvisionError."""
