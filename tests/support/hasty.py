@@ -6,23 +6,16 @@ Lease of another operator; with a refusal, and in its workers with that of a hub
 with a silent API server is as it is.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 from model_provisioner import cli
-from model_provisioner.controller import app, handlers, health, lease, operator, reach, sharing
+from model_provisioner.controller import handlers, health, lease, operator, reach, sharing
 from model_provisioner.domain import backoff
-from model_provisioner.settings import OperatorSettings
+from tests.support.own_workers import start_workers_as
 
 GRACE_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 RELEASE_SECONDS = 3.0
 LEASE_SECONDS = 15
 SILENCE_SECONDS = 3.0
-
-
-def _worker_command(settings: OperatorSettings, original: Callable[[OperatorSettings], list[str]]) -> list[str]:
-    return [word.replace("model_provisioner.cli", "tests.support.hasty_worker") for word in original(settings)]
 
 
 if __name__ == "__main__":
@@ -33,5 +26,5 @@ if __name__ == "__main__":
     lease.DURATION_SECONDS, lease._GIVE_UP_SECONDS = LEASE_SECONDS, LEASE_SECONDS - 3.0
     handlers._PAUSES_SECONDS = (1, 1)
     reach._LOOK_AGAIN_SECONDS = RETRY_SECONDS
-    app._worker_command = partial(_worker_command, original=app._worker_command)
+    start_workers_as("tests.support.hasty_worker")
     raise SystemExit(cli.main())
