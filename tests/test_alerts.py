@@ -31,8 +31,8 @@ from model_provisioner.domain.snapshot import (
     Verifying,
     advance,
 )
-from tests.domain.test_snapshot import MODEL
 from tests.support.promtool import Check, Recording, firing, promtool, quiet
+from tests.support.samples import MODEL
 from tests.test_metrics_page import rules_of_the_page
 
 SCRAPE = 30

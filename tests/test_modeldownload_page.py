@@ -23,7 +23,7 @@ from model_provisioner.domain.snapshot import State
 from model_provisioner.kube import resource
 from model_provisioner.transfer import prune
 from tests.chart.installing import create
-from tests.domain.test_snapshot import MODEL
+from tests.support.samples import MODEL
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "modeldownload.md").read_text()

@@ -7,6 +7,7 @@ program with a message for people.
 
 import re
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -194,3 +195,9 @@ def explain(error: ValidationError, flags: Mapping[str, Any]) -> str:
         name = f"--{field.replace('_', '-')}" if field in flags else f"MODEL_PROVISIONER_{field.upper()}"
         lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)
+
+
+def refuse(subcommand: str, why: str) -> int:
+    """Prints `why` as argparse prints a wrong flag, and returns its exit code."""
+    print(f"model-provisioner {subcommand}: {why}", file=sys.stderr)  # noqa: T201
+    return 2

@@ -11,7 +11,7 @@ from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.snapshot import Available, Event, Failed, Lost, Started
 from model_provisioner.domain.status import project
 from model_provisioner.kube.client import KubeApi
-from tests.domain.test_snapshot import MODEL, NOW, after
+from tests.support.samples import MODEL, NOW, after
 
 READY: list[Event] = [Started(MODEL, 0), Available(MODEL)]
 DAMAGED = Lost("the volume has damaged it; fetching it again", DigestMismatch.__name__)

@@ -20,8 +20,8 @@ from model_provisioner.domain.errors import CatalogUnavailable
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import parse
-from tests.domain.test_snapshot import MODEL
 from tests.support.api_proxy import ApiProxy, Asked, dropped, watches
+from tests.support.samples import MODEL
 
 Document = dict[str, Any]
 LABEL = {"app.kubernetes.io/managed-by": "model-provisioner"}

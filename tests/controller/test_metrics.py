@@ -17,11 +17,11 @@ from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.snapshot import Failed, Resolved, Snapshot
 from model_provisioner.transfer.store import Store
-from tests.domain.test_snapshot import MODEL
 from tests.support.api_proxy import ApiProxy, Asked, dropped, own_watch
 from tests.support.ggufs import tiny_gguf
 from tests.support.models import put
 from tests.support.programs import Program, eventually, free_port
+from tests.support.samples import MODEL
 from tests.support.stand import CLAIM, Stand
 
 MIB = 1024**2

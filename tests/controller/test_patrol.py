@@ -14,8 +14,8 @@ from model_provisioner.controller.stores import Claim, Stores
 from model_provisioner.controller.workers import WorkerProcess
 from model_provisioner.domain.modeldownload import FileRecord, Model
 from model_provisioner.transfer.store import Store
-from tests.domain.test_snapshot import MODEL
 from tests.support.models import put
+from tests.support.samples import MODEL
 
 CLAIM = Claim("models", "models")
 

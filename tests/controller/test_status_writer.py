@@ -16,9 +16,9 @@ from model_provisioner.domain.modeldownload import Status
 from model_provisioner.domain.snapshot import Available, Progressed, Queued, Started
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import collection_path, object_path, parse
-from tests.domain.test_snapshot import MODEL, after
 from tests.support.api_proxy import ApiProxy, status_patches
 from tests.support.history import History
+from tests.support.samples import MODEL, after
 
 NEW = {
     "apiVersion": "models.rbee.dev/v1alpha1",

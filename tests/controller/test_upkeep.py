@@ -14,7 +14,7 @@ from model_provisioner.domain.modeldownload import FileRecord, Model, ModelDownl
 from model_provisioner.domain.snapshot import Available, Event, Lost, Snapshot, VerifyHandled, advance
 from model_provisioner.kube.resource import parse
 from model_provisioner.transfer.protocol import Checked
-from tests.domain.test_snapshot import MODEL, NOW
+from tests.support.samples import MODEL, NOW
 
 CLAIM = Claim("models", "models")
 

@@ -18,7 +18,7 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.modeldownload import Status
 from model_provisioner.domain.snapshot import Event, Failed, Resolved, Started
 from model_provisioner.domain.status import project
-from tests.domain.test_snapshot import MODEL, NOW, after
+from tests.support.samples import MODEL, NOW, after
 
 ERRORS = [*Retryable.__subclasses__(), *Terminal.__subclasses__()]
 STAGES: dict[str, list[Event]] = {"before": [Resolved(MODEL)], "since": [Resolved(MODEL), Started(MODEL, 0)]}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model_provisioner.domain.catalog import LIMIT_BYTES, Dispute, Entry, refusal, rows, size
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
-from tests.domain.test_snapshot import MODEL
+from tests.support.samples import MODEL
 
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\.(json|path|claim|a))?", fullmatch=True)
 

@@ -1,7 +1,7 @@
 """The state machine of one download: what each event changes, and the two rules that hold for all."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,6 @@ from model_provisioner.domain.errors import (
     VolumeChanged,
     VolumeNotWritable,
 )
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model
 from model_provisioner.domain.snapshot import (
     Available,
     Event,
@@ -34,19 +33,7 @@ from model_provisioner.domain.snapshot import (
     Verifying,
     advance,
 )
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-FILE = FileRecord("hf/a/b/x.gguf", 1000, "sha256:" + "0" * 64)
-MODEL = Model(
-    "models", "id", FILE.path, "1000 B", 1000, DigestSource.SOURCE, (FILE,), revision="c" * 40, digest=FILE.digest
-)
-
-
-def after(*events: Event, start: Snapshot | None = None) -> Snapshot:
-    snapshot = start or Snapshot()
-    for event in events:
-        snapshot = advance(snapshot, event, NOW)
-    return snapshot
+from tests.support.samples import MODEL, NOW, after
 
 
 def test_the_main_path() -> None:

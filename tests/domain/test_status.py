@@ -20,7 +20,7 @@ from model_provisioner.domain.snapshot import (
     Verifying,
 )
 from model_provisioner.domain.status import project, restore
-from tests.domain.test_snapshot import MODEL, NOW, after
+from tests.support.samples import MODEL, NOW, after
 
 CASES: list[tuple[list[Event], dict[str, str], str]] = [
     ([], {"Ready": "False", "Reconciling": "True"}, "Resolving"),

@@ -17,7 +17,7 @@ from model_provisioner.domain.refs import HuggingFaceRef, parse
 from model_provisioner.domain.snapshot import Available, Event, Failed, Progressed, Queued, Started, Suspended
 from model_provisioner.domain.status import project
 from model_provisioner.domain.stream import ended_recently, has_ended, messages, queue_positions
-from tests.domain.test_snapshot import MODEL, NOW, after
+from tests.support.samples import MODEL, NOW, after
 
 
 def download(name: str, *events: Event, ref: str = "hf:a/b", priority: int = 0) -> ModelDownload:

@@ -24,7 +24,7 @@ from model_provisioner.gateway.seats import Seats
 from model_provisioner.gateway.tickets import Tickets
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import RECONCILE_AT, status_document
-from tests.domain.test_snapshot import NOW, after
+from tests.support.samples import NOW, after
 
 LONG_AGO = NOW - timedelta(hours=1)
 PROGRESS = "/v1/models/download/progress"

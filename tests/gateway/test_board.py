@@ -2,8 +2,8 @@
 
 from model_provisioner.domain.snapshot import Queued, Started
 from model_provisioner.gateway.board import Board
-from tests.domain.test_snapshot import MODEL
 from tests.gateway.streaming import document
+from tests.support.samples import MODEL
 
 
 class Encoder:

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 from model_provisioner.domain.snapshot import Started
-from tests.domain.test_snapshot import MODEL
 from tests.gateway.streaming import PROGRESS, Service, document, serving
+from tests.support.samples import MODEL
 
 TIMES = 500
 AT_ONCE = 20

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from model_provisioner.domain.errors import SourceNotFound
 from model_provisioner.domain.snapshot import Available, Failed, Progressed, Queued, Resolved, Started, Suspended
-from tests.domain.test_snapshot import MODEL, NOW
 from tests.gateway.streaming import LONG_AGO, document, serving
+from tests.support.samples import MODEL, NOW
 
 GOLDENS = Path(__file__).parents[1] / "data" / "gateway"
 FAILED = Failed(SourceNotFound("acme/broken does not exist,\nor is private: set credentialsSecretRef"), NOW)

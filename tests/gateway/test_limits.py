@@ -12,10 +12,10 @@ from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.problems import Problem
 from model_provisioner.gateway.seats import Seats
 from model_provisioner.kube.client import KubeApi
-from tests.domain.test_snapshot import MODEL
 from tests.gateway.streaming import document, serving
 from tests.gateway.test_access import ALLOWED
 from tests.kube import watch_server
+from tests.support.samples import MODEL
 
 
 def token_of(account: str, number: int) -> str:

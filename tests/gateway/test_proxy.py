@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 
 from model_provisioner.domain.snapshot import Available, Started
-from tests.domain.test_snapshot import MODEL
 from tests.gateway.streaming import PROGRESS, Reader, Service, document, serving
 from tests.support import nginx
+from tests.support.samples import MODEL
 
 COMPRESSING = "gzip on; gzip_proxied any; gzip_types *; gzip_min_length 1;"
 DEAF_TO_US = "proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k;"

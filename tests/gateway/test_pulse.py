@@ -11,11 +11,11 @@ from model_provisioner.domain.snapshot import Available, Progressed, Started
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.pulse import Pulse
 from model_provisioner.kube.client import KubeApi
-from tests.domain.test_snapshot import MODEL
 from tests.gateway.clock import Clock
 from tests.gateway.streaming import document, serving
 from tests.gateway.test_golden import assert_golden
 from tests.kube import watch_server
+from tests.support.samples import MODEL
 
 Entry = watch_server.Document | int
 

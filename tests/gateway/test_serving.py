@@ -20,10 +20,10 @@ from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.tls import Certificate
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.settings import GatewaySettings
-from tests.domain.test_snapshot import MODEL
 from tests.gateway.caller import opened
 from tests.gateway.streaming import PROGRESS, document
 from tests.kube import watch_server
+from tests.support.samples import MODEL
 
 PAGE = "https://dashboard.example"
 Client = TestClient[Request, Application]

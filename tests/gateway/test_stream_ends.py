@@ -8,8 +8,8 @@ import pytest
 
 from model_provisioner.domain.errors import SourceNotFound
 from model_provisioner.domain.snapshot import Available, Failed, Queued, ReconcileHandled, Started
-from tests.domain.test_snapshot import MODEL
 from tests.gateway.streaming import LONG_AGO, PROGRESS, document, serving
+from tests.support.samples import MODEL
 
 FAILED = Failed(SourceNotFound("no such repository"), None)
 HANDLED = "2026-01-01T00:00:01.000Z"

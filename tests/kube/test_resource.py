@@ -9,7 +9,7 @@ from model_provisioner.domain.modeldownload import ReclaimPolicy, Spec, Status
 from model_provisioner.domain.snapshot import Available, Progressed, Started
 from model_provisioner.domain.status import project
 from model_provisioner.kube.resource import parse, parse_spec, status_document
-from tests.domain.test_snapshot import MODEL, NOW, after
+from tests.support.samples import MODEL, NOW, after
 
 METADATA = {"namespace": "n", "name": "x", "uid": "u", "resourceVersion": "7", "generation": 2}
 

@@ -19,6 +19,7 @@ from typing import Any
 import kopf
 from prometheus_client import CollectorRegistry
 
+from model_provisioner.aio.background import exit_on_failure, in_background
 from model_provisioner.controller import gauges, handlers
 from model_provisioner.controller.announcer import Announcer
 from model_provisioner.controller.bandwidth import Bandwidth
@@ -47,13 +48,11 @@ from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path, parse
 from model_provisioner.settings import OperatorSettings, own_namespace
-from model_provisioner.transfer.ending import end
 
 _LOG = logging.getLogger(__name__)
 _START_SECONDS = 300.0
 _MOST_KEEPERS = 4  # a process takes half a second to start, and some 40 MiB
 _LEASE_LOST_EXIT_CODE = 3
-_PART_FAILED_EXIT_CODE = 4
 # With the default, half of the start with 10,000 objects goes into looking for garbage among what lives.
 _GC_THRESHOLD = (2_000, 20, 10)
 
@@ -219,25 +218,16 @@ def _now() -> datetime:
 
 
 async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Runs `work` until the stack closes. Started before kopf, which at its end cancels what is younger than itself."""
-    task = asyncio.create_task(_or_die(work))
-    await asyncio.sleep(0)  # so that the tasks which it starts are older, too: kopf waits 5 s for the younger ones
-
-    closing.push_async_callback(end, task)
+    """Started before kopf, which at its end cancels what is younger than itself, and waits 5 s for it."""
+    await in_background(closing, work, _exit)
 
 
-async def _or_die(work: Coroutine[Any, Any, None]) -> None:
-    """Not a graceful exit: after the loss of the Lease, a status that is written now would be written by two. And an
-    operator of which a part has died would look alive, and no longer do what that part did.
-    """
-    try:
-        await work
-    except LeaseLost as error:
+def _exit(work: object, error: Exception) -> None:
+    """Not a graceful exit: after the loss of the Lease, a status that is written now would be written by two."""
+    if isinstance(error, LeaseLost):
         _LOG.critical("the Lease is lost (%s): exiting at once, the workers with us", error)
         os._exit(_LEASE_LOST_EXIT_CODE)
-    except Exception:  # noqa: BLE001 -- whatever it is, what that part did is not done any more
-        _LOG.critical("%s has failed: exiting at once, the workers with us", work, exc_info=True)
-        os._exit(_PART_FAILED_EXIT_CODE)
+    exit_on_failure(work, error)
 
 
 def _without_arguments(action: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:

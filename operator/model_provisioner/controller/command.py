@@ -5,12 +5,11 @@ import asyncio
 import contextlib
 import logging
 import signal
-import sys
 
 from pydantic import ValidationError
 
 from model_provisioner.controller.app import run_operator
-from model_provisioner.settings import OperatorSettings, explain
+from model_provisioner.settings import OperatorSettings, explain, refuse
 from model_provisioner.transfer.proxy import load_proxy
 
 
@@ -72,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
         settings = OperatorSettings(**given)
         _check_proxy(settings)
     except ValidationError as error:
-        return _refuse(explain(error, vars(args)))
+        return refuse("operator", explain(error, vars(args)))
     except ValueError as error:
-        return _refuse(f"--proxy: {error}")
+        return refuse("operator", f"--proxy: {error}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with contextlib.suppress(asyncio.CancelledError):
         return asyncio.run(_run(settings))
@@ -95,9 +94,3 @@ def _check_proxy(settings: OperatorSettings) -> None:
     """The workers read it; a wrong one is told here, before anything starts. Raises ValueError."""
     if settings.proxy is not None:
         load_proxy(settings.proxy)
-
-
-def _refuse(why: str) -> int:
-    """Told as argparse tells a wrong flag, and with its exit code."""
-    print(f"model-provisioner operator: {why}", file=sys.stderr)  # noqa: T201
-    return 2

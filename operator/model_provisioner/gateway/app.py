@@ -5,13 +5,14 @@ import contextlib
 import logging
 import resource
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from model_provisioner.aio.background import in_background
 from model_provisioner.gateway import cors
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.board import Board
@@ -62,10 +63,10 @@ async def run_gateway(settings: GatewaySettings) -> int:
         reflectors = {namespace: Reflector(api, collection_path(namespace)) for namespace in namespaces}
         for reflector in reflectors.values():
             reflector.listen(board.hear)
-            _in_background(closing, reflector.run())
-        _in_background(closing, Pulse(api, settings.operator_namespace, board).run())
+            await in_background(closing, reflector.run())
+        await in_background(closing, Pulse(api, settings.operator_namespace, board).run())
         if certificate:
-            _in_background(closing, certificate.keep_fresh())
+            await in_background(closing, certificate.keep_fresh())
         app = make_app(api, board, reflectors, settings)
         runner = web.AppRunner(
             app,
@@ -156,7 +157,7 @@ def _finish_writes() -> Middleware:
 
     @web.middleware
     async def finish(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method not in {"POST", "DELETE"}:
+        if request.method not in {"POST", "PATCH", "DELETE"}:
             return await handler(request)
         task = asyncio.ensure_future(handler(request))
         running.add(task)
@@ -207,10 +208,6 @@ def _page() -> list[web.RouteDef]:
 async def _to_the_page(request: web.Request) -> web.Response:
     """The page's own addresses are relative, which works below a slash only."""
     return web.Response(status=308, headers={"Location": f"{request.path}/"})
-
-
-def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    closing.callback(asyncio.create_task(work).cancel)
 
 
 async def _signal() -> None:

@@ -7,7 +7,7 @@ import logging
 from pydantic import ValidationError
 
 from model_provisioner.gateway.app import run_gateway
-from model_provisioner.settings import GatewaySettings, explain
+from model_provisioner.settings import GatewaySettings, explain, refuse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 after a signal, 1 for wrong settings."""
+    """Exit code 0 after a signal, 2 for wrong settings, 4 for a bug that ended a part of the gateway."""
     given = {key: value for key, value in vars(args).items() if value is not None}
     try:
         settings = GatewaySettings(**given)
     except ValidationError as error:
-        raise SystemExit(f"model-provisioner gateway: {explain(error, vars(args))}") from None
+        return refuse("gateway", explain(error, vars(args)))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return asyncio.run(run_gateway(settings))

@@ -1,0 +1,19 @@
+"""One model, one moment, and the snapshot that events lead to: what tests of every layer start from."""
+
+from datetime import UTC, datetime
+
+from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model
+from model_provisioner.domain.snapshot import Event, Snapshot, advance
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FILE = FileRecord("hf/a/b/x.gguf", 1000, "sha256:" + "0" * 64)
+MODEL = Model(
+    "models", "id", FILE.path, "1000 B", 1000, DigestSource.SOURCE, (FILE,), revision="c" * 40, digest=FILE.digest
+)
+
+
+def after(*events: Event, start: Snapshot | None = None) -> Snapshot:
+    snapshot = start or Snapshot()
+    for event in events:
+        snapshot = advance(snapshot, event, NOW)
+    return snapshot
