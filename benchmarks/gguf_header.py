@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from model_provisioner.domain.gguf import GGUFHeader
-from model_provisioner.transfer.headers import first_look, header_within
+from model_provisioner.domain.gguf.header import GGUFHeader
+from model_provisioner.transfer.download.gguf_header import first_look, header_within
 
 _ROUNDS = 5
 

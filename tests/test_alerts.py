@@ -13,12 +13,11 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from model_provisioner.controller import measures
-from model_provisioner.controller.metrics import Metrics
-from model_provisioner.domain.backoff import pause
+from model_provisioner.controller.metrics import measures
+from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.domain.errors import AccessDenied, ProvisionError, SourceUnavailable, TransferStalled
-from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
-from model_provisioner.domain.snapshot import (
+from model_provisioner.domain.lifecycle.backoff import pause
+from model_provisioner.domain.lifecycle.snapshot import (
     Available,
     Event,
     Failed,
@@ -31,6 +30,7 @@ from model_provisioner.domain.snapshot import (
     Verifying,
     advance,
 )
+from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from tests.support.promtool import Check, Recording, firing, promtool, quiet
 from tests.support.samples import MODEL
 from tests.test_metrics_page import rules_of_the_page

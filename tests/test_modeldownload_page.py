@@ -15,13 +15,13 @@ import pytest
 import yaml
 
 from deploy.local.cluster import Cluster
-from model_provisioner.controller.lease import DURATION_SECONDS
-from model_provisioner.domain.backoff import pause
+from model_provisioner.controller.process.lease import DURATION_SECONDS
 from model_provisioner.domain.catalog import CATALOG_NAME, LIMIT_BYTES, Entry, rows
 from model_provisioner.domain.errors import ProvisionError, Retryable, Terminal
-from model_provisioner.domain.snapshot import State
+from model_provisioner.domain.lifecycle.backoff import pause
+from model_provisioner.domain.lifecycle.snapshot import State
 from model_provisioner.kube import resource
-from model_provisioner.transfer import prune
+from model_provisioner.transfer.cli import prune
 from tests.chart.installing import create
 from tests.support.samples import MODEL
 

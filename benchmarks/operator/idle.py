@@ -16,16 +16,16 @@ from pathlib import Path
 
 from benchmarks.operator.figures import Figure
 from benchmarks.operator.stage import CLAIM, Operator, Stage, Watching, manifest
-from model_provisioner.domain.digest import Digest
-from model_provisioner.domain.holders import HeldFile, HolderRecord
+from model_provisioner.domain.lifecycle.snapshot import Available, Resolved, Snapshot, Started, advance
+from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Status
 from model_provisioner.domain.quantity import format_bytes
-from model_provisioner.domain.snapshot import Available, Resolved, Snapshot, Started, advance
-from model_provisioner.domain.status import project
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.holders import HeldFile, HolderRecord
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import FINALIZER, collection_path, object_path, status_document
-from model_provisioner.transfer.records import encode_holder
-from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.store.documents import encode_holder
+from model_provisioner.transfer.store.store import Store
 from tests.support.ggufs import tiny_gguf
 
 _PER_NAMESPACE = 500

@@ -12,7 +12,7 @@ from benchmarks.transfer import far, hub, programs, worker
 from benchmarks.transfer.measure import Cost
 from benchmarks.transfer.model import Model
 from benchmarks.transfer.programs import Program
-from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.store.store import Store
 
 MIB = 1024 * 1024
 CONNECTIONS = 8

@@ -10,19 +10,12 @@ from pathlib import Path
 from benchmarks.transfer.hub import Hub
 from benchmarks.transfer.measure import Cost, cpu_seconds, peak_bytes
 from benchmarks.transfer.model import FILE, REPOSITORY
-from model_provisioner.domain.digest import Digest
-from model_provisioner.domain.plan import Plan, PlannedFile
-from model_provisioner.transfer.protocol import (
-    Answer,
-    Fetch,
-    Holder,
-    Progress,
-    Published,
-    StoreRef,
-    Verifying,
-    decode_answer,
-    encode_request,
-)
+from model_provisioner.domain.store.claim import StoreRef
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.holders import Holder
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.worker_protocol.codec import decode_answer, encode_request
+from model_provisioner.worker_protocol.messages import Answer, Fetch, Progress, Published, VerifyingAnswer
 
 
 class Worker:
@@ -34,7 +27,7 @@ class Worker:
         began, cpu = time.perf_counter(), cpu_seconds(self._process.pid)
         self._ask(hub, directory, connections)
         answer = self._answer()
-        while isinstance(answer, Progress | Verifying):
+        while isinstance(answer, Progress | VerifyingAnswer):
             answer = self._answer()
         if not isinstance(answer, Published):
             raise RuntimeError(f"the worker answered {answer}")  # noqa: TRY004 - an answer is no argument
@@ -45,7 +38,7 @@ class Worker:
         """Killed when it tells of `at` bytes."""
         self._ask(hub, directory, connections)
         while not isinstance(answer := self._answer(), Progress) or answer.bytes < at:
-            if not isinstance(answer, Progress | Verifying):
+            if not isinstance(answer, Progress | VerifyingAnswer):
                 raise RuntimeError(f"the worker answered {answer} before it could be killed")  # noqa: TRY004
         self._process.kill()
         self._process.wait()

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model_provisioner.domain.addresses import NetworkPolicy, parse_allowed_host, parse_network
-from model_provisioner.domain.modes import Modes, parse_mode
-from model_provisioner.domain.proxies import PROXY_NEEDS_HOSTS
+from model_provisioner.domain.network.addresses import NetworkPolicy, parse_allowed_host, parse_network
+from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS
 from model_provisioner.domain.quantity import parse_quantity
-from model_provisioner.domain.refs import HUGGING_FACE
+from model_provisioner.domain.refs.refs import HUGGING_FACE
+from model_provisioner.domain.store.modes import Modes, parse_mode
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from model_provisioner.controller import app
-from model_provisioner.controller.lease import LeaseLost
+from model_provisioner.controller.process.lease import LeaseLost
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from deploy.local.api import ApiError
 from deploy.local.cluster import Cluster
-from model_provisioner.transfer.partfile import keys, read_journal
-from model_provisioner.transfer.volume import root_of
+from model_provisioner.transfer.store.partfile import keys, read_journal
+from model_provisioner.transfer.store.posix import root_of
 from tests.support.api_proxy import ApiProxy
 from tests.support.conditions import condition
 from tests.support.ggufs import tiny_gguf, write_gguf

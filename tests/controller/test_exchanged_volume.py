@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from model_provisioner.transfer.partfile import keys, read_journal
-from model_provisioner.transfer.store import Store
-from model_provisioner.transfer.volume import root_of
+from model_provisioner.transfer.store.partfile import keys, read_journal
+from model_provisioner.transfer.store.posix import root_of
+from model_provisioner.transfer.store.store import Store
 from tests.support.ggufs import write_gguf
 from tests.support.models import files_below
 from tests.support.programs import Program, eventually, holds_a_part
@@ -106,7 +106,7 @@ def test_what_was_changed_on_a_volume_while_it_was_away_is_not_believed(bench: S
 
 
 def test_who_has_asked_for_it_has_the_files_of_a_volume_that_is_back_read(bench: Stand) -> None:
-    """The record vouches for a file with this time and size, and nobody has answered before every byte was read."""
+    """The record attests for a file with this time and size, and nobody has answered before every byte was read."""
     operator = bench.start_operator()
     bench.apply("first", modelRef=REF)
     path = bench.until("first", "Available")["status"]["model"]["path"]

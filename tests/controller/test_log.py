@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from deploy.local.cluster import Cluster
-from model_provisioner.controller.announcer import Announcer
+from model_provisioner.controller.reconcile.event_recorder import EventRecorder
 from model_provisioner.domain.modeldownload import Condition, ModelDownload, Spec, Status
 from model_provisioner.kube.client import KubeApi
 from tests.support.ggufs import tiny_gguf
@@ -65,7 +65,7 @@ async def test_a_message_from_outside_can_not_forge_a_line(
     subject = ModelDownload(namespace, "tiny", "u", 1, "1", "", False, None, Spec("hf:acme/tiny"), Status())
     api = await KubeApi.connect(cluster.kubeconfig)
     with caplog.at_level("INFO"):
-        await Announcer(api, "me", lambda: datetime.now(UTC)).transition(subject, Status(conditions=(condition,)))
+        await EventRecorder(api, "me", lambda: datetime.now(UTC)).transition(subject, Status(conditions=(condition,)))
     await api.close()
     (message,) = caplog.messages
     assert message == f"{namespace}/tiny: SourceUnavailable: the source says 2026-01-01 INFO all is well [2J "

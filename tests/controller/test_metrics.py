@@ -11,12 +11,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.cluster import Cluster
-from model_provisioner.controller.measures import DESCRIPTIONS, FAILURES, FREE, SLOTS
-from model_provisioner.controller.metrics import Metrics
+from model_provisioner.controller.metrics.measures import DESCRIPTIONS, FAILURES, FREE, SLOTS
+from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.domain.errors import ClaimNotMounted
+from model_provisioner.domain.lifecycle.snapshot import Failed, Resolved, Snapshot
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
-from model_provisioner.domain.snapshot import Failed, Resolved, Snapshot
-from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.store.store import Store
 from tests.support.api_proxy import ApiProxy, Asked, dropped, own_watch
 from tests.support.ggufs import tiny_gguf
 from tests.support.models import put

@@ -9,7 +9,7 @@ from kubernetes.aio.config import incluster_config
 
 from deploy.local.api import ApiError
 from deploy.local.cluster import Cluster
-from model_provisioner.controller.login import Login
+from model_provisioner.controller.process.login import Login
 from model_provisioner.kube.client import KubeApi
 from tests.faults.campaign import LONG
 from tests.support.api_proxy import ApiProxy, Asked, kopfs_watch

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_provisioner.domain.catalog import LIMIT_BYTES, Dispute, Entry, refusal, rows, size
+from model_provisioner.domain.catalog import LIMIT_BYTES, DriftBackoff, Entry, refusal, rows, size
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from tests.support.samples import MODEL
 
@@ -65,16 +65,16 @@ def test_about_eight_hundred_models_of_usual_size_fit() -> None:
 
 
 def test_a_dispute_pauses_ever_longer_until_it_is_over() -> None:
-    dispute, now, pauses = Dispute(), 5.0, []
+    dispute, now, pauses = DriftBackoff(), 5.0, []
     for _ in range(9):
-        dispute = dispute.goes_on(now)
+        dispute = dispute.next(now)
         pauses.append(dispute.pause)
         now += dispute.pause + 1
     assert pauses == [0, 1, 2, 4, 8, 16, 32, 60, 60]
-    assert dispute.goes_on(dispute.at + 70).pause == 60
-    assert dispute.goes_on(dispute.at + 71).pause == 0
+    assert dispute.next(dispute.at + 70).pause == 60
+    assert dispute.next(dispute.at + 71).pause == 0
 
 
 def test_a_change_now_and_then_is_no_dispute() -> None:
-    dispute = Dispute().goes_on(0).goes_on(11).goes_on(22)
+    dispute = DriftBackoff().next(0).next(11).next(22)
     assert dispute.pause == 0

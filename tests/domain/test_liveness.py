@@ -2,14 +2,14 @@
 
 import pytest
 
-from model_provisioner.domain.liveness import Glance, acts, look
+from model_provisioner.domain.liveness import LeaseObservation, acts, look
 
-FIRST = Glance("1", "pod-a", 100.0)
+FIRST = LeaseObservation("1", "pod-a", 100.0)
 
 
 def test_a_lease_that_changes_is_alive_however_long_ago_it_says_it_was_renewed() -> None:
     second = look(FIRST, "2", "pod-a", 118.0)
-    assert second == Glance("2", "pod-a", 118.0)
+    assert second == LeaseObservation("2", "pod-a", 118.0)
     assert acts(second, 118.0)
 
 

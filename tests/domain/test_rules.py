@@ -6,9 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_provisioner.domain.backoff import delay, pause
-from model_provisioner.domain.bandwidth import shares
-from model_provisioner.domain.digest import Digest
 from model_provisioner.domain.errors import (
     AccessDenied,
     DigestMismatch,
@@ -20,11 +17,14 @@ from model_provisioner.domain.errors import (
     VolumeChanged,
     named,
 )
-from model_provisioner.domain.ledger import HEADROOM, must_wait
-from model_provisioner.domain.plan import PlannedFile
-from model_provisioner.domain.queueing import Share, Waiting, in_line, next_in_line
-from model_provisioner.domain.space import Room
-from model_provisioner.domain.speed import Meter
+from model_provisioner.domain.lifecycle.backoff import delay, pause
+from model_provisioner.domain.lifecycle.speed import Meter
+from model_provisioner.domain.scheduling.fair_share import shares
+from model_provisioner.domain.scheduling.queueing import Share, Waiting, in_line, next_in_line
+from model_provisioner.domain.scheduling.space_reservations import HEADROOM, must_wait
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.plan import PlannedFile
+from model_provisioner.domain.store.space import Room
 
 
 def test_backoff_doubles_up_to_five_minutes_and_jitters_half() -> None:

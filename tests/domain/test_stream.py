@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_provisioner.domain.errors import AccessDenied
-from model_provisioner.domain.matching import matching
+from model_provisioner.domain.lifecycle.snapshot import Available, Event, Failed, Progressed, Queued, Started, Suspended
+from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
-from model_provisioner.domain.naming import object_name
-from model_provisioner.domain.queueing import Waiting, next_in_line
-from model_provisioner.domain.refs import HuggingFaceRef, parse
-from model_provisioner.domain.snapshot import Available, Event, Failed, Progressed, Queued, Started, Suspended
-from model_provisioner.domain.status import project
+from model_provisioner.domain.refs.matching import matching
+from model_provisioner.domain.refs.object_names import object_name
+from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
+from model_provisioner.domain.scheduling.queueing import Waiting, next_in_line
 from model_provisioner.domain.stream import ended_recently, has_ended, messages, queue_positions
 from tests.support.samples import MODEL, NOW, after
 

@@ -9,8 +9,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from model_provisioner.domain.plan import Plan
-from model_provisioner.transfer.protocol import Answer, Cancel, Cancelled, Failed, Limit, Progress, Published
+from model_provisioner.domain.store.plan import Plan
+from model_provisioner.worker_protocol.messages import (
+    Answer,
+    Cancel,
+    Cancelled,
+    FailedAnswer,
+    Limit,
+    Progress,
+    Published,
+)
 from tests.faults.campaign import LONG
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
@@ -137,11 +145,11 @@ class Transfer(RuleBasedStateMachine):
         self.check_progress(self._worker())
         digest = str(self.running.files[0].digest)
         self.running = None
-        assert isinstance(answer, Published | Failed | Cancelled)
+        assert isinstance(answer, Published | FailedAnswer | Cancelled)
         if isinstance(answer, Published):
             assert answer.files[0].digest == digest
             assert (self.root / answer.files[0].path).read_bytes() == self.plans[digest]
-        elif isinstance(answer, Failed):
+        elif isinstance(answer, FailedAnswer):
             assert answer.reason not in {"InternalError", "NotGGUF"}, answer
             self.allowed += BOUND
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from model_provisioner.domain.plan import PlannedFile
-from model_provisioner.domain.spans import Spans
-from model_provisioner.transfer.partfile import WriterSuperseded
+from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.store.plan import PlannedFile
+from model_provisioner.transfer.store.partfile import WriterSuperseded
 from tests.faults.campaign import points, randomness
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub

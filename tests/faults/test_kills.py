@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model_provisioner.domain.plan import Plan, PlannedFile
-from model_provisioner.domain.spans import Spans
-from model_provisioner.transfer import partfile
-from model_provisioner.transfer.protocol import Published
+from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.store import partfile
+from model_provisioner.worker_protocol.messages import Published
 from tests.faults.campaign import LONG, randomness, say
 from tests.support.ggufs import write_gguf
 from tests.support.hub import Hub

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.transfer.protocol import Published, Settle, Settled, StoreRef
+from model_provisioner.domain.store.claim import StoreRef
+from model_provisioner.worker_protocol.messages import Published, Settle, Settled
 from tests.support.ggufs import write_split
 from tests.support.hub import Hub
 from tests.transfer.bench import HOLDER, NAME, REF, Bench

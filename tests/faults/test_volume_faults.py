@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from model_provisioner.domain.errors import InsufficientStorage, ProvisionError, VolumeNotWritable
-from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.store.store import Store
 from tests.faults.campaign import points
 from tests.support.faulty_volume import FaultyVolume
 from tests.support.ggufs import tiny_gguf
@@ -30,7 +30,7 @@ FAULTS = {
 
 
 def provide(root: Path) -> None:
-    """What the keeper and a worker do for one object, in two commits."""
+    """What the store_worker and a worker do for one object, in two commits."""
     with Store.open(root, None) as store:
         store.settle(SETTLED, plan_of(FILE))
         if store.published(FILE.planned) is None:

@@ -10,9 +10,9 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["model_provisioner.domain"]):
-    from model_provisioner.domain import gguf_format as fmt
     from model_provisioner.domain.errors import NotGGUF
-    from model_provisioner.domain.gguf import GGUFHeader, check_complete, combine, read_header
+    from model_provisioner.domain.gguf import format as fmt
+    from model_provisioner.domain.gguf.header import GGUFHeader, check_complete, combine, read_header
 
 _SIZE_BYTES = 8
 

@@ -13,15 +13,15 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from model_provisioner.domain.lifecycle.snapshot import Event
+from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import Status
-from model_provisioner.domain.snapshot import Event
-from model_provisioner.domain.status import project
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import problems
-from model_provisioner.gateway.progress import ProgressStreams, Rhythm
-from model_provisioner.gateway.seats import Seats
-from model_provisioner.gateway.tickets import Tickets
+from model_provisioner.gateway.stream.limiter import StreamLimiter
+from model_provisioner.gateway.stream.progress import ProgressStreams, Rhythm
+from model_provisioner.gateway.stream.tickets import Tickets
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import RECONCILE_AT, status_document
 from tests.support.samples import NOW, after
@@ -77,7 +77,12 @@ class Service:
     """A running stream server. Its board hears what the test says."""
 
     def __init__(
-        self, board: Board, seats: Seats, streams: ProgressStreams, server: TestServer, session: aiohttp.ClientSession
+        self,
+        board: Board,
+        seats: StreamLimiter,
+        streams: ProgressStreams,
+        server: TestServer,
+        session: aiohttp.ClientSession,
     ) -> None:
         self.board = board
         self.seats = seats
@@ -114,13 +119,13 @@ async def serving(
     heartbeat: float = 60,
     patience: float = 30,
     pace: float = 0,
-    seats: Seats | None = None,
+    seats: StreamLimiter | None = None,
     tickets: Tickets | None = None,
 ) -> AsyncIterator[Service]:
     """Streams that everybody may read, unless `access` says otherwise."""
     board, rhythm = Board(), Rhythm(heartbeat, patience, pace)
     allowed = access or Access(cast("KubeApi", None), "models", open_to_all=True)  # which asks no API server
-    seats = seats or Seats(100, 100)
+    seats = seats or StreamLimiter(100, 100)
     streams = ProgressStreams(board, allowed, seats, tickets or Tickets(), lambda: NOW, rhythm)
     app = web.Application(middlewares=[problems])
     app.add_routes(streams.routes())

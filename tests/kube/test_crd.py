@@ -9,9 +9,9 @@ import yaml
 
 from deploy.local.api import ApiError, Document
 from deploy.local.cluster import Cluster
-from model_provisioner.domain import refs
 from model_provisioner.domain.errors import InvalidRef, UnsupportedSource
 from model_provisioner.domain.quantity import parse_quantity
+from model_provisioner.domain.refs import refs
 from model_provisioner.kube import resource
 
 ROOT = Path(__file__).parents[2]

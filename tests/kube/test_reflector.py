@@ -254,7 +254,7 @@ async def test_no_more_than_the_gist_is_kept_but_all_is_told(tmp_path: Path) -> 
     told: list[Document] = []
     async with reflecting(server, tmp_path) as (reflector, heard, _):
         reflector.listen(lambda _, document: told.append(document))
-        reflector.keep(lambda document: {"metadata": document["metadata"]})
+        reflector.set_transform(lambda document: {"metadata": document["metadata"]})
         await until(heard, [("ADDED", "a"), ("ADDED", "b"), ("MODIFIED", "a")])
         assert all(one.keys() == {"metadata"} for one in reflector.objects())
     assert told[-1]["spec"] == {"large": True}

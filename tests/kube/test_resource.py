@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from model_provisioner.domain.lifecycle.snapshot import Available, Progressed, Started
+from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import ReclaimPolicy, Spec, Status
-from model_provisioner.domain.snapshot import Available, Progressed, Started
-from model_provisioner.domain.status import project
 from model_provisioner.kube.resource import parse, parse_spec, status_document
 from tests.support.samples import MODEL, NOW, after
 

@@ -1,13 +1,13 @@
 """`python -m tests.support.broken_gateway gateway ...`: our gateway, of which the part that reads the Lease fails."""
 
 from model_provisioner import cli
-from model_provisioner.gateway.pulse import Pulse
+from model_provisioner.gateway.stream.lease_monitor import OperatorLeaseMonitor
 
 
-async def fail(self: Pulse) -> None:
+async def fail(self: OperatorLeaseMonitor) -> None:
     raise KeyError("a bug of the test's")
 
 
 if __name__ == "__main__":
-    Pulse.run = fail  # type: ignore[method-assign]
+    OperatorLeaseMonitor.run = fail  # type: ignore[method-assign]
     raise SystemExit(cli.main())

@@ -7,8 +7,11 @@ with a silent API server is as it is.
 """
 
 from model_provisioner import cli
-from model_provisioner.controller import handlers, health, lease, operator, reach, sharing
-from model_provisioner.domain import backoff
+from model_provisioner.controller.process import handlers, health, lease
+from model_provisioner.controller.process import namespaces as reach
+from model_provisioner.controller.reconcile import manager as operator
+from model_provisioner.controller.transfers import shared_transfer as sharing
+from model_provisioner.domain.lifecycle import backoff
 from tests.support.own_workers import start_workers_as
 
 GRACE_SECONDS = 3.0

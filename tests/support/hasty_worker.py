@@ -1,7 +1,7 @@
 """`python -m tests.support.hasty_worker fetch --worker ...`: the worker of `hasty`, which soon believes a refusal."""
 
 from model_provisioner import cli
-from model_provisioner.transfer import lanes
+from model_provisioner.transfer.download import connections as lanes
 
 REFUSED_SECONDS = 3.0
 

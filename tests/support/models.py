@@ -5,12 +5,12 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_provisioner.domain.digest import Digest
+from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.modeldownload import FileRecord
-from model_provisioner.domain.plan import Plan, PlannedFile
-from model_provisioner.domain.spans import Spans
-from model_provisioner.transfer.protocol import Holder
-from model_provisioner.transfer.store import Store
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.holders import Holder
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.store.store import Store
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

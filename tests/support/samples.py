@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from model_provisioner.domain.lifecycle.snapshot import Event, Snapshot, advance
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model
-from model_provisioner.domain.snapshot import Event, Snapshot, advance
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FILE = FileRecord("hf/a/b/x.gguf", 1000, "sha256:" + "0" * 64)

@@ -6,7 +6,7 @@ import time
 from types import SimpleNamespace
 
 from model_provisioner import cli
-from model_provisioner.transfer import hashing
+from model_provisioner.transfer.download import hashing
 from tests.support.own_workers import start_workers_as
 
 _SECONDS = 0.5  # of one call, which asks for 1 MiB

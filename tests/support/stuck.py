@@ -1,16 +1,16 @@
 """`python -m tests.support.stuck operator ...`: our program, with a queue that serves nobody, and little patience."""
 
 from model_provisioner import cli
-from model_provisioner.controller import health
-from model_provisioner.controller.slots import Slots
+from model_provisioner.controller.process import health
+from model_provisioner.controller.transfers.queue import TransferQueue
 from tests.support.hasty import GRACE_SECONDS
 
 
-def serve_nobody(self: Slots) -> None:
+def serve_nobody(self: TransferQueue) -> None:
     """Whatever is free, and whoever waits."""
 
 
 if __name__ == "__main__":
     health._GRACE_SECONDS = GRACE_SECONDS
-    Slots._grant = serve_nobody  # type: ignore[method-assign]
+    TransferQueue._grant = serve_nobody  # type: ignore[method-assign]
     raise SystemExit(cli.main())

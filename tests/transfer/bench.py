@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model_provisioner.domain.addresses import NetworkPolicy, parse_host_port
-from model_provisioner.domain.plan import Plan
-from model_provisioner.transfer import engine
-from model_provisioner.transfer.client import NetworkSettings, open_client
-from model_provisioner.transfer.clock import Clock
-from model_provisioner.transfer.protocol import Credentials, Holder, Resolve, StoreRef
-from model_provisioner.transfer.resolving import Resolver
-from model_provisioner.transfer.store import Store
-from model_provisioner.transfer.throttle import Limits
+from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host_port
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.store.claim import StoreRef
+from model_provisioner.domain.store.holders import Holder
+from model_provisioner.domain.store.plan import Plan
+from model_provisioner.transfer.download import engine
+from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.http.client import NetworkSettings, open_client
+from model_provisioner.transfer.sources.resolver import Resolver
+from model_provisioner.transfer.store.store import Store
+from model_provisioner.worker_protocol.messages import Resolve
 from tests.support.hub import Hub
 
 NAME = "owner/Model-GGUF"

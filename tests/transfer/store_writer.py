@@ -7,7 +7,7 @@ so that there is something to lose.
 import sys
 from pathlib import Path
 
-from model_provisioner.transfer.store import Store
+from model_provisioner.transfer.store.store import Store
 from tests.support.models import SampleFile, holder, plan_of, sample
 
 

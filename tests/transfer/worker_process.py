@@ -9,18 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 
-from model_provisioner.domain.plan import Plan
-from model_provisioner.transfer.protocol import (
-    Answer,
-    Credentials,
-    Fetch,
-    Progress,
-    Request,
-    StoreRef,
-    Verifying,
-    decode_answer,
-    encode_request,
-)
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.store.claim import StoreRef
+from model_provisioner.domain.store.plan import Plan
+from model_provisioner.worker_protocol.codec import decode_answer, encode_request
+from model_provisioner.worker_protocol.messages import Answer, Fetch, Progress, Request, VerifyingAnswer
 from tests.support.hub import Hub
 from tests.transfer.bench import HOLDER
 
@@ -32,7 +25,7 @@ class WorkerProcess:
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.process = process
-        self.progress: list[Progress | Verifying] = []
+        self.progress: list[Progress | VerifyingAnswer] = []
         self._answers: Queue[Answer] = Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -80,7 +73,7 @@ class WorkerProcess:
         assert self.process.stdout
         for line in self.process.stdout:
             answer = decode_answer(line)
-            if isinstance(answer, Progress | Verifying):
+            if isinstance(answer, Progress | VerifyingAnswer):
                 self.progress.append(answer)
             else:
                 self._answers.put(answer)

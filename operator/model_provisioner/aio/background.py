@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from model_provisioner.transfer.ending import end
+from model_provisioner.aio.cancellation import cancel_and_wait
 
 _LOG = logging.getLogger(__name__)
 _FAILED_EXIT_CODE = 4
@@ -35,7 +35,7 @@ async def in_background(
     """
     task = asyncio.create_task(_guarded(work, on_failure))
     await asyncio.sleep(0)
-    closing.push_async_callback(end, task)
+    closing.push_async_callback(cancel_and_wait, task)
 
 
 async def _guarded(work: Coroutine[Any, Any, None], on_failure: Callable[[object, Exception], None]) -> None:

@@ -9,8 +9,8 @@ import signal
 from pydantic import ValidationError
 
 from model_provisioner.controller.app import run_operator
+from model_provisioner.proxy_file import load_proxy
 from model_provisioner.settings import OperatorSettings, explain, refuse
-from model_provisioner.transfer.proxy import load_proxy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -83,7 +83,7 @@ def _camel(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute:
+class DriftBackoff:
     """Somebody else writes into the ConfigMap: their last change, heard of `at`, is put right after `pause` seconds.
 
     Two that never give in would write all the time.
@@ -92,8 +92,8 @@ class Dispute:
     at: float = -math.inf
     pause: float = 0.0
 
-    def goes_on(self, now: float) -> "Dispute":
+    def next(self, now: float) -> "DriftBackoff":
         """After a further change: another dispute, without a pause, where what was put right had held for a while."""
         if now > self.at + self.pause + _CALM_SECONDS:
-            return Dispute(now)
-        return Dispute(now, min(max(2 * self.pause, 1.0), _LONGEST_PAUSE_SECONDS))
+            return DriftBackoff(now)
+        return DriftBackoff(now, min(max(2 * self.pause, 1.0), _LONGEST_PAUSE_SECONDS))

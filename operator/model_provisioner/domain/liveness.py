@@ -12,7 +12,7 @@ _LATE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class LeaseObservation:
     """A Lease as it was last seen. `mark` is its version, `changed` when we first saw that, in seconds."""
 
     mark: str
@@ -20,12 +20,12 @@ class Glance:
     changed: float
 
 
-def look(before: Glance | None, mark: str, holder: str, now: float) -> Glance:
+def look(before: LeaseObservation | None, mark: str, holder: str, now: float) -> LeaseObservation:
     """What is known after the Lease was read at `now`."""
     changed = before.changed if before and before.mark == mark else now
-    return Glance(mark, holder, changed)
+    return LeaseObservation(mark, holder, changed)
 
 
-def acts(glance: Glance, now: float) -> bool:
+def acts(observation: LeaseObservation, now: float) -> bool:
     """Somebody holds the Lease and renews it."""
-    return bool(glance.holder) and now - glance.changed <= _LATE_SECONDS
+    return bool(observation.holder) and now - observation.changed <= _LATE_SECONDS

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from model_provisioner.domain.lifecycle.snapshot import State
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.queueing import Share, Waiting, in_line
-from model_provisioner.domain.snapshot import State
+from model_provisioner.domain.scheduling.queueing import Share, Waiting, in_line
 
 RECENT = timedelta(minutes=10)
 _RUNNING = frozenset({State.DOWNLOADING, State.VERIFYING})

@@ -15,16 +15,16 @@ from aiohttp.typedefs import Handler, Middleware
 from model_provisioner.aio.background import in_background
 from model_provisioner.gateway import cors
 from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.api.downloads import Downloads
+from model_provisioner.gateway.api.models import Models
+from model_provisioner.gateway.api.openapi import openapi
 from model_provisioner.gateway.board import Board
-from model_provisioner.gateway.downloads import Downloads
 from model_provisioner.gateway.metrics import metrics
-from model_provisioner.gateway.models import Models
-from model_provisioner.gateway.openapi import openapi
 from model_provisioner.gateway.problems import Problem, problems
-from model_provisioner.gateway.progress import ProgressStreams
-from model_provisioner.gateway.pulse import Pulse
-from model_provisioner.gateway.seats import Seats
-from model_provisioner.gateway.tickets import Tickets
+from model_provisioner.gateway.stream.lease_monitor import OperatorLeaseMonitor
+from model_provisioner.gateway.stream.limiter import StreamLimiter
+from model_provisioner.gateway.stream.progress import ProgressStreams
+from model_provisioner.gateway.stream.tickets import Tickets
 from model_provisioner.gateway.tls import Certificate
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
@@ -64,7 +64,7 @@ async def run_gateway(settings: GatewaySettings) -> int:
         for reflector in reflectors.values():
             reflector.listen(board.hear)
             await in_background(closing, reflector.run())
-        await in_background(closing, Pulse(api, settings.operator_namespace, board).run())
+        await in_background(closing, OperatorLeaseMonitor(api, settings.operator_namespace, board).run())
         if certificate:
             await in_background(closing, certificate.keep_fresh())
         app = make_app(api, board, reflectors, settings)
@@ -90,8 +90,8 @@ def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: Gatew
     namespace, base = settings.default_namespace, settings.base_path
     open_to_all = settings.auth == "none"
     access = Access(api, namespace, open_to_all=open_to_all, anonymous_writes=settings.anonymous_writes)
-    seats = Seats(settings.max_streams, settings.max_streams_per_identity)
-    streams = ProgressStreams(board, access, seats, Tickets())
+    limiter = StreamLimiter(settings.max_streams, settings.max_streams_per_identity)
+    streams = ProgressStreams(board, access, limiter, Tickets())
     downloads = Downloads(api, board, access, _learner(reflectors), namespace, settings.watch_namespace, base)
     served = [*streams.routes(), *downloads.routes(), *Models(api, board, access).routes(), *_page()]
     served.append(_description(openapi(base, with_tokens=not open_to_all)))
@@ -101,7 +101,7 @@ def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: Gatew
     )
     app.add_routes([web.route(one.method, base + one.path, one.handler, **one.kwargs) for one in served])
     app.add_routes(_probes([*reflectors.values()]))
-    app.add_routes([metrics(board, seats, access, [*reflectors.values()])])
+    app.add_routes([metrics(board, limiter, access, [*reflectors.values()])])
     if base:
         app.add_routes([web.get(base, _to_the_page)])
     if settings.cors_origin:

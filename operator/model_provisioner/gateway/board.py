@@ -80,7 +80,7 @@ class Board:
             self._downloads[download.uid] = download
         self._tell(download, gone=gone)
 
-    def judge(self, *, stale: bool) -> None:
+    def set_stale(self, *, stale: bool) -> None:
         """Whether an operator acts; when that changes, everybody is told of what is not over yet."""
         if stale == self.stale:
             return

@@ -7,18 +7,18 @@ from aiohttp import web
 
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.board import Board
-from model_provisioner.gateway.seats import Seats
+from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.kube.reflector import Reflector
 
 _Row = tuple[str, str, str, Callable[[], float]]
 _PREFIX = "model_provisioner_gateway"
 
 
-def metrics(board: Board, seats: Seats, access: Access, reflectors: Sequence[Reflector]) -> web.RouteDef:
+def metrics(board: Board, limiter: StreamLimiter, access: Access, reflectors: Sequence[Reflector]) -> web.RouteDef:
     """The route that prints them."""
     rows: list[_Row] = [
-        ("streams", "gauge", "Event streams that are open.", lambda: seats.taken),
-        ("streams_refused_total", "counter", "Event streams refused because of a limit.", lambda: seats.refused),
+        ("streams", "gauge", "Event streams that are open.", lambda: limiter.taken),
+        ("streams_refused_total", "counter", "Event streams refused because of a limit.", lambda: limiter.refused),
         ("access_reviews_total", "counter", "Access reviews asked of the API server.", lambda: access.reviews),
         ("tasks", "gauge", "Tasks of the event loop; they fall back to a few when all streams are closed.", _tasks),
         ("downloads", "gauge", "ModelDownloads that are known.", lambda: len(board.all())),

@@ -49,7 +49,7 @@ class Reflector:
         self._jitter = jitter
         self._silence = silence
         self._objects: dict[str, Document] = {}
-        self._gist: Callable[[Document], Document] = lambda document: document
+        self._transform: Callable[[Document], Document] = lambda document: document
         self._ahead: set[str] = set()
         self._deleted = deque[str](maxlen=_REMEMBERED)
         self._version: str | None = None
@@ -66,13 +66,13 @@ class Reflector:
         """The newest known version of every object."""
         return self._objects.values()
 
-    def keep(self, gist: Callable[[Document], Document]) -> None:
-        """From now on no more than the `gist` of every document is kept: at least its name, namespace, uid and version.
+    def set_transform(self, transform: Callable[[Document], Document]) -> None:
+        """From now on only the `transform` of every document is kept: at least its name, namespace, uid and version.
 
-        Listeners still hear of whole documents, but of an object that was found to be gone they hear the gist.
+        Listeners still hear of whole documents, but of an object that a list no longer has, what was kept.
         """
-        self._gist = gist
-        self._objects = {uid: gist(document) for uid, document in self._objects.items()}
+        self._transform = transform
+        self._objects = {uid: transform(document) for uid, document in self._objects.items()}
 
     def learn(self, document: Document) -> None:
         """What the API server has answered to a write, which the watch may not have brought yet.
@@ -140,7 +140,7 @@ class Reflector:
         elif before and before["metadata"]["resourceVersion"] == document["metadata"]["resourceVersion"]:
             return
         else:
-            self._objects[uid] = self._gist(document)
+            self._objects[uid] = self._transform(document)
             kind = "MODIFIED" if before else "ADDED"
         for listener in self._listeners:
             listener(kind, document)

@@ -31,7 +31,7 @@ class Request:
 
 
 @dataclass
-class Exchange:
+class CurlRequest:
     """The live counters of one request, owned by the hub's event loop."""
 
     origin: Origin
@@ -56,20 +56,20 @@ def names_path(url_path: str, path: str | None) -> bool:
 
 class RequestLog:
     def __init__(self) -> None:
-        self._exchanges: list[Exchange] = []
+        self._exchanges: list[CurlRequest] = []
         self._content_running = 0
         self._high_water = 0
 
-    def open(self, origin: Origin, request: web.Request) -> Exchange:
+    def open(self, origin: Origin, request: web.Request) -> CurlRequest:
         headers = {name: request.headers[name] for name in _LOGGED_HEADERS if name in request.headers}
-        exchange = Exchange(origin, request.method, request.path, "Authorization" in request.headers, headers)
+        exchange = CurlRequest(origin, request.method, request.path, "Authorization" in request.headers, headers)
         self._exchanges.append(exchange)
         if origin == "content":
             self._content_running += 1
             self._high_water = max(self._high_water, self._content_running)
         return exchange
 
-    def close(self, exchange: Exchange) -> None:
+    def close(self, exchange: CurlRequest) -> None:
         """Ends a request, for a body when its last piece is about to leave: who has read it all finds it ended."""
         if exchange.running and exchange.origin == "content":
             self._content_running -= 1

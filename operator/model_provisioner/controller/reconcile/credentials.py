@@ -1,0 +1,103 @@
+"""Reads the Secret that an object names, decides which origins may see its token, and notices when it changes.
+
+Secrets are read by `get`, by name, in the object's own namespace only. A token goes to the origins
+in the Secret's annotation `models.rbee.dev/hosts`; without it, to the operator's own hub endpoint
+and never to `spec.endpoint`, so that who may create a ModelDownload cannot send a Secret of the
+namespace to a host of their choice. Secrets are never listed or watched: while an object waits for
+its Secret to change, it is read every minute. Called by an attempt before it resolves, and by the
+lifecycle after it was refused.
+"""
+
+import base64
+import binascii
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model_provisioner.domain.errors import SecretNotFound, SourceUnavailable
+from model_provisioner.domain.network.addresses import Origin, parse_host_port
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.kube.client import ApiError, KubeApi
+from model_provisioner.kube.resource import GROUP
+
+_TOKEN_KEYS = ("token", "HF_TOKEN")
+_REFUSED_TYPE = "kubernetes.io/service-account-token"
+_HTTPS_PORT = 443
+_POLL_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A Secret as it was read. `document` None: there is none, or it may not be read, for the reason `why_not`."""
+
+    name: str
+    document: Mapping[str, Any] | None
+    why_not: str = ""
+
+    @property
+    def version(self) -> str | None:
+        """Another one means that it was changed, made or deleted since."""
+        return self.document["metadata"]["resourceVersion"] if self.document else None
+
+    def credentials(self, hub_endpoint: str) -> Credentials:
+        """Its token, bound to origins. Raises SecretNotFound with what to create."""
+        if self.document is None:
+            raise SecretNotFound(self.why_not)
+        if self.document.get("type") == _REFUSED_TYPE:
+            raise SecretNotFound(
+                f"Secret {self.name} is a service account's token, which is never sent to a hub: name one of "
+                "type Opaque in credentialsSecretRef, with the hub's token under the key `token`"
+            )
+        data = self.document.get("data") or {}
+        key = next((key for key in _TOKEN_KEYS if data.get(key)), None)
+        if key is None:
+            raise SecretNotFound(f"Secret {self.name} has no key `token` (or HF_TOKEN): put the hub's token there")
+        annotations = self.document["metadata"].get("annotations") or {}
+        return Credentials(_decoded(self.name, key, data[key]), _origins(annotations, self.name, hub_endpoint))
+
+
+async def read_secret(api: KubeApi, namespace: str, name: str) -> Secret:
+    """Raises SourceUnavailable where nobody can tell what there is."""
+    try:
+        return Secret(name, await api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
+    except ApiError as error:
+        if error.status == 404:
+            why = f"Secret {name} does not exist in namespace {namespace}: create it with the key `token`"
+        elif error.status == 403:
+            why = f"the operator may not read Secret {name} in namespace {namespace}: grant it `get` on secrets"
+        else:
+            raise SourceUnavailable(f"Secret {name} could not be read: {error}", error.retry_after) from None
+        return Secret(name, None, why)
+
+
+async def until_changed(
+    api: KubeApi, namespace: str, secret: Secret, sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    """Returns when the Secret is another than `secret`, which was read before."""
+    while True:
+        await sleep(_POLL_SECONDS)
+        with contextlib.suppress(SourceUnavailable):
+            if (await read_secret(api, namespace, secret.name)).version != secret.version:
+                return
+
+
+def _decoded(name: str, key: str, value: str) -> str:
+    try:
+        token = base64.b64decode(value, validate=True).decode("ascii").strip()
+    except (binascii.Error, UnicodeDecodeError):
+        token = ""
+    if not token or not token.isprintable() or " " in token:
+        raise SecretNotFound(f"Secret {name}: the value of `{key}` is not a token (printable ASCII, one word)")
+    return token
+
+
+def _origins(annotations: Mapping[str, str], name: str, hub_endpoint: str) -> tuple[str, ...]:
+    listed = annotations.get(f"{GROUP}/hosts")
+    if listed is None:
+        return (str(Origin.of(hub_endpoint)),)
+    try:
+        hosts = [parse_host_port(text) for text in listed.replace(",", " ").split()]
+    except ValueError as error:
+        raise SecretNotFound(f"Secret {name}: annotation {GROUP}/hosts: {error}") from None
+    return tuple(str(Origin("https", host.host, host.port or _HTTPS_PORT)) for host in hosts)

@@ -1,0 +1,39 @@
+"""What the lifecycles of one operator share. Made by `app`, handed to each by `operator`."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from model_provisioner.controller.catalog.catalog import Catalog
+from model_provisioner.controller.metrics.metrics import Metrics
+from model_provisioner.controller.reconcile.event_recorder import EventRecorder
+from model_provisioner.controller.stores.file_monitor import FileMonitor
+from model_provisioner.controller.stores.store_client import StoreClient
+from model_provisioner.controller.transfers.queue import TransferQueue
+from model_provisioner.controller.transfers.resolve_client import ResolveClient
+from model_provisioner.controller.transfers.transfers import Transfers
+from model_provisioner.domain.network.addresses import NetworkPolicy
+from model_provisioner.kube.client import KubeApi
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """`hub` is the default endpoint, `policy` says which others `spec.endpoint` may name."""
+
+    api: KubeApi
+    stores: StoreClient
+    file_monitor: FileMonitor
+    queue: TransferQueue
+    transfers: Transfers
+    resolve_client: ResolveClient
+    catalog: Catalog
+    event_recorder: EventRecorder
+    metrics: Metrics
+    hub: str
+    policy: NetworkPolicy
+    now: Callable[[], datetime]
+    progress_interval: Callable[[], float]
+    random: Callable[[], float] = random.random
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

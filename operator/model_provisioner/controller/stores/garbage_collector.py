@@ -1,0 +1,59 @@
+"""Tidies up the mounted stores: after the first complete list, then every hour.
+
+An object can go while no operator is there to give up what it held, so its part and its record would
+stay for ever. What goes is decided in `domain.holders.orphaned`; here it is decided when to look, and
+that a store is left alone while it is not certain that it is the right one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+
+from model_provisioner.controller.stores.object_index import ObjectIndex
+from model_provisioner.controller.stores.store_client import Present, StoreClient, only_store_id
+from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.store.claim import Claim
+
+_LOG = logging.getLogger(__name__)
+_INTERVAL_SECONDS = 3600.0
+
+
+class GarbageCollector:
+    """`alive` tells the uids of the objects that are being worked on, which a watch may not have heard of yet."""
+
+    def __init__(
+        self,
+        stores: StoreClient,
+        index: ObjectIndex,
+        alive: Callable[[], Collection[str]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._stores = stores
+        self._index = index
+        self._alive = alive
+        self._sleep = sleep
+
+    async def run(self) -> None:
+        """All claims side by side, until cancelled. The index must be complete when it begins."""
+        async with asyncio.TaskGroup() as tasks:
+            for claim in self._stores.claims:
+                tasks.create_task(self._tidy(claim))
+
+    async def _tidy(self, claim: Claim) -> None:
+        while True:
+            await self._sweep(claim)
+            await self._sleep(_INTERVAL_SECONDS)
+
+    async def _sweep(self, claim: Claim) -> None:
+        try:
+            store_id = only_store_id(claim, self._index.store_ids(claim))
+            swept = await self._stores.sweep(claim, store_id, self._present)
+        except ProvisionError as error:
+            _LOG.warning("%s/%s is not swept: %s: %s", claim.namespace, claim.name, error.reason, error.message)
+            return
+        if swept.parts or swept.records:
+            what = f"{len(swept.parts)} parts and {len(swept.records)} records of objects that are gone"
+            _LOG.info("swept %s/%s: removed %s", claim.namespace, claim.name, what)
+
+    def _present(self) -> Present:
+        return Present(self._index.namespaces, tuple(self._index.uids().union(self._alive())))

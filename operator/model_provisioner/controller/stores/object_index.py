@@ -1,0 +1,52 @@
+"""All objects of the watched namespaces, as the operator's own watches have them.
+
+Complete, unlike the running lifecycles, from the first list on: what is not in here is gone. The
+garbage_collector asks who is there, and `stores` on which stores they were recorded; nothing is written from here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from model_provisioner.domain.store.claim import Claim
+
+
+class Watch(Protocol):
+    """What is used of a `kube.reflector.Reflector` that is synced."""
+
+    def objects(self) -> Iterable[Mapping[str, Any]]: ...
+
+
+class ObjectIndex:
+    """`namespaces` are those of `watches`."""
+
+    def __init__(self, namespaces: Sequence[str], watches: Sequence[Watch]) -> None:
+        self.namespaces = tuple(namespaces)
+        self._watches = watches
+
+    def uids(self) -> frozenset[str]:
+        """Every object that there is."""
+        return frozenset(document["metadata"]["uid"] for watch in self._watches for document in watch.objects())
+
+    def store_ids(self, claim: Claim, but: str | None = None) -> frozenset[str]:
+        """The stores on which objects with files on `claim` have been recorded; more than one if it was exchanged.
+
+        The object with the uid `but` is left out.
+        """
+        documents = (document for watch in self._watches for document in watch.objects())
+        ids = (_store_id(document, claim) for document in documents if document["metadata"]["uid"] != but)
+        return frozenset(found for found in ids if found)
+
+
+def trim(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of a document here; there may be ten thousand of them."""
+    metadata, model = document["metadata"], (document.get("status") or {}).get("model") or {}
+    return {
+        "metadata": {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")},
+        "status": {"model": {key: model[key] for key in ("claimName", "storeID") if key in model}},
+    }
+
+
+def _store_id(document: Mapping[str, Any], claim: Claim) -> str | None:
+    model = (document.get("status") or {}).get("model") or {}
+    there = Claim(document["metadata"]["namespace"], model.get("claimName", ""))
+    return model.get("storeID") if there == claim else None

@@ -1,0 +1,188 @@
+"""The claims that this operator mounts, and what is asked of the store on each.
+
+Everything that keeps records goes to an extra worker, the claim's store_worker, one request at a time for each claim:
+so two objects never settle one path at once, a deletion never waits for a 40 GB download, and nobody waits for
+another claim's volume that does not answer. Beside these requests, files are read again, one model at a time, and
+the volume is surveyed. Called by whoever asks about a store; bytes are fetched by the slots' workers.
+"""
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from model_provisioner.controller.workers.child_process import Report, WorkerProcess
+from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
+from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
+from model_provisioner.domain.store.claim import Claim, StoreRef
+from model_provisioner.domain.store.holders import Holder
+from model_provisioner.domain.store.modes import READABLE, Modes
+from model_provisioner.domain.store.plan import Plan
+from model_provisioner.domain.store.space import Room, Usage
+from model_provisioner.worker_protocol.messages import (
+    Check,
+    Checked,
+    MarkCorrupt,
+    MarkedCorrupt,
+    Measure,
+    Measured,
+    Remove,
+    Removed,
+    Settle,
+    Settled,
+    Survey,
+    Surveyed,
+    Sweep,
+    Swept,
+    Verified,
+    Verify,
+)
+
+_ANSWER_SECONDS = 120.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The uids of all objects of these namespaces."""
+
+    namespaces: tuple[str, ...]
+    uids: tuple[str, ...]
+
+
+class StoreClient:
+    """`mounted` maps claims to directories; the first one is the default of its namespace.
+
+    `store_workers` has the store worker of each claim; when one is replaced because a volume hangs, its requests about
+    other claims fail once. `recorded` returns the ids of the stores of a claim on which objects were recorded, all
+    objects but the one with the given uid.
+    """
+
+    def __init__(
+        self,
+        mounted: Mapping[Claim, Path],
+        store_workers: Mapping[Claim, WorkerProcess],
+        recorded: Callable[[Claim, str], frozenset[str]],
+        modes: Modes = READABLE,
+    ) -> None:
+        self._mounted = dict(mounted)
+        self._recorded = recorded
+        self._store_workers = store_workers
+        self._modes = modes
+        self._serial = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+        self._reading = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The mounted claims."""
+        return tuple(self._mounted)
+
+    def claim_of(self, download: ModelDownload) -> Claim:
+        """The claim that an object asks for. Raises ClaimNotMounted with what would help."""
+        own = [claim for claim in self._mounted if claim.namespace == download.namespace]
+        if download.spec.claim_name is None:
+            if own:
+                return own[0]
+            mounted = ", ".join(sorted({claim.namespace for claim in self._mounted}))
+            message = f"no claim of namespace {download.namespace} is mounted by the operator, only of: {mounted}"
+            raise ClaimNotMounted(f"{message}; create the object there, or start the operator with --store for it")
+        claim = Claim(download.namespace, download.spec.claim_name)
+        if claim not in self._mounted:
+            names = ", ".join(claim.name for claim in own) or "none"
+            message = f"claim {claim.name} is not mounted by the operator (of this namespace it mounts: {names})"
+            raise ClaimNotMounted(f"{message}; name one of these or start the operator with --store for it")
+        return claim
+
+    def expected_id(self, claim: Claim, download: ModelDownload, own: str | None) -> str | None:
+        """The id that the claim's store must have, because objects were recorded on it; `own` is the object's.
+
+        None where nobody was: then a store may be made. Raises VolumeChanged where the objects disagree.
+        """
+        return only_store_id(claim, self._recorded(claim, download.uid).union({own} if own else ()))
+
+    def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
+        """The directory of a claim, and the id that its store must have. Raises ClaimNotMounted."""
+        if claim not in self._mounted:
+            raise ClaimNotMounted(f"claim {claim.name} of namespace {claim.namespace} is not mounted by the operator")
+        return StoreRef(str(self._mounted[claim]), store_id, self._modes)
+
+    async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan, *, delete: bool) -> Settled:
+        """Final paths and a holder's record for `plan`; what it held instead goes if `delete`."""
+        request = Settle(new_id(), self.reference(claim, store_id), holder, plan, delete)
+        return expect(Settled, await self._ask(claim, request))
+
+    async def check(
+        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...] = (), holder: str | None = None
+    ) -> Checked:
+        """What is there of `files`, and what the record of `holder` says of it. Raises VolumeChanged."""
+        request = Check(new_id(), self.reference(claim, store_id), files, holder)
+        return expect(Checked, await self._ask(claim, request))
+
+    async def measure(self, claim: Claim, store_id: str, plan: Plan) -> Room:
+        """What a settled `plan` still needs, and what is free."""
+        answer = expect(Measured, await self._ask(claim, Measure(new_id(), self.reference(claim, store_id), plan)))
+        return Room(answer.needed, answer.free)
+
+    async def wrong(
+        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], report: Report
+    ) -> tuple[str, ...]:
+        """Which of `files` are not what they should be, after every byte was read; nobody attests for those any more.
+
+        One at a time, beside whatever else is asked of the store_worker, since this takes as long as the disk needs.
+        """
+        async with self._reading[claim]:
+            request = Verify(new_id(), self.reference(claim, store_id), files)
+            wrong = expect(Verified, await self._store_workers[claim].call(request, report)).wrong
+        if wrong:
+            expect(MarkedCorrupt, await self._ask(claim, MarkCorrupt(new_id(), self.reference(claim, store_id), wrong)))
+        return wrong
+
+    async def remove(self, claim: Claim, store_id: str | None, uid: str, delete: bool) -> tuple[str, ...]:
+        """Gives up what `uid` held; the paths that were deleted."""
+        answer = await self._ask(claim, Remove(new_id(), self.reference(claim, store_id), uid, delete))
+        return expect(Removed, answer).paths
+
+    async def sweep(self, claim: Claim, store_id: str | None, present: Callable[[], Present]) -> Swept:
+        """Gives up what objects that are gone held. `present` is asked when no object can settle in between."""
+        reference = self.reference(claim, store_id)
+        async with self._serial[claim]:
+            there = present()
+            request = Sweep(new_id(), reference, there.namespaces, there.uids)
+            return expect(Swept, await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS))
+
+    async def survey(self, claim: Claim, store_id: str | None) -> Usage | None:
+        """What of the volume is free and what nobody holds; None where there is no store yet.
+
+        Beside whatever else is asked of the store_worker: nobody should wait for a figure.
+        """
+        request = Survey(new_id(), self.reference(claim, store_id))
+        return expect(Surveyed, await self._store_workers[claim].call(request)).usage
+
+    async def _ask(self, claim: Claim, request: Settle | Check | Measure | MarkCorrupt | Remove) -> object:
+        async with self._serial[claim]:
+            return await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS)
+
+
+def only_store_id(claim: Claim, ids: frozenset[str]) -> str | None:
+    """The one of `ids`, on which objects were recorded; None where there is none. Raises VolumeChanged."""
+    if len(ids) > 1:
+        raise VolumeChanged(
+            f"objects on claim {claim.name} were recorded on different stores ({', '.join(sorted(ids))}): annotate"
+            " each of those on the lost one with models.rbee.dev/reconcileAt to accept the new one, or delete them"
+        )
+    return next(iter(ids), None)
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def expect(kind: type[T], answer: object) -> T:
+    """`answer`, which must be of `kind`: the worker and the operator are of one version."""
+    if not isinstance(answer, kind):
+        raise InternalError(f"a worker answered {type(answer).__name__} where {kind.__name__} was due")
+    return answer

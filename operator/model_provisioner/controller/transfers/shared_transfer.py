@@ -1,0 +1,324 @@
+"""One transfer, and the objects that share it: those that want the same bytes at the same place.
+
+The transfer waits in the queue once and runs in one worker, on behalf of one of its members, with that
+one's credentials; all of them see the same progress. When that member leaves, or is refused, the next
+one's take over, and the bytes that came so far are kept. When the bytes are there, the same worker
+enters the other members into the volume's records, which takes moments. Members come and go through
+`controller.transfers`; each has resolved the model with its own credentials before.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from model_provisioner.aio.cancellation import cancel_and_wait
+from model_provisioner.controller.metrics.metrics import Metrics
+from model_provisioner.controller.stores.store_client import StoreClient, expect, new_id
+from model_provisioner.controller.transfers.bandwidth import Bandwidth
+from model_provisioner.controller.transfers.queue import TransferQueue
+from model_provisioner.controller.transfers.rate_limits import RateLimits
+from model_provisioner.controller.transfers.reservations import Reservations
+from model_provisioner.controller.workers.child_process import WorkerProcess
+from model_provisioner.domain.errors import AccessDenied, LicenseNotAccepted, ProvisionError, SourceNotFound
+from model_provisioner.domain.lifecycle.snapshot import Event, Progressed, Queued, Verifying
+from model_provisioner.domain.lifecycle.speed import Meter
+from model_provisioner.domain.modeldownload import Spec
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.scheduling.queueing import Waiting
+from model_provisioner.domain.store.claim import Claim
+from model_provisioner.domain.store.holders import Holder
+from model_provisioner.domain.store.plan import Plan
+from model_provisioner.domain.store.space import Room
+from model_provisioner.worker_protocol import messages
+
+_REFUSED = (AccessDenied, LicenseNotAccepted, SourceNotFound)
+_SILENCE_SECONDS = 300.0  # a worker tells every second how far it is, but for what a slow disk takes
+_WAITING_FOR_SLOT = "waiting for a free slot"
+
+
+@dataclass(frozen=True, slots=True)
+class TransferServices:
+    """What transfers are made with, the same for all of one operator. `epoch` fences writers."""
+
+    queue: TransferQueue
+    stores: StoreClient
+    bandwidth: Bandwidth
+    reservations: Reservations
+    rate_limits: RateLimits
+    epoch: int
+    metrics: Metrics
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One object that wants a settled plan. `latest` gives its spec as it is now: limits and priority are live.
+
+    `started` is told how many bytes are there when a worker has begun, `advance` what happens then.
+    """
+
+    claim: Claim
+    holder: Holder
+    settled: messages.Settled
+    credentials: Credentials | None
+    creation_time: str
+    latest: Callable[[], Spec]
+    started: Callable[[int], None]
+    advance: Callable[[Event], None]
+    published: asyncio.Future[messages.Published] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def plan(self) -> Plan:
+        return self.settled.plan
+
+    @property
+    def spec(self) -> Spec:
+        return self.latest()
+
+    def succeed(self, published: messages.Published) -> None:
+        if not self.published.done():
+            self.published.set_result(published)
+
+    def fail(self, error: Exception) -> None:
+        if not self.published.done():
+            self.published.set_exception(error)
+
+
+class SharedTransfer:
+    """On behalf of `first` until others join; `ended` is called when no worker writes any more."""
+
+    def __init__(self, services: TransferServices, first: Member, ended: Callable[["SharedTransfer"], None]) -> None:
+        self._services = services
+        self._claim = first.claim
+        self._settled = first.settled
+        # A tie is broken as the gateway tells it; the member may leave and come again while this one still waits.
+        self._queue_id = f"{first.holder.uid}/{new_id()}"
+        self._members = {first.holder.uid: first}
+        self._open = True
+        self._fetch: tuple[Member, asyncio.Task[messages.Published]] | None = None
+        self._fetch_id = ""
+        self._worker: WorkerProcess | None = None
+        self._bytes = first.settled.durable_bytes
+        self._last: Event | None = None
+        self._granted: int | None = None
+        self._ended = ended
+        self.over = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Takes a place in the queue."""
+        self._running = asyncio.create_task(self._run())
+        self._running.add_done_callback(self._finish)
+
+    def is_in_the_way_of(self, member: Member) -> bool:
+        """Would both write one file?"""
+        paths = {file.path for file in self._settled.plan.files}
+        return self._claim == member.claim and not paths.isdisjoint(file.path for file in member.plan.files)
+
+    def serves(self, member: Member) -> bool:
+        """Are these the bytes that `member` wants, and will they still come?"""
+        return self._open and _bytes_of(self._settled.plan) == _bytes_of(member.plan)
+
+    def member(self, uid: str) -> Member | None:
+        return self._members.get(uid)
+
+    async def share(self, member: Member) -> messages.Published:
+        """The end of the transfer for `member`. Raises ProvisionError; cancelled, it leaves the others alone."""
+        uid = member.holder.uid
+        self._members[uid] = member
+        self._catch_up(member)
+        self.on_update()
+        try:
+            return await member.published
+        finally:
+            await self._leave(member)
+
+    def on_update(self) -> None:
+        """Some member's priority or limits have changed."""
+        self._services.queue.reorder(self._waiting)
+        self._services.bandwidth.rebalance()
+        self._tell_limits()
+
+    @property
+    def wanted(self) -> int | None:
+        """The most that any member allows, since whoever allows less gets the bytes of whoever allows more."""
+        limits = [member.spec.max_bytes_per_second for member in self._members.values()]
+        return None if None in limits or not limits else max(limit for limit in limits if limit is not None)
+
+    def grant(self, bytes_per_second: int | None) -> None:
+        """See `bandwidth.Consumer`."""
+        if bytes_per_second != self._granted:
+            self._granted = bytes_per_second
+            self._tell_limits()
+
+    @property
+    def _connections(self) -> int:
+        return max((member.spec.connections for member in self._members.values()), default=1)
+
+    @property
+    def _waiting(self) -> Waiting:
+        """The most urgent member's place; they are all of the claim's namespace."""
+        members = self._members.values()
+        priority = max((member.spec.priority for member in members), default=0)
+        created = min((member.creation_time for member in members), default="")
+        return Waiting(self._queue_id, self._claim.namespace, priority, created)
+
+    async def _run(self) -> None:
+        try:
+            async with self._slot() as worker:
+                while member := next(iter(self._members.values()), None):
+                    await self._serve(worker, member)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, each member's lifecycle judges it
+            self._fail_all(error)
+        finally:
+            self._open = False
+
+    def _finish(self, _: asyncio.Task[None]) -> None:
+        """Also of a task that was cancelled before its first step."""
+        self._ended(self)
+        self.over.set()
+
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[WorkerProcess]:
+        """A worker, once it is our turn and there is room for what will be written."""
+        services = self._services
+        self._tell(Queued(_WAITING_FOR_SLOT))
+        while True:
+            async with services.queue.slot(self._waiting, reporting=tuple(self._members)) as worker:
+                why = await services.reservations.reserve(self._claim, self, self._remaining, self._measure)
+                if why is None:
+                    with contextlib.ExitStack() as held:
+                        held.callback(services.reservations.release, self._claim, self)
+                        held.enter_context(services.bandwidth.consumer(self))
+                        self._worker = worker
+                        yield worker
+                    return
+            self._tell(Queued(why))
+            await services.reservations.freed()
+
+    def _remaining(self) -> int:
+        return self._settled.plan.total_bytes - self._bytes
+
+    async def _measure(self) -> Room:
+        return await self._services.stores.measure(self._claim, self._settled.store_id, self._settled.plan)
+
+    async def _serve(self, worker: WorkerProcess, member: Member) -> None:
+        """One fetch on behalf of `member`, which ends it for this one, or for all."""
+        self._check_rate_limits()
+        task = asyncio.create_task(self._call(worker, member))
+        self._fetch = (member, task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            await cancel_and_wait(task)
+            self._fetch = None
+        self._conclude(member, task)
+
+    def _conclude(self, member: Member, task: asyncio.Task[messages.Published]) -> None:
+        if task.cancelled():
+            return  # the member has left; the next one's credentials go on
+        error = task.exception()
+        if isinstance(error, ProvisionError) and self._url:
+            self._services.rate_limits.record(self._url, error)
+        if error is None:
+            self._dismiss(member).succeed(task.result())
+        elif isinstance(error, _REFUSED):
+            self._dismiss(member).fail(error)
+        elif isinstance(error, Exception):
+            self._fail_all(error)
+
+    def _dismiss(self, member: Member) -> Member:
+        self._members.pop(member.holder.uid, None)
+        return member
+
+    def _fail_all(self, error: Exception) -> None:
+        self._open = False
+        for member in list(self._members.values()):
+            self._dismiss(member).fail(error)
+
+    async def _call(self, worker: WorkerProcess, member: Member) -> messages.Published:
+        await worker.start()
+        request = self._request(member)  # with the limits as they are when it is sent
+        self._fetch_id = request.id
+        for one in self._members.values():
+            one.started(self._bytes)
+        tally = self._services.metrics.tally(self._claim.namespace)
+        answer = await worker.call(request, self._reporter(tally), silence=_SILENCE_SECONDS)
+        published = expect(messages.Published, answer)
+        tally(published.received)
+        return published
+
+    def _request(self, member: Member) -> messages.Fetch:
+        return messages.Fetch(
+            new_id(),
+            self._services.stores.reference(self._claim, member.settled.store_id),
+            member.holder,
+            member.plan,
+            connections=self._connections,
+            bytes_per_second=self._granted,
+            epoch=self._services.epoch,
+            credentials=member.credentials,
+        )
+
+    def _tell_limits(self) -> None:
+        if self._fetch and self._fetch_id and self._worker:
+            self._worker.tell(messages.Limit(self._fetch_id, self._connections, self._granted))
+
+    @property
+    def _url(self) -> str | None:
+        return self._settled.plan.files[0].url
+
+    def _check_rate_limits(self) -> None:
+        if self._url and self._remaining():
+            self._services.rate_limits.check(self._url)
+
+    def _reporter(self, tally: Callable[[int], None]) -> Callable[[messages.Progress | messages.VerifyingAnswer], None]:
+        """Turns what the worker says into events, with speed and time left measured here."""
+        meter = Meter(self._services.monotonic(), self._bytes)
+
+        def report(answer: messages.Progress | messages.VerifyingAnswer) -> None:
+            nonlocal meter
+            tally(answer.received)
+            self._bytes = answer.total if isinstance(answer, messages.VerifyingAnswer) else answer.bytes
+            if isinstance(answer, messages.VerifyingAnswer):
+                self._tell(Verifying(answer.bytes, answer.total))
+                return
+            meter = meter.observe(self._services.monotonic(), answer.bytes)
+            rate = None if meter.rate is None else round(meter.rate)
+            self._tell(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))
+
+        return report
+
+    def _tell(self, event: Event) -> None:
+        self._last = event
+        for member in list(self._members.values()):
+            member.advance(event)
+
+    def _catch_up(self, member: Member) -> None:
+        if self._fetch:
+            member.started(self._bytes)
+        if self._last:  # else the transfer has no place in the queue yet; taking it, it reports all its members
+            member.advance(self._last)
+            self._services.queue.mark_synced(member.holder.uid)
+
+    async def _leave(self, member: Member) -> None:
+        """Returns when nothing is written on behalf of `member` any more."""
+        self._dismiss(member)
+        try:
+            if not self._members:
+                self._open = False
+                if self._running:
+                    await cancel_and_wait(self._running)
+            elif self._fetch and self._fetch[0] is member:
+                await cancel_and_wait(self._fetch[1])
+        finally:
+            self.on_update()
+
+
+def _bytes_of(plan: Plan) -> tuple[str, ...]:
+    """What must be equal for two plans to be one transfer: the source, size, digest and path of every file."""
+    return tuple(file.part_key for file in plan.files)

@@ -1,0 +1,279 @@
+"""Reads the header of a GGUF file from the file's first bytes and tells whether the file can be whole.
+
+The transfer calls `read_header` as soon as the first range is there, so that a web page or a wrong
+model costs one range and not forty gigabytes, and `check_complete` and `combine` before it publishes.
+The bytes are hostile: every claim is held against what the file can hold before it is followed, arrays
+are walked and never built, and no template is ever interpreted. Reading files does not belong here.
+
+Source of the layout and of what a loader refuses: ggml/include/gguf.h and ggml/src/gguf.cpp of llama.cpp.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from model_provisioner.domain.errors import IncompleteModel, NotGGUF
+from model_provisioner.domain.gguf import format as fmt
+from model_provisioner.domain.gguf.cursor import HeaderBytes, NeedMoreError, readable
+from model_provisioner.domain.gguf.tensors import LEAST_TENSOR, read_tensors
+from model_provisioner.domain.modeldownload import GGUFSummary
+
+_LEAST_KEY = 8 + 4 + 1
+_SNIFFED = 64
+_CONTEXT_LENGTH = b".context_length"
+_CHAT_TEMPLATE = b"tokenizer.chat_template"
+_WANTED = frozenset(
+    {
+        b"general.alignment",
+        b"general.architecture",
+        b"general.file_type",
+        b"general.license",
+        b"general.name",
+        b"general.type",
+        b"split.count",
+        b"split.no",
+        b"split.tensors.count",
+    }
+)
+
+_Value = tuple[int, int | float | bytes]
+"""A value type of the format, and the value; of an array, only that it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """The bytes at hand end within the header. `needed` is at least how many of the file's first bytes it takes:
+    always more than were given and never more than the file has."""
+
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which part of a split model a file is: `number` counts from 0, `tensors` is that of all parts together."""
+
+    number: int
+    count: int
+    tensors: int
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFHeader:
+    """What one file says of itself.
+
+    `data_offset` and `tensors_end` are byte positions in the file; tensors of a type that is newer than
+    our table count as empty in `tensors_end`. `summary.parameters` counts this file's tensors alone.
+    """
+
+    version: int
+    tensor_count: int
+    data_offset: int
+    tensors_end: int
+    split: Split | None
+    summary: GGUFSummary
+
+
+def read_header(data: bytes | memoryview, file_size: int) -> GGUFHeader | Incomplete:
+    """The header of the file of `file_size` bytes that starts with `data`, or how much more of it is needed.
+
+    Raises NotGGUF with what was found instead, or what is wrong with the header, and what to do.
+    The message does not name the file, which is the caller's to add.
+    """
+    view = memoryview(data)[:file_size]
+    try:
+        return _read(HeaderBytes(view, file_size))
+    except NeedMoreError as short:
+        return Incomplete(short.needed)
+
+
+def check_complete(header: GGUFHeader, file_size: int) -> None:
+    """Raises NotGGUF where the file is too short to hold the tensors that its header lists.
+
+    Tensor types that are newer than our table are held against one bit per parameter: none is denser.
+    """
+    if header.tensors_end > file_size:
+        raise NotGGUF(
+            f"truncated: its tensors end at byte {header.tensors_end}, the file has {file_size}: "
+            "the file at the source is incomplete, upload it again or choose another"
+        )
+    if (header.summary.parameters or 0) > 8 * file_size:
+        raise NotGGUF(f"damaged: it claims {header.summary.parameters} parameters in {file_size} bytes")
+
+
+def combine(headers: Sequence[GGUFHeader]) -> GGUFSummary:
+    """What the parts of one model (one or more, in order) say together; a model in one file is its only part.
+
+    Raises IncompleteModel where the parts do not belong together or are not all there.
+    """
+    first = headers[0]
+    if len(headers) == 1 and (first.split is None or first.split.count <= 1):
+        return first.summary
+    for position, header in enumerate(headers):
+        _check_part(header.split, first.split, position, len(headers))
+    _check_tensor_count(headers)
+    return replace(first.summary, parameters=sum(header.summary.parameters or 0 for header in headers))
+
+
+def _check_part(split: Split | None, first: Split | None, position: int, count: int) -> None:
+    if split is None or first is None:
+        raise IncompleteModel(f"part {position + 1} of {count} does not say that it belongs to a split model")
+    if split.count != count:
+        raise IncompleteModel(f"part {position + 1} belongs to a model of {split.count} parts, {count} were given")
+    if split.number != position:
+        raise IncompleteModel(f"the file of part {position + 1} of {count} says that it is part {split.number + 1}")
+    if split.tensors != first.tensors:
+        raise IncompleteModel(
+            f"part {position + 1} belongs to a model of {split.tensors} tensors, part 1 to one of {first.tensors}: "
+            "the parts are from different models"
+        )
+
+
+def _check_tensor_count(headers: Sequence[GGUFHeader]) -> None:
+    split, found = headers[0].split, sum(header.tensor_count for header in headers)
+    if split is not None and split.tensors != found:
+        raise IncompleteModel(f"the parts hold {found} tensors together, the model has {split.tensors}")
+
+
+def _read(header: HeaderBytes) -> GGUFHeader:
+    _check_magic(header.head(_SNIFFED))
+    header.skip(4)
+    version = _version(header)
+    tensor_count = header.count("tensors", fmt.MAX_TENSORS)
+    metadata, chat_template = _metadata(header, header.count("keys", fmt.MAX_KEYS), tensor_count)
+    _check_kind(_text(metadata, b"general.type"))
+    alignment = _alignment(metadata)
+    parameters, end = read_tensors(header, tensor_count, alignment)
+    data_offset = -(-header.position // alignment) * alignment
+    return GGUFHeader(
+        version=version,
+        tensor_count=tensor_count,
+        data_offset=data_offset,
+        tensors_end=data_offset + end if tensor_count else header.position,
+        split=_split(metadata),
+        summary=_summary(metadata, parameters, chat_template=chat_template),
+    )
+
+
+def _check_magic(head: bytes) -> None:
+    if head.startswith(b"GGUF"):
+        return
+    if not head:
+        raise NotGGUF("not a GGUF file: it is empty; upload it again at the source, or choose another")
+    lowered = head.lstrip().lower()
+    # safetensors: the length of a JSON object in eight bytes, then the object.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**40:
+        raise NotGGUF("not a GGUF file but a safetensors file: convert it to GGUF first, or name a .gguf file")
+    for start, (what, remedy) in fmt.IMPOSTORS:
+        if lowered.startswith(start):
+            raise NotGGUF(f"not a GGUF file but {what}: {remedy}")
+    raise NotGGUF(f"not a GGUF file: it starts with the bytes {head[:8].hex(' ')}; name a file that is a GGUF model")
+
+
+def _check_kind(kind: str | None) -> None:
+    """`general.type` is model or mmproj for what can be loaded; old files lack it."""
+    if kind is not None and kind in fmt.NO_MODELS:
+        what, remedy = fmt.NO_MODELS[kind]
+        raise NotGGUF(f"{what}, not a model: {remedy}")
+
+
+def _version(header: HeaderBytes) -> int:
+    version = header.u32()
+    if version in {2, 3}:
+        return version
+    if version and version & 0xFFFF == 0:
+        raise NotGGUF("a big-endian GGUF file, which is not supported: choose the little-endian one of this model")
+    raise NotGGUF(f"GGUF version {version} is not supported: convert the model to version 3, or choose another file")
+
+
+def _metadata(header: HeaderBytes, count: int, tensor_count: int) -> tuple[dict[bytes, _Value], bool]:
+    """The values that somebody reads, and whether there is a chat template."""
+    wanted: dict[bytes, _Value] = {}
+    seen: set[bytes] = set()
+    for left in range(count - 1, -1, -1):
+        header.reserved = left * _LEAST_KEY + tensor_count * LEAST_TENSOR
+        key = header.string()
+        if not key:
+            raise NotGGUF("damaged: one of its keys is empty")
+        if key in seen:
+            raise NotGGUF(f"damaged: the key {readable(key)!r} is there twice")
+        seen.add(key)
+        value = _value(header, keep=key in _WANTED or key.endswith(_CONTEXT_LENGTH))
+        if value is not None:
+            wanted[key] = value
+    header.reserved = 0
+    return wanted, any(key.startswith(_CHAT_TEMPLATE) for key in seen)
+
+
+def _value(header: HeaderBytes, *, keep: bool) -> _Value | None:
+    kind = header.u32()
+    layout = fmt.SCALARS.get(kind)
+    if layout is not None:
+        number = header.unpack(layout)
+        return (kind, number) if keep else None
+    if kind == fmt.STRING:
+        if keep:
+            return kind, header.string()
+        header.skip_string()
+    elif kind == fmt.ARRAY:
+        _skip_array(header)
+        return (kind, b"") if keep else None
+    else:
+        raise NotGGUF(f"damaged: a value has the type {kind}, which does not exist")
+    return None
+
+
+def _skip_array(header: HeaderBytes) -> None:
+    kind = header.u32()
+    count = header.count("items in one array", fmt.MAX_ARRAY_ITEMS)
+    layout = fmt.SCALARS.get(kind)
+    if layout is not None:
+        header.skip(count * layout.size)
+    elif kind == fmt.STRING:
+        header.skip_strings(count)
+    elif kind == fmt.ARRAY:
+        raise NotGGUF("not supported: it has an array within an array, which no real model needs")
+    else:
+        raise NotGGUF(f"damaged: an array has items of the type {kind}, which does not exist")
+
+
+def _alignment(metadata: dict[bytes, _Value]) -> int:
+    kind, alignment = metadata.get(b"general.alignment", (fmt.UINT32, fmt.DEFAULT_ALIGNMENT))
+    if kind != fmt.UINT32 or not isinstance(alignment, int) or alignment.bit_count() != 1:
+        raise NotGGUF("damaged: general.alignment must be an unsigned 32-bit number and a power of two")
+    return alignment
+
+
+def _split(metadata: dict[bytes, _Value]) -> Split | None:
+    keys = (b"split.no", b"split.count", b"split.tensors.count")
+    if not any(key in metadata for key in keys):
+        return None
+    number, count, tensors = (_integer(metadata, key) for key in keys)
+    if number is None or count is None or tensors is None or number >= max(count, 1):
+        raise NotGGUF("damaged: split.no, split.count and split.tensors.count must be numbers that fit each other")
+    return Split(number, count, tensors)
+
+
+def _summary(metadata: dict[bytes, _Value], parameters: int, *, chat_template: bool) -> GGUFSummary:
+    architecture = _text(metadata, b"general.architecture")
+    file_type = _integer(metadata, b"general.file_type")
+    return GGUFSummary(
+        architecture=architecture,
+        name=_text(metadata, b"general.name"),
+        parameters=parameters,
+        quantization=None if file_type is None else fmt.FILE_TYPES.get(file_type),
+        context_length=_integer(metadata, (architecture or "").encode() + _CONTEXT_LENGTH),
+        license=_text(metadata, b"general.license"),
+        chat_template=chat_template,
+    )
+
+
+def _integer(metadata: dict[bytes, _Value], key: bytes) -> int | None:
+    """A number from 0 up to what the resource's status can hold; anything else is as good as absent."""
+    _, value = metadata.get(key, (0, b""))
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= fmt.MAX_INT64:
+        return None
+    return value
+
+
+def _text(metadata: dict[bytes, _Value], key: bytes) -> str | None:
+    _, value = metadata.get(key, (0, b""))
+    return (readable(value) or None) if isinstance(value, bytes) else None

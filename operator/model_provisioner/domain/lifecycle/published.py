@@ -1,0 +1,39 @@
+"""What `status.model` says of a plan, before its bytes are here and after. Called by the controller's attempts."""
+
+from dataclasses import replace
+
+from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model
+from model_provisioner.domain.quantity import format_bytes
+from model_provisioner.domain.store.plan import Plan
+
+
+def planned_model(plan: Plan, claim_name: str, store_id: str, wanted_digest: str | None) -> Model:
+    """Of a settled `plan`; `wanted_digest` is the spec's."""
+    files = plan.records
+    return Model(
+        revision=plan.revision,
+        claim_name=claim_name,
+        store_id=store_id,
+        path=plan.files[0].path,
+        size=format_bytes(plan.total_bytes),
+        size_bytes=plan.total_bytes,
+        digest=_only_digest(files),
+        digest_source=_digest_source(plan, wanted_digest),
+        files=files,
+    )
+
+
+def published_model(planned: Model, files: tuple[FileRecord, ...], gguf: GGUFSummary) -> Model:
+    """`planned`, of which every byte is here by now: `files` have the digests that were found."""
+    return replace(planned, files=files, gguf=gguf, digest=_only_digest(files))
+
+
+def _digest_source(plan: Plan, wanted_digest: str | None) -> DigestSource:
+    if wanted_digest:
+        return DigestSource.SPEC
+    return DigestSource.SOURCE if all(file.digest for file in plan.files) else DigestSource.COMPUTED
+
+
+def _only_digest(files: tuple[FileRecord, ...]) -> str | None:
+    """A model of one file has that file's digest; a split model has one per file and none in all."""
+    return files[0].digest if len(files) == 1 else None

@@ -1,0 +1,235 @@
+"""Decides which files of a repository a selector means: one model, with all parts where it is split.
+
+Sources call `select` with the names that the hub lists. The rule is deterministic, never depends on the
+order of the listing and never replaces what was asked for by something similar:
+
+1. A path ending in .gguf means that file; letter case is ignored where that leaves one file.
+2. Anything else is a quantisation, matched as a whole word against file names, then directory names, so
+   that F16 is not BF16. A plain name comes before one with the UD- prefix that some publishers add.
+3. Without a selector: Q4_K_M, else Q8_0, else the only model there is.
+
+Companion files (projectors, importance matrices, draft models) are found by their path alone.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from model_provisioner.domain.errors import AmbiguousModel, IncompleteModel, SourceNotFound, UnsupportedSource
+from model_provisioner.domain.gguf.format import FILE_TYPES
+
+_DEFAULTS = ("Q4_K_M", "Q8_0")
+_LISTED = 20
+_SUFFIX = re.compile(r"\.gguf\Z", re.IGNORECASE)
+_PART = re.compile(
+    r"(?P<stem>.*)-(?P<number>[0-9]{5})(?P<end>-of-(?P<count>[0-9]{5})\.gguf)", re.IGNORECASE | re.DOTALL
+)
+_RAW_PIECE = re.compile(r"\.gguf[._-](?:part|split)[\w.-]*\Z", re.IGNORECASE)
+_COMPANION = "(?:mmproj|imatrix|mtp|eagle3|dflash|dspark)"
+_COMPANION_FILE = re.compile(rf"(?:^|[-._]){_COMPANION}(?=[-._]|$)", re.IGNORECASE)
+_COMPANION_DIRECTORY = re.compile(rf"(?:^|/){_COMPANION}/", re.IGNORECASE)
+_QUANTIZATION = re.compile(
+    r"(?:^|(?<=[-._/]))(?:UD-)?"
+    r"(?:I?Q[1-8]_(?:K|[01]|XXS|XS|NL|S|M|L|XL)(?:_(?:XXS|XS|S|M|L|XL|[48]_[48]))?"
+    r"|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)"
+    r"(?=[-._/]|$)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """One model of a listing. `paths` are in the order of its parts, `parts` is how many there should be."""
+
+    paths: tuple[str, ...]
+    parts: int = 1
+
+
+def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
+    """The paths, out of `paths`, of the model that `selector` means; the parts of a split model in order.
+
+    Raises AmbiguousModel where several models fit, SourceNotFound where none does, IncompleteModel where
+    parts are missing, UnsupportedSource where the model is there only as raw pieces.
+    """
+    models = _models(paths)
+    if not models:
+        raise _no_model(paths)
+    if selector is not None and _SUFFIX.search(selector):
+        return _complete(_only(_by_path(models, selector), selector))
+    candidates = [model for model in models if not _is_companion(model.paths[0])]
+    if not candidates:
+        raise SourceNotFound(
+            "the repository has no model, only files that go with one (projectors, importance matrices or draft "
+            f"models): {_listed(models)}; name one by its path after a colon if that is what you want"
+        )
+    if selector is None:
+        return _complete(_only(_by_default(candidates), selector))
+    fitting = _by_quantization(candidates, selector)
+    if not fitting:
+        raise _not_there(paths, candidates, selector)
+    return _complete(_only(fitting, selector))
+
+
+def others(paths: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:
+    """The files of each other model that could have been selected out of `paths`, instead of the `chosen` ones."""
+    candidates = (model for model in _models(paths) if not _is_companion(model.paths[0]))
+    return [model.paths for model in candidates if len(model.paths) == model.parts and model.paths[0] not in chosen]
+
+
+def called(paths: Sequence[str], model: Sequence[str]) -> str:
+    """What to select the files `model` out of `paths` by: their quantisation where that is enough, else their path."""
+    candidates = [one for one in _models(paths) if not _is_companion(one.paths[0])]
+    label = quantization_of(model[0])
+    if label and [one.paths for one in _by_quantization(candidates, label)] == [tuple(model)]:
+        return label
+    return _shown(model[0])
+
+
+def quantization_of(path: str) -> str | None:
+    """The quantisation that a path speaks of, in upper case, as a label for people; None where it names none."""
+    directory, _, name = path.rpartition("/")
+    return _label(_stem(name)) or _label(directory)
+
+
+def _models(paths: Iterable[str]) -> list[_Model]:
+    single: list[_Model] = []
+    split: dict[tuple[str, str, int], list[str]] = {}
+    for path in sorted(set(paths)):
+        part = _PART.fullmatch(path)
+        if part and 1 <= int(part["number"]) <= int(part["count"]):
+            split.setdefault((part["stem"], part["end"], int(part["count"])), []).append(path)
+        elif _SUFFIX.search(path):
+            single.append(_Model((path,)))
+    joined = [_Model(tuple(parts), count) for (*_, count), parts in split.items()]
+    return sorted([*single, *joined], key=lambda model: model.paths)
+
+
+def _is_companion(path: str) -> bool:
+    name = _stem(path.rpartition("/")[2])
+    return bool(_COMPANION_FILE.search(name) or _COMPANION_DIRECTORY.search(path))
+
+
+def _by_path(models: Sequence[_Model], path: str) -> list[_Model]:
+    exact = [model for model in models if path in model.paths]
+    folded = path.casefold()
+    fitting = exact or [model for model in models if folded in map(str.casefold, model.paths)]
+    if not fitting:
+        raise _none_such(path, models)
+    return fitting
+
+
+def _by_default(candidates: Sequence[_Model]) -> Sequence[_Model]:
+    preferred = (_by_quantization(candidates, quantization) for quantization in _DEFAULTS)
+    return next(filter(None, preferred), candidates)
+
+
+def _by_quantization(candidates: Sequence[_Model], quantization: str) -> list[_Model]:
+    """What fits best; several only where they fit equally well."""
+    names = {model: _stem(model.paths[0].rpartition("/")[2]) for model in candidates}
+    directories = {model: model.paths[0].rpartition("/")[0] for model in candidates}
+    for texts in (names, directories):
+        labelled = [model for model, text in texts.items() if _label(text) == quantization.upper()]
+        if labelled:
+            return labelled
+        for pattern in _patterns(quantization):
+            fitting = [model for model, text in texts.items() if pattern.search(text)]
+            if fitting:
+                return fitting
+    return []
+
+
+def _patterns(quantization: str) -> Iterator[re.Pattern[str]]:
+    """Whole words, without UD- first. `Q4` and `Q4_K` also fit Q4_K_M, but Q6_K, which is whole, never Q6_K_L."""
+    token = re.escape(quantization)
+    is_whole = quantization.upper() in FILE_TYPES.values()
+    for right in ("[-./]",) if is_whole else ("[-./]", "_"):
+        for left in (r"(?<!^UD-)(?<![-._/]UD-)", ""):
+            yield re.compile(rf"(?:^|(?<=[-._/])){left}{token}(?=$|{right})", re.IGNORECASE)
+
+
+def _only(fitting: Sequence[_Model], selector: str | None) -> _Model:
+    if len(fitting) == 1:
+        return fitting[0]
+    first = fitting[0].paths[0]
+    label = quantization_of(first)
+    unique = label is not None and [quantization_of(model.paths[0]) for model in fitting].count(label) == 1
+    example = f"its quantisation, as in :{label}, or its path, as in" if unique else "its path, as in"
+    what = f" {_shown(selector)}" if selector else ""
+    raise AmbiguousModel(f"{len(fitting)} models fit{what}: {_listed(fitting)}; name one by {example} :{_shown(first)}")
+
+
+def _complete(model: _Model) -> tuple[str, ...]:
+    missing = model.parts - len(model.paths)
+    if not missing:
+        return model.paths
+    names = [_PART.sub(rf"\g<stem>-{number:05}\g<end>", model.paths[0]) for number in range(1, model.parts + 1)]
+    raise IncompleteModel(
+        f"{missing} of {model.parts} parts are missing in the repository: "
+        f"{_enumerated([name for name in names if name not in model.paths])}; "
+        "choose another model or revision, or upload the parts"
+    )
+
+
+def _not_there(paths: Sequence[str], candidates: Sequence[_Model], selector: str) -> SourceNotFound | UnsupportedSource:
+    pieces = [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
+    fitting = _by_quantization([_Model((piece,)) for piece in pieces], selector)
+    if fitting:
+        return _in_pieces([model.paths[0] for model in fitting])
+    return _none_such(selector, candidates)
+
+
+def _none_such(selector: str, models: Sequence[_Model]) -> SourceNotFound:
+    return SourceNotFound(
+        f"{_shown(selector)} is not in the repository, which has {_listed(models)}; name one of these"
+    )
+
+
+def _no_model(paths: Sequence[str]) -> SourceNotFound | UnsupportedSource:
+    pieces = [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
+    if pieces:
+        return _in_pieces(pieces)
+    kinds = Counter(_kind(path) for path in set(paths)).most_common()
+    found = ", ".join(
+        f"{count} × {_shown(kind)}" for kind, count in sorted(kinds, key=lambda kind: (-kind[1], kind[0]))[:8]
+    )
+    return SourceNotFound(
+        f"the repository has no GGUF file, {f'only {found}' if found else 'nor any other'}: "
+        "look for a repository of this model in GGUF, often one whose name ends in -GGUF"
+    )
+
+
+def _in_pieces(pieces: Sequence[str]) -> UnsupportedSource:
+    return UnsupportedSource(
+        f"the model is there only in raw pieces, which this version does not join: {_enumerated(pieces)}; "
+        "choose another quantisation, or a repository that splits models into -00001-of-0000N.gguf files"
+    )
+
+
+def _label(text: str) -> str | None:
+    """The last one counts: in `model-f32-Q4_K_M`, F32 is what it was made from."""
+    found = _QUANTIZATION.findall(text.upper())
+    return found[-1] if found else None
+
+
+def _stem(name: str) -> str:
+    return _SUFFIX.sub("", name)
+
+
+def _kind(path: str) -> str:
+    name = path.rpartition("/")[2]
+    stem, dot, extension = name.rpartition(".")
+    return f".{extension}" if dot and stem else name
+
+
+def _listed(models: Sequence[_Model]) -> str:
+    return _enumerated([model.paths[0] for model in models])
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(map(_shown, names[:_LISTED])) + more
+
+
+def _shown(text: str) -> str:
+    """Names come from outside and go to terminals and logs."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[:255]

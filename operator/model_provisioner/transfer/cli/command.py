@@ -1,0 +1,193 @@
+"""`model-provisioner fetch`: its flags. Serves the operator with `--worker`, a Job with `--plan FILE`, else a fetch.
+
+`--resolver` makes a worker load the hub's client at once, so that the first resolve need not wait for it.
+"""
+
+import argparse
+import os
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from model_provisioner.domain.errors import AddressNotAllowed
+from model_provisioner.domain.network.addresses import (
+    HostPort,
+    NetworkPolicy,
+    Origin,
+    parse_allowed_host,
+    parse_network,
+)
+from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS
+from model_provisioner.domain.quantity import parse_quantity
+from model_provisioner.domain.refs.refs import HUGGING_FACE
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.modes import Modes, parse_mode
+from model_provisioner.proxy_file import load_proxy
+from model_provisioner.transfer.http.client import NetworkSettings
+from model_provisioner.transfer.worker import worker
+
+_MOST_CONNECTIONS = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ref", nargs="?", metavar="REF", help="what to fetch, such as hf:owner/repo:Q4_K_M")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="directory to fetch into; the file goes below DIR/hf/")
+    parser.add_argument(
+        "--endpoint",
+        type=_checked(_endpoint),
+        default=HUGGING_FACE,
+        metavar="URL",
+        help="the hub (default %(default)s)",
+    )
+    parser.add_argument(
+        "--digest",
+        type=_checked(Digest.parse),
+        metavar="sha256:…",
+        help="what the file must hash to, for models in one file",
+    )
+    parser.add_argument(
+        "--connections",
+        type=_checked(_connections),
+        default=8,
+        metavar="N",
+        help="most connections, 1 to 16 (default 8)",
+    )
+    parser.add_argument(
+        "--max-bytes-per-second", type=_checked(_rate), metavar="N", help="limit of the bandwidth, such as 50Mi"
+    )
+    parser.add_argument(
+        "--retries",
+        type=_checked(_retries),
+        default=5,
+        metavar="N",
+        help="how often to try again, in a row without a new byte, what may pass (default %(default)s)",
+    )
+    parser.add_argument(
+        "--allow-network",
+        type=_checked(parse_network),
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="private network that the source may be in (repeatable)",
+    )
+    parser.add_argument(
+        "--allow-host",
+        type=_checked(parse_allowed_host),
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="host, or *.NAME, that may be private or without TLS (repeatable; the endpoint's is allowed)",
+    )
+    parser.add_argument(
+        "--proxy",
+        type=_checked(load_proxy),
+        metavar="URL|@FILE",
+        help="go through this proxy, to hosts that --allow-host names; @FILE holds the URL of one with a password",
+    )
+    parser.add_argument(
+        "--directory-mode",
+        type=_checked(parse_mode),
+        default=0o755,
+        metavar="MODE",
+        help="of directories (default 0755)",
+    )
+    parser.add_argument(
+        "--file-mode", type=_checked(parse_mode), default=0o444, metavar="MODE", help="of models (default 0444)"
+    )
+    parser.add_argument("--group", type=int, metavar="GID", help="that models and directories belong to")
+    parser.add_argument(
+        "--ca-file", type=_checked(_ca_file), metavar="FILE", help="certificates to trust besides the system's"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and where to")
+    parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--resolver", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0, or 1 after an error whose name and message are on the last line, 2 for wrong flags, 130 after Ctrl-C."""
+    if args.proxy and not args.allow_host:
+        args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
+    if args.worker:
+        return worker.run(_network(args), resolves=args.resolver)
+    if args.plan is not None:
+        return worker.run_plan(args.plan, _network(args))
+    if args.ref is None or args.to is None:
+        args.usage_error("say what to fetch and where to: REF --to DIR")
+    from model_provisioner.transfer.cli import fetch  # noqa: PLC0415 - brings huggingface_hub, which a worker must not load
+
+    return fetch.run(
+        fetch.FetchOptions(
+            ref=args.ref,
+            directory=args.to,
+            endpoint=args.endpoint,
+            digest=args.digest,
+            connections=args.connections,
+            bytes_per_second=args.max_bytes_per_second,
+            token=os.environ.get("HF_TOKEN") or None,
+            retries=args.retries,
+            modes=Modes(args.directory_mode, args.file_mode, args.group),
+            dry_run=args.dry_run,
+            json=args.json,
+        ),
+        _network(args),
+    )
+
+
+def _network(args: argparse.Namespace) -> NetworkSettings:
+    """Whoever names a hub of their own allows its host."""
+    hosts = list(args.allow_host)
+    if args.endpoint != HUGGING_FACE:
+        origin = Origin.of(args.endpoint)
+        hosts.append(HostPort(origin.host, origin.port))
+    return NetworkSettings(NetworkPolicy(tuple(args.allow_network), tuple(hosts)), args.ca_file, args.proxy)
+
+
+def _endpoint(text: str) -> str:
+    try:
+        Origin.of(text)
+    except AddressNotAllowed as error:
+        raise ValueError(error.message) from None
+    return text
+
+
+def _ca_file(text: str) -> Path:
+    try:
+        ssl.create_default_context(cafile=text)
+    except OSError as error:
+        raise ValueError(f"{text!r} is not a file of certificates in PEM format: {error.strerror or error}") from None
+    return Path(text)
+
+
+def _connections(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= number <= _MOST_CONNECTIONS:
+        raise ValueError(f"{text!r} is not a number from 1 to {_MOST_CONNECTIONS}")
+    return number
+
+
+def _retries(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a number of retries: 0 or more")
+    return int(text)
+
+
+def _rate(text: str) -> int:
+    rate = parse_quantity(text)
+    if rate < 1:
+        raise ValueError("at least one byte per second is needed; leave the flag out for no limit")
+    return rate
+
+
+def _checked(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """`parse` for argparse, which shows a ValueError's own message only this way."""
+
+    def convert(text: str) -> object:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert

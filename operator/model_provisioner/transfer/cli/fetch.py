@@ -1,0 +1,213 @@
+"""`model-provisioner fetch REF --to DIR`: one model for a person, with no cluster.
+
+Resolves, shows how it goes on, prints the path last. The same engine and the same store layout as in
+the operator, but nobody holds the files.
+"""
+
+import asyncio
+import json
+import math
+import signal
+import sys
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.errors import (
+    NameResolutionFailed,
+    ProvisionError,
+    RateLimited,
+    SourceUnavailable,
+    TransferStalled,
+)
+from model_provisioner.domain.lifecycle.backoff import delay
+from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.quantity import format_bytes, format_duration
+from model_provisioner.domain.refs.refs import parse_lenient
+from model_provisioner.domain.store.claim import StoreRef
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.modes import Modes
+from model_provisioner.domain.store.plan import Plan
+from model_provisioner.transfer.cli.progress_bar import ProgressBar
+from model_provisioner.transfer.download import engine
+from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
+from model_provisioner.transfer.sources.resolver import Resolver
+from model_provisioner.transfer.store.posix import volume_errors
+from model_provisioner.transfer.store.store import Store
+from model_provisioner.worker_protocol.messages import Resolve
+
+_MAY_PASS = (SourceUnavailable, RateLimited, TransferStalled, NameResolutionFailed)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """What the flags say."""
+
+    ref: str
+    directory: Path
+    endpoint: str
+    digest: Digest | None
+    connections: int
+    bytes_per_second: int | None
+    token: str | None
+    retries: int
+    modes: Modes
+    dry_run: bool
+    json: bool
+
+    def __repr__(self) -> str:
+        return f"FetchOptions({self.ref})"
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """The token goes to the hub itself and nowhere else."""
+        return Credentials(self.token, (str(Origin.of(self.endpoint)),)) if self.token else None
+
+
+def run(options: FetchOptions, network: NetworkSettings) -> int:
+    """The exit code. The last line on standard output is the path; after an error, the last line on standard error
+    has its name and message. Stopped by a signal: 128 and its number, as shells have it.
+    """
+    received: list[signal.Signals] = []
+    try:
+        asyncio.run(_until_signalled(_persist(options, network, Clock()), received))
+    except ProvisionError as error:
+        if options.json:
+            _print(json.dumps({"ref": options.ref, "error": error.reason, "message": _advised(error)}))
+        _complain(f"{error.reason}: {_advised(error)}")
+        return 1
+    except asyncio.CancelledError:
+        _complain("stopped; what was fetched is kept, and the same command goes on from there")
+        return 128 + received[0]
+    return 0
+
+
+async def _until_signalled(work: Coroutine[None, None, None], received: list[signal.Signals]) -> None:
+    """Handlers of the loop, because the interpreter's own wake no loop that has just gone to sleep."""
+    task = asyncio.ensure_future(work)
+
+    def stop(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    await task
+
+
+async def _persist(options: FetchOptions, network: NetworkSettings, clock: Clock) -> None:
+    """Tries again what may pass, as often in a row without a new byte as `options.retries` says."""
+    display = ProgressBar(sys.stderr, clock.monotonic)
+    failures, furthest = 0, 0
+    while True:
+        try:
+            return await _fetch(options, network, display, clock)
+        except _MAY_PASS as error:
+            failures = 1 if display.furthest > furthest else failures + 1
+            furthest = display.furthest
+            if failures > options.retries:
+                raise
+            wait = delay(failures, error.retry_after, clock.random())
+            again = f"trying again in {format_duration(math.ceil(wait))}"
+            _complain(f"{error.reason}: {_advised(error)}; {again} ({failures} of {options.retries})")
+            await clock.sleep(wait)
+
+
+async def _fetch(options: FetchOptions, network: NetworkSettings, display: ProgressBar, clock: Clock) -> None:
+    async with open_client(network) as client:
+        plan = await _resolve(options, client)
+        if options.dry_run:
+            _tell_plan(options, plan)
+            return
+        provided = await _transfer(options, plan, client, display, clock)
+    if options.json:
+        _print(json.dumps(_document(options, plan, provided.files, {"gguf": _header(provided.gguf)}), indent=2))
+    else:
+        _print(str(options.directory / provided.files[0].path))
+
+
+async def _resolve(options: FetchOptions, client: Client) -> Plan:
+    ref = parse_lenient(options.ref)
+    request = Resolve(
+        "resolve",
+        str(ref),
+        options.endpoint,
+        digest=str(options.digest) if options.digest else None,
+        credentials=options.credentials,
+        store=StoreRef(str(options.directory), None),
+    )
+    return (await Resolver(client).resolve(request)).plan
+
+
+async def _transfer(
+    options: FetchOptions, plan: Plan, client: Client, display: ProgressBar, clock: Clock
+) -> engine.Provided:
+    _make(options.directory)
+    store = await asyncio.to_thread(Store.open, options.directory, None, options.modes)
+    with store, display:
+        job = engine.Job(
+            plan, Limits(options.connections, options.bytes_per_second), epoch=0, credentials=options.credentials
+        )
+        return await engine.provide(job, store, client, display, clock)
+
+
+def _make(directory: Path) -> None:
+    with volume_errors(f"make the directory {directory}"):
+        directory.mkdir(parents=True, exist_ok=True)
+
+
+def _tell_plan(options: FetchOptions, plan: Plan) -> None:
+    files = plan.records
+    if options.json:
+        _print(json.dumps(_document(options, plan, files, {}), indent=2))
+        return
+    at = f" at {plan.revision}" if plan.revision else ""
+    _print(f"{plan.ref}{at}: {len(files)} file{'s' * (len(files) > 1)}, {format_bytes(plan.total_bytes)}")
+    for file in files:
+        _print(f"  {file.path}  {format_bytes(file.size_bytes)}  {file.digest or 'no digest published'}")
+    _print(str(options.directory / files[0].path))
+
+
+def _document(
+    options: FetchOptions, plan: Plan, files: tuple[FileRecord, ...], more: Mapping[str, object]
+) -> dict[str, object]:
+    """What `--json` prints."""
+    return {
+        "ref": plan.ref,
+        "revision": plan.revision,
+        "path": str(options.directory / files[0].path),
+        "sizeBytes": plan.total_bytes,
+        "files": [{"path": f.path, "sizeBytes": f.size_bytes, "digest": f.digest} for f in files],
+        **more,
+    }
+
+
+def _header(gguf: GGUFSummary) -> dict[str, object]:
+    """Named as in the resource's status."""
+    return {
+        "architecture": gguf.architecture,
+        "name": gguf.name,
+        "parameters": gguf.parameters,
+        "quantization": gguf.quantization,
+        "contextLength": gguf.context_length,
+        "license": gguf.license,
+        "chatTemplate": gguf.chat_template,
+    }
+
+
+def _advised(error: ProvisionError) -> str:
+    """Its message, with what only a person at a command line can do."""
+    return error.message + (" (in the environment as HF_TOKEN)" if error.wants_token else "")
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

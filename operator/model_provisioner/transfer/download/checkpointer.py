@@ -1,0 +1,52 @@
+"""Writes the journal of a part often enough that a crash costs little, and no more often than that."""
+
+import asyncio
+from collections.abc import Callable
+
+from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.download.spans import Spans
+from model_provisioner.transfer.store.partfile import PartFile
+
+_UNSAVED_BYTES = 8 * 1024 * 1024
+
+
+class Checkpointer:
+    """`written` tells which bytes are in the file now; a save covers those that are when it begins."""
+
+    def __init__(self, part: PartFile, written: Callable[[], Spans], threads: Threads) -> None:
+        self._part = part
+        self._written = written
+        self._threads = threads
+        self._unsaved = 0
+        self._running: asyncio.Task[None] | None = None
+
+    async def wrote(self, size: int) -> None:
+        """Begins a save after every 8 MiB; waits while the last one runs, so about 16 MiB are unsaved at most.
+
+        Raises what the last save raised.
+        """
+        self._unsaved += size
+        while self._unsaved >= _UNSAVED_BYTES:
+            if self._running is None or _went_well(self._running):
+                self._running = asyncio.create_task(self._save())
+                return
+            await asyncio.shield(self._running)
+
+    async def finish(self) -> None:
+        """Everything written is durable and journalled. Raises what the volume raises."""
+        await self.wait_idle()
+        await self._save()
+
+    async def wait_idle(self) -> None:
+        """Returns when no save is running any more. Raises what the last one raised."""
+        if self._running is not None:
+            await self._running
+
+    async def _save(self) -> None:
+        written, self._unsaved = self._written(), 0
+        if written != self._part.spans:
+            await self._threads.run(self._part.commit, written)
+
+
+def _went_well(save: "asyncio.Task[None]") -> bool:
+    return save.done() and not save.cancelled() and save.exception() is None

@@ -1,0 +1,225 @@
+"""The connections of one download: how many there are, what each asks for, and what is done when one fails.
+
+A lane is one connection that takes range after range. There is always at least one while bytes are
+missing; more are opened while that makes the download faster (`domain.lanes`). A failing lane tries again, leaves
+its work to the others where they go on, or ends the download where it is the last. What becomes of the
+bytes is the download's.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.download.concurrency import ConnectionScaler
+from model_provisioner.domain.download.ranges import MIB, SMALLEST_RANGE, next_range, range_size
+from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.errors import (
+    AccessDenied,
+    LicenseNotAccepted,
+    NameResolutionFailed,
+    ProvisionError,
+    RateLimited,
+    Retryable,
+    SourceNotFound,
+    SourceUnavailable,
+    TransferStalled,
+)
+from model_provisioner.domain.lifecycle.backoff import delay
+from model_provisioner.transfer.download.range_request import STALL_SECONDS, RangeRequest, RangeRequests
+from model_provisioner.transfer.download.remote_file import RangesIgnored, RemoteFile
+from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.http.client import Reply
+
+_TRIES = 3
+_PARALLEL_FROM = 64 * MIB
+_WATCH_SECONDS = 1.0
+_GRACE_SECONDS = 15 * 60.0
+_LONGEST_PAUSE_SECONDS = 30.0  # for a longer one, the place is given to another download
+_MAY_PASS = (SourceUnavailable, TransferStalled)  # for anything else, waiting a second or two does not help
+_REFUSALS = (AccessDenied, LicenseNotAccepted, SourceNotFound)
+_OF_ONE_CONNECTION = (*_MAY_PASS, *_REFUSALS, RateLimited, NameResolutionFailed)
+
+
+class Target(Protocol):
+    """Where the bytes go."""
+
+    size: int
+
+    @property
+    def written(self) -> Spans:
+        """What nobody need ask for."""
+
+    async def receive(self, reply: Reply, request: RangeRequest) -> None:
+        """Takes bytes until the request is done or the reply ends; all that came is in `written` when it returns."""
+
+    def tick(self) -> None:
+        """A second has passed, whether bytes came or not."""
+
+
+class ConnectionPool:
+    """`run` brings what `target` lacks. With `one_stream` the file is asked for as a whole, by one connection."""
+
+    def __init__(
+        self, target: Target, remote: RemoteFile, limits: Limits, clock: Clock, *, one_stream: bool = False
+    ) -> None:
+        self._target = target
+        self._remote = remote
+        self._limits = limits
+        self._clock = clock
+        self._one_stream = one_stream
+        self._widened = False
+        self._control = ConnectionScaler()
+        self._requests = RangeRequests()
+        self._running = 0
+        self._received = 0
+        self._first_byte = 0.0
+        self._refused_since: float | None = None
+        self._tasks = asyncio.TaskGroup()
+
+    @property
+    def running(self) -> int:
+        return self._running
+
+    async def run(self) -> None:
+        """Raises what can't be waited for: the error of the last lane, or of the volume."""
+        try:
+            async with self._watching(), self._tasks:
+                self._open_connections()
+        except BaseExceptionGroup as group:
+            raise most_telling(group) from None
+
+    def widen(self) -> None:
+        """The file is what it should be: large ranges, and more than one connection, are worth it from now on."""
+        self._widened = True
+
+    def came(self, size: int) -> None:
+        """`size` more bytes are there."""
+        self._received += size
+        self._refused_since = None
+        self._control = self._control.observe(self._now, self._received, self._most, self._first_byte)
+        self._open_connections()
+
+    @property
+    def _now(self) -> float:
+        return self._clock.monotonic()
+
+    @property
+    def _most(self) -> int:
+        several = self._widened and not self._one_stream and self._target.size >= _PARALLEL_FROM
+        return self._limits.connections if several else 1
+
+    def _open_connections(self) -> None:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            return  # all lanes are being stopped
+        while self._running < self._control.wanted and (request := self._next_request()):
+            self._running += 1
+            self._tasks.create_task(self._connection(request))
+
+    async def _connection(self, first: RangeRequest) -> None:
+        """One connection: range after range, until nobody needs more or fewer connections do as well."""
+        request: RangeRequest | None = first
+        failures = 0
+        try:
+            while request:
+                try:
+                    await self._fetch(request)
+                    failures = 0
+                except _OF_ONE_CONNECTION as error:
+                    moved = request.moved_enough if isinstance(error, TransferStalled) else request.moved
+                    failures = 1 if moved else failures + 1
+                    if self._is_spare(error, failures):
+                        self._control = self._control.refused(self._now)
+                        return
+                    await self._clock.sleep(self._pause(error, failures))
+                request = self._next_request() if self._running <= self._control.wanted else None
+        finally:
+            self._running -= 1
+
+    def _next_request(self) -> RangeRequest | None:
+        target = self._target
+        wanted = next_range(target.written, self._requests.ranges, target.size, self._largest)
+        wanted = wanted or self._requests.tail(self._now)
+        if wanted is None:
+            return None
+        request = RangeRequest.of(wanted, self._now)
+        self._requests.add(request)
+        return request
+
+    @property
+    def _largest(self) -> int:
+        """The header comes in a small range of its own, because the file may turn out to be nothing of ours."""
+        if self._one_stream:
+            return self._target.size
+        if not self._widened:
+            return SMALLEST_RANGE
+        return range_size(self._target.size - self._target.written.total, self._control.wanted)
+
+    async def _fetch(self, request: RangeRequest) -> None:
+        try:
+            async with asyncio.timeout(None) as request.patience:
+                await self._receive(request)
+        except TimeoutError:
+            if not request.done:
+                raise TransferStalled(
+                    f"the source of {self._remote.subject} sent too little for too long "
+                    f"({STALL_SECONDS:.0f} seconds of silence, or far less than on other connections)"
+                ) from None
+        finally:
+            request.patience = None
+            self._requests.end(request, self._now)
+
+    async def _receive(self, request: RangeRequest) -> None:
+        asked = self._now
+        request.begin_wait(asked)
+        async with await self._remote.get(request.asked) as reply:
+            request.end_wait(self._now, 0)
+            self._first_byte = self._now - asked
+            await self._target.receive(reply, request)
+        if not request.done:
+            missing = request.stop - request.position
+            raise SourceUnavailable(f"{reply.origin} ended the connection {missing} bytes early")
+
+    def _is_spare(self, error: ProvisionError, failures: int) -> bool:
+        """Can the others go on without this lane? Where the source refuses it, at once; else when it failed again."""
+        passing = isinstance(error, _MAY_PASS) and error.retry_after is None
+        return self._running > 1 and self._requests.move and (failures >= _TRIES or not passing)
+
+    def _pause(self, error: ProvisionError, failures: int) -> float:
+        """Seconds until the next try. Raises `error` where there is none."""
+        if isinstance(error, _REFUSALS) and self._received:
+            self._spend_grace(error)
+        elif (
+            not isinstance(error, _MAY_PASS) or failures >= _TRIES or (error.retry_after or 0) > _LONGEST_PAUSE_SECONDS
+        ):
+            raise error
+        retry_after = error.retry_after if isinstance(error, Retryable) else None
+        return delay(failures, retry_after, self._clock.random())
+
+    def _spend_grace(self, error: ProvisionError) -> None:
+        """Who was given bytes a moment ago may be refused by mistake, and loses hours if that is believed at once."""
+        if self._refused_since is None:
+            self._refused_since = self._now
+        if self._now - self._refused_since >= _GRACE_SECONDS:
+            raise error
+
+    @contextlib.asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        watch = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(_WATCH_SECONDS)
+            self._requests.watch(self._now)
+            self._target.tick()
+
+
+def most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of several tasks' errors the one to act on: what can't be mended before what may pass."""
+    return min(group.exceptions, key=lambda error: (isinstance(error, Retryable), isinstance(error, RangesIgnored)))

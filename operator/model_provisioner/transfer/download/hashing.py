@@ -1,0 +1,97 @@
+"""The SHA-256 of a file, computed while its bytes come.
+
+Bytes that come in order are hashed from memory; the rest is read back from the part, out of the page
+cache, as soon as everything before it is there. A transfer feeds it; a published file is read whole.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.store.digest import Digest
+
+_READ_BYTES = 1024 * 1024
+_PIECE_BYTES = 128 * 1024  # of that at a time, to hold little
+_WAITING = 4
+
+Read = Callable[[int, int], bytes]
+"""Offset and count of bytes in, bytes out."""
+
+
+class PrefixHasher:
+    """Follows the contiguous prefix of a file of `size` bytes. `run` does the work, next to the transfer, and calls
+    `moved` as it goes on.
+    """
+
+    def __init__(self, size: int, read: Read, threads: Threads, moved: Callable[[], None]) -> None:
+        self._size = size
+        self._read = read
+        self._threads = threads
+        self._moved = moved
+        self._sha = hashlib.sha256()
+        self._tail = 0  # end of what is hashed or waits for it in memory
+        self._there = 0  # end of the prefix that can be read back
+        self._waiting: deque[Sequence[bytes]] = deque()
+        self._changed = asyncio.Condition()
+        self._stopped = False
+        self.position = 0
+
+    async def offer(self, offset: int, chunks: Sequence[bytes], there: int) -> None:
+        """`chunks` are in the file at `offset`, and so is everything before `there`.
+
+        Waits while too much is in memory, so that a fast network can't outrun the hash.
+        """
+        async with self._changed:
+            if chunks and offset == self._tail:
+                self._tail += sum(map(len, chunks))
+                self._waiting.append(chunks)
+            self._there = max(self._there, there)
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: self._stopped or len(self._waiting) < _WAITING)
+
+    async def run(self) -> Digest:
+        """The digest, once all bytes were there."""
+        try:
+            return await self._follow()
+        finally:
+            async with self._changed:
+                self._stopped = True
+                self._changed.notify_all()
+
+    async def _follow(self) -> Digest:
+        while self.position < self._size:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._waiting or self._there > self._tail)
+                chunks = self._waiting.popleft() if self._waiting else None
+                self._changed.notify_all()
+            if chunks is None:
+                start, stop = self._tail, min(self._there, self._tail + _READ_BYTES)
+                self._tail = stop  # from here on, what follows in order may be offered
+                await self._threads.run(self._read_back, start, stop)
+                self.position = stop
+            else:
+                await self._threads.run(self._update, chunks)
+                self.position += sum(map(len, chunks))
+            self._moved()
+        return Digest(self._sha.hexdigest())
+
+    def _update(self, chunks: Sequence[bytes]) -> None:
+        for chunk in chunks:
+            self._sha.update(chunk)
+
+    def _read_back(self, start: int, stop: int) -> None:
+        for offset in range(start, stop, _PIECE_BYTES):
+            self._sha.update(self._read(offset, min(_PIECE_BYTES, stop - offset)))
+
+
+async def hash_file(fd: int, threads: Threads, hashed: Callable[[int], None]) -> Digest:
+    """The digest of an open file; `hashed` is told how many bytes are done."""
+    sha, position = hashlib.sha256(), 0
+    while data := await threads.run(os.pread, fd, _READ_BYTES, position):
+        await threads.run(sha.update, data)
+        position += len(data)
+        hashed(position)
+    return Digest(sha.hexdigest())

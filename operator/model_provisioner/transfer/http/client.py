@@ -1,0 +1,252 @@
+"""The one HTTP client for everything that a user's ref can reach.
+
+Guards every hop and every address, follows redirects by hand, gives a credential to its own origins
+alone, goes through the administrator's proxy if there is one, and turns what goes wrong below HTTP
+into errors for people. What a status means is judged by the caller. A URL may be signed, so no
+message shows more of it than its origin.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urljoin
+
+import pycurl
+
+from model_provisioner import __version__
+from model_provisioner.domain.errors import AccessDenied, AddressNotAllowed, SourceUnavailable, TransferStalled
+from model_provisioner.domain.network.addresses import NetworkPolicy, Origin, check_url
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.proxy import Proxy
+from model_provisioner.transfer.http.address_guard import Guard, Resolve, system_resolve
+from model_provisioner.transfer.http.ca_bundle import trusted_authorities
+from model_provisioner.transfer.http.curl_errors import (
+    CONNECT_SECONDS,
+    PROXY_AUTHENTICATION_REQUIRED,
+    error_for,
+    proxy_refusal,
+    unknown_name,
+)
+from model_provisioner.transfer.http.curl_request import CurlRequest, Memory, Silence
+
+_SILENCE_SECONDS = 30.0
+_MOST_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_BUFFER_BYTES = 64 * 1024
+_SUPPRESS_CONNECT_HEADERS = 265  # curl/curl.h; pycurl has no name for it
+_HEADERS_FOR_ALL = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
+"""What a foreign origin may see of a caller's headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """What the administrator allows, certificates to trust in addition to the system's, and the proxy to go through.
+
+    With a proxy, which hides addresses, only the hosts that are listed are spoken to.
+    """
+
+    policy: NetworkPolicy = field(default_factory=NetworkPolicy)
+    ca_file: Path | None = None
+    proxy: Proxy | None = None
+
+
+class Hop:
+    """One request to one origin, and where its connection may lead."""
+
+    def __init__(self, url: str, curl: pycurl.Curl, memory: Memory, policy: NetworkPolicy, proxy: Proxy | None) -> None:
+        self.origin = Origin.of(url)
+        self.guard = Guard(policy, self.origin)
+        self.request = CurlRequest(curl, memory)
+        self._curl = curl
+        self._proxy = proxy
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """What goes wrong below HTTP, in errors for people."""
+        try:
+            yield
+        except Silence:
+            raise TransferStalled(f"{self.origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds") from None
+        except pycurl.error as error:
+            raise self.guard.refusal or error_for(self._curl, error, self.origin, self._proxy) from None
+
+
+class Reply:
+    """The answer of the last hop. `url` is where it came from; leave the context to free the connection."""
+
+    def __init__(self, url: str, hop: Hop) -> None:
+        self.url = url
+        self.origin = hop.origin
+        self._hop = hop
+        self._request = hop.request
+
+    @property
+    def status(self) -> int:
+        return self._request.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names ignore case."""
+        return self._request.headers
+
+    async def read(self, most: int | None = None) -> bytes:
+        """What has come of the body, still encoded, at most about `most` bytes of it, and b"" at its end.
+
+        Raises SourceUnavailable, TransferStalled after 30 s of silence.
+        """
+        with self._hop.translated():
+            return await self._request.read(_SILENCE_SECONDS, most)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All of the body, as `read` has it."""
+        while chunk := await self.read():
+            yield chunk
+
+    def close(self) -> None:
+        """A connection whose body was read to its end is used again, any other is closed."""
+        self._request.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Client:
+    """`trusted` is the path of the authorities."""
+
+    def __init__(
+        self, multi: pycurl.AsyncCurlMulti, policy: NetworkPolicy, trusted: str, proxy: Proxy | None, resolve: Resolve
+    ) -> None:
+        self._multi = multi
+        self._memory = Memory()
+        self._policy = policy
+        self._trusted = trusted
+        self._proxy = proxy
+        self._resolve = resolve
+
+    async def get(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
+        """The answer to a GET, whatever its status, after at most five redirects.
+
+        `headers` other than those about ranges and content types stay with the origin of `url`.
+
+        Raises AddressNotAllowed, NameResolutionFailed, TLSVerificationFailed, SourceUnavailable,
+        TransferStalled, AccessDenied (by the proxy).
+        """
+        first = Origin.of(url)
+        for _ in range(_MOST_REDIRECTS + 1):
+            own = headers if Origin.of(url) == first else _for_all(headers)
+            reply = await self._send(url, own, credentials)
+            if reply.status not in _REDIRECTS or "Location" not in reply.headers:
+                return reply
+            reply.close()
+            url = _target(url, reply.headers["Location"])
+        raise SourceUnavailable(f"{Origin.of(url)} redirects again and again: the address leads nowhere")
+
+    async def _send(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
+        check_url(url, self._policy)
+        origin = Origin.of(url)
+        curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)})
+        hop = Hop(url, curl, self._memory, self._policy, self._proxy)
+        try:
+            await self._pin_addresses(curl, hop)
+            curl.setopt(pycurl.CAINFO, self._trusted)
+            curl.setopt(pycurl.PROXY_CAINFO, self._trusted)
+            with hop.translated():
+                hop.request.start(self._multi)
+                await hop.request.answered(CONNECT_SECONDS + _SILENCE_SECONDS)
+            if hop.request.status == PROXY_AUTHENTICATION_REQUIRED:
+                raise proxy_refusal(hop.request.status, origin)
+        except BaseException:
+            hop.request.close()
+            raise
+        return Reply(url, hop)
+
+    async def _pin_addresses(self, curl: pycurl.Curl, hop: Hop) -> None:
+        """To the addresses that are allowed; through a proxy, whose is the only one that is ever connected to."""
+        if self._proxy is not None:
+            hop.guard.check_host()
+            _use_proxy(curl, self._proxy)
+            return
+        try:
+            addresses = await hop.guard.addresses(self._resolve)
+        except OSError:
+            raise unknown_name(hop.origin) from None
+        if addresses != [hop.origin.host]:
+            bracketed = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
+            curl.setopt(pycurl.RESOLVE, [f"{hop.origin.host}:{hop.origin.port}:{bracketed}"])
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, hop.guard.open_socket)
+
+
+@contextlib.asynccontextmanager
+async def open_client(settings: NetworkSettings, resolve: Resolve = system_resolve) -> AsyncIterator[Client]:
+    """A client for one event loop; `resolve` answers for names.
+
+    Raises OSError or ssl.SSLError where the CA file can't be used.
+    """
+    proxy = settings.proxy
+    policy = replace(settings.policy, only_listed=settings.policy.only_listed or proxy is not None)
+    with trusted_authorities(settings.ca_file) as trusted:
+        async with pycurl.AsyncCurlMulti() as multi:
+            yield Client(multi, policy, trusted, proxy, resolve)
+
+
+def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
+    """A GET of `url` as it is spelled, because a signature covers the spelling, and nothing of the environment's."""
+    curl = pycurl.Curl()
+    for option, value in (
+        (pycurl.URL, url),
+        (pycurl.PATH_AS_IS, 1),
+        (pycurl.PROTOCOLS, pycurl.PROTO_HTTPS | pycurl.PROTO_HTTP),
+        (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+        (pycurl.HTTPHEADER, _lines(headers)),
+        (pycurl.USERAGENT, f"model-provisioner/{__version__}"),
+        (pycurl.PROXY, ""),
+        (pycurl.NOPROXY, ""),
+        (pycurl.CONNECTTIMEOUT, CONNECT_SECONDS),
+        (pycurl.BUFFERSIZE, _BUFFER_BYTES),
+        (pycurl.TCP_KEEPALIVE, 1),
+        (pycurl.NOSIGNAL, 1),
+    ):
+        curl.setopt(option, value)
+    return curl
+
+
+def _lines(headers: Mapping[str, str]) -> list[str]:
+    """Raises AccessDenied for what would be more than one line: only a credential can hold it."""
+    if not all(value.isprintable() and value.isascii() for value in headers.values()):
+        raise AccessDenied("the token holds a line break or another character that no token has: enter it again")
+    return [f"{name}: {value}" for name, value in headers.items()]
+
+
+def _use_proxy(curl: pycurl.Curl, proxy: Proxy) -> None:
+    curl.setopt(pycurl.PROXY, str(proxy.origin))
+    curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
+    if proxy.username is not None:
+        curl.setopt(pycurl.PROXYAUTH, pycurl.HTTPAUTH_BASIC)
+        curl.setopt(pycurl.PROXYUSERNAME, proxy.username)
+        curl.setopt(pycurl.PROXYPASSWORD, proxy.password or "")
+
+
+def _authorization(origin: Origin, credentials: Credentials | None) -> dict[str, str]:
+    if credentials is None or origin not in {Origin.of(allowed) for allowed in credentials.origins}:
+        return {}
+    return {"Authorization": f"Bearer {credentials.token}"}
+
+
+def _for_all(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() in _HEADERS_FOR_ALL}
+
+
+def _target(url: str, location: str) -> str:
+    """Where a redirect leads. Raises AddressNotAllowed where it gives up encryption."""
+    target = urljoin(url, location)
+    if Origin.of(url).scheme == "https" and Origin.of(target).scheme != "https":
+        raise AddressNotAllowed(f"{Origin.of(url)} redirects to {Origin.of(target)}, which is not encrypted: refused")
+    return target

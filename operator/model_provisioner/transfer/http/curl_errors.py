@@ -1,0 +1,83 @@
+"""What libcurl's errors mean for people. Called by `client`.
+
+libcurl's own words are not passed on but where they say what is wrong with a certificate: others may hold a URL,
+and a URL may be signed.
+"""
+
+import os
+import re
+
+import pycurl
+
+from model_provisioner.domain.errors import (
+    AccessDenied,
+    AddressNotAllowed,
+    NameResolutionFailed,
+    ProvisionError,
+    SourceUnavailable,
+    TLSVerificationFailed,
+)
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.proxy import Proxy
+
+CONNECT_SECONDS = 15
+PROXY_AUTHENTICATION_REQUIRED = 407
+_FORBIDDEN = 403
+_TUNNELS = frozenset({0, 200})
+_NOT_VERIFIED = frozenset({pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE})
+_NO_CONNECTION = frozenset({pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_PROXY})
+_SAID_FIRST = re.compile(r"^SSL[^:]*: ")
+_WORDS = {
+    pycurl.E_COULDNT_RESOLVE_PROXY: "its name can't be resolved",
+    pycurl.E_PARTIAL_FILE: "it ended early",
+    pycurl.E_GOT_NOTHING: "it ended without an answer",
+    pycurl.E_SSL_CONNECT_ERROR: "no agreement on TLS",
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: "what came is not HTTP",
+    pycurl.E_UNSUPPORTED_PROTOCOL: "what came is not HTTP/1",
+}
+
+
+def error_for(curl: pycurl.Curl, error: pycurl.error, origin: Origin, proxy: Proxy | None) -> ProvisionError:
+    """Where a proxy is in the way, what is wrong with it is not blamed on the source."""
+    code, details = error.args
+    tunnel = curl.getinfo(pycurl.HTTP_CONNECTCODE)
+    if proxy is not None and tunnel not in _TUNNELS:
+        return proxy_refusal(tunnel, origin)
+    if code == pycurl.E_COULDNT_RESOLVE_HOST:
+        return unknown_name(origin)
+    if code in _NOT_VERIFIED:
+        return _not_verified(origin, details)
+    if code == pycurl.E_OPERATION_TIMEDOUT:
+        return SourceUnavailable(f"{origin} did not take a connection within {CONNECT_SECONDS} seconds")
+    if code in _NO_CONNECTION:
+        to = str(origin) if proxy is None else f"the proxy {proxy.origin.host}"
+        return SourceUnavailable(f"no connection to {to}: {_cause(curl, code)}")
+    return SourceUnavailable(f"the connection to {origin} broke: {_cause(curl, code)}")
+
+
+def unknown_name(origin: Origin) -> ProvisionError:
+    return NameResolutionFailed(f"the name {origin.host} can't be resolved: check its spelling and the cluster's DNS")
+
+
+def proxy_refusal(status: int, origin: Origin) -> ProvisionError:
+    if status == PROXY_AUTHENTICATION_REQUIRED:
+        return AccessDenied(
+            f"the proxy asks for a user name and password, or for others, before it leads to {origin} (407): "
+            "ask the administrator to correct its address (--proxy @FILE)"
+        )
+    if status == _FORBIDDEN:
+        return AddressNotAllowed(f"the proxy does not lead to {origin} (403): ask whoever runs it to allow that host")
+    return SourceUnavailable(f"the proxy got no connection to {origin} ({status})")
+
+
+def _not_verified(origin: Origin, details: str) -> ProvisionError:
+    problem = _SAID_FIRST.sub("", details)
+    return TLSVerificationFailed(
+        f"the certificate of {origin} can't be verified ({problem}): "
+        "if it has a CA of its own, ask the administrator to add it (--ca-file)"
+    )
+
+
+def _cause(curl: pycurl.Curl, code: int) -> str:
+    number = curl.getinfo(pycurl.OS_ERRNO)
+    return _WORDS.get(code) or (os.strerror(number) if number else f"libcurl's error {code}")

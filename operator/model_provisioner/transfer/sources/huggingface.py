@@ -1,0 +1,160 @@
+"""Resolves `hf:` refs to plans, with the metadata calls of `huggingface_hub`.
+
+The resolver process calls this; no byte of a model is fetched here, and workers that move bytes never
+import it. Which files are meant is decided in `domain.selection`, what a refusal means in
+`domain.hub_errors`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Protocol, TypeVar
+from urllib.parse import quote
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from model_provisioner.domain.errors import DigestMismatch, InvalidRef, ProvisionError, SourceUnavailable
+from model_provisioner.domain.lifecycle.suspended_message import MOST_ALTERNATIVES, Alternative, Alternatives
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.hub_errors import Question, hub_error
+from model_provisioner.domain.refs.refs import HuggingFaceRef
+from model_provisioner.domain.refs.selection import called, others, select
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.paths import store_path
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.sources.huggingface_transport import ORIGIN_HEADER
+
+_ANSWER_SECONDS = 45.0
+
+T = TypeVar("T")
+
+
+class _LFS(Protocol):
+    @property
+    def sha256(self) -> str: ...
+
+
+class _File(Protocol):
+    """What the library tells of one file of a repository."""
+
+    @property
+    def rfilename(self) -> str: ...
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def lfs(self) -> _LFS | None: ...
+
+
+async def resolve(
+    ref: HuggingFaceRef,
+    endpoint: str,
+    revision: str | None,
+    digest: Digest | None,
+    credentials: Credentials | None,
+    threads: Executor,
+) -> tuple[Plan, Alternatives]:
+    """What `ref` means now, or at the commit `revision`; `digest` is what the user says its one file must have.
+
+    The library is called in `threads`, which must not be the event loop's own: those look up names, and the library
+    would hold them all while it waits for a name to be looked up.
+    Needs `hub_transport.use_client`. Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited,
+    SourceUnavailable, the errors of the client and of `select`, InvalidRef and DigestMismatch for `digest`.
+    """
+    hub = _Hub(ref, endpoint.rstrip("/"), credentials, threads)
+    deadline = asyncio.timeout(_ANSWER_SECONDS)
+    try:
+        async with deadline:
+            return await hub.plan(revision or ref.revision, digest)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        message = f"{Origin.of(endpoint)} did not tell what {ref} is within {_ANSWER_SECONDS:.0f} seconds"
+        raise SourceUnavailable(message) from None
+
+
+class _Hub:
+    """One repository of one hub, as seen by the owner of `credentials`."""
+
+    def __init__(self, ref: HuggingFaceRef, endpoint: str, credentials: Credentials | None, threads: Executor) -> None:
+        self._ref = ref
+        self._endpoint = endpoint
+        self._threads = threads
+        self._authenticated = credentials is not None and Origin.of(endpoint) in map(Origin.of, credentials.origins)
+        # False, because None would send whatever token the library finds in the environment or a file.
+        self._api = HfApi(
+            endpoint=endpoint,
+            token=credentials.token if credentials and self._authenticated else False,
+            headers={ORIGIN_HEADER: str(Origin.of(endpoint))},
+        )
+
+    async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
+        info = await self._ask(
+            lambda: self._api.model_info(self._ref.repository, revision=revision, files_metadata=True)
+        )
+        if info.sha is None:
+            raise SourceUnavailable(f"{self._endpoint} does not tell the commit of {self._ref.repository}")
+        files = {file.rfilename: file for file in info.siblings or ()}
+        chosen = [files[path] for path in select(list(files), self._ref.selector)]
+        if info.gated:
+            await self._ask(lambda: self._api.auth_check(self._ref.repository))
+        planned = tuple(self._planned(file, info.sha) for file in chosen)
+        return Plan(str(self._ref), info.sha, _held_against(planned, digest)), _alternatives(files, chosen)
+
+    def _planned(self, file: _File, commit: str) -> PlannedFile:
+        if file.size is None:
+            raise SourceUnavailable(f"{self._endpoint} does not tell the size of {file.rfilename}")
+        repository, path = self._ref.repository, file.rfilename
+        return PlannedFile(
+            path=store_path(self._ref, path),
+            size=file.size,
+            digest=Digest.parse(file.lfs.sha256) if file.lfs else None,
+            source=f"hf:{repository}:{path}",
+            url=f"{self._endpoint}/{repository}/resolve/{commit}/{quote(path)}",
+        )
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except HfHubHTTPError as error:
+            raise self._error(error) from None
+
+    def _error(self, error: HfHubHTTPError) -> ProvisionError:
+        asked = Question(
+            subject=f"hf:{self._ref.repository}" + (f"@{self._ref.revision}" if self._ref.revision else ""),
+            page=f"{self._endpoint}/{self._ref.repository}",
+            authenticated=self._authenticated,
+        )
+        return hub_error(error.response.status_code, error.response.headers, asked, time.time())
+
+
+def _alternatives(files: Mapping[str, _File], chosen: Sequence[_File]) -> Alternatives:
+    """The other models among `files`, by how near they are to the size of the `chosen` one."""
+    wanted, names = _size(chosen), list(files)
+    models = others(names, [file.rfilename for file in chosen])
+    sizes = {model: _size([files[path] for path in model]) for model in models}
+    nearest = sorted(models, key=lambda model: abs(sizes[model] - wanted))[:MOST_ALTERNATIVES]
+    nearest.sort(key=lambda model: sizes[model])
+    told = tuple(Alternative(called(names, model), sizes[model]) for model in nearest)
+    return Alternatives(told, len(models) - len(told))
+
+
+def _size(files: Iterable[_File]) -> int:
+    return sum(file.size or 0 for file in files)
+
+
+def _held_against(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
+    """The files, of which the only one must have the digest that the user gave."""
+    if digest is None:
+        return files
+    if len(files) > 1:
+        raise InvalidRef(f"a digest is for models in one file, this one has {len(files)} parts: leave the digest out")
+    own = files[0].digest
+    if own not in {None, digest}:
+        raise DigestMismatch(
+            f"the source says that {files[0].path} is {own}, and {digest} is asked for: correct the digest, "
+            "or name the revision that has it"
+        )
+    return (PlannedFile(files[0].path, files[0].size, digest, files[0].source, files[0].url),)

@@ -1,0 +1,62 @@
+"""Resolves `local:` refs: files that somebody put below `local/` of the volume.
+
+Nothing is hashed here; the transfer does that, once, when it takes the file over.
+"""
+
+import errno
+import os
+from pathlib import Path, PurePosixPath
+
+from model_provisioner.domain.errors import PathConflict, SourceNotFound
+from model_provisioner.domain.refs.refs import LocalRef
+from model_provisioner.domain.refs.selection import select
+from model_provisioner.domain.store.claim import StoreRef
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.paths import store_path
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.store import posix, published_files
+from model_provisioner.transfer.store.store import Store
+
+_NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+def resolve(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
+    """The plan for a file that is there, with all parts where it is one of a split model's; blocking.
+
+    Writes nothing: no store is made. Raises SourceNotFound, which says where to put the file,
+    IncompleteModel, PathConflict for a symbolic link, VolumeChanged.
+    """
+    directory = Path(store.directory)
+    if store.id is not None:
+        Store.open(directory, store.id).close()
+    with posix.volume_errors(f"look into {directory}"), posix.root_of(directory) as root:
+        files = tuple(_planned(root, LocalRef(path), digest) for path in _parts(root, ref))
+    return Plan(str(ref), None, files)
+
+
+def _parts(root: int, ref: LocalRef) -> tuple[str, ...]:
+    path = PurePosixPath(store_path(ref))
+    if path.name not in (names := _names(root, path.parent)):
+        raise SourceNotFound(f"{path} is not on the volume: put the file there, or correct the path after local:")
+    parent = PurePosixPath(ref.path).parent
+    return tuple(str(parent / name) for name in select(names, path.name))
+
+
+def _names(root: int, directory: PurePosixPath) -> list[str]:
+    """What lies in `directory`; nothing where that is no directory, or only behind a symbolic link."""
+    with posix.volume_errors(f"list {directory}"):
+        try:
+            with posix.directory_at(root, list(directory.parts)) as opened:
+                return os.listdir(opened)  # noqa: PTH208 - a descriptor has no pathlib
+        except OSError as error:
+            if error.errno in _NO_DIRECTORY:
+                return []
+            raise
+
+
+def _planned(root: int, ref: LocalRef, digest: Digest | None) -> PlannedFile:
+    path = store_path(ref)
+    found = published_files.look(root, path)
+    if found is None:
+        raise PathConflict(f"{path} is not a plain file: put the model itself there, not a link or a directory")
+    return PlannedFile(path, found.st_size, digest, str(ref), None)

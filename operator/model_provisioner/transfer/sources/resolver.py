@@ -1,0 +1,39 @@
+"""From a ref to a plan, and to what else there is: which source resolves it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from model_provisioner.domain.errors import InvalidRef
+from model_provisioner.domain.refs.refs import LocalRef, parse
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.transfer.http.client import Client
+from model_provisioner.transfer.sources import huggingface, local
+from model_provisioner.transfer.sources.huggingface_transport import use_client
+from model_provisioner.worker_protocol.messages import QUESTIONS_AT_ONCE, Resolve, ResolvedAnswer
+
+
+class Resolver:
+    """Imported where it is needed: it brings `huggingface_hub`, which a worker that moves bytes can spare."""
+
+    def __init__(self, client: Client) -> None:
+        use_client(client)
+        self._threads = ThreadPoolExecutor(QUESTIONS_AT_ONCE, thread_name_prefix="hub")
+
+    async def resolve(self, request: Resolve) -> ResolvedAnswer:
+        """Raises ProvisionError."""
+        ref, digest = parse(request.ref), _digest(request.digest)
+        if isinstance(ref, LocalRef):
+            if request.store is None:
+                raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
+            return ResolvedAnswer(request.id, await asyncio.to_thread(local.resolve, ref, request.store, digest))
+        plan, alternatives = await huggingface.resolve(
+            ref, request.endpoint, request.revision, digest, request.credentials, self._threads
+        )
+        return ResolvedAnswer(request.id, plan, alternatives)
+
+
+def _digest(text: str | None) -> Digest | None:
+    try:
+        return None if text is None else Digest.parse(text)
+    except ValueError as error:
+        raise InvalidRef(str(error)) from None

@@ -1,0 +1,131 @@
+"""The documents that a store keeps below `.provisioner`: its identity, journals and holder records.
+
+JSON with a version, written and read here alone. A document that is damaged, foreign or of a later
+version reads as None: what to do then is decided by who asks, and it is never a guess.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.holders import HeldFile, HolderRecord
+from model_provisioner.domain.store.journal import Journal
+
+LAYOUT = 1
+
+
+class StoreDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`layout` is the version of the directory tree; a later one may hold what we do not understand."""
+
+    layout: int
+    id: str
+
+
+class _JournalDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    version: Literal[1] = 1
+    source: str
+    size: int
+    digest: str | None
+    epoch: int
+    restarts: int
+    spans: list[list[int]]
+
+
+class _FileDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    path: str
+    size: int
+    digest: str | None
+    adopted: bool
+    mtime_ns: int | None
+    replaced_ns: int | None = None
+
+
+class _HolderDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    version: Literal[1] = 1
+    uid: str
+    namespace: str
+    name: str
+    revision: str | None
+    files: list[_FileDocument]
+    part_keys: list[str]
+    released: bool
+
+
+def encode_store(document: StoreDocument) -> bytes:
+    return msgspec.json.encode(document)
+
+
+def decode_store(data: bytes) -> StoreDocument | None:
+    """None where `data` is not a store's identity, whatever its layout."""
+    try:
+        return msgspec.json.decode(data, type=StoreDocument)
+    except msgspec.DecodeError:
+        return None
+
+
+def encode_journal(journal: Journal) -> bytes:
+    return msgspec.json.encode(
+        _JournalDocument(
+            source=journal.source,
+            size=journal.size,
+            digest=_text(journal.digest),
+            epoch=journal.epoch,
+            restarts=journal.restarts,
+            spans=[list(pair) for pair in journal.spans.pairs],
+        )
+    )
+
+
+def decode_journal(data: bytes) -> Journal | None:
+    try:
+        read = msgspec.json.decode(data, type=_JournalDocument)
+        spans = Spans.from_pairs(read.spans)
+        return Journal(read.source, read.size, _digest(read.digest), read.epoch, read.restarts, spans)
+    except ValueError:  # msgspec's DecodeError is one
+        return None
+
+
+def encode_holder(record: HolderRecord) -> bytes:
+    files = [
+        _FileDocument(
+            path=f.path,
+            size=f.size,
+            digest=_text(f.digest),
+            adopted=f.adopted,
+            mtime_ns=f.mtime_ns,
+            replaced_ns=f.replaced_ns,
+        )
+        for f in record.files
+    ]
+    return msgspec.json.encode(
+        _HolderDocument(
+            uid=record.uid,
+            namespace=record.namespace,
+            name=record.name,
+            revision=record.revision,
+            files=files,
+            part_keys=list(record.part_keys),
+            released=record.released,
+        )
+    )
+
+
+def decode_holder(data: bytes) -> HolderRecord | None:
+    try:
+        read = msgspec.json.decode(data, type=_HolderDocument)
+        files = tuple(
+            HeldFile(f.path, f.size, _digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns) for f in read.files
+        )
+    except ValueError:
+        return None
+    return HolderRecord(read.uid, read.namespace, read.name, read.revision, files, tuple(read.part_keys), read.released)
+
+
+def _text(digest: Digest | None) -> str | None:
+    return None if digest is None else str(digest)
+
+
+def _digest(text: str | None) -> Digest | None:
+    return None if text is None else Digest.parse(text)

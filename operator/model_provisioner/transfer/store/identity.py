@@ -1,0 +1,103 @@
+"""Which store a directory holds: its id, made once, and what the volume below it must be able to do.
+
+Guards against acting on an empty or strange directory, such as a mount point without its volume.
+Only `transfer.store` calls this.
+"""
+
+import os
+import uuid
+from pathlib import Path
+
+from model_provisioner.domain.errors import VolumeChanged, VolumeNotWritable, VolumeUnsuitable
+from model_provisioner.domain.store.modes import Modes
+from model_provisioner.domain.store.paths import PRIVATE
+from model_provisioner.transfer.store import posix
+from model_provisioner.transfer.store.documents import LAYOUT, StoreDocument, decode_store, encode_store
+
+_DOCUMENT = "store.json"
+
+
+def open_root(directory: Path, expected_id: str | None) -> int:
+    """A descriptor of the volume's root. Raises VolumeChanged or VolumeNotWritable where it is not there."""
+    try:
+        return posix.open_root(directory)
+    except VolumeNotWritable as error:
+        if expected_id is not None:
+            raise _changed(directory, expected_id, None) from error
+        raise
+
+
+def open_private(root: int, directory: Path, expected_id: str | None, modes: Modes) -> int:
+    """A descriptor of the store's private directory. Raises VolumeChanged where one is expected and missing."""
+    try:
+        return posix.open_directory(PRIVATE, root, create=modes if expected_id is None else None)
+    except FileNotFoundError as error:
+        raise _changed(directory, expected_id, None) from error
+
+
+def identify(private: int, directory: Path, expected_id: str | None) -> str:
+    """The id of the store whose private directory is `private`; a new one where there is none and none is expected.
+
+    Raises VolumeChanged, VolumeUnsuitable.
+    """
+    data = posix.read_document(_DOCUMENT, private)
+    if data is None and expected_id is None:
+        data = _create(private)
+    document = None if data is None else decode_store(data)
+    if expected_id is not None and (document is None or document.id != expected_id):
+        raise _changed(directory, expected_id, document.id if document else None)
+    if document is None or document.layout != LAYOUT:
+        raise VolumeUnsuitable(
+            f"the store in {directory} is damaged, or of a later version than this one reads (layout {LAYOUT}):"
+            " use the version that made it, or restore .provisioner/store.json"
+        )
+    return document.id
+
+
+def find_id(directory: Path) -> str | None:
+    """The id of the store in `directory`; None where there is none. Nothing is made. Raises VolumeUnsuitable."""
+    try:
+        with posix.root_of(directory) as root, posix.directory_at(root, [PRIVATE]) as private:
+            data = posix.read_document(_DOCUMENT, private)
+            return None if data is None else identify(private, directory, None)
+    except FileNotFoundError:
+        return None
+
+
+def probe(private: int) -> None:
+    """Tries what publishing needs: pwrite, fsync, rename. A full volume passes, since removing must still work.
+
+    Raises OSError, to be named by the caller.
+    """
+    name = f"probe-{uuid.uuid4().hex}"
+    try:
+        posix.write_document(name, private, b"probe")
+    except OSError as error:
+        if error.errno not in posix.FULL:
+            raise
+    finally:
+        for left in (name, f"{name}.new"):
+            posix.unlink_if_there(left, private)
+
+
+def _create(private: int) -> bytes | None:
+    """What the store's document says, after writing one unless another process was faster."""
+    store_id = str(uuid.uuid4())
+    posix.write_document(store_id, private, encode_store(StoreDocument(layout=LAYOUT, id=store_id)))
+    try:
+        os.link(store_id, _DOCUMENT, src_dir_fd=private, dst_dir_fd=private)
+    except FileExistsError:
+        pass
+    except OSError:  # no hard links here: the last of several first processes wins
+        os.rename(store_id, _DOCUMENT, src_dir_fd=private, dst_dir_fd=private)
+    posix.unlink_if_there(store_id, private)
+    posix.sync_directory(private)
+    return posix.read_document(_DOCUMENT, private)
+
+
+def _changed(directory: Path, expected_id: str | None, found_id: str | None) -> VolumeChanged:
+    found = f"holds store {found_id}" if found_id else "holds no store that can be read"
+    return VolumeChanged(
+        f"{directory} {found}, but files were recorded on store {expected_id}: mount that volume again,"
+        " or annotate the object with models.rbee.dev/reconcileAt to accept this one"
+    )

@@ -1,0 +1,212 @@
+"""One unfinished file: `<key>.part`, sparse and of its final length, and its journal `<key>.json`.
+
+The journal tells of bytes only after they are on disk, so that what it tells is true after any crash.
+It also carries the epoch of its writer: one that finds a newer epoch stops. Which bytes may be
+continued is decided in `domain.journal`; which bytes to fetch, in `domain.ranges`.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.store.journal import Journal, Restart, Resume, Superseded, decide
+from model_provisioner.domain.store.plan import PlannedFile
+from model_provisioner.transfer.store import posix
+from model_provisioner.transfer.store.documents import decode_journal, encode_journal
+
+BLOCK_BYTES = 512  # of st_blocks (POSIX sys/stat.h as Linux has it)
+
+
+class WriterSuperseded(ProvisionError):
+    """A newer operator has taken over this file: this process must stop writing to the volume."""
+
+
+def part_name(key: str) -> str:
+    return f"{key}.part"
+
+
+def journal_name(key: str) -> str:
+    return f"{key}.json"
+
+
+class PartFile:
+    """Not safe for two writers of the same epoch; `write` and `read` may be called from several threads."""
+
+    def __init__(self, fd: int, parts: int, file: PlannedFile, epoch: int) -> None:
+        self.spans = Spans()
+        self.restarts = 0
+        self.size = file.size
+        self.key = file.part_key
+        self.fd = fd
+        self._parts = parts
+        self._file = file
+        self._epoch = epoch
+        self._lost = False
+        self._journal: tuple[int, int] | None = None
+
+    @classmethod
+    def open(cls, parts: int, file: PlannedFile, epoch: int) -> "PartFile":
+        """The part of `file` in the directory `parts` (a descriptor), continued or begun.
+
+        Raises WriterSuperseded, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable, PathConflict.
+        """
+        with posix.volume_errors(f"open the part of {file.path}"), ExitStack() as undo:
+            journal = read_journal(parts, file.part_key)
+            decision = decide(journal, _part_size(parts, file.part_key), file, epoch)
+            if isinstance(decision, Superseded):
+                raise _superseded(file.path, decision.epoch, epoch)
+            part = cls(_open_or_create(parts, file.part_key), parts, file, epoch)
+            undo.callback(part.close)
+            if isinstance(decision, Restart):
+                part._start(decision.restarts)
+            else:
+                part._continue(decision, journal)
+            undo.pop_all()
+            return part
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """All of `data` at `offset` (bytes). Raises InsufficientStorage, VolumeNotWritable, VolumeUnsuitable."""
+        with posix.volume_errors(f"write {self._file.path}"):
+            posix.write_all(self.fd, offset, data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset`; fewer only at the end of the file. Gaps read as zeros."""
+        with posix.volume_errors(f"read {self._file.path}"):
+            return os.pread(self.fd, count, offset)
+
+    def check_writer(self) -> None:
+        """Raises WriterSuperseded where another one has taken the part over, published it or removed it.
+
+        Due before all that is written: our descriptor would lead into a model that is in use by now. It costs a look at
+        the journal, which is read only where it is not the one that we wrote last.
+        """
+        with posix.volume_errors(f"look at the journal of {self._file.path}"):
+            if self._seen_journal() != self._journal:
+                self._check_epoch()
+
+    def commit(self, spans: Spans) -> None:
+        """Makes the bytes of `spans` durable, then says so in the journal.
+
+        Raises WriterSuperseded, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
+        """
+        with posix.volume_errors(f"sync {self._file.path}"):
+            self._sync(posix.datasync)
+            self._check_epoch()
+            self._write_journal(spans)
+        self.spans = spans
+
+    def sync(self) -> None:
+        """Makes content and length durable, as publishing needs. Raises WriterSuperseded."""
+        self._check_epoch()
+        self._sync(os.fsync)
+
+    def restart(self) -> None:
+        """Throws every byte away, durably. Raises as `commit` does."""
+        with posix.volume_errors(f"start {self._file.path} again"):
+            self._check_epoch()
+            self._start(self.restarts + 1)
+
+    def discard(self) -> None:
+        """Closes, and removes part and journal."""
+        self.close()
+        with posix.volume_errors(f"remove the part of {self._file.path}"):
+            discard(self._parts, self.key)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+    def _continue(self, decision: Resume, journal: Journal | None) -> None:
+        """From here on the journal carries our epoch; on a full volume that need not fail if it does already."""
+        self.spans, self.restarts = decision.spans, decision.restarts
+        if journal is None or journal.epoch != self._epoch:
+            self._write_journal(self.spans)
+        self._journal = self._seen_journal()
+
+    def _start(self, restarts: int) -> None:
+        """Throws every byte away. The journal says so first: it must never tell of bytes that are gone."""
+        self.spans, self.restarts = Spans(), restarts
+        self._write_journal(self.spans)
+        posix.sync_directory(self._parts)
+        os.ftruncate(self.fd, 0)
+        os.ftruncate(self.fd, self.size)
+        self._lost = False
+
+    def _sync(self, sync: Callable[[int], None]) -> None:
+        # After a failed sync the kernel may drop the pages and report success the next time.
+        if self._lost:
+            raise OSError(errno.EIO, "bytes were lost by an earlier failure to sync")
+        self._lost = True
+        sync(self.fd)
+        self._lost = False
+
+    def _check_epoch(self) -> None:
+        if self._seen_journal() is None:
+            raise WriterSuperseded(f"{self._file.path} was published or given up by somebody else: stopping")
+        journal = read_journal(self._parts, self.key)
+        if journal is not None and journal.epoch > self._epoch:
+            raise _superseded(self._file.path, journal.epoch, self._epoch)
+
+    def _seen_journal(self) -> tuple[int, int] | None:
+        """What tells one version of the journal from the next, since each is a new file; None: there is none."""
+        found = posix.stat_regular(journal_name(self.key), self._parts)
+        return (found.st_ino, found.st_mtime_ns) if found else None
+
+    def _write_journal(self, spans: Spans) -> None:
+        file = self._file
+        journal = Journal(file.source, file.size, file.digest, self._epoch, self.restarts, spans)
+        posix.write_document(journal_name(self.key), self._parts, encode_journal(journal))
+        self._journal = self._seen_journal()
+
+
+def read_journal(parts: int, key: str) -> Journal | None:
+    """None where there is none, or none that can be trusted."""
+    data = posix.read_document(journal_name(key), parts)
+    return None if data is None else decode_journal(data)
+
+
+def occupied_bytes(parts: int, file: PlannedFile) -> int:
+    """How much of the room that `file` needs its part takes already, whatever it holds."""
+    found = posix.stat_regular(part_name(file.part_key), parts)
+    return min(file.size, found.st_blocks * BLOCK_BYTES) if found else 0
+
+
+def durable_bytes(parts: int, file: PlannedFile) -> int:
+    """How many bytes of `file` a transfer would not have to fetch again."""
+    journal = read_journal(parts, file.part_key)
+    found = posix.stat_regular(part_name(file.part_key), parts)
+    decision = decide(journal, found.st_size if found else None, file, journal.epoch if journal else 0)
+    return decision.spans.total if isinstance(decision, Resume) else 0
+
+
+def keys(parts: int) -> set[str]:
+    """The keys of all that is unfinished in the directory `parts`, be it part or journal."""
+    with os.scandir(parts) as entries:
+        return {entry.name.partition(".")[0] for entry in entries}
+
+
+def discard(parts: int, key: str) -> None:
+    """Removes a part, then its journal; both may be gone already."""
+    for name in (part_name(key), journal_name(key), f"{journal_name(key)}.new"):
+        posix.unlink_if_there(name, parts)
+
+
+def _part_size(parts: int, key: str) -> int | None:
+    """The length of our part in bytes; whatever else stands under its name (a link, a pipe) is removed."""
+    found = posix.stat_regular(part_name(key), parts)
+    if found is not None and found.st_nlink == 1:
+        return found.st_size
+    posix.unlink_if_there(part_name(key), parts)
+    return None
+
+
+def _open_or_create(parts: int, key: str) -> int:
+    return os.open(part_name(key), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, posix.PRIVATE_MODE, dir_fd=parts)
+
+
+def _superseded(path: str, newer: int, own: int) -> WriterSuperseded:
+    return WriterSuperseded(f"{path} is written by a newer operator (epoch {newer}, this one is {own}): stopping")

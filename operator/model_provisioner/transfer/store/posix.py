@@ -1,0 +1,215 @@
+"""Steps on a volume that somebody else also writes to: below directory descriptors, durable, errors named.
+
+Every path is walked part by part without following symbolic links, so that nothing outside the
+volume is ever opened. What a file system can't do (chmod, syncing a directory) is best effort; all
+else that fails becomes an error for people. The store and its parts call this; policy is not here.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from model_provisioner.domain.errors import (
+    InsufficientStorage,
+    PathConflict,
+    ProvisionError,
+    VolumeNotWritable,
+    VolumeUnsuitable,
+)
+from model_provisioner.domain.store.modes import Modes
+from model_provisioner.domain.store.paths import check_name
+
+PRIVATE_MODE = 0o600
+
+# macOS has no fdatasync; fsync does more than that.
+datasync = getattr(os, "fdatasync", os.fsync)
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 64 * 1024
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_VERDICTS: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] = (
+    (
+        FULL,
+        InsufficientStorage,
+        "free space on the volume or enlarge its claim; the bytes that came so far are kept",
+    ),
+    (
+        frozenset({errno.EACCES, errno.EPERM}),
+        VolumeNotWritable,
+        "the download runs as {uid}:{gid}, which may not write there: set the pod's fsGroup to a group that may, or, "
+        "where the volume's driver ignores that, run `chown -R {uid}:{gid}` on the volume",
+    ),
+    (
+        frozenset({errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}),
+        VolumeNotWritable,
+        "check that the volume is mounted for writing and is healthy",
+    ),
+    (
+        frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}),
+        PathConflict,
+        "a symbolic link, or a file where a directory should be, is in the way: remove it",
+    ),
+    (
+        _UNSUPPORTED | {errno.EFBIG, errno.ENAMETOOLONG},
+        VolumeUnsuitable,
+        "the file system lacks what publishing a file safely needs: use a volume of another storage class",
+    ),
+)
+
+
+@contextmanager
+def volume_errors(action: str) -> Iterator[None]:
+    """Failures of the volume as errors for people: "could not <action>: <why>: <what to do>"."""
+    try:
+        yield
+    except OSError as error:
+        for numbers, cls, advice in _VERDICTS:
+            if error.errno in numbers:
+                what_to_do = advice.format(uid=os.geteuid(), gid=os.getegid())
+                raise cls(f"could not {action}: {os.strerror(error.errno)}: {what_to_do}") from error
+        raise
+
+
+def open_directory(name: str, parent: int, *, create: Modes | None = None) -> int:
+    """A descriptor of the directory `name` in `parent`, durably made as `create` says where it is not there."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        return os.open(name, flags, dir_fd=parent)
+    except FileNotFoundError:
+        if create is None:
+            raise
+    with suppress(FileExistsError):
+        os.mkdir(name, create.directory, dir_fd=parent)
+    sync_directory(parent)
+    made = os.open(name, flags, dir_fd=parent)
+    hand_over(made, create.directory, create.group)  # whatever the umask is: other users read the models
+    return made
+
+
+@contextmanager
+def parent_of(root: int, path: str, *, create: Modes | None = None) -> Iterator[tuple[int, str]]:
+    """The directory that holds `path` below `root`, as a descriptor, and the last part of `path`.
+
+    Raises UnsupportedSource for a hostile path, OSError where a parent is missing or no directory.
+    """
+    *parents, name = check_name(path).split("/")
+    with directory_at(root, parents, create=create) as directory:
+        yield directory, name
+
+
+def open_root(directory: Path) -> int:
+    """A descriptor of a volume's root. People chose its path, so links that lead to it are followed.
+
+    Raises VolumeNotWritable where it is missing, OSError.
+    """
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError as error:
+        raise VolumeNotWritable(f"the directory {directory} does not exist: mount the volume there") from error
+
+
+@contextmanager
+def root_of(directory: Path) -> Iterator[int]:
+    """`open_root` for the length of a block."""
+    root = open_root(directory)
+    try:
+        yield root
+    finally:
+        os.close(root)
+
+
+@contextmanager
+def directory_at(root: int, parts: list[str], *, create: Modes | None = None) -> Iterator[int]:
+    """The directory that `parts` lead to from `root`, as a descriptor."""
+    with ExitStack() as opened:
+        directory = root
+        for part in parts:
+            directory = open_directory(part, directory, create=create)
+            opened.callback(os.close, directory)
+        yield directory
+
+
+def stat_regular(name: str, directory: int) -> os.stat_result | None:
+    """The facts of a regular file; None where there is none (also for a symbolic link)."""
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def open_regular(name: str, directory: int) -> int:
+    """A read-only descriptor of a regular file. Raises FileNotFoundError for anything else."""
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise FileNotFoundError(errno.ENOENT, "not a regular file", name)
+
+
+def read_document(name: str, directory: int) -> bytes | None:
+    """The content of a small file; None where there is none that we could have written."""
+    try:
+        fd = open_regular(name, directory)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ELOOP}:
+            return None
+        raise
+    try:
+        if os.fstat(fd).st_size > _MAX_DOCUMENT_BYTES:
+            return None
+        return b"".join(iter(lambda: os.read(fd, _READ_BYTES), b""))
+    finally:
+        os.close(fd)
+
+
+def write_document(name: str, directory: int, data: bytes) -> None:
+    """Replaces a small file at once: a reader, also after a crash, sees the old or the new content."""
+    temporary = f"{name}.new"
+    unlink_if_there(temporary, directory)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_MODE, dir_fd=directory)
+    try:
+        write_all(fd, 0, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def write_all(fd: int, offset: int, data: bytes | memoryview) -> None:
+    """Every byte of `data` at `offset`, however many calls that takes."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(fd, rest, offset)
+        offset, rest = offset + written, rest[written:]
+
+
+def unlink_if_there(name: str, directory: int) -> bool:
+    """Was there a file to unlink?"""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def sync_directory(fd: int) -> None:
+    """Makes names durable, where the file system can (some network and FUSE ones can't)."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED | {errno.EBADF, errno.EACCES, errno.EPERM}:
+            raise
+
+
+def hand_over(fd: int, mode: int, group: int | None) -> None:
+    """Best effort: some file systems have no modes, and a file may belong to another user."""
+    with suppress(OSError):
+        os.fchmod(fd, mode)
+    if group is not None:
+        with suppress(OSError):
+            os.fchown(fd, -1, group)

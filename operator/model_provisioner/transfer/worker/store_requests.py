@@ -1,0 +1,94 @@
+"""What is asked of the keeper but for the reading of files (`verification`): all that reads or writes records.
+
+Each request opens its store anew, because a volume may be another by now; what was read of its records is remembered
+(see `holderfiles`). Called by a worker, in a thread.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from model_provisioner.domain.store.claim import StoreRef
+from model_provisioner.transfer.store.holder_records import Remembered
+from model_provisioner.transfer.store.store import Store, Swept
+from model_provisioner.worker_protocol import messages
+from model_provisioner.worker_protocol.messages import Answer, Task
+
+
+class Opener:
+    """Opens stores for one process."""
+
+    def __init__(self) -> None:
+        self._remembered = defaultdict[str, Remembered](Remembered)
+
+    def open(self, reference: StoreRef) -> Store:
+        """See `Store.open`."""
+        remembered = self._remembered[reference.directory]
+        return Store.open(Path(reference.directory), reference.id, reference.modes, remembered)
+
+    @contextmanager
+    def found(self, reference: StoreRef) -> Iterator[Store | None]:
+        """For what only looks or takes away: no store is made for that."""
+        remembered = self._remembered[reference.directory]
+        store = Store.find(Path(reference.directory), reference.id, remembered)
+        with store or nullcontext():
+            yield store
+
+
+def handle(request: Task, opener: Opener) -> Answer:
+    """Raises ProvisionError."""
+    return _ANSWERS[type(request)](request, opener)
+
+
+def _settle(request: messages.Settle, opener: Opener) -> Answer:
+    with opener.open(request.store) as store:
+        plan = store.settle(request.holder, request.plan, request.delete)
+        return messages.Settled(request.id, store.id, plan, store.durable_bytes(plan))
+
+
+def _check(request: messages.Check, opener: Opener) -> Answer:
+    with opener.open(request.store) as store:
+        found = store.check(request.files, request.holder)
+        return messages.Checked(request.id, found.missing, found.unattested, found.corrupt)
+
+
+def _measure(request: messages.Measure, opener: Opener) -> Answer:
+    with opener.open(request.store) as store:
+        room = store.room((), request.plan.files)
+        return messages.Measured(request.id, room.needed, room.free)
+
+
+def _mark_corrupt(request: messages.MarkCorrupt, opener: Opener) -> Answer:
+    with opener.open(request.store) as store:
+        store.mark_corrupt(request.paths)
+        return messages.MarkedCorrupt(request.id)
+
+
+def _remove(request: messages.Remove, opener: Opener) -> Answer:
+    with opener.found(request.store) as store:
+        paths = store.remove(request.uid, request.delete) if store else ()
+        return messages.Removed(request.id, paths)
+
+
+def _sweep(request: messages.Sweep, opener: Opener) -> Answer:
+    with opener.found(request.store) as store:
+        swept = store.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else Swept()
+        return messages.Swept(request.id, swept.parts, swept.records)
+
+
+def _survey(request: messages.Survey, opener: Opener) -> Answer:
+    with opener.found(request.store) as store:
+        return messages.Surveyed(request.id, store.usage() if store else None)
+
+
+_ANSWERS: Mapping[type[Task], Callable[[Any, Opener], Answer]] = {
+    messages.Settle: _settle,
+    messages.Check: _check,
+    messages.Measure: _measure,
+    messages.MarkCorrupt: _mark_corrupt,
+    messages.Remove: _remove,
+    messages.Sweep: _sweep,
+    messages.Survey: _survey,
+}

@@ -1,0 +1,37 @@
+"""Reads published files again and tells which are not what they should be. Repairs nothing; called by the worker."""
+
+import os
+from collections.abc import Callable
+
+from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.transfer.download.hashing import hash_file
+from model_provisioner.transfer.store.posix import volume_errors
+from model_provisioner.transfer.store.store import Store
+
+
+async def wrong_files(
+    store: Store, files: tuple[FileRecord, ...], verifying: Callable[[int, int], None]
+) -> tuple[str, ...]:
+    """The paths of `files` that are not there, or whose content has another size or digest.
+
+    `verifying` is told how many bytes are read, and of how many.
+    """
+    threads, total, done = Threads(), sum(file.size_bytes for file in files), 0
+    try:
+        wrong = (await threads.run(store.check, files)).missing
+        for file in files:
+            if file.path not in wrong and file.digest != await _digest(store, file, threads, verifying, done, total):
+                wrong = (*wrong, file.path)
+            done += file.size_bytes
+    finally:
+        await threads.idle()  # nothing is closed under a thread that uses it
+    return wrong
+
+
+async def _digest(
+    store: Store, file: FileRecord, threads: Threads, verifying: Callable[[int, int], None], done: int, total: int
+) -> str:
+    with volume_errors(f"read {file.path}"):
+        async with threads.opened(lambda: store.open_published(file.path), os.close) as fd:
+            return str(await hash_file(fd, threads, lambda read: verifying(done + read, total)))

@@ -1,0 +1,266 @@
+"""`model-provisioner fetch --worker`: carries out requests that come as lines on standard input.
+
+One process, three uses by the operator: a slot (fetch), the keeper (settle, check, verify, remove, sweep and the
+like) and the resolver. What is done for each kind of request is `Worker._do`, for most of the keeper's `keeping`;
+the lines are `protocol`'s. End of input means that the operator is gone: everything stops, and what was fetched is
+journalled.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from model_provisioner.aio.clock import Clock
+from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
+from model_provisioner.domain.store.claim import StoreRef
+from model_provisioner.transfer.download import engine
+from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
+from model_provisioner.transfer.store.store import Store
+from model_provisioner.transfer.worker.outbox import Outbox
+from model_provisioner.transfer.worker.store_requests import Opener, handle
+from model_provisioner.transfer.worker.verification import wrong_files
+from model_provisioner.worker_protocol import messages
+from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, decode_request
+from model_provisioner.worker_protocol.messages import Answer, Request, Task
+
+if TYPE_CHECKING:
+    from model_provisioner.transfer.sources.resolver import Resolver
+
+_LOG = logging.getLogger(__name__)
+_FLUSH_SECONDS = 0.5
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+T = TypeVar("T")
+
+
+def run(network: NetworkSettings, *, resolves: bool = False) -> int:
+    """Until the end of standard input. One that `resolves` is warm for it; any other can, but pays when it is asked."""
+    die_with_parent()
+    asyncio.run(_serve(network, resolves))
+    return 0
+
+
+def run_plan(file: Path, network: NetworkSettings) -> int:
+    """Carries out the one `fetch` request in `file`, for a Job; its answers go to standard output.
+
+    0 where it was published, 1 where it was not; after SIGTERM 143, and what came is kept.
+    """
+    try:
+        request = decode_request(file.read_bytes())
+    except (OSError, ValueError):  # not shown: the request may hold a token
+        sys.stderr.write(f"{file} can't be read as a fetch request, which is one line as --worker takes it\n")
+        return 1
+    if not isinstance(request, messages.Fetch):
+        sys.stderr.write(f"{file} holds a request to {request.op}: only fetch is carried out\n")
+        return 1
+    try:
+        return asyncio.run(_serve_one(request, network))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+
+
+async def _serve_one(request: messages.Fetch, network: NetworkSettings) -> int:
+    clock = Clock()
+    outbox = Outbox(await _standard_output(), clock)
+    async with open_client(network) as client, _writing(outbox):
+        fetching = asyncio.create_task(Worker(client, outbox, clock).carry_out(request))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, fetching.cancel)
+        answer = await fetching
+        outbox.post(answer)
+        return 0 if isinstance(answer, messages.Published) else 1
+
+
+def die_with_parent() -> None:
+    """So that a killed operator leaves no writer behind. Only Linux can; elsewhere the end of input does it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def _serve(network: NetworkSettings, resolves: bool) -> None:
+    clock = Clock()
+    outbox = Outbox(await _standard_output(), clock)
+    async with open_client(network) as client:
+        worker = Worker(client, outbox, clock)
+        if resolves:
+            worker.warm_resolver()
+        async with _writing(outbox):
+            try:
+                await worker.serve(await _standard_input())
+            finally:
+                await worker.stop()
+
+
+@contextlib.asynccontextmanager
+async def _writing(outbox: Outbox) -> AsyncIterator[None]:
+    """At the end, what is left is handed over if somebody takes it."""
+    writing = asyncio.create_task(outbox.run())
+    try:
+        yield
+    finally:
+        writing.cancel()
+        with contextlib.suppress(TimeoutError, OSError, asyncio.CancelledError):
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await outbox.flush()
+
+
+class Worker:
+    """Runs any number of requests at one time; which ones exclude each other is the operator's business."""
+
+    def __init__(self, client: Client, outbox: Outbox, clock: Clock) -> None:
+        self._client = client
+        self._outbox = outbox
+        self._clock = clock
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._limits: dict[str, Limits] = {}
+        self._opener = Opener()
+        self._made_resolver: Resolver | None = None
+
+    def warm_resolver(self) -> None:
+        self._resolver()
+
+    async def serve(self, lines: asyncio.StreamReader) -> None:
+        """Returns at the end of `lines`."""
+        while line := await lines.readline():
+            try:
+                request = decode_request(line)
+            except ValueError:  # not shown: a line may hold a token
+                _LOG.warning("a line of %d bytes that is not a request was left out", len(line))
+                continue
+            self._take(request)
+
+    async def stop(self) -> None:
+        """Cancels everything and waits until journals are written."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _take(self, request: Request) -> None:
+        """What speaks of a running fetch is obeyed at once; everything else becomes a task of its own."""
+        match request:
+            case messages.Cancel():
+                self._cancel(request)
+            case messages.Limit():
+                self._limit(request)
+            case _:
+                self._start(request)
+
+    def _cancel(self, request: messages.Cancel) -> None:
+        if task := self._tasks.get(request.id):
+            task.cancel()
+
+    def _limit(self, request: messages.Limit) -> None:
+        if limits := self._limits.get(request.id):
+            limits.connections, limits.bytes_per_second = request.connections, request.bytes_per_second
+
+    def _start(self, request: Task) -> None:
+        if isinstance(request, messages.Fetch):
+            self._limits[request.id] = Limits(request.connections, request.bytes_per_second)
+        task = asyncio.create_task(self._answer(request))
+        self._tasks[request.id] = task
+        task.add_done_callback(lambda ended: self._ended(request.id, ended))
+
+    def _ended(self, request_id: str, task: asyncio.Task[None]) -> None:
+        """A task may be cancelled before its first step, so only here is it certain to be seen."""
+        self._tasks.pop(request_id, None)
+        self._limits.pop(request_id, None)
+        if task.cancelled():
+            self._outbox.post(messages.Cancelled(request_id))
+
+    async def carry_out(self, request: Task) -> Answer:
+        """Its final answer; what goes wrong is an answer too."""
+        try:
+            return await self._do(request)
+        except ProvisionError as error:
+            retry_after = error.retry_after if isinstance(error, Retryable) else None
+            return messages.FailedAnswer(request.id, error.reason, error.message, retry_after, error.wants_token)
+        except Exception as error:  # noqa: BLE001 - a bug must become an answer, or the operator waits for ever
+            _LOG.exception("%s failed in a way that was not foreseen", request.op)
+            message = f"{type(error).__name__} while {request.op} was carried out: a bug; the log has the traceback"
+            return messages.FailedAnswer(request.id, InternalError.__name__, message)
+
+    async def _answer(self, request: Task) -> None:
+        self._outbox.post(await self.carry_out(request))
+
+    async def _do(self, request: Task) -> Answer:
+        match request:
+            case messages.Fetch():
+                return await self._fetch(request)
+            case messages.Resolve():
+                return await self._resolver().resolve(request)
+            case messages.Verify():
+                return await self._verify(request)
+            case _:
+                return await _in_thread(lambda: handle(request, self._opener))
+
+    async def _fetch(self, request: messages.Fetch) -> Answer:
+        job = engine.Job(
+            request.plan,
+            self._limits.get(request.id) or Limits(request.connections, request.bytes_per_second),
+            request.epoch,
+            request.credentials,
+            request.holder.uid,
+        )
+        async with _opened(self._opener, request.store) as store:
+            reporter = _Reporter(request.id, self._outbox)
+            provided = await engine.provide(job, store, self._client, reporter, self._clock)
+        return messages.Published(request.id, provided.files, provided.gguf, provided.received, provided.read)
+
+    async def _verify(self, request: messages.Verify) -> Answer:
+        async with _opened(self._opener, request.store) as store:
+            wrong = await wrong_files(store, request.files, _Reporter(request.id, self._outbox).verifying)
+        return messages.Verified(request.id, wrong)
+
+    def _resolver(self) -> "Resolver":
+        if self._made_resolver is None:
+            from model_provisioner.transfer.sources.resolver import Resolver  # noqa: PLC0415 - brings huggingface_hub along
+
+            self._made_resolver = Resolver(self._client)
+        return self._made_resolver
+
+
+class _Reporter:
+    """Turns what the engine tells into lines."""
+
+    def __init__(self, request_id: str, outbox: Outbox) -> None:
+        self._id = request_id
+        self._outbox = outbox
+
+    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
+        self._outbox.post(messages.Progress(self._id, done, total, restarts, received))
+
+    def verifying(self, hashed: int, total: int, received: int = 0) -> None:
+        self._outbox.post(messages.VerifyingAnswer(self._id, hashed, total, received))
+
+
+def _opened(opener: Opener, reference: StoreRef) -> contextlib.AbstractAsyncContextManager[Store]:
+    return Threads().opened(lambda: opener.open(reference), Store.close)
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    """Also if it is cancelled it returns only when the thread has ended: nothing else may touch the records before."""
+    threads = Threads()
+    try:
+        return await threads.run(function)
+    finally:
+        await threads.idle()
+
+
+async def _standard_input() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit=LONGEST_LINE_BYTES)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+async def _standard_output() -> asyncio.StreamWriter:
+    loop = asyncio.get_running_loop()
+    transport, protocol_ = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
+    return asyncio.StreamWriter(transport, protocol_, None, loop)

@@ -1,0 +1,1 @@
+"""What the operator and its workers say to each other, over whatever channel connects them."""

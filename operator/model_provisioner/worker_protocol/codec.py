@@ -1,0 +1,58 @@
+"""How messages are written: one JSON document a line. Both ends use this codec, so that the format is written once.
+
+msgspec reads and writes them, not pydantic, which alone would be a seventh of a worker's memory.
+"""
+
+from typing import Any, get_args
+
+import msgspec
+
+from model_provisioner.worker_protocol.messages import Answer, Request
+
+LONGEST_LINE_BYTES = 16 * 1024 * 1024
+"""The most that either side reads as one line: a plan of many files is long."""
+
+
+class _Operation(msgspec.Struct):
+    op: str
+
+
+class _Event(msgspec.Struct):
+    event: str
+
+
+def _by_name(field: str, kinds: tuple[Any, ...]) -> dict[str, Any]:
+    """Each of `kinds` by what its `field` always says."""
+    return {kind.__dataclass_fields__[field].default: kind for kind in kinds}
+
+
+_REQUESTS = _by_name("op", get_args(Request))
+_ANSWERS = _by_name("event", get_args(Answer))
+
+
+def encode_request(request: Request) -> bytes:
+    """One line, with its newline."""
+    return msgspec.json.encode(request) + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises ValueError where the line is not a request."""
+    kind = _REQUESTS.get(msgspec.json.decode(line, type=_Operation).op)
+    if kind is None:
+        raise ValueError("an operation that is not known")
+    request: Request = msgspec.json.decode(line, type=kind)
+    return request
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """One line, with its newline."""
+    return msgspec.json.encode(answer) + b"\n"
+
+
+def decode_answer(line: bytes) -> Answer:
+    """Raises ValueError where the line is not an answer."""
+    kind = _ANSWERS.get(msgspec.json.decode(line, type=_Event).event)
+    if kind is None:
+        raise ValueError("an event that is not known")
+    answer: Answer = msgspec.json.decode(line, type=kind)
+    return answer

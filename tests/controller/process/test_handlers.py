@@ -1,0 +1,26 @@
+"""What kopf is told about its watch, beside our own one: after silence both are begun anew within 75 s."""
+
+from collections.abc import Sequence
+
+import kopf
+
+from model_provisioner.controller.process import handlers
+from model_provisioner.kube import reflector
+
+
+async def test_no_watch_is_silent_for_longer_than_bookmarks_allow() -> None:
+    """How long that is with the pauses, tests/controller/test_liveness.py measures where FAULTS=long."""
+    settings = kopf.OperatorSettings()
+    await handlers._configure(settings)
+    assert 60 < reflector.SILENCE_SECONDS <= 70
+    assert 60 < settings.watching.inactivity_timeout <= 70
+    assert reflector._FIRST_PAUSE_SECONDS <= 5
+
+
+async def test_an_api_server_that_is_back_is_noticed_soon_by_both() -> None:
+    settings = kopf.OperatorSettings()
+    await handlers._configure(settings)
+    pauses = settings.networking.error_backoffs
+    assert isinstance(pauses, Sequence), "an iterator would be used up by the first failure"
+    assert max(pauses) <= 10
+    assert reflector._LONGEST_PAUSE_SECONDS <= 10

@@ -1,0 +1,168 @@
+"""The status writer on a real API server: what it writes, what it skips, and whom it never writes to."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from model_provisioner.controller.reconcile.status_writer import Gone, StatusWriter
+from model_provisioner.domain.lifecycle.snapshot import Available, Progressed, Queued, Started
+from model_provisioner.domain.modeldownload import Status
+from model_provisioner.kube.client import KubeApi
+from model_provisioner.kube.resource import collection_path, object_path, parse
+from tests.support.api_proxy import ApiProxy, status_patches
+from tests.support.history import History
+from tests.support.samples import MODEL, after
+
+NEW = {
+    "apiVersion": "models.rbee.dev/v1alpha1",
+    "kind": "ModelDownload",
+    "metadata": {"name": "one"},
+    "spec": {"modelRef": "hf:a/b"},
+}
+
+
+class Case:
+    """One object and its writer; `told` has the reasons that would become Events."""
+
+    def __init__(self, api: KubeApi, namespace: str, document: dict[str, Any]) -> None:
+        self.api = api
+        self.path = object_path(namespace, "one")
+        self.collection = collection_path(namespace)
+        self.told: list[str] = []
+        self.writer = StatusWriter(api, parse(document), lambda: datetime.now(UTC), lambda: 1.0, self._tell)
+
+    async def _tell(self, status: Status) -> None:
+        self.told.append(status.conditions[0].reason)
+
+    async def status(self) -> Status:
+        return parse(await self.api.get(self.path)).status
+
+
+@pytest.fixture(autouse=True)
+def judged(cluster: Cluster, namespace: str) -> Iterator[None]:
+    """Every status that is written here is held to the rules for those of a whole operator."""
+    with History(cluster.api, namespace):
+        yield
+
+
+@pytest.fixture
+async def case(cluster: Cluster, namespace: str) -> AsyncIterator[Case]:
+    api = await KubeApi.connect(cluster.kubeconfig)
+    made = Case(api, namespace, await api.create(collection_path(namespace), NEW))
+    running = asyncio.create_task(made.writer.run())
+    yield made
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Gone):
+        await running
+    await api.close()
+
+
+async def until_told(case: Case, *reasons: str) -> None:
+    async with asyncio.timeout(20):
+        while case.told != list(reasons):  # noqa: ASYNC110 -- the writer's callback fills the list
+            await asyncio.sleep(0.01)
+
+
+async def test_states_that_do_not_last_are_skipped_and_the_end_is_written_at_once(case: Case) -> None:
+    for events in ([Queued("q")], [Started(MODEL, 0)], [Started(MODEL, 0), Progressed(5, 0, 1, 1)]):
+        case.writer.show(after(*events), 1)
+        await asyncio.sleep(0)
+    case.writer.show(after(Started(MODEL, 0), Available(MODEL)), 1)
+    await until_told(case, "Available")
+    assert (await case.status()).ready
+
+
+async def test_what_another_one_writes_before_our_answer_has_come_is_put_right_too(case: Case) -> None:
+    patch = case.api.patch
+
+    async def overtaken(path: str, body: Any, kind: Any = "merge", **options: Any) -> dict[str, Any]:
+        answer = await patch(path, body, kind, **options)
+        case.api.patch = patch  # type: ignore[method-assign]
+        foreign = await patch(path, {"status": {"attempts": 7}})
+        case.writer.on_update(parse(foreign))
+        return answer
+
+    case.api.patch = overtaken  # type: ignore[method-assign]
+    case.writer.show(after(Available(MODEL)), 1)
+    await until_told(case, "Available")
+    async with asyncio.timeout(20):
+        while (await case.status()).attempts == 7:  # noqa: ASYNC110 -- it is the API server that is asked
+            await asyncio.sleep(0.05)
+    assert (await case.status()).ready
+
+
+async def test_what_is_stale_goes_away(case: Case) -> None:
+    moving = after(Started(MODEL, 0), Progressed(500, 0, 100, 5))
+    case.writer.show(moving, 1)
+    await case.writer.flush()
+    before = (await case.status()).progress
+    assert before is not None
+    assert before.bytes_per_second == 100
+    case.writer.show(replace(moving, bytes_per_second=None, eta_seconds=None), 1)
+    await case.writer.flush()
+    written = (await case.api.get(case.path))["status"]["progress"]
+    assert "bytesPerSecond" not in written
+    assert "etaSeconds" not in written
+
+
+async def test_the_same_again_is_not_written(case: Case) -> None:
+    case.writer.show(after(Queued("q")), 1)
+    await case.writer.flush()
+    version = (await case.api.get(case.path))["metadata"]["resourceVersion"]
+    case.writer.show(after(Queued("q")), 1)
+    await case.writer.flush()
+    assert (await case.api.get(case.path))["metadata"]["resourceVersion"] == version
+
+
+async def test_an_object_that_is_gone_ends_the_writer(case: Case) -> None:
+    await case.api.delete(case.path)
+    case.writer.show(after(Queued("q")), 1)
+    with pytest.raises(Gone):
+        await case.writer.flush()
+
+
+async def test_another_object_of_the_same_name_is_never_written_to(case: Case) -> None:
+    await case.api.delete(case.path)
+    await case.api.create(case.collection, NEW)
+    case.writer.show(after(Queued("q")), 1)
+    with pytest.raises(Gone):
+        await case.writer.flush()
+    assert (await case.status()).conditions == ()
+
+
+async def test_whom_nobody_can_tell_apart_now_is_told_apart_by_the_next_try(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    with ApiProxy(cluster) as proxy:
+        api = await KubeApi.connect(proxy.kubeconfig(tmp_path / "config"))
+        case = Case(api, namespace, await api.create(collection_path(namespace), NEW))
+        await api.delete(case.path)
+        await api.create(case.collection, NEW)
+        case.writer.show(after(Queued("q")), 1)
+        with proxy.answering(500, lambda asked: asked.method == "GET") as outage:
+            await case.writer.flush()
+        assert outage.hits == 1
+        with pytest.raises(Gone):
+            await case.writer.flush()
+        await api.close()
+
+
+async def test_an_api_server_that_names_a_time_is_left_alone_until_then(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    with ApiProxy(cluster) as proxy:
+        api = await KubeApi.connect(proxy.kubeconfig(tmp_path / "config"))
+        case = Case(api, namespace, await api.create(collection_path(namespace), NEW))
+        case.writer.show(after(Queued("q")), 1)
+        with proxy.answering(429, status_patches, retry_after=4):
+            begun = asyncio.get_running_loop().time()
+            await case.writer.flush()
+            assert asyncio.get_running_loop().time() - begun >= 4
+        await api.close()

@@ -1,0 +1,70 @@
+"""What is asked of the store_worker: in turn for one claim, whatever becomes of another one."""
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from model_provisioner.controller.stores.store_client import StoreClient
+from model_provisioner.controller.workers.child_process import WorkerProcess
+from model_provisioner.domain.errors import ClaimNotMounted
+from model_provisioner.domain.store.claim import Claim
+from model_provisioner.worker_protocol.messages import Check, Checked, Request, Verified
+
+HANGS, WELL = Claim("models", "hangs"), Claim("models", "well")
+
+
+class ScriptedWorker:
+    """Answers about every volume but one."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers = asyncio.Event()
+
+    async def call(self, request: Request, *, seconds: float) -> Checked:
+        assert isinstance(request, Check)
+        assert seconds <= 120
+        self.asked.append(request.store.directory)
+        if request.store.directory == "/hangs":
+            await self.answers.wait()
+        return Checked(request.id, ())
+
+
+async def test_a_volume_that_hangs_keeps_nobody_elses_waiting() -> None:
+    store_worker = ScriptedWorker()
+    mounted = {HANGS: Path("/hangs"), WELL: Path("/well")}
+    stores = StoreClient(mounted, dict.fromkeys(mounted, cast("WorkerProcess", store_worker)), lambda *_: frozenset())
+    waits = [asyncio.create_task(stores.check(HANGS, "id")) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert (await stores.check(WELL, "id")).missing == ()
+    assert store_worker.asked == ["/hangs", "/well"], "of one volume one thing at a time"
+    store_worker.answers.set()
+    await asyncio.gather(*waits)
+    assert store_worker.asked == ["/hangs", "/well", "/hangs"]
+
+
+async def test_what_is_read_on_a_volume_that_hangs_keeps_no_other_one_from_being_read() -> None:
+    class Reader:
+        def __init__(self, answers: asyncio.Event) -> None:
+            self.answers = answers
+
+        async def call(self, request: Request, _report: object) -> Verified:
+            await self.answers.wait()
+            return Verified(request.id, ())
+
+    hangs, well = asyncio.Event(), asyncio.Event()
+    well.set()
+    store_workers = {HANGS: cast("WorkerProcess", Reader(hangs)), WELL: cast("WorkerProcess", Reader(well))}
+    stores = StoreClient({HANGS: Path("/hangs"), WELL: Path("/well")}, store_workers, lambda *_: frozenset())
+    waits = asyncio.create_task(stores.wrong(HANGS, "id", (), lambda _: None))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert await stores.wrong(WELL, "id", (), lambda _: None) == ()
+    hangs.set()
+    assert await waits == ()
+
+
+def test_a_claim_that_is_not_mounted_is_told() -> None:
+    with pytest.raises(ClaimNotMounted, match="claim hangs of namespace models"):
+        StoreClient({}, {}, lambda *_: frozenset()).reference(HANGS, None)

@@ -1,0 +1,34 @@
+"""What the status says of a model as soon as its plan is known, and once every byte is here."""
+
+from model_provisioner.domain.lifecycle.published import planned_model, published_model
+from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+
+ONE, OTHER = (Digest.parse("sha256:" + digit * 64) for digit in "01")
+
+
+def plan(*digests: Digest | None) -> Plan:
+    files = (PlannedFile(f"hf/a/b/{number}.gguf", 1024, one, "s", "u") for number, one in enumerate(digests))
+    return Plan("hf:a/b", "c" * 40, tuple(files))
+
+
+def test_a_model_of_one_file_has_its_digest_and_says_whose_it_is() -> None:
+    published = planned_model(plan(ONE), "models", "store", None)
+    assert (published.digest, published.digest_source) == (str(ONE), DigestSource.SOURCE)
+    assert (published.path, published.size, published.size_bytes) == ("hf/a/b/0.gguf", "1 KiB", 1024)
+    assert planned_model(plan(ONE), "models", "store", str(ONE)).digest_source == DigestSource.SPEC
+
+
+def test_a_split_model_has_one_digest_for_each_file_and_none_in_all() -> None:
+    split = planned_model(plan(ONE, OTHER), "models", "store", None)
+    assert (split.digest, [file.digest for file in split.files]) == (None, [str(ONE), str(OTHER)])
+    assert planned_model(plan(ONE, None), "models", "store", None).digest_source == DigestSource.COMPUTED
+
+
+def test_a_digest_that_was_computed_is_told_once_it_is_known() -> None:
+    planned = planned_model(plan(None), "models", "store", None)
+    assert (planned.digest, planned.digest_source) == (None, DigestSource.COMPUTED)
+    files = (FileRecord("hf/a/b/0.gguf", 1024, str(ONE)),)
+    here = published_model(planned, files, GGUFSummary("llama"))
+    assert (here.digest, here.digest_source, here.files) == (str(ONE), DigestSource.COMPUTED, files)

@@ -1,0 +1,195 @@
+"""Who holds what: where a file goes, and when it goes away."""
+
+from dataclasses import replace
+
+import pytest
+
+from model_provisioner.domain.errors import PathConflict
+from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.store import holders
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.holders import HeldFile, HolderRecord
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+
+OLD, NEW = Digest("aa" * 32), Digest("bb" * 32)
+C1, C2 = "1" * 40, "2" * 40
+MAIN, MOVED = "hf/a/b/x.gguf", f"hf/a/b@{C2[:12]}/x.gguf"
+LOCAL = "local/x.gguf"
+
+
+def planned(path: str = MAIN, digest: Digest | None = NEW, size: int = 10) -> PlannedFile:
+    return PlannedFile(path, size, digest, f"hf:a/b:{path}", None if path.startswith("local/") else "https://hub/x")
+
+
+def plan(*files: PlannedFile, revision: str | None = C2) -> Plan:
+    return Plan("hf:a/b", revision, files)
+
+
+def record(uid: str, *files: HeldFile, revision: str | None = C1, released: bool = False) -> HolderRecord:
+    return HolderRecord(uid, "ns", f"object-{uid}", revision, files, released=released)
+
+
+def held(path: str = MAIN, digest: Digest | None = OLD, size: int = 10, adopted: bool = False) -> HeldFile:
+    return HeldFile(path, size, digest, adopted)
+
+
+SETTLED = {
+    "nobody holds it": (planned(), (), MAIN),
+    "held with the same bytes": (planned(), (record("o", held(digest=NEW)),), MAIN),
+    "held with another digest": (planned(), (record("o", held()),), MOVED),
+    "held with another size": (planned(), (record("o", held(digest=NEW, size=11)),), MOVED),
+    "unknown digest, same commit": (planned(digest=None), (record("o", held(), revision=C2),), MAIN),
+    "unknown digest, other commit": (planned(digest=None), (record("o", held()),), MOVED),
+    "not computed yet, same commit": (planned(), (record("o", held(digest=None), revision=C2),), MAIN),
+    "not computed yet, other commit": (planned(), (record("o", held(digest=None)),), MOVED),
+    "other bytes by one who left": (planned(), (record("o", held(), released=True),), MAIN),
+    "other bytes at another path": (planned(), (record("o", held(path="hf/a/c/x.gguf")),), MAIN),
+    "a local file is where it is": (planned(LOCAL), (record("o", held(LOCAL), revision=None),), LOCAL),
+}
+
+
+@pytest.mark.parametrize(("file", "others", "path"), SETTLED.values(), ids=SETTLED.keys())
+def test_where_a_file_is_published(file: PlannedFile, others: tuple[HolderRecord, ...], path: str) -> None:
+    revision = None if file.path == LOCAL else C2
+    assert holders.settle(plan(file, revision=revision), None, others).files[0].path == path
+
+
+def test_the_parts_of_a_split_model_move_together() -> None:
+    parts = [planned(f"hf/a/b/x-0000{n}-of-00002.gguf") for n in (1, 2)]
+    others = (record("o", held(parts[1].path)),)
+    settled = holders.settle(plan(*parts), None, others)
+    assert {file.path.rpartition("/")[0] for file in settled.files} == {f"hf/a/b@{C2[:12]}"}
+
+
+def test_a_conflict_that_has_no_way_out_names_who_is_there() -> None:
+    others = (record("o", held()), record("p", held(MOVED)))
+    with pytest.raises(PathConflict, match="ns/object-p holds different bytes"):
+        holders.settle(plan(planned()), None, others)
+    with pytest.raises(PathConflict, match="ns/object-o holds different bytes"):
+        holders.settle(plan(planned(), revision=None), None, others[:1])
+
+
+def test_a_path_once_settled_stays_when_the_one_in_the_way_leaves() -> None:
+    own = record("own", held(MOVED, NEW), revision=C2)
+    assert holders.settle(plan(planned()), own, ()).files[0].path == MOVED
+    assert holders.settle(plan(planned(digest=OLD)), own, ()).files[0].path == MAIN
+
+
+def test_a_path_of_the_own_record_is_no_right_against_others() -> None:
+    own = record("own", held(MAIN, NEW), revision=C2)
+    assert holders.settle(plan(planned()), own, (record("o", held()),)).files[0].path == MOVED
+
+
+ADOPTED = {
+    "nothing there": (planned(), None, (), False, False),
+    "a file that nobody holds": (planned(), None, (), True, True),
+    "a file that is fetched for another": (planned(), None, (record("o", held(digest=NEW)),), True, False),
+    "a file that another adopted": (planned(), None, (record("o", held(digest=NEW, adopted=True)),), True, True),
+    "a file of one who left": (planned(), None, (record("o", held(), released=True),), True, True),
+    "one's own, fetched before": (planned(), record("own", held(digest=NEW)), (), True, False),
+    "one's own, adopted before": (planned(), record("own", held(digest=NEW, adopted=True)), (), True, True),
+    "local": (planned(LOCAL), None, (), False, True),
+}
+
+
+@pytest.mark.parametrize(("file", "own", "others", "exists", "adopted"), ADOPTED.values(), ids=ADOPTED.keys())
+def test_what_counts_as_adopted(
+    file: PlannedFile, own: HolderRecord | None, others: tuple[HolderRecord, ...], exists: bool, adopted: bool
+) -> None:
+    found = holders.hold(record("own"), plan(file), own, others, lambda _: exists)
+    assert found.files[0].adopted is adopted
+    assert found.revision == C2
+    assert found.part_keys == ((file.part_key,) if file.url else ())
+
+
+def test_what_was_verified_is_not_forgotten_when_settled_again() -> None:
+    first = holders.hold(record("own"), plan(planned(digest=None)), None, (), lambda _: False)
+    known = holders.verified(first, FileRecord(MAIN, 10, str(NEW)), 77, ())
+    again = holders.hold(record("own"), plan(planned(digest=None)), known, (), lambda _: True)
+    assert again == known
+    assert again.files == (HeldFile(MAIN, 10, NEW, adopted=False, mtime_ns=77),)
+
+
+WHOSE = {
+    "what lay there": (held(digest=NEW, adopted=True), (), True),
+    "what replaced it": (replace(held(digest=NEW, adopted=True), replaced_ns=5), (), False),
+    "what was to replace it, and did not": (replace(held(digest=NEW, adopted=True), replaced_ns=6), (), True),
+    "what another fetched": (held(adopted=True), (record("o", replace(held(), mtime_ns=5)),), False),
+    "what another found": (held(adopted=True), (record("o", replace(held(adopted=True), mtime_ns=5)),), True),
+    "what one who left had fetched": (
+        held(adopted=True),
+        (record("o", replace(held(), mtime_ns=5), released=True),),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "others", "adopted"), WHOSE.values(), ids=WHOSE.keys())
+def test_whose_a_file_written_at_5_turns_out_to_be(
+    file: HeldFile, others: tuple[HolderRecord, ...], adopted: bool
+) -> None:
+    found = holders.verified(record("own", file), FileRecord(MAIN, 10, str(NEW)), 5, others)
+    assert found.files == (HeldFile(MAIN, 10, NEW, adopted, mtime_ns=5),)
+
+
+def test_without_a_digest_nothing_is_verified() -> None:
+    before = record("own", held(digest=NEW))
+    assert holders.verified(before, FileRecord(MAIN, 10, None), 5, ()) == before
+
+
+def test_only_an_adopted_file_is_said_to_be_replaced() -> None:
+    ours = record("own", held())
+    assert holders.replacing(ours, MAIN, 5) == ours
+    assert holders.replacing(ours, MOVED, 5) == ours
+    assert holders.replacing(record("own", held(adopted=True)), MAIN, 5).files[0].replaced_ns == 5
+
+
+ORPHANED = {
+    "an object that is there": (record("there"), False),
+    "an object that is gone": (record("gone"), True),
+    "a namespace that nobody watches": (replace(record("gone"), namespace="other"), False),
+    "one that was released": (record("gone", released=True), False),
+}
+
+
+@pytest.mark.parametrize(("found", "gone"), ORPHANED.values(), ids=ORPHANED.keys())
+def test_whose_records_are_swept(found: HolderRecord, gone: bool) -> None:
+    assert holders.orphaned((found,), {"ns"}, {"there"}) == ((found,) if gone else ())
+
+
+@pytest.mark.parametrize(
+    ("size", "mtime_ns", "digest"),
+    [(10, 77, NEW), (11, 77, None), (10, 78, None)],
+    ids=["as verified", "other size", "written since"],
+)
+def test_a_record_vouches_for_a_file_that_was_not_touched(size: int, mtime_ns: int, digest: Digest | None) -> None:
+    unverified = record("first", held(digest=NEW))
+    verified = record("second", HeldFile(MAIN, 10, NEW, mtime_ns=77))
+    assert holders.attested(MAIN, size, mtime_ns, [unverified, verified]) == digest
+    assert holders.attested(MAIN, size, mtime_ns, [unverified]) is None
+
+
+HOLDS, GONE_RETAINING = record("o", held()), record("o", held(), released=True)
+DELETABLE = {
+    "the last, Delete": (held(), (), True, True),
+    "the last, Retain": (held(), (), False, False),
+    "another holds it, Delete": (held(), (HOLDS,), True, False),
+    "another holds it, Retain": (held(), (HOLDS,), False, False),
+    "another left with Retain": (held(), (GONE_RETAINING,), True, False),
+    "others hold other files": (held(), (record("o", held("hf/a/c/x.gguf")),), True, True),
+    "adopted": (held(adopted=True), (), True, False),
+    "local": (held(LOCAL), (), True, False),
+    "not held": (held("hf/a/c/x.gguf"), (), True, False),
+}
+
+
+@pytest.mark.parametrize(("file", "others", "delete", "goes"), DELETABLE.values(), ids=DELETABLE.keys())
+def test_when_a_file_goes(file: HeldFile, others: tuple[HolderRecord, ...], delete: bool, goes: bool) -> None:
+    path = LOCAL if file.path == LOCAL else MAIN
+    assert holders.deletable(path, 5, record("own", file), others, delete) is goes
+
+
+def test_parts_go_with_the_last_who_waits_for_them() -> None:
+    waiting = replace(record("o"), part_keys=("shared",))
+    assert holders.abandoned_parts(["mine", "shared"], [waiting]) == ("mine",)
+    assert holders.abandoned_parts(["shared"], [replace(waiting, released=True)]) == ("shared",)

@@ -1,0 +1,105 @@
+"""Where models lie on a volume, and that no name from outside leads elsewhere."""
+
+import posixpath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
+from model_provisioner.domain.store.paths import check_name, is_local, repository_directory, store_path, with_commit
+
+
+@pytest.mark.parametrize(
+    ("ref", "file", "path"),
+    [
+        ("hf:a/b", "x.gguf", "hf/a/b/x.gguf"),
+        ("hf:a/b:Q4_K_M", "sub/x.gguf", "hf/a/b/sub/x.gguf"),
+        ("hf:a/b@main", "x.gguf", "hf/a/b/x.gguf"),
+        ("hf:a/b@v1.0", "x.gguf", "hf/a/b@v1.0/x.gguf"),
+        ("hf:a/b@refs/pr/1", "x.gguf", "hf/a/b@refs%2Fpr%2F1/x.gguf"),
+        ("hf:a/b", "模型 1.GGUF", "hf/a/b/模型 1.GGUF"),
+        ("local:mine/x.gguf", None, "local/mine/x.gguf"),
+    ],
+)
+def test_the_path_of_a_ref(ref: str, file: str | None, path: str) -> None:
+    assert store_path(parse(ref), file) == path
+
+
+def test_a_percent_in_a_label_can_not_imitate_another_label() -> None:
+    ref = HuggingFaceRef("a", "b")
+    assert repository_directory(ref, "x%2Fy") != repository_directory(ref, "x/y")
+
+
+def test_a_repository_without_a_file_has_no_path() -> None:
+    with pytest.raises(ValueError, match="which file"):
+        store_path(parse("hf:a/b"))
+
+
+HOSTILE = {
+    "absolute": "/etc/x.gguf",
+    "empty part": "a//x.gguf",
+    "current directory": "a/./x.gguf",
+    "parent": "a/../../x.gguf",
+    "only a parent": "../x.gguf",
+    "backslash": "a\\..\\x.gguf",
+    "NUL": "a\0x.gguf",
+    "newline": "a\nx.gguf",
+    "escape sequence": "\x1b[2Jx.gguf",
+    "C1 control": "a\x9bx.gguf",
+    "line separator": "a\u2028x.gguf",
+    "lone surrogate": "a\udc80x.gguf",
+    "no model": "x.safetensors",
+    "a directory": "x.gguf/",
+    "long part": "a" * 251 + ".gguf",
+    "long part in bytes": "é" * 126 + ".gguf",
+    "private": ".provisioner/parts/x.gguf",
+    "private below": "hf/a/.Provisioner/x.gguf",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_name_is_refused(name: str) -> None:
+    with pytest.raises(UnsupportedSource, match="can't be stored") as refusal:
+        check_name(name)
+    assert refusal.value.message.isprintable()
+    assert refusal.value.message.isascii()
+
+
+def test_the_longest_part_that_a_file_system_takes_is_accepted() -> None:
+    assert check_name("a" * 250 + ".gguf")
+
+
+@given(st.text(alphabet=st.one_of(st.sampled_from("/.\\\0\n"), st.characters()), max_size=30))
+def test_what_is_accepted_stays_below_the_root(start: str) -> None:
+    name = f"{start}.gguf"
+    try:
+        path = check_name(name)
+    except UnsupportedSource:
+        return
+    assert path == name == posixpath.normpath(name)
+    assert posixpath.join("/volume", path).startswith("/volume/")
+    assert ".." not in path.split("/")
+    assert all(0 < len(part.encode()) <= 255 for part in path.split("/"))
+
+
+@pytest.mark.parametrize(
+    ("path", "moved"),
+    [
+        ("hf/a/b/x.gguf", "hf/a/b@0123456789ab/x.gguf"),
+        ("hf/a/b/sub/x.gguf", "hf/a/b@0123456789ab/sub/x.gguf"),
+        ("hf/a/b@v1/x.gguf", "hf/a/b@0123456789ab/x.gguf"),
+        ("hf/a/b@0123456789ab/x.gguf", "hf/a/b@0123456789ab/x.gguf"),
+        ("local/a/b/x.gguf", None),
+        ("hf/x.gguf", None),
+    ],
+)
+def test_other_bytes_go_to_the_directory_of_their_commit(path: str, moved: str | None) -> None:
+    assert with_commit(path, "0123456789abcdef0123456789abcdef01234567") == moved
+
+
+def test_local_files_are_told_apart() -> None:
+    assert is_local("local/x.gguf")
+    assert not is_local("hf/local/b/x.gguf")

@@ -1,0 +1,410 @@
+"""What a right client does with each wrong answer: the bytes are right in the end, or an error says what is wrong.
+
+Refusals of a hub with their meanings are in `test_resolving`, several connections in `test_lanes`, full and faulty
+volumes in `tests.faults`.
+"""
+
+import asyncio
+import gzip
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.errors import (
+    AccessDenied,
+    DigestMismatch,
+    NotGGUF,
+    ProvisionError,
+    RateLimited,
+    SourceNotFound,
+    SourceUnavailable,
+    TransferStalled,
+)
+from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.download import engine
+from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.http.client import NetworkSettings, open_client
+from model_provisioner.transfer.store.store import Store
+from tests.support.bad_server import (
+    Answer,
+    Asked,
+    BadServer,
+    Behaviour,
+    Ending,
+    chunked,
+    honest,
+    refuses,
+    says_range,
+    sends,
+    stops_at,
+    whole,
+)
+from tests.support.ggufs import tiny_gguf
+from tests.support.models import files_below
+from tests.transfer.bench import HOLDER, Recorder, no_sleep, sha256
+
+KIB = 1024
+MIB = 1024 * KIB
+PATH = "hf/acme/bad/file.gguf"
+COMMIT = "0" * 40
+SMALL = tiny_gguf()
+LARGE = tiny_gguf(size=9 * MIB)  # of two ranges
+FOREIGN = tiny_gguf(seed=9)
+HTML = b"<!doctype html><title>Sign in</title>" * 40
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+IN_FLIGHT = 4 * MIB
+"""What a reset may cost of what was sent: the buffers of both sides."""
+
+CLOSE, RESET, HANG = Ending.CLOSE, Ending.RESET, Ending.HANG
+
+
+@dataclass
+class Client:
+    """One volume at `root`, and what a transfer reported."""
+
+    root: Path
+    clock: Clock
+    recorder: Recorder
+
+    async def fetch(self, server: BadServer, digest: str | None = "right") -> engine.Provided:
+        wanted = Digest.parse(sha256(server.content)) if digest else None
+        file = PlannedFile(PATH, len(server.content), wanted, "hf:acme/bad:file.gguf", server.url)
+        settings = NetworkSettings(NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"),)))
+        with Store.open(self.root, None) as store:
+            plan = store.settle(HOLDER, Plan("hf:acme/bad", COMMIT, (file,)))
+            job = engine.Job(plan, Limits(1, None), 1, None, HOLDER.uid)
+            async with open_client(settings) as client:
+                return await engine.provide(job, store, client, self.recorder, self.clock)
+
+    @property
+    def restarts(self) -> int:
+        return max((restarts for _, _, restarts in self.recorder.progress_lines), default=0)
+
+    @property
+    def published(self) -> bytes | None:
+        file = self.root / PATH
+        return file.read_bytes() if file.exists() else None
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    root = tmp_path / "volume"
+    root.mkdir()
+    return Client(root, Clock(sleep=no_sleep), Recorder())
+
+
+# What passes: the file arrives, and no more is asked for than is said here.
+
+FORGIVEN: dict[str, tuple[Sequence[Behaviour], int]] = {
+    "no length": ([lambda a: honest(a).saying(content_length=None).ending_by(CLOSE)], 1),
+    "no ETag, no Accept-Ranges": ([lambda a: honest(a).saying(etag=None)], 1),
+    "a weak ETag": ([lambda a: honest(a).saying(etag='W/"one"')], 1),
+    "headers of Xet": ([lambda a: honest(a).saying(x_xet_hash="a" * 64, link='<https://x/>; rel="xet-auth"')], 1),
+    "in chunks": ([chunked()], 1),
+    "moved for now, relative": ([refuses("307 Temporary Redirect", location="/elsewhere.gguf")], 2),
+    "moved for good": ([refuses("308 Permanent Redirect", location="/a"), refuses("301 Moved", location="/b")], 3),
+    "early hints": ([lambda a: Answer("103 Early Hints\r\n\r\nHTTP/1.1 206 P", honest(a).headers, a.body)], 1),
+    "reset before the header": ([lambda _: Answer("", None, ending=RESET)], 2),
+    "closed before the header": ([lambda _: Answer("", None, ending=CLOSE)], 2),
+    "closed within the header": ([lambda _: Answer("HTTP/1.1 206 Par", None, ending=CLOSE)], 2),
+    "closed after the header": ([stops_at(0, CLOSE)], 2),
+    "closed early": ([stops_at(1000, CLOSE)], 2),
+    "closed early, without a length": ([lambda a: stops_at(1000, CLOSE)(a).saying(content_length=None)], 2),
+    "closed within a chunk": ([chunked(missing=10)], 2),
+    "no HTTP at all": ([lambda _: Answer("SSH-2.0-OpenSSH_9.2\r\n", None, ending=CLOSE)], 2),
+    "a chunk of no size": ([lambda a: replace(chunked()(a), body=b"xyz\r\nabc\r\n", ending=CLOSE)], 2),
+    "shorter than its range says": ([sends(lambda body: body[:-10], told=True)], 2),
+    "longer than its range says": ([sends(lambda body: body + b"x" * 99, told=True)], 2),
+    "gzip that nobody asked for": ([lambda a: sends(gzip.compress, told=True)(a).saying(content_encoding="gzip")], 2),
+    "brotli": ([lambda a: honest(a).saying(content_encoding="br")], 2),
+    "several parts": (
+        [lambda a: honest(a).saying(content_range=None, content_type="multipart/byteranges; boundary=x")],
+        2,
+    ),
+    "bad request": ([refuses("400 Bad Request")], 2),
+    "timeout": ([refuses("408 Request Timeout")], 2),
+    "not satisfiable, shrunk": ([refuses("416 Range Not Satisfiable", content_range="bytes */10")], 2),
+    "not satisfiable, complete": ([refuses("416 Range Not Satisfiable", content_range=f"bytes */{len(SMALL)}")], 2),
+    "not satisfiable, no size": ([refuses("416 Range Not Satisfiable")], 2),
+    "server errors": ([refuses("500 Internal Server Error"), refuses("502 Bad Gateway")], 3),
+    "a gateway that gives up": ([refuses("504 Gateway Timeout", b"<html>" + HTML)], 2),
+    "not now": ([refuses("503 Service Unavailable", retry_after="2")], 2),
+    "one bit is wrong, once": ([sends(lambda body: body[:-9] + bytes([body[-9] ^ 1]) + body[-8:])], 2),
+    "another file of the same size, once": ([sends(lambda body: FOREIGN[: len(body)])], 2),
+}
+
+
+@pytest.mark.parametrize("name", FORGIVEN)
+async def test_what_passes_costs_little(client: Client, name: str) -> None:
+    script, requests = FORGIVEN[name]
+    async with BadServer(SMALL, script).running() as server:
+        await client.fetch(server)
+    assert client.published == SMALL
+    assert len(server.log) == requests
+    assert client.restarts == ("once" in name)
+
+
+# What does not pass: named, nothing published, and not asked for in a hot loop.
+
+REFUSED: dict[str, tuple[Behaviour, type[ProvisionError], str]] = {
+    "redirects to itself": (refuses("302 Found", location="/file.gguf"), SourceUnavailable, "again and again"),
+    "always closed at once": (lambda _: Answer("", None, ending=CLOSE), SourceUnavailable, "broke"),
+    "always reset": (lambda _: Answer("", None, ending=RESET), SourceUnavailable, "broke"),
+    "always encoded": (lambda a: honest(a).saying(content_encoding="gzip"), SourceUnavailable, "encoded as 'gzip'"),
+    "a page to sign in": (refuses("200 OK", HTML), SourceUnavailable, "can't send parts"),
+    "a page, said to be the range": (
+        sends(lambda body: (HTML * 900)[: len(body)]),
+        NotGGUF,
+        "file.gguf",
+    ),
+    "a pointer to a large file": (refuses("200 OK", POINTER), SourceUnavailable, "can't send parts"),
+    "always one bit wrong": (
+        sends(lambda body: body[:-9] + bytes([body[-9] ^ 1]) + body[-8:]),
+        DigestMismatch,
+        r"should be sha256:\w{64} and is sha256:\w{64}",
+    ),
+    "always another file": (sends(lambda body: FOREIGN[: len(body)]), DigestMismatch, "should be"),
+    "never satisfiable": (refuses("416 Range Not Satisfiable"), SourceUnavailable, "416"),
+    "unauthorized": (refuses("401 Unauthorized"), SourceNotFound, "does not exist, or is private"),
+    "forbidden": (refuses("403 Forbidden", b"<Error><Code>AccessDenied</Code></Error>"), AccessDenied, "403"),
+    "gone": (refuses("404 Not Found"), SourceNotFound, "does not exist"),
+    "always busy": (refuses("503 Service Unavailable"), SourceUnavailable, "503"),
+    "too many requests": (refuses("429 Too Many Requests", retry_after="9"), RateLimited, "429"),
+    "endless header": (
+        lambda a: Answer("200 OK", {f"X-{n}": "y" * 1000 for n in range(400)}, ending=CLOSE),
+        SourceUnavailable,
+        "broke",
+    ),
+}
+NOT_TRIED_AGAIN = (AccessDenied, SourceNotFound, RateLimited, NotGGUF)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_does_not_pass_is_named_and_nothing_is_published(client: Client, name: str) -> None:
+    behaviour, error, message = REFUSED[name]
+    async with BadServer(SMALL, always=behaviour).running() as server:
+        with pytest.raises(error, match=message) as caught:
+            await client.fetch(server)
+    assert type(caught.value) is error
+    assert not files_below(client.root)
+    assert len(server.log) == 1 if error in NOT_TRIED_AGAIN else len(server.log) <= 18
+
+
+# The announced range. rclone's TestCheckContentRange has the same questions.
+
+RIGHT_RANGES = ["bytes {start}-{last}/{size}", "Bytes {start}-{last}/{size}", "bytes  {start}-{last}/{size} "]
+WRONG_RANGES: dict[str, Behaviour] = {
+    "missing": says_range(None),
+    "empty": says_range(""),
+    "only the unit": says_range("bytes"),
+    "no size": says_range("bytes {start}-{last}"),
+    "no last position": says_range("bytes {start}-/{size}"),
+    "no first position": says_range("bytes -{last}/{size}"),
+    "unknown size": says_range("bytes {start}-{last}/*"),
+    "unknown range": says_range("bytes */{size}"),
+    "another unit": says_range("items {start}-{last}/{size}"),
+    "no unit": says_range("{start}-{last}/{size}"),
+    "an equals sign": says_range("bytes={start}-{last}/{size}"),
+    "starts later": says_range("bytes {start}-{last}/{size}", start=1),
+    "ends later": says_range("bytes {start}-{last}/{size}", last=1),
+    "ends earlier": says_range("bytes {start}-{last}/{size}", last=-1),
+    "of a larger file": says_range("bytes {start}-{last}/{size}", size=1),
+    "of a smaller file": says_range("bytes {start}-{last}/{size}", size=-1),
+    "backwards": says_range("bytes {last}-{start}/{size}"),
+    "negative": says_range("bytes -5-{last}/{size}"),
+    "beyond all numbers": says_range("bytes {start}-{last}/" + "9" * 40),
+    "in hexadecimal": says_range("bytes 0x{start}-{last}/{size}"),
+    "two ranges": says_range("bytes {start}-{last}/{size}, 0-1/{size}"),
+    "words after it": says_range("bytes {start}-{last}/{size} and more"),
+}
+
+
+@pytest.mark.parametrize("text", RIGHT_RANGES)
+async def test_a_right_range_is_recognized(client: Client, text: str) -> None:
+    async with BadServer(SMALL, always=says_range(text)).running() as server:
+        await client.fetch(server)
+    assert client.published == SMALL
+
+
+@pytest.mark.parametrize("name", WRONG_RANGES)
+async def test_no_byte_of_a_wrong_range_is_written(client: Client, name: str) -> None:
+    async with BadServer(SMALL, always=WRONG_RANGES[name]).running() as server:
+        with pytest.raises(SourceUnavailable, match=r"answered .* when asked for bytes="):
+            await client.fetch(server)
+        assert client.recorder.progress_lines[-1][0] == 0
+        server.always = None
+        await client.fetch(server)
+    assert client.published == SMALL
+
+
+# No ranges at all.
+
+
+async def test_a_server_without_ranges_is_read_in_one_stream(client: Client) -> None:
+    async with BadServer(LARGE, always=whole).running() as server:
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert len(server.log) == 2
+
+
+async def test_a_server_that_refuses_to_send_the_whole_is_never_asked_for_it(client: Client) -> None:
+    def bounded(asked: Asked) -> Answer:
+        return honest(asked) if asked.ranged else refuses("400 Bad Request")(asked)
+
+    async with BadServer(LARGE, always=bounded).running() as server:
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert [(asked.start, asked.stop) for asked in server.log] == [(0, 8 * MIB), (8 * MIB, len(LARGE))]
+
+
+# Another file under the same name.
+
+
+def version(content: bytes, etag: str | None) -> Behaviour:
+    return lambda asked: honest(replace(asked, content=content)).saying(etag=etag)
+
+
+OTHER = tiny_gguf(size=9 * MIB, seed=3)
+
+
+@pytest.mark.parametrize("digest", ["right", None])
+async def test_two_versions_are_never_mixed(client: Client, digest: str | None) -> None:
+    """The first range is of the old one; with a digest this shows in the end, with an ETag at once."""
+    script = [version(OTHER, '"old"'), version(LARGE, '"new"')]
+    async with BadServer(LARGE, script, always=version(LARGE, '"new"')).running() as server:
+        await client.fetch(server, digest)
+    assert client.published == LARGE
+    assert client.restarts == 1
+
+
+async def test_a_file_that_changes_again_and_again_is_given_up(client: Client) -> None:
+    versions = [version(LARGE, f'"{number}"') for number in range(20)]
+    async with BadServer(LARGE, versions).running() as server:
+        with pytest.raises(SourceUnavailable, match="changes while it is fetched"):
+            await client.fetch(server)
+    assert not files_below(client.root)
+    assert len(server.log) <= 8
+
+
+async def test_without_an_etag_the_digest_tells(client: Client) -> None:
+    async with BadServer(LARGE, [version(OTHER, None)], always=version(LARGE, None)).running() as server:
+        await client.fetch(server)
+    assert client.published == LARGE
+
+
+# Time.
+
+
+def fast_clock(factor: float) -> Clock:
+    """On which `factor` seconds pass in one."""
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(seconds / factor)
+
+    return Clock(monotonic=lambda: time.monotonic() * factor, sleep=sleep, random=lambda: 0.0)
+
+
+SILENT: dict[str, Behaviour] = {
+    "no answer": lambda _: Answer("", None, ending=HANG),
+    "half a header": lambda _: Answer("HTTP/1.1 206 Par", None, ending=HANG),
+    "a header and nothing more": stops_at(0, HANG),
+    "half of the body": stops_at(len(SMALL) // 2, HANG),
+    "a byte now and then": lambda a: replace(honest(a), piece=1, pause=0.05),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+async def test_silence_ends(client: Client, name: str) -> None:
+    client.clock = fast_clock(60)
+    async with BadServer(SMALL, always=SILENT[name]).running() as server:
+        with pytest.raises(TransferStalled):
+            await client.fetch(server)
+        server.always = None
+        await client.fetch(server)
+    assert client.published == SMALL
+
+
+async def test_what_is_slow_but_steady_is_waited_for(client: Client) -> None:
+    """Each second 1.5 KiB, by a clock on which the whole takes longer than silence may last."""
+    client.clock = fast_clock(60)
+    async with BadServer(SMALL, always=lambda a: replace(honest(a), piece=3 * KIB, pause=1 / 30)).running() as server:
+        began = client.clock.monotonic()
+        await client.fetch(server)
+    assert client.clock.monotonic() - began > 45
+    assert len(server.log) == 1
+
+
+WAITS: dict[str, tuple[dict[str, str], float]] = {
+    "seconds": ({"retry_after": "7"}, 7.0),
+    "a date long ago": ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+    "nonsense": ({"retry_after": "soon"}, 0.0),
+    "absent": ({}, 0.0),
+    "the hub's limit, nothing left": ({"ratelimit": '"resolvers";r=0;t=9'}, 9.0),
+    "the hub's limit, some left": ({"ratelimit": '"resolvers";r=500;t=29'}, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+async def test_a_server_is_given_the_time_that_it_asks_for(client: Client, name: str) -> None:
+    headers, least = WAITS[name]
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(0.01 if seconds == 1.0 else 0)
+
+    client.clock = Clock(sleep=sleep)
+    async with BadServer(SMALL, [refuses("503 Service Unavailable", b"", **headers)]).running() as server:
+        await client.fetch(server)
+    assert max(seconds for seconds in slept if seconds != 1.0) >= least
+    assert max(slept) < 30
+
+
+@pytest.mark.parametrize("status", ["503 Service Unavailable", "429 Too Many Requests"])
+async def test_a_wait_of_days_is_told_upward_and_not_waited_out_here(client: Client, status: str) -> None:
+    async with BadServer(SMALL, always=refuses(status, retry_after="99999999")).running() as server:
+        with pytest.raises((SourceUnavailable, RateLimited)) as caught:
+            await client.fetch(server)
+    assert caught.value.retry_after == 99999999
+    assert len(server.log) == 1
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_clock_that_is_wrong_by_an_hour_does_no_harm(client: Client, hours: int) -> None:
+    client.clock = Clock(wall=lambda: time.time() + 3600 * hours, sleep=no_sleep)
+    async with BadServer(LARGE, [stops_at(MIB, CLOSE)]).running() as server:
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert server.sent == len(LARGE)
+
+
+# Breaks, at every place where something begins or ends.
+
+BOUNDARIES = sorted(
+    {
+        *(0, 1, 3, 4, 7, 8, 15, 16, 23, 24, 25, 31, 32, 63, 64, 100, 1000),  # the GGUF header
+        *(edge + step for edge in (16 * KIB, 64 * KIB, 128 * KIB, 256 * KIB, 512 * KIB) for step in (-1, 0, 1)),
+        *(edge + step for edge in (MIB, 2 * MIB, 4 * MIB, 8 * MIB) for step in (-1, 0, 1)),
+        *(len(LARGE) - step for step in (4096, 1000, 2, 1)),
+    }
+)
+
+
+@pytest.mark.parametrize("ending", [CLOSE, RESET])
+@pytest.mark.parametrize("offset", BOUNDARIES)
+async def test_a_break_anywhere_costs_at_most_what_was_on_its_way(client: Client, offset: int, ending: Ending) -> None:
+    async with BadServer(LARGE, [stops_at(offset, ending)] * (1 if offset < 8 * MIB else 2)).running() as server:
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert client.restarts == 0
+    assert server.sent - len(LARGE) <= (0 if ending is CLOSE else IN_FLIGHT)
+
+
+def test_there_are_at_least_forty_boundaries() -> None:
+    assert len(BOUNDARIES) >= 40

@@ -1,0 +1,94 @@
+"""The digest that follows a growing file: right however the bytes come, from memory where it can be."""
+
+import asyncio
+import hashlib
+import random
+import threading
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.transfer.download.hashing import PrefixHasher
+
+PIECE = 1000
+CONTENT = random.Random(0).randbytes(40 * PIECE)
+DIGEST = Digest(hashlib.sha256(CONTENT).hexdigest())
+
+
+class Part:
+    """A file in memory that counts how much is read back and refuses to read what is not there."""
+
+    def __init__(self) -> None:
+        self.spans = Spans()
+        self.read_back = 0
+
+    def read(self, offset: int, count: int) -> bytes:
+        assert offset + count <= self.spans.prefix_end
+        self.read_back += count
+        return CONTENT[offset : offset + count]
+
+
+async def digest(order: list[int], there: int = 0) -> tuple[Digest, int]:
+    """What comes out when pieces come in `order`, after the first `there` were in the file already."""
+    part, threads = Part(), Threads()
+    part.spans = part.spans.add(0, there * PIECE)
+    hasher = PrefixHasher(len(CONTENT), part.read, threads, lambda: None)
+    running = asyncio.create_task(hasher.run())
+    await hasher.offer(0, (), part.spans.prefix_end)
+    for number in order:
+        start, stop = number * PIECE, (number + 1) * PIECE
+        part.spans = part.spans.add(start, stop)
+        await hasher.offer(start, (CONTENT[start:stop],), part.spans.prefix_end)
+    return await running, part.read_back
+
+
+async def test_bytes_in_order_are_never_read_back() -> None:
+    assert await digest(list(range(40))) == (DIGEST, 0)
+
+
+async def test_what_was_there_is_read_back_once() -> None:
+    found, read_back = await digest(list(range(25, 40)), there=25)
+    assert found == DIGEST
+    assert 25 * PIECE <= read_back <= 40 * PIECE
+
+
+async def test_what_comes_while_the_beginning_is_read_back_is_hashed_after_it() -> None:
+    reading, offered = threading.Event(), threading.Event()
+    part, threads = Part(), Threads()
+    part.spans = part.spans.add(0, 20 * PIECE)
+
+    def read(offset: int, count: int) -> bytes:
+        reading.set()
+        assert offered.wait(10)
+        return part.read(offset, count)
+
+    hasher = PrefixHasher(len(CONTENT), read, threads, lambda: None)
+    running = asyncio.create_task(hasher.run())
+    await hasher.offer(0, (), 20 * PIECE)
+    assert await asyncio.to_thread(reading.wait, 10)
+    part.spans = part.spans.add(0, len(CONTENT))
+    await hasher.offer(20 * PIECE, (CONTENT[20 * PIECE :],), len(CONTENT))
+    offered.set()
+    assert await running == DIGEST
+    assert part.read_back == 20 * PIECE
+
+
+@settings(deadline=None, max_examples=50)
+@given(order=st.permutations(range(40)))
+def test_any_order_gives_the_same_digest(order: list[int]) -> None:
+    found, _ = asyncio.run(digest(order))
+    assert found == DIGEST
+
+
+async def test_nobody_waits_for_a_hasher_that_was_stopped() -> None:
+    hasher = PrefixHasher(len(CONTENT), Part().read, Threads(), lambda: None)
+    running = asyncio.create_task(hasher.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    async with asyncio.timeout(5):
+        for number in range(10):
+            await hasher.offer(number * PIECE, (CONTENT[:PIECE],), 0)

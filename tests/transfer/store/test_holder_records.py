@@ -1,0 +1,117 @@
+"""What was read of the records is remembered, and never believed of a file that was replaced since."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model_provisioner.domain.store.holders import HeldFile, HolderRecord
+from model_provisioner.transfer.store.holder_records import HolderFiles, Remembered
+
+RECORD = HolderRecord("uid-a", "models", "a", "c" * 40, (HeldFile("hf/acme/a/a.gguf", 100, None),))
+OTHER = replace(RECORD, uid="uid-b", name="b")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
+def remembered() -> Remembered:
+    return Remembered()
+
+
+def later() -> float:
+    return time.time() + 10
+
+
+def test_what_is_as_it_was_is_not_read_again(directory: int, remembered: Remembered) -> None:
+    HolderFiles(directory).write(RECORD)
+    assert HolderFiles(directory, remembered, later).all().records == (RECORD,)
+    facts, known = remembered.files["uid-a.json"]
+    assert known == RECORD
+    remembered.files["uid-a.json"] = facts, OTHER
+    assert HolderFiles(directory, remembered, later).all().records == (OTHER,), "it was not looked into"
+
+
+def test_what_was_replaced_is_read_again_and_what_is_gone_is_forgotten(directory: int, remembered: Remembered) -> None:
+    files = HolderFiles(directory, remembered, later)
+    for record in (RECORD, OTHER):
+        files.write(record)
+    assert files.all().records == (RECORD, OTHER)
+    files.write(replace(RECORD, released=True))
+    assert files.all().records == (replace(RECORD, released=True), OTHER)
+    files.unlink("uid-b")
+    assert files.all().records == (replace(RECORD, released=True),)
+    assert remembered.files.keys() == {"uid-a.json"}
+
+
+def test_what_was_written_a_moment_ago_may_be_replaced_unseen(directory: int, remembered: Remembered) -> None:
+    files = HolderFiles(directory, remembered)
+    files.write(RECORD)
+    assert files.all().records == (RECORD,)
+    assert remembered.files == {}
+
+
+def test_what_can_not_be_read_is_looked_at_each_time(directory: int, remembered: Remembered, tmp_path: Path) -> None:
+    (tmp_path / "uid-a.json").write_bytes(b"{")
+    files = HolderFiles(directory, remembered, later)
+    assert not files.all().all_read
+    assert not files.all().all_read
+    files.write(RECORD)
+    assert files.all().all_read
+
+
+class CachedRecords:
+    """Records as a store worker has them; its clock stands still until it is turned."""
+
+    def __init__(self, directory: int) -> None:
+        self.now = 0.0
+        self.remembered = Remembered()
+        self.files = HolderFiles(directory, self.remembered, monotonic=lambda: self.now)
+
+    def others(self) -> tuple[HolderRecord, ...]:
+        return self.files.recent_others("uid-of-somebody").records
+
+
+def test_who_asks_again_within_a_moment_is_told_what_was_read_and_what_it_has_written_since(directory: int) -> None:
+    cache, slot = CachedRecords(directory), HolderFiles(directory)
+    assert cache.others() == ()
+    cache.files.write(RECORD)
+    cache.files.write(OTHER)
+    assert cache.others() == (RECORD, OTHER)
+    assert cache.files.recent_others("uid-a").records == (OTHER,)
+    cache.files.unlink("uid-b")
+    assert cache.others() == (RECORD,)
+    slot.write(replace(RECORD, released=True))
+    assert cache.others() == (RECORD,)
+    cache.now = 0.3
+    assert cache.others() == (replace(RECORD, released=True),)
+
+
+def test_what_was_read_of_another_directory_is_not_told(tmp_path: Path) -> None:
+    remembered = Remembered()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        fd = os.open(tmp_path / name, os.O_RDONLY)
+        files = HolderFiles(fd, remembered, monotonic=lambda: 0.0)
+        assert files.recent_others("uid-of-somebody").records == ()
+        files.write(RECORD)
+        assert files.recent_others("uid-of-somebody").records == (RECORD,)
+        os.close(fd)
+
+
+def test_what_cannot_be_read_is_told_also_a_moment_later(directory: int, tmp_path: Path) -> None:
+    (tmp_path / "uid-a.json").write_bytes(b"{")
+    cache = CachedRecords(directory)
+    assert not cache.files.recent_others("uid-b").all_read
+    cache.files.write(OTHER)
+    assert not cache.files.recent_others("uid-b").all_read
+    cache.files.write(RECORD)
+    assert cache.files.recent_others("uid-b").all_read
