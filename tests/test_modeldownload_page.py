@@ -16,6 +16,7 @@ import yaml
 
 from deploy.local.cluster import Cluster
 from model_provisioner.controller.process.lease import DURATION_SECONDS
+from model_provisioner.domain import annotations
 from model_provisioner.domain.catalog import CATALOG_NAME, LIMIT_BYTES, Entry, rows
 from model_provisioner.domain.errors import ProvisionError, Retryable, Terminal
 from model_provisioner.domain.lifecycle.backoff import pause
@@ -113,9 +114,9 @@ def test_it_says_when_an_error_is_tried_again(cls: type[ProvisionError]) -> None
 
 
 def test_the_annotations_and_the_finalizer_are_those_of_the_resource() -> None:
-    named = set(re.findall(rf"{re.escape(resource.GROUP)}/\w+", PAGE))
-    known = {resource.RECONCILE_AT, resource.VERIFY_AT, resource.FINALIZER, resource.API_VERSION}
-    assert named == known | {f"{resource.GROUP}/hosts"}
+    named = set(re.findall(rf"{re.escape(annotations.GROUP)}/\w+", PAGE))
+    known = {annotations.RECONCILE_AT, annotations.VERIFY_AT, resource.FINALIZER, resource.API_VERSION}
+    assert named == known | {f"{annotations.GROUP}/hosts"}
     assert '{GROUP}/hosts"' in SOURCES
 
 
@@ -133,9 +134,9 @@ def test_every_other_name_is_one_of_the_program_the_resource_or_the_chart() -> N
     reasons = {*State, *(cls.__name__ for cls in ERRORS)}
     conditions = {"Ready", "Reconciling", "Stalled"}
     kubernetes = {"configMapKeyRef"}
-    annotations = {name.rpartition("/")[2] for name in (resource.RECONCILE_AT, resource.VERIFY_AT)}
+    asked = {name.rpartition("/")[2] for name in (annotations.RECONCILE_AT, annotations.VERIFY_AT)}
     literals = set(re.findall(r'"([A-Z]\w+)"', SOURCES))
-    known = reasons | conditions | kubernetes | annotations | literals | fields(SCHEMA["spec"]) | keys(VALUES)
+    known = reasons | conditions | kubernetes | asked | literals | fields(SCHEMA["spec"]) | keys(VALUES)
     words = {word for word in code() if re.fullmatch(r"[A-Za-z]+[a-z][A-Z]\w*|[A-Z][a-z]+", word)}
     assert len(words) > 40
     assert words <= known

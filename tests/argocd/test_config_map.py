@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from model_provisioner.kube.resource import GROUP, KIND
+from model_provisioner.domain.annotations import GROUP
+from model_provisioner.kube.resource import KIND
 from tests.argocd.scripts import ARGOCD, Document
 
 CONFIG_MAP = ARGOCD / "argocd-cm.yaml"

@@ -15,7 +15,7 @@ from model_provisioner.domain.errors import (
     Retryable,
     Terminal,
     VolumeChanged,
-    named,
+    error_of,
 )
 from model_provisioner.domain.lifecycle.backoff import delay, pause
 from model_provisioner.domain.lifecycle.speed import Meter
@@ -145,13 +145,13 @@ def test_other_digests_are_told_how_to_write_one(text: str) -> None:
 def test_errors_survive_the_way_between_processes() -> None:
     for root in (Retryable, Terminal):
         for cls in root.__subclasses__():
-            again: ProvisionError = named(cls.__name__, "why", 3.0)
+            again: ProvisionError = error_of(cls.__name__, "why", 3.0)
             assert (type(again), again.message, again.reason) == (cls, "why", cls.__name__)
-    assert isinstance(named("NoSuchError", "why"), InternalError)
-    limited = named("RateLimited", "why", 3.0)
+    assert isinstance(error_of("NoSuchError", "why"), InternalError)
+    limited = error_of("RateLimited", "why", 3.0)
     assert isinstance(limited, RateLimited)
     assert limited.retry_after == 3.0
-    assert not isinstance(named("DigestMismatch", "why", 3.0), Retryable)
+    assert not isinstance(error_of("DigestMismatch", "why", 3.0), Retryable)
     assert issubclass(DigestMismatch, Terminal)
 
 

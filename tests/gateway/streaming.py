@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.lifecycle.snapshot import Event
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import Status
@@ -23,7 +24,7 @@ from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.gateway.stream.progress import ProgressStreams, Rhythm
 from model_provisioner.gateway.stream.tickets import Tickets
 from model_provisioner.kube.client import KubeApi
-from model_provisioner.kube.resource import RECONCILE_AT, status_document
+from model_provisioner.kube.resource import status_document
 from tests.support.samples import NOW, after
 
 LONG_AGO = NOW - timedelta(hours=1)

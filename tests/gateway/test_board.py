@@ -19,16 +19,16 @@ class Encoder:
 
 def test_a_state_is_encoded_once_for_all_and_anew_when_it_changes() -> None:
     board, encode = Board(), Encoder()
-    board.hear("ADDED", document("m", 1, Queued("waiting")))
+    board.on_event("ADDED", document("m", 1, Queued("waiting")))
     assert [board.encoded("uid-m", "state", 1, encode) for _ in range(3)] == [b"1"] * 3
     assert board.encoded("uid-m", "state", 2, encode) == b"2"
-    board.hear("MODIFIED", document("m", 2, Started(MODEL, 0)))
+    board.on_event("MODIFIED", document("m", 2, Started(MODEL, 0)))
     assert board.encoded("uid-m", "state", 2, encode) == b"3"
 
 
 def test_a_download_that_moves_up_a_long_queue_leaves_nothing_behind() -> None:
     board, encode = Board(), Encoder()
-    board.hear("ADDED", document("m", 1, Queued("waiting")))
+    board.on_event("ADDED", document("m", 1, Queued("waiting")))
     for position in (3, 2, 1, 2):
         board.encoded("uid-m", "state", position, encode)
     assert encode.times == 4, "of all positions but the last, nothing is kept"
@@ -36,6 +36,6 @@ def test_a_download_that_moves_up_a_long_queue_leaves_nothing_behind() -> None:
 
 def test_nothing_is_kept_of_what_is_gone() -> None:
     board, encode = Board(), Encoder()
-    board.hear("ADDED", document("m", 1, Started(MODEL, 0)))
-    board.hear("DELETED", document("m", 2, Started(MODEL, 0)))
+    board.on_event("ADDED", document("m", 1, Started(MODEL, 0)))
+    board.on_event("DELETED", document("m", 2, Started(MODEL, 0)))
     assert [board.encoded("uid-m", "state", 1, encode) for _ in range(2)] == [b"1", b"2"]

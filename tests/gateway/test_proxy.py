@@ -40,7 +40,7 @@ async def test_every_event_comes_through_as_it_happens(tmp_path: Path, directive
         assert reader.response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         await reader.until(b"event: sync")
         for step in range(1, 4):
-            service.board.hear("MODIFIED", document("tiny", step, Started(MODEL, step)))
+            service.board.on_event("MODIFIED", document("tiny", step, Started(MODEL, step)))
             await reader.until(b"id: %d\n" % step)
         await reader.until(b": heartbeat")
         await service.goodbye()
@@ -57,7 +57,7 @@ async def test_without_our_word_nginx_would_keep_the_events(tmp_path: Path) -> N
 
 async def test_the_last_id_comes_through_and_a_client_that_leaves_frees_its_place(tmp_path: Path) -> None:
     async with serving() as service:
-        service.board.hear("ADDED", document("done", 5, Available(MODEL)))
+        service.board.on_event("ADDED", document("done", 5, Available(MODEL)))
         async with proxied(service, tmp_path, "", **{"Last-Event-ID": "4"}) as reader:
             await reader.until(b"event: complete")
             await reader.until(b"event: sync")

@@ -141,12 +141,12 @@ async def test_a_stream_has_no_head_without_a_body(tmp_path: Path) -> None:
 async def test_pages_stay_in_step_while_the_list_changes(tmp_path: Path) -> None:
     board = Board()
     for number in range(7):
-        board.hear("ADDED", document(f"m{number}", number + 1, Available(MODEL)))
+        board.on_event("ADDED", document(f"m{number}", number + 1, Available(MODEL)))
     async with gateway(tmp_path, board) as (client, _):
         first = await (await client.get("/v1/models?limit=3")).json()
         assert [one["name"] for one in first["models"]] == ["m0", "m1", "m2"]
-        board.hear("DELETED", document("m1", 20, Available(MODEL)))
-        board.hear("DELETED", document("m2", 21, Available(MODEL)))
+        board.on_event("DELETED", document("m1", 20, Available(MODEL)))
+        board.on_event("DELETED", document("m2", 21, Available(MODEL)))
         second = await (await client.get("/v1/models", params={"limit": 3, "continue": first["continue"]})).json()
         assert [one["name"] for one in second["models"]] == ["m3", "m4", "m5"]
         last = await (await client.get("/v1/models", params={"limit": 3, "continue": second["continue"]})).json()
@@ -158,7 +158,7 @@ async def test_pages_stay_in_step_while_the_list_changes(tmp_path: Path) -> None
 async def test_the_catalog_is_answered_from_memory_alone(tmp_path: Path) -> None:
     board = Board()
     for number in range(100):
-        board.hear("ADDED", document(f"m{number}", number + 1, Available(MODEL)))
+        board.on_event("ADDED", document(f"m{number}", number + 1, Available(MODEL)))
     async with gateway(tmp_path, board) as (client, server):
         for path in ("/v1/models", "/v1/models/local?model_ref=hf:acme/m7", "/v1/models/downloads?all=true"):
             assert (await client.get(path)).status == 200
@@ -168,10 +168,10 @@ async def test_the_catalog_is_answered_from_memory_alone(tmp_path: Path) -> None
 async def test_what_stops_being_ready_is_claimed_no_longer(tmp_path: Path) -> None:
     """Also not from what was made of it before."""
     board, find = Board(), "/v1/models/local?model_ref=hf:acme/m"
-    board.hear("ADDED", document("m", 1, Available(MODEL)))
+    board.on_event("ADDED", document("m", 1, Available(MODEL)))
     async with gateway(tmp_path, board) as (client, _):
         assert (await (await client.get(find)).json())["path"] == MODEL.path
-        board.hear("MODIFIED", document("m", 2))
+        board.on_event("MODIFIED", document("m", 2))
         assert (await client.get(find)).status == 404
         assert await (await client.get("/v1/models")).json() == {"models": []}
 
@@ -200,7 +200,7 @@ async def test_a_deletion_is_finished_although_the_caller_leaves_in_the_middle(t
     behind = Application()
     behind.router.add_route("*", "/{path:.*}", answer)
     board = Board()
-    board.hear("ADDED", document("m", 1, Available(MODEL)))
+    board.on_event("ADDED", document("m", 1, Available(MODEL)))
     async with TestServer(behind) as server:
         configuration = Configuration()
         configuration.host = str(server.make_url("")).rstrip("/")

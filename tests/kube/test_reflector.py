@@ -37,7 +37,7 @@ async def reflecting(
         api = await KubeApi.connect(kubeconfig)
         pauses, heard = Pauses(), Heard()
         reflector = Reflector(api, "/things", sleep=pauses, jitter=lambda: 1.0, silence=silence)
-        reflector.listen(lambda kind, document: heard.append((kind, document["metadata"]["name"])))
+        reflector.add_listener(lambda kind, document: heard.append((kind, document["metadata"]["name"])))
         task = asyncio.create_task(reflector.run())
         try:
             yield reflector, heard, pauses
@@ -123,7 +123,7 @@ async def test_a_silent_watch_is_cut(tmp_path: Path) -> None:
 async def test_a_real_api_server(cluster: Cluster, namespace: str) -> None:
     api = await KubeApi.connect(cluster.kubeconfig)
     reflector, heard = Reflector(api, collection_path(namespace)), Heard()
-    reflector.listen(lambda kind, document: heard.append((kind, document["metadata"]["name"])))
+    reflector.add_listener(lambda kind, document: heard.append((kind, document["metadata"]["name"])))
     task = asyncio.create_task(reflector.run())
     await reflector.synced.wait()
     body = {
@@ -209,7 +209,7 @@ async def test_a_token_that_was_rotated_is_read_from_its_file(tmp_path: Path) ->
         api = await KubeApi.connect(kubeconfig)
         (tmp_path / "token").write_text("rotated")
         reflector, heard = Reflector(api, "/things", sleep=Pauses()), Heard()
-        reflector.listen(lambda kind, document: heard.append((kind, document["metadata"]["name"])))
+        reflector.add_listener(lambda kind, document: heard.append((kind, document["metadata"]["name"])))
         task = asyncio.create_task(reflector.run())
         await until(heard, [("ADDED", "a"), ("MODIFIED", "a")])
         task.cancel()
@@ -222,9 +222,9 @@ async def test_what_a_write_answered_is_known_ahead_of_the_watch_and_told_once(t
     server = WatchServer([listing(10, item("a", 5))], [[added, None]])
     async with reflecting(server, tmp_path) as (reflector, heard, _):
         await reflector.synced.wait()
-        reflector.learn(item("b", 11))
+        reflector.record_write(item("b", 11))
         assert heard == [("ADDED", "a"), ("ADDED", "b")]
-        reflector.learn(item("a", 5))
+        reflector.record_write(item("a", 5))
         await asyncio.sleep(0.1)
         assert heard == [("ADDED", "a"), ("ADDED", "b")]
 
@@ -234,7 +234,7 @@ async def test_what_the_watch_has_left_behind_does_not_come_back(tmp_path: Path)
     server = WatchServer([listing(10)], [[*events, None]])
     async with reflecting(server, tmp_path) as (reflector, heard, _):
         await until(heard, [("ADDED", "b"), ("DELETED", "b")])
-        reflector.learn(item("b", 11))
+        reflector.record_write(item("b", 11))
         assert [*reflector.objects()] == []
 
 
@@ -243,7 +243,7 @@ async def test_a_list_deletes_what_a_write_brought_only_if_it_is_newer(tmp_path:
     server = WatchServer(lists, [[None], [GONE], [GONE], [None]])
     async with reflecting(server, tmp_path, silence=0.3) as (reflector, heard, _):
         await reflector.synced.wait()
-        reflector.learn(item("b", 11))
+        reflector.record_write(item("b", 11))
         await until(heard, [("ADDED", "b"), ("DELETED", "b")])
     assert len([request for request in server.requests if "watch" not in request]) == 3
 
@@ -253,7 +253,7 @@ async def test_no_more_than_the_gist_is_kept_but_all_is_told(tmp_path: Path) -> 
     server = WatchServer([listing(10, item("a", 5), item("b", 6))], [[changed, None]])
     told: list[Document] = []
     async with reflecting(server, tmp_path) as (reflector, heard, _):
-        reflector.listen(lambda _, document: told.append(document))
+        reflector.add_listener(lambda _, document: told.append(document))
         reflector.set_transform(lambda document: {"metadata": document["metadata"]})
         await until(heard, [("ADDED", "a"), ("ADDED", "b"), ("MODIFIED", "a")])
         assert all(one.keys() == {"metadata"} for one in reflector.objects())

@@ -14,13 +14,13 @@ from typing import Any
 from model_provisioner.aio.cancellation import cancel_and_wait
 
 _LOG = logging.getLogger(__name__)
-_FAILED_EXIT_CODE = 4
+FAILED_EXIT_CODE = 4
 
 
 def exit_on_failure(work: object, error: Exception) -> None:
     """Ends the process at once with exit code 4: a graceful exit would wait for parts that may depend on `work`."""
     _LOG.critical("%s has failed: exiting at once", work, exc_info=error)
-    os._exit(_FAILED_EXIT_CODE)
+    os._exit(FAILED_EXIT_CODE)
 
 
 async def in_background(

@@ -17,7 +17,7 @@ from typing import Any
 import kopf
 from prometheus_client import CollectorRegistry
 
-from model_provisioner.aio.background import exit_on_failure, in_background
+from model_provisioner.aio.background import FAILED_EXIT_CODE, in_background
 from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.process import collectors, handlers
@@ -87,8 +87,8 @@ async def run_operator(settings: OperatorSettings) -> int:
         watches += [Reflector(api, collection_path(namespace)) for namespace in namespaces]
         catalog = Catalog(api, namespaces)
         for watch in watches:
-            watch.listen(health.heard)
-            watch.listen(catalog.heard)
+            watch.add_listener(health.on_event)
+            watch.add_listener(catalog.on_event)
             await _in_background(closing, watch.run())
         await _take_in(watches, catalog, queue)
         await _in_background(closing, catalog.run())
@@ -186,7 +186,9 @@ def _exit(work: object, error: Exception) -> None:
     if isinstance(error, LeaseLost):
         _LOG.critical("the Lease is lost (%s): exiting at once, the workers with us", error)
         os._exit(_LEASE_LOST_EXIT_CODE)
-    exit_on_failure(work, error)
+    else:
+        _LOG.critical("%s has failed: exiting at once, the workers with us", work, exc_info=error)
+        os._exit(FAILED_EXIT_CODE)
 
 
 def _without_arguments(action: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:

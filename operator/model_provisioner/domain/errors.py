@@ -137,7 +137,7 @@ class UnsupportedSource(Terminal):
     """The source, or what it offers, is not one that this version can fetch."""
 
 
-def named(reason: str, message: str, retry_after: float | None = None, wants_token: bool = False) -> ProvisionError:
+def error_of(reason: str, message: str, retry_after: float | None = None, wants_token: bool = False) -> ProvisionError:
     """The error that another process reported by name; an unknown name is an `InternalError`."""
     known = {cls.__name__: cls for root in (Retryable, Terminal) for cls in root.__subclasses__()}
     cls = known.get(reason, InternalError)

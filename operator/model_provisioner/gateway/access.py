@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from model_provisioner.domain.annotations import GROUP
 from model_provisioner.gateway.problems import Problem, unauthorized
 from model_provisioner.kube.client import ApiError, KubeApi
-from model_provisioner.kube.resource import GROUP, PLURAL
+from model_provisioner.kube.resource import PLURAL
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _REMEMBERED_SECONDS = 60.0
@@ -61,7 +62,7 @@ class Permit:
         try:
             allowed = await self._access.may(self._token, self._verb, self.scope or "")
         except ApiError as error:
-            return error.status not in {401, 403}
+            return not error.is_refused
         self._asked = now
         return allowed
 
@@ -146,7 +147,7 @@ class Access:
         try:
             answer = _Answer(await self._review(key, token), None, begun + _REMEMBERED_SECONDS)
         except ApiError as error:
-            refused = error.status in {401, 403}
+            refused = error.is_refused
             answer = _Answer(
                 allowed=False, error=error, until=begun + (_REMEMBERED_SECONDS if refused else _OUTAGE_SECONDS)
             )

@@ -62,7 +62,7 @@ async def run_gateway(settings: GatewaySettings) -> int:
         namespaces: list[str | None] = [*settings.watch_namespace] or [None]
         reflectors = {namespace: Reflector(api, collection_path(namespace)) for namespace in namespaces}
         for reflector in reflectors.values():
-            reflector.listen(board.hear)
+            reflector.add_listener(board.on_event)
             await in_background(closing, reflector.run())
         await in_background(closing, OperatorLeaseMonitor(api, settings.operator_namespace, board).run())
         if certificate:
@@ -133,7 +133,7 @@ def _learner(reflectors: Reflectors) -> Callable[[dict[str, Any]], None]:
     def learn(document: dict[str, Any]) -> None:
         reflector = reflectors.get(document["metadata"]["namespace"]) or reflectors.get(None)
         if reflector:
-            reflector.learn(document)
+            reflector.record_write(document)
 
     return learn
 

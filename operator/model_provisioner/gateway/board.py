@@ -63,7 +63,7 @@ class Board:
         self.version = 0
         """The newest resourceVersion that was heard: who knows the state at this version is told what is newer."""
 
-    def hear(self, kind: str, document: Mapping[str, Any]) -> None:
+    def on_event(self, kind: str, document: Mapping[str, Any]) -> None:
         """A reflector's listener."""
         try:
             download = parse(document)

@@ -54,9 +54,9 @@ def unauthorized(detail: str = _LOGIN) -> Problem:
 
 def from_api(error: ApiError) -> Problem:
     """What the API server said to the caller, passed on in its words."""
-    if error.status == 401:
+    if error.is_unauthorized:
         return unauthorized()
-    if error.status == 0:
+    if error.is_unanswered:
         return Problem(503, "ApiServerUnavailable", error.message, headers={"Retry-After": "5"})
     headers = {"Retry-After": str(int(error.retry_after))} if error.retry_after else {}
     return Problem(error.status, error.reason or "Refused", error.message, headers=headers)

@@ -11,6 +11,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ _PATCH_TYPES = {
     "apply": "application/apply-patch+yaml",
 }
 _MOST_AT_ONCE = 100  # requests; a watch, which each namespace has, keeps its connection for minutes and takes no place
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _LINE_LIMIT = 16 * 1024 * 1024
 
 
@@ -41,6 +43,48 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+
+    @property
+    def is_not_found(self) -> bool:
+        return self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def is_conflict(self) -> bool:
+        """Another writer was first, or the object is there already."""
+        return self.status == HTTPStatus.CONFLICT
+
+    @property
+    def is_unauthorized(self) -> bool:
+        return self.status == HTTPStatus.UNAUTHORIZED
+
+    @property
+    def is_forbidden(self) -> bool:
+        return self.status == HTTPStatus.FORBIDDEN
+
+    @property
+    def is_refused(self) -> bool:
+        """The API server has judged the token: it is not valid, or its account has not the right."""
+        return self.is_unauthorized or self.is_forbidden
+
+    @property
+    def is_invalid(self) -> bool:
+        """The object breaks the schema, or the test of a JSON Patch failed."""
+        return self.status == HTTPStatus.UNPROCESSABLE_ENTITY
+
+    @property
+    def is_expired(self) -> bool:
+        """The version to watch from is too old: everything must be listed anew."""
+        return self.status == HTTPStatus.GONE
+
+    @property
+    def is_unanswered(self) -> bool:
+        """There was no answer, or none that could be read."""
+        return self.status == 0
+
+    @property
+    def is_transient(self) -> bool:
+        """The same request may succeed in a moment. A conflict is not among these: it takes a look at what is new."""
+        return self.is_unanswered or self.status in _TRANSIENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from model_provisioner.domain.lifecycle.backoff import Backoff
 from model_provisioner.kube.client import ApiError, KubeApi
 
 _LOG = logging.getLogger(__name__)
 _WATCH_SECONDS = 290
 SILENCE_SECONDS = 70.0  # bookmarks come about every minute
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 8.0
+_PAUSES = Backoff(first=0.5, longest=8.0)
 _REMEMBERED = 256  # deletions; what overtakes another one is close to it
-_GONE = 410  # the version is too old to watch from
 
 Document = dict[str, Any]
 Listener = Callable[[str, Document], None]
@@ -58,7 +57,7 @@ class Reflector:
         self._listed = float("-inf")
         self._failures = 0
 
-    def listen(self, listener: Listener) -> None:
+    def add_listener(self, listener: Listener) -> None:
         """From now on `listener` hears of every change, and of the first list as ADDED."""
         self._listeners.append(listener)
 
@@ -74,7 +73,7 @@ class Reflector:
         self._transform = transform
         self._objects = {uid: transform(document) for uid, document in self._objects.items()}
 
-    def learn(self, document: Document) -> None:
+    def record_write(self, document: Document) -> None:
         """What the API server has answered to a write, which the watch may not have brought yet.
 
         Nothing happens where the watch is already past it: the object may be another by now, or gone.
@@ -153,7 +152,7 @@ class Reflector:
 
     async def _recover(self, error: ApiError) -> None:
         _LOG.warning("watch of %s: %s", self._path, error)
-        if error.status == _GONE:
+        if error.is_expired:
             self._version = None
             if self._monotonic() - self._listed >= 1:
                 return
@@ -164,8 +163,7 @@ class Reflector:
     async def _pause(self) -> None:
         """Doubles up to eight seconds, jittered, so that many clients do not come back at once."""
         self._failures += 1
-        longest = min(_FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), _LONGEST_PAUSE_SECONDS)
-        await self._sleep(longest * (0.5 + 0.5 * self._jitter()))
+        await self._sleep(_PAUSES.jittered(self._failures, self._jitter()))
 
 
 def _version(document: Document) -> int:

@@ -12,18 +12,16 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from model_provisioner.domain.annotations import GROUP, RECONCILE_AT, VERIFY_AT
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.quantity import parse_quantity
 
 _LOG = logging.getLogger(__name__)
-GROUP = "models.rbee.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 PLURAL = "modeldownloads"
 KIND = "ModelDownload"
 FINALIZER = f"{GROUP}/operator"
-RECONCILE_AT = f"{GROUP}/reconcileAt"
-VERIFY_AT = f"{GROUP}/verifyAt"
 LEASE_NAME = "model-provisioner"
 
 _SPELLING = {"store_id": "storeID"}

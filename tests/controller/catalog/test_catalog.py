@@ -335,7 +335,7 @@ async def test_an_object_that_was_taken_away_by_force_goes_too(case: Case) -> No
     async with running(case.catalog):
         await case.catalog.enter(case.new("tiny"), MODEL)
         metadata = {"namespace": case.namespace, "name": "tiny", "uid": "uid-tiny"}
-        case.catalog.heard("DELETED", {"metadata": metadata, "spec": {"modelRef": "hf:acme/tiny"}})
+        case.catalog.on_event("DELETED", {"metadata": metadata, "spec": {"modelRef": "hf:acme/tiny"}})
         await case.until_keys()
 
 

@@ -14,7 +14,7 @@ async def test_no_watch_is_silent_for_longer_than_bookmarks_allow() -> None:
     await handlers._configure(settings)
     assert 60 < reflector.SILENCE_SECONDS <= 70
     assert 60 < settings.watching.inactivity_timeout <= 70
-    assert reflector._FIRST_PAUSE_SECONDS <= 5
+    assert reflector._PAUSES.first <= 5
 
 
 async def test_an_api_server_that_is_back_is_noticed_soon_by_both() -> None:
@@ -23,4 +23,4 @@ async def test_an_api_server_that_is_back_is_noticed_soon_by_both() -> None:
     pauses = settings.networking.error_backoffs
     assert isinstance(pauses, Sequence), "an iterator would be used up by the first failure"
     assert max(pauses) <= 10
-    assert reflector._LONGEST_PAUSE_SECONDS <= 10
+    assert reflector._PAUSES.longest <= 10

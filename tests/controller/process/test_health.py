@@ -28,7 +28,7 @@ def version(number: int, uid: str = "u") -> dict[str, Any]:
 def test_a_start_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() -> None:
     world = World()
     for uid in range(100):
-        world.health.heard("ADDED", version(5, f"u{uid}"))
+        world.health.on_event("ADDED", version(5, f"u{uid}"))
     world.now += 20  # until kopf runs
     world.health.begin()
     for uid in range(50):
@@ -42,13 +42,13 @@ def test_a_start_ends_and_then_each_object_counts() -> None:
     world = World()
     world.health.begin()
     for uid in "ab":
-        world.health.heard("ADDED", version(5, uid))
+        world.health.on_event("ADDED", version(5, uid))
     for uid in "ab":
         world.health.delivered("MODIFIED", uid, "5")
-    world.health.heard("MODIFIED", version(6, "a"))
+    world.health.on_event("MODIFIED", version(6, "a"))
     for number in range(21):
         assert world.complaints_after(1) == [] or number > 19
-        world.health.heard("MODIFIED", version(number + 7, "b"))
+        world.health.on_event("MODIFIED", version(number + 7, "b"))
         world.health.delivered("MODIFIED", "b", str(number + 7))
     assert "1 changes not delivered" in world.complaints_after(0)[0]
 
@@ -56,15 +56,15 @@ def test_a_start_ends_and_then_each_object_counts() -> None:
 @pytest.mark.parametrize("kopf_is_first", [True, False])
 def test_what_later_changes_have_overtaken_is_missed(*, kopf_is_first: bool) -> None:
     world = World()
-    world.health.heard("ADDED", version(5))
+    world.health.on_event("ADDED", version(5))
     world.health.delivered("MODIFIED", "u", "5")
-    world.health.heard("ADDED", version(6, "missed"))
+    world.health.on_event("ADDED", version(6, "missed"))
     world.now += 1
     if kopf_is_first:
         world.health.delivered("MODIFIED", "u", "7")
-    world.health.heard("MODIFIED", version(7))
+    world.health.on_event("MODIFIED", version(7))
     world.health.delivered("MODIFIED", "u", "7")
-    world.health.heard("MODIFIED", version(8))
+    world.health.on_event("MODIFIED", version(8))
     assert world.complaints_after(18) == []
     world.health.delivered("MODIFIED", "u", "8")
     assert "1 changes not delivered, the oldest 21s" in world.complaints_after(2)[0]
@@ -72,10 +72,10 @@ def test_what_later_changes_have_overtaken_is_missed(*, kopf_is_first: bool) -> 
 
 def test_who_has_much_to_do_and_does_it_in_order_is_not_blamed() -> None:
     world = World()
-    world.health.heard("ADDED", version(1, "first"))
+    world.health.on_event("ADDED", version(1, "first"))
     world.health.delivered("MODIFIED", "first", "1")
     for uid in range(100):
-        world.health.heard("ADDED", version(5, f"u{uid}"))
+        world.health.on_event("ADDED", version(5, f"u{uid}"))
         world.now += 0.1
     for uid in range(100):
         assert world.complaints_after(1) == []
@@ -86,10 +86,10 @@ def test_an_object_that_is_lost_at_the_start_is_missed_in_the_end() -> None:
     world = World()
     world.health.begin()
     for uid in ("lost", "busy"):
-        world.health.heard("ADDED", version(5, uid))
+        world.health.on_event("ADDED", version(5, uid))
     for number in range(60):
         world.health.delivered("MODIFIED", "busy", str(number + 5))
-        world.health.heard("MODIFIED", version(number + 6, "busy"))
+        world.health.on_event("MODIFIED", version(number + 6, "busy"))
         assert world.complaints_after(10) == [] or number == 59
     assert "1 changes not delivered" in world.complaints_after(0)[0]
 
@@ -98,7 +98,7 @@ def test_what_comes_in_the_wrong_order_has_been_delivered() -> None:
     world = World()
     world.health.delivered("MODIFIED", "u", "6")
     world.health.delivered("MODIFIED", "u", "5")
-    world.health.heard("MODIFIED", version(6))
+    world.health.on_event("MODIFIED", version(6))
     assert world.complaints_after(1000) == []
 
 
@@ -108,9 +108,9 @@ def test_a_quiet_cluster_is_no_reason_to_complain() -> None:
 
 def test_a_change_that_is_not_delivered_means_a_dead_watch() -> None:
     world = World()
-    world.health.heard("ADDED", version(1, "first"))
+    world.health.on_event("ADDED", version(1, "first"))
     world.health.delivered("MODIFIED", "first", "1")
-    world.health.heard("ADDED", version(5))
+    world.health.on_event("ADDED", version(5))
     assert world.complaints_after(19) == []
     assert "1 changes not delivered" in world.complaints_after(2)[0]
     world.health.delivered("MODIFIED", "u", "4")
@@ -122,35 +122,35 @@ def test_a_change_that_is_not_delivered_means_a_dead_watch() -> None:
 def test_a_change_that_was_delivered_first_is_not_waited_for() -> None:
     world = World()
     world.health.delivered("MODIFIED", "u", "5")
-    world.health.heard("MODIFIED", version(5))
+    world.health.on_event("MODIFIED", version(5))
     assert world.complaints_after(1000) == []
 
 
 def test_an_object_that_changes_all_the_time_does_not_hide_a_dead_watch() -> None:
     world = World()
     for number in range(40):
-        world.health.heard("MODIFIED", version(number + 1))
+        world.health.on_event("MODIFIED", version(number + 1))
         world.now += 1
     assert world.complaints_after(0)
 
 
 def test_a_deleted_object_is_not_waited_for() -> None:
     world = World()
-    world.health.heard("ADDED", version(5))
-    world.health.heard("DELETED", version(6))
+    world.health.on_event("ADDED", version(5))
+    world.health.on_event("DELETED", version(6))
     assert world.complaints_after(1000) == []
 
 
 @pytest.mark.parametrize("kopf_is_first", [True, False])
 def test_nothing_is_kept_of_a_deleted_object(*, kopf_is_first: bool) -> None:
     world = World()
-    world.health.heard("ADDED", version(5))
+    world.health.on_event("ADDED", version(5))
     world.health.delivered("ADDED", "u", "5")
     if kopf_is_first:
         world.health.delivered("DELETED", "u", "6")
-    world.health.heard("DELETED", version(6))
+    world.health.on_event("DELETED", version(6))
     world.health.delivered("DELETED", "u", "6")
-    world.health.heard("ADDED", version(4))
+    world.health.on_event("ADDED", version(4))
     assert world.complaints_after(21), "it is not known any more to have been delivered"
 
 

@@ -225,7 +225,7 @@ async def test_what_was_started_is_shown_although_the_watch_is_silent(tmp_path: 
     async with serving(server, tmp_path) as kubeconfig:
         api, board = await KubeApi.connect(kubeconfig), Board()
         reflector = Reflector(api, "/things")
-        reflector.listen(board.hear)
+        reflector.add_listener(board.on_event)
         watching = asyncio.create_task(reflector.run())
         await reflector.synced.wait()
         settings = GatewaySettings(auth="none", anonymous_writes=True, default_namespace="models")

@@ -39,7 +39,7 @@ async def come_and_go(service: Service, times: int) -> None:
 async def test_nothing_stays_of_those_who_left() -> None:
     async with serving(heartbeat=3600) as service:
         for number in range(20):
-            service.board.hear("ADDED", document(f"m{number}", number + 1, Started(MODEL, 0)))
+            service.board.on_event("ADDED", document(f"m{number}", number + 1, Started(MODEL, 0)))
         await come_and_go(service, AT_ONCE)
         before = open_files()
         await come_and_go(service, TIMES)

@@ -43,7 +43,7 @@ async def test_a_download_from_its_creation_to_its_deletion() -> None:
     async with serving() as service, service.reading() as reader:
         await reader.until(b"event: sync")
         for kind, seen, expected in steps:
-            service.board.hear(kind, seen)
+            service.board.on_event(kind, seen)
             await reader.until(expected)
         await service.goodbye()
         assert_golden("lifecycle.txt", await reader.to_the_end())
@@ -61,7 +61,7 @@ async def test_the_snapshot_tells_what_matters_and_names_everything() -> None:
     ]
     async with serving() as service:
         for seen in there:
-            service.board.hear("ADDED", seen)
+            service.board.on_event("ADDED", seen)
         async with service.reading() as reader:
             await reader.until(b"event: sync")
             await service.goodbye()
@@ -70,21 +70,21 @@ async def test_the_snapshot_tells_what_matters_and_names_everything() -> None:
 
 async def test_a_filtered_stream_ends_with_its_download() -> None:
     async with serving() as service:
-        service.board.hear("ADDED", document("other", 30, Started(MODEL, 0)))
-        service.board.hear("ADDED", document("wanted", 31, Started(MODEL, 0)))
+        service.board.on_event("ADDED", document("other", 30, Started(MODEL, 0)))
+        service.board.on_event("ADDED", document("wanted", 31, Started(MODEL, 0)))
         async with service.reading("download_id=uid-wanted") as reader:
             await reader.until(b"event: sync")
-            service.board.hear("MODIFIED", document("other", 32, Started(MODEL, 500)))
+            service.board.on_event("MODIFIED", document("other", 32, Started(MODEL, 500)))
             model = replace(MODEL, path="hf/acme/wanted/größe.gguf")
-            service.board.hear("MODIFIED", document("wanted", 33, Started(model, 0), Available(model)))
+            service.board.on_event("MODIFIED", document("wanted", 33, Started(model, 0), Available(model)))
             assert_golden("filtered.txt", await reader.to_the_end())
 
 
 async def test_who_comes_back_is_told_what_has_happened_meanwhile() -> None:
     async with serving() as service:
-        service.board.hear("ADDED", document("seen", 50, Available(MODEL), at=LONG_AGO))
-        service.board.hear("ADDED", document("missed", 52, FAILED, at=LONG_AGO))
-        service.board.hear("ADDED", document("moving", 53, Started(MODEL, 0)))
+        service.board.on_event("ADDED", document("seen", 50, Available(MODEL), at=LONG_AGO))
+        service.board.on_event("ADDED", document("missed", 52, FAILED, at=LONG_AGO))
+        service.board.on_event("ADDED", document("moving", 53, Started(MODEL, 0)))
         async with service.reading(**{"Last-Event-ID": "51"}) as reader:
             await reader.until(b"event: sync")
             await service.goodbye()

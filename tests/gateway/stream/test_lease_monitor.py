@@ -105,8 +105,8 @@ async def test_the_least_rights_are_enough_for_a_look(cluster: Cluster, namespac
 async def test_what_is_on_its_way_is_told_as_stale_and_as_moving_again() -> None:
     moving = (Started(MODEL, 0), Progressed(400, 0, 100, 6))
     async with serving() as service:
-        service.board.hear("ADDED", document("done", 40, Available(MODEL)))
-        service.board.hear("ADDED", document("going", 41, *moving))
+        service.board.on_event("ADDED", document("done", 40, Available(MODEL)))
+        service.board.on_event("ADDED", document("going", 41, *moving))
         async with service.reading() as reader:
             await reader.until(b"event: sync")
             service.board.set_stale(stale=True)

@@ -79,7 +79,7 @@ async def test_what_changes_between_two_writes_is_told_once() -> None:
     async with serving(pace=0.2) as service, service.reading() as reader:
         await reader.until(b"event: sync")
         for version in range(1, 100):
-            service.board.hear("MODIFIED", document("busy", version, Started(MODEL, version)))
+            service.board.on_event("MODIFIED", document("busy", version, Started(MODEL, version)))
             await asyncio.sleep(0)
         await reader.until(b"id: 99")
         assert reader.body.count(b"event: progress") <= 3

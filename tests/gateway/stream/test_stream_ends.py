@@ -18,38 +18,38 @@ HANDLED = "2026-01-01T00:00:01.000Z"
 @pytest.mark.parametrize("query", ["download_id=uid-short", "model_ref=hf:acme/short"])
 async def test_a_filtered_stream_ends_when_its_download_is_deleted(query: str) -> None:
     async with serving() as service:
-        service.board.hear("ADDED", document("short", 1, Started(MODEL, 0)))
+        service.board.on_event("ADDED", document("short", 1, Started(MODEL, 0)))
         async with service.reading(query) as reader:
             await reader.until(b"event: sync")
-            service.board.hear("DELETED", document("short", 2, Started(MODEL, 0)))
+            service.board.on_event("DELETED", document("short", 2, Started(MODEL, 0)))
             assert (await reader.to_the_end()).count(b"event: deleted") == 1
 
 
 async def test_an_unfiltered_stream_outlives_its_downloads() -> None:
     async with serving() as service, service.reading() as reader:
-        service.board.hear("ADDED", document("one", 1, Available(MODEL)))
+        service.board.on_event("ADDED", document("one", 1, Available(MODEL)))
         await reader.until(b"event: complete")
-        service.board.hear("DELETED", document("one", 2, Available(MODEL)))
+        service.board.on_event("DELETED", document("one", 2, Available(MODEL)))
         await reader.until(b"event: deleted")
-        service.board.hear("ADDED", document("two", 3))
+        service.board.on_event("ADDED", document("two", 3))
         await reader.until(b"event: started")
 
 
 async def test_a_stalled_download_that_was_asked_to_try_again_has_not_ended() -> None:
     async with serving() as service:
-        service.board.hear("ADDED", document("again", 1, FAILED, reconcile_at=HANDLED))
+        service.board.on_event("ADDED", document("again", 1, FAILED, reconcile_at=HANDLED))
         async with service.reading("download_id=uid-again") as reader:
             await reader.until(b"event: sync")
             assert b"event: failed" not in reader.body
             failed_again = document("again", 2, ReconcileHandled(HANDLED), FAILED, reconcile_at=HANDLED)
-            service.board.hear("MODIFIED", failed_again)
+            service.board.on_event("MODIFIED", failed_again)
             assert b"event: failed" in await reader.to_the_end()
 
 
 async def test_who_comes_back_is_told_what_ended_since_however_long_ago() -> None:
     async with serving() as service:
-        service.board.hear("ADDED", document("before", 5, Available(MODEL), at=LONG_AGO))
-        service.board.hear("ADDED", document("after", 9, Available(MODEL), at=LONG_AGO))
+        service.board.on_event("ADDED", document("before", 5, Available(MODEL), at=LONG_AGO))
+        service.board.on_event("ADDED", document("after", 9, Available(MODEL), at=LONG_AGO))
         async with service.reading(**{"Last-Event-ID": "7"}) as reader:
             await reader.until(b"event: sync")
         assert b'"name":"after"' in reader.body
@@ -60,7 +60,7 @@ async def test_who_comes_back_is_told_what_ended_since_however_long_ago() -> Non
 @pytest.mark.parametrize("nonsense", ["", "-1", "²", "1.5", "9" * 5000, "uid-x"])
 async def test_an_id_that_is_none_is_as_good_as_no_id(nonsense: str) -> None:
     async with serving() as service:
-        service.board.hear("ADDED", document("old", 5, Available(MODEL), at=LONG_AGO))
+        service.board.on_event("ADDED", document("old", 5, Available(MODEL), at=LONG_AGO))
         async with service.reading(**{"Last-Event-ID": nonsense}) as reader:
             await reader.until(b"event: sync")
         assert b"event: complete" not in reader.body
@@ -69,13 +69,13 @@ async def test_an_id_that_is_none_is_as_good_as_no_id(nonsense: str) -> None:
 async def test_an_id_stands_only_where_everything_up_to_it_was_told() -> None:
     async with serving() as service:
         for name, version in (("newest", 9), ("older", 4)):
-            service.board.hear("ADDED", document(name, version, Started(MODEL, 0)))
+            service.board.on_event("ADDED", document(name, version, Started(MODEL, 0)))
         async with service.reading() as reader:
             await reader.until(b"event: sync")
             assert reader.body.count(b"id: ") == 1
             assert b"id: 9\nevent: sync" in reader.body
-            service.board.hear("MODIFIED", document("newest", 11, Available(MODEL)))
-            service.board.hear("MODIFIED", document("older", 10, Available(MODEL)))
+            service.board.on_event("MODIFIED", document("newest", 11, Available(MODEL)))
+            service.board.on_event("MODIFIED", document("older", 10, Available(MODEL)))
             await reader.until(b"uid-older")
         assert reader.body.count(b"id: ") == 2
         assert b'id: 11\nevent: complete\ndata: {"model_ref":"hf:acme/older"' in reader.body
@@ -90,7 +90,7 @@ async def test_a_quiet_stream_shows_that_it_lives() -> None:
 async def test_a_long_queue_is_told_at_once() -> None:
     async with serving() as service:
         for number in range(3000):
-            service.board.hear("ADDED", document(f"n{number:04}", number + 1, Queued("waiting")))
+            service.board.on_event("ADDED", document(f"n{number:04}", number + 1, Queued("waiting")))
         begun = time.process_time()
         async with service.reading() as reader:
             await reader.until(b"event: sync")
@@ -101,11 +101,11 @@ async def test_a_long_queue_is_told_at_once() -> None:
 
 async def test_places_in_the_queue_move_up() -> None:
     async with serving() as service, service.reading() as reader:
-        service.board.hear("ADDED", document("first", 1, Queued("waiting")))
-        service.board.hear("ADDED", document("second", 2, Queued("waiting")))
+        service.board.on_event("ADDED", document("first", 1, Queued("waiting")))
+        service.board.on_event("ADDED", document("second", 2, Queued("waiting")))
         await reader.until(b'"queue_position":2')
-        service.board.hear("MODIFIED", document("first", 3, Started(MODEL, 0)))
-        service.board.hear("MODIFIED", document("second", 4, Queued("next")))
+        service.board.on_event("MODIFIED", document("first", 3, Started(MODEL, 0)))
+        service.board.on_event("MODIFIED", document("second", 4, Queued("next")))
         await reader.until(b'"name":"second"')
         first, second = reader.body.rsplit(b"event: progress", 2)[-2:]
         assert (b'"queue_position":null' in first, b'"queue_position":1' in second) == (True, True)
@@ -124,9 +124,9 @@ async def test_a_client_that_never_reads_is_cut_and_harms_nobody() -> None:
                 while version == 0 or len(connections.connections) > 1:
                     for number in range(100):
                         version += 1
-                        service.board.hear("MODIFIED", document(f"n{number}", version, Started(MODEL, version)))
+                        service.board.on_event("MODIFIED", document(f"n{number}", version, Started(MODEL, version)))
                     await reader.until(b'"name":"n99"')
-        service.board.hear("ADDED", document("last", version + 1))
+        service.board.on_event("ADDED", document("last", version + 1))
         await reader.until(b"uid-last")
 
 
@@ -134,7 +134,7 @@ async def test_a_client_that_never_reads_is_cut_and_harms_nobody() -> None:
 async def test_who_comes_back_to_a_stream_that_has_ended_is_told_to_stop(query: str) -> None:
     """An EventSource takes every end for a lost connection, and only 204 for an answer."""
     async with serving() as service:
-        service.board.hear("ADDED", document("done", 5, Available(MODEL)))
+        service.board.on_event("ADDED", document("done", 5, Available(MODEL)))
         assert (await service.get(query, **{"Last-Event-ID": "5"})).status == 204
         async with service.reading(query) as reader:
             await reader.until(b"event: sync")
@@ -142,14 +142,14 @@ async def test_who_comes_back_to_a_stream_that_has_ended_is_told_to_stop(query: 
 
 async def test_who_comes_back_and_has_not_seen_the_end_is_told_it() -> None:
     async with serving() as service:
-        service.board.hear("ADDED", document("done", 5, Available(MODEL)))
+        service.board.on_event("ADDED", document("done", 5, Available(MODEL)))
         async with service.reading("download_id=uid-done", **{"Last-Event-ID": "4"}) as reader:
             assert b"event: complete" in await reader.to_the_end()
 
 
 async def test_a_model_that_nobody_has_asked_for_yet_is_waited_for() -> None:
     async with serving() as service, service.reading("model_ref=hf:acme/done", **{"Last-Event-ID": "4"}) as reader:
-        service.board.hear("ADDED", document("done", 5, Available(MODEL)))
+        service.board.on_event("ADDED", document("done", 5, Available(MODEL)))
         assert b"event: complete" in await reader.to_the_end()
 
 
@@ -163,7 +163,7 @@ async def test_a_client_that_does_not_read_keeps_no_gateway_from_stopping() -> N
                 while not service.seats.taken:  # noqa: ASYNC110 -- another task's state
                     await asyncio.sleep(0.01)
             for number in range(5000):  # megabytes: more than there is room for on the way
-                service.board.hear("ADDED", document(f"n{number}", number + 1))
+                service.board.on_event("ADDED", document(f"n{number}", number + 1))
             await asyncio.sleep(0.2)
             await service.goodbye()
             async with asyncio.timeout(5):

@@ -1,4 +1,4 @@
-"""What was read of the records is remembered, and never believed of a file that was replaced since."""
+"""What was read of the records is cache, and never believed of a file that was replaced since."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_provisioner.domain.store.holders import HeldFile, HolderRecord
-from model_provisioner.transfer.store.holder_records import HolderFiles, Remembered
+from model_provisioner.transfer.store.holder_records import HolderRecords, RecordCache
 
 RECORD = HolderRecord("uid-a", "models", "a", "c" * 40, (HeldFile("hf/acme/a/a.gguf", 100, None),))
 OTHER = replace(RECORD, uid="uid-b", name="b")
@@ -23,25 +23,25 @@ def directory(tmp_path: Path) -> Iterator[int]:
 
 
 @pytest.fixture
-def remembered() -> Remembered:
-    return Remembered()
+def cache() -> RecordCache:
+    return RecordCache()
 
 
 def later() -> float:
     return time.time() + 10
 
 
-def test_what_is_as_it_was_is_not_read_again(directory: int, remembered: Remembered) -> None:
-    HolderFiles(directory).write(RECORD)
-    assert HolderFiles(directory, remembered, later).all().records == (RECORD,)
-    facts, known = remembered.files["uid-a.json"]
+def test_what_is_as_it_was_is_not_read_again(directory: int, cache: RecordCache) -> None:
+    HolderRecords(directory).write(RECORD)
+    assert HolderRecords(directory, cache, later).all().records == (RECORD,)
+    facts, known = cache.files["uid-a.json"]
     assert known == RECORD
-    remembered.files["uid-a.json"] = facts, OTHER
-    assert HolderFiles(directory, remembered, later).all().records == (OTHER,), "it was not looked into"
+    cache.files["uid-a.json"] = facts, OTHER
+    assert HolderRecords(directory, cache, later).all().records == (OTHER,), "it was not looked into"
 
 
-def test_what_was_replaced_is_read_again_and_what_is_gone_is_forgotten(directory: int, remembered: Remembered) -> None:
-    files = HolderFiles(directory, remembered, later)
+def test_what_was_replaced_is_read_again_and_what_is_gone_is_forgotten(directory: int, cache: RecordCache) -> None:
+    files = HolderRecords(directory, cache, later)
     for record in (RECORD, OTHER):
         files.write(record)
     assert files.all().records == (RECORD, OTHER)
@@ -49,19 +49,19 @@ def test_what_was_replaced_is_read_again_and_what_is_gone_is_forgotten(directory
     assert files.all().records == (replace(RECORD, released=True), OTHER)
     files.unlink("uid-b")
     assert files.all().records == (replace(RECORD, released=True),)
-    assert remembered.files.keys() == {"uid-a.json"}
+    assert cache.files.keys() == {"uid-a.json"}
 
 
-def test_what_was_written_a_moment_ago_may_be_replaced_unseen(directory: int, remembered: Remembered) -> None:
-    files = HolderFiles(directory, remembered)
+def test_what_was_written_a_moment_ago_may_be_replaced_unseen(directory: int, cache: RecordCache) -> None:
+    files = HolderRecords(directory, cache)
     files.write(RECORD)
     assert files.all().records == (RECORD,)
-    assert remembered.files == {}
+    assert cache.files == {}
 
 
-def test_what_can_not_be_read_is_looked_at_each_time(directory: int, remembered: Remembered, tmp_path: Path) -> None:
+def test_what_can_not_be_read_is_looked_at_each_time(directory: int, cache: RecordCache, tmp_path: Path) -> None:
     (tmp_path / "uid-a.json").write_bytes(b"{")
-    files = HolderFiles(directory, remembered, later)
+    files = HolderRecords(directory, cache, later)
     assert not files.all().all_read
     assert not files.all().all_read
     files.write(RECORD)
@@ -73,15 +73,15 @@ class CachedRecords:
 
     def __init__(self, directory: int) -> None:
         self.now = 0.0
-        self.remembered = Remembered()
-        self.files = HolderFiles(directory, self.remembered, monotonic=lambda: self.now)
+        self.cache = RecordCache()
+        self.files = HolderRecords(directory, self.cache, monotonic=lambda: self.now)
 
     def others(self) -> tuple[HolderRecord, ...]:
         return self.files.recent_others("uid-of-somebody").records
 
 
 def test_who_asks_again_within_a_moment_is_told_what_was_read_and_what_it_has_written_since(directory: int) -> None:
-    cache, slot = CachedRecords(directory), HolderFiles(directory)
+    cache, slot = CachedRecords(directory), HolderRecords(directory)
     assert cache.others() == ()
     cache.files.write(RECORD)
     cache.files.write(OTHER)
@@ -96,11 +96,11 @@ def test_who_asks_again_within_a_moment_is_told_what_was_read_and_what_it_has_wr
 
 
 def test_what_was_read_of_another_directory_is_not_told(tmp_path: Path) -> None:
-    remembered = Remembered()
+    cache = RecordCache()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         fd = os.open(tmp_path / name, os.O_RDONLY)
-        files = HolderFiles(fd, remembered, monotonic=lambda: 0.0)
+        files = HolderRecords(fd, cache, monotonic=lambda: 0.0)
         assert files.recent_others("uid-of-somebody").records == ()
         files.write(RECORD)
         assert files.recent_others("uid-of-somebody").records == (RECORD,)

@@ -92,7 +92,7 @@ class Catalog:
         """Its files are not there any more, or it is gone itself: the ConfigMap follows soon."""
         self._catalogs[download.namespace].take(download.name, download.uid)
 
-    def heard(self, kind: str, document: Document) -> None:
+    def on_event(self, kind: str, document: Document) -> None:
         """A listener of the watch of objects: one whose finalizer was taken off by force leaves no trace either."""
         if kind == "DELETED":
             metadata = document["metadata"]

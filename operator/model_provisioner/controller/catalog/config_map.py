@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from model_provisioner.domain.catalog import CATALOG_NAME
+from model_provisioner.domain.lifecycle.backoff import Backoff
 from model_provisioner.kube.client import ApiError, KubeApi
 
 _FIELD_MANAGER = "model-provisioner"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _TRIES = 4
 PATIENCE_SECONDS = 3.0
-_PASSING = frozenset({0, 409, 429, 500, 502, 503, 504})
-_NOT_FOUND = 404
+_PAUSES = Backoff(first=0.25, longest=PATIENCE_SECONDS)
 
 HOW_TO_HAND_OVER = (
     f"is somebody else's and is left as it is: rename or delete it, or hand it over with the label "
@@ -62,17 +62,17 @@ class CatalogConfigMap:
         try:
             return await self._api.get(self._path)
         except ApiError as error:
-            if error.status == _NOT_FOUND:
+            if error.is_not_found:
                 return None
             raise
 
     async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
-        for failures in range(_TRIES - 1):
+        for failures in range(1, _TRIES):
             try:
                 return await request()
             except ApiError as error:
-                seconds = error.retry_after or 2.0**failures / 4
-                if error.status not in _PASSING or seconds > PATIENCE_SECONDS:
+                seconds = error.retry_after or _PAUSES.seconds(failures)
+                if not (error.is_transient or error.is_conflict) or seconds > PATIENCE_SECONDS:
                     raise
                 await self._sleep(seconds)
         return await request()

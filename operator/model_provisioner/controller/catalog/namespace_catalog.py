@@ -19,6 +19,7 @@ from model_provisioner.controller.catalog.config_map import (
 )
 from model_provisioner.domain.catalog import DriftBackoff, Entry, Rows, refusal, rows, size
 from model_provisioner.domain.errors import CatalogUnavailable
+from model_provisioner.domain.lifecycle.backoff import Backoff
 from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.reflector import Reflector
@@ -27,8 +28,7 @@ _LOG = logging.getLogger(__name__)
 _BATCH_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 600.0
 _REFUSED_SECONDS = 60.0
-_LONGEST_PAUSE_SECONDS = 5.0
-_FORBIDDEN, _NOT_FOUND = 403, 404
+_PAUSES = Backoff(first=1.0, longest=5.0)
 
 Document = Mapping[str, Any]
 _NOBODY: tuple[str, Rows] = ("", {})
@@ -153,7 +153,7 @@ class NamespaceCatalog:
         return replace(self._failure, retry_after=seconds) if self._failure and seconds > PATIENCE_SECONDS else None
 
     def _failed(self, error: ApiError) -> Failure:
-        refused = error.status in {_FORBIDDEN, _NOT_FOUND}
+        refused = error.is_forbidden or error.is_not_found
         self._failure = Failure(f"{self} could not be written: {error}", refused, error.retry_after)
         self._not_before = self._monotonic() + min(error.retry_after or 0.0, _LOOK_AGAIN_SECONDS)
         return self._failure
@@ -161,7 +161,7 @@ class NamespaceCatalog:
     async def watch(self) -> None:
         """Hears of every change of the ConfigMap, until cancelled."""
         reflector = Reflector(self._api, self._config_map.watch_path)
-        reflector.listen(self._hear)
+        reflector.add_listener(self._hear)
         await reflector.run()
 
     async def resync(self) -> None:
@@ -182,7 +182,7 @@ class NamespaceCatalog:
             failures = failures + 1 if failure else 0
             if failure:
                 _LOG.warning("%s", failure.message)
-                pause = _REFUSED_SECONDS if failure.refused else min(2.0 ** (failures - 1), _LONGEST_PAUSE_SECONDS)
+                pause = _REFUSED_SECONDS if failure.refused else _PAUSES.seconds(failures)
                 await self._sleep(max(pause, self._not_before - self._monotonic()))
                 if not failure.refused:
                     self._dirty.set()

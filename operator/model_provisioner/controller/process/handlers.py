@@ -11,9 +11,10 @@ import kopf
 from model_provisioner.controller.process.health import Health
 from model_provisioner.controller.process.login import Login
 from model_provisioner.controller.reconcile.manager import Manager
+from model_provisioner.domain.annotations import GROUP, RECONCILE_AT, VERIFY_AT
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.kube.reflector import SILENCE_SECONDS
-from model_provisioner.kube.resource import FINALIZER, GROUP, PLURAL, RECONCILE_AT, VERIFY_AT, VERSION
+from model_provisioner.kube.resource import FINALIZER, PLURAL, VERSION
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # a copy of the manifest
 _RELEASE_ANYWAY_SECONDS = 60.0

@@ -38,7 +38,7 @@ class Health:
         self.acting = True
         self._begun = self._monotonic()
 
-    def heard(self, kind: str, document: Mapping[str, Any]) -> None:
+    def on_event(self, kind: str, document: Mapping[str, Any]) -> None:
         """The reflector has seen this version of an object, so kopf's watch must deliver it soon."""
         uid, version = document["metadata"]["uid"], int(document["metadata"]["resourceVersion"])
         if kind == "DELETED":

@@ -25,7 +25,6 @@ _RETRY_SECONDS = 1.0
 _ANSWER_SECONDS = 4.0  # of one request: a dead connection must leave time for another one
 _GIVE_UP_SECONDS = 45.0  # what is left of the duration is for ending
 _POLL_SECONDS = 2.0
-_PASSING = frozenset({0, 429, 500, 502, 503, 504})
 
 Document = Mapping[str, Any]
 
@@ -67,7 +66,7 @@ class Lease:
             except TimeoutError:
                 _LOG.warning("waiting for the API server: no answer")
             except ApiError as error:
-                if error.status not in _PASSING:
+                if not error.is_transient:
                     raise
                 _LOG.warning("waiting for the API server: %s", error)
                 pause = error.retry_after or pause
@@ -131,7 +130,7 @@ class Lease:
             epoch = int(before.get("leaseTransitions") or 0) + (0 if ours else 1)
             await self._write(current, {"leaseTransitions": epoch, "acquireTime": self._stamp()})
         except ApiError as error:
-            if error.status == 409:
+            if error.is_conflict:
                 return None
             raise
         return epoch
@@ -140,7 +139,7 @@ class Lease:
         try:
             lease: Document = await self._api.get(f"{self._collection}/{LEASE_NAME}")
         except ApiError as error:
-            if error.status == 404:
+            if error.is_not_found:
                 return None
             raise
         return lease

@@ -17,7 +17,6 @@ from model_provisioner.kube.resource import collection_path
 _LOG = logging.getLogger(__name__)
 _LOOK_AGAIN_SECONDS = 60.0
 _ASK_AGAIN_SECONDS = 2.0
-_FORBIDDEN = 403
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -54,7 +53,7 @@ async def _refusal(api: KubeApi, namespace: str, sleep: Sleep) -> ApiError | Non
         try:
             await api.get(collection_path(namespace), {"limit": "1"})
         except ApiError as error:
-            if error.status == _FORBIDDEN:
+            if error.is_forbidden:
                 return error
             _LOG.warning("whether namespace %s can be served is not known yet: %s", namespace, error)
             await sleep(error.retry_after or _ASK_AGAIN_SECONDS)

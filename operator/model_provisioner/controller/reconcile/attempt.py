@@ -10,7 +10,7 @@ from collections.abc import Callable
 from model_provisioner.controller.reconcile.credentials import Secret, read_secret
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.recheck import Recheck
-from model_provisioner.controller.stores.store_client import new_id
+from model_provisioner.controller.stores.store_client import new_request_id
 from model_provisioner.controller.transfers.shared_transfer import Member
 from model_provisioner.domain.errors import AddressNotAllowed
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
@@ -180,7 +180,7 @@ class Attempt:
         """Ask the source what the ref means, at the revision that was recorded if there is one."""
         spec = self._download.spec
         request = messages.Resolve(
-            new_id(),
+            new_request_id(),
             spec.model_ref,
             self._endpoint(),
             revision=self._pinned.revision if self._pinned else None,

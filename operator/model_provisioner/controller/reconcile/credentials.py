@@ -15,11 +15,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model_provisioner.domain.annotations import HOSTS
 from model_provisioner.domain.errors import SecretNotFound, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin, parse_host_port
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.kube.client import ApiError, KubeApi
-from model_provisioner.kube.resource import GROUP
 
 _TOKEN_KEYS = ("token", "HF_TOKEN")
 _REFUSED_TYPE = "kubernetes.io/service-account-token"
@@ -62,9 +62,9 @@ async def read_secret(api: KubeApi, namespace: str, name: str) -> Secret:
     try:
         return Secret(name, await api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
     except ApiError as error:
-        if error.status == 404:
+        if error.is_not_found:
             why = f"Secret {name} does not exist in namespace {namespace}: create it with the key `token`"
-        elif error.status == 403:
+        elif error.is_forbidden:
             why = f"the operator may not read Secret {name} in namespace {namespace}: grant it `get` on secrets"
         else:
             raise SourceUnavailable(f"Secret {name} could not be read: {error}", error.retry_after) from None
@@ -93,11 +93,11 @@ def _decoded(name: str, key: str, value: str) -> str:
 
 
 def _origins(annotations: Mapping[str, str], name: str, hub_endpoint: str) -> tuple[str, ...]:
-    listed = annotations.get(f"{GROUP}/hosts")
+    listed = annotations.get(HOSTS)
     if listed is None:
         return (str(Origin.of(hub_endpoint)),)
     try:
         hosts = [parse_host_port(text) for text in listed.replace(",", " ").split()]
     except ValueError as error:
-        raise SecretNotFound(f"Secret {name}: annotation {GROUP}/hosts: {error}") from None
+        raise SecretNotFound(f"Secret {name}: annotation {HOSTS}: {error}") from None
     return tuple(str(Origin("https", host.host, host.port or _HTTPS_PORT)) for host in hosts)

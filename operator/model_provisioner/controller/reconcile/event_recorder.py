@@ -25,8 +25,6 @@ _NORMAL = frozenset(State)
 _BEFORE_ANYTHING_HAPPENS = frozenset({State.RESOLVING, State.QUEUED})
 _FILE_MISSING = "FileMissing"
 _MESSAGE_LIMIT = 1024
-_NOT_FOUND = 404
-_CONFLICT = 409
 
 
 class EventRecorder:
@@ -69,7 +67,7 @@ class EventRecorder:
         try:
             await self._api.create(collection, event)
         except ApiError as error:
-            if error.status != _CONFLICT:
+            if not error.is_conflict:
                 raise
             await self._count_up(f"{collection}/{event['metadata']['name']}", event)
 
@@ -79,7 +77,7 @@ class EventRecorder:
             again = {"message": event["message"], "lastTimestamp": event["lastTimestamp"]}
             await self._api.patch(path, {**again, "count": before.get("count", 0) + 1})
         except ApiError as error:
-            if error.status != _NOT_FOUND:  # it has just expired: the next one is the first again
+            if not error.is_not_found:  # it has just expired: the next one is the first again
                 raise
 
     def _event(self, download: ModelDownload, kind: str, reason: str, message: str) -> dict[str, Any]:

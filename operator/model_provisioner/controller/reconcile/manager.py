@@ -23,7 +23,6 @@ _LOG = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
 _RELEASE_SECONDS = 20.0  # of one try; who waits longer would not be told of in time
 _FINALIZER_POLL_SECONDS = 0.2
-_NOT_FOUND = 404
 
 Body = Mapping[str, Any]
 
@@ -76,7 +75,7 @@ class Manager:
         try:
             found = await self._deps.api.get(object_path(metadata["namespace"], metadata["name"]))
         except ApiError as error:
-            return error.status != _NOT_FOUND
+            return not error.is_not_found
         return bool(found["metadata"]["uid"] == metadata["uid"])
 
     @property

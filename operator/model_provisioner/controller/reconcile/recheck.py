@@ -10,6 +10,7 @@ from collections.abc import Callable
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.store_client import StoreClient
+from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import DigestMismatch, VolumeChanged
 from model_provisioner.domain.lifecycle.snapshot import Event, Lost, Rereading, Snapshot, VerifyHandled
 from model_provisioner.domain.modeldownload import Model, ModelDownload
@@ -82,7 +83,7 @@ class Recheck:
         what = f"{path} is not what it was when it was published"
         if is_local(path):
             self._advance(Lost(what, DigestMismatch.__name__))
-            raise DigestMismatch(f"{what}: put the right file there, then annotate with models.rbee.dev/reconcileAt")
+            raise DigestMismatch(f"{what}: put the right file there, then annotate with {RECONCILE_AT}")
         self._advance(Lost(f"{what}: the volume has damaged it; fetching it again", DigestMismatch.__name__))
 
     def _report(self, answer: messages.Progress | messages.VerifyingAnswer) -> None:

@@ -24,8 +24,6 @@ from model_provisioner.kube.resource import object_path, status_document
 _LOG = logging.getLogger(__name__)
 _SETTLE_SECONDS = 1.0
 _RETRY_SECONDS = 2.0
-_NOT_FOUND = 404
-_UNPROCESSABLE = 422
 
 Transition = Callable[[Status], Awaitable[None]]
 
@@ -140,7 +138,7 @@ class StatusWriter:
         try:
             answer = await self._api.patch(self._path, body, kind="json")
         except ApiError as error:
-            if error.status == _NOT_FOUND or (error.status == _UNPROCESSABLE and not await self._is_ours()):
+            if error.is_not_found or (error.is_invalid and not await self._is_ours()):
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
             return max(_RETRY_SECONDS, error.retry_after or 0)
@@ -160,7 +158,7 @@ class StatusWriter:
         try:
             found = await self._api.get(self._path)
         except ApiError as error:
-            return error.status != _NOT_FOUND
+            return not error.is_not_found
         return bool(found["metadata"]["uid"] == self._uid)
 
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 
 from model_provisioner.controller.stores.object_index import ObjectIndex
-from model_provisioner.controller.stores.store_client import Present, StoreClient, only_store_id
+from model_provisioner.controller.stores.store_client import LiveObjects, StoreClient, only_store_id
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.store.claim import Claim
 
@@ -55,5 +55,5 @@ class GarbageCollector:
             what = f"{len(swept.parts)} parts and {len(swept.records)} records of objects that are gone"
             _LOG.info("swept %s/%s: removed %s", claim.namespace, claim.name, what)
 
-    def _present(self) -> Present:
-        return Present(self._index.namespaces, tuple(self._index.uids().union(self._alive())))
+    def _present(self) -> LiveObjects:
+        return LiveObjects(self._index.namespaces, tuple(self._index.uids().union(self._alive())))

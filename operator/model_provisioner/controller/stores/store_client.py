@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from model_provisioner.controller.workers.child_process import Report, WorkerProcess
+from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
 from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
 from model_provisioner.domain.store.claim import Claim, StoreRef
@@ -47,7 +48,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class LiveObjects:
     """The uids of all objects of these namespaces."""
 
     namespaces: tuple[str, ...]
@@ -112,19 +113,21 @@ class StoreClient:
 
     async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan, *, delete: bool) -> Settled:
         """Final paths and a holder's record for `plan`; what it held instead goes if `delete`."""
-        request = Settle(new_id(), self.reference(claim, store_id), holder, plan, delete)
+        request = Settle(new_request_id(), self.reference(claim, store_id), holder, plan, delete)
         return expect(Settled, await self._ask(claim, request))
 
     async def check(
         self, claim: Claim, store_id: str, files: tuple[FileRecord, ...] = (), holder: str | None = None
     ) -> Checked:
         """What is there of `files`, and what the record of `holder` says of it. Raises VolumeChanged."""
-        request = Check(new_id(), self.reference(claim, store_id), files, holder)
+        request = Check(new_request_id(), self.reference(claim, store_id), files, holder)
         return expect(Checked, await self._ask(claim, request))
 
     async def measure(self, claim: Claim, store_id: str, plan: Plan) -> Room:
         """What a settled `plan` still needs, and what is free."""
-        answer = expect(Measured, await self._ask(claim, Measure(new_id(), self.reference(claim, store_id), plan)))
+        answer = expect(
+            Measured, await self._ask(claim, Measure(new_request_id(), self.reference(claim, store_id), plan))
+        )
         return Room(answer.needed, answer.free)
 
     async def wrong(
@@ -135,23 +138,26 @@ class StoreClient:
         One at a time, beside whatever else is asked of the store_worker, since this takes as long as the disk needs.
         """
         async with self._reading[claim]:
-            request = Verify(new_id(), self.reference(claim, store_id), files)
+            request = Verify(new_request_id(), self.reference(claim, store_id), files)
             wrong = expect(Verified, await self._store_workers[claim].call(request, report)).wrong
         if wrong:
-            expect(MarkedCorrupt, await self._ask(claim, MarkCorrupt(new_id(), self.reference(claim, store_id), wrong)))
+            expect(
+                MarkedCorrupt,
+                await self._ask(claim, MarkCorrupt(new_request_id(), self.reference(claim, store_id), wrong)),
+            )
         return wrong
 
     async def remove(self, claim: Claim, store_id: str | None, uid: str, delete: bool) -> tuple[str, ...]:
         """Gives up what `uid` held; the paths that were deleted."""
-        answer = await self._ask(claim, Remove(new_id(), self.reference(claim, store_id), uid, delete))
+        answer = await self._ask(claim, Remove(new_request_id(), self.reference(claim, store_id), uid, delete))
         return expect(Removed, answer).paths
 
-    async def sweep(self, claim: Claim, store_id: str | None, present: Callable[[], Present]) -> Swept:
+    async def sweep(self, claim: Claim, store_id: str | None, present: Callable[[], LiveObjects]) -> Swept:
         """Gives up what objects that are gone held. `present` is asked when no object can settle in between."""
         reference = self.reference(claim, store_id)
         async with self._serial[claim]:
             there = present()
-            request = Sweep(new_id(), reference, there.namespaces, there.uids)
+            request = Sweep(new_request_id(), reference, there.namespaces, there.uids)
             return expect(Swept, await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS))
 
     async def survey(self, claim: Claim, store_id: str | None) -> Usage | None:
@@ -159,7 +165,7 @@ class StoreClient:
 
         Beside whatever else is asked of the store_worker: nobody should wait for a figure.
         """
-        request = Survey(new_id(), self.reference(claim, store_id))
+        request = Survey(new_request_id(), self.reference(claim, store_id))
         return expect(Surveyed, await self._store_workers[claim].call(request)).usage
 
     async def _ask(self, claim: Claim, request: Settle | Check | Measure | MarkCorrupt | Remove) -> object:
@@ -172,12 +178,12 @@ def only_store_id(claim: Claim, ids: frozenset[str]) -> str | None:
     if len(ids) > 1:
         raise VolumeChanged(
             f"objects on claim {claim.name} were recorded on different stores ({', '.join(sorted(ids))}): annotate"
-            " each of those on the lost one with models.rbee.dev/reconcileAt to accept the new one, or delete them"
+            f" each of those on the lost one with {RECONCILE_AT} to accept the new one, or delete them"
         )
     return next(iter(ids), None)
 
 
-def new_id() -> str:
+def new_request_id() -> str:
     return uuid.uuid4().hex
 
 

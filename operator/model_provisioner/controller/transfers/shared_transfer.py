@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.metrics.metrics import Metrics
-from model_provisioner.controller.stores.store_client import StoreClient, expect, new_id
+from model_provisioner.controller.stores.store_client import StoreClient, expect, new_request_id
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
 from model_provisioner.controller.transfers.queue import TransferQueue
 from model_provisioner.controller.transfers.rate_limits import RateLimits
@@ -96,7 +96,7 @@ class SharedTransfer:
         self._claim = first.claim
         self._settled = first.settled
         # A tie is broken as the gateway tells it; the member may leave and come again while this one still waits.
-        self._queue_id = f"{first.holder.uid}/{new_id()}"
+        self._queue_id = f"{first.holder.uid}/{new_request_id()}"
         self._members = {first.holder.uid: first}
         self._open = True
         self._fetch: tuple[Member, asyncio.Task[messages.Published]] | None = None
@@ -254,7 +254,7 @@ class SharedTransfer:
 
     def _request(self, member: Member) -> messages.Fetch:
         return messages.Fetch(
-            new_id(),
+            new_request_id(),
             self._services.stores.reference(self._claim, member.settled.store_id),
             member.holder,
             member.plan,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from model_provisioner.aio.cancellation import wait_all
-from model_provisioner.domain.errors import InternalError, named
+from model_provisioner.domain.errors import InternalError, error_of
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, decode_answer, encode_request
 from model_provisioner.worker_protocol.messages import (
     Answer,
@@ -86,7 +86,7 @@ class WorkerProcess:
         finally:
             self._pending.pop(request.id, None)
         if isinstance(answer, FailedAnswer):
-            raise named(answer.reason, answer.message, answer.retry_after, answer.wants_token)
+            raise error_of(answer.reason, answer.message, answer.retry_after, answer.wants_token)
         return answer
 
     def tell(self, request: Limit) -> None:

@@ -6,17 +6,17 @@ all errors, so that none that waits for somebody forgets to say for what. `domai
 
 from collections.abc import Mapping
 
+from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, ProvisionError
 
 MESSAGE_LIMIT = 1024
 """Characters of a message in a status."""
 
-_RECONCILE_AT = "models.rbee.dev/reconcileAt"
 _WHERE_TO_GIVE_IT = " (in a Secret that credentialsSecretRef names)"
-_BEFORE_FETCHING = f"the next try comes when the spec is corrected, or the annotation {_RECONCILE_AT} is set"
+_BEFORE_FETCHING = f"the next try comes when the spec is corrected, or the annotation {RECONCILE_AT} is set"
 _SINCE_FETCHING = (
     "`modelRef`, `digest` and `endpoint` can no longer be changed: delete this ModelDownload and create another, or "
-    f"put the cause right and annotate this one with {_RECONCILE_AT}"
+    f"put the cause right and annotate this one with {RECONCILE_AT}"
 )
 _OF: Mapping[type[ProvisionError], str] = {
     ClaimNotMounted: (
@@ -33,7 +33,7 @@ def advised(error: ProvisionError, *, begun: bool, tried_again: bool) -> str:
     next try comes by itself. An error that names the annotation itself has said what is to be done first.
     """
     message = error.message + (_WHERE_TO_GIVE_IT if error.wants_token else "")
-    if tried_again or _RECONCILE_AT in message:
+    if tried_again or RECONCILE_AT in message:
         return message
     step = _OF.get(type(error)) or (_SINCE_FETCHING if begun else _BEFORE_FETCHING)
     return f"{message[: MESSAGE_LIMIT - len(step) - 2]}; {step}"

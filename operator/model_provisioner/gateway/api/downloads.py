@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.refs.object_names import object_name
 from model_provisioner.domain.refs.refs import parse_lenient
@@ -30,15 +31,7 @@ from model_provisioner.gateway.api.request_parsing import answer, body, query
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import Problem
 from model_provisioner.kube.client import ApiError, KubeApi
-from model_provisioner.kube.resource import (
-    API_VERSION,
-    KIND,
-    RECONCILE_AT,
-    collection_path,
-    object_path,
-    parse,
-    parse_spec,
-)
+from model_provisioner.kube.resource import API_VERSION, KIND, collection_path, object_path, parse, parse_spec
 
 _NOT_ALLOWED = frozenset({401, 403})
 _RETRY_AFTER = {"Retry-After": "5"}
@@ -111,7 +104,7 @@ class Downloads:
         try:
             document = await self._api.get(path, token=token)
         except ApiError as error:
-            raise _being_deleted(namespace, name) if error.status == 404 else error from None
+            raise _being_deleted(namespace, name) if error.is_not_found else error from None
         found = parse(document)
         if found.deleting:
             raise _being_deleted(namespace, name)

@@ -43,10 +43,10 @@ class OperatorLeaseMonitor:
             try:
                 await self._look()
             except ApiError as error:
-                if error.status == 403:
+                if error.is_forbidden:
                     _LOG.warning("whether an operator acts can't be told: %s", error)
                     self._observation, pause = None, _FORBIDDEN_SECONDS
-                if error.status == 404:
+                if error.is_not_found:
                     self._observation = LeaseObservation("", "", 0)
             self._board.set_stale(
                 stale=self._observation is not None and not acts(self._observation, self._monotonic())

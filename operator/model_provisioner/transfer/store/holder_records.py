@@ -1,7 +1,7 @@
 """The holder records of a store, one file for each object: `.provisioner/holders/<uid>.json`.
 
 Reads and writes them; what they mean is decided in `domain.holders`. Only `transfer.store` calls this. Every model
-that is fetched makes somebody read all of them, so what was read is remembered for as long as the file stays the same,
+that is fetched makes somebody read all of them, so what was read is cached for as long as the file stays the same,
 and who settles or removes one after the other looks at all files a few times a second only.
 """
 
@@ -36,7 +36,7 @@ class _Listing:
     records: Mapping[str, HolderRecord | None]
 
 
-class Remembered:
+class RecordCache:
     """What one process has read and written of one store's records. May be shared by threads."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Others(NamedTuple):
     all_read: bool
 
 
-class HolderFiles:
+class HolderRecords:
     """Records below the directory with the descriptor `directory`, which stays the caller's to close.
 
     `now` is the time in seconds since the epoch, as file systems tell it.
@@ -60,12 +60,12 @@ class HolderFiles:
     def __init__(
         self,
         directory: int,
-        remembered: Remembered | None = None,
+        cache: RecordCache | None = None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
-        self._remembered = remembered or Remembered()
+        self._cache = cache or RecordCache()
         self._now = now
         self._monotonic = monotonic
 
@@ -83,11 +83,11 @@ class HolderFiles:
         For the store worker, which alone makes and removes records. It may miss that a fetcher has just read a file
         that, by its record, is still to be read.
         """
-        listing = self._remembered.listing
+        listing = self._cache.listing
         if listing is None or listing.directory != self._identity or self._monotonic() - listing.at > _RECENT_SECONDS:
             at = self._monotonic()
             listing = _Listing(self._identity, at, {name: self._read(name) for name in self._names("")})
-            self._remembered.listing = listing
+            self._cache.listing = listing
         return _others([record for name, record in listing.records.items() if name != uid + _SUFFIX])
 
     def all(self) -> Others:
@@ -113,9 +113,9 @@ class HolderFiles:
         self._note(lambda records: {name: record for name, record in records.items() if name != gone})
 
     def _note(self, change: Callable[[Mapping[str, HolderRecord | None]], Mapping[str, HolderRecord | None]]) -> None:
-        listing = self._remembered.listing
+        listing = self._cache.listing
         if listing is not None and listing.directory == self._identity:
-            self._remembered.listing = replace(listing, records=change(listing.records))
+            self._cache.listing = replace(listing, records=change(listing.records))
 
     @property
     def _identity(self) -> tuple[int, int]:
@@ -125,19 +125,19 @@ class HolderFiles:
     def _names(self, uid: str) -> list[str]:
         with os.scandir(self._directory) as entries:
             names = sorted(entry.name for entry in entries if entry.name.endswith(_SUFFIX))
-        for gone in self._remembered.files.keys() - set(names):
-            self._remembered.files.pop(gone, None)
+        for gone in self._cache.files.keys() - set(names):
+            self._cache.files.pop(gone, None)
         return [name for name in names if name != uid + _SUFFIX]
 
     def _read(self, name: str) -> HolderRecord | None:
         facts = self._facts(name)
-        known = self._remembered.files.get(name)
+        known = self._cache.files.get(name)
         if known and known[0] == facts:
             return known[1]
         record = self._read_anew(name)
         # Within one tick of the file system's clock, two files may have had the same inode, size and times.
         if record and facts and self._now() - facts[-1] / 1e9 > _FRESH_SECONDS:
-            self._remembered.files[name] = facts, record
+            self._cache.files[name] = facts, record
         return record
 
     def _facts(self, name: str) -> Facts | None:

@@ -8,6 +8,7 @@ import os
 import uuid
 from pathlib import Path
 
+from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import VolumeChanged, VolumeNotWritable, VolumeUnsuitable
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.paths import PRIVATE
@@ -99,5 +100,5 @@ def _changed(directory: Path, expected_id: str | None, found_id: str | None) -> 
     found = f"holds store {found_id}" if found_id else "holds no store that can be read"
     return VolumeChanged(
         f"{directory} {found}, but files were recorded on store {expected_id}: mount that volume again,"
-        " or annotate the object with models.rbee.dev/reconcileAt to accept this one"
+        f" or annotate the object with {RECONCILE_AT} to accept this one"
     )

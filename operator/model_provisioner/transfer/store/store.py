@@ -23,7 +23,7 @@ from model_provisioner.domain.store.paths import FETCHED_ROOTS, PRIVATE
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.domain.store.space import Room, Usage
 from model_provisioner.transfer.store import identity, partfile, posix, published_files
-from model_provisioner.transfer.store.holder_records import HolderFiles, Remembered
+from model_provisioner.transfer.store.holder_records import HolderRecords, RecordCache
 from model_provisioner.transfer.store.partfile import PartFile
 
 
@@ -85,7 +85,7 @@ class Store:
         store_id: str,
         root: int,
         parts: int,
-        holder_files: HolderFiles,
+        holder_files: HolderRecords,
         modes: Modes,
         opened: ExitStack,
     ) -> None:
@@ -102,11 +102,11 @@ class Store:
         directory: Path,
         expected_id: str | None,
         modes: Modes = READABLE,
-        remembered: Remembered | None = None,
+        cache: RecordCache | None = None,
     ) -> "Store":
         """The store in `directory`; made there if there is none and none is expected.
 
-        `remembered` is what was read of its records when it was opened before, and is kept up.
+        `cache` is what was read of its records when it was opened before, and is kept up.
         With no expectation the volume is probed for what publishing needs; with one, a volume that
         became read-only can still be checked. Raises VolumeChanged, VolumeNotWritable, VolumeUnsuitable.
         """
@@ -122,17 +122,17 @@ class Store:
             opened.callback(os.close, records)
             if expected_id is None:
                 identity.probe(private)
-            return cls(store_id, root, parts, HolderFiles(records, remembered), modes, opened.pop_all())
+            return cls(store_id, root, parts, HolderRecords(records, cache), modes, opened.pop_all())
 
     @classmethod
-    def find(cls, directory: Path, expected_id: str | None, remembered: Remembered | None = None) -> "Store | None":
+    def find(cls, directory: Path, expected_id: str | None, cache: RecordCache | None = None) -> "Store | None":
         """The store in `directory`, which is never made; None where there is none and none is expected.
 
         Raises VolumeChanged, VolumeNotWritable, VolumeUnsuitable.
         """
         with posix.volume_errors(f"look for a store in {directory}"):
             found = expected_id or identity.find_id(directory)
-        return cls.open(directory, found, remembered=remembered) if found else None
+        return cls.open(directory, found, cache=cache) if found else None
 
     def __enter__(self) -> Self:
         return self
@@ -363,7 +363,7 @@ class Store:
             partfile.discard(self._parts, key)
 
     def _release(self, uid: str, retained: HolderRecord | None, others: tuple[HolderRecord, ...]) -> None:
-        """Ends the record of `uid`; one that said `Retain` is remembered while somebody shares its files."""
+        """Ends the record of `uid`; one that said `Retain` is kept while somebody shares its files."""
         if retained is not None and holders.shares_files(retained, others):
             self._holders.write(replace(retained, released=True, part_keys=()))
         else:

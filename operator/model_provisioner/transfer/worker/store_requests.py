@@ -1,6 +1,6 @@
 """What is asked of the keeper but for the reading of files (`verification`): all that reads or writes records.
 
-Each request opens its store anew, because a volume may be another by now; what was read of its records is remembered
+Each request opens its store anew, because a volume may be another by now; what was read of its records is cached
 (see `holderfiles`). Called by a worker, in a thread.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model_provisioner.domain.store.claim import StoreRef
-from model_provisioner.transfer.store.holder_records import Remembered
+from model_provisioner.transfer.store.holder_records import RecordCache
 from model_provisioner.transfer.store.store import Store, Swept
 from model_provisioner.worker_protocol import messages
 from model_provisioner.worker_protocol.messages import Answer, Task
@@ -21,18 +21,18 @@ class Opener:
     """Opens stores for one process."""
 
     def __init__(self) -> None:
-        self._remembered = defaultdict[str, Remembered](Remembered)
+        self._cache = defaultdict[str, RecordCache](RecordCache)
 
     def open(self, reference: StoreRef) -> Store:
         """See `Store.open`."""
-        remembered = self._remembered[reference.directory]
-        return Store.open(Path(reference.directory), reference.id, reference.modes, remembered)
+        cache = self._cache[reference.directory]
+        return Store.open(Path(reference.directory), reference.id, reference.modes, cache)
 
     @contextmanager
     def found(self, reference: StoreRef) -> Iterator[Store | None]:
         """For what only looks or takes away: no store is made for that."""
-        remembered = self._remembered[reference.directory]
-        store = Store.find(Path(reference.directory), reference.id, remembered)
+        cache = self._cache[reference.directory]
+        store = Store.find(Path(reference.directory), reference.id, cache)
         with store or nullcontext():
             yield store
 

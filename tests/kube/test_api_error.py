@@ -1,0 +1,25 @@
+"""What an answer of the API server means to its callers, by its status."""
+
+import pytest
+
+from model_provisioner.kube.client import ApiError
+
+MEANINGS = {
+    0: {"is_unanswered", "is_transient"},
+    401: {"is_unauthorized", "is_refused"},
+    403: {"is_forbidden", "is_refused"},
+    404: {"is_not_found"},
+    409: {"is_conflict"},
+    410: {"is_expired"},
+    422: {"is_invalid"},
+    400: set[str](),
+    501: set[str](),
+    **{status: {"is_transient"} for status in (429, 500, 502, 503, 504)},
+}
+
+
+@pytest.mark.parametrize("status", MEANINGS)
+def test_each_status_has_the_meanings_that_its_callers_ask_for(status: int) -> None:
+    error = ApiError(status, "Reason", "message")
+    names = [name for name in vars(ApiError) if name.startswith("is_")]
+    assert {name for name in names if getattr(error, name)} == MEANINGS[status]
