@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_provisioner.domain.errors import AccessDenied
-from model_provisioner.domain.lifecycle.snapshot import Available, Event, Failed, Progressed, Queued, Started, Suspended
+from model_provisioner.domain.lifecycle.events import Available, Event, Failed, Progressed, Queued, Started, Suspended
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.refs.matching import matching

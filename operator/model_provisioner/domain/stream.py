@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from model_provisioner.domain.lifecycle.snapshot import State
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.scheduling.queueing import Share, Waiting, in_line
 

@@ -15,7 +15,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.lifecycle.advice import MESSAGE_LIMIT
 from model_provisioner.domain.lifecycle.backoff import pause
-from model_provisioner.domain.lifecycle.snapshot import Event, Failed, Resolved, Started
+from model_provisioner.domain.lifecycle.events import Event, Failed, Resolved, Started
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import Status
 from tests.support.samples import MODEL, NOW, after

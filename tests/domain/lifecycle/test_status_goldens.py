@@ -38,7 +38,7 @@ from model_provisioner.domain.errors import (
     VolumeUnsuitable,
 )
 from model_provisioner.domain.lifecycle.backoff import pause
-from model_provisioner.domain.lifecycle.snapshot import (
+from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
     Failed,
@@ -49,14 +49,13 @@ from model_provisioner.domain.lifecycle.snapshot import (
     Rereading,
     Resolved,
     Resolving,
-    Snapshot,
     Started,
-    State,
     Suspended,
     VerifyHandled,
     Verifying,
-    advance,
 )
+from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.lifecycle.suspended_message import Alternative, Alternatives
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Status

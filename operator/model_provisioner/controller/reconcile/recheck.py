@@ -12,7 +12,8 @@ from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import DigestMismatch, VolumeChanged
-from model_provisioner.domain.lifecycle.snapshot import Event, Lost, Rereading, Snapshot, VerifyHandled
+from model_provisioner.domain.lifecycle.events import Event, Lost, Rereading, VerifyHandled
+from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.paths import is_local

@@ -29,15 +29,8 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
 )
 from model_provisioner.domain.lifecycle.backoff import pause
-from model_provisioner.domain.lifecycle.snapshot import (
-    DISCARDING,
-    Event,
-    Failed,
-    Progressed,
-    ReconcileHandled,
-    Redefined,
-    advance,
-)
+from model_provisioner.domain.lifecycle.events import Event, Failed, Progressed, ReconcileHandled, Redefined
+from model_provisioner.domain.lifecycle.snapshot import DISCARDING, advance
 from model_provisioner.domain.lifecycle.status import restore
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.store.claim import Claim

@@ -8,7 +8,8 @@ both, and absent rather than False. `restore` is the way back, after the operato
 from datetime import UTC, datetime
 
 from model_provisioner.domain.lifecycle.advice import MESSAGE_LIMIT
-from model_provisioner.domain.lifecycle.snapshot import DISCARDING, Snapshot, State
+from model_provisioner.domain.lifecycle.snapshot import DISCARDING, Snapshot
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.modeldownload import Condition, Progress, Status
 from model_provisioner.domain.quantity import format_duration, format_rate
 
