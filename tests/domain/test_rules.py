@@ -20,8 +20,8 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.lifecycle.backoff import delay, pause
 from model_provisioner.domain.lifecycle.speed import Meter
 from model_provisioner.domain.scheduling.fair_share import shares
-from model_provisioner.domain.scheduling.queueing import Share, Waiting, in_line, next_in_line
-from model_provisioner.domain.scheduling.space_reservations import HEADROOM, must_wait
+from model_provisioner.domain.scheduling.queueing import Share, Waiting, next_in_line, queue_order
+from model_provisioner.domain.scheduling.space_reservations import HEADROOM, wait_reason
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.domain.store.space import Room
@@ -55,8 +55,8 @@ def test_a_namespace_with_few_running_downloads_goes_first() -> None:
     alone = Waiting("alone", "alone", 0, "2026-01-02T00:00:00Z")
     assert next_in_line([*crowd, alone], {"crowd": Share(1)}) == alone
     assert next_in_line([*crowd, alone], {"crowd": Share(1), "alone": Share(2)}) == crowd[0]
-    assert in_line([alone, *crowd], {}) == [crowd[0], alone, *crowd[1:]]
-    assert in_line([alone, *crowd], {"alone": Share(2)}) == [*crowd[:2], crowd[2], alone]
+    assert queue_order([alone, *crowd], {}) == [crowd[0], alone, *crowd[1:]]
+    assert queue_order([alone, *crowd], {"alone": Share(2)}) == [*crowd[:2], crowd[2], alone]
 
 
 def test_with_one_slot_namespaces_take_turns_and_a_priority_outranks_them() -> None:
@@ -83,7 +83,7 @@ def test_the_line_is_what_one_after_the_other_would_give(
         order.append(first)
         now += 1
         left[first.namespace] = left.get(first.namespace, Share()).served(now)
-    assert in_line(waiting, shares) == order
+    assert queue_order(waiting, shares) == order
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ def test_bandwidth_is_shared_max_min_fair(
 
 def test_what_others_will_write_is_not_free() -> None:
     room = Room(needed=600, free=1000 + HEADROOM)
-    assert must_wait(room, []) is None
-    assert must_wait(room, [400]) is None
-    assert must_wait(room, [300, 101]) == (
+    assert wait_reason(room, []) is None
+    assert wait_reason(room, [400]) is None
+    assert wait_reason(room, [300, 101]) == (
         "waiting for room: 600 B are needed, and of the volume's 4 MiB free running downloads will take 401 B"
     )
-    assert must_wait(Room(needed=10**9, free=0), [0]) is None
+    assert wait_reason(Room(needed=10**9, free=0), [0]) is None
 
 
 def test_only_what_the_world_can_mend_is_tried_again_slowly() -> None:

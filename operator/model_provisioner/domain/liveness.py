@@ -20,12 +20,12 @@ class LeaseObservation:
     changed: float
 
 
-def look(before: LeaseObservation | None, mark: str, holder: str, now: float) -> LeaseObservation:
+def observe(before: LeaseObservation | None, mark: str, holder: str, now: float) -> LeaseObservation:
     """What is known after the Lease was read at `now`."""
     changed = before.changed if before and before.mark == mark else now
     return LeaseObservation(mark, holder, changed)
 
 
-def acts(observation: LeaseObservation, now: float) -> bool:
+def is_renewed(observation: LeaseObservation, now: float) -> bool:
     """Somebody holds the Lease and renews it."""
     return bool(observation.holder) and now - observation.changed <= _LATE_SECONDS

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.scheduling.queueing import Share, Waiting, in_line
+from model_provisioner.domain.scheduling.queueing import Share, Waiting, queue_order
 
 RECENT = timedelta(minutes=10)
 _RUNNING = frozenset({State.DOWNLOADING, State.VERIFYING})
@@ -78,7 +78,7 @@ def queue_positions(downloads: Iterable[ModelDownload]) -> dict[str, int]:
     known = [(one, state_of(one)) for one in downloads]
     queued = (one for one, state in known if state == State.QUEUED)
     waiting = (Waiting(one.uid, one.namespace, one.spec.priority, one.creation_time) for one in queued)
-    return {one.uid: position for position, one in enumerate(in_line(waiting, _shares(known)), start=1)}
+    return {one.uid: position for position, one in enumerate(queue_order(waiting, _shares(known)), start=1)}
 
 
 def _shares(known: Iterable[tuple[ModelDownload, str]]) -> dict[str, Share]:

@@ -16,7 +16,7 @@ from model_provisioner.domain.store.holders import Holder
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Usage
 
-QUESTIONS_AT_ONCE = 16  # to hubs: who has more waits with them, for in the resolver it would count as the hub's delay
+MAX_HUB_REQUESTS = 16  # to hubs: who has more waits with them, for in the resolver it would count as the hub's delay
 
 
 @dataclass(frozen=True, slots=True)

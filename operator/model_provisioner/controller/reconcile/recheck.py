@@ -41,7 +41,7 @@ class Recheck:
         """False means that it must be fetched again. Raises VolumeChanged, and DigestMismatch for a local file."""
         if not await self._is_there(download.uid):
             return False
-        if snapshot.is_to_be_read(download.verify_at) and not await self._is_right(download.uid):
+        if snapshot.is_verification_requested(download.verify_at) and not await self._is_right(download.uid):
             return False
         self._advance(VerifyHandled(download.verify_at))  # also an end of what an earlier attempt said that it reads
         return True

@@ -127,7 +127,7 @@ class Reconciler:
         seconds = await self._try()
         self._aim()
         ready = seconds is None and self._snapshot.ready  # perhaps by what is known of its files
-        if not (ready and self._snapshot.is_to_be_read(self._download.verify_at)):
+        if not (ready and self._snapshot.is_verification_requested(self._download.verify_at)):
             await self._rest(seconds)
 
     async def _rest(self, seconds: float | None) -> None:

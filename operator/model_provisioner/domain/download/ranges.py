@@ -50,7 +50,7 @@ def range_size(remaining: int, connections: int) -> int:
     return max(SMALLEST_RANGE, min(LARGEST_RANGE, share))
 
 
-def tail_to_give(position: int, stop: int, rate: float, helper_rate: float) -> int | None:
+def split_position(position: int, stop: int, rate: float, helper_rate: float) -> int | None:
     """Where to cut a range, so that a helper that has nothing to do brings the end of it.
 
     `position` is what has come of the range up to `stop`, rates are in bytes per second. Both then end

@@ -26,7 +26,7 @@ _OF: Mapping[type[ProvisionError], str] = {
 }
 
 
-def advised(error: ProvisionError, *, begun: bool, tried_again: bool) -> str:
+def with_advice(error: ProvisionError, *, begun: bool, tried_again: bool) -> str:
     """The message of `error` for a status.
 
     `begun` says that fetching has, from which on what identifies the bytes is fixed; `tried_again`, that the

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from model_provisioner.domain.errors import DigestMismatch, NotGGUF, Terminal, VolumeChanged
-from model_provisioner.domain.lifecycle.advice import advised
+from model_provisioner.domain.lifecycle.advice import with_advice
 from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
@@ -34,7 +34,7 @@ from model_provisioner.domain.lifecycle.events import (
     Verifying,
 )
 from model_provisioner.domain.lifecycle.state import State
-from model_provisioner.domain.lifecycle.suspended_message import choice
+from model_provisioner.domain.lifecycle.suspended_message import suspended_message
 from model_provisioner.domain.modeldownload import Model
 
 DISCARDING = frozenset(error.__name__ for error in (DigestMismatch, NotGGUF))
@@ -68,7 +68,7 @@ class Snapshot:
     handled_reconcile_at: str | None = None
     handled_verify_at: str | None = None
 
-    def is_to_be_read(self, verify_at: str | None) -> bool:
+    def is_verification_requested(self, verify_at: str | None) -> bool:
         """Has somebody asked, at `verify_at`, for a look at every byte, and was not answered yet?"""
         return verify_at not in {None, self.handled_verify_at}
 
@@ -111,7 +111,7 @@ def _queued(snapshot: Snapshot, event: Queued, _now: datetime) -> Snapshot:
 def _suspended(snapshot: Snapshot, event: Suspended, _now: datetime) -> Snapshot:
     known = ""
     if snapshot.model:
-        known = choice(snapshot.model.size, snapshot.bytes, event.room, event.alternatives) + "; "
+        known = suspended_message(snapshot.model.size, snapshot.bytes, event.room, event.alternatives) + "; "
     return _step(snapshot, State.SUSPENDED, f"{known}set `suspend` to false to go on")
 
 
@@ -212,7 +212,7 @@ def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
     return _step(
         snapshot,
         event.error.reason,
-        advised(event.error, begun=snapshot.start_time is not None, tried_again=event.retry_time is not None),
+        with_advice(event.error, begun=snapshot.start_time is not None, tried_again=event.retry_time is not None),
         stalled=isinstance(event.error, Terminal),
         discarded=snapshot.discarded or (snapshot.reason in _FETCHING and event.error.reason in DISCARDING),
         next_retry_time=event.retry_time,

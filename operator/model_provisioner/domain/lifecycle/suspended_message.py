@@ -14,9 +14,9 @@ _MOST_CHARACTERS = 600  # for them; the message they are in holds 1024, and what
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another model of the same repository, `called` by its quantisation or its path, of `size` bytes."""
+    """Another model of the same repository, `selector` is its quantisation or its path; `size` is in bytes."""
 
-    called: str
+    selector: str
     size: int
 
 
@@ -31,7 +31,7 @@ class Alternatives:
 NO_ALTERNATIVES = Alternatives()
 
 
-def choice(size: str, bytes_here: int, room: Room | None, alternatives: Alternatives) -> str:
+def suspended_message(size: str, bytes_here: int, room: Room | None, alternatives: Alternatives) -> str:
     """What is known of a model of `size` of which `bytes_here` were fetched; `room` None: nobody has measured."""
     return "; ".join(filter(None, (_fit(size, bytes_here, room), _others(alternatives))))
 
@@ -50,7 +50,7 @@ def _fit(size: str, bytes_here: int, room: Room | None) -> str:
 def _others(alternatives: Alternatives) -> str:
     listed, more, left = list[str](), alternatives.more, _MOST_CHARACTERS
     for one in alternatives.nearest:
-        text = f"{one.called} ({format_bytes(one.size)})"
+        text = f"{one.selector} ({format_bytes(one.size)})"
         left -= len(text)
         if left >= 0:
             listed.append(text)

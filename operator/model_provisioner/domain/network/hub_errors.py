@@ -20,7 +20,7 @@ from model_provisioner.domain.network.retry_after import retry_after
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class HubRequest:
     """What was asked: `subject` names it, `page` is for people to visit; `authenticated`: a token was sent."""
 
     subject: str
@@ -28,7 +28,7 @@ class Question:
     authenticated: bool
 
 
-def hub_error(status: int, headers: Mapping[str, str], asked: Question, now: float) -> ProvisionError:
+def hub_error(status: int, headers: Mapping[str, str], asked: HubRequest, now: float) -> ProvisionError:
     """The error that an answer with `status` (not a success) stands for.
 
     `headers` ignore case; `now` is in seconds since the epoch.
@@ -41,22 +41,22 @@ def hub_error(status: int, headers: Mapping[str, str], asked: Question, now: flo
     return explain(asked) if explain else _passing(status, headers, asked, now)
 
 
-def _gated(asked: Question) -> ProvisionError:
+def _gated(asked: HubRequest) -> ProvisionError:
     visit = f"visit {asked.page}, accept the conditions"
     if asked.authenticated:
         return LicenseNotAccepted(f"{asked.subject} is gated and the token's account was not granted access: {visit}")
     return LicenseNotAccepted(f"{asked.subject} is gated: {visit}, and give that account's token", wants_token=True)
 
 
-def _no_revision(asked: Question) -> ProvisionError:
+def _no_revision(asked: HubRequest) -> ProvisionError:
     return SourceNotFound(f"{asked.subject} has no such revision: check the branch, tag or commit after @")
 
 
-def _no_file(asked: Question) -> ProvisionError:
+def _no_file(asked: HubRequest) -> ProvisionError:
     return SourceNotFound(f"{asked.subject} has no such file at this revision: look at {asked.page}/tree/main")
 
 
-def _bad_token(asked: Question) -> ProvisionError:
+def _bad_token(asked: HubRequest) -> ProvisionError:
     return AccessDenied(
         f"the hub does not accept the token that was sent for {asked.subject}: it is wrong, expired or revoked; "
         "give a valid one",
@@ -64,11 +64,11 @@ def _bad_token(asked: Question) -> ProvisionError:
     )
 
 
-def _disabled(asked: Question) -> ProvisionError:
+def _disabled(asked: HubRequest) -> ProvisionError:
     return AccessDenied(f"{asked.subject} was disabled by the hub: see {asked.page} and choose another model")
 
 
-def _not_found(asked: Question) -> ProvisionError:
+def _not_found(asked: HubRequest) -> ProvisionError:
     if asked.authenticated:
         return SourceNotFound(
             f"{asked.subject} does not exist, or the token's account may not see it: check the spelling and the token"
@@ -79,11 +79,11 @@ def _not_found(asked: Question) -> ProvisionError:
     )
 
 
-def _forbidden(asked: Question) -> ProvisionError:
+def _forbidden(asked: HubRequest) -> ProvisionError:
     return AccessDenied(f"the hub refuses access to {asked.subject} (403): check the permissions of the token")
 
 
-def _passing(status: int, headers: Mapping[str, str], asked: Question, now: float) -> ProvisionError:
+def _passing(status: int, headers: Mapping[str, str], asked: HubRequest, now: float) -> ProvisionError:
     wait = retry_after(headers, now)
     if status == 429:
         limited = f"the hub limits how often {asked.subject} is asked for (429)"
@@ -93,7 +93,7 @@ def _passing(status: int, headers: Mapping[str, str], asked: Question, now: floa
     return SourceUnavailable(f"the hub answered {status} when asked for {asked.subject}", wait)
 
 
-_Explain = Callable[[Question], ProvisionError]
+_Explain = Callable[[HubRequest], ProvisionError]
 _BY_CODE: Mapping[str, _Explain] = {
     "GatedRepo": _gated,
     "RevisionNotFound": _no_revision,

@@ -70,13 +70,13 @@ def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
     return _complete(_only(fitting, selector))
 
 
-def others(paths: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:
+def other_models(paths: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:
     """The files of each other model that could have been selected out of `paths`, instead of the `chosen` ones."""
     candidates = (model for model in _models(paths) if not _is_companion(model.paths[0]))
     return [model.paths for model in candidates if len(model.paths) == model.parts and model.paths[0] not in chosen]
 
 
-def called(paths: Sequence[str], model: Sequence[str]) -> str:
+def selector_of(paths: Sequence[str], model: Sequence[str]) -> str:
     """What to select the files `model` out of `paths` by: their quantisation where that is enough, else their path."""
     candidates = [one for one in _models(paths) if not _is_companion(one.paths[0])]
     label = quantization_of(model[0])

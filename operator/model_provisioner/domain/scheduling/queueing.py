@@ -49,7 +49,7 @@ def next_in_line(waiting: Iterable[Waiting], shares: Mapping[str, Share]) -> Wai
     return min(waiting, key=lambda one: _urgency(one, shares.get(one.namespace, _NONE)), default=None)
 
 
-def in_line(waiting: Iterable[Waiting], shares: Mapping[str, Share]) -> list[Waiting]:
+def queue_order(waiting: Iterable[Waiting], shares: Mapping[str, Share]) -> list[Waiting]:
     """Everybody, in the order in which `next_in_line` would take them if nothing that runs ended."""
     by_namespace = groupby(sorted(waiting, key=lambda one: (one.namespace, place(one))), key=lambda one: one.namespace)
     queues = {namespace: list(queue)[::-1] for namespace, queue in by_namespace}

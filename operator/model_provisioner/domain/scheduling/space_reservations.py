@@ -13,7 +13,7 @@ HEADROOM = 4 * 1024**2
 """Bytes beside the models' own: journals, records, and the blocks that a file system rounds up to."""
 
 
-def must_wait(room: Room, remaining: Iterable[int]) -> str | None:
+def wait_reason(room: Room, remaining: Iterable[int]) -> str | None:
     """Why a download that needs `room` waits for running ones, which will still write `remaining` bytes each.
 
     None where it need not: it fits beside them, or none runs. Then the volume itself says whether it is

@@ -110,9 +110,9 @@ def verified(record: HolderRecord, file: FileRecord, mtime_ns: int, others: Iter
     return _with(record, HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns))
 
 
-def attests(file: FileRecord, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
+def is_attested(file: FileRecord, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
     """Does one of `records` say that `file`, written at `mtime_ns`, has its digest?"""
-    digest = attested(file.path, file.size_bytes, mtime_ns, records)
+    digest = attested_digest(file.path, file.size_bytes, mtime_ns, records)
     return digest is not None and str(digest) == file.digest
 
 
@@ -140,7 +140,7 @@ def is_fetched(path: str, mtime_ns: int, records: Iterable[HolderRecord]) -> boo
     return any(held.replaced_ns == mtime_ns if held.adopted else held.mtime_ns == mtime_ns for held in files)
 
 
-def attested(path: str, size: int, mtime_ns: int, records: Iterable[HolderRecord]) -> Digest | None:
+def attested_digest(path: str, size: int, mtime_ns: int, records: Iterable[HolderRecord]) -> Digest | None:
     """The digest that the file at `path` was found to have, if it has not been written since."""
     files = (record.file(path) for record in records)
     return next((file.digest for file in files if file and (file.size, file.mtime_ns) == (size, mtime_ns)), None)
