@@ -1,4 +1,4 @@
-"""The state machine of one download: what each event changes, and the two rules that hold for all."""
+"""The state machine of one download: what each event changes, and the two rules for all events."""
 
 from dataclasses import replace
 from datetime import timedelta

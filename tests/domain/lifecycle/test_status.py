@@ -1,4 +1,4 @@
-"""The projection to status: conditions as kstatus reads them, and the way back after a restart."""
+"""The projection to a status: conditions as kstatus reads them, and the snapshot after a restart."""
 
 from datetime import timedelta
 

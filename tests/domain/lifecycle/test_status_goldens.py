@@ -1,6 +1,6 @@
-"""The whole object that people see in each state and after each error: events in, status out.
+"""The whole object that users see in each state and after each error, from events to status.
 
-`UPDATE_GOLDENS=1 pytest tests/domain/test_status_goldens.py` writes the goldens anew; git shows what changed.
+`UPDATE_GOLDENS=1 pytest tests/domain/lifecycle/test_status_goldens.py` writes the goldens again; git shows the changes.
 """
 
 from dataclasses import replace
@@ -155,7 +155,7 @@ ERRORS: dict[type[ProvisionError], list[Event]] = {
     CatalogUnavailable: FETCHED,
     VolumeChanged: [*READY, Lost("another volume is mounted", VolumeChanged.__name__)],
 }
-"""Where each error comes about."""
+"""The stage in which each error occurs."""
 
 
 def _failed(kind: type[ProvisionError]) -> Failed:
@@ -167,7 +167,7 @@ CASES = STATES | {f"error-{kind.__name__}": [*before, _failed(kind)] for kind, b
 
 
 def _object(events: list[Event]) -> Document:
-    """The object after `events`, one a minute, with a status written after each as the operator does."""
+    """The object after `events`, one per minute. As in the operator, the status is written after each."""
     snapshot, now = Snapshot(), BEGIN
     status = project(snapshot, 1, now, Status())
     for event in events:

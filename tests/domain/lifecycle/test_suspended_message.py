@@ -1,4 +1,4 @@
-"""What a suspended object tells before a byte moves: size, fit, and what else there is."""
+"""The message of a suspended object before the transfer: size, free space, and other models."""
 
 import pytest
 

@@ -16,33 +16,36 @@ from model_provisioner.domain.store.space import Room
 
 @dataclass(frozen=True, slots=True)
 class Resolving:
-    """The source is asked what the ref means."""
+    """The ref is being resolved at the source; `message` is for users."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The source has answered."""
+    """The ref was resolved to `model`."""
 
     model: Model
 
 
 @dataclass(frozen=True, slots=True)
 class Redefined:
-    """Another model is asked for than the one that all of this is about."""
+    """The spec now names another model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Nothing runs yet; `message` says what is waited for."""
+    """The download waits; `message` says for what."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The user asked for a pause; bytes are kept. `room` and `alternatives` are known where it has just resolved."""
+    """The user suspended the download; its bytes are kept.
+
+    `room` and `alternatives` are known only if the ref was resolved just before.
+    """
 
     room: Room | None = None
     alternatives: Alternatives = NO_ALTERNATIVES
@@ -50,7 +53,7 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A worker has taken the plan; `bytes` of it are durable already."""
+    """A worker started the transfer; `bytes` of it are already durable."""
 
     model: Model
     bytes: int
@@ -58,7 +61,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """`bytes` are written, at `bytes_per_second` (0: standstill), of a transfer restarted `restarts` times."""
+    """`bytes` are written so far. The speed is 0 if no bytes arrive; bytes were discarded `restarts` times."""
 
     bytes: int
     restarts: int
@@ -68,7 +71,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Verifying:
-    """Every byte is here, all `total` of them; `bytes` are hashed."""
+    """All `total` bytes are present; `bytes` of them are hashed."""
 
     bytes: int
     total: int
@@ -76,14 +79,14 @@ class Verifying:
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """Every file is durable at its path, verified, and in the catalog."""
+    """Every file is verified, durable at its path, and in the catalog."""
 
     model: Model
 
 
 @dataclass(frozen=True, slots=True)
 class Rereading:
-    """The published files are read again, because somebody asked for it; they count as right until they are not."""
+    """The published files are verified again on request; `bytes` of `total` are read. They stay ready meanwhile."""
 
     bytes: int
     total: int
@@ -91,14 +94,14 @@ class Rereading:
 
 @dataclass(frozen=True, slots=True)
 class VerifyHandled:
-    """Every published byte was found to be right, after the annotation `at` asked for it (None: nobody did)."""
+    """All published files have the right content. `at` is the annotation value that requested it, None if none did."""
 
     at: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A file that was published is no longer there, or no longer what it was: `reason` says which."""
+    """A published file is missing or has other content; `reason` is the new reason of the Ready condition."""
 
     message: str
     reason: str = State.RESOLVING
@@ -106,7 +109,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt ended with an error; `retry_time` None means that it is not tried again by itself."""
+    """An attempt ended with an error. `retry_time` is None if the operator does not retry it."""
 
     error: ProvisionError
     retry_time: datetime | None
@@ -114,7 +117,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileHandled:
-    """The annotation that asks for another try has been seen."""
+    """The annotation value `at`, which requests a retry, was handled."""
 
     at: str | None
 
