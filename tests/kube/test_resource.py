@@ -1,4 +1,4 @@
-"""The resource between documents and values."""
+"""Conversion of the resource between documents and values."""
 
 import json
 from typing import Any
