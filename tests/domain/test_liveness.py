@@ -1,4 +1,4 @@
-"""When an operator counts as gone, as somebody sees it who only looks at its Lease now and then."""
+"""When an operator counts as inactive, for an observer that reads its Lease now and then."""
 
 import pytest
 

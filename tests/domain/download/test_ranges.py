@@ -1,4 +1,4 @@
-"""Which bytes are asked for next, and what counts as an answer."""
+"""The next range to request, and the responses that match it."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a hub's refusal means: the code counts before the message, the message before the status."""
+"""Errors for responses of a hub: the error code comes before the message, the message before the status."""
 
 import pytest
 

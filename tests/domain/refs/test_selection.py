@@ -1,4 +1,4 @@
-"""Which files a selector means, on listings in the shapes that publishers use."""
+"""The files that a selector means, with file lists like those of publishers."""
 
 import re
 from itertools import chain

@@ -1,4 +1,4 @@
-"""Who holds what: where a file goes, and when it goes away."""
+"""Holders of files: the path that a file gets, and when it may be deleted."""
 
 from dataclasses import replace
 
