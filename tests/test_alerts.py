@@ -17,7 +17,7 @@ from model_provisioner.controller.metrics import measures
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.domain.errors import AccessDenied, ProvisionError, SourceUnavailable, TransferStalled
 from model_provisioner.domain.lifecycle.backoff import pause
-from model_provisioner.domain.lifecycle.snapshot import (
+from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
     Failed,
@@ -25,11 +25,10 @@ from model_provisioner.domain.lifecycle.snapshot import (
     Queued,
     Resolved,
     Resolving,
-    Snapshot,
     Started,
     Verifying,
-    advance,
 )
+from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from tests.support.promtool import Check, Recording, firing, promtool, quiet
 from tests.support.samples import MODEL

@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_provisioner.controller.metrics.measures import DESCRIPTIONS
-from model_provisioner.domain.lifecycle.snapshot import State
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.gateway.board import Board
 from tests.gateway.test_serving import gateway
 from tests.support.promtool import promtool

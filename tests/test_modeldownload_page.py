@@ -20,7 +20,7 @@ from model_provisioner.domain import annotations
 from model_provisioner.domain.catalog import CATALOG_NAME, LIMIT_BYTES, Entry, rows
 from model_provisioner.domain.errors import ProvisionError, Retryable, Terminal
 from model_provisioner.domain.lifecycle.backoff import pause
-from model_provisioner.domain.lifecycle.snapshot import State
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.kube import resource
 from model_provisioner.transfer.cli import prune
 from tests.chart.installing import create

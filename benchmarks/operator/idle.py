@@ -16,7 +16,8 @@ from pathlib import Path
 
 from benchmarks.operator.figures import Figure
 from benchmarks.operator.stage import CLAIM, Operator, Stage, Watching, manifest
-from model_provisioner.domain.lifecycle.snapshot import Available, Resolved, Snapshot, Started, advance
+from model_provisioner.domain.lifecycle.events import Available, Resolved, Started
+from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Status
 from model_provisioner.domain.quantity import format_bytes

@@ -1,8 +1,7 @@
-"""`model-provisioner`: which part of the program a subcommand starts.
+"""The entry point of `model-provisioner`: starts the part of the program that the subcommand names.
 
-Only the module of the subcommand that runs is imported, so that a process that moves bytes never
-loads the operator's libraries. A subcommand's flags belong to its module, which has `add_arguments`
-and `run`.
+Only the module of that subcommand is imported, so a process that transfers bytes does not load the libraries of the
+operator. The flags of a subcommand belong to its module, which has `add_arguments` and `run`.
 """
 
 import argparse
@@ -37,7 +36,7 @@ _SUBCOMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code; argparse exits by itself with 2 for a wrong flag."""
+    """Returns the exit code. For a wrong flag, argparse exits with 2."""
     arguments = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="model-provisioner", description="Verified GGUF models on volumes.")
     parser.add_argument("--version", action="version", version=__version__)

@@ -1,4 +1,7 @@
-"""Reads the proxy that a flag names: the address itself, or the file that holds it."""
+"""Loads the proxy that a flag names: the flag holds the URL, or the path of a file with the URL.
+
+The commands of `transfer` and `controller` call this.
+"""
 
 from pathlib import Path
 
@@ -6,8 +9,10 @@ from model_provisioner.domain.network.proxy import Proxy, parse_proxy
 
 
 def load_proxy(text: str) -> Proxy:
-    """`URL`, or `@FILE` whose one line is the URL, for one with a user name: arguments are seen by everybody on the
-    machine. Raises ValueError with a message for people, without any credential.
+    """Loads a proxy from `URL`, or from `@FILE`, a file whose only line is the URL.
+
+    A URL with a user name must be in a file, because other users of the machine can see arguments. Raises ValueError
+    with a message for users, which contains no credential.
     """
     if not text.startswith("@"):
         proxy = parse_proxy(text)

@@ -1,4 +1,4 @@
-"""A part of a process that dies takes the process along, because nothing else does what that part did."""
+"""A background task that fails ends the process."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Who gives something up knows that it has ended, and is given up itself when its own turn comes."""
+"""Cancelling a task waits for its end, also if the waiting task is cancelled."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from model_provisioner.aio.cancellation import cancel_and_wait
 
 
 class Slow:
-    """A task that takes its time to end."""
+    """A task that ends only when it is allowed to."""
 
     def __init__(self) -> None:
         self.may_end = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What a thread opens is closed, whoever waits for it or has stopped waiting."""
+"""A resource that a thread opens is closed, also if the caller was cancelled."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ from model_provisioner.aio.threads import Threads
 
 
 class Door:
-    """Takes its time to open."""
+    """Opens only when it is allowed to."""
 
     def __init__(self) -> None:
         self.entered, self.go_on = threading.Event(), threading.Event()

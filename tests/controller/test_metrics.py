@@ -14,7 +14,8 @@ from deploy.local.cluster import Cluster
 from model_provisioner.controller.metrics.measures import DESCRIPTIONS, FAILURES, FREE, SLOTS
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.domain.errors import ClaimNotMounted
-from model_provisioner.domain.lifecycle.snapshot import Failed, Resolved, Snapshot
+from model_provisioner.domain.lifecycle.events import Failed, Resolved
+from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.transfer.store.store import Store
 from tests.support.api_proxy import ApiProxy, Asked, dropped, own_watch

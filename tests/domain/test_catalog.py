@@ -1,4 +1,4 @@
-"""What the catalog says of a model, and how many models it takes."""
+"""The entry of a model in the catalog, and the size limit of a catalog."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Quantities in and texts for people out."""
+"""Parsing of quantities, and formatting for users."""
 
 import math
 from decimal import Decimal

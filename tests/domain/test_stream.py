@@ -1,28 +1,22 @@
-"""What the stream says, how objects are named, and which downloads a ref means."""
+"""The messages of the event stream, and the queue positions that the gateway shows."""
 
-import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from model_provisioner.domain.errors import AccessDenied
-from model_provisioner.domain.lifecycle.snapshot import Available, Event, Failed, Progressed, Queued, Started, Suspended
+from model_provisioner.domain.lifecycle.events import Available, Event, Failed, Progressed, Queued, Started, Suspended
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
-from model_provisioner.domain.refs.matching import matching
-from model_provisioner.domain.refs.object_names import object_name
-from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
 from model_provisioner.domain.scheduling.queueing import Waiting, next_in_line
 from model_provisioner.domain.stream import ended_recently, has_ended, messages, queue_positions
 from tests.support.samples import MODEL, NOW, after
 
 
-def download(name: str, *events: Event, ref: str = "hf:a/b", priority: int = 0) -> ModelDownload:
+def download(name: str, *events: Event, priority: int = 0) -> ModelDownload:
     status = project(after(*events), 1, NOW, Status())
-    spec = Spec(ref, priority=priority)
+    spec = Spec("hf:a/b", priority=priority)
     return ModelDownload("n", name, f"uid-{name}", 1, "7", f"2026-01-01T00:00:0{len(name)}Z", False, None, spec, status)
 
 
@@ -49,13 +43,13 @@ def test_an_object_without_a_status_is_resolving() -> None:
     assert messages(one, None)[0].data["state"] == "Resolving"
 
 
-def test_places_in_the_queue_follow_priority_and_age() -> None:
+def test_queue_positions_follow_priority_and_age() -> None:
     waiting = [download("aa", Queued("")), download("b", Queued("")), download("ccc", Queued(""), priority=1)]
     running = download("dddd", Started(MODEL, 0))
     assert queue_positions([*waiting, running]) == {"uid-ccc": 1, "uid-b": 2, "uid-aa": 3}
 
 
-def test_places_are_those_that_the_operators_queue_gives_also_to_what_was_made_in_one_second() -> None:
+def test_queue_positions_equal_the_operators_order_for_objects_of_one_second() -> None:
     waiting = [download(name, Queued("")) for name in ("x", "y", "z")]
     waiting = [
         replace(one, uid=uid, creation_time="2026-01-01T00:00:00Z") for one, uid in zip(waiting, "bca", strict=True)
@@ -69,31 +63,6 @@ def test_places_are_those_that_the_operators_queue_gives_also_to_what_was_made_i
         queue.remove(first)
 
 
-def test_a_bare_ref_finds_the_quantisation_it_resolved_to() -> None:
-    model = replace(MODEL, path="hf/a/b/x.Q4_K_M.gguf")
-    bare = download("bare", Available(model), ref="hf:a/b")
-    exact = download("exact", Available(model), ref="hf:a/b:Q4_K_M")
-    assert matching(parse("hf:a/b"), [bare, exact]) == [bare]
-    assert matching(parse("hf:a/b:Q4_K_M"), [bare]) == [bare]
-    assert matching(parse("hf:a/b:x.Q4_K_M.gguf"), [bare]) == [bare]
-    assert matching(parse("hf:a/b:Q8_0"), [bare]) == []
-    assert matching(parse("hf:a/c"), [bare]) == []
-    assert matching(parse("hf:a/b@dev"), [bare]) == []
-    assert matching(parse("local:x.gguf"), [bare]) == []
-
-
-def test_names_are_readable_and_the_same_for_the_same_ref() -> None:
-    ref = HuggingFaceRef("TheBloke", "TinyLlama-1.1B-Chat-v1.0-GGUF", None, "Q4_K_M")
-    assert re.fullmatch(r"tinyllama-1-1b-chat-v1-0-q4-k-m-[0-9a-f]{8}", object_name(ref))
-    assert object_name(ref) == object_name(parse(str(ref)))
-    assert object_name(ref) != object_name(replace(ref, revision="dev"))
-
-
-@given(st.builds(HuggingFaceRef, *[st.from_regex(r"[A-Za-z0-9_]{1,96}", fullmatch=True)] * 2))
-def test_every_name_is_a_dns_label(ref: HuggingFaceRef) -> None:
-    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", object_name(ref))
-
-
 @pytest.mark.parametrize(
     ("events", "stale"),
     [
@@ -102,7 +71,7 @@ def test_every_name_is_a_dns_label(ref: HuggingFaceRef) -> None:
         ([Failed(AccessDenied("no"), None)], False),
     ],
 )
-def test_without_an_operator_stands_still_what_is_not_over(events: list[Event], *, stale: bool) -> None:
+def test_without_an_operator_a_download_that_has_not_ended_stands_still(events: list[Event], *, stale: bool) -> None:
     for message in messages(download("x", *events), None, stale=True):
         assert message.data["stale"] is stale
         if stale:

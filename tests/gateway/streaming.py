@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from model_provisioner.domain.annotations import RECONCILE_AT
-from model_provisioner.domain.lifecycle.snapshot import Event
+from model_provisioner.domain.lifecycle.events import Event
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import Status
 from model_provisioner.gateway.access import Access

@@ -1,6 +1,6 @@
 """What the board keeps of what it was asked for: enough to be quick, never more than one state of each download."""
 
-from model_provisioner.domain.lifecycle.snapshot import Queued, Started
+from model_provisioner.domain.lifecycle.events import Queued, Started
 from model_provisioner.gateway.board import Board
 from tests.gateway.streaming import document
 from tests.support.samples import MODEL

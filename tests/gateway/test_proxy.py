@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from model_provisioner.domain.lifecycle.snapshot import Available, Started
+from model_provisioner.domain.lifecycle.events import Available, Started
 from tests.gateway.streaming import PROGRESS, Reader, Service, document, serving
 from tests.support import nginx
 from tests.support.samples import MODEL

@@ -14,7 +14,7 @@ from aiohttp.web import Application, Request, Response, json_response
 from kubernetes.aio.client import Configuration
 
 from deploy.local.cluster import Cluster
-from model_provisioner.domain.lifecycle.snapshot import Available
+from model_provisioner.domain.lifecycle.events import Available
 from model_provisioner.gateway.app import make_app
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.tls import Certificate

@@ -1,4 +1,4 @@
-"""What an answer of the API server means to its callers, by its status."""
+"""The meaning of an error response of the API server, by its status."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How refusals and outages of an API server become `ApiError`, against a server that gives any answer."""
+"""Refusals and outages of an API server as `ApiError`, with a server that can send any response."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -71,7 +71,7 @@ async def test_nobody_there_is_status_0() -> None:
 
 
 async def test_a_token_that_can_not_be_read_now_is_status_0_too() -> None:
-    """As in the middle of a rotation; whoever asks has one kind of failure to live with."""
+    """As in the middle of a rotation: the caller gets an ApiError, as for any other failure."""
 
     def half_written(_: Configuration) -> None:
         raise ConfigException("Token file exists but empty.")
@@ -89,7 +89,7 @@ async def test_many_watches_leave_place_for_requests(tmp_path: Path) -> None:
     async with watch_server.serving(watch_server.WatchServer([{}], [[None]]), tmp_path) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
         watches = [asyncio.create_task(_follow(api)) for _ in range(150)]
-        async with asyncio.timeout(9):  # a connection is waited for ten seconds
+        async with asyncio.timeout(9):  # the connect timeout is ten seconds
             await asyncio.gather(*(api.get("/things") for _ in range(250)))
         for watch in watches:
             watch.cancel()

@@ -22,7 +22,7 @@ DIGEST = f"sha256:{'0' * 64}"
 STARTED = {"startTime": "2026-01-01T00:00:00Z"}
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
-# Pieces of regular expressions that no person should have to read.
+# Parts of regular expressions, which an error message must not contain.
 REGEX = ("[A-Z", "[a-z", "[0-9", "(?", ")*", ")?", "]*", "]+", "\\.", "regex")
 
 
@@ -36,7 +36,7 @@ def manifest(name: str = "model", **spec: Any) -> Document:
 
 
 def refusal(cluster: Cluster, namespace: str, document: Document) -> str | None:
-    """What the API server says against creating `document`, which it does not keep; None where it would take it."""
+    """The error of the API server for creating `document` in a dry run; None if it accepts it."""
     try:
         cluster.api.create(f"{path(namespace)}?dryRun=All&fieldValidation=Strict", document)
     except ApiError as error:
@@ -184,7 +184,7 @@ def test_the_schema_accepts_the_limits_that_the_parser_reads(
         positive = parse_quantity(limit) >= 1
     except ValueError:
         positive = False
-    if limit == "5e-1":  # half a byte: the parser rounds it up, nobody means it
+    if limit == "5e-1":  # half a byte: the parser rounds it up, but no user means it
         positive = False
     message = refusal(cluster, namespace, manifest(maxBytesPerSecond=limit))
     assert (message is None) == positive, message

@@ -1,4 +1,4 @@
-"""The reflector against a server that behaves as API servers do on bad days, and against a real one."""
+"""The reflector with a scripted server that fails as API servers can, and with a real API server."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ GONE = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message":
 
 
 class Pauses:
-    """A sleep that takes no time and remembers how long it should have been."""
+    """A sleep that returns at once and records the requested seconds."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -98,7 +98,7 @@ async def test_410_again_and_again_is_no_reason_to_hurry(tmp_path: Path) -> None
     server = WatchServer([listing(10)] * 4, [410, 410, 410, [None]])
     async with reflecting(server, tmp_path) as (_, _heard, pauses):
         async with asyncio.timeout(10):
-            while len(server.requests) < 8:  # noqa: ASYNC110 -- the server is asked by others
+            while len(server.requests) < 8:  # noqa: ASYNC110 -- the reflector sends the requests
                 await asyncio.sleep(0.01)
     assert pauses.seconds == [0.5, 1.0, 2.0]
 
@@ -144,7 +144,7 @@ async def test_a_real_api_server(cluster: Cluster, namespace: str) -> None:
 
 
 async def test_a_callers_token_travels_without_our_own_identity(cluster: Cluster, namespace: str) -> None:
-    """The administrator's client certificate would outrank the token, and let anybody do anything."""
+    """The API server would prefer the administrator's client certificate to the token, and allow everything."""
     api = await KubeApi.connect(cluster.kubeconfig)
     token = await asyncio.to_thread(cluster.token, namespace, "default")
     with pytest.raises(ApiError) as refused:

@@ -1,11 +1,11 @@
-"""The resource between documents and values."""
+"""Conversion of the resource between documents and values."""
 
 import json
 from typing import Any
 
 import pytest
 
-from model_provisioner.domain.lifecycle.snapshot import Available, Progressed, Started
+from model_provisioner.domain.lifecycle.events import Available, Progressed, Started
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import ReclaimPolicy, Spec, Status
 from model_provisioner.kube.resource import parse, parse_spec, status_document

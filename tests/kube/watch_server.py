@@ -1,4 +1,4 @@
-"""A small real HTTP server that lists and watches as scripted, for what a real API server does only on bad days."""
+"""A small HTTP server with scripted lists and watches, for failures that a real API server rarely shows."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ def listing(version: int, *items: Document) -> Document:
 
 @asynccontextmanager
 async def serving(server: WatchServer, directory: Path) -> AsyncIterator[Path]:
-    """The path of a kubeconfig that leads to `server`; its token is in the file `token` beside it."""
+    """The path of a kubeconfig for `server`; its token is in the file `token` in the same directory."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from model_provisioner.domain.lifecycle.snapshot import Event, Snapshot, advance
+from model_provisioner.domain.lifecycle.events import Event
+from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,1 +1,1 @@
-"""The few idioms of asyncio that every layer shares: cancellation, threads, background tasks, the clock."""
+"""The idioms of asyncio that every layer shares: cancellation, threads, background tasks, the clock."""

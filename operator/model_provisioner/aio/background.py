@@ -1,7 +1,7 @@
-"""Tasks that run for as long as the process does: the death of one of them ends the process.
+"""Runs tasks for as long as the process runs. If one of them fails, the process exits.
 
-A process of which a part has failed looks alive and no longer does what that part did. A restart by the kubelet puts
-it right. Called by `controller.app` and `gateway.app`.
+A process with a failed part looks alive but no longer does the work of that part; a restart by the kubelet repairs it.
+Called by `controller.app` and `gateway.app`.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ FAILED_EXIT_CODE = 4
 
 
 def exit_on_failure(work: object, error: Exception) -> None:
-    """Ends the process at once with exit code 4: a graceful exit would wait for parts that may depend on `work`."""
+    """Exits the process at once with code 4. A graceful exit would wait for parts that may depend on `work`."""
     _LOG.critical("%s has failed: exiting at once", work, exc_info=error)
     os._exit(FAILED_EXIT_CODE)
 
@@ -30,8 +30,8 @@ async def in_background(
 ) -> None:
     """Runs `work` until the stack closes, which cancels it and waits for its end.
 
-    `on_failure` receives `work` and its error. Returns after the first step of `work`, so that the tasks which it
-    starts are older than whatever is started next.
+    `on_failure` is called with `work` and its error. Returns after the first step of `work`, so that the tasks that it
+    starts run before those of the next call.
     """
     task = asyncio.create_task(_guarded(work, on_failure))
     await asyncio.sleep(0)
@@ -41,5 +41,5 @@ async def in_background(
 async def _guarded(work: Coroutine[Any, Any, None], on_failure: Callable[[object, Exception], None]) -> None:
     try:
         await work
-    except Exception as error:  # noqa: BLE001 -- whatever it is, what that part did is not done any more
+    except Exception as error:  # noqa: BLE001 -- any error means that the work of this part stops
         on_failure(work, error)

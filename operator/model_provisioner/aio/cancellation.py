@@ -1,8 +1,8 @@
-"""Ending a task, and knowing that it has ended: whatever it wrote to, nothing else may write to before.
+"""Cancels tasks and waits until they have ended, so that nothing else writes what they may still write.
 
-Used by all that gives up what it has started, in the operator and in its workers. Being cancelled meanwhile does not
-cut the wait short, and is not forgotten either: a lifecycle that has missed its own end would begin anew, for an
-object that is gone.
+Every part that stops a task it started uses this. If the waiting task is cancelled itself, the wait still continues
+until the end, and then CancelledError is raised. Otherwise a reconciler could miss its own cancellation and start again
+for an object that was deleted.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ from typing import Any
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    """Cancels `tasks` and returns when all of them are done, however they ended; then raises what cancelled us."""
+    """Cancels `tasks` and waits until all are done, with any result. Raises CancelledError as `wait_all` does."""
     for task in tasks:
         task.cancel()
     await wait_all(*tasks)
 
 
 async def wait_all(*tasks: asyncio.Future[Any]) -> None:
-    """Returns when all of `tasks` are done, however they ended; then raises what cancelled us meanwhile."""
+    """Waits until all of `tasks` are done, with any result. Then raises CancelledError if the caller was cancelled."""
     cancelled: asyncio.CancelledError | None = None
     while running := [task for task in tasks if not task.done()]:
         try:

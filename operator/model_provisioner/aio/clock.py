@@ -1,4 +1,4 @@
-"""Time, sleep and randomness as one value, so that tests decide what they are."""
+"""Time, sleep and random numbers as one value, so that tests can replace them."""
 
 import asyncio
 import random

@@ -1,7 +1,7 @@
-"""Blocking calls in threads, never abandoned.
+"""Runs blocking calls in threads and waits for them before it gives up what they use.
 
-Cancelling a coroutine does not stop the thread that it waits for. A file must not be closed under
-such a thread, nor be left open because the thread opened it for somebody who did not wait.
+`transfer` uses this. Cancelling a coroutine does not stop the thread that it waits for. A file must not be closed while
+such a thread uses it, and must not stay open if the thread opens it after the coroutine was cancelled.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class Threads:
-    """The calls that one transfer has running."""
+    """The running calls of one transfer."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `function` returns; if the caller is cancelled the call stays known until it has ended."""
+        """Runs `function` in a thread and returns its result. `idle` waits for it also if the caller was cancelled."""
         call = asyncio.get_running_loop().run_in_executor(None, partial(function, *args, **kwargs))
         self._running.add(call)
         call.add_done_callback(self._forget)
@@ -32,22 +32,22 @@ class Threads:
     def _forget(self, call: asyncio.Future[Any]) -> None:
         self._running.discard(call)
         if not call.cancelled():
-            call.exception()  # of a call that nobody waits for any more it is nobody's
+            call.exception()  # marks the error as retrieved, so that asyncio does not log it
 
     @asynccontextmanager
     async def opened(self, open_: Callable[[], T], close: Callable[[T], None]) -> AsyncIterator[T]:
-        """What `open_` returns, for as long as the block runs; then `close` is called, under no call that uses it."""
-        there: list[T] = []
+        """Yields what `open_` returns. After the block, waits until no call is running, then calls `close` with it."""
+        resources: list[T] = []
         try:
-            await self.run(lambda: there.append(open_()))
-            yield there[0]
+            await self.run(lambda: resources.append(open_()))
+            yield resources[0]
         finally:
             try:
                 await self.idle()
             finally:
-                for one in there:
-                    close(one)
+                for resource in resources:
+                    close(resource)
 
     async def idle(self) -> None:
-        """Returns when no call is running; then raises what cancelled us meanwhile."""
+        """Waits until no call is running. If the caller was cancelled meanwhile, raises CancelledError after that."""
         await wait_all(*self._running)

@@ -1,8 +1,8 @@
-"""The catalog: which models are ready in a namespace, as the data of one ConfigMap.
+"""Builds the catalog, the ConfigMap of a namespace that lists its ready models, and limits its size.
 
-Three keys per model, by the name of its object: `<name>.json` has everything, `<name>.path` and
-`<name>.claim` are there so that a worker's `configMapKeyRef` holds its pod until the model is ready.
-The controller applies what this makes; nothing reads it to decide.
+Each model has three keys with the name of its object: `<name>.json` has all fields; `<name>.path` and `<name>.claim`
+are for a `configMapKeyRef` that holds a pod until the model is ready. `controller.catalog` writes the ConfigMap. It
+must not be read to make a decision.
 """
 
 import json
@@ -14,13 +14,13 @@ from model_provisioner.domain.modeldownload import Model
 
 CATALOG_NAME = "model-catalog"
 LIMIT_BYTES = 800 * 1024
-"""What the keys and values of one catalog may take. The API server refuses more than 1 MiB of values, and etcd a
-request of 1.5 MiB, in which each key stands a second time, among the managed fields."""
+"""The limit for the keys and values of one catalog. The API server refuses more than 1 MiB of values.
+Etcd refuses a request of 1.5 MiB, which contains each key a second time, in the managed fields."""
 _CALM_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
 Rows = Mapping[str, str]
-"""The keys of one model and their values."""
+"""The keys of one model, with their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Entry:
 
 
 def rows(name: str, entry: Entry) -> Rows:
-    """What the catalog says of the object `name`. No name can spell a key of another one."""
+    """The rows of the object `name`. No two object names can produce the same key."""
     return {
         f"{name}.json": json.dumps(_document(entry), sort_keys=True, separators=(",", ":")),
         f"{name}.path": entry.model.path,
@@ -41,12 +41,12 @@ def rows(name: str, entry: Entry) -> Rows:
 
 
 def size(models: Iterable[Rows]) -> int:
-    """Bytes of all keys and values."""
-    return sum(len(text.encode()) for one in models for pair in one.items() for text in pair)
+    """The size of all keys and values in bytes."""
+    return sum(len(text.encode()) for keys in models for pair in keys.items() for text in pair)
 
 
 def refusal(models: int, used: int, more: int) -> str | None:
-    """Why a further model of `more` bytes has no place beside `models` that take `used`; None where it has."""
+    """Why another model of `more` bytes does not fit beside `models` models of `used` bytes; None if it fits."""
     if used + more <= LIMIT_BYTES:
         return None
     return (
@@ -74,7 +74,7 @@ def _document(entry: Entry) -> dict[str, object]:
 
 
 def _camel(fields: Mapping[str, object]) -> dict[str, object]:
-    """The spelling of the resource's own status, so that both can be read by the same code."""
+    """The keys in camelCase as in the status of the resource, so that the same code can read both."""
     return {
         "".join(part if first == 0 else part.capitalize() for first, part in enumerate(key.split("_"))): value
         for key, value in fields.items()
@@ -84,16 +84,17 @@ def _camel(fields: Mapping[str, object]) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class DriftBackoff:
-    """Somebody else writes into the ConfigMap: their last change, heard of `at`, is put right after `pause` seconds.
+    """When to overwrite changes that another client makes to the ConfigMap.
 
-    Two that never give in would write all the time.
+    The last change was seen `at`, in seconds on a monotonic clock, and is overwritten `pause` seconds later. The pause
+    grows, because two clients that overwrite each other at once would write all the time.
     """
 
     at: float = -math.inf
     pause: float = 0.0
 
     def next(self, now: float) -> "DriftBackoff":
-        """After a further change: another dispute, without a pause, where what was put right had held for a while."""
+        """The backoff after another change at `now`; without a pause if the last correction lasted for a while."""
         if now > self.at + self.pause + _CALM_SECONDS:
             return DriftBackoff(now)
         return DriftBackoff(now, min(max(2 * self.pause, 1.0), _LONGEST_PAUSE_SECONDS))

@@ -1,21 +1,20 @@
-"""Every way in which providing a model can fail, as one tree of exceptions.
+"""The errors that can occur while a model is provided, as one tree of exceptions.
 
-The class name is at the same time the condition reason, the Event reason and the problem type of the
-HTTP API, so it is part of the public contract. Two roots say who acts next: `Retryable` is tried
-again by itself with a backoff, `Terminal` waits for a change of the object, of a Secret or of the
-world. Every layer raises these; nothing here may know how an error came about. An exception outside
-this tree is a bug and is shown as `InternalError`. `transfer.partfile.WriterSuperseded` is of neither
-root: whom it tells to stop has nobody left to tell.
+Every layer raises them. The class name is also the condition reason, the Event reason and the problem type of the HTTP
+API, so renaming a class breaks users. A `Retryable` error is retried with a backoff; a `Terminal` error waits for a
+change of the object, of a Secret or of the environment. An exception outside this tree is a bug and is shown as
+`InternalError`. `transfer.store.partfile.WriterSuperseded` has neither root: the process that raises it stops, and a
+newer one reports the state.
 
-A message says what happened, to what, and what to do next. It never holds a secret or a signed URL.
+A message says what happened, to what, and what to do next. It never contains a secret or a signed URL.
 """
 
 
 class ProvisionError(Exception):
-    """What happened, to what, and what to do next, in words for people.
+    """The root of the tree.
 
-    `wants_token`: the message ends with the advice to give a token. How that is done differs between a cluster and a
-    command line, so whoever shows the message adds it.
+    `message` says what happened, to what, and what to do next. `wants_token` is True if the message ends with the
+    advice to give a token; the caller that shows it adds how, which differs between a cluster and a command line.
     """
 
     def __init__(self, message: str, *, wants_token: bool = False) -> None:
@@ -25,12 +24,12 @@ class ProvisionError(Exception):
 
     @property
     def reason(self) -> str:
-        """The one CamelCase word that conditions, Events and problem types carry."""
+        """The CamelCase reason for conditions, Events and problem types."""
         return type(self).__name__
 
 
 class Retryable(ProvisionError):
-    """The same attempt may succeed later. `retry_after` is what the other side asked for, in seconds."""
+    """The same attempt may succeed later. `retry_after` is the pause that the server asked for, in seconds."""
 
     def __init__(self, message: str, retry_after: float | None = None, *, wants_token: bool = False) -> None:
         super().__init__(message, wants_token=wants_token)
@@ -38,7 +37,7 @@ class Retryable(ProvisionError):
 
 
 class Terminal(ProvisionError):
-    """The same attempt will fail again until somebody changes something."""
+    """The same attempt fails again until something outside the operator changes."""
 
 
 class SourceUnavailable(Retryable):
@@ -46,11 +45,11 @@ class SourceUnavailable(Retryable):
 
 
 class RateLimited(Retryable):
-    """The source asked us to slow down (429)."""
+    """The source limits the rate of requests (429)."""
 
 
 class TransferStalled(Retryable):
-    """Connections stay open and no bytes come."""
+    """Connections stay open and bring no bytes."""
 
 
 class NameResolutionFailed(Retryable):
@@ -62,15 +61,15 @@ class InsufficientStorage(Retryable):
 
 
 class CatalogUnavailable(Retryable):
-    """The catalog ConfigMap could not be written, or has no room for one more model."""
+    """The catalog ConfigMap could not be written, or has no space for another model."""
 
 
 class InternalError(Retryable):
-    """Not foreseen: a bug of ours. The log has the traceback."""
+    """A bug in the operator. The log has the traceback."""
 
 
 class InvalidRef(Terminal):
-    """The model ref is not spelled as any source spells it."""
+    """The model ref is malformed."""
 
 
 class SourceNotFound(Terminal):
@@ -78,7 +77,7 @@ class SourceNotFound(Terminal):
 
 
 class AccessDenied(Terminal):
-    """The source knows who asks and refuses, or the token is not valid."""
+    """The source denies access to the account of the token, or the token is invalid."""
 
 
 class LicenseNotAccepted(Terminal):
@@ -86,7 +85,7 @@ class LicenseNotAccepted(Terminal):
 
 
 class SecretNotFound(Terminal):
-    """`spec.credentialsSecretRef` names a Secret that is not there or has no usable key."""
+    """`spec.credentialsSecretRef` names a Secret that does not exist or has no usable key."""
 
 
 class TLSVerificationFailed(Terminal):
@@ -94,7 +93,7 @@ class TLSVerificationFailed(Terminal):
 
 
 class AmbiguousModel(Terminal):
-    """More than one model fits the ref."""
+    """More than one model matches the ref."""
 
 
 class IncompleteModel(Terminal):
@@ -102,11 +101,11 @@ class IncompleteModel(Terminal):
 
 
 class DigestMismatch(Terminal):
-    """The bytes that came are not the bytes that were promised."""
+    """The content of a file does not have the expected digest."""
 
 
 class NotGGUF(Terminal):
-    """The file is not a GGUF model: another format, a damaged header, or a GGUF file of another purpose."""
+    """The file is not a GGUF model: another format, a damaged header, or a GGUF file that is not a model."""
 
 
 class PathConflict(Terminal):
@@ -114,15 +113,15 @@ class PathConflict(Terminal):
 
 
 class ClaimNotMounted(Terminal):
-    """The operator does not mount the claim that the object asks for."""
+    """The operator does not mount the claim that the object names."""
 
 
 class VolumeNotWritable(Terminal):
-    """The volume refuses to be written."""
+    """The volume cannot be written."""
 
 
 class VolumeUnsuitable(Terminal):
-    """The volume lacks an operation that publishing a file safely needs."""
+    """The file system lacks an operation that is needed to publish a file safely."""
 
 
 class VolumeChanged(Terminal):
@@ -130,15 +129,15 @@ class VolumeChanged(Terminal):
 
 
 class AddressNotAllowed(Terminal):
-    """The address or host is not one that the administrator allows."""
+    """The administrator does not allow the address or host."""
 
 
 class UnsupportedSource(Terminal):
-    """The source, or what it offers, is not one that this version can fetch."""
+    """This version cannot fetch from the source, or cannot fetch this model from it."""
 
 
 def error_of(reason: str, message: str, retry_after: float | None = None, wants_token: bool = False) -> ProvisionError:
-    """The error that another process reported by name; an unknown name is an `InternalError`."""
+    """The error that a worker reported by its `reason`; an unknown name becomes an `InternalError`."""
     known = {cls.__name__: cls for root in (Retryable, Terminal) for cls in root.__subclasses__()}
     cls = known.get(reason, InternalError)
     if issubclass(cls, Retryable):

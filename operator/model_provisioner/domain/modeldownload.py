@@ -1,7 +1,7 @@
-"""The ModelDownload resource as values: what the API server stores, in the field names of Python.
+"""The ModelDownload resource as values, with Python names for the fields of the API.
 
-`kube.resource` translates these to and from the camelCase documents of the API; nothing here does.
-Times are RFC 3339 strings in UTC with whole seconds, as Kubernetes writes them.
+`kube.resource` converts between these and the camelCase documents of the API. Times are RFC 3339 strings in UTC with
+whole seconds, as Kubernetes writes them.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class DigestSource(StrEnum):
-    """Who said what a model's digest must be."""
+    """Where the expected digest of a model comes from."""
 
     SPEC = "Spec"
     SOURCE = "Source"
@@ -17,7 +17,7 @@ class DigestSource(StrEnum):
 
 
 class ReclaimPolicy(StrEnum):
-    """What becomes of the published files when their object is deleted."""
+    """What happens to the published files when their object is deleted."""
 
     RETAIN = "Retain"
     DELETE = "Delete"
@@ -25,7 +25,7 @@ class ReclaimPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What is wanted. `max_bytes_per_second` is in bytes; `claim_name` None means the default store's."""
+    """The desired state. `claim_name` None means the claim of the default store."""
 
     model_ref: str
     digest: str | None = None
@@ -41,7 +41,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One published file, below the root of its volume."""
+    """One published file; `path` is relative to the root of its volume."""
 
     path: str
     size_bytes: int
@@ -50,7 +50,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class GGUFSummary:
-    """What the GGUF header says about a model, for people and for schedulers."""
+    """What the GGUF header says about a model, for users and schedulers."""
 
     architecture: str | None = None
     name: str | None = None
@@ -63,7 +63,11 @@ class GGUFSummary:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a ref resolved to. The object goes on with `revision` after a restart, never with a moved branch."""
+    """What a ref resolved to.
+
+    `size` is formatted for users, `size_bytes` is exact. After a restart the download continues at `revision`, also if
+    the branch has moved.
+    """
 
     claim_name: str
     store_id: str
@@ -91,7 +95,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the bytes are. `bytes` counts what is safe or on its way within this attempt."""
+    """The progress of this attempt. `bytes` are written, not all of them durably yet."""
 
     bytes: int
     total_bytes: int
@@ -104,7 +108,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What was observed; a projection of a snapshot, made in `domain.status` alone."""
+    """The observed state. Only `domain.lifecycle.status` makes it, from a snapshot."""
 
     observed_generation: int = -1
     conditions: tuple[Condition, ...] = ()
@@ -133,7 +137,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class ModelDownload:
-    """One object, as last seen."""
+    """One ModelDownload object, as last seen."""
 
     namespace: str
     name: str

@@ -1,8 +1,7 @@
-"""Amounts of bytes, rates and times as people write and read them.
+"""Parses and formats amounts of bytes, rates and durations.
 
-`parse_quantity` reads what Kubernetes calls a quantity, from the resource and from flags; the `format_…`
-functions write the texts of status, progress bars and messages. Nothing that a program reads again is
-formatted here.
+`parse_quantity` reads Kubernetes quantities, from the resource and from flags. The `format_…` functions write texts for
+people: status, progress bars, messages. No program reads those texts again.
 """
 
 import math
@@ -17,16 +16,16 @@ _FACTORS = {
     **{suffix: 1024**power for power, suffix in enumerate(_BINARY, 1)},
     **{suffix: 1000**power for power, suffix in enumerate(_DECIMAL, 1)},
 }
-# The lengths are bounded, so that no exponent can make a number that fills memory.
+# The lengths are bounded, so that no exponent can produce a number that fills the memory.
 _QUANTITY = re.compile(
     r"(?P<number>[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:(?P<suffix>[KMGTP]i|[kMGTP])|[eE](?P<exponent>[+-]?[0-9]{1,2}))?"
 )
 
 
 def parse_quantity(value: str | int) -> int:
-    """Bytes, rounded up, of a Kubernetes quantity such as 52428800, 50Mi, 1.5Gi or 2e9.
+    """The bytes, rounded up, of a Kubernetes quantity such as 52428800, 50Mi, 1.5Gi or 2e9.
 
-    Raises ValueError with a message for people for anything else, negative ones and parts of a byte (`100m`) too.
+    Raises ValueError with a message for users for other text, also for negative quantities and milli-bytes (`100m`).
     Source: the grammar in k8s.io/apimachinery/pkg/api/resource, without n, u, m, E and Ei.
     """
     match = _QUANTITY.fullmatch(str(value))
@@ -43,7 +42,7 @@ def parse_quantity(value: str | int) -> int:
 
 
 def format_bytes(count: int) -> str:
-    """`637 MiB`: rounded down, so that nothing looks complete before it is, with one decimal below 10."""
+    """`637 MiB`: rounded down, so that no amount looks complete too early; one decimal below 10."""
     power = min((max(count, 1).bit_length() - 1) // 10, len(_BINARY))
     tenths = max(count, 0) * 10 >> (10 * power)
     amount = f"{tenths // 10}.{tenths % 10}" if tenths < 100 and tenths % 10 else f"{tenths // 10}"
@@ -56,7 +55,7 @@ def format_rate(bytes_per_second: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """`11s`, `2m05s`, `1h02m` or `3d04h`: the two largest units, rounded down; what is negative is none."""
+    """`11s`, `2m05s`, `1h02m` or `3d04h`: the two largest units, rounded down; a negative duration is `0s`."""
     minutes, second = divmod(max(int(seconds), 0), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)

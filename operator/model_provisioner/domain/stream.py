@@ -1,7 +1,8 @@
-"""What the event stream says of a download: the name of the event and its data. Pure; the gateway sends it.
+"""Builds the messages of the event stream about a download: the name of each event and its data.
 
-`started` opens a download in a stream, then `progress`, and at the end `complete` or `error`. An
-EventSource can't tell a named `error` from a lost connection, so that is told as `failed` too.
+`gateway.stream` and `gateway.api` call this. A stream begins a download with `started`, continues with `progress`, and
+ends it with `complete` or `error`. An EventSource cannot distinguish an event named `error` from a lost connection,
+so each `error` is also sent as `failed`.
 """
 
 from collections import Counter
@@ -9,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from model_provisioner.domain.lifecycle.snapshot import State
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.scheduling.queueing import Share, Waiting, in_line
+from model_provisioner.domain.scheduling.queueing import Share, Waiting, queue_order
 
 RECENT = timedelta(minutes=10)
 _RUNNING = frozenset({State.DOWNLOADING, State.VERIFYING})
@@ -21,25 +22,25 @@ Data = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event: its name and its data, which become one JSON document."""
+    """One event: its name, and its data as the content of one JSON object."""
 
     name: str
     data: Data
 
 
 def state_of(download: ModelDownload) -> str:
-    """The one-word state; a new object has none in its status yet."""
+    """The reason of the Ready condition; `Resolving` for a new object, which has no conditions."""
     ready = download.status.condition("Ready")
     return ready.reason if ready else State.RESOLVING
 
 
 def has_ended(download: ModelDownload) -> bool:
-    """Ready, or stalled until somebody acts; one that was asked to try again, or is suspended, has not ended."""
-    return download.status.ready or (download.status.stalled and not _tries_again(download))
+    """Whether the download is Ready or Stalled. It is not ended if it is suspended, or if a retry was requested."""
+    return download.status.ready or (download.status.stalled and not _is_retry_requested(download))
 
 
 def ended_recently(download: ModelDownload, now: datetime) -> bool:
-    """Within the last ten minutes, by the transition time of its Ready or Stalled condition."""
+    """Whether the download ended within the last ten minutes, by the transition time of Ready or Stalled."""
     kind = "Ready" if download.status.ready else "Stalled"
     condition = download.status.condition(kind)
     if not has_ended(download) or condition is None:
@@ -56,13 +57,14 @@ def deleted(download: ModelDownload) -> Message:
 
 
 def messages(download: ModelDownload, queue_position: int | None, *, stale: bool = False) -> tuple[Message, ...]:
-    """The state of a download as events, newest only: whoever missed earlier ones misses nothing.
+    """The current state of a download as events. A client that missed earlier events needs none of them.
 
-    `stale` says that no operator acts: what is not over yet stands still, whatever its status says.
+    `queue_position` counts from 1; None if the download is not queued. `stale` says that no operator is active: then a
+    download that has not ended makes no progress, whatever its status says.
     """
-    stands = stale and not has_ended(download)
-    data = {**_common(download), **_progress(download), "queue_position": queue_position, "stale": stands}
-    if stands:
+    is_stale = stale and not has_ended(download)
+    data = {**_common(download), **_progress(download), "queue_position": queue_position, "stale": is_stale}
+    if is_stale:
         data |= {"bytes_per_second": 0, "eta_seconds": None}
     if download.status.ready and download.status.model:
         return (Message("complete", {**data, "path": download.status.model.path}),)
@@ -74,19 +76,20 @@ def messages(download: ModelDownload, queue_position: int | None, *, stale: bool
 
 
 def queue_positions(downloads: Iterable[ModelDownload]) -> dict[str, int]:
-    """By uid, from 1, in the order in which the operator's queue will serve them."""
-    known = [(one, state_of(one)) for one in downloads]
-    queued = (one for one, state in known if state == State.QUEUED)
-    waiting = (Waiting(one.uid, one.namespace, one.spec.priority, one.creation_time) for one in queued)
-    return {one.uid: position for position, one in enumerate(in_line(waiting, _shares(known)), start=1)}
+    """The queue positions by uid, from 1, in the order of the controller's queue."""
+    known = [(download, state_of(download)) for download in downloads]
+    queued = (download for download, state in known if state == State.QUEUED)
+    waiting = (Waiting(each.uid, each.namespace, each.spec.priority, each.creation_time) for each in queued)
+    return {item.uid: position for position, item in enumerate(queue_order(waiting, _shares(known)), start=1)}
 
 
 def _shares(known: Iterable[tuple[ModelDownload, str]]) -> dict[str, Share]:
-    """What each namespace has of the slots, as far as objects tell."""
+    """The slots that each namespace uses, computed from the objects."""
     running, begun = Counter[str](), dict[str, str]()
-    for one, state in known:
-        running[one.namespace] += state in _RUNNING
-        begun[one.namespace] = max(begun.get(one.namespace, ""), one.status.start_time or "")  # RFC 3339 sorts as text
+    for download, state in known:
+        namespace, start = download.namespace, download.status.start_time or ""
+        running[namespace] += state in _RUNNING
+        begun[namespace] = max(begun.get(namespace, ""), start)  # RFC 3339 sorts as text
     return {name: Share(running[name], _seconds(last)) for name, last in begun.items()}
 
 
@@ -94,8 +97,8 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp() if moment else 0.0
 
 
-def _tries_again(download: ModelDownload) -> bool:
-    """Somebody has asked for another try, and the operator has not answered yet."""
+def _is_retry_requested(download: ModelDownload) -> bool:
+    """Whether a retry was requested that the operator has not handled yet."""
     return download.reconcile_at not in {None, download.status.last_handled_reconcile_at}
 
 

@@ -1,0 +1,1 @@
+"""Access to the Kubernetes API for the controller and the gateway: requests, watches, and our resource."""

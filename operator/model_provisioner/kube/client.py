@@ -1,7 +1,7 @@
-"""Single requests and watches to the API server, as ourselves or as a caller whose token we were given.
+"""A client of the API server: single requests and watches, with our own identity or with the token of a caller.
 
-How to log in (kubeconfig, service account, token rotation) is the official client's; the requests are
-plain HTTP, because what both sides of the cluster need of it is small: JSON, merge-patch, JSON Patch, apply, watch.
+The controller and the gateway use it. The official client does the login (kubeconfig, service account, token rotation).
+The requests are plain HTTP, because we need few: JSON, merge patch, JSON Patch, server-side apply and watch.
 """
 
 import asyncio
@@ -23,19 +23,22 @@ from kubernetes.aio.config.config_exception import ConfigException
 Document = Mapping[str, Any]
 Query = Mapping[str, str]
 
-_REQUEST = aiohttp.ClientTimeout(total=60, connect=10, sock_read=15)  # a connection that died silently is given up
+_REQUEST = aiohttp.ClientTimeout(total=60, connect=10, sock_read=15)  # ends a connection that died without a reset
 _PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "json": "application/json-patch+json",
     "apply": "application/apply-patch+yaml",
 }
-_MOST_AT_ONCE = 100  # requests; a watch, which each namespace has, keeps its connection for minutes and takes no place
+_MAX_CONCURRENT_REQUESTS = 100  # without watches: each namespace has one, which stays open for minutes
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _LINE_LIMIT = 16 * 1024 * 1024
 
 
 class ApiError(Exception):
-    """What the API server answered, or that it did not (`status` 0). `retry_after` is in seconds."""
+    """An error response of the API server; `status` 0 means that there was no readable response.
+
+    `retry_after` is in seconds.
+    """
 
     def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(f"{message} ({status} {reason})" if status else message)
@@ -50,7 +53,7 @@ class ApiError(Exception):
 
     @property
     def is_conflict(self) -> bool:
-        """Another writer was first, or the object is there already."""
+        """Another client changed the object first, or it exists already."""
         return self.status == HTTPStatus.CONFLICT
 
     @property
@@ -63,33 +66,33 @@ class ApiError(Exception):
 
     @property
     def is_refused(self) -> bool:
-        """The API server has judged the token: it is not valid, or its account has not the right."""
+        """The token is invalid, or its account lacks the permission."""
         return self.is_unauthorized or self.is_forbidden
 
     @property
     def is_invalid(self) -> bool:
-        """The object breaks the schema, or the test of a JSON Patch failed."""
+        """The object does not match the schema, or the test of a JSON Patch failed."""
         return self.status == HTTPStatus.UNPROCESSABLE_ENTITY
 
     @property
     def is_expired(self) -> bool:
-        """The version to watch from is too old: everything must be listed anew."""
+        """The resourceVersion to watch from is too old: the collection must be listed again."""
         return self.status == HTTPStatus.GONE
 
     @property
     def is_unanswered(self) -> bool:
-        """There was no answer, or none that could be read."""
+        """There was no response, or it could not be read."""
         return self.status == 0
 
     @property
     def is_transient(self) -> bool:
-        """The same request may succeed in a moment. A conflict is not among these: it takes a look at what is new."""
+        """The same request may succeed soon. A conflict is not transient: the caller must read the object first."""
         return self.is_unanswered or self.status in _TRANSIENT
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An API server and our identity there; file names are paths."""
+    """The address of the API server and our credentials there. `…_file` are paths of PEM files."""
 
     server: str
     ca_file: str | None
@@ -99,7 +102,10 @@ class Connection:
 
 
 class KubeApi:
-    """One API server. Made by `connect`; `close` it at the end."""
+    """A client of one API server. Create it with `connect`, and call `close` at the end.
+
+    `kubeconfig` is read again if the API server refuses our login; None means that of `connect`.
+    """
 
     def __init__(
         self, configuration: Configuration, session: aiohttp.ClientSession, kubeconfig: Path | None = None
@@ -109,13 +115,13 @@ class KubeApi:
         self._kubeconfig = kubeconfig
         self._refused = False
         self._contexts: dict[bool, ssl.SSLContext] = {}
-        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_REQUESTS)
         self.answered = Counter[tuple[str, int]]()
-        """How many requests the API server has answered, by method and status; a watch counts when it begins."""
+        """The number of responses of the API server, by method and status; a watch counts when it begins."""
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> "KubeApi":
-        """With `kubeconfig`; without one, as the pod's service account, else with the user's default kubeconfig."""
+        """Logs in with `kubeconfig`. If None: as the pod's service account, else with the user's default kubeconfig."""
         connector = aiohttp.TCPConnector(limit=0)
         session = aiohttp.ClientSession(connector=connector, read_bufsize=_LINE_LIMIT)
         return cls(await _log_in(kubeconfig), session, kubeconfig)
@@ -124,19 +130,20 @@ class KubeApi:
         await self._session.close()
 
     async def connection(self) -> Connection:
-        """How to reach the API server as ourselves, for another client, which asks because it was refused or is about
-        to be: everything is read anew. Raises ApiError where our token can't be read now.
+        """Our own login for another client. Reads it again, because a client asks when its login failed or expires.
+
+        Raises ApiError if our token cannot be read now.
         """
         await self._log_in_again()
         own = self._configuration
         return Connection(own.host, own.ssl_ca_cert, own.cert_file, own.key_file, await self._own_token())
 
     async def get(self, path: str, query: Query | None = None, token: str | None = None) -> dict[str, Any]:
-        """The object or list at `path`. Raises ApiError."""
+        """Reads the object or list at `path`. Raises ApiError."""
         return await self._request("GET", path, query=query, token=token)
 
     async def create(self, path: str, body: Document, token: str | None = None) -> dict[str, Any]:
-        """Posts `body` to a collection. Raises ApiError."""
+        """Creates `body` in the collection at `path`. Raises ApiError."""
         return await self._request("POST", path, body=body, token=token)
 
     async def patch(
@@ -148,7 +155,7 @@ class KubeApi:
         field_manager: str | None = None,
         token: str | None = None,
     ) -> dict[str, Any]:
-        """Merge-patch (RFC 7386), JSON Patch (RFC 6902), or forced server-side apply as `field_manager`.
+        """Sends a merge patch (RFC 7386), a JSON Patch (RFC 6902), or a forced server-side apply as `field_manager`.
 
         Raises ApiError.
         """
@@ -160,9 +167,9 @@ class KubeApi:
         return await self._request("DELETE", path, body=body, token=token)
 
     async def watch(self, path: str, query: Query, silence: float) -> AsyncIterator[dict[str, Any]]:
-        """The events of one watch request until the server ends it. `silence` is how many seconds may pass without any.
+        """Yields the events of one watch request until the server ends it.
 
-        Raises ApiError, also for silence and for what is no event (status 0).
+        Raises ApiError, with status 0 if no event arrives for `silence` seconds or if a line is not JSON.
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=silence)
         query = {**query, "watch": "true"}
@@ -170,7 +177,7 @@ class KubeApi:
             async with self._session.request(
                 "GET", self._url(path), params=query, timeout=timeout, **await self._identity(None)
             ) as response:
-                self._note(response, None)
+                self._record_response(response, None)
                 await _raise_for_status(response)
                 async for line in response.content:
                     yield json.loads(line)
@@ -194,12 +201,12 @@ class KubeApi:
         identity["headers"] |= {"Content-Type": content_type}
         try:
             async with (
-                self._places,
+                self._slots,
                 self._session.request(
                     method, self._url(path), params=query, data=data, timeout=_REQUEST, **identity
                 ) as response,
             ):
-                self._note(response, token)
+                self._record_response(response, token)
                 await _raise_for_status(response)
                 answer: dict[str, Any] = await response.json()
                 return answer
@@ -211,20 +218,22 @@ class KubeApi:
     def _url(self, path: str) -> str:
         return f"{self._configuration.host}{path}"
 
-    def _note(self, response: aiohttp.ClientResponse, token: str | None) -> None:
+    def _record_response(self, response: aiohttp.ClientResponse, token: str | None) -> None:
         self.answered[response.method, response.status] += 1
         if token is None and response.status == 401:
             self._refused = True
 
     async def _log_in_again(self) -> None:
-        """A login that was refused may have been rotated since it was read: the files have the new one."""
+        """Reads our login again. The files have a new one if the refused one was rotated."""
         self._refused = False
-        with contextlib.suppress(ConfigException, OSError):  # half-written: the next refusal reads again
+        with contextlib.suppress(ConfigException, OSError):  # a half-written file is read again after the next refusal
             self._configuration = await _log_in(self._kubeconfig)
             self._contexts.clear()
 
     async def _identity(self, token: str | None) -> dict[str, Any]:
-        """Who asks. A caller's token travels without our client certificate, which would outrank it."""
+        """The headers and TLS context of a request. With a caller's `token` there is no client certificate of ours,
+        because the API server would prefer it to the token.
+        """
         if self._refused and token is None:
             await self._log_in_again()
         headers = {"Accept": "application/json", "User-Agent": "model-provisioner"}
@@ -234,15 +243,15 @@ class KubeApi:
         return {"headers": headers, "ssl": self._tls(with_certificate=token is None)}
 
     async def _own_token(self) -> str | None:
-        """The service account's token is read again every minute, because it is rotated (official client)."""
+        """Our token. The official client reads a service account's token again every minute, because it is rotated."""
         try:
             value = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        except (ConfigException, OSError) as error:  # half-written, or away for a moment
+        except (ConfigException, OSError) as error:  # half-written, or missing for a moment
             raise ApiError(0, "NoIdentity", f"our own token can't be read: {error}") from None
         return value.strip().split(" ", 1)[-1] if value else None
 
     def _tls(self, *, with_certificate: bool) -> ssl.SSLContext:
-        """Made once, so that connections are used again."""
+        """The TLS context, which is created once so that connections are reused."""
         if with_certificate not in self._contexts:
             context = ssl.create_default_context(cafile=self._configuration.ssl_ca_cert)
             if with_certificate and self._configuration.cert_file:
@@ -265,7 +274,7 @@ async def _log_in(kubeconfig: Path | None) -> Configuration:
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
-    """The API server explains itself in a Status object; something in between may answer with anything."""
+    """Raises ApiError for an error response. The API server sends a Status object; a proxy may send any body."""
     if response.status < 400:
         return
     text = await response.text()
@@ -285,5 +294,5 @@ def _unreachable(error: BaseException) -> ApiError:
 
 
 def _unreadable(error: ValueError) -> ApiError:
-    """A connection that was cut in the middle of a document, or a proxy that answers for the API server."""
+    """The error for a connection that was cut within a document, or for a response of a proxy."""
     return ApiError(0, "Unreadable", f"the API server's answer could not be read: {error}")

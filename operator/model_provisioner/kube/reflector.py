@@ -1,9 +1,8 @@
-"""Keeps a copy of a collection in step with the API server: list, then watch, for ever.
+"""Keeps a copy of a collection in step with the API server: it lists once, then watches.
 
-Both sides of the cluster use it: the operator to know what there is, the gateway as the truth of its
-stream. It survives what watches die of: a watch that ends goes on from its last version, one that is
-silent is cut, and after 410 Gone everything is listed anew and deletions are told by comparison. What comes
-in the wrong order is no news.
+The controller uses it to know its objects, and the gateway as the source of its stream. A watch that ends continues
+from its last version, a silent one is cut, and after 410 Gone the collection is listed again and deletions are found by
+comparison. An event that arrives after a newer state of its object is ignored.
 """
 
 import asyncio
@@ -21,15 +20,19 @@ _LOG = logging.getLogger(__name__)
 _WATCH_SECONDS = 290
 SILENCE_SECONDS = 70.0  # bookmarks come about every minute
 _PAUSES = Backoff(first=0.5, longest=8.0)
-_REMEMBERED = 256  # deletions; what overtakes another one is close to it
+_REMEMBERED_DELETIONS = 256  # a late event of a deleted object arrives soon after the deletion
 
 Document = dict[str, Any]
 Listener = Callable[[str, Document], None]
-"""Hears `ADDED`, `MODIFIED` or `DELETED`, and the document; it must not block."""
+"""Called with `ADDED`, `MODIFIED` or `DELETED`, and the document. It must not block."""
 
 
 class Reflector:
-    """The objects below `path`. Run `run` as a task; read `objects` once `synced` is set."""
+    """A copy of the objects at `path`. Start `run` as a task; read `objects` after `synced` is set.
+
+    `monotonic` is in seconds, `jitter` returns a random number in 0..1. A watch without an event for `silence` seconds
+    is cut.
+    """
 
     def __init__(
         self,
@@ -49,45 +52,46 @@ class Reflector:
         self._silence = silence
         self._objects: dict[str, Document] = {}
         self._transform: Callable[[Document], Document] = lambda document: document
-        self._ahead: set[str] = set()
-        self._deleted = deque[str](maxlen=_REMEMBERED)
+        self._unconfirmed: set[str] = set()
+        self._deleted = deque[str](maxlen=_REMEMBERED_DELETIONS)
         self._version: str | None = None
         self._listeners: list[Listener] = []
-        self._heard = monotonic()
+        self._last_event = monotonic()
         self._listed = float("-inf")
         self._failures = 0
 
     def add_listener(self, listener: Listener) -> None:
-        """From now on `listener` hears of every change, and of the first list as ADDED."""
+        """Calls `listener` for every change from now on, and with ADDED for each object of the first list."""
         self._listeners.append(listener)
 
     def objects(self) -> Iterable[Document]:
-        """The newest known version of every object."""
+        """The newest known version of each object, after `set_transform` was applied."""
         return self._objects.values()
 
     def set_transform(self, transform: Callable[[Document], Document]) -> None:
-        """From now on only the `transform` of every document is kept: at least its name, namespace, uid and version.
+        """Keeps only the result of `transform` of each document: at least name, namespace, uid and resourceVersion.
 
-        Listeners still hear of whole documents, but of an object that a list no longer has, what was kept.
+        Listeners still get whole documents, except for an object that is missing in a new list: then they get the kept
+        part.
         """
         self._transform = transform
         self._objects = {uid: transform(document) for uid, document in self._objects.items()}
 
     def record_write(self, document: Document) -> None:
-        """What the API server has answered to a write, which the watch may not have brought yet.
+        """Stores the response to a write, before the watch brings it.
 
-        Nothing happens where the watch is already past it: the object may be another by now, or gone.
+        Ignored if the watch is already past its version: the object may have changed again, or be deleted.
         """
         if self._version is not None and _version(document) > int(self._version):
-            self._take("ADDED", document)
-            self._ahead.add(document["metadata"]["uid"])
+            self._apply("ADDED", document)
+            self._unconfirmed.add(document["metadata"]["uid"])
 
     def last_event_age(self) -> float:
-        """Seconds since anything was heard; bookmarks come about every minute, so minutes mean deafness."""
-        return self._monotonic() - self._heard
+        """Seconds since the last event. Bookmarks come about every minute, so minutes mean a broken watch."""
+        return self._monotonic() - self._last_event
 
     async def run(self) -> None:
-        """Until cancelled; no failure of the API server ends it."""
+        """Runs until cancelled. An error of the API server does not end it."""
         while True:
             try:
                 if self._version is None:
@@ -102,13 +106,15 @@ class Reflector:
         version = answer["metadata"]["resourceVersion"]
         listed = {item["metadata"]["uid"] for item in answer["items"]}
         for item in answer["items"]:
-            self._take("ADDED", item)
-        ahead = {uid for uid in self._ahead if uid in self._objects and _version(self._objects[uid]) > int(version)}
-        for uid in self._objects.keys() - listed - ahead:
-            self._take("DELETED", self._objects[uid])
-        self._ahead = ahead
+            self._apply("ADDED", item)
+        unconfirmed = {
+            uid for uid in self._unconfirmed if uid in self._objects and _version(self._objects[uid]) > int(version)
+        }
+        for uid in self._objects.keys() - listed - unconfirmed:
+            self._apply("DELETED", self._objects[uid])
+        self._unconfirmed = unconfirmed
         self._version = version
-        self._heard = self._listed = self._monotonic()
+        self._last_event = self._listed = self._monotonic()
         self.synced.set()
 
     async def _watch(self, version: str) -> None:
@@ -119,19 +125,19 @@ class Reflector:
         }
         begun = self._monotonic()
         async for event in self._api.watch(self._path, query, self._silence):
-            self._heard = self._monotonic()
+            self._last_event = self._monotonic()
             if event["type"] == "ERROR":
                 status = event["object"]
                 raise ApiError(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
             self._version = str(max(int(self._version or 0), _version(event["object"])))
             if event["type"] != "BOOKMARK" and not self._is_old(event["object"]):
-                self._take(event["type"], event["object"])
+                self._apply(event["type"], event["object"])
         if self._monotonic() - begun < 1:
             await self._pause()
 
-    def _take(self, kind: str, document: Document) -> None:
+    def _apply(self, kind: str, document: Document) -> None:
         uid = document["metadata"]["uid"]
-        document["metadata"].pop("managedFields", None)  # half of a document, and nobody here reads it
+        document["metadata"].pop("managedFields", None)  # half of a document, and never read here
         before = self._objects.get(uid)
         if kind == "DELETED":
             self._objects.pop(uid, None)
@@ -145,7 +151,7 @@ class Reflector:
             listener(kind, document)
 
     def _is_old(self, document: Document) -> bool:
-        """Is it gone, or known in a later version?"""
+        """Whether the object was deleted, or is known in a newer version."""
         uid = document["metadata"]["uid"]
         known = self._objects.get(uid)
         return uid in self._deleted or (known is not None and _version(document) < _version(known))
@@ -161,11 +167,11 @@ class Reflector:
         await self._pause()
 
     async def _pause(self) -> None:
-        """Doubles up to eight seconds, jittered, so that many clients do not come back at once."""
+        """Sleeps up to eight seconds: the pause doubles and is jittered, so that clients do not return at once."""
         self._failures += 1
         await self._sleep(_PAUSES.jittered(self._failures, self._jitter()))
 
 
 def _version(document: Document) -> int:
-    """Versions of one resource are numbers that rise (KEP-5504, comparable resource versions)."""
+    """The resourceVersion as a number. It rises within one resource (KEP-5504, comparable resource versions)."""
     return int(document["metadata"]["resourceVersion"])

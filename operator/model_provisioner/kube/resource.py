@@ -1,7 +1,7 @@
-"""Between the API's documents (camelCase) and the values of `domain.modeldownload`.
+"""Converts between the API's camelCase documents and the values of `domain.modeldownload`.
 
-The only place that knows how the resource is spelled. Reading is tolerant: unknown fields are ignored,
-because a later version of the resource may have some; what is known must have the right type.
+Only this module knows how the fields of the resource are spelled. Unknown fields are ignored, because a later version
+of the resource may have more. Known fields must have the right type.
 """
 
 import functools
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def collection_path(namespace: str | None = None) -> str:
-    """The address of all objects of a namespace, or of the cluster."""
+    """The URL path of all objects of a namespace, or of the cluster if None."""
     within = f"/namespaces/{namespace}" if namespace else ""
     return f"/apis/{API_VERSION}{within}/{PLURAL}"
 
@@ -44,12 +44,12 @@ def object_path(namespace: str, name: str) -> str:
 
 
 def lease_collection_path(namespace: str) -> str:
-    """The address of the Leases of a namespace; the acting operator holds the one named LEASE_NAME."""
+    """The URL path of the Leases of a namespace. The active operator holds the one named LEASE_NAME."""
     return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
 
 def parse(document: Document) -> ModelDownload:
-    """The object that `document` holds. Raises ValueError naming the field that is wrong."""
+    """Parses an object. Raises ValueError, which names the wrong field."""
     metadata = document["metadata"]
     annotations = metadata.get("annotations") or {}
     return ModelDownload(
@@ -68,7 +68,7 @@ def parse(document: Document) -> ModelDownload:
 
 
 def _parse_status(document: Document) -> Status:
-    """A status that another version wrote and that we can't read is as good as none: it can be observed again."""
+    """Parses a status. A status that cannot be read, as another version wrote it, becomes an empty one."""
     try:
         return _validated(_STATUS, _to_fields(document), "status")
     except ValueError as error:
@@ -77,7 +77,7 @@ def _parse_status(document: Document) -> Status:
 
 
 def parse_spec(document: Document) -> Spec:
-    """`spec` of a manifest. Raises ValueError naming the field that is wrong."""
+    """Parses the `spec` of a manifest. Raises ValueError, which names the wrong field."""
     fields = _to_fields(document)
     limit = fields.get("max_bytes_per_second")
     try:
@@ -97,7 +97,7 @@ def parse_spec(document: Document) -> Spec:
 
 
 def status_document(status: Status) -> dict[str, Any]:
-    """The whole status; what is None is left out."""
+    """The status as a document, without fields that are None."""
     document: dict[str, Any] = _to_document(asdict(status))
     return document
 
@@ -124,7 +124,7 @@ def _to_document(value: Any) -> Any:
     return [_to_document(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-@functools.lru_cache(maxsize=256)  # the same few names for each of thousands of objects
+@functools.lru_cache(maxsize=256)  # every object has the same few names
 def _camel(field: str) -> str:
     head, *tail = field.split("_")
     return _SPELLING.get(field, head + "".join(part.capitalize() for part in tail))

@@ -1,1 +1,1 @@
-"""What the operator and its workers say to each other, over whatever channel connects them."""
+"""The messages between the controller and its workers, and their format on the channel."""

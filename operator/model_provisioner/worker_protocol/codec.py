@@ -1,6 +1,6 @@
-"""How messages are written: one JSON document a line. Both ends use this codec, so that the format is written once.
+"""Encodes and decodes messages as one JSON document per line. Both sides use this module.
 
-msgspec reads and writes them, not pydantic, which alone would be a seventh of a worker's memory.
+msgspec reads and writes them instead of pydantic, which would use a seventh of a worker's memory.
 """
 
 from typing import Any, get_args
@@ -10,7 +10,7 @@ import msgspec
 from model_provisioner.worker_protocol.messages import Answer, Request
 
 LONGEST_LINE_BYTES = 16 * 1024 * 1024
-"""The most that either side reads as one line: a plan of many files is long."""
+"""The longest line that a side reads. The plan of a model with many files is long."""
 
 
 class _Operation(msgspec.Struct):
@@ -22,7 +22,7 @@ class _Event(msgspec.Struct):
 
 
 def _by_name(field: str, kinds: tuple[Any, ...]) -> dict[str, Any]:
-    """Each of `kinds` by what its `field` always says."""
+    """The classes `kinds` by the constant value of their `field`."""
     return {kind.__dataclass_fields__[field].default: kind for kind in kinds}
 
 
@@ -31,12 +31,12 @@ _ANSWERS = _by_name("event", get_args(Answer))
 
 
 def encode_request(request: Request) -> bytes:
-    """One line, with its newline."""
+    """One line, including the newline."""
     return msgspec.json.encode(request) + b"\n"
 
 
 def decode_request(line: bytes) -> Request:
-    """Raises ValueError where the line is not a request."""
+    """Raises ValueError if the line is not a request."""
     kind = _REQUESTS.get(msgspec.json.decode(line, type=_Operation).op)
     if kind is None:
         raise ValueError("an operation that is not known")
@@ -45,12 +45,12 @@ def decode_request(line: bytes) -> Request:
 
 
 def encode_answer(answer: Answer) -> bytes:
-    """One line, with its newline."""
+    """One line, including the newline."""
     return msgspec.json.encode(answer) + b"\n"
 
 
 def decode_answer(line: bytes) -> Answer:
-    """Raises ValueError where the line is not an answer."""
+    """Raises ValueError if the line is not an answer."""
     kind = _ANSWERS.get(msgspec.json.decode(line, type=_Event).event)
     if kind is None:
         raise ValueError("an event that is not known")

@@ -1,8 +1,8 @@
-"""The messages between the operator and a worker, as values: requests, and the answers to them.
+"""The messages between the controller and a worker: requests, and the answers to them.
 
-The operator sends requests, a worker sends answers; `codec` turns both into lines. The messages say nothing about the
-channel: a child process has pipes, and another channel can carry the same lines. Requests carry credentials, therefore
-they are never logged and never go to argv or the environment.
+The controller sends requests, a worker sends answers; `worker_protocol.codec` encodes both. The messages do not depend
+on the channel: a child process has pipes, and another channel can carry the same lines. A request may contain
+credentials, so it must never be logged, nor passed in argv or the environment.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,17 @@ from model_provisioner.domain.store.holders import Holder
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Usage
 
-QUESTIONS_AT_ONCE = 16  # to hubs: who has more waits with them, for in the resolver it would count as the hub's delay
+MAX_HUB_REQUESTS = 16
+"""Concurrent requests to hubs. The controller queues more of them, because in the worker their wait would count as a
+delay of the hub."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Turn a ref into a plan; `revision` pins what was resolved before. Answered by ResolvedAnswer.
+    """Resolve a ref to a plan. Answered by ResolvedAnswer.
 
-    `store` is where the file of a `local:` ref is looked for.
+    `revision` is the commit of an earlier resolution, None for the first one. `store` is where the file of a `local:`
+    ref is looked up.
     """
 
     id: str
@@ -38,9 +41,9 @@ class Resolve:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Fix the final path of each file of a plan and write the holder's record. Answered by Settled.
+    """Choose the final path of each file of a plan and write the holder's record. Answered by Settled.
 
-    Where it held others before, `delete` says whether they go, as in Remove.
+    `delete` applies to files that the holder held before and that are not in the plan, as in Remove.
     """
 
     id: str
@@ -53,10 +56,10 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Bring the files of a settled plan to their paths. Answered by Progress…, VerifyingAnswer…, then Published.
+    """Fetch the files of a settled plan. Answered by Progress…, VerifyingAnswer…, then Published.
 
-    Where it fails or is cancelled, the last of these has all that was `received`.
-    `bytes_per_second` limits this transfer (None: unlimited); `epoch` is the writer's, see the journal.
+    If it fails or is cancelled, the last Progress or VerifyingAnswer has the final `received`. `bytes_per_second`
+    limits this transfer (None: unlimited). `epoch` is the one of the journals, see `domain.store.journal`.
     """
 
     id: str
@@ -72,7 +75,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """From now on the fetch with this id may use so much, as in Fetch. Not answered; one that has ended ignores it."""
+    """Change the limits of the running Fetch with this id. Not answered, and ignored if the Fetch has ended."""
 
     id: str
     connections: int
@@ -82,7 +85,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Are these files still there, with their sizes, and what does the record of `holder` (a uid) say of their content?
+    """Check that these files exist with their sizes, and what the record of `holder` (a uid) confirms of their content.
 
     Answered by Checked.
     """
@@ -96,7 +99,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How much room does a settled plan still need, and how much is free? Answered by Measured."""
+    """Measure the space that a settled plan still needs and the free space. Answered by Measured."""
 
     id: str
     store: StoreRef
@@ -116,7 +119,7 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class MarkCorrupt:
-    """The files at `paths` are not what they should be: nobody attests for them any more. Answered by MarkedCorrupt."""
+    """Mark the files at `paths` as corrupt: no record confirms their content any more. Answered by MarkedCorrupt."""
 
     id: str
     store: StoreRef
@@ -126,7 +129,10 @@ class MarkCorrupt:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Give up what a holder held; `delete` asks for its files too, if nobody else wants them. Answered by Removed."""
+    """Remove the record of the holder `uid`. Answered by Removed.
+
+    `delete` also deletes its files if no other object holds them.
+    """
 
     id: str
     store: StoreRef
@@ -137,9 +143,9 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Give up what objects of `namespaces` held that are gone. Answered by Swept.
+    """Remove the records of deleted objects of `namespaces`. Answered by Swept.
 
-    `uids` are all objects that there are in `namespaces`, from a complete list.
+    `uids` are the uids of all existing objects in `namespaces`, from a complete list.
     """
 
     id: str
@@ -151,7 +157,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """How much of the volume is free, and how much does nobody hold? Answered by Surveyed."""
+    """Measure the free space of the volume, and the space of files that no object holds. Answered by Surveyed."""
 
     id: str
     store: StoreRef
@@ -160,7 +166,7 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop the request with this id: its journal is written, then it is answered by Cancelled."""
+    """Cancel the request with this id. Its journal is written, then it is answered by Cancelled."""
 
     id: str
     op: Literal["cancel"] = "cancel"
@@ -172,7 +178,7 @@ Request = Task | Limit | Cancel
 
 @dataclass(frozen=True, slots=True)
 class ResolvedAnswer:
-    """`alternatives` are other models of the same repository."""
+    """The plan of a ref; `alternatives` are other models of the same repository."""
 
     id: str
     plan: Plan
@@ -182,7 +188,7 @@ class ResolvedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """`plan` with final paths. `durable_bytes` of it are in parts or already published."""
+    """`plan` has the final paths. `durable_bytes` of it are in parts or already published."""
 
     id: str
     store_id: str
@@ -193,9 +199,9 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`bytes` of `total` are written. `restarts` counts how often journalled bytes were thrown away.
+    """`bytes` of `total` are written. `restarts` counts how often journalled bytes were discarded.
 
-    `received` bytes came from the source since the fetch began, whatever became of them.
+    `received` is the number of bytes from the source since the fetch began, including discarded ones.
     """
 
     id: str
@@ -208,7 +214,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class VerifyingAnswer:
-    """Every byte is here; `bytes` of `total` are hashed. `received` as in Progress; 0 where nothing is fetched."""
+    """All bytes are present; `bytes` of `total` are hashed. `received` as in Progress, 0 for a Verify."""
 
     id: str
     bytes: int
@@ -219,7 +225,10 @@ class VerifyingAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """`received` as in Progress. `read`: every byte was read for it, none believed because a record attests for it."""
+    """All files are published. `received` as in Progress.
+
+    `read`: every byte was read and hashed; False if the digest of a file was taken from a record.
+    """
 
     id: str
     files: tuple[FileRecord, ...]
@@ -231,9 +240,10 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`missing` are the paths that are not there, or have another size. Of the others, the holder's record
+    """`missing` are the paths of files that do not exist or have another size.
 
-    does not vouch for `unattested`, among which somebody has found those in `corrupt` to be wrong.
+    `unattested` are the other paths whose content the holder's record does not confirm. `corrupt` are the ones
+    of these that a record marks as corrupt.
     """
 
     id: str
@@ -255,7 +265,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """`wrong` are the paths that are not there, or whose content has another size or digest."""
+    """`wrong` are the paths of files that do not exist, or have another size or digest."""
 
     id: str
     wrong: tuple[str, ...]
@@ -279,7 +289,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What went: the keys of `parts`, and the uids of `records`. No published file ever goes this way."""
+    """The keys of the `parts` and the uids of the `records` that were removed. Sweep never deletes published files."""
 
     id: str
     parts: tuple[str, ...]
@@ -289,7 +299,7 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """`usage` is None where there is no store yet."""
+    """`usage` is None if the volume has no store yet."""
 
     id: str
     usage: Usage | None
@@ -298,7 +308,7 @@ class Surveyed:
 
 @dataclass(frozen=True, slots=True)
 class FailedAnswer:
-    """`reason` is the name of a class in `domain.errors`, which has the other fields."""
+    """The request failed. `reason` is the name of a class in `domain.errors`; the rest are its fields."""
 
     id: str
     reason: str

@@ -7,7 +7,7 @@ import pytest
 from deploy.local.cluster import Cluster
 from model_provisioner.controller.reconcile.event_recorder import EventRecorder
 from model_provisioner.domain.errors import DigestMismatch
-from model_provisioner.domain.lifecycle.snapshot import Available, Event, Failed, Lost, Started
+from model_provisioner.domain.lifecycle.events import Available, Event, Failed, Lost, Started
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.kube.client import KubeApi

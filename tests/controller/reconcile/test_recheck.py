@@ -10,7 +10,8 @@ from model_provisioner.controller.reconcile.recheck import Recheck
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.domain.errors import DigestMismatch
-from model_provisioner.domain.lifecycle.snapshot import Available, Event, Lost, Snapshot, VerifyHandled, advance
+from model_provisioner.domain.lifecycle.events import Available, Event, Lost, VerifyHandled
+from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
 from model_provisioner.domain.modeldownload import FileRecord, Model, ModelDownload
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.resource import parse

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from model_provisioner.controller.reconcile.status_writer import Gone, StatusWriter
-from model_provisioner.domain.lifecycle.snapshot import Available, Progressed, Queued, Started
+from model_provisioner.domain.lifecycle.events import Available, Progressed, Queued, Started
 from model_provisioner.domain.modeldownload import Status
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import collection_path, object_path, parse

@@ -1,4 +1,4 @@
-"""The number of connections, against sources that are simulated second by second."""
+"""The number of connections, with simulated sources."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ MIB = 1024 * 1024
 TICK = 0.02
 
 Source = Callable[[float, int], float]
-"""Time and number of connections in, bytes per second out."""
+"""From the time in seconds and the number of connections to the rate in bytes per second."""
 
 
 def simulate(
     source: Source, seconds: float, most: int = 8, first_byte: float = 0.001, start: ConnectionScaler | None = None
 ) -> list[int]:
-    """How many connections are wanted, every 20 ms."""
+    """The wanted number of connections, every 20 ms."""
     lanes, moved, counts = start or ConnectionScaler(), 0, []
     for tick in range(int(seconds / TICK)):
         now = 1000 + tick * TICK
@@ -31,7 +31,7 @@ def fast_link(now: float, lanes: int) -> float:
 
 
 def faster_than_hashing(now: float, lanes: int) -> float:
-    """And seemingly faster with more, as noise has it."""
+    """The rate grows with the number of connections, as noise can make it appear."""
     return 500 * MIB * lanes
 
 
@@ -64,7 +64,7 @@ def test_no_more_connections_than_help_are_kept() -> None:
 
 
 def test_a_far_source_gets_time_to_get_up_to_speed() -> None:
-    """Each connection needs half a second after its opening; a hasty look would see no gain."""
+    """Each connection needs half a second to reach full speed; an early measurement would see no gain."""
     opened: list[float] = []
 
     def slow_start(now: float, lanes: int) -> float:

@@ -1,4 +1,4 @@
-"""Which bytes are asked for next, and what counts as an answer."""
+"""The next range to request, and the responses that match it."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from model_provisioner.domain.download.ranges import (
     ByteRange,
     next_range,
     range_size,
-    tail_to_give,
+    split_position,
 )
 from model_provisioner.domain.download.spans import Spans
 
@@ -80,7 +80,7 @@ def test_what_is_given_away_has_not_come_and_both_end_together(
     position: int, left: int, rate: float, helper_rate: float
 ) -> None:
     stop = position + left
-    cut = tail_to_give(position, stop, rate, helper_rate)
+    cut = split_position(position, stop, rate, helper_rate)
     if cut is None:
         assert left < MIB or left < 2 * rate
     else:
@@ -89,8 +89,8 @@ def test_what_is_given_away_has_not_come_and_both_end_together(
 
 
 def test_a_silent_connection_gives_everything_away() -> None:
-    assert tail_to_give(5 * MIB, 64 * MIB, 0.0, 10 * MIB) == 5 * MIB
+    assert split_position(5 * MIB, 64 * MIB, 0.0, 10 * MIB) == 5 * MIB
 
 
 def test_what_ends_soon_is_kept() -> None:
-    assert tail_to_give(0, 10 * MIB, 6 * MIB, 6 * MIB) is None
+    assert split_position(0, 10 * MIB, 6 * MIB, 6 * MIB) is None

@@ -1,4 +1,4 @@
-"""Spans behave as a set of byte offsets does."""
+"""Spans behave like a set of byte offsets."""
 
 import pytest
 from hypothesis import given

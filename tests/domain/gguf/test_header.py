@@ -1,4 +1,4 @@
-"""The header reader against files of the `gguf` package, and against hand-made hostile ones."""
+"""The header reader with files of the `gguf` package, and with hand-made invalid ones."""
 
 import math
 import struct

@@ -1,7 +1,7 @@
-"""Headers that are nearly right, made by Hypothesis field by field, and what reading them may cost.
+"""Nearly valid headers, generated field by field with Hypothesis, and the cost of reading them.
 
-The cost is counted in lines of code and in allocated bytes, not in seconds: a small file must never make the reader
-loop or allocate beyond what it holds, whatever it claims.
+The cost is counted in executed lines and allocated bytes, not in seconds. A small file must never make the reader loop
+or allocate more than the size of the file justifies, whatever counts it contains.
 """
 
 import random
@@ -21,7 +21,7 @@ from tests.support.gguf_headers import ARRAY, STRING, U8, U32, array, header, pa
 DOMAIN = "model_provisioner.domain"
 KIB = 1024
 LINES_PER_BYTE = 5
-"""The least that a key takes is 13 bytes, and with one letter 14, and reading it runs some 55 lines."""
+"""A key takes at least 13 bytes, with a name of one letter 14. Reading one executes about 55 lines."""
 LINES_AT_LEAST = 200
 ALLOCATED_AT_LEAST = 64 * KIB
 
@@ -47,7 +47,7 @@ KEYS = st.sampled_from(
 
 @st.composite
 def pairs(draw: st.DrawFn) -> bytes:
-    """A key and a value; one in some has a length, a type or a count that is not true."""
+    """A key and a value; some have a wrong length, type or count."""
     key, kind = draw(KEYS), draw(KINDS)
     if kind in fmt.SCALARS:
         size = fmt.SCALARS[kind].size
@@ -68,7 +68,7 @@ def tensors(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def headers(draw: st.DrawFn) -> bytes:
-    """A header of up to about 1 KiB whose fields each may lie, then cut, or changed in some bytes, or left alone."""
+    """A header of up to about 1 KiB whose fields may be wrong; it is then cut, changed in some bytes, or unchanged."""
     made = header(
         tuple(draw(st.lists(pairs(), max_size=6))),
         tuple(draw(st.lists(tensors(), max_size=6))),
@@ -86,7 +86,7 @@ SIZES = st.none() | st.integers(0, 4096) | st.integers(0, 2**63)
 
 
 def judged(data: bytes, file_size: int) -> GGUFHeader | Incomplete | NotGGUF:
-    """What reading and checking come to; any other exception fails the test."""
+    """The result of reading and checking; any other exception fails the test."""
     try:
         found = read_header(data, file_size)
         if isinstance(found, GGUFHeader):
@@ -134,7 +134,7 @@ def filled(start: bytes, unit: bytes, size: int = KIB) -> bytes:
 
 
 def worst_kib() -> Sequence[tuple[str, bytes]]:
-    """1 KiB each: what would cost most if a claim was believed, or if bytes were read more than once."""
+    """Files of 1 KiB that are expensive if a count is trusted, or if bytes are read more than once."""
     most_keys, most_tensors = fmt.MAX_KEYS, fmt.MAX_TENSORS
     return (
         ("zeros after the magic", filled(header(keys=most_keys, tensor_count=0), b"\0")),

@@ -1,4 +1,4 @@
-"""The files that llama.cpp's own tests build by hand: what its loader refuses is refused here, what it loads is read.
+"""The files that llama.cpp's own tests build: files that its loader refuses are refused, files that it loads are read.
 
 The names are those of the cases in tests/test-gguf.cpp of llama.cpp; the bytes are our own.
 """
@@ -107,5 +107,5 @@ def test_what_the_loader_reads_is_read(content: bytes, tensors: int) -> None:
 
 
 def test_a_type_beyond_the_table_is_read_unlike_by_a_loader_of_the_same_age() -> None:
-    """The provisioner may be older than the runtime that loads the file, so a new type is no reason to refuse it."""
+    """The provisioner may be older than the runtime that loads the file, so an unknown type is accepted."""
     assert whole(with_data(header((), (tensor(b"a", (8,), kind=NEWEST),)), 32)).tensor_count == 1

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, the status says what brings the next try, and how a cluster gives a token."""
+"""The status says for every error what starts the next try, and how a token is given in a cluster."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.lifecycle.advice import MESSAGE_LIMIT
 from model_provisioner.domain.lifecycle.backoff import pause
-from model_provisioner.domain.lifecycle.snapshot import Event, Failed, Resolved, Started
+from model_provisioner.domain.lifecycle.events import Event, Failed, Resolved, Started
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import Status
 from tests.support.samples import MODEL, NOW, after
@@ -25,7 +25,7 @@ STAGES: dict[str, list[Event]] = {"before": [Resolved(MODEL)], "since": [Resolve
 
 
 def message(error: ProvisionError, stage: str = "before") -> str:
-    """What Ready says, where the operator judges `error` at a stage of fetching."""
+    """The message of the Ready condition for `error` at a stage of fetching."""
     seconds = pause(error, 1, 0)
     failed = Failed(error, None if seconds is None else NOW + timedelta(seconds=seconds))
     return project(after(*STAGES[stage], failed), 1, NOW, Status()).conditions[0].message

@@ -1,4 +1,4 @@
-"""What the status says of a model as soon as its plan is known, and once every byte is here."""
+"""`status.model` when the plan is known, and when all bytes are present."""
 
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary

@@ -1,4 +1,4 @@
-"""The state machine of one download: what each event changes, and the two rules that hold for all."""
+"""The state machine of one download: what each event changes, and the two rules for all events."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +14,7 @@ from model_provisioner.domain.errors import (
     VolumeChanged,
     VolumeNotWritable,
 )
-from model_provisioner.domain.lifecycle.snapshot import (
+from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
     Failed,
@@ -25,14 +25,13 @@ from model_provisioner.domain.lifecycle.snapshot import (
     Redefined,
     Resolved,
     Resolving,
-    Snapshot,
     Started,
-    State,
     Suspended,
     VerifyHandled,
     Verifying,
-    advance,
 )
+from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
+from model_provisioner.domain.lifecycle.state import State
 from tests.support.samples import MODEL, NOW, after
 
 

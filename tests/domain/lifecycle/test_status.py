@@ -1,11 +1,11 @@
-"""The projection to status: conditions as kstatus reads them, and the way back after a restart."""
+"""The projection to a status: conditions as kstatus reads them, and the snapshot after a restart."""
 
 from datetime import timedelta
 
 import pytest
 
 from model_provisioner.domain.errors import AccessDenied, DigestMismatch, SourceUnavailable
-from model_provisioner.domain.lifecycle.snapshot import (
+from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
     Failed,
@@ -13,11 +13,11 @@ from model_provisioner.domain.lifecycle.snapshot import (
     Queued,
     Resolved,
     Resolving,
-    Snapshot,
     Started,
     Suspended,
     Verifying,
 )
+from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.lifecycle.status import project, restore
 from model_provisioner.domain.modeldownload import Status
 from tests.support.samples import MODEL, NOW, after

@@ -1,6 +1,6 @@
-"""The whole object that people see in each state and after each error: events in, status out.
+"""The whole object that users see in each state and after each error, from events to status.
 
-`UPDATE_GOLDENS=1 pytest tests/domain/test_status_goldens.py` writes the goldens anew; git shows what changed.
+`UPDATE_GOLDENS=1 pytest tests/domain/lifecycle/test_status_goldens.py` writes the goldens again; git shows the changes.
 """
 
 from dataclasses import replace
@@ -38,7 +38,7 @@ from model_provisioner.domain.errors import (
     VolumeUnsuitable,
 )
 from model_provisioner.domain.lifecycle.backoff import pause
-from model_provisioner.domain.lifecycle.snapshot import (
+from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
     Failed,
@@ -49,14 +49,13 @@ from model_provisioner.domain.lifecycle.snapshot import (
     Rereading,
     Resolved,
     Resolving,
-    Snapshot,
     Started,
-    State,
     Suspended,
     VerifyHandled,
     Verifying,
-    advance,
 )
+from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.lifecycle.suspended_message import Alternative, Alternatives
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Status
@@ -156,7 +155,7 @@ ERRORS: dict[type[ProvisionError], list[Event]] = {
     CatalogUnavailable: FETCHED,
     VolumeChanged: [*READY, Lost("another volume is mounted", VolumeChanged.__name__)],
 }
-"""Where each error comes about."""
+"""The stage in which each error occurs."""
 
 
 def _failed(kind: type[ProvisionError]) -> Failed:
@@ -168,7 +167,7 @@ CASES = STATES | {f"error-{kind.__name__}": [*before, _failed(kind)] for kind, b
 
 
 def _object(events: list[Event]) -> Document:
-    """The object after `events`, one a minute, with a status written after each as the operator does."""
+    """The object after `events`, one per minute. As in the operator, the status is written after each."""
     snapshot, now = Snapshot(), BEGIN
     status = project(snapshot, 1, now, Status())
     for event in events:

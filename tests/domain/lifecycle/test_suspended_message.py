@@ -1,9 +1,9 @@
-"""What a suspended object tells before a byte moves: size, fit, and what else there is."""
+"""The message of a suspended object before the transfer: size, free space, and other models."""
 
 import pytest
 
 from model_provisioner.domain.lifecycle.advice import MESSAGE_LIMIT
-from model_provisioner.domain.lifecycle.suspended_message import Alternative, Alternatives, choice
+from model_provisioner.domain.lifecycle.suspended_message import Alternative, Alternatives, suspended_message
 from model_provisioner.domain.store.space import Room
 
 MIB = 1024**2
@@ -35,11 +35,11 @@ CASES: list[tuple[int, Room | None, Alternatives, str]] = [
 
 @pytest.mark.parametrize(("here", "room", "alternatives", "says"), CASES)
 def test_all_that_is_known_is_told(here: int, room: Room | None, alternatives: Alternatives, says: str) -> None:
-    assert choice("637 MiB", here, room, alternatives) == says
+    assert suspended_message("637 MiB", here, room, alternatives) == says
 
 
 def test_names_that_are_long_leave_room_for_the_rest() -> None:
     long = tuple(Alternative(f"{number}{'x' * 249}.gguf", GIB) for number in range(12))
-    told = choice("637 MiB", 0, Room(GIB, MIB), Alternatives(long, 5))
+    told = suspended_message("637 MiB", 0, Room(GIB, MIB), Alternatives(long, 5))
     assert len(told) < MESSAGE_LIMIT - 100
     assert told.endswith("(1 GiB) and 15 more")

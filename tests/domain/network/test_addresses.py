@@ -1,4 +1,4 @@
-"""The address guard: what is reachable by default, what an administrator's word opens, and what a message says."""
+"""The address rules: what is allowed by default, what an administrator can allow, and the messages."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 

@@ -1,7 +1,7 @@
-"""The guard against a table of its own: the IANA registries as they are printed, and what clouds document.
+"""The address rules compared with a second table: the IANA registries as published, and the documentation of clouds.
 
-Nothing is taken from the module under test: another list, in another order, read by another rule. An address is open
-only if it is global unicast and in no row; what carries an IPv4 address within is judged by that one.
+Nothing is taken from the module under test: the list, its order and the way to read it are different. An address is
+allowed only if it is global unicast and in no row. If it contains an IPv4 address, that one is checked.
 """
 
 import socket
@@ -81,7 +81,7 @@ CLOUDS = first_words(METADATA)
 
 
 def expected_open(address: IPv4Address | IPv6Address) -> bool:
-    """By the bytes on the wire, so that nothing depends on what `ipaddress` knows about an address."""
+    """Compares bytes, so that the result does not depend on what `ipaddress` knows about an address."""
     packed = address.packed
     carried = packed[:12] in {bytes(10) + b"\xff\xff", bytes.fromhex("0064ff9b") + bytes(8)}
     if len(packed) == 16 and carried:
@@ -100,7 +100,7 @@ def is_open(address: IPv4Address | IPv6Address, policy: NetworkPolicy | None = N
 
 
 def edges() -> list[IPv4Address | IPv6Address]:
-    """The first and the last address of each row, and their neighbours outside."""
+    """The first and the last address of each row, and the addresses next to them outside the row."""
     found = []
     for row in ROWS:
         kind, most = (IPv4Address, 2**32) if row.version == 4 else (IPv6Address, 2**128)
@@ -132,7 +132,7 @@ PREFIXES = ("::ffff:0:0", "64:ff9b::", "64:ff9b:1::", "::", "::ffff:0:0:0", "200
 
 @st.composite
 def carriers(draw: st.DrawFn) -> IPv6Address:
-    """IPv6 addresses that hold an IPv4 address: mapped, translated, 6to4, or Teredo (where it is inverted)."""
+    """IPv6 addresses that contain an IPv4 address: mapped, translated, 6to4, or Teredo (which inverts it)."""
     inner = int(draw(IPV4))
     sixtofour = IPv6Address((0x2002 << 112) | (inner << 80) | draw(st.integers(0, 2**80 - 1)))
     teredo = IPv6Address((0x20010000 << 96) | (draw(st.integers(0, 2**64 - 1)) << 32) | (inner ^ 0xFFFFFFFF))

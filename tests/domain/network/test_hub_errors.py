@@ -1,4 +1,4 @@
-"""What a hub's refusal means: the code counts before the message, the message before the status."""
+"""Errors for responses of a hub: the error code comes before the message, the message before the status."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
-from model_provisioner.domain.network.hub_errors import Question, hub_error
+from model_provisioner.domain.network.hub_errors import HubRequest, hub_error
 
 PAGE = "https://hub.test/owner/repo"
 CODE = "X-Error-Code"
@@ -42,7 +42,7 @@ BAD_TOKEN = {MESSAGE: "Invalid credentials in Authorization header"}
 def test_each_refusal_has_its_error(
     status: int, headers: dict[str, str], authenticated: bool, error: type[ProvisionError], says: str
 ) -> None:
-    found = hub_error(status, headers, Question("hf:owner/repo", PAGE, authenticated), now=0)
+    found = hub_error(status, headers, HubRequest("hf:owner/repo", PAGE, authenticated), now=0)
     assert type(found) is error
     with pytest.raises(error, match=rf"hf:owner/repo.*{says}|{says}.*hf:owner/repo"):
         raise found
@@ -64,10 +64,10 @@ def test_each_refusal_has_its_error(
 def test_a_token_is_wanted_where_none_came_or_a_bad_one(
     status: int, headers: dict[str, str], authenticated: bool, wanted: bool
 ) -> None:
-    assert hub_error(status, headers, Question("hf:owner/repo", PAGE, authenticated), now=0).wants_token == wanted
+    assert hub_error(status, headers, HubRequest("hf:owner/repo", PAGE, authenticated), now=0).wants_token == wanted
 
 
 def test_a_wait_that_is_asked_for_is_handed_on() -> None:
-    found = hub_error(429, {"RateLimit": '"api";r=0;t=30'}, Question("hf:owner/repo", PAGE, False), now=0)
+    found = hub_error(429, {"RateLimit": '"api";r=0;t=30'}, HubRequest("hf:owner/repo", PAGE, False), now=0)
     assert isinstance(found, RateLimited)
     assert found.retry_after == 30

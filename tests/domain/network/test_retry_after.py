@@ -1,4 +1,4 @@
-"""How long another side asks us to wait."""
+"""The pause that a server asks for in its headers."""
 
 import pytest
 

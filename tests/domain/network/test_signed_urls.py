@@ -1,4 +1,4 @@
-"""When a signed URL is to be replaced."""
+"""When a signed URL must be replaced."""
 
 import pytest
 

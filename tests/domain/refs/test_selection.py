@@ -1,4 +1,4 @@
-"""Which files a selector means, on listings in the shapes that publishers use."""
+"""The files that a selector means, with file lists like those of publishers."""
 
 import re
 from itertools import chain
@@ -14,7 +14,7 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
     UnsupportedSource,
 )
-from model_provisioner.domain.refs.selection import called, others, quantization_of, select
+from model_provisioner.domain.refs.selection import other_models, quantization_of, select, selector_of
 
 TINY = "tinyllama-1.1b-chat-v1.0"
 THEBLOKE = [
@@ -242,16 +242,23 @@ def test_every_listed_model_can_be_named_by_its_path(listing: list[str]) -> None
 
 def test_the_others_are_whole_models_and_not_the_one_that_is_meant() -> None:
     chosen = select(DEEPSEEK, "BF16")
-    assert [called(DEEPSEEK, model) for model in others(DEEPSEEK, chosen)] == ["Q4_K_M", "UD-Q4_K_XL", "UD-TQ1_0"]
-    assert [called(GGML_ORG, model) for model in others(GGML_ORG, select(GGML_ORG, None))] == []
-    assert [called(TWO_MODELS, model) for model in others(TWO_MODELS, ["b-Q8_0.gguf"])] == TWO_MODELS[:2]
-    assert [called(TWO_MODELS, model) for model in others(TWO_MODELS, TWO_MODELS[:1])] == ["b-Q4_K_M.gguf", "Q8_0"]
+    assert [selector_of(DEEPSEEK, model) for model in other_models(DEEPSEEK, chosen)] == [
+        "Q4_K_M",
+        "UD-Q4_K_XL",
+        "UD-TQ1_0",
+    ]
+    assert [selector_of(GGML_ORG, model) for model in other_models(GGML_ORG, select(GGML_ORG, None))] == []
+    assert [selector_of(TWO_MODELS, model) for model in other_models(TWO_MODELS, ["b-Q8_0.gguf"])] == TWO_MODELS[:2]
+    assert [selector_of(TWO_MODELS, model) for model in other_models(TWO_MODELS, TWO_MODELS[:1])] == [
+        "b-Q4_K_M.gguf",
+        "Q8_0",
+    ]
 
 
 @given(listing=st.lists(PATH, max_size=12) | st.sampled_from(LISTINGS))
 def test_each_of_the_others_is_selected_by_what_it_is_called(listing: list[str]) -> None:
-    for model in others(listing, []):
-        assert select(listing, called(listing, model)) == model
+    for model in other_models(listing, []):
+        assert select(listing, selector_of(listing, model)) == model
 
 
 def outcome(listing: list[str], selector: str | None) -> tuple[str, ...] | str:

@@ -1,4 +1,4 @@
-"""Who holds what: where a file goes, and when it goes away."""
+"""Holders of files: the path that a file gets, and when it may be deleted."""
 
 from dataclasses import replace
 
@@ -165,8 +165,8 @@ def test_whose_records_are_swept(found: HolderRecord, gone: bool) -> None:
 def test_a_record_vouches_for_a_file_that_was_not_touched(size: int, mtime_ns: int, digest: Digest | None) -> None:
     unverified = record("first", held(digest=NEW))
     verified = record("second", HeldFile(MAIN, 10, NEW, mtime_ns=77))
-    assert holders.attested(MAIN, size, mtime_ns, [unverified, verified]) == digest
-    assert holders.attested(MAIN, size, mtime_ns, [unverified]) is None
+    assert holders.attested_digest(MAIN, size, mtime_ns, [unverified, verified]) == digest
+    assert holders.attested_digest(MAIN, size, mtime_ns, [unverified]) is None
 
 
 HOLDS, GONE_RETAINING = record("o", held()), record("o", held(), released=True)

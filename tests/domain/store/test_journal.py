@@ -1,4 +1,4 @@
-"""When the bytes of a part may be continued: only where journal, part and plan agree exactly."""
+"""The bytes of a part are continued only if journal, part and plan agree exactly."""
 
 from dataclasses import replace
 

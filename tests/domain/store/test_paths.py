@@ -1,4 +1,4 @@
-"""Where models lie on a volume, and that no name from outside leads elsewhere."""
+"""The paths of models on a volume, and that no untrusted name leads outside."""
 
 import posixpath
 

@@ -5,7 +5,7 @@
 import asyncio
 from pathlib import Path
 
-from model_provisioner.domain.lifecycle.snapshot import Started
+from model_provisioner.domain.lifecycle.events import Started
 from tests.gateway.streaming import PROGRESS, Service, document, serving
 from tests.support.samples import MODEL
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from model_provisioner.domain.errors import SourceNotFound
-from model_provisioner.domain.lifecycle.snapshot import (
+from model_provisioner.domain.lifecycle.events import (
     Available,
     Failed,
     Progressed,

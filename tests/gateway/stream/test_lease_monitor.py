@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.local.cluster import Cluster
-from model_provisioner.domain.lifecycle.snapshot import Available, Progressed, Started
+from model_provisioner.domain.lifecycle.events import Available, Progressed, Started
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.stream.lease_monitor import OperatorLeaseMonitor
 from model_provisioner.kube.client import KubeApi

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.domain.lifecycle.snapshot import Started
+from model_provisioner.domain.lifecycle.events import Started
 from model_provisioner.gateway.access import Access
 from model_provisioner.gateway.problems import Problem
 from model_provisioner.gateway.stream.limiter import StreamLimiter

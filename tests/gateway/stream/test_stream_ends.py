@@ -7,7 +7,7 @@ import time
 import pytest
 
 from model_provisioner.domain.errors import SourceNotFound
-from model_provisioner.domain.lifecycle.snapshot import Available, Failed, Queued, ReconcileHandled, Started
+from model_provisioner.domain.lifecycle.events import Available, Failed, Queued, ReconcileHandled, Started
 from tests.gateway.streaming import LONG_AGO, PROGRESS, document, serving
 from tests.support.samples import MODEL
 

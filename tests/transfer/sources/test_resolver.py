@@ -66,10 +66,10 @@ async def test_what_else_there_is_comes_with_it_the_nearest_in_size(bench: Bench
         found = (await Resolver(client).resolve(request)).alternatives
         request = Resolve("1", f"{REF}:model.t.gguf", bench.hub.endpoint)
         largest = (await Resolver(client).resolve(request)).alternatives
-    assert [one.called for one in found.nearest] == [f"model.{letter}.gguf" for letter in "fghijklmnopq"]
+    assert [one.selector for one in found.nearest] == [f"model.{letter}.gguf" for letter in "fghijklmnopq"]
     assert [one.size for one in found.nearest] == [4 + 100 * number for number in range(5, 17)]
     assert found.more == 20 + 1 - 12
-    assert {"Q4_K_M", "Q8_0"} & {one.called for one in largest.nearest} == {"Q4_K_M"}
+    assert {"Q4_K_M", "Q8_0"} & {one.selector for one in largest.nearest} == {"Q4_K_M"}
 
 
 async def test_a_recorded_revision_counts_more_than_where_the_branch_points_now(bench: Bench) -> None:

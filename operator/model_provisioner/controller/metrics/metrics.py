@@ -27,7 +27,8 @@ from model_provisioner.controller.metrics.measures import (
     Description,
 )
 from model_provisioner.domain.errors import Retryable, Terminal
-from model_provisioner.domain.lifecycle.snapshot import Available, Event, Failed, Snapshot, Started, Suspended
+from model_provisioner.domain.lifecycle.events import Available, Event, Failed, Started, Suspended
+from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import ModelDownload
 
 _LOG = logging.getLogger(__name__)

@@ -13,18 +13,18 @@ from model_provisioner.controller.reconcile.recheck import Recheck
 from model_provisioner.controller.stores.store_client import new_request_id
 from model_provisioner.controller.transfers.shared_transfer import Member
 from model_provisioner.domain.errors import AddressNotAllowed
-from model_provisioner.domain.lifecycle.published import planned_model, published_model
-from model_provisioner.domain.lifecycle.snapshot import (
+from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
     Lost,
     Resolved,
     Resolving,
-    Snapshot,
     Started,
     Suspended,
     VerifyHandled,
 )
+from model_provisioner.domain.lifecycle.published import planned_model, published_model
+from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from model_provisioner.domain.errors import DigestMismatch
-from model_provisioner.domain.lifecycle.snapshot import Lost, State
+from model_provisioner.domain.lifecycle.events import Lost
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.lifecycle.status import rfc3339
 from model_provisioner.domain.modeldownload import Condition, ModelDownload, Status
 from model_provisioner.kube.client import ApiError, KubeApi

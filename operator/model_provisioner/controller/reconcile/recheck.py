@@ -12,7 +12,8 @@ from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import DigestMismatch, VolumeChanged
-from model_provisioner.domain.lifecycle.snapshot import Event, Lost, Rereading, Snapshot, VerifyHandled
+from model_provisioner.domain.lifecycle.events import Event, Lost, Rereading, VerifyHandled
+from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.paths import is_local
@@ -40,7 +41,7 @@ class Recheck:
         """False means that it must be fetched again. Raises VolumeChanged, and DigestMismatch for a local file."""
         if not await self._is_there(download.uid):
             return False
-        if snapshot.is_to_be_read(download.verify_at) and not await self._is_right(download.uid):
+        if snapshot.is_verification_requested(download.verify_at) and not await self._is_right(download.uid):
             return False
         self._advance(VerifyHandled(download.verify_at))  # also an end of what an earlier attempt said that it reads
         return True

@@ -29,15 +29,8 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
 )
 from model_provisioner.domain.lifecycle.backoff import pause
-from model_provisioner.domain.lifecycle.snapshot import (
-    DISCARDING,
-    Event,
-    Failed,
-    Progressed,
-    ReconcileHandled,
-    Redefined,
-    advance,
-)
+from model_provisioner.domain.lifecycle.events import Event, Failed, Progressed, ReconcileHandled, Redefined
+from model_provisioner.domain.lifecycle.snapshot import DISCARDING, advance
 from model_provisioner.domain.lifecycle.status import restore
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.store.claim import Claim
@@ -134,7 +127,7 @@ class Reconciler:
         seconds = await self._try()
         self._aim()
         ready = seconds is None and self._snapshot.ready  # perhaps by what is known of its files
-        if not (ready and self._snapshot.is_to_be_read(self._download.verify_at)):
+        if not (ready and self._snapshot.is_verification_requested(self._download.verify_at)):
             await self._rest(seconds)
 
     async def _rest(self, seconds: float | None) -> None:

@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from model_provisioner.controller.reconcile.wakeup import Wakeup
-from model_provisioner.domain.lifecycle.snapshot import Snapshot, State
+from model_provisioner.domain.lifecycle.snapshot import Snapshot
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import ModelDownload, Status
 from model_provisioner.kube.client import ApiError, KubeApi

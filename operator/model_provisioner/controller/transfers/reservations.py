@@ -9,7 +9,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
-from model_provisioner.domain.scheduling.space_reservations import must_wait
+from model_provisioner.domain.scheduling.space_reservations import wait_reason
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.space import Room
 
@@ -32,7 +32,7 @@ class Reservations:
             others = self._remaining.setdefault(claim, {})
             if others:
                 room = await measure()
-                why = must_wait(room, [other() for other in others.values()])
+                why = wait_reason(room, [other() for other in others.values()])
                 if why is not None:
                     return why
             others[who] = remaining

@@ -10,7 +10,7 @@ from model_provisioner.controller.stores.store_client import expect
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import ProvisionError
-from model_provisioner.worker_protocol.messages import QUESTIONS_AT_ONCE, Resolve, ResolvedAnswer
+from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Resolve, ResolvedAnswer
 
 _ANSWER_SECONDS = 60.0
 
@@ -21,7 +21,7 @@ class ResolveClient:
     def __init__(self, resolver: WorkerProcess, rate_limits: RateLimits) -> None:
         self._resolver = resolver
         self._rate_limits = rate_limits
-        self._places = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+        self._places = asyncio.Semaphore(MAX_HUB_REQUESTS)
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
         """Raises ProvisionError, RateLimited without a question where the hub has said so before."""

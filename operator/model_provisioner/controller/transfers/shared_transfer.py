@@ -22,7 +22,7 @@ from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import AccessDenied, LicenseNotAccepted, ProvisionError, SourceNotFound
-from model_provisioner.domain.lifecycle.snapshot import Event, Progressed, Queued, Verifying
+from model_provisioner.domain.lifecycle.events import Event, Progressed, Queued, Verifying
 from model_provisioner.domain.lifecycle.speed import Meter
 from model_provisioner.domain.modeldownload import Spec
 from model_provisioner.domain.network.credentials import Credentials

@@ -5,7 +5,7 @@ the attempts of all objects.
 """
 
 from model_provisioner.controller.transfers.shared_transfer import Member, SharedTransfer, TransferServices
-from model_provisioner.domain.lifecycle.snapshot import Queued
+from model_provisioner.domain.lifecycle.events import Queued
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.worker_protocol import messages
 

@@ -1,22 +1,22 @@
-"""How many connections a download uses: as few as bring the bytes as fast as more would.
+"""Decides how many connections a download uses: the fewest that reach the highest rate.
 
-The download tells what has arrived, and when a connection was refused; it opens and closes
-connections to match `wanted`. A fast link is filled by one connection and more only cost memory; a
-hub that limits each connection needs as many as allowed. Neither can be known, so it is tried out, but where
-the bytes come so fast that this machine, not the source, is what limits them.
+`transfer.download.connections` reports received bytes and refused connections, and opens or closes connections to match
+`wanted`. On a fast link one connection is enough and more only cost memory; if the hub limits each connection, more
+connections bring more bytes. The limits are not known in advance, so higher counts are tried and measured, unless the
+rate is so high that this machine is the limit.
 """
 
 from dataclasses import dataclass, replace
 from enum import Enum
 
-_GAIN = 0.15  # of the rate, for twice as many connections
+_MIN_GAIN = 0.15  # of the rate, for twice as many connections
 _COLLAPSE = 0.5
-_PLENTY = 400 * 1024 * 1024  # bytes per second; a processor hashes some three times that, and moving them takes it too
+_ENOUGH_RATE = 400 * 1024 * 1024  # bytes per second; a processor hashes about three times that, and also moves them
 _SETTLE_SECONDS = 0.06
 _MEASURE_SECONDS = 0.15
-_FIRST_BYTES = 4  # a window spans so many waits for a first byte, for a far connection to get up to speed
+_FIRST_BYTES = 4  # a window is at least this many times the wait for a first byte, so that TCP reaches full speed
 _HOLD_SECONDS = 2.0
-_LONGEST_HOLD_SECONDS = 60.0
+_MAX_HOLD_SECONDS = 60.0
 
 
 class _Phase(Enum):
@@ -27,72 +27,82 @@ class _Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionScaler:
-    """`wanted` connections now. Times are in seconds of one monotonic clock, `_at` and `_moved` begin a window.
+    """The state of the search; `wanted` is the number of connections to use now.
 
-    `_below` is the count and rate that the present count has to beat; None while nothing is compared.
+    `ceiling` is the number that the source accepts, as far as known. Times are in seconds on one monotonic clock, rates
+    in bytes per second. The present phase ends at `_until`. The measuring window began at `_window_start` with
+    `_window_bytes` received. `_baseline` is the smaller count and its rate, which the present count must beat; None if
+    nothing is compared. `_best` is the rate at the last hold, `_hold` is how long the next hold lasts, and `_limit` is
+    the last `limit` of `observe`.
     """
 
     wanted: int = 1
     ceiling: int = 16
     _phase: _Phase = _Phase.SETTLING
     _until: float = 0.0
-    _at: float = 0.0
-    _moved: int = 0
-    _below: tuple[int, float] | None = None
+    _window_start: float = 0.0
+    _window_bytes: int = 0
+    _baseline: tuple[int, float] | None = None
     _best: float = 0.0
     _hold: float = _HOLD_SECONDS
-    _most: int = 16
+    _limit: int = 16
 
-    def observe(self, now: float, moved: int, most: int, first_byte: float) -> "ConnectionScaler":
-        """`moved` bytes have come in all; `most` connections are allowed; `first_byte`: how long a request waits."""
-        if most != self._most:
-            changed = replace(self, wanted=min(self.wanted, most), _below=None, _hold=_HOLD_SECONDS, _most=most)
+    def observe(self, now: float, received: int, limit: int, first_byte: float) -> "ConnectionScaler":
+        """The scaler at time `now`.
+
+        `received` is the number of bytes received so far, `limit` the highest number of connections that is allowed,
+        and `first_byte` the time from a request to its first byte, in seconds.
+        """
+        if limit != self._limit:
+            changed = replace(self, wanted=min(self.wanted, limit), _baseline=None, _hold=_HOLD_SECONDS, _limit=limit)
             return changed._settle(now, first_byte)
         if now < self._until:
             return self
         match self._phase:
             case _Phase.SETTLING | _Phase.HOLDING:
-                return self._measure(now, moved, first_byte)
+                return self._measure(now, received, first_byte)
             case _Phase.MEASURING:
-                return self._judge(now, (moved - self._moved) / (now - self._at), first_byte)
+                return self._judge(now, (received - self._window_bytes) / (now - self._window_start), first_byte)
 
     def refused(self, now: float) -> "ConnectionScaler":
-        """One connection more than the source wants: one less is used, and more are tried again after a while."""
+        """The scaler after the source refused a connection: one less is wanted, and more are tried later."""
         fewer = max(1, self.wanted - 1)
         return replace(self._holding(now, fewer, self._best), ceiling=fewer)
 
     def _judge(self, now: float, rate: float, first_byte: float) -> "ConnectionScaler":
-        if self._below is not None and rate < self._worth(*self._below):
-            return self._holding(now, *self._below)
-        if self._below is None and self.wanted > 1 and rate < self._best * _COLLAPSE:
+        if self._baseline is not None and rate < self._rate_to_beat(*self._baseline):
+            return self._holding(now, *self._baseline)
+        if self._baseline is None and self.wanted > 1 and rate < self._best * _COLLAPSE:
             return replace(self, wanted=self.wanted // 2, _hold=_HOLD_SECONDS)._settle(now, first_byte)
-        if self._below is None and rate >= _PLENTY:
+        if self._baseline is None and rate >= _ENOUGH_RATE:
             return self._holding(now, self.wanted, rate)
-        more = min(self._most, self.ceiling, self.wanted * 2)
+        more = min(self._limit, self.ceiling, self.wanted * 2)
         if more <= self.wanted:
             return replace(self, _hold=_HOLD_SECONDS)._holding(now, self.wanted, rate)
-        return replace(self, wanted=more, _below=(self.wanted, rate))._settle(now, first_byte)
+        return replace(self, wanted=more, _baseline=(self.wanted, rate))._settle(now, first_byte)
 
-    def _worth(self, fewer: int, rate: float) -> float:
-        """What the present count must reach to be kept."""
-        return rate * (1 + _GAIN * (self.wanted - fewer) / fewer)
+    def _rate_to_beat(self, fewer: int, rate: float) -> float:
+        """The rate that the present count must reach to be kept, if `fewer` connections reached `rate`."""
+        return rate * (1 + _MIN_GAIN * (self.wanted - fewer) / fewer)
 
     def _settle(self, now: float, first_byte: float) -> "ConnectionScaler":
         return replace(self, _phase=_Phase.SETTLING, _until=now + max(_SETTLE_SECONDS, _FIRST_BYTES * first_byte))
 
-    def _measure(self, now: float, moved: int, first_byte: float) -> "ConnectionScaler":
+    def _measure(self, now: float, received: int, first_byte: float) -> "ConnectionScaler":
         until = now + max(_MEASURE_SECONDS, _FIRST_BYTES * first_byte)
         ceiling = self.ceiling * 2 if self._phase is _Phase.HOLDING else self.ceiling
-        return replace(self, ceiling=ceiling, _phase=_Phase.MEASURING, _until=until, _at=now, _moved=moved)
+        return replace(
+            self, ceiling=ceiling, _phase=_Phase.MEASURING, _until=until, _window_start=now, _window_bytes=received
+        )
 
     def _holding(self, now: float, wanted: int, rate: float) -> "ConnectionScaler":
-        """Stays at `wanted` for a while; each time in a row that nothing is gained makes the next try later."""
+        """Stays at `wanted` for a while. Each hold without a gain in between doubles the time until the next try."""
         return replace(
             self,
             wanted=wanted,
             _phase=_Phase.HOLDING,
             _until=now + self._hold,
-            _below=None,
+            _baseline=None,
             _best=rate,
-            _hold=min(self._hold * 2, _LONGEST_HOLD_SECONDS),
+            _hold=min(self._hold * 2, _MAX_HOLD_SECONDS),
         )

@@ -1,7 +1,7 @@
-"""Which bytes a connection asks for next, and whether an answer brings exactly those.
+"""Decides which bytes a connection requests next, and whether a response brings exactly those bytes.
 
-The transfer engine calls `next_range` whenever a connection is free. Bytes are asked for in bounded
-ranges always: some content hosts refuse a request for the whole of a very large file.
+`transfer.download.range_request` and the connections of a download call this. Every request has a bounded range: some
+content hosts refuse a request for the whole of a very large file.
 """
 
 import re
@@ -14,14 +14,14 @@ MIB = 1024 * 1024
 SMALLEST_RANGE = 8 * MIB
 LARGEST_RANGE = 64 * MIB
 _RANGES_PER_CONNECTION = 2
-_SMALLEST_GIFT = MIB
+_MIN_SPLIT = MIB
 _SOON_SECONDS = 2.0
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d+)-(\d+)/(\d+)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Bytes `start` up to, not including, `stop`; never empty."""
+    """The bytes `[start, stop)` of a file; never empty."""
 
     start: int
     stop: int
@@ -32,39 +32,43 @@ class ByteRange:
 
     @property
     def header(self) -> str:
-        """The value of a Range header (RFC 9110, 14.2), whose last position is inclusive."""
+        """The value of the Range header (RFC 9110, 14.2), whose last position is inclusive."""
         return f"bytes={self.start}-{self.stop - 1}"
 
     def is_answered_by(self, content_range: str, file_size: int) -> bool:
-        """Does a Content-Range header announce exactly these bytes of a file of exactly this size?"""
+        """Whether a Content-Range header announces exactly these bytes of a file of `file_size` bytes."""
         match = _CONTENT_RANGE.fullmatch(content_range)
         return match is not None and tuple(map(int, match.groups())) == (self.start, self.stop - 1, file_size)
 
 
 def range_size(remaining: int, connections: int) -> int:
-    """Bytes for the next range: 64 MiB, and less, down to 8, towards the end, so that all connections end together.
+    """The size of the next range in bytes: 64 MiB, and towards the end less, down to 8 MiB.
 
-    `remaining` bytes of the file are not there yet.
+    Smaller ranges at the end let all connections finish at about the same time. `remaining` bytes of the file are
+    missing.
     """
     share = remaining // (connections * _RANGES_PER_CONNECTION)
     return max(SMALLEST_RANGE, min(LARGEST_RANGE, share))
 
 
-def tail_to_give(position: int, stop: int, rate: float, helper_rate: float) -> int | None:
-    """Where to cut a range, so that a helper that has nothing to do brings the end of it.
+def split_position(position: int, stop: int, rate: float, helper_rate: float) -> int | None:
+    """Where to split a range so that an idle connection fetches its end; None if the rest arrives soon.
 
-    `position` is what has come of the range up to `stop`, rates are in bytes per second. Both then end
-    at the same moment. None: what is left comes soon enough.
+    The range ends at `stop` and has arrived up to `position`. Rates are in bytes per second, `helper_rate` is that of
+    the idle connection. Both parts then end at the same time.
     """
     left = stop - position
-    if left < _SMALLEST_GIFT or left < rate * _SOON_SECONDS:
+    if left < _MIN_SPLIT or left < rate * _SOON_SECONDS:
         return None
     return position + int(left * rate / (rate + max(helper_rate, rate, 1.0)))
 
 
-def next_range(there: Spans, claimed: Iterable[ByteRange], file_size: int, largest: int) -> ByteRange | None:
-    """The first at most `largest` bytes that are neither `there` nor `claimed` by another connection."""
+def next_range(present: Spans, claimed: Iterable[ByteRange], file_size: int, largest: int) -> ByteRange | None:
+    """The first range of at most `largest` bytes that is neither `present` nor `claimed` by another connection.
+
+    None if there is no such byte.
+    """
     for taken in claimed:
-        there = there.add(taken.start, taken.stop)
-    gap = next(iter(there.missing(file_size)), None)
+        present = present.add(taken.start, taken.stop)
+    gap = next(iter(present.missing(file_size)), None)
     return None if gap is None else ByteRange(gap[0], min(gap[1], gap[0] + largest))

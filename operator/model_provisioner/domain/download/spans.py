@@ -1,6 +1,7 @@
-"""Which bytes of a file are there: an immutable set of half-open byte spans `[start, end)`.
+"""An immutable set of byte positions as half-open spans `[start, end)`: the bytes of a file that are present.
 
-The journal keeps one, the transfer engine plans its ranges from one. Nothing here knows files.
+A journal stores one (`domain.store.journal`), and `domain.download.ranges` plans requests with one. Files do not belong
+here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,13 +12,13 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """`pairs` are sorted, non-empty, and neither overlap nor touch; make them with `add` or `from_pairs`."""
+    """`pairs` are sorted, non-empty, and do not overlap or touch. Use `add` or `from_pairs` to make them."""
 
     pairs: tuple[Pair, ...] = ()
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[Sequence[int]]) -> "Spans":
-        """Spans as they were written down. Raises ValueError where `pairs` is not exactly what `pairs` holds."""
+        """The spans with exactly these pairs. Raises ValueError if they are not sorted, separate and non-empty."""
         checked: list[Pair] = []
         for pair in pairs:
             if len(pair) != 2 or pair[0] < 0 or pair[0] >= pair[1] or (checked and pair[0] <= checked[-1][1]):
@@ -26,7 +27,7 @@ class Spans:
         return cls(tuple(checked))
 
     def add(self, start: int, end: int) -> "Spans":
-        """These bytes and those of `[start, end)`; an empty span changes nothing. Raises ValueError if reversed."""
+        """The union with `[start, end)`, which may be empty. Raises ValueError if it is reversed or negative."""
         if start < 0 or end < start:
             raise ValueError(f"[{start}, {end}) is not a span")
         if start == end:
@@ -39,25 +40,25 @@ class Spans:
 
     @property
     def total(self) -> int:
-        """How many bytes are there."""
+        """The number of bytes present."""
         return sum(end - start for start, end in self.pairs)
 
     @property
     def prefix_end(self) -> int:
-        """The end of the contiguous run that starts at byte 0; 0 where there is none."""
+        """The end of the span that starts at byte 0; 0 if there is none."""
         return self.pairs[0][1] if self.pairs and self.pairs[0][0] == 0 else 0
 
     @property
     def end(self) -> int:
-        """One past the last byte that is there; 0 where there is none."""
+        """One past the last byte that is present; 0 if there is none."""
         return self.pairs[-1][1] if self.pairs else 0
 
     def missing(self, size: int) -> tuple[Pair, ...]:
-        """The gaps within `[0, size)`, in order."""
+        """The spans of `[0, size)` that are not present, in order."""
         edges = [0, *(edge for pair in self.pairs for edge in pair), size]
         clipped = [min(edge, size) for edge in edges]
         return tuple((low, high) for low, high in zip(clipped[::2], clipped[1::2], strict=True) if low < high)
 
     def covers(self, size: int) -> bool:
-        """Is every byte of `[0, size)` there?"""
+        """Whether every byte of `[0, size)` is present."""
         return self.prefix_end >= size

@@ -1,7 +1,7 @@
-"""The first bytes of a file that may be a GGUF file, read step by step and never beyond what is there.
+"""A cursor over the first bytes of a file that may be a GGUF file.
 
-`gguf` walks a header with it. What the steps mean is decided there; here is only what keeps a hostile
-file from being waited for, followed or copied beyond the limits of `gguf_format`.
+`domain.gguf.header` and `domain.gguf.tensors` read with it and interpret the values. This module ensures that an
+untrusted file cannot make the reader wait for, or copy, more than the limits in `domain.gguf.format`.
 """
 
 import struct
@@ -9,12 +9,12 @@ import struct
 from model_provisioner.domain.errors import NotGGUF
 from model_provisioner.domain.gguf import format as fmt
 
-_SHOWN = 256
+_MAX_SHOWN = 256
 _U32, _U64 = fmt.SCALARS[fmt.UINT32], fmt.SCALARS[10]
 
 
 class NeedMoreError(Exception):
-    """The bytes at hand end too early: `needed` of the file's first bytes are the least that it takes."""
+    """The given bytes are too few. `needed` is the least number of the file's first bytes to go on with."""
 
     def __init__(self, needed: int) -> None:
         super().__init__(needed)
@@ -22,10 +22,12 @@ class NeedMoreError(Exception):
 
 
 class HeaderBytes:
-    """A position in the file's first bytes. No step is taken before the bytes for it are known to be there.
+    """A position in the first bytes of a file. Each method checks that its bytes are present before it moves.
 
-    `reserved` is how many bytes must at least follow what is being read: with it, a claim that the file
-    can't hold is refused at once instead of waited for.
+    Every method raises NotGGUF if the bytes cannot be a header, and NeedMoreError if more bytes of the file are needed.
+    `view` holds the first bytes, `file_size` is the size of the whole file. `reserved` is the least number of bytes
+    that must follow the value being read. With it, a count that is too large for the file is refused at once, before
+    more bytes are requested.
     """
 
     def __init__(self, view: memoryview, file_size: int) -> None:
@@ -35,6 +37,7 @@ class HeaderBytes:
         self.reserved = 0
 
     def require(self, end: int) -> None:
+        """Checks that the bytes up to the position `end` are present."""
         least = end + self.reserved
         if least > fmt.MAX_HEADER:
             raise NotGGUF(f"its header is longer than {fmt.MAX_HEADER // 1024**2} MiB, which no real model needs")
@@ -44,7 +47,7 @@ class HeaderBytes:
             raise NeedMoreError(least)
 
     def skip(self, size: int) -> int:
-        """Goes on by `size` bytes and says where that began."""
+        """Moves by `size` bytes and returns the position before."""
         start = self.position
         self.require(start + size)
         self.position = start + size
@@ -63,7 +66,7 @@ class HeaderBytes:
         return value
 
     def count(self, what: str, most: int) -> int:
-        """A count that the file claims, refused above `most`."""
+        """Reads a count of `what`. Raises NotGGUF if it is above `most`."""
         value = self.u64()
         if value > most:
             raise NotGGUF(f"damaged: it claims {value} {what}, more than {most}")
@@ -78,7 +81,7 @@ class HeaderBytes:
         self.skip(self.count("bytes in one string", fmt.MAX_STRING))
 
     def skip_strings(self, count: int) -> None:
-        """A tokenizer has several 100,000 strings, so this loop calls nothing that it need not."""
+        """Skips `count` strings. A tokenizer has several 100,000, so this loop avoids calls."""
         position, available = self.position, len(self._view) - 8
         unpack_from, view = _U64.unpack_from, self._view
         for left in range(count, 0, -1):
@@ -92,13 +95,13 @@ class HeaderBytes:
         self.position = position
 
     def head(self, size: int) -> bytes:
-        """Up to `size` first bytes of the file, for telling what it is."""
+        """The first `size` bytes of the file, or all if it is shorter."""
         if len(self._view) < min(size, self._file_size):
             raise NeedMoreError(min(size, self._file_size))
         return bytes(self._view[:size])
 
 
 def readable(text: bytes) -> str:
-    """Short and printable, because it is shown in terminals, logs and status."""
-    decoded = text[: 4 * _SHOWN].decode(errors="replace")
-    return "".join(char for char in decoded if char.isprintable())[:_SHOWN].strip()
+    """The text, shortened and printable, because it is shown in terminals, logs and status."""
+    decoded = text[: 4 * _MAX_SHOWN].decode(errors="replace")
+    return "".join(char for char in decoded if char.isprintable())[:_MAX_SHOWN].strip()

@@ -1,6 +1,6 @@
-"""The numbers of the GGUF format: limits, value types, tensor types, file types, and what is often found instead.
+"""The constants of the GGUF format: limits, value types, tensor types, file types, and signatures of other formats.
 
-Tables alone; `gguf` reads headers with them. Nothing here may depend on a file at hand.
+Only tables; `domain.gguf.header` and `domain.gguf.tensors` use them.
 Source of the numbers: ggml/include/gguf.h, ggml/include/ggml.h and include/llama.h (`llama_ftype`) of llama.cpp.
 """
 
@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 MAX_HEADER = 64 * 1024**2
-"""Bytes. The headers of real models are 5 to 15 MB, nearly all of it the tokenizer."""
+"""In bytes. Headers of real models have 5 to 15 MB, nearly all of it for the tokenizer."""
 MAX_KEYS = 64 * 1024
 MAX_TENSORS = 1024**2
 MAX_ARRAY_ITEMS = 1024**2
 MAX_STRING = 1024**2
-"""Bytes; the longest strings of real models are chat templates of some ten thousand."""
+"""In bytes. The longest strings of real models are chat templates with some ten thousand bytes."""
 MAX_DIMENSIONS = 4
 MAX_TENSOR_NAME = 63
-"""Bytes; loaders have room for 64 with the terminating zero."""
+"""In bytes. Loaders have a buffer of 64 bytes with the terminating zero."""
 MAX_INT32 = 2**31 - 1
 MAX_INT64 = 2**63 - 1
 DEFAULT_ALIGNMENT = 32
@@ -32,7 +32,7 @@ SCALARS: Mapping[int, struct.Struct] = MappingProxyType(
         )
     }
 )  # fmt: skip
-"""Value type → its layout; strings and arrays are the two types that are not here."""
+"""Value type → its layout. Strings and arrays are not in the table."""
 
 TENSOR_TYPES: Mapping[int, tuple[int, int]] = MappingProxyType(
     {
@@ -72,10 +72,10 @@ TENSOR_TYPES: Mapping[int, tuple[int, int]] = MappingProxyType(
         41: (128, 18),  # Q1_0
     }
 )
-"""Tensor type → (elements, bytes) of one block. A type that is not here is newer than this table."""
+"""Tensor type → (elements, bytes) of one block. A type that is in no table here is newer than the tables."""
 
 REMOVED_TENSOR_TYPES = frozenset({4, 5, 31, 32, 33, 36, 37, 38})
-"""Types that were withdrawn from the format: two early 4-bit ones, and those that were packed for one processor."""
+"""Tensor types that were removed from the format: two early 4-bit types, and types for one kind of processor."""
 
 FILE_TYPES: Mapping[int, str] = MappingProxyType(
     {
@@ -86,7 +86,7 @@ FILE_TYPES: Mapping[int, str] = MappingProxyType(
         37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0",
     }
 )  # fmt: skip
-"""`general.file_type` → the quantisation as people write it."""
+"""`general.file_type` → the name of the quantisation."""
 
 _CONVERT = "convert it to GGUF first, or name a .gguf file"
 _WEB_PAGE = (
@@ -96,7 +96,7 @@ _WEB_PAGE = (
 _OLD = ("a file in the GGML format that GGUF replaced", _CONVERT)
 _TORCH = ("a PyTorch file", _CONVERT)
 
-IMPOSTORS: tuple[tuple[bytes, tuple[str, str]], ...] = (
+OTHER_FORMATS: tuple[tuple[bytes, tuple[str, str]], ...] = (
     (
         b"version https://git-lfs",
         ("a git-lfs pointer", "the source holds the pointer in place of the file: upload the file itself there"),
@@ -115,12 +115,12 @@ IMPOSTORS: tuple[tuple[bytes, tuple[str, str]], ...] = (
     (b"tjgg", _OLD),
     (bytes(16), ("a file of zero bytes", "the upload or copy of it was never finished: do that again")),
 )
-"""First bytes, in lower case and without leading white space → (what that is, what to do)."""
+"""First bytes of a file, in lower case and without leading white space → (what the file is, what to do)."""
 
-NO_MODELS: Mapping[str, tuple[str, str]] = MappingProxyType(
+OTHER_KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "adapter": ("an adapter (LoRA)", "name the model that it was made for, or one that it was merged into"),
         "imatrix": ("an importance matrix, which helps to quantize", "name one of the quantized models instead"),
     }
 )
-"""`general.type` → (what that is, what to do), for files in the format that no runtime can load as a model."""
+"""`general.type` of GGUF files that no runtime can load as a model → (what the file is, what to do)."""

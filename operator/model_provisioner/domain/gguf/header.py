@@ -1,9 +1,9 @@
-"""Reads the header of a GGUF file from the file's first bytes and tells whether the file can be whole.
+"""Reads the header of a GGUF file from its first bytes, and checks that the file can be complete.
 
-The transfer calls `read_header` as soon as the first range is there, so that a web page or a wrong
-model costs one range and not forty gigabytes, and `check_complete` and `combine` before it publishes.
-The bytes are hostile: every claim is held against what the file can hold before it is followed, arrays
-are walked and never built, and no template is ever interpreted. Reading files does not belong here.
+`transfer.download` calls `read_header` when the first range has arrived, so that a web page or a wrong model costs one
+range instead of forty gigabytes. It calls `check_complete` and `combine` before it publishes. The bytes are untrusted:
+every count and size is compared with the file size before it is used, arrays are skipped and never stored, and
+templates are never interpreted. Files are not opened here.
 
 Source of the layout and of what a loader refuses: ggml/include/gguf.h and ggml/src/gguf.cpp of llama.cpp.
 """
@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF
 from model_provisioner.domain.gguf import format as fmt
 from model_provisioner.domain.gguf.cursor import HeaderBytes, NeedMoreError, readable
-from model_provisioner.domain.gguf.tensors import LEAST_TENSOR, read_tensors
+from model_provisioner.domain.gguf.tensors import MIN_TENSOR_BYTES, read_tensors
 from model_provisioner.domain.modeldownload import GGUFSummary
 
-_LEAST_KEY = 8 + 4 + 1
-_SNIFFED = 64
+_MIN_KEY_BYTES = 8 + 4 + 1
+_SNIFF_BYTES = 64
 _CONTEXT_LENGTH = b".context_length"
 _CHAT_TEMPLATE = b"tokenizer.chat_template"
 _WANTED = frozenset(
@@ -36,20 +36,22 @@ _WANTED = frozenset(
 )
 
 _Value = tuple[int, int | float | bytes]
-"""A value type of the format, and the value; of an array, only that it is there."""
+"""A value type of the format, and the value. For an array the value is empty: only its presence is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """The bytes at hand end within the header. `needed` is at least how many of the file's first bytes it takes:
-    always more than were given and never more than the file has."""
+    """The given bytes end within the header.
+
+    `needed` is the least number of the file's first bytes to try next: more than were given, at most the file size.
+    """
 
     needed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which part of a split model a file is: `number` counts from 0, `tensors` is that of all parts together."""
+    """Which part of a split model a file is. `number` counts from 0, `tensors` is the total of all parts."""
 
     number: int
     count: int
@@ -58,10 +60,10 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class GGUFHeader:
-    """What one file says of itself.
+    """The header of one file.
 
-    `data_offset` and `tensors_end` are byte positions in the file; tensors of a type that is newer than
-    our table count as empty in `tensors_end`. `summary.parameters` counts this file's tensors alone.
+    `data_offset` and `tensors_end` are byte positions in the file. A tensor of a type that is not in our table counts
+    as empty in `tensors_end`. `summary.parameters` counts the tensors of this file only.
     """
 
     version: int
@@ -73,10 +75,10 @@ class GGUFHeader:
 
 
 def read_header(data: bytes | memoryview, file_size: int) -> GGUFHeader | Incomplete:
-    """The header of the file of `file_size` bytes that starts with `data`, or how much more of it is needed.
+    """Reads the header of a file of `file_size` bytes that begins with `data`; `Incomplete` if more bytes are needed.
 
-    Raises NotGGUF with what was found instead, or what is wrong with the header, and what to do.
-    The message does not name the file, which is the caller's to add.
+    Raises NotGGUF, with what was found instead or what is wrong, and what to do. The message does not name the file;
+    the caller adds it.
     """
     view = memoryview(data)[:file_size]
     try:
@@ -86,9 +88,9 @@ def read_header(data: bytes | memoryview, file_size: int) -> GGUFHeader | Incomp
 
 
 def check_complete(header: GGUFHeader, file_size: int) -> None:
-    """Raises NotGGUF where the file is too short to hold the tensors that its header lists.
+    """Raises NotGGUF if the file is too short for the tensors that its header lists.
 
-    Tensor types that are newer than our table are held against one bit per parameter: none is denser.
+    Types that are not in our table count with one bit per parameter, because no type needs less.
     """
     if header.tensors_end > file_size:
         raise NotGGUF(
@@ -100,9 +102,9 @@ def check_complete(header: GGUFHeader, file_size: int) -> None:
 
 
 def combine(headers: Sequence[GGUFHeader]) -> GGUFSummary:
-    """What the parts of one model (one or more, in order) say together; a model in one file is its only part.
+    """The summary of one model from the headers of its parts, in order; a model in one file has one part.
 
-    Raises IncompleteModel where the parts do not belong together or are not all there.
+    Raises IncompleteModel if parts are missing or do not belong together.
     """
     first = headers[0]
     if len(headers) == 1 and (first.split is None or first.split.count <= 1):
@@ -134,7 +136,7 @@ def _check_tensor_count(headers: Sequence[GGUFHeader]) -> None:
 
 
 def _read(header: HeaderBytes) -> GGUFHeader:
-    _check_magic(header.head(_SNIFFED))
+    _check_magic(header.head(_SNIFF_BYTES))
     header.skip(4)
     version = _version(header)
     tensor_count = header.count("tensors", fmt.MAX_TENSORS)
@@ -162,16 +164,16 @@ def _check_magic(head: bytes) -> None:
     # safetensors: the length of a JSON object in eight bytes, then the object.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**40:
         raise NotGGUF("not a GGUF file but a safetensors file: convert it to GGUF first, or name a .gguf file")
-    for start, (what, remedy) in fmt.IMPOSTORS:
+    for start, (what, remedy) in fmt.OTHER_FORMATS:
         if lowered.startswith(start):
             raise NotGGUF(f"not a GGUF file but {what}: {remedy}")
     raise NotGGUF(f"not a GGUF file: it starts with the bytes {head[:8].hex(' ')}; name a file that is a GGUF model")
 
 
 def _check_kind(kind: str | None) -> None:
-    """`general.type` is model or mmproj for what can be loaded; old files lack it."""
-    if kind is not None and kind in fmt.NO_MODELS:
-        what, remedy = fmt.NO_MODELS[kind]
+    """Raises NotGGUF unless `general.type` is that of a file that can be loaded. Old files have no such key."""
+    if kind is not None and kind in fmt.OTHER_KINDS:
+        what, remedy = fmt.OTHER_KINDS[kind]
         raise NotGGUF(f"{what}, not a model: {remedy}")
 
 
@@ -185,11 +187,11 @@ def _version(header: HeaderBytes) -> int:
 
 
 def _metadata(header: HeaderBytes, count: int, tensor_count: int) -> tuple[dict[bytes, _Value], bool]:
-    """The values that somebody reads, and whether there is a chat template."""
+    """The values of the keys in `_WANTED` and of the context length, and whether there is a chat template."""
     wanted: dict[bytes, _Value] = {}
     seen: set[bytes] = set()
     for left in range(count - 1, -1, -1):
-        header.reserved = left * _LEAST_KEY + tensor_count * LEAST_TENSOR
+        header.reserved = left * _MIN_KEY_BYTES + tensor_count * MIN_TENSOR_BYTES
         key = header.string()
         if not key:
             raise NotGGUF("damaged: one of its keys is empty")
@@ -267,7 +269,7 @@ def _summary(metadata: dict[bytes, _Value], parameters: int, *, chat_template: b
 
 
 def _integer(metadata: dict[bytes, _Value], key: bytes) -> int | None:
-    """A number from 0 up to what the resource's status can hold; anything else is as good as absent."""
+    """The number of `key` if it is in the range of the status fields; None for any other value."""
     _, value = metadata.get(key, (0, b""))
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= fmt.MAX_INT64:
         return None

@@ -1,6 +1,6 @@
-"""Walks the list of tensors in a GGUF header and holds each against what a loader accepts.
+"""Reads the list of tensors in a GGUF header and checks each one as a loader does.
 
-The second half of `gguf`, which calls it. Only names, shapes, types and places are read here; the weights are not.
+`domain.gguf.header` calls this. Only names, shapes, types and offsets are read, not the weights.
 Source of what is refused: `gguf_init_from_file` in ggml/src/gguf.cpp of llama.cpp.
 """
 
@@ -12,13 +12,13 @@ from model_provisioner.domain.errors import NotGGUF
 from model_provisioner.domain.gguf import format as fmt
 from model_provisioner.domain.gguf.cursor import HeaderBytes, readable
 
-LEAST_TENSOR = 8 + 4 + 4 + 8
-"""Bytes that one tensor takes in the header at least."""
+MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
+"""The least number of bytes that one tensor takes in the header."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """`offset` and `size` in bytes, the offset from the data's start; no `size` for a type newer than our table."""
+    """`offset` and `size` are in bytes; the offset is from the start of the data. An unknown type has no `size`."""
 
     name: bytes
     elements: int
@@ -27,15 +27,15 @@ class _Tensor:
 
 
 def read_tensors(header: HeaderBytes, count: int, alignment: int) -> tuple[int, int]:
-    """How many parameters the tensors have, and where the last one ends, in bytes from the data's start.
+    """Returns the number of parameters of all tensors, and the end of the last tensor in bytes from the data's start.
 
-    Raises NotGGUF, NeedMoreError.
+    Raises NotGGUF, and NeedMoreError if the bytes end before the list does.
     """
     parameters = end = 0
     expected: int | None = 0
     seen: set[bytes] = set()
     for left in range(count - 1, -1, -1):
-        header.reserved = left * LEAST_TENSOR
+        header.reserved = left * MIN_TENSOR_BYTES
         tensor = _tensor(header)
         if tensor.name in seen:
             raise NotGGUF(f"damaged: the tensor {readable(tensor.name)!r} is there twice")
@@ -75,7 +75,10 @@ def _size(name: bytes, kind: int, shape: Sequence[int], elements: int) -> int | 
 
 
 def _next_offset(tensor: _Tensor, alignment: int, expected: int | None) -> int | None:
-    """Tensors lie one after the other, each padded; behind one of unknown size only the alignment is known."""
+    """The offset that the next tensor must have; None if the size of this one is unknown.
+
+    Tensors follow each other, each padded to `alignment`. Raises NotGGUF if `tensor` is not at `expected`.
+    """
     if tensor.offset % alignment or tensor.offset > fmt.MAX_INT64:
         raise _bad_tensor(tensor.name, f"the offset {tensor.offset}, which is not a multiple of {alignment}")
     if expected is None:

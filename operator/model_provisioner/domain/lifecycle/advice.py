@@ -1,7 +1,7 @@
-"""What people with a cluster are told beyond an error's own words: how a token is given, and what brings the next try.
+"""Extends the message of an error, for the status of an object, with what the user can do in a cluster.
 
-An error's words are the same for a person without a cluster. What only a cluster has is said here, once for
-all errors, so that none that waits for somebody forgets to say for what. `domain.snapshot` asks.
+An error's own message also suits the command line. This adds how a token is given and what starts the next try, in one
+place for all errors. `domain.lifecycle.snapshot` calls this.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, ProvisionError
 
 MESSAGE_LIMIT = 1024
-"""Characters of a message in a status."""
+"""The maximum length of a message in a status, in characters."""
 
 _WHERE_TO_GIVE_IT = " (in a Secret that credentialsSecretRef names)"
 _BEFORE_FETCHING = f"the next try comes when the spec is corrected, or the annotation {RECONCILE_AT} is set"
@@ -18,7 +18,7 @@ _SINCE_FETCHING = (
     "`modelRef`, `digest` and `endpoint` can no longer be changed: delete this ModelDownload and create another, or "
     f"put the cause right and annotate this one with {RECONCILE_AT}"
 )
-_OF: Mapping[type[ProvisionError], str] = {
+_SPECIFIC: Mapping[type[ProvisionError], str] = {
     ClaimNotMounted: (
         "`destination` cannot be changed, so another claim takes another ModelDownload; "
         "this one is tried again when the operator starts with its claim"
@@ -26,14 +26,14 @@ _OF: Mapping[type[ProvisionError], str] = {
 }
 
 
-def advised(error: ProvisionError, *, begun: bool, tried_again: bool) -> str:
-    """The message of `error` for a status.
+def with_advice(error: ProvisionError, *, begun: bool, tried_again: bool) -> str:
+    """The message of `error` for a status, at most `MESSAGE_LIMIT` characters if advice was added.
 
-    `begun` says that fetching has, from which on what identifies the bytes is fixed; `tried_again`, that the
-    next try comes by itself. An error that names the annotation itself has said what is to be done first.
+    `begun`: fetching has begun, so the fields that identify the bytes can no longer change. `tried_again`: the next try
+    starts without the user. An error message that names the annotation already says what to do and gets no advice.
     """
     message = error.message + (_WHERE_TO_GIVE_IT if error.wants_token else "")
     if tried_again or RECONCILE_AT in message:
         return message
-    step = _OF.get(type(error)) or (_SINCE_FETCHING if begun else _BEFORE_FETCHING)
+    step = _SPECIFIC.get(type(error)) or (_SINCE_FETCHING if begun else _BEFORE_FETCHING)
     return f"{message[: MESSAGE_LIMIT - len(step) - 2]}; {step}"

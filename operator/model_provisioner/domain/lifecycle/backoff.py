@@ -1,4 +1,8 @@
-"""When the next try is due after an error, and whether there is one. Pure: the random number is an argument."""
+"""Decides when a failed operation is retried, and whether it is.
+
+`controller.reconcile.reconciler` asks for downloads; other parts use `Backoff` with their own limits. The random number
+is an argument, so that tests decide it.
+"""
 
 from dataclasses import dataclass
 
@@ -19,34 +23,37 @@ from model_provisioner.domain.errors import (
     VolumeUnsuitable,
 )
 
-_LONGEST_ASKED_SECONDS = 3600.0
+_MAX_RETRY_AFTER_SECONDS = 3600.0
 _VOLUME_SECONDS = 60.0
 _SLOW_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses in seconds that double from `first` to `longest`."""
+    """Pauses in seconds that double from `first` up to `longest`."""
 
     first: float
     longest: float
 
     def seconds(self, failures: int) -> float:
-        """The pause after `failures` in a row, at least one."""
+        """The pause in seconds after `failures` in a row, at least one."""
         doubled: float = self.first * 2 ** min(max(failures - 1, 0), _MOST_DOUBLINGS)
         return min(doubled, self.longest)
 
     def jittered(self, failures: int, random: float) -> float:
-        """Half of the pause is random, so that many that failed together do not come back together; 0..1 `random`."""
+        """The pause with half of it random, so that clients that failed together do not retry together.
+
+        `random` is in 0..1.
+        """
         return self.seconds(failures) * (0.5 + 0.5 * random)
 
 
 _DOWNLOADS = Backoff(first=1.0, longest=300.0)
 _MOST_DOUBLINGS = 16  # enough for any `longest`, and no overflow
 
-# Somebody may put these right without touching the object: a licence is granted, a file uploaded, a volume mounted.
-_VOLUME_AWAY = (VolumeChanged, VolumeNotWritable, VolumeUnsuitable)
-_MENDABLE = (
+# These can go away without a change of the object: a licence is granted, a file uploaded, a volume mounted.
+_VOLUME = (VolumeChanged, VolumeNotWritable, VolumeUnsuitable)
+_EXTERNAL = (
     AccessDenied,
     LicenseNotAccepted,
     SourceNotFound,
@@ -55,31 +62,31 @@ _MENDABLE = (
     AmbiguousModel,
     IncompleteModel,
     PathConflict,
-    AddressNotAllowed,  # a name may lead elsewhere for a while
+    AddressNotAllowed,  # a name may resolve to another address for a while
 )
 
 
 def pause(error: ProvisionError, failures: int, random: float) -> float | None:
-    """Seconds until the next try after `failures` in a row, the last with `error`; None: the object must change.
+    """Seconds until the next try after `failures` in a row, the last with `error`; None if there is no next try.
 
-    `random` is in 0..1. What fetches every byte again before it can fail again (a wrong digest, no GGUF
-    file) is not tried by itself.
+    `random` is in 0..1. An error that comes only after every byte was fetched (a wrong digest, no GGUF model) is not
+    retried, because each try would cost a whole download.
     """
     if isinstance(error, Retryable):
         return delay(failures, error.retry_after, random)
-    if isinstance(error, _VOLUME_AWAY):
+    if isinstance(error, _VOLUME):
         return _VOLUME_SECONDS
-    return _SLOW_SECONDS * (1 + random) if isinstance(error, _MENDABLE) else None
+    return _SLOW_SECONDS * (1 + random) if isinstance(error, _EXTERNAL) else None
 
 
 def delay(failures: int, retry_after: float | None, random: float) -> float:
     """Seconds before try number `failures` + 1; `random` is in 0..1.
 
-    Doubles from one second to five minutes, with half of it jittered so that many objects do not
-    come back at once. What the other side asked for (`retry_after`) is a lower bound, up to an hour; who has to ask
-    for it again and again is come back to over a longer and longer time.
+    The delay doubles from one second to five minutes, and half of it is random, so that objects do not retry at once.
+    `retry_after`, what the server asked for in seconds, is a lower bound, up to an hour. With each failure the retries
+    spread over a longer time after it.
     """
     jittered = _DOWNLOADS.jittered(failures, random)
     if retry_after is None:
         return jittered
-    return max(jittered, min(retry_after, _LONGEST_ASKED_SECONDS) + _DOWNLOADS.seconds(failures) * random)
+    return max(jittered, min(retry_after, _MAX_RETRY_AFTER_SECONDS) + _DOWNLOADS.seconds(failures) * random)

@@ -1,4 +1,7 @@
-"""What `status.model` says of a plan, before its bytes are here and after. Called by the controller's attempts."""
+"""Builds `status.model` from a plan, before the bytes are fetched and after.
+
+`controller.reconcile.attempt` calls this.
+"""
 
 from dataclasses import replace
 
@@ -8,7 +11,7 @@ from model_provisioner.domain.store.plan import Plan
 
 
 def planned_model(plan: Plan, claim_name: str, store_id: str, wanted_digest: str | None) -> Model:
-    """Of a settled `plan`; `wanted_digest` is the spec's."""
+    """The model of a settled `plan`; `wanted_digest` is the one of the spec."""
     files = plan.records
     return Model(
         revision=plan.revision,
@@ -24,7 +27,7 @@ def planned_model(plan: Plan, claim_name: str, store_id: str, wanted_digest: str
 
 
 def published_model(planned: Model, files: tuple[FileRecord, ...], gguf: GGUFSummary) -> Model:
-    """`planned`, of which every byte is here by now: `files` have the digests that were found."""
+    """`planned` after all files were verified; `files` have the computed digests."""
     return replace(planned, files=files, gguf=gguf, digest=_only_digest(files))
 
 
@@ -35,5 +38,5 @@ def _digest_source(plan: Plan, wanted_digest: str | None) -> DigestSource:
 
 
 def _only_digest(files: tuple[FileRecord, ...]) -> str | None:
-    """A model of one file has that file's digest; a split model has one per file and none in all."""
+    """The digest of a model of one file. A split model has one digest per file and none of its own."""
     return files[0].digest if len(files) == 1 else None

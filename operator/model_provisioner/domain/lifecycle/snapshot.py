@@ -1,49 +1,53 @@
-"""What the operator knows of one download, and how each event changes it.
+"""The state machine of one download: what is known of it, and how each event changes that.
 
-`advance` is the whole state machine: a table from the type of an event to what it changes. The
-controller's lifecycle makes the events, `domain.status` projects the snapshot to what people see.
-No I/O, no clock: `now` is an argument, in UTC.
+`advance` looks up the rule for an event in a table. `controller.reconcile.reconciler` applies the events;
+`domain.lifecycle.status` projects the snapshot to the status that users see. `now` is an argument, in UTC.
 
 Two rules hold for every event:
-- `ready` becomes true only by `Available`, and only `Lost` takes it back, or `Redefined`: another model is asked for.
-- `bytes` never falls within one value of `attempts`.
+- Only `Available` sets `ready`. Only `Lost`, and `Redefined` for another model, clear it.
+- `bytes` never decreases within one value of `attempts`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
-from model_provisioner.domain.errors import DigestMismatch, NotGGUF, ProvisionError, Terminal, VolumeChanged
-from model_provisioner.domain.lifecycle.advice import advised
-from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives, choice
+from model_provisioner.domain.errors import DigestMismatch, NotGGUF, Terminal, VolumeChanged
+from model_provisioner.domain.lifecycle.advice import with_advice
+from model_provisioner.domain.lifecycle.events import (
+    Available,
+    Event,
+    Failed,
+    Lost,
+    Progressed,
+    Queued,
+    ReconcileHandled,
+    Redefined,
+    Rereading,
+    Resolved,
+    Resolving,
+    Started,
+    Suspended,
+    VerifyHandled,
+    Verifying,
+)
+from model_provisioner.domain.lifecycle.state import State
+from model_provisioner.domain.lifecycle.suspended_message import suspended_message
 from model_provisioner.domain.modeldownload import Model
-from model_provisioner.domain.store.space import Room
 
 DISCARDING = frozenset(error.__name__ for error in (DigestMismatch, NotGGUF))
-"""The errors of a transfer with which it drops what came."""
-
-
-class State(StrEnum):
-    """The reasons of the Ready condition that are not errors."""
-
-    RESOLVING = "Resolving"
-    QUEUED = "Queued"
-    DOWNLOADING = "Downloading"
-    VERIFYING = "Verifying"
-    AVAILABLE = "Available"
-    SUSPENDED = "Suspended"
+"""The errors with which a transfer discards the bytes it received."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One download at one moment.
 
-    `reason` is a `State` or the name of an error. `bytes` counts within this attempt;
-    `bytes_per_second` and `eta_seconds` are None unless bytes are moving. `restarts` is the
-    worker's count of throwing bytes away, since it last said it (None: not since it started);
-    `discarded` says that it dropped them with its last error, so that the next start is a new attempt.
+    `reason` is a `State` or the name of an error. `bytes` counts within this attempt. `bytes_per_second` and
+    `eta_seconds` are None if no bytes arrive. `restarts` is how often the worker discarded bytes, as it last reported
+    (None: not since it started). `discarded`: the bytes were discarded with the last error, so the next start is a new
+    attempt. `handled_reconcile_at` and `handled_verify_at` are the last handled values of the annotations.
     """
 
     reason: str = State.RESOLVING
@@ -63,145 +67,22 @@ class Snapshot:
     handled_reconcile_at: str | None = None
     handled_verify_at: str | None = None
 
-    def is_to_be_read(self, verify_at: str | None) -> bool:
-        """Has somebody asked, at `verify_at`, for a look at every byte, and was not answered yet?"""
+    def is_verification_requested(self, verify_at: str | None) -> bool:
+        """Whether the annotation value `verify_at` requests a verification that is not handled yet."""
         return verify_at not in {None, self.handled_verify_at}
 
 
-@dataclass(frozen=True, slots=True)
-class Resolving:
-    """The source is asked what the ref means."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """The source has answered."""
-
-    model: Model
-
-
-@dataclass(frozen=True, slots=True)
-class Redefined:
-    """Another model is asked for than the one that all of this is about."""
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """Nothing runs yet; `message` says what is waited for."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Suspended:
-    """The user asked for a pause; bytes are kept. `room` and `alternatives` are known where it has just resolved."""
-
-    room: Room | None = None
-    alternatives: Alternatives = NO_ALTERNATIVES
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A worker has taken the plan; `bytes` of it are durable already."""
-
-    model: Model
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Progressed:
-    """`bytes` are written, at `bytes_per_second` (0: standstill), of a transfer restarted `restarts` times."""
-
-    bytes: int
-    restarts: int
-    bytes_per_second: int | None
-    eta_seconds: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Verifying:
-    """Every byte is here, all `total` of them; `bytes` are hashed."""
-
-    bytes: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Available:
-    """Every file is durable at its path, verified, and in the catalog."""
-
-    model: Model
-
-
-@dataclass(frozen=True, slots=True)
-class Rereading:
-    """The published files are read again, because somebody asked for it; they count as right until they are not."""
-
-    bytes: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyHandled:
-    """Every published byte was found to be right, after the annotation `at` asked for it (None: nobody did)."""
-
-    at: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A file that was published is no longer there, or no longer what it was: `reason` says which."""
-
-    message: str
-    reason: str = State.RESOLVING
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """An attempt ended with an error; `retry_time` None means that it is not tried again by itself."""
-
-    error: ProvisionError
-    retry_time: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcileHandled:
-    """The annotation that asks for another try has been seen."""
-
-    at: str | None
-
-
-Event = (
-    Resolving
-    | Resolved
-    | Redefined
-    | Queued
-    | Suspended
-    | Started
-    | Progressed
-    | Verifying
-    | Available
-    | Rereading
-    | VerifyHandled
-    | Lost
-    | Failed
-    | ReconcileHandled
-)
-
-
 def advance(snapshot: Snapshot, event: Event, now: datetime) -> Snapshot:
-    """The snapshot after `event`."""
-    if snapshot.ready and not isinstance(event, _OF_READY):
+    """The snapshot after `event` at `now`. A ready download changes only by the events in `_APPLY_WHEN_READY`."""
+    if snapshot.ready and not isinstance(event, _APPLY_WHEN_READY):
         return snapshot
     return _RULES[type(event)](snapshot, event, now)
 
 
 def _step(snapshot: Snapshot, reason: str, message: str, **changes: Any) -> Snapshot:
-    """A move to a state in which nothing has failed and nothing is flowing, unless `changes` say so."""
-    still = {"stalled": False, "next_retry_time": None, "bytes_per_second": None, "eta_seconds": None}
-    return replace(snapshot, reason=reason, message=message, **{**still, **changes})
+    """Changes to a state without an error and without speed, unless `changes` set them."""
+    defaults = {"stalled": False, "next_retry_time": None, "bytes_per_second": None, "eta_seconds": None}
+    return replace(snapshot, reason=reason, message=message, **{**defaults, **changes})
 
 
 def _resolving(snapshot: Snapshot, event: Resolving, _now: datetime) -> Snapshot:
@@ -213,7 +94,7 @@ def _resolved(snapshot: Snapshot, event: Resolved, _now: datetime) -> Snapshot:
 
 
 def _redefined(snapshot: Snapshot, _event: Redefined, _now: datetime) -> Snapshot:
-    """As a new object, but that attempts are counted on."""
+    """Starts like a new object, but keeps the number of attempts and the handled annotations."""
     return Snapshot(
         attempts=snapshot.attempts,
         discarded=True,
@@ -229,12 +110,12 @@ def _queued(snapshot: Snapshot, event: Queued, _now: datetime) -> Snapshot:
 def _suspended(snapshot: Snapshot, event: Suspended, _now: datetime) -> Snapshot:
     known = ""
     if snapshot.model:
-        known = choice(snapshot.model.size, snapshot.bytes, event.room, event.alternatives) + "; "
+        known = suspended_message(snapshot.model.size, snapshot.bytes, event.room, event.alternatives) + "; "
     return _step(snapshot, State.SUSPENDED, f"{known}set `suspend` to false to go on")
 
 
 def _started(snapshot: Snapshot, event: Started, now: datetime) -> Snapshot:
-    """A first start counts as attempt 1; a start after bytes were dropped as one more."""
+    """The first start is attempt 1. A start after bytes were discarded is another attempt."""
     fresh = snapshot.attempts == 0 or snapshot.discarded
     return _step(
         snapshot,
@@ -250,7 +131,7 @@ def _started(snapshot: Snapshot, event: Started, now: datetime) -> Snapshot:
 
 
 def _progressed(snapshot: Snapshot, event: Progressed, _now: datetime) -> Snapshot:
-    again = _began_again(snapshot, event)
+    again = _discarded_bytes(snapshot, event)
     return replace(
         snapshot,
         reason=State.DOWNLOADING,
@@ -263,8 +144,8 @@ def _progressed(snapshot: Snapshot, event: Progressed, _now: datetime) -> Snapsh
     )
 
 
-def _began_again(snapshot: Snapshot, event: Progressed) -> bool:
-    """Were bytes thrown away since the last event? Where all were here and are not any more, they were, in any case."""
+def _discarded_bytes(snapshot: Snapshot, event: Progressed) -> bool:
+    """Whether bytes were discarded since the last event. A count that falls after all bytes arrived shows it too."""
     if snapshot.reason == State.VERIFYING and event.bytes < snapshot.bytes:
         return True
     return snapshot.restarts is not None and event.restarts != snapshot.restarts
@@ -311,7 +192,7 @@ def _verify_handled(snapshot: Snapshot, event: VerifyHandled, _now: datetime) ->
 
 
 def _lost(snapshot: Snapshot, event: Lost, _now: datetime) -> Snapshot:
-    """A new attempt from here on, not from its start: what is away must not count as being here until then."""
+    """Begins a new attempt now instead of at its start, so that the lost bytes stop counting at once."""
     return _step(
         snapshot,
         event.reason,
@@ -324,13 +205,13 @@ def _lost(snapshot: Snapshot, event: Lost, _now: datetime) -> Snapshot:
 
 
 def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
-    """What is Ready stays so, and says what troubles it."""
+    """A ready download stays ready, and its message shows the error."""
     if snapshot.ready and snapshot.model:
         return replace(snapshot, message=f"{_published(snapshot.model)}; {event.error.message}")
     return _step(
         snapshot,
         event.error.reason,
-        advised(event.error, begun=snapshot.start_time is not None, tried_again=event.retry_time is not None),
+        with_advice(event.error, begun=snapshot.start_time is not None, tried_again=event.retry_time is not None),
         stalled=isinstance(event.error, Terminal),
         discarded=snapshot.discarded or (snapshot.reason in _FETCHING and event.error.reason in DISCARDING),
         next_retry_time=event.retry_time,
@@ -338,13 +219,13 @@ def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
 
 
 def _reconcile_handled(snapshot: Snapshot, event: ReconcileHandled, _now: datetime) -> Snapshot:
-    """On an exchanged volume it means: accept the one that is there now, where nothing of it is recorded or fetched."""
+    """Marks the request as handled. If the volume was exchanged, it accepts the new one too, which has no bytes yet."""
     handled = replace(snapshot, handled_reconcile_at=event.at)
-    asked = event.at not in {None, snapshot.handled_reconcile_at}
-    if not (asked and snapshot.model and snapshot.reason == VolumeChanged.__name__):
+    requested = event.at not in {None, snapshot.handled_reconcile_at}
+    if not (requested and snapshot.model and snapshot.reason == VolumeChanged.__name__):
         return handled
-    given_up = snapshot.bytes > 0
-    attempts = snapshot.attempts + 1 if given_up else snapshot.attempts
+    discards = snapshot.bytes > 0
+    attempts = snapshot.attempts + 1 if discards else snapshot.attempts
     return replace(handled, model=replace(snapshot.model, store_id=""), bytes=0, attempts=attempts)
 
 
@@ -366,4 +247,4 @@ _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
 }
 
 _FETCHING = (State.DOWNLOADING, State.VERIFYING)
-_OF_READY = (Redefined, Available, Rereading, VerifyHandled, Lost, Failed, ReconcileHandled)
+_APPLY_WHEN_READY = (Redefined, Available, Rereading, VerifyHandled, Lost, Failed, ReconcileHandled)

@@ -1,6 +1,6 @@
-"""Speed and time left from a row of byte counts: an average that forgets old observations.
+"""Computes speed and remaining time from byte counts, as an average that weights recent observations more.
 
-Called by the controller for the status and by the command line for its progress bar.
+The controller calls this for the status, `transfer` for its connections, and the command line for its progress bar.
 """
 
 import math
@@ -11,9 +11,10 @@ _MEMORY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """Observations so far: the last one (seconds on a monotonic clock, bytes) and the average (bytes per second).
+    """The last observation and the average so far.
 
-    In the first seconds it is the plain average `since` the start, so that a slow first moment is soon forgotten.
+    `at` and `since` are in seconds on a monotonic clock, `rate` is in bytes per second. In the first seconds the rate
+    is the plain average `since` the first observation, so that a slow start does not distort it.
     """
 
     at: float
@@ -22,7 +23,7 @@ class Meter:
     since: float | None = None
 
     def observe(self, now: float, bytes_done: int) -> "Meter":
-        """After another observation. A count that fell (an attempt began anew) starts the average again."""
+        """The meter after `bytes_done` at `now`. A smaller count than before (a new attempt) resets the average."""
         elapsed = now - self.at
         if bytes_done < self.bytes:
             return Meter(now, bytes_done)
@@ -36,7 +37,7 @@ class Meter:
         return Meter(now, bytes_done, self.rate + weight * (current - self.rate), since)
 
     def seconds_left(self, total: int) -> int | None:
-        """None while nothing moves."""
+        """The seconds until `total` bytes are reached at this rate; None if no bytes arrive."""
         if not self.rate or self.rate < 1:
             return None
         return math.ceil((total - self.bytes) / self.rate)

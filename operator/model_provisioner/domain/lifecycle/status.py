@@ -1,20 +1,21 @@
-"""From a snapshot to the status that people and tools see: the only maker of conditions.
+"""Projects a snapshot to the status of its object, and restores a snapshot from a status after a restart.
 
-The conditions are exactly those that kstatus reads (Helm --wait, Flux, Argo CD): Ready always, True or
-False; Reconciling=True while something goes on by itself; Stalled=True when somebody must act; never
-both, and absent rather than False. `restore` is the way back, after the operator was restarted.
+Only this module makes conditions. They are the ones that kstatus reads (Helm --wait, Flux, Argo CD): Ready is always
+present; Reconciling=True means that the operator works or retries; Stalled=True means that something outside must
+change. Reconciling and Stalled are never both present, and absent instead of False.
 """
 
 from datetime import UTC, datetime
 
 from model_provisioner.domain.lifecycle.advice import MESSAGE_LIMIT
-from model_provisioner.domain.lifecycle.snapshot import DISCARDING, Snapshot, State
+from model_provisioner.domain.lifecycle.snapshot import DISCARDING, Snapshot
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.modeldownload import Condition, Progress, Status
 from model_provisioner.domain.quantity import format_duration, format_rate
 
 
 def project(snapshot: Snapshot, generation: int, now: datetime, previous: Status) -> Status:
-    """The status of `snapshot`; `previous` tells since when a condition has had its value."""
+    """The status of `snapshot`. Conditions that do not change keep their transition time from `previous`."""
     return Status(
         observed_generation=generation,
         conditions=_conditions(snapshot, generation, now, previous),
@@ -30,21 +31,21 @@ def project(snapshot: Snapshot, generation: int, now: datetime, previous: Status
 
 
 def restore(status: Status) -> Snapshot:
-    """The snapshot that an earlier operator left behind in `status`: all that must not be forgotten or flip.
+    """The snapshot that an earlier operator wrote as `status`.
 
-    Bytes that it told of together with an error of theirs were dropped with that error.
+    If the status has an error in `DISCARDING`, its bytes were discarded with that error.
     """
     ready = status.condition("Ready")
-    bytes_told = status.progress.bytes if status.progress else 0
+    recorded_bytes = status.progress.bytes if status.progress else 0
     return Snapshot(
         reason=ready.reason if ready else State.RESOLVING,
         message=ready.message if ready else Snapshot().message,
         ready=status.ready,
         stalled=status.stalled,
         model=status.model,
-        bytes=bytes_told,
+        bytes=recorded_bytes,
         attempts=status.attempts,
-        discarded=bytes_told > 0 and ready is not None and ready.reason in DISCARDING,
+        discarded=recorded_bytes > 0 and ready is not None and ready.reason in DISCARDING,
         start_time=_parsed(status.start_time),
         completion_time=_parsed(status.completion_time),
         next_retry_time=_parsed(status.next_retry_time),
@@ -54,7 +55,7 @@ def restore(status: Status) -> Snapshot:
 
 
 def rfc3339(moment: datetime | None) -> str | None:
-    """As Kubernetes writes times: UTC, whole seconds, `Z`."""
+    """The time as Kubernetes writes it: UTC, whole seconds, `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
@@ -81,7 +82,7 @@ def _reconciling(snapshot: Snapshot) -> bool:
 def _condition(
     kind: str, value: bool, snapshot: Snapshot, generation: int, now: datetime, previous: Status
 ) -> Condition:
-    """`lastTransitionTime` moves only when the value flips (Kubernetes API conventions)."""
+    """One condition. `lastTransitionTime` changes only with the value (Kubernetes API conventions)."""
     status = str(value)
     before = previous.condition(kind)
     since = before.last_transition_time if before and before.status == status else rfc3339(now)

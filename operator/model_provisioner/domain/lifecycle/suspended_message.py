@@ -1,6 +1,6 @@
-"""What there is to decide before a byte moves: how large a model is, whether it fits, and what else could be had.
+"""Builds the message of a suspended download, with what a user needs to decide: size, free space, other models.
 
-The resolver says which others a repository has; the status of a suspended object tells people all of it.
+The resolver finds the other models of the repository; `domain.lifecycle.snapshot` calls this.
 """
 
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.store.space import Room
 
 MOST_ALTERNATIVES = 12
-_MOST_CHARACTERS = 600  # for them; the message they are in holds 1024, and what is to be done stands at its end
+_MAX_CHARACTERS = 600  # for them; a message has at most 1024, and the end of it says what to do
 
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another model of the same repository, `called` by its quantisation or its path, of `size` bytes."""
+    """Another model of the same repository. `selector` is its quantisation or path; `size` is in bytes."""
 
-    called: str
+    selector: str
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Alternatives:
-    """Those nearest in size, the smallest first, and how many more there are."""
+    """The models `nearest` in size to the selected one, the smallest first, and how many `more` there are."""
 
     nearest: tuple[Alternative, ...] = ()
     more: int = 0
@@ -31,8 +31,8 @@ class Alternatives:
 NO_ALTERNATIVES = Alternatives()
 
 
-def choice(size: str, bytes_here: int, room: Room | None, alternatives: Alternatives) -> str:
-    """What is known of a model of `size` of which `bytes_here` were fetched; `room` None: nobody has measured."""
+def suspended_message(size: str, bytes_here: int, room: Room | None, alternatives: Alternatives) -> str:
+    """What is known of a model of `size` with `bytes_here` fetched. `room` is None if it was not measured."""
     return "; ".join(filter(None, (_fit(size, bytes_here, room), _others(alternatives))))
 
 
@@ -48,9 +48,9 @@ def _fit(size: str, bytes_here: int, room: Room | None) -> str:
 
 
 def _others(alternatives: Alternatives) -> str:
-    listed, more, left = list[str](), alternatives.more, _MOST_CHARACTERS
-    for one in alternatives.nearest:
-        text = f"{one.called} ({format_bytes(one.size)})"
+    listed, more, left = list[str](), alternatives.more, _MAX_CHARACTERS
+    for alternative in alternatives.nearest:
+        text = f"{alternative.selector} ({format_bytes(alternative.size)})"
         left -= len(text)
         if left >= 0:
             listed.append(text)

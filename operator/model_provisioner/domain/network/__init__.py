@@ -1,0 +1,1 @@
+"""Rules for HTTP: allowed addresses, proxies, credentials, and what refusals and headers mean."""

@@ -1,12 +1,12 @@
-"""Which URLs and addresses a user's ref may make us connect to, and to which origin a credential belongs.
+"""Decides which URLs and IP addresses we may connect to because of a ref, and which URLs share a credential.
 
-Every HTTP client that a user's ref can reach asks `check_url` before each hop and `check_address` with
-the address that it is about to connect to, after name resolution, so that neither a redirect nor a
-rebinding DNS server opens the way to services inside the cluster. Resolving and connecting stay outside.
+Every HTTP client that follows a user's ref calls `check_url` before each hop, and `check_address` after name resolution
+with the address it is about to connect to. So neither a redirect nor a rebinding DNS server leads to a service inside
+the cluster. Name resolution and connections do not belong here.
 
-The table below is our own, because `ipaddress` changes its mind between Python versions and calls the
-metadata services of two clouds, multicast, 6to4 and NAT64 global. Source: the IANA special-purpose
-address registries (RFC 6890 and its successors), RFC 6052 for NAT64, and the clouds' documentation.
+The table is our own: the results of `ipaddress` differ between Python versions, and it calls the metadata services of
+two clouds, multicast, 6to4 and NAT64 global. Source: the IANA special-purpose address registries (RFC 6890 and its
+successors), RFC 6052 for NAT64, and the documentation of the clouds.
 """
 
 import re
@@ -31,16 +31,16 @@ _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\\]")
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """A host, in lower case, and a port; without a port, all of the host's ports are meant.
+    """A host in lower case, and a port; None means every port.
 
-    `*.example.com` as host is every name below example.com, and not example.com itself.
+    The host `*.example.com` covers every name below example.com, but not example.com itself.
     """
 
     host: str
     port: int | None = None
 
     def covers(self, host: str, port: int) -> bool:
-        return self._covers_host(_normal(host)) and self.port in {None, port}
+        return self._covers_host(_normalized(host)) and self.port in {None, port}
 
     def _covers_host(self, host: str) -> bool:
         return host.endswith(self.host[1:]) if self.host.startswith("*.") else host == self.host
@@ -51,11 +51,11 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class NetworkPolicy:
-    """What the administrator allows beyond https to public addresses.
+    """What the administrator allows in addition to https to public addresses.
 
-    A host that is listed may be spoken to over http and may have a private address. It may not lead to
-    a link-local, metadata, multicast, reserved or tunnel address: only a network allows those.
-    With `only_listed` nobody else is spoken to: behind a proxy addresses are not seen, so names must do.
+    A host in `allowed_hosts` may be reached over http and may have a private address. Its address must not be
+    link-local, multicast, reserved, of a tunnel, or of a metadata service: only `allowed_networks` permits those.
+    With `only_listed`, all other hosts are refused. A proxy needs this, because addresses behind it are not visible.
     """
 
     allowed_networks: tuple[Network, ...] = ()
@@ -68,7 +68,7 @@ class NetworkPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Scheme, host and port of a URL (RFC 6454): equal origins may share a credential, others never."""
+    """Scheme, host and port of a URL (RFC 6454). Only equal origins may share a credential."""
 
     scheme: str
     host: str
@@ -76,9 +76,9 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Raises AddressNotAllowed where `url` is not a well-formed http or https address."""
+        """Raises AddressNotAllowed if `url` is not a well-formed http or https URL."""
         parts = _split(url)
-        return cls(parts.scheme, _normal(parts.hostname or ""), parts.port or _DEFAULT_PORTS[parts.scheme])
+        return cls(parts.scheme, _normalized(parts.hostname or ""), parts.port or _DEFAULT_PORTS[parts.scheme])
 
     def __str__(self) -> str:
         port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
@@ -86,7 +86,7 @@ class Origin:
 
 
 class _Opens(Enum):
-    """What makes a special address reachable."""
+    """What permits a connection to a special address."""
 
     HOST = "a listed host, or an allowed network that contains the address"
     NETWORK = "an allowed network that contains the address"
@@ -138,19 +138,20 @@ _SPECIAL = (
         "2001::/23",
         "2001:db8::/32",
         "3fff::/20",
-        # Everything but 2000::/3, the only global unicast space that IANA has handed out.
+        # All but 2000::/3, the only global unicast space that IANA has allocated.
         "::/3",
         "4000::/2",
         "8000::/1",
     ),
-)  # The first row that contains an address counts.
+)  # The first row that contains an address applies.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def check_url(url: str, policy: NetworkPolicy) -> None:
-    """Raises AddressNotAllowed unless `url` is https, or http to a host that is listed, without a user name.
+    """Raises AddressNotAllowed unless `policy` permits a request to `url`.
 
-    Where the policy demands it, https too is for hosts that are listed.
+    The URL must be https, or http to a listed host, and must not contain a user name. With `only_listed`, https also
+    needs a listed host.
     """
     origin = Origin.of(url)
     if "@" in _split(url).netloc:
@@ -169,38 +170,39 @@ def check_url(url: str, policy: NetworkPolicy) -> None:
 
 
 def check_address(address: str, host: str, port: int, policy: NetworkPolicy) -> None:
-    """Raises AddressNotAllowed where `host`, asked for at `port`, leads to an `address` that nobody allowed."""
+    """Raises AddressNotAllowed if `policy` does not permit `address`, to which `host` resolved; `port` is the one of
+    the request."""
     outer = _parse_address(address, host)
-    inner = _unwrapped(outer)
+    inner = _embedded_ipv4(outer)
     special = next((row for row in _SPECIAL if inner in row.network), None)
     if special is None or _allowed(inner, special, policy):
         return
     if special.opens is _Opens.HOST and policy.lists(host, port):
         return
-    raise AddressNotAllowed(_refusal(outer, inner, special, HostPort(_normal(host), port)))
+    raise AddressNotAllowed(_refusal(outer, inner, special, HostPort(_normalized(host), port)))
 
 
 def parse_host_port(text: str) -> HostPort:
-    """`HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`. Raises ValueError with a message for people."""
+    """Parses `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`. Raises ValueError with a message for users."""
     match = _HOST_PORT.fullmatch(text.lower())
     port = int(match[3]) if match and match[3] else None
     if not match or port == 0 or (port or 0) > 65535:
         raise ValueError(f"{text[:200]!r} is not HOST or HOST:PORT, such as hub.internal:8443")
-    return HostPort(_normal(match[1] or match[2]), port)
+    return HostPort(_normalized(match[1] or match[2]), port)
 
 
 def parse_allowed_host(text: str) -> HostPort:
-    """As `parse_host_port`, and `*.NAME` or `*.NAME:PORT` for all names below one. Raises ValueError."""
+    """Like `parse_host_port`, and also `*.NAME` or `*.NAME:PORT` for all names below NAME. Raises ValueError."""
     if not text.startswith("*."):
         return parse_host_port(text)
-    below = parse_host_port(text[2:])
-    if ":" in below.host or below.host.rpartition(".")[2].isdigit():
+    parent = parse_host_port(text[2:])
+    if ":" in parent.host or parent.host.rpartition(".")[2].isdigit():
         raise ValueError(f"{text[:200]!r} is not *.NAME: an address has no names below it")
-    return HostPort(f"*.{below.host}", below.port)
+    return HostPort(f"*.{parent.host}", parent.port)
 
 
 def parse_network(text: str) -> Network:
-    """A network as CIDR, or one address. Raises ValueError with a message for people."""
+    """Parses a network in CIDR notation, or one address. Raises ValueError with a message for users."""
     try:
         return ip_network(text)
     except ValueError as error:
@@ -208,8 +210,10 @@ def parse_network(text: str) -> Network:
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of a http or https URL whose host and port are well-formed. The URL itself may hold secrets: no
-    message shows more of it than scheme and host."""
+    """The parts of a well-formed http or https URL. Raises AddressNotAllowed otherwise.
+
+    The URL may contain secrets, so a message shows only scheme and host.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -220,7 +224,7 @@ def _split(url: str) -> SplitResult:
     if parts.scheme not in _DEFAULT_PORTS:
         raise AddressNotAllowed(f"{parts.scheme[:20]!r} is not a scheme that models are fetched with: use https")
     if not _HOST.fullmatch(host) or port == 0:
-        # Names of other scripts come in punycode; anything else that is not ASCII is there to deceive.
+        # Names in other scripts are written in punycode. Other characters outside ASCII can imitate a known name.
         raise AddressNotAllowed("an address has no valid host and port: write https://host/path")
     return parts
 
@@ -232,8 +236,8 @@ def _parse_address(address: str, host: str) -> Address:
         raise AddressNotAllowed(f"{host} leads to {address[:100]!r}, which is not an IP address") from None
 
 
-def _unwrapped(address: Address) -> Address:
-    """The IPv4 address that the packets will be for, where an IPv6 address stands for one."""
+def _embedded_ipv4(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address is mapped or translated to; other addresses as they are."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return address.ipv4_mapped
@@ -259,7 +263,7 @@ def _refusal(outer: Address, inner: Address, special: _Special, asked: HostPort)
     )
 
 
-def _normal(host: str) -> str:
+def _normalized(host: str) -> str:
     """DNS ignores case and one final dot."""
     return host.lower().removesuffix(".")
 

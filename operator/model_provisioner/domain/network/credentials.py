@@ -1,11 +1,11 @@
-"""A bearer token and where it may go. Read from Secrets by the operator and used by `transfer.http` alone."""
+"""A bearer token and the origins it may be sent to. The controller reads Secrets; only `transfer.http` sends it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A bearer token and the origins (`https://host:port`) that may see it."""
+    """A bearer token. It may be sent to `origins` (`https://host:port`) only."""
 
     token: str
     origins: tuple[str, ...]

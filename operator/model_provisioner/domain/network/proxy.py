@@ -1,6 +1,6 @@
-"""The proxy that an administrator names, as a value whose credentials show up nowhere.
+"""Parses the URL of a proxy into a value that never prints its credentials.
 
-Parsed by whoever reads the flags; used by `transfer.client`, the only one that connects.
+`proxy_file` and the flags call this; only `transfer.http` connects to the proxy.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ PROXY_NEEDS_HOSTS = (
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """`origin` is what to connect to; user name and password, if any, are for it alone."""
+    """The proxy to connect to at `origin`, and the user name and password that it gets, if any."""
 
     origin: Origin
     username: str | None = field(default=None, repr=False)
@@ -25,9 +25,9 @@ class Proxy:
 
 
 def parse_proxy(url: str) -> Proxy:
-    """`http://HOST:PORT` or `https://HOST:PORT`, with `USER:PASSWORD@` before the host if it must be.
+    """Parses `http://HOST:PORT` or `https://HOST:PORT`, with an optional `USER:PASSWORD@` before the host.
 
-    Raises ValueError with a message for people, which never holds what was given.
+    Raises ValueError with a message for users, which never contains `url`.
     """
     try:
         parts = urlsplit(url)

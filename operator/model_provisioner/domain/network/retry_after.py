@@ -1,6 +1,7 @@
-"""How long another side asks us to wait, read from the headers of its answer.
+"""Reads from response headers how long a server asks us to wait.
 
-Called where an answer becomes an error (`hub_errors`). How long is waited in the end is `backoff`'s.
+`domain.network.hub_errors` calls this for an error response. The pause that results is computed in
+`domain.lifecycle.backoff`.
 """
 
 import re
@@ -12,10 +13,11 @@ _RATE_LIMIT = re.compile(r'"\w+"\s*;\s*r\s*=\s*(\d+)\s*;\s*t\s*=\s*(\d+)')
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait; None where nothing is asked. `headers` ignore case, `now` is in seconds since the epoch.
+    """Seconds to wait; None if the server does not ask for a pause.
 
-    `RateLimit` rides on every answer of the Hugging Face hub and explains a refusal only where nothing
-    remains (`r=0`); else `Retry-After` counts, in seconds or as an HTTP date (RFC 9110, 10.2.3).
+    `headers` is case-insensitive, `now` is in seconds since the epoch. The Hugging Face hub sends `RateLimit` with
+    every response; it explains an error only if no request is left (`r=0`). Otherwise `Retry-After` applies, in seconds
+    or as an HTTP date (RFC 9110, 10.2.3).
     """
     limit = _RATE_LIMIT.search(headers.get("RateLimit", ""))
     if limit and limit[1] == "0":

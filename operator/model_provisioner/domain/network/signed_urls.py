@@ -1,6 +1,7 @@
-"""When a signed URL ends. Called by the transfer, which asks for a new one before that.
+"""Reads from a signed URL when it expires.
 
-Such a URL is a credential: nothing here or elsewhere may show its query.
+`transfer.download.remote_file` calls this and requests a new URL before that. A signed URL is a credential: no message
+and no log line may contain its query.
 """
 
 from datetime import UTC, datetime
@@ -10,16 +11,17 @@ _MARGIN_SECONDS = 60.0
 
 
 def refresh_at(url: str, obtained: float) -> float | None:
-    """Seconds since the epoch at which a URL that was `obtained` then should be replaced; None: it does not tell.
+    """When to replace `url`, in seconds since the epoch; None if the URL names no expiry.
 
-    A minute before it ends, or at half of a life that is shorter than two minutes. CloudFront says
-    `Expires=<epoch>`, S3 `X-Amz-Date=…&X-Amz-Expires=<seconds>`.
+    `obtained` is when it was received, in seconds since the epoch. The result is a minute before the expiry, or half of
+    the lifetime if that is less than two minutes. CloudFront writes `Expires=<epoch>`, S3 writes
+    `X-Amz-Date=…&X-Amz-Expires=<seconds>`.
     """
-    end = _end(dict(parse_qsl(urlsplit(url).query)))
-    return None if end is None else max(end - _MARGIN_SECONDS, obtained + (end - obtained) / 2)
+    expiry = _expiry(dict(parse_qsl(urlsplit(url).query)))
+    return None if expiry is None else max(expiry - _MARGIN_SECONDS, obtained + (expiry - obtained) / 2)
 
 
-def _end(query: dict[str, str]) -> float | None:
+def _expiry(query: dict[str, str]) -> float | None:
     try:
         if "Expires" in query:
             return float(query["Expires"])

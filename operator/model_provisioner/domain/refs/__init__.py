@@ -1,0 +1,1 @@
+"""Model refs: how they are spelled, which files they select, and which objects they match."""

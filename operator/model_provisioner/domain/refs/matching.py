@@ -1,4 +1,8 @@
-"""Which downloads a ref of a caller means: the same ref, or the same model spelt with or without its quantisation."""
+"""Finds the downloads that a ref from a caller matches.
+
+The gateway calls this to find an existing download or model. Two refs match if they are equal, or if they name the same
+model with and without its quantisation.
+"""
 
 from collections.abc import Iterable
 
@@ -9,17 +13,17 @@ from model_provisioner.domain.refs.selection import quantization_of
 
 
 def matching(wanted: ModelRef, downloads: Iterable[ModelDownload]) -> list[ModelDownload]:
-    """Those of the very same ref if there are any, else those of the same model."""
+    """The downloads with exactly this ref; if there are none, the downloads of the same model."""
     known = list(downloads)
-    exact = [one for one in known if one.spec.model_ref == str(wanted)]
-    return exact or [one for one in known if _is_same_model(wanted, one)]
+    exact = [download for download in known if download.spec.model_ref == str(wanted)]
+    return exact or [download for download in known if _is_same_model(wanted, download)]
 
 
 def _is_same_model(wanted: ModelRef, download: ModelDownload) -> bool:
     if not isinstance(wanted, HuggingFaceRef):
         return False
     if not download.spec.model_ref.startswith(f"hf:{wanted.repository}"):
-        return False  # without parsing, because this is asked of every download there is
+        return False  # cheaper than parsing, and this runs for every download
     try:
         ref = parse(download.spec.model_ref)
     except ProvisionError:
@@ -32,7 +36,7 @@ def _is_same_model(wanted: ModelRef, download: ModelDownload) -> bool:
 
 
 def _is_selected(selector: str, download: ModelDownload) -> bool:
-    """Does the file that a download resolved to have this quantisation, or this path in its repository?"""
+    """Whether the file that the download resolved to has this quantisation, or this path in its repository."""
     model = download.status.model
     if model is None:
         return False

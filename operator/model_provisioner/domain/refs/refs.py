@@ -1,8 +1,8 @@
-"""Model refs: the strings that name models, parsed once, here, and printed in one canonical spelling.
+"""Parses model refs, the strings that name models, and prints them in one canonical spelling.
 
-The resource, the HTTP API, the event stream, the catalog and the command line all use this parser.
-`parse` accepts the canonical spelling only; `parse_lenient` also accepts what people paste
-(`hf://…`, a hub page address). Which file a ref means is decided in `selection`, not here.
+The resource, the HTTP API, the event stream, the catalog and the command line all use this parser. `parse` accepts only
+the canonical spelling; `parse_lenient` also accepts what users paste (`hf://…`, the URL of a hub page). Which files a
+ref means is decided in `domain.refs.selection`.
 """
 
 import re
@@ -23,7 +23,7 @@ _SPELLING = "write hf:<owner>/<repo>[@<revision>][:<quantisation or file.gguf>] 
 
 @dataclass(frozen=True, slots=True)
 class HuggingFaceRef:
-    """A model in a Hugging Face repository. `selector` is a quantisation or a path ending in .gguf."""
+    """A model in a Hugging Face repository. `selector` is a quantisation or a path that ends in .gguf."""
 
     owner: str
     repo: str
@@ -42,7 +42,7 @@ class HuggingFaceRef:
 
 @dataclass(frozen=True, slots=True)
 class LocalRef:
-    """A file that somebody put below `local/` of the volume."""
+    """A file below `local/` of the volume, put there by a user. `path` is relative to `local/`."""
 
     path: str
 
@@ -54,9 +54,9 @@ ModelRef = HuggingFaceRef | LocalRef
 
 
 def parse(text: str) -> ModelRef:
-    """The ref that `text` spells canonically: `str(parse(text)) == text`.
+    """Parses a ref in its canonical spelling: `str(parse(text)) == text`.
 
-    Raises InvalidRef with what to write instead, UnsupportedSource for a source that is not served.
+    Raises InvalidRef, with what to write instead, and UnsupportedSource for a source that this version does not serve.
     """
     scheme, colon, rest = text.partition(":")
     if not colon or rest.startswith("//"):
@@ -71,7 +71,7 @@ def parse(text: str) -> ModelRef:
 
 
 def parse_lenient(text: str) -> ModelRef:
-    """Like `parse`, and also `hf://owner/repo…` and addresses of Hugging Face pages, as people paste them."""
+    """Like `parse`, and accepts `hf://owner/repo…` and URLs of Hugging Face pages too. Raises the same errors."""
     text = text.strip()
     if text.startswith("hf://"):
         return parse("hf:" + text.removeprefix("hf://"))
@@ -94,12 +94,12 @@ def _parse_hugging_face(text: str, rest: str) -> HuggingFaceRef:
 
 
 def _is_name(name: str) -> bool:
-    """The hub's own rule for owners and repositories (huggingface_hub `validate_repo_id`)."""
+    """The hub's rule for names of owners and repositories (huggingface_hub `validate_repo_id`)."""
     return bool(_NAME.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
 
 
 def _is_revision(revision: str) -> bool:
-    """What git allows as a ref name, as far as it can occur in a ref of ours (git-check-ref-format)."""
+    """Git's rule for ref names (git-check-ref-format), limited to characters that our refs allow."""
     parts = revision.split("/")
     return bool(_REVISION.fullmatch(revision)) and ".." not in revision and all(parts)
 
@@ -126,7 +126,7 @@ def _model_path(text: str, path: str) -> str:
 
 
 def _parse_page(text: str) -> ModelRef:
-    """`/owner/repo`, `/owner/repo/tree/<rev>`, `/owner/repo/{blob,resolve}/<rev>/<path>` of the hub's web site."""
+    """Parses `/owner/repo`, `/owner/repo/tree/<rev>` and `/owner/repo/{blob,resolve}/<rev>/<path>` of the hub."""
     parts = [unquote(part) for part in urlsplit(text).path.strip("/").split("/")]
     repository, rest = ":".join(["hf", "/".join(parts[:2])]), parts[2:]
     if not rest:
@@ -143,5 +143,5 @@ def _misspelled(text: str) -> InvalidRef:
 
 
 def _shown(text: str) -> str:
-    """The user's text, short and printable, because messages go to terminals and logs."""
+    """The user's text, shortened and printable, because messages go to terminals and logs."""
     return repr(text if len(text) <= 120 else text[:117] + "…")

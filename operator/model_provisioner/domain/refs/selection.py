@@ -1,14 +1,14 @@
-"""Decides which files of a repository a selector means: one model, with all parts where it is split.
+"""Decides which files of a repository a selector means: one model, with all parts if it is split.
 
-Sources call `select` with the names that the hub lists. The rule is deterministic, never depends on the
-order of the listing and never replaces what was asked for by something similar:
+`transfer.sources` calls `select` with the file names that the hub lists. The rules are deterministic, do not depend on
+the order of the list, and never choose a model that is only similar to the selector:
 
-1. A path ending in .gguf means that file; letter case is ignored where that leaves one file.
-2. Anything else is a quantisation, matched as a whole word against file names, then directory names, so
-   that F16 is not BF16. A plain name comes before one with the UD- prefix that some publishers add.
-3. Without a selector: Q4_K_M, else Q8_0, else the only model there is.
+1. A selector that ends in .gguf is a path. Letter case is ignored if that leaves one file.
+2. Any other selector is a quantisation. It is matched as a whole word against file names, then against directory names,
+   so that F16 does not match BF16. A plain name comes before one with the prefix UD-, which some publishers add.
+3. Without a selector: Q4_K_M, else Q8_0, else the model of the repository if it has only one.
 
-Companion files (projectors, importance matrices, draft models) are found by their path alone.
+Companion files (projectors, importance matrices, draft models) are selected only by path.
 """
 
 import re
@@ -20,7 +20,7 @@ from model_provisioner.domain.errors import AmbiguousModel, IncompleteModel, Sou
 from model_provisioner.domain.gguf.format import FILE_TYPES
 
 _DEFAULTS = ("Q4_K_M", "Q8_0")
-_LISTED = 20
+_MAX_LISTED = 20
 _SUFFIX = re.compile(r"\.gguf\Z", re.IGNORECASE)
 _PART = re.compile(
     r"(?P<stem>.*)-(?P<number>[0-9]{5})(?P<end>-of-(?P<count>[0-9]{5})\.gguf)", re.IGNORECASE | re.DOTALL
@@ -39,17 +39,17 @@ _QUANTIZATION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """One model of a listing. `paths` are in the order of its parts, `parts` is how many there should be."""
+    """One model of a list of files: the `paths` found, in the order of the parts, and how many `parts` it has."""
 
     paths: tuple[str, ...]
     parts: int = 1
 
 
 def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
-    """The paths, out of `paths`, of the model that `selector` means; the parts of a split model in order.
+    """The paths of the model that `selector` means, a subset of `paths`; the parts of a split model in order.
 
-    Raises AmbiguousModel where several models fit, SourceNotFound where none does, IncompleteModel where
-    parts are missing, UnsupportedSource where the model is there only as raw pieces.
+    Raises AmbiguousModel if several models match, SourceNotFound if none does, IncompleteModel if parts are missing,
+    and UnsupportedSource if the repository has the model only as raw pieces.
     """
     models = _models(paths)
     if not models:
@@ -66,27 +66,27 @@ def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
         return _complete(_only(_by_default(candidates), selector))
     fitting = _by_quantization(candidates, selector)
     if not fitting:
-        raise _not_there(paths, candidates, selector)
+        raise _no_match(paths, candidates, selector)
     return _complete(_only(fitting, selector))
 
 
-def others(paths: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:
-    """The files of each other model that could have been selected out of `paths`, instead of the `chosen` ones."""
+def other_models(paths: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:
+    """The paths of each complete model in `paths`, except the one with the `chosen` paths."""
     candidates = (model for model in _models(paths) if not _is_companion(model.paths[0]))
     return [model.paths for model in candidates if len(model.paths) == model.parts and model.paths[0] not in chosen]
 
 
-def called(paths: Sequence[str], model: Sequence[str]) -> str:
-    """What to select the files `model` out of `paths` by: their quantisation where that is enough, else their path."""
-    candidates = [one for one in _models(paths) if not _is_companion(one.paths[0])]
+def selector_of(paths: Sequence[str], model: Sequence[str]) -> str:
+    """A selector that selects the files `model` from `paths`: their quantisation if it is unique, else a path."""
+    candidates = [candidate for candidate in _models(paths) if not _is_companion(candidate.paths[0])]
     label = quantization_of(model[0])
-    if label and [one.paths for one in _by_quantization(candidates, label)] == [tuple(model)]:
+    if label and [match.paths for match in _by_quantization(candidates, label)] == [tuple(model)]:
         return label
     return _shown(model[0])
 
 
 def quantization_of(path: str) -> str | None:
-    """The quantisation that a path speaks of, in upper case, as a label for people; None where it names none."""
+    """The quantisation that a path names, in upper case, as a label for users; None if it names none."""
     directory, _, name = path.rpartition("/")
     return _label(_stem(name)) or _label(directory)
 
@@ -114,7 +114,7 @@ def _by_path(models: Sequence[_Model], path: str) -> list[_Model]:
     folded = path.casefold()
     fitting = exact or [model for model in models if folded in map(str.casefold, model.paths)]
     if not fitting:
-        raise _none_such(path, models)
+        raise _not_found(path, models)
     return fitting
 
 
@@ -124,7 +124,7 @@ def _by_default(candidates: Sequence[_Model]) -> Sequence[_Model]:
 
 
 def _by_quantization(candidates: Sequence[_Model], quantization: str) -> list[_Model]:
-    """What fits best; several only where they fit equally well."""
+    """The best matches; several if they match equally well."""
     names = {model: _stem(model.paths[0].rpartition("/")[2]) for model in candidates}
     directories = {model: model.paths[0].rpartition("/")[0] for model in candidates}
     for texts in (names, directories):
@@ -139,10 +139,13 @@ def _by_quantization(candidates: Sequence[_Model], quantization: str) -> list[_M
 
 
 def _patterns(quantization: str) -> Iterator[re.Pattern[str]]:
-    """Whole words, without UD- first. `Q4` and `Q4_K` also fit Q4_K_M, but Q6_K, which is whole, never Q6_K_L."""
+    """Patterns for whole words, the best match first: without the prefix UD- before with it.
+
+    `Q4` and `Q4_K` also match Q4_K_M, but Q6_K does not match Q6_K_L, because Q6_K is a file type itself.
+    """
     token = re.escape(quantization)
-    is_whole = quantization.upper() in FILE_TYPES.values()
-    for right in ("[-./]",) if is_whole else ("[-./]", "_"):
+    is_file_type = quantization.upper() in FILE_TYPES.values()
+    for right in ("[-./]",) if is_file_type else ("[-./]", "_"):
         for left in (r"(?<!^UD-)(?<![-._/]UD-)", ""):
             yield re.compile(rf"(?:^|(?<=[-._/])){left}{token}(?=$|{right})", re.IGNORECASE)
 
@@ -170,15 +173,15 @@ def _complete(model: _Model) -> tuple[str, ...]:
     )
 
 
-def _not_there(paths: Sequence[str], candidates: Sequence[_Model], selector: str) -> SourceNotFound | UnsupportedSource:
+def _no_match(paths: Sequence[str], candidates: Sequence[_Model], selector: str) -> SourceNotFound | UnsupportedSource:
     pieces = [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
     fitting = _by_quantization([_Model((piece,)) for piece in pieces], selector)
     if fitting:
         return _in_pieces([model.paths[0] for model in fitting])
-    return _none_such(selector, candidates)
+    return _not_found(selector, candidates)
 
 
-def _none_such(selector: str, models: Sequence[_Model]) -> SourceNotFound:
+def _not_found(selector: str, models: Sequence[_Model]) -> SourceNotFound:
     return SourceNotFound(
         f"{_shown(selector)} is not in the repository, which has {_listed(models)}; name one of these"
     )
@@ -206,7 +209,7 @@ def _in_pieces(pieces: Sequence[str]) -> UnsupportedSource:
 
 
 def _label(text: str) -> str | None:
-    """The last one counts: in `model-f32-Q4_K_M`, F32 is what it was made from."""
+    """The last quantisation in `text`: in `model-f32-Q4_K_M`, F32 is the type that the model was made from."""
     found = _QUANTIZATION.findall(text.upper())
     return found[-1] if found else None
 
@@ -226,10 +229,10 @@ def _listed(models: Sequence[_Model]) -> str:
 
 
 def _enumerated(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(map(_shown, names[:_LISTED])) + more
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(map(_shown, names[:_MAX_LISTED])) + more
 
 
 def _shown(text: str) -> str:
-    """Names come from outside and go to terminals and logs."""
+    """The text, shortened and printable: names come from the source, and messages go to terminals and logs."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[:255]

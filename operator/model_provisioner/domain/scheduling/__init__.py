@@ -1,0 +1,1 @@
+"""Rules for downloads that compete: the queue order, shares of bandwidth, and reserved space."""

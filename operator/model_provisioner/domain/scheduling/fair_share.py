@@ -1,25 +1,28 @@
-"""How a limit on all downloads together is shared among those that run. Pure; the controller asks."""
+"""Divides a limit on the bandwidth of all downloads among the running ones.
+
+`controller.transfers.bandwidth` calls this.
+"""
 
 from collections.abc import Sequence
 
 
 def shares(limit: int | None, wanted: Sequence[int | None]) -> tuple[int | None, ...]:
-    """The bytes per second of each download, max-min fair; None is without limit, of all or of one of them.
+    """The bytes per second that each download may use, in the order of `wanted`: max-min fairness.
 
-    Nobody gets more than it `wanted`, and what one leaves is for the others: the smallest wishes are met
-    first, and who wants more than an equal part of the rest gets an equal part. Together at most `limit`,
-    but for the one byte per second that each has at least.
+    `limit` is for all downloads together, `wanted` is the limit of each; None means unlimited. The smallest demands are
+    met first, and what they leave is divided equally among the rest. Each share is at least 1, so the sum may exceed
+    `limit` by one byte per second per download.
     """
     if limit is None:
         return tuple(wanted)
     granted: dict[int, int] = {}
     left = limit
-    for index in sorted(range(len(wanted)), key=lambda one: _wish(wanted[one], limit)):
+    for index in sorted(range(len(wanted)), key=lambda position: _demand(wanted[position], limit)):
         equal = left // (len(wanted) - len(granted))
-        granted[index] = max(1, min(_wish(wanted[index], limit), equal))
+        granted[index] = max(1, min(_demand(wanted[index], limit), equal))
         left = max(0, left - granted[index])
     return tuple(granted[index] for index in range(len(wanted)))
 
 
-def _wish(wanted: int | None, limit: int) -> int:
+def _demand(wanted: int | None, limit: int) -> int:
     return limit if wanted is None else wanted

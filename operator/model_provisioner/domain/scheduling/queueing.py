@@ -1,8 +1,9 @@
-"""Who leaves the download queue next. Pure; the controller's queue asks, and the gateway tells everybody's place.
+"""Decides the order of the download queue.
 
-A namespace with few running downloads goes before one with many, so that nobody's thousand models
-keep another's single one waiting. Among namespaces with as many, the higher priority goes first; then the
-namespace that was served longest ago, since with one slot none has more than another; then the older object.
+`controller.transfers.queue` takes the next download from here; `domain.stream` computes queue positions for the
+gateway. A namespace with few running downloads goes before one with many, so that a namespace with a thousand models
+does not block another with one. Among namespaces with equally many, the highest priority goes first, then the namespace
+whose last download began longest ago (with one slot, this makes them take turns), then the oldest object.
 """
 
 import heapq
@@ -13,9 +14,10 @@ from itertools import groupby
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A transfer in the queue; to the gateway, an object. `creation_time` is RFC 3339, so that it sorts as text.
+    """A transfer in the queue of the controller; an object in the queue that the gateway shows.
 
-    `uid` begins with that of an object: many are made within one second.
+    `uid` is the object's uid, or begins with it. It makes the order total if objects were created in the same second.
+    `creation_time` is an RFC 3339 string in UTC, which sorts as text.
     """
 
     uid: str
@@ -26,34 +28,37 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a namespace has of the slots: `running` downloads, the last of them begun at `last`, a number that rises."""
+    """The slots that a namespace uses: the number of `running` downloads, and when the last of them began.
+
+    `last` is any number that rises with time; all shares use the same clock.
+    """
 
     running: int = 0
     last: float = 0.0
 
     def served(self, now: float) -> "Share":
-        """After one more of its downloads has begun."""
+        """The share after one more download of the namespace has begun."""
         return Share(self.running + 1, now)
 
     def ended(self) -> "Share":
-        """After one of its downloads has ended."""
+        """The share after one download of the namespace has ended."""
         return Share(self.running - 1, self.last)
 
 
-_NONE = Share()
+_UNSERVED = Share()
 _Urgency = tuple[int, int, float, str, str]
 
 
 def next_in_line(waiting: Iterable[Waiting], shares: Mapping[str, Share]) -> Waiting | None:
-    """Who is served first; `shares` has every namespace that was ever served."""
-    return min(waiting, key=lambda one: _urgency(one, shares.get(one.namespace, _NONE)), default=None)
+    """The transfer to start next. A namespace that is not in `shares` was never served."""
+    return min(waiting, key=lambda item: _urgency(item, shares.get(item.namespace, _UNSERVED)), default=None)
 
 
-def in_line(waiting: Iterable[Waiting], shares: Mapping[str, Share]) -> list[Waiting]:
-    """Everybody, in the order in which `next_in_line` would take them if nothing that runs ended."""
-    by_namespace = groupby(sorted(waiting, key=lambda one: (one.namespace, place(one))), key=lambda one: one.namespace)
-    queues = {namespace: list(queue)[::-1] for namespace, queue in by_namespace}
-    left = {namespace: shares.get(namespace, _NONE) for namespace in queues}
+def queue_order(waiting: Iterable[Waiting], shares: Mapping[str, Share]) -> list[Waiting]:
+    """All of `waiting`, in the order in which `next_in_line` returns them if no running download ends."""
+    grouped = groupby(sorted(waiting, key=_by_namespace), key=lambda item: item.namespace)
+    queues = {namespace: list(queue)[::-1] for namespace, queue in grouped}
+    left = {namespace: shares.get(namespace, _UNSERVED) for namespace in queues}
     heads = [(_urgency(queue[-1], left[namespace]), namespace) for namespace, queue in queues.items()]
     heapq.heapify(heads)
     now = max((share.last for share in left.values()), default=0.0)
@@ -67,10 +72,10 @@ def in_line(waiting: Iterable[Waiting], shares: Mapping[str, Share]) -> list[Wai
     return order
 
 
-def place(one: Waiting) -> tuple[int, str, str]:
-    """The highest priority first, then the oldest; the uid makes the order total."""
-    return -one.priority, one.creation_time, one.uid
+def _by_namespace(waiting: Waiting) -> tuple[str, int, str, str]:
+    """Sorts by namespace; within one, the highest priority first, then the oldest, then the uid."""
+    return waiting.namespace, -waiting.priority, waiting.creation_time, waiting.uid
 
 
-def _urgency(one: Waiting, share: Share) -> _Urgency:
-    return share.running, -one.priority, share.last, one.creation_time, one.uid
+def _urgency(waiting: Waiting, share: Share) -> _Urgency:
+    return share.running, -waiting.priority, share.last, waiting.creation_time, waiting.uid

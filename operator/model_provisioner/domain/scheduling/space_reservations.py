@@ -1,7 +1,7 @@
-"""Whether another download fits beside those that run: what they will still write is room that is not free.
+"""Decides whether a download must wait because running downloads will use the free space.
 
-Kept by the controller, one for each volume. Downloads that are suspended, stalled or queued reserve
-nothing, so that what waits never keeps out what could run.
+`controller.transfers.reservations` calls this, with the running downloads of one volume. Downloads that are suspended,
+stalled or queued reserve nothing: a download that waits must not keep out one that can run.
 """
 
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.store.space import Room
 
 HEADROOM = 4 * 1024**2
-"""Bytes beside the models' own: journals, records, and the blocks that a file system rounds up to."""
+"""Bytes that a download uses beside the model itself: journals, records, and partly filled file system blocks."""
 
 
-def must_wait(room: Room, remaining: Iterable[int]) -> str | None:
-    """Why a download that needs `room` waits for running ones, which will still write `remaining` bytes each.
+def wait_reason(room: Room, remaining: Iterable[int]) -> str | None:
+    """Why a download that needs `room` must wait, as a message; None if it can start.
 
-    None where it need not: it fits beside them, or none runs. Then the volume itself says whether it is
-    too small, since there is nothing that waiting could change.
+    `remaining` are the bytes that each running download still writes. If no download runs, waiting cannot help: the
+    download starts, and `Room.check` reports a volume that is too small.
     """
     reserved = sum(remaining)
     if not reserved or room.needed + reserved + HEADROOM <= room.free:

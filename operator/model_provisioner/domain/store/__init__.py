@@ -1,0 +1,1 @@
+"""What lies on a volume: paths, plans, digests, journals, holders of files, and free space."""

@@ -1,4 +1,4 @@
-"""A claim as the resource names it, and a store on it as a worker sees it. Shared by the operator and its workers."""
+"""A claim as the resource names it, and the store on its volume as a worker sees it. Part of `worker_protocol`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from model_provisioner.domain.store.modes import READABLE, Modes
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A persistent volume claim, named as the resource names it."""
+    """A persistent volume claim."""
 
     namespace: str
     name: str
@@ -15,7 +15,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class StoreRef:
-    """The directory a claim is mounted at, and the id that the store in it must have (None: not yet known)."""
+    """The directory where a claim is mounted, and the id of the store in it (None: not known yet)."""
 
     directory: str
     id: str | None

@@ -1,8 +1,8 @@
-"""Who holds which file of a store, which path a file gets, and when a file goes.
+"""Decides which object holds which file of a store, at which path a file lies, and when it may be deleted.
 
-Files are shared by path and content: a file goes when the last holder goes with `Delete`, unless it
-was adopted rather than fetched, or a holder that left before said `Retain`. The store reads the
-records, asks here and acts; nothing here touches a file.
+`transfer.store.store` reads the records, calls this and acts; no file is opened here. Objects share files by path and
+content. A file may be deleted when its last holder leaves with `Delete`, unless the file was adopted instead of
+fetched, or an earlier holder left with `Retain`.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -17,7 +17,7 @@ from model_provisioner.domain.store.plan import Plan, PlannedFile
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The object on whose behalf files are kept."""
+    """The object that files are kept for."""
 
     uid: str
     namespace: str
@@ -26,12 +26,12 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class HeldFile:
-    """One file that a holder wants.
+    """One file that a holder wants; `size` is in bytes.
 
-    `adopted`: it lay there before anybody held it, so it is never deleted. `mtime_ns` is its
-    modification time when its content was found to have `digest`; None until then. `replaced_ns` is
-    the modification time of what we fetched to replace an adopted file; it is written down before
-    that is published, so that also after a crash in between it can be told which of the two is there.
+    `adopted`: the file was at its path before any object held it, so it is never deleted. `mtime_ns` is the
+    modification time at which the content had `digest`; None until the content is verified. `replaced_ns` is the
+    modification time of a fetched file that replaces an adopted one. It is recorded before that file is published, so
+    that after a crash it shows which of the two files is at the path.
     """
 
     path: str
@@ -44,10 +44,11 @@ class HeldFile:
 
 @dataclass(frozen=True, slots=True)
 class HolderRecord:
-    """What one object holds.
+    """The files that one object holds.
 
-    `released`: the object left with `Retain` while others hold some of its files; the record is kept
-    to remember that, and holds nothing.
+    `revision` is the commit of the plan, `part_keys` name its unfinished files. `released`: the object left with
+    `Retain` while other objects hold some of its files. A released record keeps its files from being deleted, but is
+    not a live holder.
     """
 
     uid: str
@@ -63,13 +64,14 @@ class HolderRecord:
 
 
 def settle(plan: Plan, own: HolderRecord | None, others: tuple[HolderRecord, ...]) -> Plan:
-    """`plan` with the paths that its files will be published at.
+    """`plan` with the final paths of its files.
 
-    All files of a model move together, to the directory of their commit, when one of them would lie
-    where other bytes are held. Paths that the holder's own record has stay. Raises PathConflict.
+    If another object holds different bytes at one of the paths, all files of the model move to the directory of their
+    commit. Paths that the holder's record `own` already has do not change. Raises PathConflict if the paths in the
+    directory of the commit conflict too.
     """
     candidates = [plan, *_at_commit(plan)]
-    viable = [candidate for candidate in candidates if _in_the_way(candidate, others) is None]
+    viable = [candidate for candidate in candidates if _conflicting(candidate, others) is None]
     if not viable:
         raise _conflict(candidates[-1], others)
     return next((candidate for candidate in viable if own is not None and _holds(own, candidate)), viable[0])
@@ -82,10 +84,10 @@ def hold(
     others: tuple[HolderRecord, ...],
     exists: Callable[[str], bool],
 ) -> HolderRecord:
-    """`holder` (so far without files) as a holder of `settled`.
+    """The record `holder`, which has no files yet, with the files of `settled`.
 
-    What its earlier record `own` knows of the same bytes is kept; `exists` tells whether a file
-    stands at a path.
+    `own` is the object's earlier record; what it knows about the same bytes is kept. `exists` returns whether there is
+    a file at a path.
     """
     files = tuple(_held(file, settled.revision, own, others, exists) for file in settled.files)
     part_keys = tuple(file.part_key for file in settled.files if file.url is not None)
@@ -93,63 +95,66 @@ def hold(
 
 
 def replacing(record: HolderRecord, path: str, mtime_ns: int) -> HolderRecord:
-    """`record` before an adopted file at `path`, if it is one, gives way to one that was written at `mtime_ns`."""
+    """`record` as it must be before a fetched file with `mtime_ns` replaces an adopted file at `path`.
+
+    A file that is not adopted changes nothing.
+    """
     held = record.file(path)
     if held is None or not held.adopted:
         return record
-    return _with(record, replace(held, replaced_ns=mtime_ns))
+    return _with_file(record, replace(held, replaced_ns=mtime_ns))
 
 
 def verified(record: HolderRecord, file: FileRecord, mtime_ns: int, others: Iterable[HolderRecord]) -> HolderRecord:
-    """`record` after the content of one of its files, written at `mtime_ns`, was hashed."""
+    """`record` after one of its files, modified at `mtime_ns`, was hashed; `file` has the digest that was found."""
     held = record.file(file.path)
     if held is None or file.digest is None:
         return record
     adopted = held.adopted and not is_fetched(file.path, mtime_ns, (record, *others))
     digest = Digest.parse(file.digest)
-    return _with(record, HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns))
+    return _with_file(record, HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns))
 
 
-def attests(file: FileRecord, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
-    """Does one of `records` say that `file`, written at `mtime_ns`, has its digest?"""
-    digest = attested(file.path, file.size_bytes, mtime_ns, records)
+def is_attested(file: FileRecord, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
+    """Whether one of `records` confirms that `file`, modified at `mtime_ns`, has its digest."""
+    digest = attested_digest(file.path, file.size_bytes, mtime_ns, records)
     return digest is not None and str(digest) == file.digest
 
 
 def is_corrupt(path: str, records: Iterable[HolderRecord]) -> bool:
-    """Of published files: was the content at `path` found to be wrong by somebody who shares it?"""
+    """Whether one of `records` marks the published file at `path` as corrupt."""
     files = [held for record in records if (held := record.file(path))]
     return any(held.mtime_ns is None for held in files)
 
 
 def without(own: HolderRecord, kept: HolderRecord) -> HolderRecord:
-    """`own` with only what `kept`, which takes its place, does not hold."""
+    """`own` without the files and parts that the record `kept`, which replaces it, holds."""
     files = tuple(held for held in own.files if kept.file(held.path) is None)
     return replace(own, files=files, part_keys=tuple(key for key in own.part_keys if key not in kept.part_keys))
 
 
 def corrupt(record: HolderRecord, paths: Collection[str]) -> HolderRecord:
-    """`record` after the content at `paths` was found to be another than it attests for."""
+    """`record` with the files at `paths` marked as corrupt: it no longer confirms their content."""
     files = tuple(replace(held, mtime_ns=None) if held.path in paths else held for held in record.files)
     return replace(record, files=files)
 
 
 def is_fetched(path: str, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
-    """Is the file at `path`, written at `mtime_ns`, one that we fetched, as far as live `records` tell?"""
+    """Whether we fetched the file at `path`, modified at `mtime_ns`, according to the live `records`."""
     files = [held for record in records if not record.released and (held := record.file(path))]
     return any(held.replaced_ns == mtime_ns if held.adopted else held.mtime_ns == mtime_ns for held in files)
 
 
-def attested(path: str, size: int, mtime_ns: int, records: Iterable[HolderRecord]) -> Digest | None:
-    """The digest that the file at `path` was found to have, if it has not been written since."""
+def attested_digest(path: str, size: int, mtime_ns: int, records: Iterable[HolderRecord]) -> Digest | None:
+    """The digest that one of `records` confirms for the file at `path`; None if none does, or the file changed."""
     files = (record.file(path) for record in records)
     return next((file.digest for file in files if file and (file.size, file.mtime_ns) == (size, mtime_ns)), None)
 
 
 def deletable(path: str, mtime_ns: int, leaving: HolderRecord, others: Iterable[HolderRecord], delete: bool) -> bool:
-    """May the file at `path`, written at `mtime_ns`, be deleted when `leaving` goes with `Delete` (`delete`)?
+    """Whether the file at `path`, modified at `mtime_ns`, may be deleted when the holder `leaving` leaves.
 
-    `others` includes the released records.
+    `delete` is True if it leaves with `Delete`. `others` includes the released records.
     """
     held = leaving.file(path)
     wanted = any(other.file(path) for other in others)
@@ -158,7 +163,7 @@ def deletable(path: str, mtime_ns: int, leaving: HolderRecord, others: Iterable[
 
 
 def abandoned_parts(part_keys: Iterable[str], others: Iterable[HolderRecord]) -> tuple[str, ...]:
-    """Those of `part_keys` that no other live holder waits for."""
+    """The keys in `part_keys` that no other live holder needs."""
     wanted = {key for other in others if not other.released for key in other.part_keys}
     return tuple(key for key in part_keys if key not in wanted)
 
@@ -166,10 +171,10 @@ def abandoned_parts(part_keys: Iterable[str], others: Iterable[HolderRecord]) ->
 def orphaned(
     records: Iterable[HolderRecord], namespaces: Collection[str], uids: Collection[str]
 ) -> tuple[HolderRecord, ...]:
-    """The records of objects that are gone, though nobody was there to give up what they held.
+    """The records of objects that were deleted without their record being removed.
 
-    `uids` must name every object of `namespaces`: of other namespaces nothing is known, so their
-    records stay. Released records stay too; they go with the last who shares their files.
+    `uids` must contain every object of `namespaces`. Records of other namespaces stay, because their objects are not
+    known. Released records stay until no holder shares their files.
     """
     return tuple(
         record
@@ -179,18 +184,18 @@ def orphaned(
 
 
 def unheld_files(paths: Iterable[str], records: Iterable[HolderRecord]) -> tuple[str, ...]:
-    """Those of `paths` that no record names and that were not put there by somebody."""
+    """The fetched files in `paths` that no record names."""
     held = {file.path for record in records for file in record.files}
     return tuple(path for path in paths if path not in held and not is_local(path))
 
 
 def shares_files(record: HolderRecord, others: Iterable[HolderRecord]) -> bool:
-    """Does any other live holder hold a file of `record`?"""
+    """Whether another live holder holds a file of `record`."""
     held = {file.path for other in others if not other.released for file in other.files}
     return any(file.path in held for file in record.files)
 
 
-def _with(record: HolderRecord, changed: HeldFile) -> HolderRecord:
+def _with_file(record: HolderRecord, changed: HeldFile) -> HolderRecord:
     return replace(record, files=tuple(changed if held.path == changed.path else held for held in record.files))
 
 
@@ -214,8 +219,8 @@ def _at_commit(plan: Plan) -> list[Plan]:
     return [replace(plan, files=tuple(moved))] if plan.revision else []
 
 
-def _in_the_way(plan: Plan, others: tuple[HolderRecord, ...]) -> tuple[PlannedFile, HolderRecord] | None:
-    """The first file of `plan` at whose path a live holder has other bytes, and that holder."""
+def _conflicting(plan: Plan, others: tuple[HolderRecord, ...]) -> tuple[PlannedFile, HolderRecord] | None:
+    """The first file of `plan` whose path a live holder uses for different bytes, and that holder."""
     for other in (other for other in others if not other.released):
         for file in plan.files:
             held = other.file(file.path)
@@ -230,7 +235,7 @@ def _holds(own: HolderRecord, plan: Plan) -> bool:
 
 
 def _same_bytes(held: HeldFile, held_revision: str | None, file: PlannedFile, revision: str | None) -> bool:
-    """Digests decide; where one is unknown, the same path of the same commit is the same content."""
+    """Compares the digests. If one is unknown, the same path at the same commit is the same content."""
     if held.size != file.size:
         return False
     if held.digest and file.digest:
@@ -239,6 +244,6 @@ def _same_bytes(held: HeldFile, held_revision: str | None, file: PlannedFile, re
 
 
 def _conflict(plan: Plan, others: tuple[HolderRecord, ...]) -> PathConflict:
-    found = _in_the_way(plan, others)
+    found = _conflicting(plan, others)
     where, who = (found[0].path, f"{found[1].namespace}/{found[1].name}") if found else ("its path", "another object")
     return PathConflict(f"{where}: {who} holds different bytes there; delete that object or use another volume")

@@ -1,9 +1,8 @@
-"""What the journal of an unfinished file says, and whether its bytes may be continued.
+"""Decides whether the bytes of an unfinished file can be continued, from what its journal records.
 
-A journal is bound to the identity of the remote file, never to an address or a token. The rule is
-careful: bytes are kept only where journal, part and plan agree exactly; anything else starts that
-file again, because a wrong byte is found only after the last one has come. `transfer.partfile` reads
-and writes journals; no file is touched here.
+`transfer.store.partfile` reads and writes journals and calls `decide`; no file is opened here. A journal is bound to
+the identity of the remote file, not to a URL or a token. Bytes are kept only if journal, part and plan agree exactly.
+Otherwise the file starts again, because a wrong byte is only found when all bytes are hashed at the end.
 """
 
 from dataclasses import dataclass
@@ -15,7 +14,12 @@ from model_provisioner.domain.store.plan import PlannedFile
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """`spans` are on disk. `epoch` is the writer's; `restarts` counts how often journalled bytes were thrown away."""
+    """What was recorded about an unfinished file.
+
+    `source`, `size` and `digest` are those of the planned file. `epoch` is the `leaseTransitions` of the operator's
+    Lease at the last write, so a newer operator has a larger one. `restarts` counts how often journalled bytes were
+    discarded. `spans` are the bytes that are on disk.
+    """
 
     source: str
     size: int
@@ -27,7 +31,7 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on with what is there."""
+    """Continue the part: `spans` are on disk."""
 
     spans: Spans
     restarts: int
@@ -35,7 +39,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Start with no bytes; `why` is for whoever debugs it."""
+    """Start without bytes; `why` is for debugging."""
 
     why: str
     restarts: int
@@ -43,7 +47,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """A newer operator, with this epoch, writes the file: stop, and touch nothing."""
+    """A newer operator, with this epoch, writes the file. Stop without any write."""
 
     epoch: int
 
@@ -54,11 +58,11 @@ Decision = Resume | Restart | Superseded
 def decide(journal: Journal | None, part_size: int | None, file: PlannedFile, epoch: int) -> Decision:
     """What to do with the part of `file`.
 
-    `journal` is None where there is none that can be read; `part_size` is the length in bytes of the
-    part, None where there is none. `epoch` is the caller's own.
+    `journal` is None if there is none or it cannot be read. `part_size` is the length of the part in bytes, None if
+    there is no part. `epoch` is the one of the caller.
     """
     if journal is None:
-        # A part is made empty before its first journal is written.
+        # An empty part is created before its first journal is written.
         return Restart("no part yet", 0) if not part_size else Restart("the journal is missing or damaged", 1)
     if journal.epoch > epoch:
         return Superseded(journal.epoch)

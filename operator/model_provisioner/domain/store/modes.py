@@ -1,6 +1,6 @@
-"""Who may read and write what a store makes on a volume, so that several uids can share it.
+"""The modes and the group of the files and directories that a store creates, so that several uids can share a volume.
 
-Settings of the operator and of `fetch`; the store applies them, as far as the file system has modes.
+The settings of the operator and of `fetch` fill this; the store applies it if the file system has modes.
 """
 
 import re
@@ -11,7 +11,7 @@ _OCTAL = re.compile("0?[0-7]{3}")
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Of directories and of published files; `group` None leaves it to the file system."""
+    """Permission bits of directories and of published files. `group` is a gid; None leaves it to the file system."""
 
     directory: int = 0o755
     file: int = 0o444
@@ -22,7 +22,7 @@ READABLE = Modes()
 
 
 def parse_mode(text: str) -> int:
-    """`0755` as chmod takes it. Raises ValueError with a message for people."""
+    """Parses an octal mode as chmod takes it, such as `0755`. Raises ValueError with a message for users."""
     if _OCTAL.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a mode: write three octal digits, such as 0755")
     return int(text, 8)

@@ -1,8 +1,8 @@
-"""Where a model's files lie below the root of a volume, and which names may never become a path.
+"""Decides where the files of a model lie below the root of a volume, and which names may become a path.
 
-Names come from repositories and other places that strangers write, so they are hostile until
-`check_name` has seen them. Resolvers call `store_path`; the store calls `check_name` before it opens
-anything. Whether a path is taken is decided in `holders`.
+File names come from repositories, so they are untrusted until `check_name` accepted them. `transfer.sources` calls
+`store_path`; the store calls `check_name` before it opens a file. Whether a path is already in use is decided in
+`domain.store.holders`.
 """
 
 import unicodedata
@@ -13,7 +13,7 @@ from model_provisioner.domain.refs.refs import HuggingFaceRef, LocalRef, ModelRe
 
 HUGGING_FACE_ROOT = "hf"
 LOCAL_ROOT = "local"
-FETCHED_ROOTS = (HUGGING_FACE_ROOT,)  # below which nothing lies but what was fetched
+FETCHED_ROOTS = (HUGGING_FACE_ROOT,)  # only fetched files lie below these
 PRIVATE = ".provisioner"
 
 _MAIN = "main"
@@ -29,9 +29,9 @@ def repository_directory(ref: HuggingFaceRef, revision_label: str | None) -> str
 
 
 def store_path(ref: ModelRef, repo_path: str | None = None) -> str:
-    """Where the file `repo_path` of the ref's repository (None for `local:`) lies below the volume's root.
+    """The path below the volume's root of the file `repo_path` in the ref's repository (None for `local:`).
 
-    Raises UnsupportedSource for a name that can't safely be a path.
+    Raises UnsupportedSource for a name that is not safe as a path.
     """
     if isinstance(ref, LocalRef):
         return check_name(f"{LOCAL_ROOT}/{ref.path}")
@@ -41,7 +41,7 @@ def store_path(ref: ModelRef, repo_path: str | None = None) -> str:
 
 
 def check_name(path: str) -> str:
-    """`path`, if it is a relative path of a model file that is safe below a volume's root.
+    """Returns `path` if it is a relative path of a model file that is safe below a volume's root.
 
     Raises UnsupportedSource otherwise.
     """
@@ -55,7 +55,7 @@ def check_name(path: str) -> str:
 
 
 def is_safe(path: str) -> bool:
-    """Would `check_name` let it pass?"""
+    """Whether `check_name` accepts the path."""
     try:
         check_name(path)
     except UnsupportedSource:
@@ -73,12 +73,12 @@ def _check_part(path: str, part: str) -> None:
 
 
 def is_local(path: str) -> bool:
-    """Was the file put there by somebody, so that it is never renamed, chmod'ed or deleted?"""
+    """Whether the file was put there by a user. Such a file is never renamed, chmod'ed or deleted."""
     return path.startswith(f"{LOCAL_ROOT}/")
 
 
 def with_commit(path: str, commit: str) -> str | None:
-    """`hf/<owner>/<repo>@<first 12 digits of commit>/<file>`; None where the source has no revisions."""
+    """`hf/<owner>/<repo>@<first 12 digits of commit>/<file>`; None if the source of the path has no revisions."""
     root, *rest = path.split("/", 3)
     if root != HUGGING_FACE_ROOT or len(rest) != 3:
         return None

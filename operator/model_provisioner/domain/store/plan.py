@@ -1,7 +1,8 @@
-"""What resolving a ref yields: which bytes go where, and what they must turn out to be.
+"""The result of resolving a ref: which bytes to fetch, to which paths, and what they must hash to.
 
-A plan is made by a source, settled by the store (final paths) and carried out by the transfer engine.
-It holds no credentials and no signed URL: `url` is the address that can be asked again at any time.
+A source in `transfer.sources` makes a plan, the store sets the final paths (`domain.store.holders.settle`), and
+`transfer.download.engine` carries it out. A plan holds no credentials and no signed URL: `url` can be requested again
+at any time.
 """
 
 import hashlib
@@ -13,12 +14,12 @@ from model_provisioner.domain.store.digest import Digest
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """One file of a plan.
+    """One file of a plan; `size` is in bytes.
 
-    `source` identifies the remote file independently of endpoint and time (`hf:owner/repo:path`), so
-    that a part survives a new commit that did not touch the file. `digest` is what the content must
-    hash to: the user's, else the source's own; None means that it is computed and recorded as such.
-    `url` is None for a file that is already in the store (`local:`).
+    `source` identifies the remote file independently of endpoint and commit (`hf:owner/repo:path`), so a part survives
+    a commit that does not change the file. `digest` is the expected digest: the user's, else the one that the source
+    names; None if neither is known, then it is computed. `url` is None for a file that is already in the store
+    (`local:`).
     """
 
     path: str
@@ -29,10 +30,10 @@ class PlannedFile:
 
     @property
     def part_key(self) -> str:
-        """Names the unfinished file: another size or digest can never continue this part.
+        """The name of the unfinished file. A file with another size or digest cannot continue this part.
 
-        The final path belongs to it, because transfers are kept apart by path: the same bytes under
-        two revisions are two transfers, and two writers must never meet in one part.
+        The key includes the final path because transfers are separate per path: the same bytes at two revisions are two
+        transfers, and two writers must never write one part.
         """
         identity = "\n".join([self.source, str(self.size), str(self.digest), self.path])
         return hashlib.sha256(identity.encode()).hexdigest()[:40]
@@ -40,9 +41,9 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The files of one model, in the order in which a split model numbers its parts.
+    """The files of one model; the parts of a split model are in order.
 
-    `revision` is the commit that `ref` meant when it was resolved (None for `local:`).
+    `revision` is the commit that `ref` resolved to (None for `local:`).
     """
 
     ref: str
@@ -51,8 +52,8 @@ class Plan:
 
     @property
     def records(self) -> tuple[FileRecord, ...]:
-        """What is known of the files before their bytes are here."""
-        return tuple(FileRecord(one.path, one.size, str(one.digest) if one.digest else None) for one in self.files)
+        """The files as the status records them before they are fetched."""
+        return tuple(FileRecord(file.path, file.size, str(file.digest) if file.digest else None) for file in self.files)
 
     @property
     def total_bytes(self) -> int:

@@ -1,6 +1,7 @@
-"""How much room a model still needs on a volume, and what people are told where there is less.
+"""How much space a model needs on a volume, and the error if there is less.
 
-The store counts, the engine asks before a byte moves and again when the volume is suddenly full.
+The store measures. `transfer.download.engine` checks before the first byte is fetched, and again when the volume is
+full.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from model_provisioner.domain.quantity import format_bytes
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes of a volume: `free` may be written by an unprivileged user, `unheld` are of models that nobody holds."""
+    """Bytes of a volume: `free` may be written by an unprivileged user, `unheld` are in models that no object holds."""
 
     free: int
     unheld: int
@@ -25,14 +26,14 @@ class Room:
     free: int
 
     def check(self, ref: str) -> None:
-        """Raises InsufficientStorage where the model does not fit."""
+        """Raises InsufficientStorage if the model does not fit."""
         if self.needed > self.free:
             raise InsufficientStorage(
                 f"{self._numbers(ref)}: delete models that are not needed, or enlarge the volume's claim"
             )
 
     def explain(self, ref: str, error: InsufficientStorage) -> InsufficientStorage:
-        """`error`, which came from the volume itself, with both numbers; a quota may end before the volume does."""
+        """`error`, which a write to the volume raised, with both numbers: a quota may be less than the free space."""
         return InsufficientStorage(f"{error.message} ({self._numbers(ref)})")
 
     def _numbers(self, ref: str) -> str:

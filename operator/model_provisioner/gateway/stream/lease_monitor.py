@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from model_provisioner.domain.liveness import LeaseObservation, acts, look
+from model_provisioner.domain.liveness import LeaseObservation, is_renewed, observe
 from model_provisioner.gateway.board import Board
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import LEASE_NAME, lease_collection_path
@@ -49,11 +49,11 @@ class OperatorLeaseMonitor:
                 if error.is_not_found:
                     self._observation = LeaseObservation("", "", 0)
             self._board.set_stale(
-                stale=self._observation is not None and not acts(self._observation, self._monotonic())
+                stale=self._observation is not None and not is_renewed(self._observation, self._monotonic())
             )
             await self._sleep(pause)
 
     async def _look(self) -> None:
         lease = await self._api.get(self._path)
         holder, mark = lease["spec"].get("holderIdentity") or "", lease["metadata"]["resourceVersion"]
-        self._observation = look(self._observation, mark, holder, self._monotonic())
+        self._observation = observe(self._observation, mark, holder, self._monotonic())

@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass, field
 from statistics import median
 
-from model_provisioner.domain.download.ranges import ByteRange, tail_to_give
+from model_provisioner.domain.download.ranges import ByteRange, split_position
 from model_provisioner.domain.lifecycle.speed import Meter
 
 STALL_SECONDS = 30.0
@@ -125,7 +125,9 @@ class RangeRequests:
         )
         if slowest is None or now - slowest.since < _SLOW_SECONDS / 2:
             return None
-        cut = tail_to_give(slowest.position, slowest.stop, slowest.rate, median(request.rate for request in self._open))
+        cut = split_position(
+            slowest.position, slowest.stop, slowest.rate, median(request.rate for request in self._open)
+        )
         if cut is None:
             return None
         tail = ByteRange(cut, slowest.stop)

@@ -12,7 +12,7 @@ from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.network.hub_errors import Question, hub_error
+from model_provisioner.domain.network.hub_errors import HubRequest, hub_error
 from model_provisioner.domain.network.retry_after import retry_after
 from model_provisioner.domain.network.signed_urls import refresh_at
 from model_provisioner.transfer.http.client import Client, Reply
@@ -131,7 +131,7 @@ class RemoteFile:
     def _refusal(self, reply: Reply) -> ProvisionError:
         if reply.origin != Origin.of(self._url):
             return self._content_refusal(reply)
-        asked = Question(self.subject, self._url.partition("/resolve/")[0], self._credentials is not None)
+        asked = HubRequest(self.subject, self._url.partition("/resolve/")[0], self._credentials is not None)
         return hub_error(reply.status, reply.headers, asked, self._clock.wall())
 
     def _content_refusal(self, reply: Reply) -> ProvisionError:

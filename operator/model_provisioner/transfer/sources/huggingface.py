@@ -19,9 +19,9 @@ from model_provisioner.domain.errors import DigestMismatch, InvalidRef, Provisio
 from model_provisioner.domain.lifecycle.suspended_message import MOST_ALTERNATIVES, Alternative, Alternatives
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.network.hub_errors import Question, hub_error
+from model_provisioner.domain.network.hub_errors import HubRequest, hub_error
 from model_provisioner.domain.refs.refs import HuggingFaceRef
-from model_provisioner.domain.refs.selection import called, others, select
+from model_provisioner.domain.refs.selection import other_models, select, selector_of
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
@@ -122,7 +122,7 @@ class _Hub:
             raise self._error(error) from None
 
     def _error(self, error: HfHubHTTPError) -> ProvisionError:
-        asked = Question(
+        asked = HubRequest(
             subject=f"hf:{self._ref.repository}" + (f"@{self._ref.revision}" if self._ref.revision else ""),
             page=f"{self._endpoint}/{self._ref.repository}",
             authenticated=self._authenticated,
@@ -133,11 +133,11 @@ class _Hub:
 def _alternatives(files: Mapping[str, _File], chosen: Sequence[_File]) -> Alternatives:
     """The other models among `files`, by how near they are to the size of the `chosen` one."""
     wanted, names = _size(chosen), list(files)
-    models = others(names, [file.rfilename for file in chosen])
+    models = other_models(names, [file.rfilename for file in chosen])
     sizes = {model: _size([files[path] for path in model]) for model in models}
     nearest = sorted(models, key=lambda model: abs(sizes[model] - wanted))[:MOST_ALTERNATIVES]
     nearest.sort(key=lambda model: sizes[model])
-    told = tuple(Alternative(called(names, model), sizes[model]) for model in nearest)
+    told = tuple(Alternative(selector_of(names, model), sizes[model]) for model in nearest)
     return Alternatives(told, len(models) - len(told))
 
 

@@ -9,7 +9,7 @@ from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.sources import huggingface, local
 from model_provisioner.transfer.sources.huggingface_transport import use_client
-from model_provisioner.worker_protocol.messages import QUESTIONS_AT_ONCE, Resolve, ResolvedAnswer
+from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Resolve, ResolvedAnswer
 
 
 class Resolver:
@@ -17,7 +17,7 @@ class Resolver:
 
     def __init__(self, client: Client) -> None:
         use_client(client)
-        self._threads = ThreadPoolExecutor(QUESTIONS_AT_ONCE, thread_name_prefix="hub")
+        self._threads = ThreadPoolExecutor(MAX_HUB_REQUESTS, thread_name_prefix="hub")
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
         """Raises ProvisionError."""

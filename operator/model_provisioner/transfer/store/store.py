@@ -183,7 +183,7 @@ class Store:
         found = published_files.look(self._root, file.path)
         if found is None:
             return None
-        digest = holders.attested(file.path, found.st_size, found.st_mtime_ns, self._holders.all().records)
+        digest = holders.attested_digest(file.path, found.st_size, found.st_mtime_ns, self._holders.all().records)
         return PublishedFile(found.st_size, digest)
 
     def part(self, file: PlannedFile, epoch: int) -> PartFile:
@@ -237,7 +237,9 @@ class Store:
         records = (record,) if record else ()
         return Found(
             missing,
-            tuple(file.path for file, found in there.items() if not holders.attests(file, found.st_mtime_ns, records)),
+            tuple(
+                file.path for file, found in there.items() if not holders.is_attested(file, found.st_mtime_ns, records)
+            ),
             tuple(file.path for file in there if holders.is_corrupt(file.path, records)),
         )
 

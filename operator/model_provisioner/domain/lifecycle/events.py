@@ -1,0 +1,140 @@
+"""What can happen to a download, one class per kind of event.
+
+`controller.reconcile` and `controller.transfers` make the events; `domain.lifecycle.snapshot` applies them. No rule
+belongs here: an event only carries what was observed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.lifecycle.state import State
+from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
+from model_provisioner.domain.modeldownload import Model
+from model_provisioner.domain.store.space import Room
+
+
+@dataclass(frozen=True, slots=True)
+class Resolving:
+    """The ref is being resolved at the source; `message` is for users."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The ref was resolved to `model`."""
+
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Redefined:
+    """The spec now names another model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The download waits; `message` says for what."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The user suspended the download; its bytes are kept.
+
+    `room` and `alternatives` are known only if the ref was resolved just before.
+    """
+
+    room: Room | None = None
+    alternatives: Alternatives = NO_ALTERNATIVES
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A worker started the transfer; `bytes` of it are already durable."""
+
+    model: Model
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """`bytes` are written so far. The speed is 0 if no bytes arrive; bytes were discarded `restarts` times."""
+
+    bytes: int
+    restarts: int
+    bytes_per_second: int | None
+    eta_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """All `total` bytes are present; `bytes` of them are hashed."""
+
+    bytes: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """Every file is verified, durable at its path, and in the catalog."""
+
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Rereading:
+    """The published files are verified again on request; `bytes` of `total` are read. They stay ready meanwhile."""
+
+    bytes: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyHandled:
+    """All published files have the right content. `at` is the annotation value that requested it, None if none did."""
+
+    at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A published file is missing or has other content; `reason` is the new reason of the Ready condition."""
+
+    message: str
+    reason: str = State.RESOLVING
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt ended with an error. `retry_time` is None if the operator does not retry it."""
+
+    error: ProvisionError
+    retry_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileHandled:
+    """The annotation value `at`, which requests a retry, was handled."""
+
+    at: str | None
+
+
+Event = (
+    Resolving
+    | Resolved
+    | Redefined
+    | Queued
+    | Suspended
+    | Started
+    | Progressed
+    | Verifying
+    | Available
+    | Rereading
+    | VerifyHandled
+    | Lost
+    | Failed
+    | ReconcileHandled
+)

@@ -1,0 +1,16 @@
+"""Digests: accepted spellings, the printed form, and the error for other text."""
+
+import pytest
+
+from model_provisioner.domain.store.digest import Digest
+
+
+@pytest.mark.parametrize("text", ["ab" * 32, "sha256:" + "AB" * 32, " sha256:" + "ab" * 32])
+def test_digests_have_one_spelling(text: str) -> None:
+    assert str(Digest.parse(text)) == "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize("text", ["", "sha256:", "md5:" + "ab" * 16, "xy" * 32, "ab" * 31])
+def test_other_text_is_refused_with_the_expected_spelling(text: str) -> None:
+    with pytest.raises(ValueError, match="sha256:"):
+        Digest.parse(text)
