@@ -8,7 +8,7 @@ bytes is the download's.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
@@ -51,11 +51,49 @@ class Target(Protocol):
     def written(self) -> Spans:
         """What nobody need ask for."""
 
-    async def receive(self, reply: Reply, request: RangeRequest) -> None:
-        """Takes bytes until the request is done or the reply ends; all that came is in `written` when it returns."""
+    async def receive(self, body: "RangeBody") -> None:
+        """Takes bytes until `body` ends; all that came is in `written` when it returns."""
 
     def tick(self) -> None:
         """A second has passed, whether bytes came or not."""
+
+
+class RangeBody:
+    """The bytes that one connection receives for its range, in order.
+
+    `on_received` is called with the size in bytes of each chunk.
+    """
+
+    def __init__(self, reply: Reply, request: RangeRequest, clock: Clock, on_received: Callable[[int], None]) -> None:
+        self._reply = reply
+        self._request = request
+        self._clock = clock
+        self._on_received = on_received
+
+    @property
+    def position(self) -> int:
+        """The offset in the file of the byte that comes next."""
+        return self._request.position
+
+    async def read(self, most: int | None) -> bytes:
+        """The next bytes, at most about `most`; b"" at the end of the range or of the reply.
+
+        Bytes after the end of the range are dropped: another connection may have taken over the end of it.
+        Raises SourceUnavailable if more bytes come than the request asked for, and what `Reply.read` raises.
+        """
+        request = self._request
+        if request.done:
+            return b""
+        request.begin_wait(self._clock.monotonic())
+        chunk = await self._reply.read(most)
+        request.end_wait(self._clock.monotonic(), len(chunk))
+        if request.position + len(chunk) > request.asked.stop:
+            raise SourceUnavailable(f"{self._reply.origin} sends more than it was asked for")
+        chunk = chunk[: max(0, request.stop - request.position)]
+        request.position += len(chunk)
+        if chunk:
+            self._on_received(len(chunk))
+        return chunk
 
 
 class ConnectionPool:
@@ -94,13 +132,6 @@ class ConnectionPool:
         """The file is what it should be: large ranges, and more than one connection, are worth it from now on."""
         self._widened = True
 
-    def came(self, size: int) -> None:
-        """`size` more bytes are there."""
-        self._received += size
-        self._refused_since = None
-        self._control = self._control.observe(self._now, self._received, self._most, self._first_byte)
-        self._open_connections()
-
     @property
     def _now(self) -> float:
         return self._clock.monotonic()
@@ -109,6 +140,12 @@ class ConnectionPool:
     def _most(self) -> int:
         several = self._widened and not self._one_stream and self._target.size >= _PARALLEL_FROM
         return self._limits.connections if several else 1
+
+    def _count_received(self, size: int) -> None:
+        self._received += size
+        self._refused_since = None
+        self._control = self._control.observe(self._now, self._received, self._most, self._first_byte)
+        self._open_connections()
 
     def _open_connections(self) -> None:
         task = asyncio.current_task()
@@ -177,7 +214,7 @@ class ConnectionPool:
         async with await self._remote.get(request.asked) as reply:
             request.end_wait(self._now, 0)
             self._first_byte = self._now - asked
-            await self._target.receive(reply, request)
+            await self._target.receive(RangeBody(reply, request, self._clock, self._count_received))
         if not request.done:
             missing = request.stop - request.position
             raise SourceUnavailable(f"{reply.origin} ended the connection {missing} bytes early")

@@ -18,13 +18,11 @@ from model_provisioner.domain.errors import NotGGUF, ProvisionError, SourceUnava
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.download.checkpointer import Checkpointer
-from model_provisioner.transfer.download.connections import ConnectionPool, most_telling
+from model_provisioner.transfer.download.connections import ConnectionPool, RangeBody, most_telling
 from model_provisioner.transfer.download.gguf_header import first_look, header_within
 from model_provisioner.transfer.download.hashing import PrefixHasher
-from model_provisioner.transfer.download.range_request import RangeRequest
 from model_provisioner.transfer.download.remote_file import EntityChanged, RangesIgnored, RemoteFile
 from model_provisioner.transfer.download.throttle import Limits, Throttle
-from model_provisioner.transfer.http.client import Reply
 from model_provisioner.transfer.store.partfile import PartFile
 
 _TRIES = 3
@@ -140,16 +138,15 @@ class FileDownload:
         self._header, self._header_look = None, first_look(self.size)
         self._moved()
 
-    async def receive(self, reply: Reply, request: RangeRequest) -> None:
-        """Takes bytes until the request is done or the reply ends. What came is kept, however this ends.
+    async def receive(self, body: RangeBody) -> None:
+        """Takes bytes until `body` ends. What came is kept, however this ends.
 
         The next batch comes in while the last one is written.
         """
-        batch, storing = self._batch(request.position), None
+        batch, storing = self._batch(body.position), None
         try:
-            while not request.done and (chunk := await self._next(reply, request)):
+            while chunk := await body.read(self._gulp):
                 batch.append(chunk)
-                self._connections.came(len(chunk))
                 await self._throttle.take(len(chunk))
                 if self._is_due(batch):
                     if storing:
@@ -164,17 +161,6 @@ class FileDownload:
     def tick(self) -> None:
         """Tells the same again: that bytes stand still is seen, and that it is not we who do."""
         self._moved()
-
-    async def _next(self, reply: Reply, request: RangeRequest) -> bytes:
-        """What comes next, but nothing beyond the request, whose end may have been given away."""
-        request.begin_wait(self._clock.monotonic())
-        chunk = await reply.read(self._gulp)
-        request.end_wait(self._clock.monotonic(), len(chunk))
-        if request.position + len(chunk) > request.asked.stop:
-            raise SourceUnavailable(f"{reply.origin} sends more than it was asked for")
-        chunk = chunk[: max(0, request.stop - request.position)]
-        request.position += len(chunk)
-        return chunk
 
     @property
     def _gulp(self) -> int | None:

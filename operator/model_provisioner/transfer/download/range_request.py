@@ -1,6 +1,6 @@
 """A request for a range of a file (RFC 9110, section 14) on one connection, and whether its bytes come.
 
-Made and ended by `lanes`; nothing here reads from a connection.
+Made, changed and ended by `connections` alone; nothing here reads from a connection.
 """
 
 import asyncio
