@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model_provisioner.domain.gguf.header import GGUFHeader
-from model_provisioner.transfer.download.gguf_header import first_look, header_within
+from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
 
 _ROUNDS = 5
 
@@ -27,7 +27,7 @@ def read(path: Path) -> GGUFHeader:
             file.seek(offset)
             return file.read(count)
 
-        header = header_within(at, size, size, first_look(size))
+        header = read_available_header(at, size, size, initial_read_size(size))
     assert isinstance(header, GGUFHeader)
     return header
 

@@ -18,29 +18,29 @@ class Checkpointer:
         self._written = written
         self._threads = threads
         self._unsaved = 0
-        self._running: asyncio.Task[None] | None = None
+        self._save_task: asyncio.Task[None] | None = None
 
-    async def wrote(self, size: int) -> None:
+    async def add(self, size: int) -> None:
         """Begins a save after every 8 MiB; waits while the last one runs, so about 16 MiB are unsaved at most.
 
         Raises what the last save raised.
         """
         self._unsaved += size
         while self._unsaved >= _UNSAVED_BYTES:
-            if self._running is None or _went_well(self._running):
-                self._running = asyncio.create_task(self._save())
+            if self._save_task is None or _succeeded(self._save_task):
+                self._save_task = asyncio.create_task(self._save())
                 return
-            await asyncio.shield(self._running)
+            await asyncio.shield(self._save_task)
 
-    async def finish(self) -> None:
+    async def flush(self) -> None:
         """Everything written is durable and journalled. Raises what the volume raises."""
         await self.wait_idle()
         await self._save()
 
     async def wait_idle(self) -> None:
         """Returns when no save is running any more. Raises what the last one raised."""
-        if self._running is not None:
-            await self._running
+        if self._save_task is not None:
+            await self._save_task
 
     async def _save(self) -> None:
         written, self._unsaved = self._written(), 0
@@ -48,5 +48,5 @@ class Checkpointer:
             await self._threads.run(self._part.commit, written)
 
 
-def _went_well(save: "asyncio.Task[None]") -> bool:
+def _succeeded(save: "asyncio.Task[None]") -> bool:
     return save.done() and not save.cancelled() and save.exception() is None

@@ -26,7 +26,7 @@ from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.domain.store.space import Room
 from model_provisioner.transfer.download.file_download import FileDownload
-from model_provisioner.transfer.download.gguf_header import first_look, header_within
+from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
 from model_provisioner.transfer.download.hashing import hash_file
 from model_provisioner.transfer.download.remote_file import RemoteFile
 from model_provisioner.transfer.download.throttle import Limits, Throttle
@@ -94,21 +94,21 @@ class _Transfer:
         self._throttle = Throttle(job.limits, clock)
         self._headers: dict[str, GGUFHeader] = {}
         self._records: dict[str, FileRecord] = {}
-        self._read: set[str] = set()
+        self._read_paths: set[str] = set()
         self._restarts = 0
 
     async def run(self) -> Provided:
         """However it ends, no thread uses the store any more, so that it may be closed."""
         try:
             for file in (*self._plan.files[1:], self._plan.files[0]):
-                if not await self._adopted(file):
+                if not await self._reuse_published(file):
                     await self._fetch(file)
         finally:
             await self._threads.idle()
         records = tuple(self._records[file.path] for file in self._plan.files)
-        return Provided(records, self._summary(), self._throttle.received, len(self._read) == len(records))
+        return Provided(records, self._summary(), self._throttle.received, len(self._read_paths) == len(records))
 
-    async def _adopted(self, file: PlannedFile) -> bool:
+    async def _reuse_published(self, file: PlannedFile) -> bool:
         """Is the file at its path what it should be? Content that nobody attests for is hashed to find out."""
         published = await self._threads.run(self._store.published, file)
         if published is None or published.size != file.size:
@@ -138,13 +138,13 @@ class _Transfer:
         raise SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
 
     async def _hash_published(self, file: PlannedFile) -> Digest:
-        self._read.add(file.path)
+        self._read_paths.add(file.path)
         async with self._published(file) as fd:
-            return await hash_file(fd, self._threads, lambda hashed: self._tell_hashed(file, hashed))
+            return await hash_file(fd, self._threads, lambda hashed: self._report_hashed(file, hashed))
 
     async def _published_header(self, file: PlannedFile) -> GGUFHeader:
         async with self._published(file) as fd:
-            return await self._threads.run(_whole_header, fd, file)
+            return await self._threads.run(_read_whole_header, fd, file)
 
     def _published(self, file: PlannedFile) -> AbstractAsyncContextManager[int]:
         return self._threads.opened(lambda: self._store.open_published(file.path), os.close)
@@ -158,7 +158,7 @@ class _Transfer:
             raise (await self._room(file)).explain(self._plan.ref, error) from error
 
     async def _fetch_into_part(self, file: PlannedFile) -> None:
-        self._read.add(file.path)
+        self._read_paths.add(file.path)
         async with self._threads.opened(lambda: self._store.part(file, self._job.epoch), PartFile.close) as part:
             try:
                 digest, self._headers[file.path] = await self._download(file, part)
@@ -203,25 +203,25 @@ class _Transfer:
             self._throttle,
             self._clock,
             self._threads,
-            lambda: self._tell(part, download),
+            lambda: self._report(part, download),
         )
-        self._tell(part, download)
+        self._report(part, download)
         try:
             return await download.run()
         except NotGGUF as error:
             raise NotGGUF(f"{file.path}: {error.message}") from None
         finally:
-            self._tell(part, download)  # of what came and could not be written nobody has heard yet
+            self._report(part, download)  # of what came and could not be written nobody has heard yet
 
-    def _tell(self, part: PartFile, download: FileDownload) -> None:
+    def _report(self, part: PartFile, download: FileDownload) -> None:
         finished, received = self._finished_bytes, self._throttle.received
-        if finished + download.bytes_there == self._total:
+        if finished + download.bytes_written == self._total:
             self._reporter.verifying(finished + download.bytes_hashed, self._total, received)
         else:
             restarts = self._restarts + part.restarts
-            self._reporter.progress(finished + download.bytes_there, self._total, restarts, received)
+            self._reporter.progress(finished + download.bytes_written, self._total, restarts, received)
 
-    def _tell_hashed(self, file: PlannedFile, hashed: int) -> None:
+    def _report_hashed(self, file: PlannedFile, hashed: int) -> None:
         """Of a published file; it may be the only part of a split model that is there."""
         finished = self._finished_bytes
         if finished + file.size == self._total:
@@ -247,12 +247,12 @@ class _Transfer:
         return sum(record.size_bytes for record in self._records.values())
 
 
-def _whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
+def _read_whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
     def read(offset: int, count: int) -> bytes:
         return os.pread(fd, count, offset)
 
     try:
-        header = header_within(read, file.size, file.size, first_look(file.size))
+        header = read_available_header(read, file.size, file.size, initial_read_size(file.size))
         if isinstance(header, Incomplete):
             raise NotGGUF("its header does not end within the file")
         check_complete(header, file.size)

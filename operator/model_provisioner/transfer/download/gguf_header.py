@@ -4,25 +4,25 @@ from collections.abc import Callable
 
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, read_header
 
-_FIRST_LOOK = 1024 * 1024
+_INITIAL_READ_BYTES = 1024 * 1024
 
 Read = Callable[[int, int], bytes]
 """Offset and count of bytes in, bytes out."""
 
 
-def first_look(size: int) -> int:
+def initial_read_size(size: int) -> int:
     """How many bytes to wait for before the first try on a file of `size` bytes."""
-    return min(size, _FIRST_LOOK)
+    return min(size, _INITIAL_READ_BYTES)
 
 
-def header_within(read: Read, there: int, size: int, look: int) -> GGUFHeader | Incomplete:
-    """The header, if the first `there` bytes of a file of `size` hold it, else how many to wait for.
+def read_available_header(read: Read, available: int, size: int, read_size: int) -> GGUFHeader | Incomplete:
+    """The header, if the first `available` bytes of a file of `size` hold it, else how many to wait for.
 
-    Looks at the first `look` bytes and, while it must, at twice as many. Raises NotGGUF.
+    Looks at the first `read_size` bytes and, while it must, at twice as many. Raises NotGGUF.
     """
-    while look <= there:
-        found = read_header(read(0, look), size)
+    while read_size <= available:
+        found = read_header(read(0, read_size), size)
         if isinstance(found, GGUFHeader):
             return found
-        look = min(size, max(found.needed, 2 * look))
-    return Incomplete(look)
+        read_size = min(size, max(found.needed, 2 * read_size))
+    return Incomplete(read_size)

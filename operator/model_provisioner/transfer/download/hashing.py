@@ -15,7 +15,7 @@ from model_provisioner.domain.store.digest import Digest
 
 _READ_BYTES = 1024 * 1024
 _PIECE_BYTES = 128 * 1024  # of that at a time, to hold little
-_WAITING = 4
+_MAX_QUEUED = 4
 
 Read = Callable[[int, int], bytes]
 """Offset and count of bytes in, bytes out."""
@@ -23,34 +23,34 @@ Read = Callable[[int, int], bytes]
 
 class PrefixHasher:
     """Follows the contiguous prefix of a file of `size` bytes. `run` does the work, next to the transfer, and calls
-    `moved` as it goes on.
+    `on_progress` as it goes on.
     """
 
-    def __init__(self, size: int, read: Read, threads: Threads, moved: Callable[[], None]) -> None:
+    def __init__(self, size: int, read: Read, threads: Threads, on_progress: Callable[[], None]) -> None:
         self._size = size
         self._read = read
         self._threads = threads
-        self._moved = moved
+        self._on_progress = on_progress
         self._sha = hashlib.sha256()
         self._tail = 0  # end of what is hashed or waits for it in memory
-        self._there = 0  # end of the prefix that can be read back
-        self._waiting: deque[Sequence[bytes]] = deque()
+        self._prefix_end = 0  # end of the prefix that can be read back
+        self._queue: deque[Sequence[bytes]] = deque()
         self._changed = asyncio.Condition()
         self._stopped = False
         self.position = 0
 
-    async def offer(self, offset: int, chunks: Sequence[bytes], there: int) -> None:
-        """`chunks` are in the file at `offset`, and so is everything before `there`.
+    async def offer(self, offset: int, chunks: Sequence[bytes], prefix_end: int) -> None:
+        """`chunks` are in the file at `offset`, and so is everything before `prefix_end`.
 
         Waits while too much is in memory, so that a fast network can't outrun the hash.
         """
         async with self._changed:
             if chunks and offset == self._tail:
                 self._tail += sum(map(len, chunks))
-                self._waiting.append(chunks)
-            self._there = max(self._there, there)
+                self._queue.append(chunks)
+            self._prefix_end = max(self._prefix_end, prefix_end)
             self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._stopped or len(self._waiting) < _WAITING)
+            await self._changed.wait_for(lambda: self._stopped or len(self._queue) < _MAX_QUEUED)
 
     async def run(self) -> Digest:
         """The digest, once all bytes were there."""
@@ -64,18 +64,18 @@ class PrefixHasher:
     async def _follow(self) -> Digest:
         while self.position < self._size:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._waiting or self._there > self._tail)
-                chunks = self._waiting.popleft() if self._waiting else None
+                await self._changed.wait_for(lambda: self._queue or self._prefix_end > self._tail)
+                chunks = self._queue.popleft() if self._queue else None
                 self._changed.notify_all()
             if chunks is None:
-                start, stop = self._tail, min(self._there, self._tail + _READ_BYTES)
+                start, stop = self._tail, min(self._prefix_end, self._tail + _READ_BYTES)
                 self._tail = stop  # from here on, what follows in order may be offered
                 await self._threads.run(self._read_back, start, stop)
                 self.position = stop
             else:
                 await self._threads.run(self._update, chunks)
                 self.position += sum(map(len, chunks))
-            self._moved()
+            self._on_progress()
         return Digest(self._sha.hexdigest())
 
     def _update(self, chunks: Sequence[bytes]) -> None:
@@ -87,11 +87,11 @@ class PrefixHasher:
             self._sha.update(self._read(offset, min(_PIECE_BYTES, stop - offset)))
 
 
-async def hash_file(fd: int, threads: Threads, hashed: Callable[[int], None]) -> Digest:
-    """The digest of an open file; `hashed` is told how many bytes are done."""
+async def hash_file(fd: int, threads: Threads, on_progress: Callable[[int], None]) -> Digest:
+    """The digest of an open file; `on_progress` is told how many bytes are done."""
     sha, position = hashlib.sha256(), 0
     while data := await threads.run(os.pread, fd, _READ_BYTES, position):
         await threads.run(sha.update, data)
         position += len(data)
-        hashed(position)
+        on_progress(position)
     return Digest(sha.hexdigest())

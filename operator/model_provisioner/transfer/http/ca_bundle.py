@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # the names in a directory of certificates: openssl-rehash(1)
+_REHASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")  # the names in a directory of certificates: openssl-rehash(1)
 
 
 @contextlib.contextmanager
@@ -21,26 +21,26 @@ def trusted_authorities(ca_file: Path | None) -> Iterator[str]:
 
     Raises OSError or ssl.SSLError where `ca_file` can't be used.
     """
-    bundle = _of_the_system()
+    bundle = _system_bundle()
     if ca_file is not None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=ca_file)
         bundle += b"\n" + ca_file.read_bytes()
-    with _unnamed_file(bundle) as path:
+    with _anonymous_file(bundle) as path:
         yield path
 
 
-def _of_the_system() -> bytes:
+def _system_bundle() -> bytes:
     paths = ssl.get_default_verify_paths()
     if paths.cafile:
         return Path(paths.cafile).read_bytes()
     if not paths.capath:
         return b""
-    certificates = {file.resolve() for file in Path(paths.capath).iterdir() if _HASHED.fullmatch(file.name)}
+    certificates = {file.resolve() for file in Path(paths.capath).iterdir() if _REHASHED_NAME.fullmatch(file.name)}
     return b"\n".join(file.read_bytes() for file in sorted(certificates) if file.is_file())
 
 
 @contextlib.contextmanager
-def _unnamed_file(content: bytes) -> Iterator[str]:
+def _anonymous_file(content: bytes) -> Iterator[str]:
     """In memory where that can be, for containers whose file system is read-only."""
     if not hasattr(os, "memfd_create"):
         with tempfile.NamedTemporaryFile() as file:

@@ -1,6 +1,6 @@
 """The one HTTP client for everything that a user's ref can reach.
 
-Guards every hop and every address, follows redirects by hand, gives a credential to its own origins
+Guards every request and every address, follows redirects by hand, gives a credential to its own origins
 alone, goes through the administrator's proxy if there is one, and turns what goes wrong below HTTP
 into errors for people. What a status means is judged by the caller. A URL may be signed, so no
 message shows more of it than its origin.
@@ -27,17 +27,17 @@ from model_provisioner.transfer.http.curl_errors import (
     CONNECT_SECONDS,
     PROXY_AUTHENTICATION_REQUIRED,
     error_for,
-    proxy_refusal,
-    unknown_name,
+    proxy_error,
+    resolution_error,
 )
-from model_provisioner.transfer.http.curl_request import CurlRequest, Memory, Silence
+from model_provisioner.transfer.http.curl_request import BufferLimit, CurlRequest, ReadTimeout
 
-_SILENCE_SECONDS = 30.0
-_MOST_REDIRECTS = 5
+_READ_TIMEOUT_SECONDS = 30.0
+_MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
 _SUPPRESS_CONNECT_HEADERS = 265  # curl/curl.h; pycurl has no name for it
-_HEADERS_FOR_ALL = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
+_CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
 """What a foreign origin may see of a caller's headers."""
 
 
@@ -53,35 +53,37 @@ class NetworkSettings:
     proxy: Proxy | None = None
 
 
-class Hop:
+class Exchange:
     """One request to one origin, and where its connection may lead."""
 
-    def __init__(self, url: str, curl: pycurl.Curl, memory: Memory, policy: NetworkPolicy, proxy: Proxy | None) -> None:
+    def __init__(
+        self, url: str, curl: pycurl.Curl, buffer_limit: BufferLimit, policy: NetworkPolicy, proxy: Proxy | None
+    ) -> None:
         self.origin = Origin.of(url)
         self.guard = Guard(policy, self.origin)
-        self.request = CurlRequest(curl, memory)
+        self.request = CurlRequest(curl, buffer_limit)
         self._curl = curl
         self._proxy = proxy
 
     @contextlib.contextmanager
-    def translated(self) -> Iterator[None]:
+    def source_errors(self) -> Iterator[None]:
         """What goes wrong below HTTP, in errors for people."""
         try:
             yield
-        except Silence:
-            raise TransferStalled(f"{self.origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds") from None
+        except ReadTimeout:
+            raise TransferStalled(f"{self.origin} sent nothing for {_READ_TIMEOUT_SECONDS:.0f} seconds") from None
         except pycurl.error as error:
             raise self.guard.refusal or error_for(self._curl, error, self.origin, self._proxy) from None
 
 
 class Reply:
-    """The answer of the last hop. `url` is where it came from; leave the context to free the connection."""
+    """The answer of the last exchange. `url` is where it came from; leave the context to free the connection."""
 
-    def __init__(self, url: str, hop: Hop) -> None:
+    def __init__(self, url: str, exchange: Exchange) -> None:
         self.url = url
-        self.origin = hop.origin
-        self._hop = hop
-        self._request = hop.request
+        self.origin = exchange.origin
+        self._exchange = exchange
+        self._request = exchange.request
 
     @property
     def status(self) -> int:
@@ -92,13 +94,13 @@ class Reply:
         """Names ignore case."""
         return self._request.headers
 
-    async def read(self, most: int | None = None) -> bytes:
-        """What has come of the body, still encoded, at most about `most` bytes of it, and b"" at its end.
+    async def read(self, max_bytes: int | None = None) -> bytes:
+        """What has come of the body, still encoded, at most about `max_bytes` bytes of it, and b"" at its end.
 
         Raises SourceUnavailable, TransferStalled after 30 s of silence.
         """
-        with self._hop.translated():
-            return await self._request.read(_SILENCE_SECONDS, most)
+        with self._exchange.source_errors():
+            return await self._request.read(_READ_TIMEOUT_SECONDS, max_bytes)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """All of the body, as `read` has it."""
@@ -119,15 +121,15 @@ class Reply:
 
 
 class Client:
-    """`trusted` is the path of the authorities."""
+    """`ca_bundle` is the path of the authorities."""
 
     def __init__(
-        self, multi: pycurl.AsyncCurlMulti, policy: NetworkPolicy, trusted: str, proxy: Proxy | None, resolve: Resolve
+        self, multi: pycurl.AsyncCurlMulti, policy: NetworkPolicy, ca_bundle: str, proxy: Proxy | None, resolve: Resolve
     ) -> None:
         self._multi = multi
-        self._memory = Memory()
+        self._buffer_limit = BufferLimit()
         self._policy = policy
-        self._trusted = trusted
+        self._ca_bundle = ca_bundle
         self._proxy = proxy
         self._resolve = resolve
 
@@ -140,48 +142,48 @@ class Client:
         TransferStalled, AccessDenied (by the proxy).
         """
         first = Origin.of(url)
-        for _ in range(_MOST_REDIRECTS + 1):
-            own = headers if Origin.of(url) == first else _for_all(headers)
+        for _ in range(_MAX_REDIRECTS + 1):
+            own = headers if Origin.of(url) == first else _cross_origin_headers(headers)
             reply = await self._send(url, own, credentials)
             if reply.status not in _REDIRECTS or "Location" not in reply.headers:
                 return reply
             reply.close()
-            url = _target(url, reply.headers["Location"])
+            url = _redirect_target(url, reply.headers["Location"])
         raise SourceUnavailable(f"{Origin.of(url)} redirects again and again: the address leads nowhere")
 
     async def _send(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
         check_url(url, self._policy)
         origin = Origin.of(url)
         curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)})
-        hop = Hop(url, curl, self._memory, self._policy, self._proxy)
+        exchange = Exchange(url, curl, self._buffer_limit, self._policy, self._proxy)
         try:
-            await self._pin_addresses(curl, hop)
-            curl.setopt(pycurl.CAINFO, self._trusted)
-            curl.setopt(pycurl.PROXY_CAINFO, self._trusted)
-            with hop.translated():
-                hop.request.start(self._multi)
-                await hop.request.answered(CONNECT_SECONDS + _SILENCE_SECONDS)
-            if hop.request.status == PROXY_AUTHENTICATION_REQUIRED:
-                raise proxy_refusal(hop.request.status, origin)
+            await self._pin_addresses(curl, exchange)
+            curl.setopt(pycurl.CAINFO, self._ca_bundle)
+            curl.setopt(pycurl.PROXY_CAINFO, self._ca_bundle)
+            with exchange.source_errors():
+                exchange.request.start(self._multi)
+                await exchange.request.wait_for_header(CONNECT_SECONDS + _READ_TIMEOUT_SECONDS)
+            if exchange.request.status == PROXY_AUTHENTICATION_REQUIRED:
+                raise proxy_error(exchange.request.status, origin)
         except BaseException:
-            hop.request.close()
+            exchange.request.close()
             raise
-        return Reply(url, hop)
+        return Reply(url, exchange)
 
-    async def _pin_addresses(self, curl: pycurl.Curl, hop: Hop) -> None:
+    async def _pin_addresses(self, curl: pycurl.Curl, exchange: Exchange) -> None:
         """To the addresses that are allowed; through a proxy, whose is the only one that is ever connected to."""
         if self._proxy is not None:
-            hop.guard.check_host()
+            exchange.guard.check_host()
             _use_proxy(curl, self._proxy)
             return
         try:
-            addresses = await hop.guard.addresses(self._resolve)
+            addresses = await exchange.guard.addresses(self._resolve)
         except OSError:
-            raise unknown_name(hop.origin) from None
-        if addresses != [hop.origin.host]:
+            raise resolution_error(exchange.origin) from None
+        if addresses != [exchange.origin.host]:
             bracketed = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
-            curl.setopt(pycurl.RESOLVE, [f"{hop.origin.host}:{hop.origin.port}:{bracketed}"])
-        curl.setopt(pycurl.OPENSOCKETFUNCTION, hop.guard.open_socket)
+            curl.setopt(pycurl.RESOLVE, [f"{exchange.origin.host}:{exchange.origin.port}:{bracketed}"])
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, exchange.guard.open_socket)
 
 
 @contextlib.asynccontextmanager
@@ -192,9 +194,9 @@ async def open_client(settings: NetworkSettings, resolve: Resolve = system_resol
     """
     proxy = settings.proxy
     policy = replace(settings.policy, only_listed=settings.policy.only_listed or proxy is not None)
-    with trusted_authorities(settings.ca_file) as trusted:
+    with trusted_authorities(settings.ca_file) as ca_bundle:
         async with pycurl.AsyncCurlMulti() as multi:
-            yield Client(multi, policy, trusted, proxy, resolve)
+            yield Client(multi, policy, ca_bundle, proxy, resolve)
 
 
 def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
@@ -205,7 +207,7 @@ def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
         (pycurl.PATH_AS_IS, 1),
         (pycurl.PROTOCOLS, pycurl.PROTO_HTTPS | pycurl.PROTO_HTTP),
         (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-        (pycurl.HTTPHEADER, _lines(headers)),
+        (pycurl.HTTPHEADER, _header_lines(headers)),
         (pycurl.USERAGENT, f"model-provisioner/{__version__}"),
         (pycurl.PROXY, ""),
         (pycurl.NOPROXY, ""),
@@ -218,7 +220,7 @@ def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
     return curl
 
 
-def _lines(headers: Mapping[str, str]) -> list[str]:
+def _header_lines(headers: Mapping[str, str]) -> list[str]:
     """Raises AccessDenied for what would be more than one line: only a credential can hold it."""
     if not all(value.isprintable() and value.isascii() for value in headers.values()):
         raise AccessDenied("the token holds a line break or another character that no token has: enter it again")
@@ -240,11 +242,11 @@ def _authorization(origin: Origin, credentials: Credentials | None) -> dict[str,
     return {"Authorization": f"Bearer {credentials.token}"}
 
 
-def _for_all(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() in _HEADERS_FOR_ALL}
+def _cross_origin_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() in _CROSS_ORIGIN_HEADERS}
 
 
-def _target(url: str, location: str) -> str:
+def _redirect_target(url: str, location: str) -> str:
     """Where a redirect leads. Raises AddressNotAllowed where it gives up encryption."""
     target = urljoin(url, location)
     if Origin.of(url).scheme == "https" and Origin.of(target).scheme != "https":
