@@ -1,4 +1,4 @@
-"""The bandwidth limit, on a clock that only sleeping moves."""
+"""The bandwidth limit, on a clock that advances only while a task sleeps."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ RATE = 1000
 
 
 class FakeTime:
-    """Sleepers of one moment wake together: time is what the longest of them waits for."""
+    """Tasks that sleep at the same time wake together, when the longest sleep ends."""
 
     def __init__(self) -> None:
         self.now = 100.0

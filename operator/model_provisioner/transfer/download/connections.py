@@ -1,8 +1,9 @@
-"""The connections of one download: how many there are, what each asks for, and what is done when one fails.
+"""The connections of one download: how many are open, which range each requests, and what happens when one fails.
 
-A connection takes range after range. There is always at least one while bytes are missing; more are opened while that
-makes the download faster (`domain.download.concurrency`). A connection that fails tries again, leaves its work to the
-others if they go on, or ends the download if it is the last. What becomes of the bytes is the download's.
+Called by `file_download`. A connection requests range after range. One is open while bytes are missing; more are
+opened while `domain.download.concurrency` finds that they help. A connection that fails tries again, leaves its range
+to the others, or ends the download if it is the last one. This module alone changes a `RangeRequest`; it neither
+writes nor hashes bytes.
 """
 
 import asyncio
@@ -35,26 +36,26 @@ _MAX_ATTEMPTS = 3
 _MIN_PARALLEL_BYTES = 64 * MIB
 _WATCH_SECONDS = 1.0
 _GRACE_SECONDS = 15 * 60.0
-_MAX_PAUSE_SECONDS = 30.0  # for a longer one, the place is given to another download
+_MAX_PAUSE_SECONDS = 30.0  # for a longer pause the download ends, so that another one can use its place
 _TRANSIENT = (SourceUnavailable, TransferStalled)  # for anything else, waiting a second or two does not help
 _REFUSALS = (AccessDenied, LicenseNotAccepted, SourceNotFound)
 _CONNECTION_ERRORS = (*_TRANSIENT, *_REFUSALS, RateLimited, NameResolutionFailed)
 
 
 class Target(Protocol):
-    """Where the bytes go."""
+    """Takes the bytes of the file. `size` is that of the file, in bytes."""
 
     size: int
 
     @property
     def written(self) -> Spans:
-        """What nobody need ask for."""
+        """The bytes that are in the file and need no request."""
 
     async def receive(self, body: "RangeBody") -> None:
-        """Takes bytes until `body` ends; all that came is in `written` when it returns."""
+        """Reads `body` to its end. When it returns, `written` has all bytes that were read."""
 
     def tick(self) -> None:
-        """A second has passed, whether bytes came or not."""
+        """Called once a second, whether bytes were received or not."""
 
 
 class RangeBody:
@@ -71,14 +72,14 @@ class RangeBody:
 
     @property
     def position(self) -> int:
-        """The offset in the file of the byte that comes next."""
+        """The offset in the file of the next byte."""
         return self._request.position
 
     async def read(self, max_bytes: int | None) -> bytes:
         """The next bytes, at most about `max_bytes`; b"" at the end of the range or of the reply.
 
-        Bytes after the end of the range are dropped: another connection may have taken over the end of it.
-        Raises SourceUnavailable if more bytes come than the request asked for, and what `Reply.read` raises.
+        Bytes beyond the end of the range are dropped: another connection may have taken over the tail of the range.
+        Raises SourceUnavailable if the source sends more bytes than were requested, and what `Reply.read` raises.
         """
         request = self._request
         if request.done:
@@ -96,7 +97,11 @@ class RangeBody:
 
 
 class ConnectionPool:
-    """`run` brings what `target` lacks. With `whole_file` the file is asked for as a whole, by one connection."""
+    """Downloads the bytes that `target` lacks.
+
+    `limits.connections` may change while `run` is active. With `whole_file`, one connection requests the file as a
+    single range.
+    """
 
     def __init__(
         self, target: Target, remote: RemoteFile, limits: Limits, clock: Clock, *, whole_file: bool = False
@@ -117,10 +122,11 @@ class ConnectionPool:
 
     @property
     def running(self) -> int:
+        """The number of open connections."""
         return self._running
 
     async def run(self) -> None:
-        """Raises what can't be waited for: the error of the last connection, or of the volume."""
+        """Returns when no byte is missing. Raises the error of the last connection, or the first error of `target`."""
         try:
             async with self._watching(), self._tasks:
                 self._open_connections()
@@ -128,7 +134,7 @@ class ConnectionPool:
             raise most_severe(group) from None
 
     def allow_parallel(self) -> None:
-        """The file is what it should be: large ranges, and more than one connection, are worth it from now on."""
+        """From now on ranges may be large and several connections may be open: the header of the file is valid."""
         self._parallel_allowed = True
 
     @property
@@ -155,7 +161,7 @@ class ConnectionPool:
             self._tasks.create_task(self._connection(request))
 
     async def _connection(self, first: RangeRequest) -> None:
-        """One connection: range after range, until nobody needs more or fewer connections do as well."""
+        """Requests range after range, until no byte is left to request or fewer connections are wanted."""
         request: RangeRequest | None = first
         failures = 0
         try:
@@ -186,7 +192,7 @@ class ConnectionPool:
 
     @property
     def _max_range_bytes(self) -> int:
-        """The header comes in a small range of its own, because the file may turn out to be nothing of ours."""
+        """Until the header is checked, ranges are small: the file may not be a GGUF file."""
         if self._whole_file:
             return self._target.size
         if not self._parallel_allowed:
@@ -219,12 +225,12 @@ class ConnectionPool:
             raise SourceUnavailable(f"{reply.origin} ended the connection {missing} bytes early")
 
     def _can_close(self, error: ProvisionError, failures: int) -> bool:
-        """Whether the others go on without this one: at once if the source refuses it, else after some failures."""
+        """Whether the others go on without this one: after three failures, at once if the error is not transient."""
         passing = isinstance(error, _TRANSIENT) and error.retry_after is None
         return self._running > 1 and self._requests.any_received and (failures >= _MAX_ATTEMPTS or not passing)
 
     def _pause(self, error: ProvisionError, failures: int) -> float:
-        """Seconds until the next try. Raises `error` where there is none."""
+        """Seconds until the next attempt. Raises `error` if there is none."""
         if isinstance(error, _REFUSALS) and self._received:
             self._raise_after_grace(error)
         elif (
@@ -237,7 +243,10 @@ class ConnectionPool:
         return delay(failures, retry_after, self._clock.random())
 
     def _raise_after_grace(self, error: ProvisionError) -> None:
-        """Who was given bytes a moment ago may be refused by mistake, and loses hours if that is believed at once."""
+        """Raises `error` if the source has refused for 15 minutes.
+
+        A source that sent bytes before may refuse by mistake. To give up at once could cost hours of downloading.
+        """
         if self._refused_since is None:
             self._refused_since = self._now
         if self._now - self._refused_since >= _GRACE_SECONDS:
@@ -259,7 +268,7 @@ class ConnectionPool:
 
 
 def most_severe(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of several tasks' errors the one to act on: what can't be mended before what may pass."""
+    """The error of several tasks to act on: a permanent error before one that may pass."""
     return min(
         group.exceptions, key=lambda error: (isinstance(error, Retryable), isinstance(error, RangesNotSupported))
     )

@@ -1,9 +1,8 @@
-"""Brings the bytes of one file into its part, over one or more connections, and hashes them on the way.
+"""Downloads the missing bytes of one file into its part, and hashes them meanwhile.
 
-The story of `FileDownload.run`: the connections ask for what is missing; what
-comes is written by a thread, told to the hasher and now and then to the journal. Until the GGUF
-header has been judged there is one connection. Everything about the plan, the store and publishing is the
-engine's.
+Called by `engine`. `connections` decides which bytes are requested. This module writes what comes in batches, in a
+thread; passes each batch to the hasher; saves the journal now and then; and checks the GGUF header as soon as its bytes
+are written. Plans, published files and digests to compare with belong to `engine`.
 """
 
 import asyncio
@@ -26,14 +25,17 @@ from model_provisioner.transfer.download.throttle import Limits, Throttle
 from model_provisioner.transfer.store.partfile import PartFile
 
 _MAX_ATTEMPTS = 3
-_BATCH_BYTES = MIB  # of the only connection; several have half of it together, for the sake of memory
+_BATCH_BYTES = MIB  # of a single connection; several share half of it, to save memory
 _MIN_BATCH_BYTES = 128 * 1024
 _BATCH_SECONDS = 0.25
 
 
 @dataclass
 class _Batch:
-    """Bytes that came one after the other and are written together, to cross threads less often."""
+    """Contiguous bytes that are written together, because each call of a thread costs time.
+
+    `offset` is in bytes of the file, `started_at` in seconds of the monotonic clock, `size` in bytes.
+    """
 
     offset: int
     started_at: float
@@ -50,7 +52,11 @@ class _Batch:
 
 
 class FileDownload:
-    """`on_change` is called whenever `bytes_written` or `restarts` has changed, and every second."""
+    """The download of one file. The caller opens and closes `part`.
+
+    `throttle` is shared by all downloads of the job. `on_change` is called whenever `bytes_written`, `bytes_hashed` or
+    `part.restarts` has changed, and every second; it must not block.
+    """
 
     def __init__(
         self,
@@ -86,10 +92,10 @@ class FileDownload:
         return self._hasher.position
 
     async def run(self) -> tuple[Digest, GGUFHeader]:
-        """The digest and the header, when every byte is there.
+        """Returns the digest and the header when every byte is written.
 
-        Raises NotGGUF as soon as that is known, and any error of the source or the volume. However it
-        ends, no thread runs any more; where it fails or is cancelled, the journal has what was written.
+        Raises NotGGUF as soon as the header shows it, and the errors of the source and of the volume. When it ends, no
+        thread is running. If it fails or is cancelled, the journal holds all bytes that were written.
         """
         try:
             result = await self._attempts()
@@ -139,9 +145,9 @@ class FileDownload:
         self._on_change()
 
     async def receive(self, body: RangeBody) -> None:
-        """Takes bytes until `body` ends. What came is kept, however this ends.
+        """Reads `body` to its end. Received bytes are kept also if an error ends it or it is cancelled.
 
-        The next batch comes in while the last one is written.
+        The next batch is received while the previous one is written.
         """
         batch, writing = self._batch(body.position), None
         try:
@@ -159,12 +165,12 @@ class FileDownload:
             await self._store(batch)
 
     def tick(self) -> None:
-        """Tells the same again: that bytes stand still is seen, and that it is not we who do."""
+        """Reports unchanged progress too: the receiver learns that no bytes come and that this process is alive."""
         self._on_change()
 
     @property
     def _read_bytes(self) -> int | None:
-        """How much is taken at one time: under a limit little, so that bytes come evenly and progress is seen."""
+        """The most bytes of one read; None: no limit. With a bandwidth limit it is small, for an even flow."""
         rate = self._limits.bytes_per_second
         return None if rate is None else max(1, int(rate * _BATCH_SECONDS))
 

@@ -1,4 +1,7 @@
-"""Reads the GGUF header of a file of which only the beginning may be there yet."""
+"""Reads the GGUF header of a file of which only the beginning may be available.
+
+Called by `file_download` for a part and by `engine` for a published file. The format is in `domain.gguf.header`.
+"""
 
 from collections.abc import Callable
 
@@ -7,18 +10,18 @@ from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, read_he
 _INITIAL_READ_BYTES = 1024 * 1024
 
 Read = Callable[[int, int], bytes]
-"""Offset and count of bytes in, bytes out."""
+"""A function of offset and count in bytes; returns that many bytes, or fewer at the end of the file."""
 
 
 def initial_read_size(size: int) -> int:
-    """How many bytes to wait for before the first try on a file of `size` bytes."""
+    """How many bytes the first attempt on a file of `size` bytes needs."""
     return min(size, _INITIAL_READ_BYTES)
 
 
 def read_available_header(read: Read, available: int, size: int, read_size: int) -> GGUFHeader | Incomplete:
-    """The header, if the first `available` bytes of a file of `size` hold it, else how many to wait for.
+    """The header if the first `available` bytes of a file of `size` bytes hold it, else how many bytes it needs.
 
-    Looks at the first `read_size` bytes and, while it must, at twice as many. Raises NotGGUF.
+    Reads the first `read_size` bytes, then at least twice as many each time. Raises NotGGUF.
     """
     while read_size <= available:
         found = read_header(read(0, read_size), size)

@@ -1,7 +1,8 @@
-"""The SHA-256 of a file, computed while its bytes come.
+"""Computes the SHA-256 of a file: of a part while its bytes arrive, or of a published file.
 
-Bytes that come in order are hashed from memory; the rest is read back from the part, out of the page
-cache, as soon as everything before it is there. A transfer feeds it; a published file is read whole.
+Called by `file_download`, `engine` and `transfer.worker.verification`. Bytes that arrive in order are hashed from
+memory. Other bytes are read back from the part, through the page cache, when all bytes before them are written.
+Comparing digests belongs to the callers.
 """
 
 import asyncio
@@ -14,16 +15,18 @@ from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.store.digest import Digest
 
 _READ_BYTES = 1024 * 1024
-_PIECE_BYTES = 128 * 1024  # of that at a time, to hold little
+_PIECE_BYTES = 128 * 1024  # of _READ_BYTES at one time, to use little memory
 _MAX_QUEUED = 4
 
 Read = Callable[[int, int], bytes]
-"""Offset and count of bytes in, bytes out."""
+"""A function of offset and count in bytes; returns that many bytes."""
 
 
 class PrefixHasher:
-    """Follows the contiguous prefix of a file of `size` bytes. `run` does the work, next to the transfer, and calls
-    `on_progress` as it goes on.
+    """Hashes the contiguous prefix of a file of `size` bytes while it grows.
+
+    `run` is a task beside the download; it calls `on_progress` after each step. `position` is the number of bytes that
+    are hashed.
     """
 
     def __init__(self, size: int, read: Read, threads: Threads, on_progress: Callable[[], None]) -> None:
@@ -32,17 +35,17 @@ class PrefixHasher:
         self._threads = threads
         self._on_progress = on_progress
         self._sha = hashlib.sha256()
-        self._tail = 0  # end of what is hashed or waits for it in memory
-        self._prefix_end = 0  # end of the prefix that can be read back
+        self._tail = 0  # end of the bytes that are hashed or queued
+        self._prefix_end = 0  # end of the prefix that is in the file
         self._queue: deque[Sequence[bytes]] = deque()
         self._changed = asyncio.Condition()
         self._stopped = False
         self.position = 0
 
     async def offer(self, offset: int, chunks: Sequence[bytes], prefix_end: int) -> None:
-        """`chunks` are in the file at `offset`, and so is everything before `prefix_end`.
+        """Tells that `chunks` are in the file at `offset`, and all bytes before `prefix_end` too.
 
-        Waits while too much is in memory, so that a fast network can't outrun the hash.
+        Waits while the queue is full: a fast network must not fill the memory.
         """
         async with self._changed:
             if chunks and offset == self._tail:
@@ -53,7 +56,7 @@ class PrefixHasher:
             await self._changed.wait_for(lambda: self._stopped or len(self._queue) < _MAX_QUEUED)
 
     async def run(self) -> Digest:
-        """The digest, once all bytes were there."""
+        """Returns the digest when all bytes are hashed."""
         try:
             return await self._follow()
         finally:
@@ -69,7 +72,7 @@ class PrefixHasher:
                 self._changed.notify_all()
             if chunks is None:
                 start, stop = self._tail, min(self._prefix_end, self._tail + _READ_BYTES)
-                self._tail = stop  # from here on, what follows in order may be offered
+                self._tail = stop  # bytes that follow may be queued from now on
                 await self._threads.run(self._read_back, start, stop)
                 self.position = stop
             else:
@@ -88,7 +91,7 @@ class PrefixHasher:
 
 
 async def hash_file(fd: int, threads: Threads, on_progress: Callable[[int], None]) -> Digest:
-    """The digest of an open file; `on_progress` is told how many bytes are done."""
+    """The digest of the open file `fd`; `on_progress` receives the number of bytes hashed so far."""
     sha, position = hashlib.sha256(), 0
     while data := await threads.run(os.pread, fd, _READ_BYTES, position):
         await threads.run(sha.update, data)

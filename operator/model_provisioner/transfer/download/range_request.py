@@ -1,6 +1,6 @@
-"""A request for a range of a file (RFC 9110, section 14) on one connection, and whether its bytes come.
+"""A request for a range of a file (RFC 9110, section 14) on one connection, and whether its bytes arrive fast enough.
 
-Made, changed and ended by `connections` alone; nothing here reads from a connection.
+Made, changed and ended by `connections` alone. Nothing here reads from a connection.
 """
 
 import asyncio
@@ -11,18 +11,19 @@ from model_provisioner.domain.download.ranges import ByteRange, tail_to_give
 from model_provisioner.domain.lifecycle.speed import Meter
 
 STALL_SECONDS = 30.0
-_MIN_BYTES = 30 * 1024  # within STALL_SECONDS of waiting: 1 KiB/s is slow, less is not a transfer
-_SLOW_FRACTION = 0.1
+_MIN_BYTES = 30 * 1024  # within STALL_SECONDS of waiting: a connection with less than 1 KiB/s is stalled
+_SLOW_FRACTION = 0.1  # of the median rate of the other requests
 _SLOW_SECONDS = 5.0
 _RATE_MEMORY_SECONDS = 10.0
 
 
 @dataclass(eq=False, slots=True)
 class RangeRequest:
-    """The bytes from `asked.start` up to `stop`, of which everything before `position` has come.
+    """The bytes from `asked.start` up to `stop`; those before `position` are received.
 
-    Times are in seconds of the monotonic clock. Only time in which the connection owes us something counts
-    as waiting: not that in which we are busy, or hold back because of a limit.
+    `stop` falls below `asked.stop` when another connection takes over the tail. `timeout` is the one of the task that
+    receives the range, while it does. Times are in seconds of the monotonic clock. Only the time in which this process
+    waits for the connection counts as waiting, not the time for writing or for a bandwidth limit.
     """
 
     asked: ByteRange
@@ -44,7 +45,7 @@ class RangeRequest:
 
     @property
     def range(self) -> ByteRange | None:
-        """What nobody else need ask for; None where its tail was given away up to where it stands."""
+        """The bytes that no other connection should request; None if the whole range was taken over."""
         return ByteRange(self.asked.start, self.stop) if self.stop > self.asked.start else None
 
     @property
@@ -53,7 +54,7 @@ class RangeRequest:
 
     @property
     def has_progressed(self) -> bool:
-        """Is this a transfer, however slow, and not a trickle?"""
+        """Whether it received enough for a slow but working connection: everything, or 30 KiB."""
         return self.done or self.position - self.asked.start >= _MIN_BYTES
 
     @property
@@ -62,14 +63,14 @@ class RangeRequest:
 
     @property
     def rate(self) -> float:
-        """Bytes per second as of the last measurement."""
+        """Bytes per second at the last measurement."""
         return self.meter.rate or 0.0
 
     def begin_wait(self, now: float) -> None:
         self._waiting_since = now
 
     def end_wait(self, now: float, size: int) -> None:
-        """`size` bytes have come, or an answer's header (0)."""
+        """The wait ended with `size` bytes; 0 for the header of the response."""
         if self._waiting_since is not None:
             self._waited += now - self._waiting_since
         self._waiting_since = None
@@ -78,22 +79,22 @@ class RangeRequest:
             self._waited, self._received = 0.0, 0
 
     def measure_rate(self, now: float) -> None:
-        """Once in a while, for `rate` to be of late."""
+        """Updates `rate`. Called about once a second."""
         self.meter = self.meter.observe(now, self.position - self.asked.start)
 
     def stalled(self, now: float) -> bool:
-        """Has there been so much waiting for so little that nothing more can be expected?"""
+        """Whether it waited 30 seconds for less than 30 KiB."""
         waiting = now - self._waiting_since if self._waiting_since is not None else 0.0
         return self._waited + waiting >= STALL_SECONDS
 
     def cancel_wait(self) -> None:
-        """Ends the wait for the connection, with a TimeoutError where `timeout` is entered. What has come is kept."""
+        """Raises TimeoutError in the task that waits for the connection, if one waits. Received bytes are kept."""
         if self.timeout is not None and self._waiting_since is not None:
             self.timeout.reschedule(asyncio.get_running_loop().time())
 
 
 class RangeRequests:
-    """All claims of one file."""
+    """All open requests for one file. Belongs to the connection pool, which alone calls it."""
 
     def __init__(self) -> None:
         self._open: set[RangeRequest] = set()
@@ -107,7 +108,7 @@ class RangeRequests:
         self._open.add(request)
 
     def end(self, request: RangeRequest, now: float) -> None:
-        """Its rate stays known for a while, for the last ones to be compared with."""
+        """Remembers the rate for ten seconds, so that the last open requests have something to be compared with."""
         request.measure_rate(now)
         self._open.discard(request)
         self._recent_rates = [
@@ -117,11 +118,11 @@ class RangeRequests:
 
     @property
     def any_received(self) -> bool:
-        """Have bytes come on any of them?"""
+        """Whether an open request has received bytes."""
         return any(request.has_received for request in self._open)
 
     def take_tail(self, now: float) -> ByteRange | None:
-        """The end of the range that would take longest, taken away from it; None where all will be done soon."""
+        """Takes over the tail of the request that would end last; None if all of them end soon."""
         self._measure_rates(now)
         slowest = max(
             self._open, key=lambda request: (request.stop - request.position) / max(request.rate, 1.0), default=None
@@ -136,7 +137,7 @@ class RangeRequests:
         return tail
 
     def cancel_stalled(self, now: float) -> None:
-        """Gives up connections that stall, that are far slower than the others, or whose bytes others fetch."""
+        """Cancels requests that stall, that are far slower than the others, or whose rest was taken over."""
         self._measure_rates(now)
         for request in tuple(self._open):
             if request.stalled(now) or request.done or self._is_far_slower(request, now):

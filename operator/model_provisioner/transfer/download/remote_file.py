@@ -1,8 +1,9 @@
-"""One remote file, from which ranges can be asked for by any number of connections.
+"""One remote file, from which several connections request ranges.
 
-Knows that a hub answers with a redirect to a signed, expiring address on a content host: it is
-obtained once, shared, and obtained again near its end or when the content host refuses it. An answer
-that does not bring exactly the bytes that were asked for is an error here and is never written.
+Called by `connections`. A hub answers with a redirect to a signed URL of a content host, which expires. The URL is
+resolved once and shared by all connections; it is resolved again near its expiry or when the content host refuses it.
+A response that does not announce exactly the requested bytes raises an error, so that its bytes are never written.
+How often a request is tried again belongs to `connections`.
 """
 
 import asyncio
@@ -21,15 +22,15 @@ _EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})
 
 
 class RangesNotSupported(Exception):
-    """The source answers a request for a range with the whole file, and never answered with a range."""
+    """The source answered a range request with the whole file (RFC 9110, 14.2), and none before with a range."""
 
 
 class RepresentationChanged(Exception):
-    """The source has other bytes than a moment ago: what came before must not be mixed with what comes now."""
+    """The entity tag changed during the download: bytes from before and after must not be mixed."""
 
 
 class RemoteFile:
-    """`url` is the address that can be asked again at any time, `size` in bytes, `subject` for messages."""
+    """`url` is the one of the hub, which does not expire. `size` is in bytes, `subject` names the file in messages."""
 
     def __init__(
         self, client: Client, url: str, size: int, subject: str, credentials: Credentials | None, clock: Clock
@@ -47,7 +48,7 @@ class RemoteFile:
         self._resolving = asyncio.Lock()
 
     async def get(self, wanted: ByteRange) -> Reply:
-        """An answer whose body is `wanted`, to be closed by the caller.
+        """A reply whose body is the range `wanted`. The caller closes it.
 
         Raises RangesNotSupported, RepresentationChanged, what `Client.get` raises, and what `hub_error` returns.
         """
@@ -76,7 +77,7 @@ class RemoteFile:
         return await self._client.get(url, headers, self._credentials)
 
     async def _resolve(self, headers: dict[str, str]) -> Reply:
-        """Asks the source itself; the answer is already the first range from the address that it leads to."""
+        """Requests the URL of the hub. After the redirect, the reply already brings the requested range."""
         reply = await self._client.get(self._url, headers, self._credentials)
         if reply.origin != Origin.of(self._url):
             self._content_url = reply.url
@@ -109,9 +110,9 @@ class RemoteFile:
         self._check_validator(reply)
 
     def _check_validator(self, reply: Reply) -> None:
-        """Where a host gives strong entity tags (RFC 9110, 8.8.3), the ranges of one file must all have the same.
+        """Raises RepresentationChanged if a host sends another strong entity tag (RFC 9110, 8.8.3) than before.
 
-        Nothing can be said where it gives none, or to another host's: these have only their own in common.
+        Tags of different hosts are not compared. A reply without a strong tag is accepted.
         """
         tag = reply.headers.get("ETag", "")
         if not tag.startswith('"'):
@@ -135,7 +136,7 @@ class RemoteFile:
         return hub_error(reply.status, reply.headers, asked, self._clock.wall())
 
     def _content_host_error(self, reply: Reply) -> ProvisionError:
-        """The hub leads to this host, so who leaves the hub alone leaves it alone."""
+        """A limit of the content host counts as one of the hub, because every download of the hub leads to it."""
         wait = retry_after(reply.headers, self._clock.wall())
         if reply.status == 429:
             return RateLimited(f"the content host {reply.origin} limits how often it is asked (429)", wait)

@@ -1,29 +1,29 @@
-"""What a transfer may use, changed while it runs, and the one bandwidth limit over all its connections.
+"""The limits of one job, and the bandwidth limit over all its connections.
 
-The worker changes `Limits` when the operator says so; the engine and the download read them.
+`transfer.worker` changes `Limits` when the operator requests it; `engine`, `file_download` and `connections` read them.
 """
 
 from dataclasses import dataclass
 
 from model_provisioner.aio.clock import Clock
 
-_MAX_SLEEP_SECONDS = 0.2  # so that a changed limit is soon felt
+_MAX_SLEEP_SECONDS = 0.2  # so that a changed limit takes effect soon
 _BURST_SECONDS = 0.05
 
 
 @dataclass(slots=True)
 class Limits:
-    """`connections` is the most at one time; `bytes_per_second` None: unlimited. Both may change at any moment."""
+    """`connections` may be open at one time; `bytes_per_second` None: unlimited. Both may change at any moment."""
 
     connections: int
     bytes_per_second: int | None = None
 
 
 class Throttle:
-    """Spaces bytes out so that all connections together keep the limit.
+    """A token bucket: delays readers so that all connections together keep the limit.
 
-    `received` bytes have come in all. Of the `_taken`, which came while there was a limit, `_allowed` are within it by
-    now. Of time that passed unused only so much is saved up as naps are inexact.
+    `received` counts all bytes of the job. `_taken` counts those that came while a limit was set; `_allowed` of them
+    are within the limit by now. Unused time allows a burst of 0.05 seconds only: a sleep is about that inexact.
     """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
@@ -35,7 +35,7 @@ class Throttle:
         self._refilled_at = clock.monotonic()
 
     async def take(self, size: int) -> None:
-        """Waits until `size` bytes that have come are within the limit, first come, first served."""
+        """Counts `size` received bytes and waits until they are within the limit; callers are served in order."""
         self.received += size
         if self._limits.bytes_per_second is None:
             return

@@ -1,7 +1,7 @@
-"""Which authorities are trusted: the system's, as Python finds them, and the administrator's.
+"""The certificate authorities to trust: those of the system, as Python finds them, and those of the administrator.
 
-Called by `client` once. libcurl is given one file with all of them, because only then does it keep them once for all
-connections; else each holds some 2 MiB of its own.
+Called by `client` once per process. libcurl receives one file with all of them: it parses one file once for all
+connections, but other forms once for each connection, at about 2 MiB of memory each.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ _REHASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")  # the names in a directory of 
 
 @contextlib.contextmanager
 def trusted_authorities(ca_file: Path | None) -> Iterator[str]:
-    """The path of a PEM file, which exists within the block.
+    """The path of a PEM file, which exists within the block. `ca_file` is the PEM file of the administrator.
 
-    Raises OSError or ssl.SSLError where `ca_file` can't be used.
+    Raises OSError or ssl.SSLError if `ca_file` can't be used.
     """
     bundle = _system_bundle()
     if ca_file is not None:
@@ -41,7 +41,7 @@ def _system_bundle() -> bytes:
 
 @contextlib.contextmanager
 def _anonymous_file(content: bytes) -> Iterator[str]:
-    """In memory where that can be, for containers whose file system is read-only."""
+    """In memory if the system supports it, because the file system of a container may be read-only."""
     if not hasattr(os, "memfd_create"):
         with tempfile.NamedTemporaryFile() as file:
             file.write(content)

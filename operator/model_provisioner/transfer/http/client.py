@@ -1,9 +1,9 @@
-"""The one HTTP client for everything that a user's ref can reach.
+"""The HTTP client for every URL that a model ref leads to.
 
-Guards every request and every address, follows redirects by hand, gives a credential to its own origins
-alone, goes through the administrator's proxy if there is one, and turns what goes wrong below HTTP
-into errors for people. What a status means is judged by the caller. A URL may be signed, so no
-message shows more of it than its origin.
+Called by `transfer.download.remote_file` and `transfer.sources.huggingface_transport`. It checks every URL and every
+address, follows redirects itself, sends a credential to its own origins only, uses the administrator's proxy if there
+is one, and raises errors below HTTP as ProvisionError. The meaning of a status belongs to the caller. A URL may be
+signed, so no message shows more of it than its origin.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
 _SUPPRESS_CONNECT_HEADERS = 265  # curl/curl.h; pycurl has no name for it
 _CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
-"""What a foreign origin may see of a caller's headers."""
+"""The headers of a caller that are sent to another origin after a redirect."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """What the administrator allows, certificates to trust in addition to the system's, and the proxy to go through.
+    """What the administrator configured: allowed addresses and hosts, a PEM file of further authorities, and a proxy.
 
-    With a proxy, which hides addresses, only the hosts that are listed are spoken to.
+    With a proxy only listed hosts are allowed, because the addresses that it connects to are not visible.
     """
 
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
@@ -54,7 +54,7 @@ class NetworkSettings:
 
 
 class Exchange:
-    """One request to one origin, and where its connection may lead."""
+    """One request to one origin, without redirects, and the address guard of its connection."""
 
     def __init__(
         self, url: str, curl: pycurl.Curl, buffer_limit: BufferLimit, policy: NetworkPolicy, proxy: Proxy | None
@@ -67,7 +67,7 @@ class Exchange:
 
     @contextlib.contextmanager
     def source_errors(self) -> Iterator[None]:
-        """What goes wrong below HTTP, in errors for people."""
+        """Raises TransferStalled, AddressNotAllowed or what `error_for` returns, instead of errors of libcurl."""
         try:
             yield
         except ReadTimeout:
@@ -77,7 +77,7 @@ class Exchange:
 
 
 class Reply:
-    """The answer of the last exchange. `url` is where it came from; leave the context to free the connection."""
+    """The response after all redirects, from `url`. Leaving the context frees the connection."""
 
     def __init__(self, url: str, exchange: Exchange) -> None:
         self.url = url
@@ -91,24 +91,25 @@ class Reply:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names ignore case."""
+        """The names are case-insensitive."""
         return self._request.headers
 
     async def read(self, max_bytes: int | None = None) -> bytes:
-        """What has come of the body, still encoded, at most about `max_bytes` bytes of it, and b"" at its end.
+        """The bytes of the body received so far, content encoding not removed; b"" at the end.
 
-        Raises SourceUnavailable, TransferStalled after 30 s of silence.
+        Waits for the first byte. Returns at most about `max_bytes`; the rest stays for the next call. Raises
+        SourceUnavailable, and TransferStalled after 30 seconds without a byte.
         """
         with self._exchange.source_errors():
             return await self._request.read(_READ_TIMEOUT_SECONDS, max_bytes)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """All of the body, as `read` has it."""
+        """The whole body, in the pieces that `read` returns."""
         while chunk := await self.read():
             yield chunk
 
     def close(self) -> None:
-        """A connection whose body was read to its end is used again, any other is closed."""
+        """Keeps the connection for reuse if the body was read to its end, else closes it."""
         self._request.close()
 
     async def __aenter__(self) -> Self:
@@ -121,7 +122,11 @@ class Reply:
 
 
 class Client:
-    """`ca_bundle` is the path of the authorities."""
+    """Sends GET requests over the connections of `multi`, and reuses these.
+
+    `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used with a `proxy`, which
+    resolves the names itself.
+    """
 
     def __init__(
         self, multi: pycurl.AsyncCurlMulti, policy: NetworkPolicy, ca_bundle: str, proxy: Proxy | None, resolve: Resolve
@@ -134,9 +139,9 @@ class Client:
         self._resolve = resolve
 
     async def get(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
-        """The answer to a GET, whatever its status, after at most five redirects.
+        """The response to a GET, whatever its status, after at most five redirects.
 
-        `headers` other than those about ranges and content types stay with the origin of `url`.
+        Another origin receives only the `headers` about ranges and content types.
 
         Raises AddressNotAllowed, NameResolutionFailed, TLSVerificationFailed, SourceUnavailable,
         TransferStalled, AccessDenied (by the proxy).
@@ -171,7 +176,7 @@ class Client:
         return Reply(url, exchange)
 
     async def _pin_addresses(self, curl: pycurl.Curl, exchange: Exchange) -> None:
-        """To the addresses that are allowed; through a proxy, whose is the only one that is ever connected to."""
+        """Lets libcurl connect to the allowed addresses only; with a proxy, to the proxy only."""
         if self._proxy is not None:
             exchange.guard.check_host()
             _use_proxy(curl, self._proxy)
@@ -188,9 +193,9 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def open_client(settings: NetworkSettings, resolve: Resolve = system_resolve) -> AsyncIterator[Client]:
-    """A client for one event loop; `resolve` answers for names.
+    """A client for the running event loop. Tests replace `resolve`.
 
-    Raises OSError or ssl.SSLError where the CA file can't be used.
+    Raises OSError or ssl.SSLError if the CA file can't be used.
     """
     proxy = settings.proxy
     policy = replace(settings.policy, only_listed=settings.policy.only_listed or proxy is not None)
@@ -200,7 +205,7 @@ async def open_client(settings: NetworkSettings, resolve: Resolve = system_resol
 
 
 def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
-    """A GET of `url` as it is spelled, because a signature covers the spelling, and nothing of the environment's."""
+    """A GET of `url` exactly as it is written, because a signature covers it. Ignores proxies of the environment."""
     curl = pycurl.Curl()
     for option, value in (
         (pycurl.URL, url),
@@ -221,7 +226,7 @@ def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
 
 
 def _header_lines(headers: Mapping[str, str]) -> list[str]:
-    """Raises AccessDenied for what would be more than one line: only a credential can hold it."""
+    """Raises AccessDenied if a value has a line break or is not ASCII: only a credential can have one."""
     if not all(value.isprintable() and value.isascii() for value in headers.values()):
         raise AccessDenied("the token holds a line break or another character that no token has: enter it again")
     return [f"{name}: {value}" for name, value in headers.items()]
@@ -247,7 +252,7 @@ def _cross_origin_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _redirect_target(url: str, location: str) -> str:
-    """Where a redirect leads. Raises AddressNotAllowed where it gives up encryption."""
+    """The target of a redirect (RFC 9110, 10.2.2). Raises AddressNotAllowed if it leads from https to http."""
     target = urljoin(url, location)
     if Origin.of(url).scheme == "https" and Origin.of(target).scheme != "https":
         raise AddressNotAllowed(f"{Origin.of(url)} redirects to {Origin.of(target)}, which is not encrypted: refused")

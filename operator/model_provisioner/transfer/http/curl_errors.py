@@ -1,7 +1,7 @@
-"""What libcurl's errors mean for people. Called by `client`.
+"""Turns the errors of libcurl into ProvisionError.
 
-libcurl's own words are not passed on but where they say what is wrong with a certificate: others may hold a URL,
-and a URL may be signed.
+Called by `client`. The text of libcurl is used only for certificate errors: other texts may contain a URL, and a URL
+may be signed.
 """
 
 import os
@@ -38,7 +38,7 @@ _CAUSES = {
 
 
 def error_for(curl: pycurl.Curl, error: pycurl.error, origin: Origin, proxy: Proxy | None) -> ProvisionError:
-    """Where a proxy is in the way, what is wrong with it is not blamed on the source."""
+    """The error to raise for `error` of `curl`. A failure of the proxy is not reported as one of the source."""
     code, details = error.args
     tunnel = curl.getinfo(pycurl.HTTP_CONNECTCODE)
     if proxy is not None and tunnel not in _TUNNELS:
@@ -56,10 +56,12 @@ def error_for(curl: pycurl.Curl, error: pycurl.error, origin: Origin, proxy: Pro
 
 
 def resolution_error(origin: Origin) -> ProvisionError:
+    """The error if the host of `origin` has no address."""
     return NameResolutionFailed(f"the name {origin.host} can't be resolved: check its spelling and the cluster's DNS")
 
 
 def proxy_error(status: int, origin: Origin) -> ProvisionError:
+    """The error if the proxy answers a request for `origin` with `status`, and opens no tunnel."""
     if status == PROXY_AUTHENTICATION_REQUIRED:
         return AccessDenied(
             f"the proxy asks for a user name and password, or for others, before it leads to {origin} (407): "

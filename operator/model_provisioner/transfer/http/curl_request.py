@@ -1,8 +1,8 @@
-"""One request over libcurl and its answer, as asyncio reads it.
+"""One request over libcurl and its response, read with asyncio.
 
-libcurl does TLS and HTTP/1.1 for a third of the processor time that Python's own takes. It calls back with
-headers and pieces of the body; a reader that does not keep up stops it, so that little is ever in memory. Which
-requests are made, and to whom, is `client`'s; what its errors mean for people is `curl_errors`'.
+Called by `client`, which decides what is requested; the meaning of errors is in `curl_errors`. libcurl needs a third of
+the processor time that TLS and HTTP/1.1 in Python need. It calls back with header lines and pieces of the body. A slow
+reader pauses it, so that the buffers stay small.
 """
 
 import asyncio
@@ -19,23 +19,25 @@ _FIRST_FINAL_STATUS = 200
 
 
 class ReadTimeout(Exception):
-    """The other side has sent nothing for as long as it was waited for."""
+    """The server sent nothing for the given number of seconds."""
 
 
 class BufferLimit:
-    """What may wait for its readers, shared by all requests that are open."""
+    """How many bytes of a body each request may buffer: 2 MiB shared by all open requests, at least 128 KiB each."""
 
     def __init__(self) -> None:
         self.open_requests = 0
 
     @property
     def bytes_per_request(self) -> int:
-        """Bytes."""
         return max(_MIN_BYTES_PER_REQUEST, _MAX_BUFFERED_BYTES // max(1, self.open_requests))
 
 
 class CurlRequest:
-    """`curl` has all options of the request set. `status` and `headers` are there once `wait_for_header` returns."""
+    """A request with the options of `curl`. `status` and `headers` are valid after `wait_for_header`.
+
+    `buffer_limit` is shared by all requests of a client.
+    """
 
     def __init__(self, curl: pycurl.Curl, buffer_limit: BufferLimit) -> None:
         self._curl = curl
@@ -60,16 +62,16 @@ class CurlRequest:
         multi.add_handle(self._curl).add_done_callback(self._on_done)
 
     async def wait_for_header(self, seconds: float) -> None:
-        """Waits for status and headers. Raises pycurl.error, ReadTimeout."""
+        """Waits for status and headers. Raises pycurl.error, and ReadTimeout after `seconds`."""
         while not self._header_complete:
             if self._ended:
                 raise self._error or pycurl.error(pycurl.E_GOT_NOTHING, "no answer")
             await self._wait(seconds)
 
     async def read(self, seconds: float, max_bytes: int | None = None) -> bytes:
-        """What has come of the body, at most about `max_bytes` bytes of it; b"" at its end.
+        """The bytes of the body received so far, at most about `max_bytes`; b"" at the end.
 
-        Raises pycurl.error, ReadTimeout after `seconds` without a byte.
+        Waits for the first byte. Raises pycurl.error, and ReadTimeout after `seconds` without a byte.
         """
         while not self._chunks and not self._ended:
             await self._wait(seconds)
@@ -80,16 +82,16 @@ class CurlRequest:
         return b""
 
     def close(self) -> None:
-        """The connection is kept where the body was read to its end."""
+        """Keeps the connection for reuse if the body was read to its end, else closes it."""
         if self._multi is not None:
             self._buffer_limit.open_requests -= 1
-            with contextlib.suppress(RuntimeError):  # it is over
+            with contextlib.suppress(RuntimeError):  # the transfer has ended
                 self._multi.remove_handle(self._curl)
             self._multi = None
         self._curl.close()
 
     async def _wait(self, seconds: float) -> None:
-        """Until something has come. Cheaper than an Event and a timeout, of which a fast download needs thousands."""
+        """Waits for `_wake`. A download waits thousands of times, and a bare future costs less than an Event."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         timer = loop.call_later(seconds, self._wake, ReadTimeout())
@@ -108,7 +110,7 @@ class CurlRequest:
             self._waiter.set_exception(error)
 
     def _take_buffered(self, max_bytes: int | None) -> bytes:
-        """All that waits, or whole pieces of it until `max_bytes` are reached."""
+        """All buffered bytes, or whole pieces of them until `max_bytes` are reached."""
         if max_bytes is None or self._buffered_bytes <= max_bytes:
             pieces = list(self._chunks)
             self._chunks.clear()
@@ -140,7 +142,7 @@ class CurlRequest:
         return None
 
     def _on_header(self, line: bytes) -> None:
-        """A line of the header, or of a trailer, which says nothing that we want to know."""
+        """A line of the header. Those of a trailer are ignored."""
         if self._header_complete:
             return
         text = line.decode("latin-1").strip()
