@@ -1,9 +1,9 @@
-"""`make bench-gateway`: what the gateway costs, and how soon clients know.
+"""`make bench-gateway`: what the gateway costs, and how soon clients receive a change.
 
-Three stories on one machine of two cores: 2,000 clients that watch 10 downloads of 2 status patches a second each,
-with 50 among them that never read; clients that come and go 50,000 times; and single calls about 1,000 ready models.
-Prints a table of what must hold; ends with 1 where something does not. `--write FILE` keeps the table. On a machine
-that others use too, lag is theirs as well: `echo -10 > /proc/self/autogroup` (Linux, root) puts this shell before them.
+Three scenes on a machine of two cores: 2,000 clients that watch 10 downloads of 2 status patches a second each, and 50
+clients that never read; clients that connect and leave 50,000 times; single calls with 1,000 ready models. Prints a
+table of bounds; exits with 1 if a figure exceeds its bound. `--write FILE` keeps the table. Other load on the machine
+adds to the lag: `echo -10 > /proc/self/autogroup` (Linux, root) gives this shell a higher priority.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PATCH_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table; `most` is what it may be, None where it is told for information."""
+    """One line of the table; `most` is the upper bound, None if the figure has none."""
 
     name: str
     value: float
@@ -51,7 +51,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """When a status was about to be sent, and when the API server had answered, in seconds."""
+    """Before a status was sent, and after the API server had answered, in seconds of the monotonic clock."""
 
     sent: float
     answered: float
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def watching(stage: Stage, clients: int, deaf: int, seconds: float) -> list[Figure]:
-    """Lag from the moment before a status patch is sent to the moment a client has read it."""
+    """The lag of clients: from before a status patch is sent until a client has read it."""
     for number in range(DOWNLOADS):
         stage.create(f"bench-{number}", f"hf:acme/bench-{number}")
         stage.tell(f"bench-{number}", "Downloading", 0)
@@ -120,7 +120,7 @@ def watching(stage: Stage, clients: int, deaf: int, seconds: float) -> list[Figu
 
 
 def leaving(stage: Stage, times: int) -> list[Figure]:
-    """Connect, read the snapshot, leave; the first tenth warms up."""
+    """Clients that connect, read the snapshot and leave. The first tenth is not measured."""
     _churn(stage, times // 10)
     _until_quiet(stage)
     memory, descriptors, tasks = stage.memory(), stage.descriptors(), stage.metric("tasks")
@@ -139,7 +139,7 @@ def leaving(stage: Stage, times: int) -> list[Figure]:
 
 
 def answering(stage: Stage, models: int) -> list[Figure]:
-    """Single calls, one after the other, over a connection that stays."""
+    """Single calls, one after the other, over one connection."""
     with ThreadPoolExecutor(8) as pool:
         for _ in pool.map(lambda number: _make_ready(stage, f"ready-{number}"), range(models)):
             pass
@@ -163,7 +163,7 @@ def answering(stage: Stage, models: int) -> list[Figure]:
 
 
 def _patch(stage: Stage, number: int, stop: threading.Event) -> dict[int, Patch]:
-    """Writes the next state whenever it is due; by state."""
+    """Writes the next state of a download whenever it is due. Returns the patches by state."""
     patches: dict[int, Patch] = {}
     due = time.monotonic() + PATCH_SECONDS * number / DOWNLOADS
     while not stop.wait(max(0.0, due - time.monotonic())):

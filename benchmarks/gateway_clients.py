@@ -1,7 +1,7 @@
-"""The other side of the gateway's benchmark, in a process of its own: thousands of streams over loopback.
+"""The clients of the gateway's benchmark, in a process of their own: thousands of streams over loopback.
 
-`python -m benchmarks.gateway_clients listen …` holds streams and writes down when each state was first seen;
-`… churn …` connects and leaves again. Sockets are read as bytes, because a client library would be what is measured.
+`python -m benchmarks.gateway_clients listen …` keeps streams open and records when each state was first seen;
+`… churn …` connects and leaves again. It reads sockets as bytes: a client library would dominate the measurement.
 """
 
 import argparse
@@ -17,20 +17,20 @@ from functools import partial
 from pathlib import Path
 
 STATE = re.compile(rb'"name":"bench-(\d+)".{0,60}?"bytes":(\d+)')
-SEQUENCES = 1_000_000  # a state is written down as download × this + sequence
+SEQUENCES = 1_000_000  # a state is recorded as download × this + sequence
 
-_LOOK_SECONDS = 3.0  # time for the other side to look at the gateway before all leave
+_LOOK_SECONDS = 3.0  # time for `gateway` to measure the process before the clients leave
 
 
 class Seen:
-    """Which state was seen when, on the clock that all processes of a machine share."""
+    """When each state was seen, on the monotonic clock, which all processes of a machine share."""
 
     def __init__(self) -> None:
         self.states = array("Q")
         self.times = array("d")
 
     def note(self, download: int, after: int, sequence: int) -> None:
-        """A state that was skipped was overtaken by a newer one: it counts as seen when that came."""
+        """Records the states after `after` up to `sequence`. A skipped state counts as seen with the newer one."""
         now = time.monotonic()
         for number in range(after + 1, sequence + 1):
             self.states.append(download * SEQUENCES + number)
@@ -38,7 +38,7 @@ class Seen:
 
 
 class Listener(asyncio.Protocol):
-    """One stream; complete events are looked at as they come."""
+    """One stream. Searches complete events for states as they arrive."""
 
     def __init__(self, request: bytes, seen: Seen, lost: list[float], caught_up: asyncio.Semaphore) -> None:
         self._request = request
@@ -73,7 +73,7 @@ def request(token: str) -> bytes:
 
 
 def deaf_client(port: int, token: str) -> socket.socket:
-    """Asks for a stream and never reads a byte of it."""
+    """A client that requests a stream and never reads a byte of it."""
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     deaf.connect(("127.0.0.1", port))
@@ -82,7 +82,7 @@ def deaf_client(port: int, token: str) -> socket.socket:
 
 
 async def listen(port: int, tokens: list[str], clients: int, deaf: int, seconds: float, to: Path) -> None:
-    """Says `ready` on standard output once all have their snapshot, and writes the states seen to `to` at the end."""
+    """Prints `ready` when all clients have their snapshot, and writes the states seen to `to` at the end."""
     loop, seen, lost, caught_up = asyncio.get_running_loop(), Seen(), list[float](), asyncio.Semaphore(0)
     silent = [deaf_client(port, tokens[number % len(tokens)]) for number in range(deaf)]
     transports = []
@@ -109,7 +109,7 @@ async def listen(port: int, tokens: list[str], clients: int, deaf: int, seconds:
 
 
 async def churn(port: int, tokens: list[str], times: int, at_once: int) -> None:
-    """Connects, reads to the end of the snapshot, and leaves without a word."""
+    """Connects, reads to the end of the snapshot, and aborts the connection, `times` in all."""
     left = iter(range(times))
 
     async def one_after_the_other(number: int) -> None:

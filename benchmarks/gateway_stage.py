@@ -1,6 +1,4 @@
-"""What the gateway's benchmark runs on: a real control plane, the gateway as a process on a core of its own, and
-the means to look at that process from outside.
-"""
+"""The environment of the gateway's benchmark: a real control plane, and the gateway as a process with its own core."""
 
 import os
 import re
@@ -28,7 +26,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A gateway, the cluster behind it, and the tokens of those who may read."""
+    """A gateway, its cluster, and the tokens of accounts that may read."""
 
     cluster: Cluster
     gateway: Program
@@ -36,7 +34,7 @@ class Stage:
     tokens: list[str]
 
     def memory(self, kind: str = "VmRSS") -> float:
-        """MiB of the gateway's process; `VmHWM` is the most it ever had."""
+        """MiB of the gateway's process: `VmRSS` now, `VmHWM` the peak (proc(5))."""
         status = Path(f"/proc/{self.gateway.process.pid}/status").read_text()
         return int(re.findall(rf"{kind}:\s+(\d+)", status)[0]) / 1024
 
@@ -62,7 +60,7 @@ class Stage:
         self.cluster.api.create(OBJECTS, document)
 
     def tell(self, name: str, reason: str, done: int, total: int = 1_000_000) -> None:
-        """Writes the status that the operator would write."""
+        """Writes the status that the operator would write. `done` and `total` are in bytes."""
         ready = reason == "Available"
         path = f"hf/acme/{name}/{name}.Q4_K_M.gguf"
         condition = {

@@ -1,8 +1,8 @@
-"""What reading the header of a real model costs: `python -m benchmarks.gguf_header`.
+"""What it costs to read the header of a real model: `python -m benchmarks.gguf_header`.
 
-A header with the tokenizer of Qwen2 (152,000 tokens and as many merges, about 6 MB), read as the transfer reads it:
-1 MiB first, then what is asked for. Time is given beside that of hashing the same bytes, so that machines compare;
-memory is what the process's high-water mark rose by, in a process of its own.
+The header has the tokenizer of Qwen2 (152,000 tokens and as many merges, about 6 MB). It is read as a download reads
+it: 1 MiB first, then as much as it needs. The time is given as a multiple of that of hashing the same bytes, so that
+machines can be compared. Memory is the rise of the high-water mark of a process of its own.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model_provisioner.domain.gguf.header import GGUFHeader
-from model_provisioner.transfer.download.gguf_header import first_look, header_within
+from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
 
 _ROUNDS = 5
 
@@ -27,20 +27,20 @@ def read(path: Path) -> GGUFHeader:
             file.seek(offset)
             return file.read(count)
 
-        header = header_within(at, size, size, first_look(size))
+        header = read_available_header(at, size, size, initial_read_size(size))
     assert isinstance(header, GGUFHeader)
     return header
 
 
 def peak_bytes(path: Path) -> int:
-    """How far one reading raised the high-water mark of this process's memory."""
+    """By how many bytes one reading raised the high-water mark of this process's memory."""
     before = _high_water_kib()
     read(path)
     return (_high_water_kib() - before) * 1024
 
 
 def _high_water_kib() -> int:
-    """From /proc, because what getrusage has starts with the memory of the process that started this one."""
+    """From /proc: the value of getrusage starts with the memory of the parent process."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1])
 
@@ -59,7 +59,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--peak"]:
         sys.stdout.write(f"{peak_bytes(Path(sys.argv[2]))}\n")
         return
-    from tests.support.ggufs import write_gguf  # noqa: PLC0415 - brings numpy, which would hide what reading takes
+    from tests.support.ggufs import write_gguf  # noqa: PLC0415 - imports numpy, whose memory would hide that of reading
 
     with tempfile.TemporaryDirectory() as directory:
         path = write_gguf(Path(directory) / "model.gguf", architecture="qwen2", size=1)

@@ -1,10 +1,9 @@
 """`make bench-operator`: what the operator costs the API server and the machine, and how soon it acts.
 
-A thousand small models at once, one small model after the other, applies of a large catalog, and ten thousand that are
-Ready; a 0 leaves one of these out. `--write FILE` keeps the tables; `--quick`, which takes a minute, is for a first
-look. Ends with 1 where a figure is missed. On a machine
-that others use too, times are theirs as well: `echo -15 > /proc/self/autogroup` (Linux, root) puts this shell before
-them.
+A thousand small models at once, one small model after the other, applies of a large catalog, and ten thousand models
+that are Ready; a 0 leaves one of these out. `--write FILE` keeps the tables; `--quick` takes a minute and gives a first
+impression. Exits with 1 if a figure is missed. Other load on the machine adds to the times:
+`echo -15 > /proc/self/autogroup` (Linux, root) gives this shell a higher priority.
 """
 
 import argparse
@@ -57,7 +56,7 @@ last apply wait for the next one, which is theirs together.
 
 def main() -> int:
     given = _parser().parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all started processes are stopped
     load = os.getloadavg()[0]
     figures: list[Figure] = []
     writes: Counter[str] = Counter()

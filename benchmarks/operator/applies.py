@@ -1,7 +1,6 @@
-"""What one apply of a large catalog costs the operator, which sends it, is answered with it and hears of it as a whole.
+"""What one apply of a large catalog costs the operator: it sends the whole catalog, and receives it twice.
 
-The catalog runs in this process, as it does in the operator, and does nothing else; nobody waits for the next second
-here.
+The catalog runs in this process, as in the operator, and applies each change at once instead of once a second.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ _QUIET_SECONDS = 1.0
 
 
 def applies(stage: Stage, models: int, rounds: int) -> list[Figure]:
-    """`rounds` applies, each of which adds one model to a catalog of so many, or takes it out again."""
+    """Figures of `rounds` applies, each of which removes a model from a catalog of `models`, or adds it again."""
     stage.cluster.create_namespace(_NAMESPACE)
     seconds, cpu = asyncio.run(_measure(stage, models, rounds))
     one = size([rows("model-100", Entry("hf:" + _REPOSITORY, _MODEL))])
@@ -38,7 +37,7 @@ def applies(stage: Stage, models: int, rounds: int) -> list[Figure]:
 
 
 async def _measure(stage: Stage, models: int, rounds: int) -> tuple[list[float], float]:
-    """Seconds of each apply, and of processor time of all."""
+    """The seconds of each apply, and the processor time of all applies in seconds."""
     api = await KubeApi.connect(stage.cluster.kubeconfig)
     catalog = Catalog(api, [_NAMESPACE], sleep=_no_sleep)
     running = asyncio.create_task(catalog.run())
@@ -71,7 +70,7 @@ def _subject(number: int) -> ModelDownload:
     return parse({"metadata": metadata, "spec": {"modelRef": f"hf:{_REPOSITORY}"}})
 
 
-# A model of usual size: about 800 of these are what one catalog takes.
+# A model with an entry of usual size: a catalog has room for about 800 of them.
 _REPOSITORY = "TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M"
 _PATH = "hf/TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF/tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf"
 _BYTES = 668_788_096

@@ -1,4 +1,4 @@
-"""The figures of the operator, what they must be, and the table that tells them. Pure."""
+"""The figures of the operator, their bounds, and the table that shows them. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`must` and `stretch` are the most that it may be; None: told for information."""
+    """`must` and `stretch` are upper bounds of `value`; None: the figure has no bound."""
 
     name: str
     value: float

@@ -1,8 +1,8 @@
-"""Thousands of models that are Ready: what it costs to start, and to watch over them.
+"""Thousands of models that are Ready: what a start costs, and what their supervision costs.
 
-They are made through the API as the operator leaves them: finalizer, status, a sparse file and a holder's record on
-the volume, with names and headers as real models have them. A catalog takes about 800 models, so they are spread over
-namespaces, with a store each.
+They are created through the API as the operator leaves them: with finalizer, status, a sparse file and a holder record
+on the volume, and with names and headers like those of real models. A catalog has room for about 800 models, so they
+are spread over namespaces with a store each.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ _THEIRS = ("modeldownloads", "events", "configmaps")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A namespace, its volume, and the id of the store there."""
+    """A namespace, its volume, and the id of the store on it."""
 
     namespace: str
     volume: Path
@@ -50,7 +50,7 @@ class Place:
 
 
 def idle(stage: Stage, count: int, seconds: float) -> list[Figure]:
-    """Two starts of the operator: the first finds a new object too, the second nothing to do at all."""
+    """Figures of two starts of the operator: with one new object, and with no work at all."""
     places = list(_places(stage, namespaces(count)))
     asyncio.run(_make(stage, places, count))
     names = [place.namespace for place in places]
@@ -81,7 +81,7 @@ def idle(stage: Stage, count: int, seconds: float) -> list[Figure]:
 
 
 def namespaces(count: int) -> int:
-    """Over how many so many objects are spread."""
+    """The number of namespaces for `count` objects."""
     return -(-count // _PER_NAMESPACE)
 
 
@@ -127,7 +127,7 @@ async def _make_one(api: KubeApi, place: Place, number: int) -> None:
 
 
 def _ready(path: str, store_id: str) -> Status:
-    """As the operator writes it, to the letter: else it would write it again."""
+    """Exactly the status that the operator writes; it would correct any other one."""
     file = FileRecord(path, _SIZE, _DIGEST)
     size = format_bytes(_SIZE)
     model = Model(CLAIM, store_id, path, size, _SIZE, DigestSource.SOURCE, (file,), "c" * 40, _DIGEST, _GGUF)
@@ -138,7 +138,7 @@ def _ready(path: str, store_id: str) -> Status:
 
 
 def _until_quiet(stage: Stage) -> None:
-    """Returns when nothing was written for a while, or after a minute and a half."""
+    """Returns when nothing was written for ten seconds, or after a minute and a half."""
     before, since, deadline = stage.writes(), time.monotonic(), time.monotonic() + 90
     while time.monotonic() < min(deadline, since + _QUIET_SECONDS):
         time.sleep(2)
@@ -148,7 +148,7 @@ def _until_quiet(stage: Stage) -> None:
 
 
 def _until_calm(operator: Operator) -> None:
-    """Returns when the start is over: less than a third of a core for some seconds, or after a minute and a half."""
+    """Returns when the start is over: less than a third of a core for nine seconds, or after a minute and a half."""
     deadline, calm = time.monotonic() + 90, 0
     while calm < 3 and time.monotonic() < deadline:
         calm = calm + 1 if _share_of_a_core(operator, 3) < 33 else 0

@@ -1,4 +1,4 @@
-"""Many small models at once, and one after the other: what a download costs the API server, and how soon it is told."""
+"""Many small models, at once and one by one: what a download costs the API server, and how soon it is Ready."""
 
 import asyncio
 import statistics
@@ -27,7 +27,7 @@ class Latency:
 
 
 def many(stage: Stage, count: int) -> tuple[list[Figure], Counter[str]]:
-    """`count` objects of 1 MiB each, created as fast as the API server takes them; also the writes by kind."""
+    """Figures of `count` objects of 1 MiB each, created as fast as the API server accepts them, and writes by kind."""
     _fill(stage, "many", count, tiny_gguf(size=_MIB))
     stage.add_namespace("many")
     with stage.operator("many") as operator:
@@ -39,7 +39,7 @@ def many(stage: Stage, count: int) -> tuple[list[Figure], Counter[str]]:
             asyncio.run(_create(stage, "many", count))
             watching.until_ready([f"many-{number}" for number in range(count)], _PATIENCE_SECONDS)
         elapsed = max(watching.ready.values()) - begun
-        time.sleep(3)  # Events and the last batch of the catalog come after Ready
+        time.sleep(3)  # Events and the last batch of the catalog are written after Ready
         writes = Counter({kind: n for kind, n in (stage.writes() - before).items() if kind.startswith(_OURS)})
         return [
             Figure(f"{count} objects of 1 MiB: until all are Ready", elapsed, "s"),
@@ -56,7 +56,7 @@ def many(stage: Stage, count: int) -> tuple[list[Figure], Counter[str]]:
 
 
 def _all_at_once_gone(stage: Stage, namespace: str) -> list[Figure]:
-    """With one request, and their files with them."""
+    """Deletes all objects with one request; the operator deletes their files."""
     begun = time.time()
     stage.cluster.api.delete(collection_path(namespace))
     while stage.cluster.api.get(f"{collection_path(namespace)}?limit=1")["items"]:
@@ -72,7 +72,7 @@ def _all_at_once_gone(stage: Stage, namespace: str) -> list[Figure]:
 
 
 def soon(stage: Stage, rounds: int) -> list[Figure]:
-    """One small model after the other, with an operator that has nothing else to do."""
+    """Figures of one small model after the other, with an operator that has no other work."""
     _fill(stage, "soon", rounds, tiny_gguf())
     stage.add_namespace("soon")
     with stage.operator("soon"):
@@ -91,9 +91,9 @@ def soon(stage: Stage, rounds: int) -> list[Figure]:
 
 
 def _one(stage: Stage, watching: Watching, number: int) -> Latency:
-    """The hub notes when a request comes; the bytes of so small a file leave at once, so that is when the last does."""
+    """The hub records the time of a request. A file this small is sent at once, so that is also the time of its end."""
     name = f"soon-{number}"
-    time.sleep(1.1)  # as the first of its second: what comes within one is batched in the catalog
+    time.sleep(1.1)  # the catalog applies at most once a second: so this one does not wait
     begun = time.time()
     stage.cluster.api.create(collection_path("soon"), manifest(name, f"hf:acme/{name}"))
     watching.until_ready([name], 60)
@@ -108,7 +108,7 @@ def _fill(stage: Stage, name: str, count: int, content: bytes) -> None:
 
 
 def _warm_up(stage: Stage, namespace: str) -> None:
-    """Returns when the operator has brought one model, so that its start is not measured."""
+    """Returns when the operator has downloaded one model, so that its start is not measured."""
     with Watching(stage) as watching:
         stage.cluster.api.create(collection_path(namespace), _passing("first", f"hf:acme/{namespace}-first"))
         watching.until_ready(["first"], 60)
@@ -116,7 +116,7 @@ def _warm_up(stage: Stage, namespace: str) -> None:
 
 
 def _passing(name: str, ref: str) -> Document:
-    """An object that takes its files along."""
+    """An object whose files are deleted with it."""
     body = manifest(name, ref)
     return {**body, "spec": {**body["spec"], "reclaimPolicy": "Delete"}}
 

@@ -1,5 +1,5 @@
-"""What the operator is measured on: a real API server and etcd, a hub on loopback, volumes in memory, and the
-operator as a process of its own that is looked at from outside.
+"""The environment of the operator's benchmark: a real API server and etcd, a hub on loopback, volumes in memory, and
+the operator as a process of its own.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ Document = dict[str, Any]
 
 
 class Stage:
-    """`volumes` has a directory for each namespace."""
+    """`volumes` has the directory of each namespace; logs are in `directory`."""
 
     def __init__(self, cluster: Cluster, hub: Hub, directory: Path) -> None:
         self.cluster = cluster
@@ -55,7 +55,7 @@ class Stage:
 
     @contextlib.contextmanager
     def operator(self, *namespaces: str) -> Iterator["Operator"]:
-        """The operator of `namespaces`, visited as in a cluster; its log stays in `directory`."""
+        """The operator of `namespaces`, scraped and probed as in a cluster."""
         health, metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         program = Program(["operator", *self.flags(namespaces, health, metrics)], self.directory / "operator.log")
         try:
@@ -65,7 +65,7 @@ class Stage:
             program.stop(60)
 
     def flags(self, namespaces: Collection[str], health: str, metrics: str) -> list[str]:
-        """With everything on that the chart turns on."""
+        """The flags of the operator, with every listener that the chart enables."""
         return [
             *(f"--store={namespace}/{CLAIM}={self.volumes[namespace]}" for namespace in namespaces),
             f"--kubeconfig={self.cluster.kubeconfig}",
@@ -78,7 +78,7 @@ class Stage:
         ]
 
     def writes(self) -> Counter[str]:
-        """Requests so far that change something, by resource and verb; those that make our objects are not counted.
+        """Write requests so far, by resource and verb, without those that create ModelDownloads.
 
         The API server's own Lease is written with PUT, the operator's with PATCH.
         """
@@ -91,7 +91,7 @@ class Stage:
         return found
 
     def applies(self) -> "Applies":
-        """Those of ConfigMaps, which are catalogs, so far."""
+        """The applies of ConfigMaps so far: only catalogs are applied."""
         found = {"sum": 0.0, "count": 0.0}
         for kind, labels, value in _DURATION.findall(self._figures()):
             of = dict(_LABEL.findall(labels))
@@ -100,14 +100,14 @@ class Stage:
         return Applies(found["count"], found["sum"])
 
     def _figures(self) -> str:
-        """What the API server counts."""
+        """The metrics of the API server."""
         _, text = self.cluster.api.exchange("GET", "/metrics", None, content_type="", accept="*/*")
         return str(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Applies:
-    """How many, and how long the API server took for all of them."""
+    """A number of applies, and the seconds that the API server took for all of them."""
 
     number: float
     seconds: float
@@ -117,7 +117,7 @@ class Applies:
 
 
 class Operator:
-    """The process, as the kernel sees it; `answered` counts what it was asked by Prometheus and the kubelet."""
+    """The operator's process. `answered` counts its successful responses to scrapes and probes, by path."""
 
     def __init__(self, program: Program, answered: Counter[str]) -> None:
         self.program = program
@@ -135,16 +135,16 @@ class Operator:
         return sum(map(_cpu, self._pids))
 
     def memory(self, kind: str = "VmHWM") -> float:
-        """MiB of the operator's own process; `VmHWM` is the most it ever had, `VmRSS` what it has."""
+        """MiB of the operator's own process: `VmRSS` now, `VmHWM` the peak (proc(5))."""
         return _memory(self._pids[0], kind)
 
     def memory_with_workers(self, kind: str = "VmHWM") -> float:
-        """A sum, so pages that they share count for each of them."""
+        """MiB of all processes. Shared pages count for each of them."""
         return sum(_memory(pid, kind) for pid in self._pids)
 
 
 class Watching:
-    """Who was first seen with a status, and who Ready, by name, on the clock of `time.time`."""
+    """When each object was first seen with a status, and as Ready: by name, in seconds since the epoch."""
 
     def __init__(self, stage: Stage) -> None:
         self.observed: dict[str, float] = {}
@@ -168,7 +168,7 @@ class Watching:
         self._connection.close()
 
     def until_ready(self, names: Collection[str], seconds: float) -> None:
-        """Raises TimeoutError with how many were."""
+        """Returns when all `names` are Ready. Raises TimeoutError after `seconds`."""
         wanted = set(names)
         with self._changed:
             if not self._changed.wait_for(lambda: wanted <= self.ready.keys(), seconds):
@@ -180,7 +180,7 @@ class Watching:
         return HTTPSConnection(address.hostname or "", address.port, context=self._api.tls)
 
     def _read(self) -> None:
-        """Again and again: the API server ends the watch of who can't keep up with a thousand objects."""
+        """Watches until closed. The API server ends the watch of a client that is too slow for a thousand objects."""
         while not self._closing:
             try:
                 self._connection.request("GET", f"{_OBJECTS}?watch=true&resourceVersion={self._version}")
@@ -208,7 +208,7 @@ class Watching:
 
 @contextlib.contextmanager
 def staged() -> Iterator[Stage]:
-    """A control plane with our resource, and a hub without models yet."""
+    """A control plane with the CRD of ModelDownloads, and a hub without models."""
     memory = _MEMORY if _MEMORY.is_dir() else None
     with (
         tempfile.TemporaryDirectory(dir=memory, prefix="bench-") as directory,
@@ -220,7 +220,7 @@ def staged() -> Iterator[Stage]:
 
 
 def manifest(name: str, ref: str, **metadata: object) -> Document:
-    """As from a client that leaves no annotations."""
+    """A ModelDownload as a client creates it that sets no annotations."""
     return {
         "apiVersion": API_VERSION,
         "kind": "ModelDownload",

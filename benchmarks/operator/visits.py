@@ -1,4 +1,4 @@
-"""Who visits an operator in a cluster, so that what they cost is measured with it: Prometheus and the kubelet."""
+"""Scrapes and probes of the operator, so that the benchmark includes their cost."""
 
 import contextlib
 import threading
@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException
 
 @contextlib.contextmanager
 def visited(health: str, metrics: str) -> Iterator[Counter[str]]:
-    """Prometheus and the kubelet, as often as is usual and as the chart says; counts what is answered 200."""
+    """Scrapes and probes as often as usual, within the block. Yields the number of responses 200 by path."""
     answered: Counter[str] = Counter()
     over = threading.Event()
     visits = [
@@ -39,6 +39,6 @@ def _visit(
             response.read()
             answered[path] += response.status == 200
         except (OSError, HTTPException):
-            continue  # it has not begun to listen yet
+            continue  # the operator does not listen yet
         finally:
             connection.close()

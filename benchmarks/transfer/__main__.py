@@ -1,7 +1,7 @@
-"""`make bench`: our downloads against what people use today, from one hub, in one run.
+"""`make bench`: our downloads against those of common programs, from one hub, in one run.
 
-Scenes one after the other, each program in turn within a round; medians and their ratios at the end. `--write FILE`
-keeps the tables. Ends with 1 where a figure is missed, 2 where a program is.
+Scenes run one after the other, and within a round each program in turn; the results are medians and their ratios.
+`--write FILE` keeps the tables. Exits with 1 if a figure is missed, with 2 if a program is missing.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from benchmarks.transfer.report import Report
 from model_provisioner.domain.quantity import parse_quantity
 
 _SMALL_SIZE = 256 * scenes.MIB
-_FAR_SIZE = 64 * scenes.MIB  # from where on more than one connection is used; one takes more than a minute
+_FAR_SIZE = 64 * scenes.MIB  # the smallest file with several connections; with one it takes more than a minute
 _SLOW_ROUNDS = 3  # at most, of scenes that take minutes
 
 
@@ -25,7 +25,7 @@ def main() -> int:
     if advice := machine.advice():
         print(advice, file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all started processes are stopped
     with tempfile.TemporaryDirectory(dir=options.memory, prefix="bench-") as scratch:
         report = measure(model_of(parse_quantity(options.size)), options.rounds, Path(scratch))
     if options.write:

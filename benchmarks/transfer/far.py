@@ -1,6 +1,6 @@
-"""A hub that is far away: two network namespaces with a long line between them, gone when the block ends.
+"""A hub with a long round trip: two network namespaces with a link of 80 ms between them, removed when the block ends.
 
-Needs root, iproute2 and /dev/net/tun. The delay is made by `far_link`, because not every kernel has netem.
+Needs root, iproute2 and /dev/net/tun. `far_link` makes the delay, because not every kernel has netem.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class _End:
 
 
 def missing() -> str | None:
-    """Why this can't run here, if it can't."""
+    """The reason why this can't run here, or None."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     if not Path("/dev/net/tun").exists():

@@ -1,8 +1,7 @@
-"""A long line between two network devices: `python -m benchmarks.transfer.far_link DEVICE DEVICE SECONDS LOSS`.
+"""A link between two network devices: `python -m benchmarks.transfer.far_link DEVICE DEVICE SECONDS LOSS`.
 
-Makes two TUN devices and carries each packet from one to the other SECONDS later, or loses it, at random with
-probability LOSS. What netem would do where the kernel has it. Prints a line when the devices are there; ends when it is
-told to.
+Makes two TUN devices and carries each packet from one to the other SECONDS later, or drops it with probability LOSS, as
+netem does. Prints a line when the devices exist; runs until it is killed.
 """
 
 import fcntl
@@ -17,18 +16,18 @@ from collections import deque
 _TUNSETIFF = 0x400454CA  # linux/if_tun.h, as are the flags
 _IFF_TUN_NO_PI = 0x0001 | 0x1000
 _LARGEST_PACKET = 65536
-_AT_ONCE = 64  # packets read before those that are due are written
+_AT_ONCE = 64  # packets to read before the due ones are written
 
 
 def device(name: str) -> int:
-    """The descriptor of a new TUN device; it is gone when that is closed."""
+    """The descriptor of a new TUN device, which is removed when the descriptor is closed."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH", name.encode(), _IFF_TUN_NO_PI))
     return fd
 
 
 class Line:
-    """One direction."""
+    """One direction of the link. `seconds` is the delay, `loss` the probability that a packet is dropped."""
 
     def __init__(self, source: int, sink: int, seconds: float, loss: float, chance: random.Random) -> None:
         self.source = source
@@ -72,7 +71,7 @@ def main() -> None:
     near, far, seconds, loss = sys.argv[1:]
     one, other = device(near), device(far)
     print("ready", flush=True)
-    # An OSError of a device that is down for a moment is not expected: both are up before anything is sent.
+    # Both devices are up before the first packet is sent, so no OSError is expected.
     delay, chance = float(seconds), random.Random(1)
     carry((Line(one, other, delay, float(loss), chance), Line(other, one, delay, float(loss), chance)))
 

@@ -1,4 +1,4 @@
-"""The ratios that count, what they must be, and the tables that tell them. Pure: costs in, Markdown out."""
+"""The ratios of the benchmark, their bounds, and the tables that show them. Pure: costs in, Markdown out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _UNITS = {"": "{:.2f}", "MiB": "{:.1f} MiB"}
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`must` and `stretch` are the most that it may be, or the least where `at_least`; None: told for information."""
+    """`must` and `stretch` are upper bounds of `value`, lower bounds if `at_least`; None: the figure has no bound."""
 
     name: str
     value: float
@@ -94,7 +94,7 @@ def figures_table(figures: Iterable[Figure]) -> str:
 
 
 def costs_table(costs: Costs) -> str:
-    """Medians, and the wall-clock times of every round, from which the noise can be seen."""
+    """Medians, and the wall-clock time of every round, which shows the noise."""
     heads = ("program", "wall, s", "CPU, s", "peak memory, MiB", "wall of each round, s")
     return table(heads, (_costs_row(name, rounds) for name, rounds in costs.items()))
 

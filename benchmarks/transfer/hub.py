@@ -1,7 +1,7 @@
-"""A hub for benchmarks: nginx alone, with the few answers of the hub's API as static text and the model as a file.
+"""A hub for benchmarks: nginx with a few responses of the hub's API as static text, and the model as a file.
 
-Two origins over TLS, as the real one has: the API, whose `/resolve/` redirects, and the content host. Everything it
-writes is in a directory of its own.
+Two origins over TLS, as the real hub has: the API, whose `/resolve/` redirects, and the content host. All files that
+nginx writes are in a directory of their own.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """`command_prefix` is what a client's command must begin with to reach it."""
+    """`command_prefix` is put before the command of a client, so that it reaches the hub."""
 
     model: Model
     host: str
@@ -87,7 +87,7 @@ class Hub:
         return self.directory / "ca.pem"
 
     def content_bytes_sent(self) -> int:
-        """By all requests that have ended, whether or not the client has read them."""
+        """Bytes sent by all requests that have ended, read by the client or not."""
         lines = [line.split() for line in (self.directory / "access.log").read_text().splitlines()]
         return sum(int(sent) for port, sent in lines if int(port) == self.content_port)
 
@@ -102,7 +102,7 @@ def running(
     server_prefix: tuple[str, ...] = (),
     command_prefix: tuple[str, ...] = (),
 ) -> Iterator[Hub]:
-    """A hub for as long as the block runs; each connection gets so many bytes a second (0: as many as there are)."""
+    """A hub that runs within the block. `bytes_per_connection` is the rate of each connection a second; 0: no limit."""
     directory = scratch / "hub"
     directory.mkdir()
     api_port, content_port = _free_ports()
@@ -143,14 +143,14 @@ def _prepare(hub: Hub) -> None:
 
 
 def _info(model: Model) -> dict[str, object]:
-    """What `huggingface_hub` 2.4 reads of `/api/models/<repository>?blobs=true` (hf_api.py)."""
+    """The fields of `/api/models/<repository>?blobs=true` that `huggingface_hub` 2.4 reads (hf_api.py)."""
     lfs = {"sha256": model.sha256, "size": model.size, "pointerSize": 134}
     file = {"rfilename": FILE, "size": model.size, "blobId": _COMMIT, "lfs": lfs}
     return {"id": REPOSITORY, "sha": _COMMIT, "private": False, "gated": False, "tags": [], "siblings": [file]}
 
 
 def _nginx() -> str:
-    """It is in /usr/sbin, which is not on every user's PATH."""
+    """The path of nginx: /usr/sbin is not on every user's PATH."""
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "nginx"
 
 
@@ -162,7 +162,7 @@ def _free_ports() -> tuple[int, int]:
 
 
 def _wait_until_it_serves(child: Child, directory: Path) -> None:
-    """It writes its process id when it has taken over the sockets."""
+    """nginx writes its process id when it has inherited the sockets."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not (directory / "nginx.pid").exists():
         child.check()

@@ -1,8 +1,8 @@
 """Starts nginx on sockets that it inherits: `python -m benchmarks.transfer.listen HOST RATE PORT… -- nginx …`.
 
-nginx can't pace a connection over several requests (its `limit_rate` gives every request a second's worth at once) and
-does not choose the congestion control. The kernel does both by socket, and what is set on a listening one is inherited
-by those that are accepted from it. RATE is in bytes per second for each connection, 0 for no limit.
+nginx can't pace a connection over several requests (its `limit_rate` sends the bytes of one second at once) and does
+not set the congestion control. The kernel does both for a socket, and accepted sockets inherit the options of the
+listening one. RATE is in bytes per second for each connection, 0 for no limit.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ _BACKLOG = 511
 
 
 def listening(host: str, port: int, rate: int) -> socket.socket:
-    """With CUBIC, the default of Linux, whatever this machine has chosen."""
+    """A listening socket with CUBIC, the default of Linux, whatever the setting of this machine."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
@@ -34,7 +34,7 @@ def main() -> None:
     split = sys.argv.index("--")
     (host, rate, *ports), command = sys.argv[1:split], sys.argv[split + 1 :]
     listeners = [listening(host, int(port), int(rate)) for port in ports]
-    # SIGTERM, because nginx's workers outlive a master that is killed.
+    # SIGTERM, because the workers of nginx survive a master that is killed.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     inherited = "".join(f"{listener.fileno()};" for listener in listeners)
     os.execvpe(command[0], command, os.environ | {"NGINX": inherited})

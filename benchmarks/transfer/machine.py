@@ -1,4 +1,4 @@
-"""The machine and the programs that figures come from, without a name or a path; and what is missing to get any."""
+"""The description of the machine and the programs, without a name or a path; and which programs are missing."""
 
 import importlib.metadata
 import os
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_PACKAGES = {  # of Debian, by the program that is needed
+_PACKAGES = {  # of Debian, by program
     "nginx": "nginx-light",
     "aria2c": "aria2",
     "wget": "wget",
@@ -26,11 +26,11 @@ _VERSIONS = (
 )
 _LIBRARIES = ("pycurl", "huggingface_hub")
 _NUMBER = re.compile(r"\d+(?:\.\d+)+\w*")
-_SYSTEM_PATH = "/usr/sbin:/sbin"  # where nginx and ip are, and which is not on every user's PATH
+_SYSTEM_PATH = "/usr/sbin:/sbin"  # has nginx and ip, and is not on every user's PATH
 
 
 def advice() -> str | None:
-    """What to install before anything can be measured; None where all is there."""
+    """Which packages to install before the benchmark can run; None if no program is missing."""
     packages = [package for program, package in _PACKAGES.items() if _find(program) is None]
     return (
         f"some programs are missing: apt-get install --no-install-recommends {' '.join(packages)}" if packages else None
@@ -48,7 +48,7 @@ def description() -> str:
 
 
 def load() -> float:
-    """How busy the machine is, as the average number of runnable processes over the last minute."""
+    """The average number of runnable processes over the last minute."""
     return os.getloadavg()[0]
 
 
@@ -58,7 +58,7 @@ def _find(program: str) -> str | None:
 
 def _version(program: str, flag: str) -> str:
     done = subprocess.run([_find(program) or program, flag], capture_output=True, text=True, check=False)
-    match = _NUMBER.search(done.stdout or done.stderr)  # nginx tells it on standard error
+    match = _NUMBER.search(done.stdout or done.stderr)  # nginx prints it on standard error
     return match[0] if match else "?"
 
 

@@ -1,4 +1,4 @@
-"""What running a command costs: wall-clock time, CPU time and peak memory."""
+"""Runs a command and measures its wall-clock time, CPU time and peak memory."""
 
 import os
 import select
@@ -14,19 +14,19 @@ _LOOK_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`cpu` is user and system time in seconds; `peak` the high-water mark of resident memory in bytes."""
+    """`wall` is in seconds, `cpu` user and system time in seconds, `peak` the peak of resident memory in bytes."""
 
     wall: float
     cpu: float
     peak: int
 
     def __add__(self, then: "Cost") -> "Cost":
-        """Of both, one after the other."""
+        """The cost of both commands, one after the other."""
         return Cost(self.wall + then.wall, self.cpu + then.cpu, max(self.peak, then.peak))
 
 
 def median_cost(costs: Sequence[Cost]) -> Cost:
-    """Each figure by itself."""
+    """The median of each figure by itself."""
     return Cost(
         median(cost.wall for cost in costs),
         median(cost.cpu for cost in costs),
@@ -35,7 +35,7 @@ def median_cost(costs: Sequence[Cost]) -> Cost:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
-    """Raises CalledProcessError with what the command wrote to standard error, where it fails."""
+    """Raises CalledProcessError with the end of standard error if the command fails."""
     began = time.perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
@@ -50,9 +50,9 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
 
 
 def _watch(process: "subprocess.Popen[bytes]") -> tuple[bytes, int]:
-    """Until it has closed standard error, as it does when it ends.
+    """Standard error and peak memory of `process`, until it closes standard error.
 
-    Memory is looked at again and again, because what wait4 tells starts with that of the process that forked it.
+    Polls the memory: the value of wait4 starts with the memory of the parent process.
     """
     assert process.stderr
     complaints, peak = bytearray(), 0
@@ -66,7 +66,7 @@ def _watch(process: "subprocess.Popen[bytes]") -> tuple[bytes, int]:
 
 
 def peak_bytes(pid: int) -> int:
-    """The high-water mark of a running process's resident memory; 0 once it has ended (proc(5), VmHWM)."""
+    """The peak of a running process's resident memory; 0 if it has ended (proc(5), VmHWM)."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -75,6 +75,6 @@ def peak_bytes(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a running process has used so far, user and system (proc(5), fields 14 and 15 of stat)."""
+    """User and system time of a running process so far (proc(5), fields 14 and 15 of stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""The model that is downloaded: a valid GGUF of the size that is asked for, made once and kept outside of the tree."""
+"""The model that is downloaded: a valid GGUF file of a given size, made once and kept outside of the tree."""
 
 import hashlib
 import tempfile
@@ -14,7 +14,7 @@ FILE = "model-Q4_K_M.gguf"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`size` in bytes, a header more than was asked for; `sha256` in hex digits."""
+    """`size` is in bytes: the requested size and a header; `sha256` is in hex digits."""
 
     path: Path
     size: int
@@ -22,7 +22,7 @@ class Model:
 
 
 def model_of(size: int) -> Model:
-    """Read once from end to end, so that it is in the page cache and no disk is measured."""
+    """A model of `size` bytes and a header. Reads it once, so that it is in the page cache and no disk is measured."""
     path = cache_directory() / "benchmarks" / str(size) / FILE
     if not path.exists():
         _make(path, size)

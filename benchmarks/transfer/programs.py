@@ -1,6 +1,6 @@
-"""The programs that are compared, and how each is asked for the same file. All begin at the hub's `/resolve/` address.
+"""The programs to compare, and the commands with which each downloads the same file from the hub's `/resolve/` URL.
 
-aria2c is told not to allocate beforehand, which on tmpfs would write every page twice; everything else is as it comes.
+aria2c does not allocate the file beforehand, which on tmpfs would write every page twice; other options are defaults.
 """
 
 import os
@@ -14,7 +14,7 @@ from benchmarks.transfer.measure import Cost, run
 from benchmarks.transfer.model import FILE, REPOSITORY
 
 Commands = Callable[[Hub, Path], Sequence[Sequence[str]]]
-"""A hub and an empty directory in, the commands to run one after the other out."""
+"""A function of a hub and an empty directory; returns the commands to run one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Program:
 
 
 def fetch(program: Program, hub: Hub, directory: Path) -> Cost:
-    """Raises CalledProcessError, and RuntimeError where it left no file of that size."""
+    """Raises CalledProcessError, and RuntimeError if there is no file of the model's size afterwards."""
     total = Cost(0.0, 0.0, 0)
     for command in program.commands(hub, directory):
         total += run([*hub.command_prefix, *command], _environment(hub, directory))
@@ -35,7 +35,7 @@ def fetch(program: Program, hub: Hub, directory: Path) -> Cost:
 
 
 def _environment(hub: Hub, directory: Path) -> Mapping[str, str]:
-    """For `hf`: the hub, plain HTTP instead of its own protocol, and nothing read from or left in the user's home."""
+    """For `hf`: the hub, HTTP instead of Xet, and a home directory of its own."""
     return os.environ | {
         "HF_ENDPOINT": hub.endpoint,
         "HF_HOME": str(directory / "home"),

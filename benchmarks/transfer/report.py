@@ -1,4 +1,4 @@
-"""The page that `make bench` writes: ratios first, then the machine, then what each scene cost. Pure."""
+"""The page that `make bench` writes: ratios, the machine, and the costs of each scene. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ includes what the first one's kernel had taken and nobody had read.
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`far` is why there is none, where there is none."""
+    """The results of all scenes. `far` is the reason if that scene was not measured."""
 
     machine: str
     load: float

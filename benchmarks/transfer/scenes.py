@@ -1,4 +1,4 @@
-"""What is measured: each scene has a hub of its own and tells what it cost. What that must be is in `figures`."""
+"""The scenes of the benchmark: each runs a hub of its own and returns costs. Their bounds are in `figures`."""
 
 import contextlib
 import shutil
@@ -16,10 +16,10 @@ from model_provisioner.transfer.store.store import Store
 
 MIB = 1024 * 1024
 CONNECTIONS = 8
-"""As many as a transfer uses at most unless it is told otherwise."""
+"""The default limit of a transfer."""
 
 Costs = Mapping[str, Sequence[Cost]]
-"""By the name of the program, one of each round."""
+"""The cost of each round, by the name of the program."""
 
 WORKER = "model-provisioner's warm worker"
 _NEAR = (
@@ -33,13 +33,13 @@ _NEAR = (
 )
 _FAR = (programs.OURS, programs.CURL, programs.ARIA2C)
 _LIMITED = (programs.OURS, programs.OURS_IN_ONE)
-_SECONDS_BY_ONE = 64  # that a limited hub takes with one connection
-_MEMORY_RATE = 16 * MIB  # of one connection, so that all that are allowed are used
+_SECONDS_BY_ONE = 64  # for the file over one connection, if the hub limits it
+_MEMORY_RATE = 16 * MIB  # of one connection, so that all allowed connections are used
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """Of one fresh worker's resident memory, in bytes."""
+    """The peak of one fresh worker's resident memory; `size`, of the file, and `peak` are in bytes."""
 
     size: int
     connections: int
@@ -48,8 +48,8 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """After `kill -9` at `at` bytes. `twice` is what the hub has sent beyond the file's size, read or not;
-    `journalled_again` what of it the journal held already.
+    """After `kill -9` at `at` bytes. `twice` counts the bytes that the hub sent beyond the file's size, read or not;
+    `journalled_again` those of them that the journal held already.
     """
 
     at: int
@@ -58,7 +58,7 @@ class Resumed:
 
 
 def near(model: Model, rounds: int, scratch: Path) -> Costs:
-    """Every program in turn, round after round, so that a noisy minute is everybody's."""
+    """Every program in turn, round after round, so that a noisy minute affects all of them."""
     with hub.running(model, scratch) as here:
         runs = {program.name: _run_of(program, here) for program in _NEAR}
         return _in_turn("near", {**runs, WORKER: lambda directory: _by_worker(here, directory)}, rounds, scratch)
@@ -76,7 +76,7 @@ def far_away(model: Model, rounds: int, scratch: Path) -> Costs:
 
 
 def memory(models: Sequence[Model], scratch: Path) -> list[Peak]:
-    """One connection as fast as it goes, and as many as 8 and 16 where each is slow enough for all to be used."""
+    """One connection without a limit, then 8 and 16, each so slow that all of them are used."""
     return [
         _peak(model, connections, rate, scratch)
         for model in models
@@ -85,7 +85,7 @@ def memory(models: Sequence[Model], scratch: Path) -> list[Peak]:
 
 
 def killed(model: Model, rounds: int, scratch: Path) -> list[Resumed]:
-    """At points that are evenly spread over the file."""
+    """Downloads that are killed at `rounds` points, evenly spread over the file."""
     points = [model.size * number // (rounds + 1) for number in range(1, rounds + 1)]
     return [_killed_at(model, point, scratch) for point in points]
 

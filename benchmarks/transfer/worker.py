@@ -1,4 +1,4 @@
-"""Our worker as the operator runs it: one warm process that is handed a plan."""
+"""The worker as the operator runs it: one warm process that receives a plan."""
 
 import contextlib
 import subprocess
@@ -23,7 +23,7 @@ class Worker:
         self._process = process
 
     def fetch(self, hub: Hub, directory: Path, connections: int) -> Cost:
-        """`peak` is since the process started. Raises RuntimeError where it ends in anything but a published file."""
+        """The cost; its `peak` is since the process started. Raises RuntimeError if the file is not published."""
         began, cpu = time.perf_counter(), cpu_seconds(self._process.pid)
         self._ask(hub, directory, connections)
         answer = self._answer()
@@ -35,7 +35,7 @@ class Worker:
         return Cost(wall, cpu_seconds(self._process.pid) - cpu, peak_bytes(self._process.pid))
 
     def fetch_until_killed(self, hub: Hub, directory: Path, connections: int, at: int) -> None:
-        """Killed when it tells of `at` bytes."""
+        """Kills the worker when it reports `at` bytes. Raises RuntimeError if it ends before."""
         self._ask(hub, directory, connections)
         while not isinstance(answer := self._answer(), Progress) or answer.bytes < at:
             if not isinstance(answer, Progress | VerifyingAnswer):
@@ -63,7 +63,7 @@ def plan_of(hub: Hub) -> Plan:
 
 @contextlib.contextmanager
 def running(hub: Hub) -> Iterator[Worker]:
-    """Warm when the block begins; it ends with its standard input."""
+    """A worker that is warm when the block begins. It ends when its standard input is closed."""
     flags = ("--worker", "--ca-file", str(hub.ca_file), "--allow-host", hub.host)
     command = (*hub.command_prefix, sys.executable, "-m", "model_provisioner.cli", "fetch", *flags)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -77,7 +77,7 @@ def running(hub: Hub) -> Iterator[Worker]:
 
 
 def _wait_until_idle(pid: int) -> None:
-    """It says nothing when it is ready; a process that uses no CPU for a while has nothing left to load."""
+    """A worker does not report that it is ready. It is when it uses no CPU time for a while."""
     before = -1.0
     while (now := cpu_seconds(pid)) != before or now == 0:
         before = now

@@ -1,0 +1,1 @@
+"""Tests of `transfer.download`, against real servers on loopback and real volumes."""

@@ -1,7 +1,7 @@
-"""What a right client does with each wrong answer: the bytes are right in the end, or an error says what is wrong.
+"""What the download does with each wrong response: the bytes are right in the end, or an error says what is wrong.
 
-Refusals of a hub with their meanings are in `test_resolving`, several connections in `test_lanes`, full and faulty
-volumes in `tests.faults`.
+The refusals of a hub and their meanings are in `tests.transfer.sources.test_resolver`, several connections in
+`test_connections`, full and faulty volumes in `tests.faults`.
 """
 
 import asyncio
@@ -59,14 +59,14 @@ FOREIGN = tiny_gguf(seed=9)
 HTML = b"<!doctype html><title>Sign in</title>" * 40
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 IN_FLIGHT = 4 * MIB
-"""What a reset may cost of what was sent: the buffers of both sides."""
+"""Bytes that a reset may lose: those in the buffers of both sides."""
 
 CLOSE, RESET, HANG = Ending.CLOSE, Ending.RESET, Ending.HANG
 
 
 @dataclass
 class Client:
-    """One volume at `root`, and what a transfer reported."""
+    """One volume at `root`, and the progress that a transfer reported."""
 
     root: Path
     clock: Clock
@@ -99,7 +99,7 @@ def client(tmp_path: Path) -> Client:
     return Client(root, Clock(sleep=no_sleep), Recorder())
 
 
-# What passes: the file arrives, and no more is asked for than is said here.
+# Responses after which the file arrives, each with the number of requests.
 
 FORGIVEN: dict[str, tuple[Sequence[Behaviour], int]] = {
     "no length": ([lambda a: honest(a).saying(content_length=None).ending_by(CLOSE)], 1),
@@ -150,7 +150,7 @@ async def test_what_passes_costs_little(client: Client, name: str) -> None:
     assert client.restarts == ("once" in name)
 
 
-# What does not pass: named, nothing published, and not asked for in a hot loop.
+# Responses that end the download, each with its error and a part of the message.
 
 REFUSED: dict[str, tuple[Behaviour, type[ProvisionError], str]] = {
     "redirects to itself": (refuses("302 Found", location="/file.gguf"), SourceUnavailable, "again and again"),
@@ -196,7 +196,7 @@ async def test_what_does_not_pass_is_named_and_nothing_is_published(client: Clie
     assert len(server.log) == 1 if error in NOT_TRIED_AGAIN else len(server.log) <= 18
 
 
-# The announced range. rclone's TestCheckContentRange has the same questions.
+# Values of Content-Range. The cases are those of TestCheckContentRange in rclone.
 
 RIGHT_RANGES = ["bytes {start}-{last}/{size}", "Bytes {start}-{last}/{size}", "bytes  {start}-{last}/{size} "]
 WRONG_RANGES: dict[str, Behaviour] = {
@@ -243,9 +243,6 @@ async def test_no_byte_of_a_wrong_range_is_written(client: Client, name: str) ->
     assert client.published == SMALL
 
 
-# No ranges at all.
-
-
 async def test_a_server_without_ranges_is_read_in_one_stream(client: Client) -> None:
     async with BadServer(LARGE, always=whole).running() as server:
         await client.fetch(server)
@@ -263,9 +260,6 @@ async def test_a_server_that_refuses_to_send_the_whole_is_never_asked_for_it(cli
     assert [(asked.start, asked.stop) for asked in server.log] == [(0, 8 * MIB), (8 * MIB, len(LARGE))]
 
 
-# Another file under the same name.
-
-
 def version(content: bytes, etag: str | None) -> Behaviour:
     return lambda asked: honest(replace(asked, content=content)).saying(etag=etag)
 
@@ -275,7 +269,7 @@ OTHER = tiny_gguf(size=9 * MIB, seed=3)
 
 @pytest.mark.parametrize("digest", ["right", None])
 async def test_two_versions_are_never_mixed(client: Client, digest: str | None) -> None:
-    """The first range is of the old one; with a digest this shows in the end, with an ETag at once."""
+    """The first range is of the old version. The ETag shows the change at once, without a digest too."""
     script = [version(OTHER, '"old"'), version(LARGE, '"new"')]
     async with BadServer(LARGE, script, always=version(LARGE, '"new"')).running() as server:
         await client.fetch(server, digest)
@@ -298,11 +292,8 @@ async def test_without_an_etag_the_digest_tells(client: Client) -> None:
     assert client.published == LARGE
 
 
-# Time.
-
-
 def fast_clock(factor: float) -> Clock:
-    """On which `factor` seconds pass in one."""
+    """A clock that runs `factor` times as fast as real time."""
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / factor)
@@ -331,7 +322,7 @@ async def test_silence_ends(client: Client, name: str) -> None:
 
 
 async def test_what_is_slow_but_steady_is_waited_for(client: Client) -> None:
-    """Each second 1.5 KiB, by a clock on which the whole takes longer than silence may last."""
+    """1.5 KiB a second. On this clock the whole file takes longer than a stalled connection is kept."""
     client.clock = fast_clock(60)
     async with BadServer(SMALL, always=lambda a: replace(honest(a), piece=3 * KIB, pause=1 / 30)).running() as server:
         began = client.clock.monotonic()
@@ -384,7 +375,7 @@ async def test_a_clock_that_is_wrong_by_an_hour_does_no_harm(client: Client, hou
     assert server.sent == len(LARGE)
 
 
-# Breaks, at every place where something begins or ends.
+# Offsets at which the connection breaks: each place where a buffer, a range or the header begins or ends.
 
 BOUNDARIES = sorted(
     {

@@ -1,4 +1,4 @@
-"""A transfer that is cancelled leaves no thread behind that still uses the store."""
+"""After a transfer is cancelled, no thread uses the store."""
 
 import asyncio
 import threading

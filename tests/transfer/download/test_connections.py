@@ -1,4 +1,7 @@
-"""Several connections against a hub that treats some of them badly. A minute of waiting passes in a second or two."""
+"""Several connections to a hub that treats some of them badly.
+
+Clocks run fast: a minute of waiting passes in a second or two.
+"""
 
 import asyncio
 import hashlib
@@ -31,7 +34,7 @@ def size_of(path: Path) -> int:
 
 
 def fast_clock(factor: float) -> Clock:
-    """On which `factor` seconds pass in one."""
+    """A clock that runs `factor` times as fast as real time."""
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / factor)
@@ -40,7 +43,7 @@ def fast_clock(factor: float) -> Clock:
 
 
 def leaping_clock() -> Clock:
-    """On which a pause takes no time, and everything else what it takes."""
+    """A clock that skips long sleeps and otherwise runs as real time."""
     leapt = [0.0]
 
     async def sleep(seconds: float) -> None:
@@ -52,7 +55,7 @@ def leaping_clock() -> Clock:
 
 
 class Standing(Recorder):
-    """Lets the bytes go on when it was told five times that they stand still."""
+    """Opens `gate` after five reports of unchanged progress."""
 
     def __init__(self, gate: Gate) -> None:
         super().__init__()
@@ -146,7 +149,7 @@ async def test_refused_further_connections_leave_the_one_that_works(bench: Bench
 
 
 async def test_a_whole_file_from_a_source_that_served_parts_costs_nothing(bench: Bench, large: Path) -> None:
-    """A proxy in between may do that for a moment."""
+    """A proxy may answer that way for a moment."""
     bench.hub.repository(NAME).add(MODEL, large)
     gate = bench.hub.pause_at(40 * MIB)
     recorder = Recorder()

@@ -1,4 +1,4 @@
-"""From a plan to verified files, over TLS from a real hub, whatever the hub does on the way."""
+"""The engine from a plan to verified files, over TLS from a hub that fails in many ways."""
 
 import asyncio
 import hashlib
@@ -46,7 +46,7 @@ def small() -> bytes:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Above the size from which several connections are used; a header of real size."""
+    """Large enough for several connections, with a header of real size."""
     return write_gguf(tmp_path_factory.mktemp("models") / "large.gguf", architecture="qwen2", size=96 * MIB)
 
 

@@ -1,4 +1,4 @@
-"""A volume without room: told with both numbers, whichever step it is that finds out."""
+"""A full volume: each step that finds it raises an error with needed and free bytes."""
 
 import os
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(root: Path) -> Path:
-    """Leaves not one block free."""
+    """Writes a file that takes every free block."""
     facts = os.statvfs(root)
     return put(root, "ballast", bytes(facts.f_bavail * facts.f_frsize))
 

@@ -1,4 +1,4 @@
-"""The digest that follows a growing file: right however the bytes come, from memory where it can be."""
+"""PrefixHasher: the digest is right in whatever order bytes arrive, and bytes in order are not read back."""
 
 import asyncio
 import hashlib
@@ -19,7 +19,7 @@ DIGEST = Digest(hashlib.sha256(CONTENT).hexdigest())
 
 
 class Part:
-    """A file in memory that counts how much is read back and refuses to read what is not there."""
+    """A file in memory that counts the bytes read back, and fails if bytes are read before they are written."""
 
     def __init__(self) -> None:
         self.spans = Spans()
@@ -31,10 +31,10 @@ class Part:
         return CONTENT[offset : offset + count]
 
 
-async def digest(order: list[int], there: int = 0) -> tuple[Digest, int]:
-    """What comes out when pieces come in `order`, after the first `there` were in the file already."""
+async def digest(order: list[int], written: int = 0) -> tuple[Digest, int]:
+    """The digest, and the bytes read back: pieces arrive in `order` after the first `written` are in the file."""
     part, threads = Part(), Threads()
-    part.spans = part.spans.add(0, there * PIECE)
+    part.spans = part.spans.add(0, written * PIECE)
     hasher = PrefixHasher(len(CONTENT), part.read, threads, lambda: None)
     running = asyncio.create_task(hasher.run())
     await hasher.offer(0, (), part.spans.prefix_end)
@@ -50,7 +50,7 @@ async def test_bytes_in_order_are_never_read_back() -> None:
 
 
 async def test_what_was_there_is_read_back_once() -> None:
-    found, read_back = await digest(list(range(25, 40)), there=25)
+    found, read_back = await digest(list(range(25, 40)), written=25)
     assert found == DIGEST
     assert 25 * PIECE <= read_back <= 40 * PIECE
 

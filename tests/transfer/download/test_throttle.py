@@ -1,4 +1,4 @@
-"""The bandwidth limit, on a clock that only sleeping moves."""
+"""The bandwidth limit, on a clock that advances only while a task sleeps."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ RATE = 1000
 
 
 class FakeTime:
-    """Sleepers of one moment wake together: time is what the longest of them waits for."""
+    """Tasks that sleep at the same time wake together, when the longest sleep ends."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -31,12 +31,12 @@ async def take(throttle: Throttle, size: int, times: int) -> None:
         await throttle.take(size)
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
-async def test_all_connections_together_keep_the_limit(lanes: int) -> None:
+@pytest.mark.parametrize("connections", [1, 4])
+async def test_all_connections_together_keep_the_limit(connections: int) -> None:
     time = FakeTime()
     throttle = Throttle(Limits(1, RATE), time.clock)
-    await asyncio.gather(*(take(throttle, 500, 20) for _ in range(lanes)))
-    assert time.now == pytest.approx(100 + lanes * 10, abs=0.1)
+    await asyncio.gather(*(take(throttle, 500, 20) for _ in range(connections)))
+    assert time.now == pytest.approx(100 + connections * 10, abs=0.1)
 
 
 async def test_time_that_passed_unused_is_not_saved_up() -> None:

@@ -1,0 +1,1 @@
+"""Tests of `transfer.http`, against real servers on loopback."""

@@ -1,4 +1,4 @@
-"""The guard at the sockets: names that lead elsewhere the second time, and what the hub's library is led to."""
+"""The address guard: names that resolve to another address the second time, and the requests of huggingface_hub."""
 
 import ast
 import asyncio
@@ -28,7 +28,7 @@ INSIDE = "127.0.0.1"
 
 
 class ScriptedResolver:
-    """Answers each question with the next of `answers`, and with the last one from then on."""
+    """Returns the next of `answers` for each call, and the last one from then on."""
 
     def __init__(self, *answers: str) -> None:
         self._answers = list(answers)
@@ -40,7 +40,7 @@ class ScriptedResolver:
 
 
 class Inside:
-    """A service on loopback that nobody may reach: keeps the requests and counts the connections that came."""
+    """A service on loopback that must not be reached. Records bytes and counts connections."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -73,7 +73,7 @@ async def test_a_name_that_leads_inside_is_never_connected_to(answers: tuple[str
 
 
 async def test_a_name_that_leads_inside_only_the_second_time_is_not_connected_to_again() -> None:
-    """As a rebinding name server does it: a public address at first, one inside for the hop after the redirect."""
+    """DNS rebinding: a public address first, an internal one for the request after the redirect."""
     resolver = ScriptedResolver(OUTSIDE, INSIDE)
     with Hub(host=OUTSIDE, names=("rebind.example",)) as hub:
         settings = NetworkSettings(NetworkPolicy((parse_network(OUTSIDE),)), hub.ca_file)
@@ -87,7 +87,7 @@ async def test_a_name_that_leads_inside_only_the_second_time_is_not_connected_to
 
 
 async def test_the_peer_is_judged_before_it_is_connected_to_whoever_resolved_the_name() -> None:
-    """As if the name had been answered otherwise a moment before."""
+    """As if the name had resolved to another address a moment before."""
     policy = NetworkPolicy(allowed_hosts=(HostPort("other.example"),))
     async with inside() as (service, port), pycurl.AsyncCurlMulti() as multi:
         curl = pycurl.Curl()
@@ -128,7 +128,7 @@ async def server(handler: object) -> AsyncIterator[str]:
 
 
 class Pages:
-    """A hub whose list of files goes on at `next_page`, and a foreign host that takes what it is given."""
+    """A hub whose list of files continues at `next_page`, and another host. Records the Authorization headers."""
 
     def __init__(self) -> None:
         self.authorizations: dict[str, list[str | None]] = {"hub": [], "foreign": []}
@@ -204,9 +204,9 @@ async def test_headers_of_a_caller_stay_at_home_but_for_ranges() -> None:
 
 
 def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
-    """One factory for all that a ref can reach. The API server's clients live in `kube`, servers in `gateway`.
+    """All URLs that a ref leads to go through one client. `kube` has clients of the API server, `gateway` a server.
 
-    aiohttp serves the controller's probes and metrics.
+    In the controller, aiohttp serves probes and metrics.
     """
     root = Path(model_provisioner.__file__).parent
     allowed = {
@@ -241,7 +241,7 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level packages that a module imports, wherever in the module."""
+    """The top-level packages that a module imports, in functions too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""The one client: guard, redirects, credentials and what goes wrong below HTTP."""
+"""The HTTP client: address guard, redirects, credentials and errors below HTTP."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""One request over libcurl: what counts as the answer, and that a slow reader slows the sender down."""
+"""One request over libcurl: which header and body count as the response, and that a slow reader slows the sender."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ Serve = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def asking(serve: Serve) -> AsyncIterator[Reply]:
-    """The answer of a server that does what `serve` says once it has read the request's header."""
+    """The reply of a server that runs `serve` after it has read the header of the request."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Through a proxy: a real one on loopback, the client and the command line as they are used."""
+"""Downloads through a real proxy on loopback, with the client and with the command line."""
 
 import os
 import subprocess
@@ -153,7 +153,7 @@ def flags(hub: Hub, directory: Path, proxy: str) -> list[str]:
 
 
 def test_a_model_comes_through_a_proxy_with_a_password_that_is_never_shown(hub: Hub, tmp_path: Path) -> None:
-    """Resolving, by the hub's library, and the bytes, by the engine: every connection is one that the proxy made."""
+    """Resolving (huggingface_hub) and downloading (engine) connect through the proxy only."""
     with Proxy(user="user", password=PASSWORD) as proxy:
         secret = tmp_path / "proxy"
         secret.write_text(f"http://user:canary%3Ap%40ss%2Fword@{proxy.host_port}\n")

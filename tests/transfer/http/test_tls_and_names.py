@@ -1,4 +1,4 @@
-"""Connections that may not be trusted, and names that can't be found: each has its own error, and nothing is sent."""
+"""Untrusted certificates and unknown names: each raises its own error, and no request is sent."""
 
 import asyncio
 import ssl
@@ -75,10 +75,10 @@ async def test_a_protocol_that_is_broken_is_not_spoken(settings: NetworkSettings
 
 @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"\x16\x03\x01\x00\x05"])
 async def test_a_handshake_that_breaks_leads_to_nothing_in_clear(settings: NetworkSettings, greeting: bytes) -> None:
-    heard = bytearray()
+    received = bytearray()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.extend(await reader.read(4096))
+        received.extend(await reader.read(4096))
         writer.write(greeting)
         writer.close()
 
@@ -86,8 +86,8 @@ async def test_a_handshake_that_breaks_leads_to_nothing_in_clear(settings: Netwo
         port = listening.sockets[0].getsockname()[1]
         with pytest.raises(SourceUnavailable):
             await client.get(f"https://127.0.0.1:{port}/file?Signature=canary", {}, None)
-    assert heard.startswith(b"\x16\x03")  # a TLS handshake record: RFC 8446, 5.1
-    assert b"canary" not in heard
+    assert received.startswith(b"\x16\x03")  # a TLS handshake record: RFC 8446, 5.1
+    assert b"canary" not in received
 
 
 async def test_a_name_that_is_not_found_for_a_moment_is_asked_for_again(settings: NetworkSettings) -> None:

@@ -1,8 +1,9 @@
-"""Carries out one settled plan: every file at its final path, verified, or an error that says why not.
+"""Downloads one plan: afterwards each file is at its final path and verified, or an error says why not.
 
-The story is `_Transfer.run`. What is there and attested for is taken as it is, what is there and not
-attested for is hashed, everything else is fetched into a part, verified and published. The first part
-of a split model is published last, because its being there means that the model is.
+Called by `transfer.worker` and `transfer.cli`. A published file whose digest is recorded is used as it is; one without
+a record is hashed; every other file is downloaded into a part, verified and published. The first file of a split model
+is published last, because its presence means that the model is complete. Requests, connections and retries belong to
+`file_download` and `connections`, files and records to `transfer.store`.
 """
 
 import os
@@ -26,7 +27,7 @@ from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.domain.store.space import Room
 from model_provisioner.transfer.download.file_download import FileDownload
-from model_provisioner.transfer.download.gguf_header import first_look, header_within
+from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
 from model_provisioner.transfer.download.hashing import hash_file
 from model_provisioner.transfer.download.remote_file import RemoteFile
 from model_provisioner.transfer.download.throttle import Limits, Throttle
@@ -34,14 +35,15 @@ from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.store.partfile import PartFile
 from model_provisioner.transfer.store.store import PublishedFile, Store
 
-_CONTENT_ERRORS = (NotGGUF, DigestMismatch)  # not that parts do not belong together: each of them is what it should be
+_CONTENT_ERRORS = (NotGGUF, DigestMismatch)  # not IncompleteModel: each file is then what it should be
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`plan` has its final paths, and `limits` may change while it runs.
+    """`plan` has its final paths; `limits` may change while the job runs.
 
-    `holder_uid` None keeps no record: the files are a person's, not an object's.
+    `epoch` is that of the operator: a writer stops when it finds a newer one in the journal of its part. `holder_uid`
+    is the UID of the ModelDownload; None (the command line) writes no record.
     """
 
     plan: Plan
@@ -53,9 +55,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Provided:
-    """`files` are in the order of the plan, each with the digest of its content. `received` bytes came for it.
+    """`files` are in the order of the plan, each with the digest of its content. `received` bytes came from the source.
 
-    `read`: every byte was read for it, none believed because a record attests for it.
+    `read` is True if every byte of every file was hashed, False if the digest of a file was taken from a record.
     """
 
     files: tuple[FileRecord, ...]
@@ -65,20 +67,23 @@ class Provided:
 
 
 class Reporter(Protocol):
-    """Hears of every step, many times a second; must not block."""
+    """Receives every change of progress, many times a second. Its methods must not block."""
 
     def progress(self, done: int, total: int, restarts: int, received: int) -> None:
-        """`done` of `total` bytes are written; never falls while `restarts` stays the same.
+        """`done` of `total` bytes are written; `done` never falls while `restarts` stays the same.
 
-        `received` bytes came from the source for this job, also those that were thrown away.
+        `received` bytes came from the source for this job, discarded ones included.
         """
 
     def verifying(self, hashed: int, total: int, received: int) -> None:
-        """Every byte is here, `hashed` of them are hashed; `received` as above."""
+        """All `total` bytes are written, `hashed` of them are hashed; `received` as in `progress`."""
 
 
 async def provide(job: Job, store: Store, client: Client, reporter: Reporter, clock: Clock) -> Provided:
-    """Raises ProvisionError. When it is cancelled, the journal is written first, within a second."""
+    """Provides all files of the plan. Raises ProvisionError.
+
+    When it is cancelled, it writes the journal first, within a second.
+    """
     return await _Transfer(job, store, client, reporter, clock).run()
 
 
@@ -94,43 +99,43 @@ class _Transfer:
         self._throttle = Throttle(job.limits, clock)
         self._headers: dict[str, GGUFHeader] = {}
         self._records: dict[str, FileRecord] = {}
-        self._read: set[str] = set()
+        self._read_paths: set[str] = set()
         self._restarts = 0
 
     async def run(self) -> Provided:
-        """However it ends, no thread uses the store any more, so that it may be closed."""
+        """When it ends, also with an error, no thread uses the store, so the caller may close it."""
         try:
             for file in (*self._plan.files[1:], self._plan.files[0]):
-                if not await self._adopted(file):
+                if not await self._reuse_published(file):
                     await self._fetch(file)
         finally:
             await self._threads.idle()
         records = tuple(self._records[file.path] for file in self._plan.files)
-        return Provided(records, self._summary(), self._throttle.received, len(self._read) == len(records))
+        return Provided(records, self._summary(), self._throttle.received, len(self._read_paths) == len(records))
 
-    async def _adopted(self, file: PlannedFile) -> bool:
-        """Is the file at its path what it should be? Content that nobody attests for is hashed to find out."""
+    async def _reuse_published(self, file: PlannedFile) -> bool:
+        """Whether the file at its path is the planned one. Content without a recorded digest is hashed first."""
         published = await self._threads.run(self._store.published, file)
         if published is None or published.size != file.size:
             self._check_fetchable(file, published)
             return False
         digest = published.digest
         if digest is None and file.url is not None and file.digest is None:
-            return False  # neither the source nor a record tells what it should be
+            return False  # neither the source nor a record has a digest to compare with
         if digest is None:
             digest = await self._hash_published(file)
         if file.digest not in {None, digest}:
             if file.url is None:
                 raise _mismatch(file, digest)
             if published.digest is None:
-                self._restarts += 1  # its bytes were told of as being here
+                self._restarts += 1  # its bytes were reported as done
             return False
         self._headers[file.path] = await self._published_header(file)
         await self._complete(file, digest)
         return True
 
     def _check_fetchable(self, file: PlannedFile, published: PublishedFile | None) -> None:
-        """Raises where it can't be fetched, because it is a local one."""
+        """Raises SourceNotFound or SourceUnavailable if `file` is local: there is no source to fetch it from."""
         if file.url is not None:
             return
         if published is None:
@@ -138,19 +143,19 @@ class _Transfer:
         raise SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
 
     async def _hash_published(self, file: PlannedFile) -> Digest:
-        self._read.add(file.path)
+        self._read_paths.add(file.path)
         async with self._published(file) as fd:
-            return await hash_file(fd, self._threads, lambda hashed: self._tell_hashed(file, hashed))
+            return await hash_file(fd, self._threads, lambda hashed: self._report_hashed(file, hashed))
 
     async def _published_header(self, file: PlannedFile) -> GGUFHeader:
         async with self._published(file) as fd:
-            return await self._threads.run(_whole_header, fd, file)
+            return await self._threads.run(_read_whole_header, fd, file)
 
     def _published(self, file: PlannedFile) -> AbstractAsyncContextManager[int]:
         return self._threads.opened(lambda: self._store.open_published(file.path), os.close)
 
     async def _fetch(self, file: PlannedFile) -> None:
-        """Where the volume is full it is told how full, also when that shows only in the middle."""
+        """Raises InsufficientStorage with needed and free bytes, also if the volume fills up during the download."""
         (await self._room(file)).check(self._plan.ref)
         try:
             await self._fetch_into_part(file)
@@ -158,7 +163,7 @@ class _Transfer:
             raise (await self._room(file)).explain(self._plan.ref, error) from error
 
     async def _fetch_into_part(self, file: PlannedFile) -> None:
-        self._read.add(file.path)
+        self._read_paths.add(file.path)
         async with self._threads.opened(lambda: self._store.part(file, self._job.epoch), PartFile.close) as part:
             try:
                 digest, self._headers[file.path] = await self._download(file, part)
@@ -176,14 +181,14 @@ class _Transfer:
         return await self._threads.run(self._store.room, (file,), waiting)
 
     async def _download(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
-        """Bytes with the right digest. Wrong ones are fetched once more, because a disturbed line may be to blame."""
+        """Downloads once more if the digest is wrong: the bytes may have been damaged on the way."""
         resumed = part.spans.total > 0
         try:
             digest, header = await self._download_once(file, part)
             if file.digest in {None, digest}:
                 return digest, header
         except NotGGUF:
-            if not resumed:  # else the volume may have lost what it was given
+            if not resumed:  # else the volume may have lost bytes of an earlier attempt
                 raise
         await self._threads.run(part.restart)
         digest, header = await self._download_once(file, part)
@@ -203,26 +208,26 @@ class _Transfer:
             self._throttle,
             self._clock,
             self._threads,
-            lambda: self._tell(part, download),
+            lambda: self._report(part, download),
         )
-        self._tell(part, download)
+        self._report(part, download)
         try:
             return await download.run()
         except NotGGUF as error:
             raise NotGGUF(f"{file.path}: {error.message}") from None
         finally:
-            self._tell(part, download)  # of what came and could not be written nobody has heard yet
+            self._report(part, download)  # bytes that were received and not written are not reported yet
 
-    def _tell(self, part: PartFile, download: FileDownload) -> None:
+    def _report(self, part: PartFile, download: FileDownload) -> None:
         finished, received = self._finished_bytes, self._throttle.received
-        if finished + download.bytes_there == self._total:
+        if finished + download.bytes_written == self._total:
             self._reporter.verifying(finished + download.bytes_hashed, self._total, received)
         else:
             restarts = self._restarts + part.restarts
-            self._reporter.progress(finished + download.bytes_there, self._total, restarts, received)
+            self._reporter.progress(finished + download.bytes_written, self._total, restarts, received)
 
-    def _tell_hashed(self, file: PlannedFile, hashed: int) -> None:
-        """Of a published file; it may be the only part of a split model that is there."""
+    def _report_hashed(self, file: PlannedFile, hashed: int) -> None:
+        """Of a published file. Other files of a split model may be missing, so this is not always `verifying`."""
         finished = self._finished_bytes
         if finished + file.size == self._total:
             self._reporter.verifying(finished + hashed, self._total, self._throttle.received)
@@ -247,12 +252,12 @@ class _Transfer:
         return sum(record.size_bytes for record in self._records.values())
 
 
-def _whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
+def _read_whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
     def read(offset: int, count: int) -> bytes:
         return os.pread(fd, count, offset)
 
     try:
-        header = header_within(read, file.size, file.size, first_look(file.size))
+        header = read_available_header(read, file.size, file.size, initial_read_size(file.size))
         if isinstance(header, Incomplete):
             raise NotGGUF("its header does not end within the file")
         check_complete(header, file.size)

@@ -1,9 +1,8 @@
-"""Brings the bytes of one file into its part, over one or more connections, and hashes them on the way.
+"""Downloads the missing bytes of one file into its part, and hashes them meanwhile.
 
-The story of `FileDownload.run`: lanes (one connection each, see `lanes`) ask for what is missing; what
-comes is written by a thread, told to the hasher and now and then to the journal. Until the GGUF
-header has been judged there is one lane. Everything about the plan, the store and publishing is the
-engine's.
+Called by `engine`. `connections` decides which bytes are requested. This module writes what comes in batches, in a
+thread; passes each batch to the hasher; saves the journal now and then; and checks the GGUF header as soon as its bytes
+are written. Plans, published files and digests to compare with belong to `engine`.
 """
 
 import asyncio
@@ -18,27 +17,28 @@ from model_provisioner.domain.errors import NotGGUF, ProvisionError, SourceUnava
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.download.checkpointer import Checkpointer
-from model_provisioner.transfer.download.connections import ConnectionPool, most_telling
-from model_provisioner.transfer.download.gguf_header import first_look, header_within
+from model_provisioner.transfer.download.connections import ConnectionPool, RangeBody, most_severe
+from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
 from model_provisioner.transfer.download.hashing import PrefixHasher
-from model_provisioner.transfer.download.range_request import RangeRequest
-from model_provisioner.transfer.download.remote_file import EntityChanged, RangesIgnored, RemoteFile
+from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile, RepresentationChanged
 from model_provisioner.transfer.download.throttle import Limits, Throttle
-from model_provisioner.transfer.http.client import Reply
 from model_provisioner.transfer.store.partfile import PartFile
 
-_TRIES = 3
-_BATCH_BYTES = MIB  # of the only lane; several have half of it together, for the sake of memory
-_SMALLEST_BATCH = 128 * 1024
+_MAX_ATTEMPTS = 3
+_BATCH_BYTES = MIB  # of a single connection; several share half of it, to save memory
+_MIN_BATCH_BYTES = 128 * 1024
 _BATCH_SECONDS = 0.25
 
 
 @dataclass
 class _Batch:
-    """Bytes that came one after the other and are written together, to cross threads less often."""
+    """Contiguous bytes that are written together, because each call of a thread costs time.
+
+    `offset` is in bytes of the file, `started_at` in seconds of the monotonic clock, `size` in bytes.
+    """
 
     offset: int
-    since: float
+    started_at: float
     chunks: list[bytes] = field(default_factory=list)
     size: int = 0
 
@@ -52,7 +52,11 @@ class _Batch:
 
 
 class FileDownload:
-    """`moved` is called whenever `bytes_there` or `restarts` has changed, and every second."""
+    """The download of one file. The caller opens and closes `part`.
+
+    `throttle` is shared by all downloads of the job. `on_change` is called whenever `bytes_written`, `bytes_hashed` or
+    `part.restarts` has changed, and every second; it must not block.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class FileDownload:
         throttle: Throttle,
         clock: Clock,
         threads: Threads,
-        moved: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         self._part = part
         self._remote = remote
@@ -70,17 +74,17 @@ class FileDownload:
         self._throttle = throttle
         self._clock = clock
         self._threads = threads
-        self._moved = moved
+        self._on_change = on_change
         self.size = part.size
         self.written = part.spans
         self._connections = ConnectionPool(self, remote, limits, clock)
         self._checkpointer = Checkpointer(part, lambda: self.written, threads)
-        self._hasher = PrefixHasher(part.size, part.read, threads, moved)
+        self._hasher = PrefixHasher(part.size, part.read, threads, on_change)
         self._header: GGUFHeader | None = None
-        self._header_look = first_look(part.size)
+        self._header_read_bytes = initial_read_size(part.size)
 
     @property
-    def bytes_there(self) -> int:
+    def bytes_written(self) -> int:
         return self.written.total
 
     @property
@@ -88,97 +92,85 @@ class FileDownload:
         return self._hasher.position
 
     async def run(self) -> tuple[Digest, GGUFHeader]:
-        """The digest and the header, when every byte is there.
+        """Returns the digest and the header when every byte is written.
 
-        Raises NotGGUF as soon as that is known, and any error of the source or the volume. However it
-        ends, no thread runs any more; where it fails or is cancelled, the journal has what was written.
+        Raises NotGGUF as soon as the header shows it, and the errors of the source and of the volume. When it ends, no
+        thread is running. If it fails or is cancelled, the journal holds all bytes that were written.
         """
         try:
             result = await self._attempts()
         except BaseException:
             await self._threads.idle()
             with contextlib.suppress(ProvisionError):
-                await self._checkpointer.finish()
+                await self._checkpointer.flush()
             raise
         await self._checkpointer.wait_idle()
         return result
 
     async def _attempts(self) -> tuple[Digest, GGUFHeader]:
         problem = ""
-        for _ in range(_TRIES):
+        for _ in range(_MAX_ATTEMPTS):
             try:
                 return await self._attempt()
-            except RangesIgnored:
+            except RangesNotSupported:
                 problem = "the source can't send parts of a file, and no connection lasted for the whole of it"
-                await self._begin_again(one_stream=True)
-            except EntityChanged:
+                await self._restart(whole_file=True)
+            except RepresentationChanged:
                 problem = "the file changes while it is fetched"
-                await self._begin_again(one_stream=False)
+                await self._restart(whole_file=False)
         raise SourceUnavailable(problem)
 
     async def _attempt(self) -> tuple[Digest, GGUFHeader]:
         await self._hasher.offer(0, (), self.written.prefix_end)
-        await self._judge_header()
+        await self._check_header()
         try:
             async with asyncio.TaskGroup() as tasks:
                 digest = tasks.create_task(self._hasher.run())
                 tasks.create_task(self._connections.run())
         except BaseExceptionGroup as group:
-            raise most_telling(group) from None
+            raise most_severe(group) from None
         if self._header is None:
             raise NotGGUF("its header does not end within the file")
         return digest.result(), self._header
 
-    async def _begin_again(self, *, one_stream: bool) -> None:
+    async def _restart(self, *, whole_file: bool) -> None:
         await self._threads.idle()
         await self._checkpointer.wait_idle()
         if self.written.total:
             await self._threads.run(self._part.restart)
         self.written = self._part.spans
-        self._connections = ConnectionPool(self, self._remote, self._limits, self._clock, one_stream=one_stream)
-        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._moved)
-        self._header, self._header_look = None, first_look(self.size)
-        self._moved()
+        self._connections = ConnectionPool(self, self._remote, self._limits, self._clock, whole_file=whole_file)
+        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change)
+        self._header, self._header_read_bytes = None, initial_read_size(self.size)
+        self._on_change()
 
-    async def receive(self, reply: Reply, request: RangeRequest) -> None:
-        """Takes bytes until the request is done or the reply ends. What came is kept, however this ends.
+    async def receive(self, body: RangeBody) -> None:
+        """Reads `body` to its end. Received bytes are kept also if an error ends it or it is cancelled.
 
-        The next batch comes in while the last one is written.
+        The next batch is received while the previous one is written.
         """
-        batch, storing = self._batch(request.position), None
+        batch, writing = self._batch(body.position), None
         try:
-            while not request.done and (chunk := await self._next(reply, request)):
+            while chunk := await body.read(self._read_bytes):
                 batch.append(chunk)
-                self._connections.came(len(chunk))
                 await self._throttle.take(len(chunk))
                 if self._is_due(batch):
-                    if storing:
-                        await asyncio.shield(storing)
-                    storing = asyncio.create_task(self._store(batch))
+                    if writing:
+                        await asyncio.shield(writing)
+                    writing = asyncio.create_task(self._store(batch))
                     batch = self._batch(batch.end)
         finally:
-            if storing:
-                await storing
+            if writing:
+                await writing
             await self._store(batch)
 
     def tick(self) -> None:
-        """Tells the same again: that bytes stand still is seen, and that it is not we who do."""
-        self._moved()
-
-    async def _next(self, reply: Reply, request: RangeRequest) -> bytes:
-        """What comes next, but nothing beyond the request, whose end may have been given away."""
-        request.begin_wait(self._clock.monotonic())
-        chunk = await reply.read(self._gulp)
-        request.end_wait(self._clock.monotonic(), len(chunk))
-        if request.position + len(chunk) > request.asked.stop:
-            raise SourceUnavailable(f"{reply.origin} sends more than it was asked for")
-        chunk = chunk[: max(0, request.stop - request.position)]
-        request.position += len(chunk)
-        return chunk
+        """Reports unchanged progress too: the receiver learns that no bytes come and that this process is alive."""
+        self._on_change()
 
     @property
-    def _gulp(self) -> int | None:
-        """How much is taken at one time: under a limit little, so that bytes come evenly and progress is seen."""
+    def _read_bytes(self) -> int | None:
+        """The most bytes of one read; None: no limit. With a bandwidth limit it is small, for an even flow."""
         rate = self._limits.bytes_per_second
         return None if rate is None else max(1, int(rate * _BATCH_SECONDS))
 
@@ -186,20 +178,20 @@ class FileDownload:
         return _Batch(offset, self._clock.monotonic())
 
     def _is_due(self, batch: _Batch) -> bool:
-        return batch.size >= self._largest_batch or self._clock.monotonic() - batch.since >= _BATCH_SECONDS
+        return batch.size >= self._max_batch_bytes or self._clock.monotonic() - batch.started_at >= _BATCH_SECONDS
 
     @property
-    def _largest_batch(self) -> int:
-        lanes = self._connections.running
-        return _BATCH_BYTES if lanes <= 1 else max(_SMALLEST_BATCH, _BATCH_BYTES // 2 // lanes)
+    def _max_batch_bytes(self) -> int:
+        connections = self._connections.running
+        return _BATCH_BYTES if connections <= 1 else max(_MIN_BATCH_BYTES, _BATCH_BYTES // 2 // connections)
 
     async def _store(self, batch: _Batch) -> None:
         await self._threads.run(self._write, batch)
         self.written = self.written.add(batch.offset, batch.end)
-        self._moved()
-        await self._judge_header()
+        self._on_change()
+        await self._check_header()
         await self._hasher.offer(batch.offset, batch.chunks, self.written.prefix_end)
-        await self._checkpointer.wrote(batch.size)
+        await self._checkpointer.add(batch.size)
 
     def _write(self, batch: _Batch) -> None:
         self._part.check_writer()
@@ -208,15 +200,15 @@ class FileDownload:
             self._part.write(offset, chunk)
             offset += len(chunk)
 
-    async def _judge_header(self) -> None:
-        if self._header or self.written.prefix_end < self._header_look:
+    async def _check_header(self) -> None:
+        if self._header or self.written.prefix_end < self._header_read_bytes:
             return
         found = await self._threads.run(
-            header_within, self._part.read, self.written.prefix_end, self.size, self._header_look
+            read_available_header, self._part.read, self.written.prefix_end, self.size, self._header_read_bytes
         )
         if isinstance(found, Incomplete):
-            self._header_look = found.needed
+            self._header_read_bytes = found.needed
         else:
             check_complete(found, self.size)
             self._header = found
-            self._connections.widen()
+            self._connections.allow_parallel()

@@ -1,28 +1,31 @@
-"""Reads the GGUF header of a file of which only the beginning may be there yet."""
+"""Reads the GGUF header of a file of which only the beginning may be available.
+
+Called by `file_download` for a part and by `engine` for a published file. The format is in `domain.gguf.header`.
+"""
 
 from collections.abc import Callable
 
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, read_header
 
-_FIRST_LOOK = 1024 * 1024
+_INITIAL_READ_BYTES = 1024 * 1024
 
 Read = Callable[[int, int], bytes]
-"""Offset and count of bytes in, bytes out."""
+"""A function of offset and count in bytes; returns that many bytes, or fewer at the end of the file."""
 
 
-def first_look(size: int) -> int:
-    """How many bytes to wait for before the first try on a file of `size` bytes."""
-    return min(size, _FIRST_LOOK)
+def initial_read_size(size: int) -> int:
+    """How many bytes the first attempt on a file of `size` bytes needs."""
+    return min(size, _INITIAL_READ_BYTES)
 
 
-def header_within(read: Read, there: int, size: int, look: int) -> GGUFHeader | Incomplete:
-    """The header, if the first `there` bytes of a file of `size` hold it, else how many to wait for.
+def read_available_header(read: Read, available: int, size: int, read_size: int) -> GGUFHeader | Incomplete:
+    """The header if the first `available` bytes of a file of `size` bytes hold it, else how many bytes it needs.
 
-    Looks at the first `look` bytes and, while it must, at twice as many. Raises NotGGUF.
+    Reads the first `read_size` bytes, then at least twice as many each time. Raises NotGGUF.
     """
-    while look <= there:
-        found = read_header(read(0, look), size)
+    while read_size <= available:
+        found = read_header(read(0, read_size), size)
         if isinstance(found, GGUFHeader):
             return found
-        look = min(size, max(found.needed, 2 * look))
-    return Incomplete(look)
+        read_size = min(size, max(found.needed, 2 * read_size))
+    return Incomplete(read_size)

@@ -1,7 +1,8 @@
-"""The SHA-256 of a file, computed while its bytes come.
+"""Computes the SHA-256 of a file: of a part while its bytes arrive, or of a published file.
 
-Bytes that come in order are hashed from memory; the rest is read back from the part, out of the page
-cache, as soon as everything before it is there. A transfer feeds it; a published file is read whole.
+Called by `file_download`, `engine` and `transfer.worker.verification`. Bytes that arrive in order are hashed from
+memory. Other bytes are read back from the part, through the page cache, when all bytes before them are written.
+Comparing digests belongs to the callers.
 """
 
 import asyncio
@@ -14,46 +15,48 @@ from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.store.digest import Digest
 
 _READ_BYTES = 1024 * 1024
-_PIECE_BYTES = 128 * 1024  # of that at a time, to hold little
-_WAITING = 4
+_PIECE_BYTES = 128 * 1024  # of _READ_BYTES at one time, to use little memory
+_MAX_QUEUED = 4
 
 Read = Callable[[int, int], bytes]
-"""Offset and count of bytes in, bytes out."""
+"""A function of offset and count in bytes; returns that many bytes."""
 
 
 class PrefixHasher:
-    """Follows the contiguous prefix of a file of `size` bytes. `run` does the work, next to the transfer, and calls
-    `moved` as it goes on.
+    """Hashes the contiguous prefix of a file of `size` bytes while it grows.
+
+    `run` is a task beside the download; it calls `on_progress` after each step. `position` is the number of bytes that
+    are hashed.
     """
 
-    def __init__(self, size: int, read: Read, threads: Threads, moved: Callable[[], None]) -> None:
+    def __init__(self, size: int, read: Read, threads: Threads, on_progress: Callable[[], None]) -> None:
         self._size = size
         self._read = read
         self._threads = threads
-        self._moved = moved
+        self._on_progress = on_progress
         self._sha = hashlib.sha256()
-        self._tail = 0  # end of what is hashed or waits for it in memory
-        self._there = 0  # end of the prefix that can be read back
-        self._waiting: deque[Sequence[bytes]] = deque()
+        self._tail = 0  # end of the bytes that are hashed or queued
+        self._prefix_end = 0  # end of the prefix that is in the file
+        self._queue: deque[Sequence[bytes]] = deque()
         self._changed = asyncio.Condition()
         self._stopped = False
         self.position = 0
 
-    async def offer(self, offset: int, chunks: Sequence[bytes], there: int) -> None:
-        """`chunks` are in the file at `offset`, and so is everything before `there`.
+    async def offer(self, offset: int, chunks: Sequence[bytes], prefix_end: int) -> None:
+        """Tells that `chunks` are in the file at `offset`, and all bytes before `prefix_end` too.
 
-        Waits while too much is in memory, so that a fast network can't outrun the hash.
+        Waits while the queue is full: a fast network must not fill the memory.
         """
         async with self._changed:
             if chunks and offset == self._tail:
                 self._tail += sum(map(len, chunks))
-                self._waiting.append(chunks)
-            self._there = max(self._there, there)
+                self._queue.append(chunks)
+            self._prefix_end = max(self._prefix_end, prefix_end)
             self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._stopped or len(self._waiting) < _WAITING)
+            await self._changed.wait_for(lambda: self._stopped or len(self._queue) < _MAX_QUEUED)
 
     async def run(self) -> Digest:
-        """The digest, once all bytes were there."""
+        """Returns the digest when all bytes are hashed."""
         try:
             return await self._follow()
         finally:
@@ -64,18 +67,18 @@ class PrefixHasher:
     async def _follow(self) -> Digest:
         while self.position < self._size:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._waiting or self._there > self._tail)
-                chunks = self._waiting.popleft() if self._waiting else None
+                await self._changed.wait_for(lambda: self._queue or self._prefix_end > self._tail)
+                chunks = self._queue.popleft() if self._queue else None
                 self._changed.notify_all()
             if chunks is None:
-                start, stop = self._tail, min(self._there, self._tail + _READ_BYTES)
-                self._tail = stop  # from here on, what follows in order may be offered
+                start, stop = self._tail, min(self._prefix_end, self._tail + _READ_BYTES)
+                self._tail = stop  # bytes that follow may be queued from now on
                 await self._threads.run(self._read_back, start, stop)
                 self.position = stop
             else:
                 await self._threads.run(self._update, chunks)
                 self.position += sum(map(len, chunks))
-            self._moved()
+            self._on_progress()
         return Digest(self._sha.hexdigest())
 
     def _update(self, chunks: Sequence[bytes]) -> None:
@@ -87,11 +90,11 @@ class PrefixHasher:
             self._sha.update(self._read(offset, min(_PIECE_BYTES, stop - offset)))
 
 
-async def hash_file(fd: int, threads: Threads, hashed: Callable[[int], None]) -> Digest:
-    """The digest of an open file; `hashed` is told how many bytes are done."""
+async def hash_file(fd: int, threads: Threads, on_progress: Callable[[int], None]) -> Digest:
+    """The digest of the open file `fd`; `on_progress` receives the number of bytes hashed so far."""
     sha, position = hashlib.sha256(), 0
     while data := await threads.run(os.pread, fd, _READ_BYTES, position):
         await threads.run(sha.update, data)
         position += len(data)
-        hashed(position)
+        on_progress(position)
     return Digest(sha.hexdigest())

@@ -1,6 +1,6 @@
-"""A request for a range of a file (RFC 9110, section 14) on one connection, and whether its bytes come.
+"""A request for a range of a file (RFC 9110, section 14) on one connection, and whether its bytes arrive fast enough.
 
-Made and ended by `lanes`; nothing here reads from a connection.
+Made, changed and ended by `connections` alone. Nothing here reads from a connection.
 """
 
 import asyncio
@@ -11,29 +11,30 @@ from model_provisioner.domain.download.ranges import ByteRange, split_position
 from model_provisioner.domain.lifecycle.speed import Meter
 
 STALL_SECONDS = 30.0
-_FEWEST_BYTES = 30 * 1024  # within STALL_SECONDS of waiting: 1 KiB/s is slow, less is not a transfer
-_SLOW_FRACTION = 0.1
+_MIN_BYTES = 30 * 1024  # within STALL_SECONDS of waiting: a connection with less than 1 KiB/s is stalled
+_SLOW_FRACTION = 0.1  # of the median rate of the other requests
 _SLOW_SECONDS = 5.0
-_REMEMBERED_SECONDS = 10.0
+_RATE_MEMORY_SECONDS = 10.0
 
 
 @dataclass(eq=False, slots=True)
 class RangeRequest:
-    """The bytes from `asked.start` up to `stop`, of which everything before `position` has come.
+    """The bytes from `asked.start` up to `stop`; those before `position` are received.
 
-    Times are in seconds of the monotonic clock. Only time in which the connection owes us something counts
-    as waiting: not that in which we are busy, or hold back because of a limit.
+    `stop` falls below `asked.stop` when another connection takes over the tail. `timeout` is the one of the task that
+    receives the range, while it does. Times are in seconds of the monotonic clock. Only the time in which this process
+    waits for the connection counts as waiting, not the time for writing or for a bandwidth limit.
     """
 
     asked: ByteRange
-    since: float
+    started_at: float
     meter: Meter
     stop: int = field(init=False)
     position: int = field(init=False)
-    patience: asyncio.Timeout | None = None
+    timeout: asyncio.Timeout | None = None
     _waiting_since: float | None = None
     _waited: float = 0.0
-    _came: int = 0
+    _received: int = 0
 
     def __post_init__(self) -> None:
         self.position, self.stop = self.asked.start, self.asked.stop
@@ -44,17 +45,17 @@ class RangeRequest:
 
     @property
     def range(self) -> ByteRange | None:
-        """What nobody else need ask for; None where its tail was given away up to where it stands."""
+        """The bytes that no other connection should request; None if the whole range was taken over."""
         return ByteRange(self.asked.start, self.stop) if self.stop > self.asked.start else None
 
     @property
-    def moved(self) -> bool:
+    def has_received(self) -> bool:
         return self.position > self.asked.start
 
     @property
-    def moved_enough(self) -> bool:
-        """Is this a transfer, however slow, and not a trickle?"""
-        return self.done or self.position - self.asked.start >= _FEWEST_BYTES
+    def has_progressed(self) -> bool:
+        """Whether it received enough for a slow but working connection: everything, or 30 KiB."""
+        return self.done or self.position - self.asked.start >= _MIN_BYTES
 
     @property
     def done(self) -> bool:
@@ -62,42 +63,42 @@ class RangeRequest:
 
     @property
     def rate(self) -> float:
-        """Bytes per second as of the last look."""
+        """Bytes per second at the last measurement."""
         return self.meter.rate or 0.0
 
     def begin_wait(self, now: float) -> None:
         self._waiting_since = now
 
     def end_wait(self, now: float, size: int) -> None:
-        """`size` bytes have come, or an answer's header (0)."""
+        """The wait ended with `size` bytes; 0 for the header of the response."""
         if self._waiting_since is not None:
             self._waited += now - self._waiting_since
         self._waiting_since = None
-        self._came += size
-        if self._came >= _FEWEST_BYTES:
-            self._waited, self._came = 0.0, 0
+        self._received += size
+        if self._received >= _MIN_BYTES:
+            self._waited, self._received = 0.0, 0
 
-    def look(self, now: float) -> None:
-        """Once in a while, for `rate` to be of late."""
+    def measure_rate(self, now: float) -> None:
+        """Updates `rate`. Called about once a second."""
         self.meter = self.meter.observe(now, self.position - self.asked.start)
 
     def stalled(self, now: float) -> bool:
-        """Has there been so much waiting for so little that nothing more can be expected?"""
+        """Whether it waited 30 seconds for less than 30 KiB."""
         waiting = now - self._waiting_since if self._waiting_since is not None else 0.0
         return self._waited + waiting >= STALL_SECONDS
 
-    def give_up(self) -> None:
-        """Ends the wait for the connection, with a TimeoutError where `patience` is entered. What has come is kept."""
-        if self.patience is not None and self._waiting_since is not None:
-            self.patience.reschedule(asyncio.get_running_loop().time())
+    def cancel_wait(self) -> None:
+        """Raises TimeoutError in the task that waits for the connection, if one waits. Received bytes are kept."""
+        if self.timeout is not None and self._waiting_since is not None:
+            self.timeout.reschedule(asyncio.get_running_loop().time())
 
 
 class RangeRequests:
-    """All claims of one file."""
+    """All open requests for one file. Belongs to the connection pool, which alone calls it."""
 
     def __init__(self) -> None:
         self._open: set[RangeRequest] = set()
-        self._ended: list[tuple[float, float]] = []
+        self._recent_rates: list[tuple[float, float]] = []
 
     @property
     def ranges(self) -> list[ByteRange]:
@@ -107,23 +108,26 @@ class RangeRequests:
         self._open.add(request)
 
     def end(self, request: RangeRequest, now: float) -> None:
-        """Its rate stays known for a while, for the last ones to be compared with."""
-        request.look(now)
+        """Remembers the rate for ten seconds, so that the last open requests have something to be compared with."""
+        request.measure_rate(now)
         self._open.discard(request)
-        self._ended = [*(item for item in self._ended if now - item[0] < _REMEMBERED_SECONDS), (now, request.rate)]
+        self._recent_rates = [
+            *(item for item in self._recent_rates if now - item[0] < _RATE_MEMORY_SECONDS),
+            (now, request.rate),
+        ]
 
     @property
-    def move(self) -> bool:
-        """Have bytes come on any of them?"""
-        return any(request.moved for request in self._open)
+    def any_received(self) -> bool:
+        """Whether an open request has received bytes."""
+        return any(request.has_received for request in self._open)
 
-    def tail(self, now: float) -> ByteRange | None:
-        """The end of the range that would take longest, taken away from it; None where all will be done soon."""
-        self._look(now)
+    def take_tail(self, now: float) -> ByteRange | None:
+        """Takes over the tail of the request that would end last; None if all of them end soon."""
+        self._measure_rates(now)
         slowest = max(
             self._open, key=lambda request: (request.stop - request.position) / max(request.rate, 1.0), default=None
         )
-        if slowest is None or now - slowest.since < _SLOW_SECONDS / 2:
+        if slowest is None or now - slowest.started_at < _SLOW_SECONDS / 2:
             return None
         cut = split_position(
             slowest.position, slowest.stop, slowest.rate, median(request.rate for request in self._open)
@@ -134,18 +138,26 @@ class RangeRequests:
         slowest.stop = cut
         return tail
 
-    def watch(self, now: float) -> None:
-        """Gives up connections that stall, that are far slower than the others, or whose bytes others fetch."""
-        self._look(now)
+    def cancel_stalled(self, now: float) -> None:
+        """Cancels requests that stall, that are far slower than the others, or whose rest was taken over."""
+        self._measure_rates(now)
         for request in tuple(self._open):
-            if request.stalled(now) or request.done or self._far_behind(request, now):
-                request.give_up()
+            if request.stalled(now) or request.done or self._is_far_slower(request, now):
+                request.cancel_wait()
 
-    def _look(self, now: float) -> None:
+    def _measure_rates(self, now: float) -> None:
         for request in self._open:
-            request.look(now)
+            request.measure_rate(now)
 
-    def _far_behind(self, request: RangeRequest, now: float) -> bool:
+    def _is_far_slower(self, request: RangeRequest, now: float) -> bool:
         others = [other.rate for other in self._open if other is not request]
-        others += [rate for ended, rate in self._ended if request.since < ended and now - ended < _REMEMBERED_SECONDS]
-        return bool(others) and now - request.since >= _SLOW_SECONDS and request.rate < median(others) * _SLOW_FRACTION
+        others += [
+            rate
+            for ended, rate in self._recent_rates
+            if request.started_at < ended and now - ended < _RATE_MEMORY_SECONDS
+        ]
+        return (
+            bool(others)
+            and now - request.started_at >= _SLOW_SECONDS
+            and request.rate < median(others) * _SLOW_FRACTION
+        )

@@ -1,8 +1,9 @@
-"""One remote file, from which ranges can be asked for by any number of connections.
+"""One remote file, from which several connections request ranges.
 
-Knows that a hub answers with a redirect to a signed, expiring address on a content host: it is
-obtained once, shared, and obtained again near its end or when the content host refuses it. An answer
-that does not bring exactly the bytes that were asked for is an error here and is never written.
+Called by `connections`. A hub answers with a redirect to a signed URL of a content host, which expires. The URL is
+resolved once and shared by all connections; it is resolved again near its expiry or when the content host refuses it.
+A response that does not announce exactly the requested bytes raises an error, so that its bytes are never written.
+How often a request is tried again belongs to `connections`.
 """
 
 import asyncio
@@ -17,19 +18,19 @@ from model_provisioner.domain.network.retry_after import retry_after
 from model_provisioner.domain.network.signed_urls import refresh_at
 from model_provisioner.transfer.http.client import Client, Reply
 
-_ADDRESS_IS_OVER = frozenset({400, 401, 403, 404, 410})
+_EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})
 
 
-class RangesIgnored(Exception):
-    """The source answers a request for a range with the whole file, and never answered with a range."""
+class RangesNotSupported(Exception):
+    """The source answered a range request with the whole file (RFC 9110, 14.2), and none before with a range."""
 
 
-class EntityChanged(Exception):
-    """The source has other bytes than a moment ago: what came before must not be mixed with what comes now."""
+class RepresentationChanged(Exception):
+    """The entity tag changed during the download: bytes from before and after must not be mixed."""
 
 
 class RemoteFile:
-    """`url` is the address that can be asked again at any time, `size` in bytes, `subject` for messages."""
+    """`url` is the one of the hub, which does not expire. `size` is in bytes, `subject` names the file in messages."""
 
     def __init__(
         self, client: Client, url: str, size: int, subject: str, credentials: Credentials | None, clock: Clock
@@ -40,18 +41,18 @@ class RemoteFile:
         self.subject = subject
         self._credentials = credentials
         self._clock = clock
-        self._address: str | None = None
+        self._content_url: str | None = None
         self._serves_ranges = False
         self._validators: dict[Origin, str] = {}
         self._refresh_at: float | None = None
-        self._obtaining = asyncio.Lock()
+        self._resolving = asyncio.Lock()
 
     async def get(self, wanted: ByteRange) -> Reply:
-        """An answer whose body is `wanted`, to be closed by the caller.
+        """A reply whose body is the range `wanted`. The caller closes it.
 
-        Raises RangesIgnored, EntityChanged, what `Client.get` raises, and what `hub_error` makes of a refusal.
+        Raises RangesNotSupported, RepresentationChanged, what `Client.get` raises, and what `hub_error` returns.
         """
-        reply = await self._ask(wanted)
+        reply = await self._send(wanted)
         try:
             self._check(reply, wanted)
         except BaseException:
@@ -59,46 +60,46 @@ class RemoteFile:
             raise
         return reply
 
-    async def _ask(self, wanted: ByteRange) -> Reply:
+    async def _send(self, wanted: ByteRange) -> Reply:
         headers = {"Range": wanted.header}
-        address = self._fresh_address()
-        if address is not None:
-            reply = await self._client.get(address, headers, self._credentials)
-            if reply.status not in _ADDRESS_IS_OVER:
+        url = self._cached_url()
+        if url is not None:
+            reply = await self._client.get(url, headers, self._credentials)
+            if reply.status not in _EXPIRED_STATUSES:
                 return reply
             reply.close()
-            if self._address == address:
-                self._address = None
-        async with self._obtaining:
-            address = self._fresh_address()
-            if address is None:
-                return await self._obtain(headers)
-        return await self._client.get(address, headers, self._credentials)
+            if self._content_url == url:
+                self._content_url = None
+        async with self._resolving:
+            url = self._cached_url()
+            if url is None:
+                return await self._resolve(headers)
+        return await self._client.get(url, headers, self._credentials)
 
-    async def _obtain(self, headers: dict[str, str]) -> Reply:
-        """Asks the source itself; the answer is already the first range from the address that it leads to."""
+    async def _resolve(self, headers: dict[str, str]) -> Reply:
+        """Requests the URL of the hub. After the redirect, the reply already brings the requested range."""
         reply = await self._client.get(self._url, headers, self._credentials)
         if reply.origin != Origin.of(self._url):
-            self._address = reply.url
+            self._content_url = reply.url
             self._refresh_at = refresh_at(reply.url, self._clock.wall())
         return reply
 
-    def _fresh_address(self) -> str | None:
+    def _cached_url(self) -> str | None:
         if self._refresh_at is not None and self._clock.wall() >= self._refresh_at:
             return None
-        return self._address
+        return self._content_url
 
     def _check(self, reply: Reply, wanted: ByteRange) -> None:
         encoding = reply.headers.get("Content-Encoding", "identity")
         length = reply.headers.get("Content-Length")
         if reply.status not in {200, 206}:
-            raise self._refusal(reply)
+            raise self._status_error(reply)
         if encoding != "identity":
             raise SourceUnavailable(
                 f"{reply.origin} sends {self.subject} encoded as {encoding[:20]!r}: a proxy's doing?"
             )
         if reply.status == 200 and (wanted.start > 0 or length != str(wanted.size)):
-            raise self._whole_file(reply)
+            raise self._range_ignored_error(reply)
         announced = reply.headers.get("Content-Range", "")
         if reply.status == 206 and not wanted.is_answered_by(announced, self._size):
             raise SourceUnavailable(
@@ -109,33 +110,33 @@ class RemoteFile:
         self._check_validator(reply)
 
     def _check_validator(self, reply: Reply) -> None:
-        """Where a host gives strong entity tags (RFC 9110, 8.8.3), the ranges of one file must all have the same.
+        """Raises RepresentationChanged if a host sends another strong entity tag (RFC 9110, 8.8.3) than before.
 
-        Nothing can be said where it gives none, or to another host's: these have only their own in common.
+        Tags of different hosts are not compared. A reply without a strong tag is accepted.
         """
         tag = reply.headers.get("ETag", "")
         if not tag.startswith('"'):
             return
         if self._validators.setdefault(reply.origin, tag) != tag:
             self._validators.clear()
-            raise EntityChanged
+            raise RepresentationChanged
 
-    def _whole_file(self, reply: Reply) -> Exception:
+    def _range_ignored_error(self, reply: Reply) -> Exception:
         if not self._serves_ranges:
-            return RangesIgnored()
+            return RangesNotSupported()
         return SourceUnavailable(
             f"{reply.origin} answered with the whole of {self.subject} when asked for a part, though it has served "
             "parts before: a proxy's doing?"
         )
 
-    def _refusal(self, reply: Reply) -> ProvisionError:
+    def _status_error(self, reply: Reply) -> ProvisionError:
         if reply.origin != Origin.of(self._url):
-            return self._content_refusal(reply)
+            return self._content_host_error(reply)
         asked = HubRequest(self.subject, self._url.partition("/resolve/")[0], self._credentials is not None)
         return hub_error(reply.status, reply.headers, asked, self._clock.wall())
 
-    def _content_refusal(self, reply: Reply) -> ProvisionError:
-        """The hub leads to this host, so who leaves the hub alone leaves it alone."""
+    def _content_host_error(self, reply: Reply) -> ProvisionError:
+        """A limit of the content host counts as one of the hub, because every download of the hub leads to it."""
         wait = retry_after(reply.headers, self._clock.wall())
         if reply.status == 429:
             return RateLimited(f"the content host {reply.origin} limits how often it is asked (429)", wait)

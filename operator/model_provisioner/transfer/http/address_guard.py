@@ -1,6 +1,6 @@
-"""The address guard where it matters: at the names that are resolved, and at each socket before it is connected.
+"""The address guard: checks the resolved addresses of a host, and each socket before it connects.
 
-`client` and `exchange` make their connections with these. The rules are `domain.addresses`.
+Called by `client`; libcurl calls `Guard.open_socket`. The rules are in `domain.network.addresses`.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from model_provisioner.domain.errors import AddressNotAllowed
 from model_provisioner.domain.network.addresses import NetworkPolicy, Origin, check_address
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""The addresses of a host that is asked for at a port. Raises OSError where there are none."""
+"""A function of host and port; returns the IP addresses of the host. Raises OSError if there are none."""
 _PeerAddress = tuple[int, int, int, tuple[str, int]]
-"""Family, type, protocol and address, as libcurl is about to connect."""
+"""Family, type, protocol and address of the socket that libcurl requests (CURLOPT_OPENSOCKETFUNCTION)."""
 
 
 async def system_resolve(host: str, port: int) -> list[str]:
-    """What the system's resolver says."""
+    """The addresses from the resolver of the system. Raises OSError if there are none."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Guard:
-    """What `policy` allows for one `origin`; `refusal` is why a socket was not opened."""
+    """Applies `policy` to the connections of one `origin`; `refusal` is the reason why a socket was not opened."""
 
     def __init__(self, policy: NetworkPolicy, origin: Origin) -> None:
         self._policy = policy
@@ -34,14 +34,14 @@ class Guard:
         self.refusal: AddressNotAllowed | None = None
 
     def check_host(self) -> None:
-        """Raises AddressNotAllowed where the host is itself an address that may not be connected to."""
+        """Raises AddressNotAllowed if the host is an IP address to which no connection is allowed."""
         if _is_address(self._origin.host):
             self._check(self._origin.host)
 
     async def addresses(self, resolve: Resolve) -> list[str]:
-        """Those that may be connected to, so that no packet is sent to any other.
+        """The addresses of the host to which connections are allowed; no packet is sent to any other.
 
-        Raises AddressNotAllowed where none of them may, OSError where there is none.
+        Raises AddressNotAllowed if none of them is allowed, OSError if the host has no address.
         """
         host = self._origin.host
         found = [host] if _is_address(host) else await resolve(host, self._origin.port)
@@ -57,8 +57,9 @@ class Guard:
         return allowed
 
     def open_socket(self, _purpose: int, peer: _PeerAddress) -> socket.socket | int:
-        """For libcurl. Whoever resolved the name, and whatever was answered a moment before: what counts is where
-        the socket will lead, and it is judged before it is opened.
+        """Callback of libcurl. Checks the address that the socket will connect to, however the name was resolved.
+
+        Returns SOCKET_BAD and sets `refusal` if the address is not allowed.
         """
         family, kind, protocol, address = peer
         try:

@@ -1,9 +1,9 @@
-"""The one HTTP client for everything that a user's ref can reach.
+"""The HTTP client for every URL that a model ref leads to.
 
-Guards every hop and every address, follows redirects by hand, gives a credential to its own origins
-alone, goes through the administrator's proxy if there is one, and turns what goes wrong below HTTP
-into errors for people. What a status means is judged by the caller. A URL may be signed, so no
-message shows more of it than its origin.
+Called by `transfer.download.remote_file` and `transfer.sources.huggingface_transport`. It checks every URL and every
+address, follows redirects itself, sends a credential to its own origins only, uses the administrator's proxy if there
+is one, and raises errors below HTTP as ProvisionError. The meaning of a status belongs to the caller. A URL may be
+signed, so no message shows more of it than its origin.
 """
 
 import contextlib
@@ -27,25 +27,25 @@ from model_provisioner.transfer.http.curl_errors import (
     CONNECT_SECONDS,
     PROXY_AUTHENTICATION_REQUIRED,
     error_for,
-    proxy_refusal,
-    unknown_name,
+    proxy_error,
+    resolution_error,
 )
-from model_provisioner.transfer.http.curl_request import CurlRequest, Memory, Silence
+from model_provisioner.transfer.http.curl_request import BufferLimit, CurlRequest, ReadTimeout
 
-_SILENCE_SECONDS = 30.0
-_MOST_REDIRECTS = 5
+_READ_TIMEOUT_SECONDS = 30.0
+_MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
 _SUPPRESS_CONNECT_HEADERS = 265  # curl/curl.h; pycurl has no name for it
-_HEADERS_FOR_ALL = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
-"""What a foreign origin may see of a caller's headers."""
+_CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
+"""The headers of a caller that are sent to another origin after a redirect."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """What the administrator allows, certificates to trust in addition to the system's, and the proxy to go through.
+    """What the administrator configured: allowed addresses and hosts, a PEM file of further authorities, and a proxy.
 
-    With a proxy, which hides addresses, only the hosts that are listed are spoken to.
+    With a proxy only listed hosts are allowed, because the addresses that it connects to are not visible.
     """
 
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
@@ -53,35 +53,37 @@ class NetworkSettings:
     proxy: Proxy | None = None
 
 
-class Hop:
-    """One request to one origin, and where its connection may lead."""
+class Exchange:
+    """One request to one origin, without redirects, and the address guard of its connection."""
 
-    def __init__(self, url: str, curl: pycurl.Curl, memory: Memory, policy: NetworkPolicy, proxy: Proxy | None) -> None:
+    def __init__(
+        self, url: str, curl: pycurl.Curl, buffer_limit: BufferLimit, policy: NetworkPolicy, proxy: Proxy | None
+    ) -> None:
         self.origin = Origin.of(url)
         self.guard = Guard(policy, self.origin)
-        self.request = CurlRequest(curl, memory)
+        self.request = CurlRequest(curl, buffer_limit)
         self._curl = curl
         self._proxy = proxy
 
     @contextlib.contextmanager
-    def translated(self) -> Iterator[None]:
-        """What goes wrong below HTTP, in errors for people."""
+    def source_errors(self) -> Iterator[None]:
+        """Raises TransferStalled, AddressNotAllowed or what `error_for` returns, instead of errors of libcurl."""
         try:
             yield
-        except Silence:
-            raise TransferStalled(f"{self.origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds") from None
+        except ReadTimeout:
+            raise TransferStalled(f"{self.origin} sent nothing for {_READ_TIMEOUT_SECONDS:.0f} seconds") from None
         except pycurl.error as error:
             raise self.guard.refusal or error_for(self._curl, error, self.origin, self._proxy) from None
 
 
 class Reply:
-    """The answer of the last hop. `url` is where it came from; leave the context to free the connection."""
+    """The response after all redirects, from `url`. Leaving the context frees the connection."""
 
-    def __init__(self, url: str, hop: Hop) -> None:
+    def __init__(self, url: str, exchange: Exchange) -> None:
         self.url = url
-        self.origin = hop.origin
-        self._hop = hop
-        self._request = hop.request
+        self.origin = exchange.origin
+        self._exchange = exchange
+        self._request = exchange.request
 
     @property
     def status(self) -> int:
@@ -89,24 +91,25 @@ class Reply:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names ignore case."""
+        """The names are case-insensitive."""
         return self._request.headers
 
-    async def read(self, most: int | None = None) -> bytes:
-        """What has come of the body, still encoded, at most about `most` bytes of it, and b"" at its end.
+    async def read(self, max_bytes: int | None = None) -> bytes:
+        """The bytes of the body received so far, content encoding not removed; b"" at the end.
 
-        Raises SourceUnavailable, TransferStalled after 30 s of silence.
+        Waits for the first byte. Returns at most about `max_bytes`; the rest stays for the next call. Raises
+        SourceUnavailable, and TransferStalled after 30 seconds without a byte.
         """
-        with self._hop.translated():
-            return await self._request.read(_SILENCE_SECONDS, most)
+        with self._exchange.source_errors():
+            return await self._request.read(_READ_TIMEOUT_SECONDS, max_bytes)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """All of the body, as `read` has it."""
+        """The whole body, in the pieces that `read` returns."""
         while chunk := await self.read():
             yield chunk
 
     def close(self) -> None:
-        """A connection whose body was read to its end is used again, any other is closed."""
+        """Keeps the connection for reuse if the body was read to its end, else closes it."""
         self._request.close()
 
     async def __aenter__(self) -> Self:
@@ -119,93 +122,97 @@ class Reply:
 
 
 class Client:
-    """`trusted` is the path of the authorities."""
+    """Sends GET requests over the connections of `multi`, and reuses these.
+
+    `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used with a `proxy`, which
+    resolves the names itself.
+    """
 
     def __init__(
-        self, multi: pycurl.AsyncCurlMulti, policy: NetworkPolicy, trusted: str, proxy: Proxy | None, resolve: Resolve
+        self, multi: pycurl.AsyncCurlMulti, policy: NetworkPolicy, ca_bundle: str, proxy: Proxy | None, resolve: Resolve
     ) -> None:
         self._multi = multi
-        self._memory = Memory()
+        self._buffer_limit = BufferLimit()
         self._policy = policy
-        self._trusted = trusted
+        self._ca_bundle = ca_bundle
         self._proxy = proxy
         self._resolve = resolve
 
     async def get(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
-        """The answer to a GET, whatever its status, after at most five redirects.
+        """The response to a GET, whatever its status, after at most five redirects.
 
-        `headers` other than those about ranges and content types stay with the origin of `url`.
+        Another origin receives only the `headers` about ranges and content types.
 
         Raises AddressNotAllowed, NameResolutionFailed, TLSVerificationFailed, SourceUnavailable,
         TransferStalled, AccessDenied (by the proxy).
         """
         first = Origin.of(url)
-        for _ in range(_MOST_REDIRECTS + 1):
-            own = headers if Origin.of(url) == first else _for_all(headers)
+        for _ in range(_MAX_REDIRECTS + 1):
+            own = headers if Origin.of(url) == first else _cross_origin_headers(headers)
             reply = await self._send(url, own, credentials)
             if reply.status not in _REDIRECTS or "Location" not in reply.headers:
                 return reply
             reply.close()
-            url = _target(url, reply.headers["Location"])
+            url = _redirect_target(url, reply.headers["Location"])
         raise SourceUnavailable(f"{Origin.of(url)} redirects again and again: the address leads nowhere")
 
     async def _send(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
         check_url(url, self._policy)
         origin = Origin.of(url)
         curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)})
-        hop = Hop(url, curl, self._memory, self._policy, self._proxy)
+        exchange = Exchange(url, curl, self._buffer_limit, self._policy, self._proxy)
         try:
-            await self._pin_addresses(curl, hop)
-            curl.setopt(pycurl.CAINFO, self._trusted)
-            curl.setopt(pycurl.PROXY_CAINFO, self._trusted)
-            with hop.translated():
-                hop.request.start(self._multi)
-                await hop.request.answered(CONNECT_SECONDS + _SILENCE_SECONDS)
-            if hop.request.status == PROXY_AUTHENTICATION_REQUIRED:
-                raise proxy_refusal(hop.request.status, origin)
+            await self._pin_addresses(curl, exchange)
+            curl.setopt(pycurl.CAINFO, self._ca_bundle)
+            curl.setopt(pycurl.PROXY_CAINFO, self._ca_bundle)
+            with exchange.source_errors():
+                exchange.request.start(self._multi)
+                await exchange.request.wait_for_header(CONNECT_SECONDS + _READ_TIMEOUT_SECONDS)
+            if exchange.request.status == PROXY_AUTHENTICATION_REQUIRED:
+                raise proxy_error(exchange.request.status, origin)
         except BaseException:
-            hop.request.close()
+            exchange.request.close()
             raise
-        return Reply(url, hop)
+        return Reply(url, exchange)
 
-    async def _pin_addresses(self, curl: pycurl.Curl, hop: Hop) -> None:
-        """To the addresses that are allowed; through a proxy, whose is the only one that is ever connected to."""
+    async def _pin_addresses(self, curl: pycurl.Curl, exchange: Exchange) -> None:
+        """Lets libcurl connect to the allowed addresses only; with a proxy, to the proxy only."""
         if self._proxy is not None:
-            hop.guard.check_host()
+            exchange.guard.check_host()
             _use_proxy(curl, self._proxy)
             return
         try:
-            addresses = await hop.guard.addresses(self._resolve)
+            addresses = await exchange.guard.addresses(self._resolve)
         except OSError:
-            raise unknown_name(hop.origin) from None
-        if addresses != [hop.origin.host]:
+            raise resolution_error(exchange.origin) from None
+        if addresses != [exchange.origin.host]:
             bracketed = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
-            curl.setopt(pycurl.RESOLVE, [f"{hop.origin.host}:{hop.origin.port}:{bracketed}"])
-        curl.setopt(pycurl.OPENSOCKETFUNCTION, hop.guard.open_socket)
+            curl.setopt(pycurl.RESOLVE, [f"{exchange.origin.host}:{exchange.origin.port}:{bracketed}"])
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, exchange.guard.open_socket)
 
 
 @contextlib.asynccontextmanager
 async def open_client(settings: NetworkSettings, resolve: Resolve = system_resolve) -> AsyncIterator[Client]:
-    """A client for one event loop; `resolve` answers for names.
+    """A client for the running event loop. Tests replace `resolve`.
 
-    Raises OSError or ssl.SSLError where the CA file can't be used.
+    Raises OSError or ssl.SSLError if the CA file can't be used.
     """
     proxy = settings.proxy
     policy = replace(settings.policy, only_listed=settings.policy.only_listed or proxy is not None)
-    with trusted_authorities(settings.ca_file) as trusted:
+    with trusted_authorities(settings.ca_file) as ca_bundle:
         async with pycurl.AsyncCurlMulti() as multi:
-            yield Client(multi, policy, trusted, proxy, resolve)
+            yield Client(multi, policy, ca_bundle, proxy, resolve)
 
 
 def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
-    """A GET of `url` as it is spelled, because a signature covers the spelling, and nothing of the environment's."""
+    """A GET of `url` exactly as it is written, because a signature covers it. Ignores proxies of the environment."""
     curl = pycurl.Curl()
     for option, value in (
         (pycurl.URL, url),
         (pycurl.PATH_AS_IS, 1),
         (pycurl.PROTOCOLS, pycurl.PROTO_HTTPS | pycurl.PROTO_HTTP),
         (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-        (pycurl.HTTPHEADER, _lines(headers)),
+        (pycurl.HTTPHEADER, _header_lines(headers)),
         (pycurl.USERAGENT, f"model-provisioner/{__version__}"),
         (pycurl.PROXY, ""),
         (pycurl.NOPROXY, ""),
@@ -218,8 +225,8 @@ def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
     return curl
 
 
-def _lines(headers: Mapping[str, str]) -> list[str]:
-    """Raises AccessDenied for what would be more than one line: only a credential can hold it."""
+def _header_lines(headers: Mapping[str, str]) -> list[str]:
+    """Raises AccessDenied if a value has a line break or is not ASCII: only a credential can have one."""
     if not all(value.isprintable() and value.isascii() for value in headers.values()):
         raise AccessDenied("the token holds a line break or another character that no token has: enter it again")
     return [f"{name}: {value}" for name, value in headers.items()]
@@ -240,12 +247,12 @@ def _authorization(origin: Origin, credentials: Credentials | None) -> dict[str,
     return {"Authorization": f"Bearer {credentials.token}"}
 
 
-def _for_all(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() in _HEADERS_FOR_ALL}
+def _cross_origin_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() in _CROSS_ORIGIN_HEADERS}
 
 
-def _target(url: str, location: str) -> str:
-    """Where a redirect leads. Raises AddressNotAllowed where it gives up encryption."""
+def _redirect_target(url: str, location: str) -> str:
+    """The target of a redirect (RFC 9110, 10.2.2). Raises AddressNotAllowed if it leads from https to http."""
     target = urljoin(url, location)
     if Origin.of(url).scheme == "https" and Origin.of(target).scheme != "https":
         raise AddressNotAllowed(f"{Origin.of(url)} redirects to {Origin.of(target)}, which is not encrypted: refused")

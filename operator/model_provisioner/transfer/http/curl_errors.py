@@ -1,7 +1,7 @@
-"""What libcurl's errors mean for people. Called by `client`.
+"""Turns the errors of libcurl into ProvisionError.
 
-libcurl's own words are not passed on but where they say what is wrong with a certificate: others may hold a URL,
-and a URL may be signed.
+Called by `client`. The text of libcurl is used only for certificate errors: other texts may contain a URL, and a URL
+may be signed.
 """
 
 import os
@@ -24,10 +24,10 @@ CONNECT_SECONDS = 15
 PROXY_AUTHENTICATION_REQUIRED = 407
 _FORBIDDEN = 403
 _TUNNELS = frozenset({0, 200})
-_NOT_VERIFIED = frozenset({pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE})
-_NO_CONNECTION = frozenset({pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_PROXY})
-_SAID_FIRST = re.compile(r"^SSL[^:]*: ")
-_WORDS = {
+_CERTIFICATE_ERRORS = frozenset({pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE})
+_CONNECT_ERRORS = frozenset({pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_PROXY})
+_LIBRARY_PREFIX = re.compile(r"^SSL[^:]*: ")
+_CAUSES = {
     pycurl.E_COULDNT_RESOLVE_PROXY: "its name can't be resolved",
     pycurl.E_PARTIAL_FILE: "it ended early",
     pycurl.E_GOT_NOTHING: "it ended without an answer",
@@ -38,28 +38,30 @@ _WORDS = {
 
 
 def error_for(curl: pycurl.Curl, error: pycurl.error, origin: Origin, proxy: Proxy | None) -> ProvisionError:
-    """Where a proxy is in the way, what is wrong with it is not blamed on the source."""
+    """The error to raise for `error` of `curl`. A failure of the proxy is not reported as one of the source."""
     code, details = error.args
     tunnel = curl.getinfo(pycurl.HTTP_CONNECTCODE)
     if proxy is not None and tunnel not in _TUNNELS:
-        return proxy_refusal(tunnel, origin)
+        return proxy_error(tunnel, origin)
     if code == pycurl.E_COULDNT_RESOLVE_HOST:
-        return unknown_name(origin)
-    if code in _NOT_VERIFIED:
-        return _not_verified(origin, details)
+        return resolution_error(origin)
+    if code in _CERTIFICATE_ERRORS:
+        return _certificate_error(origin, details)
     if code == pycurl.E_OPERATION_TIMEDOUT:
         return SourceUnavailable(f"{origin} did not take a connection within {CONNECT_SECONDS} seconds")
-    if code in _NO_CONNECTION:
+    if code in _CONNECT_ERRORS:
         to = str(origin) if proxy is None else f"the proxy {proxy.origin.host}"
         return SourceUnavailable(f"no connection to {to}: {_cause(curl, code)}")
     return SourceUnavailable(f"the connection to {origin} broke: {_cause(curl, code)}")
 
 
-def unknown_name(origin: Origin) -> ProvisionError:
+def resolution_error(origin: Origin) -> ProvisionError:
+    """The error if the host of `origin` has no address."""
     return NameResolutionFailed(f"the name {origin.host} can't be resolved: check its spelling and the cluster's DNS")
 
 
-def proxy_refusal(status: int, origin: Origin) -> ProvisionError:
+def proxy_error(status: int, origin: Origin) -> ProvisionError:
+    """The error if the proxy answers a request for `origin` with `status`, and opens no tunnel."""
     if status == PROXY_AUTHENTICATION_REQUIRED:
         return AccessDenied(
             f"the proxy asks for a user name and password, or for others, before it leads to {origin} (407): "
@@ -70,8 +72,8 @@ def proxy_refusal(status: int, origin: Origin) -> ProvisionError:
     return SourceUnavailable(f"the proxy got no connection to {origin} ({status})")
 
 
-def _not_verified(origin: Origin, details: str) -> ProvisionError:
-    problem = _SAID_FIRST.sub("", details)
+def _certificate_error(origin: Origin, details: str) -> ProvisionError:
+    problem = _LIBRARY_PREFIX.sub("", details)
     return TLSVerificationFailed(
         f"the certificate of {origin} can't be verified ({problem}): "
         "if it has a CA of its own, ask the administrator to add it (--ca-file)"
@@ -80,4 +82,4 @@ def _not_verified(origin: Origin, details: str) -> ProvisionError:
 
 def _cause(curl: pycurl.Curl, code: int) -> str:
     number = curl.getinfo(pycurl.OS_ERRNO)
-    return _WORDS.get(code) or (os.strerror(number) if number else f"libcurl's error {code}")
+    return _CAUSES.get(code) or (os.strerror(number) if number else f"libcurl's error {code}")

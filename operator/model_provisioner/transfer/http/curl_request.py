@@ -1,8 +1,8 @@
-"""One request over libcurl and its answer, as asyncio reads it.
+"""One request over libcurl and its response, read with asyncio.
 
-libcurl does TLS and HTTP/1.1 for a third of the processor time that Python's own takes. It calls back with
-headers and pieces of the body; a reader that does not keep up stops it, so that little is ever in memory. Which
-requests are made, and to whom, is `client`'s; what its errors mean for people is `curl_errors`'.
+Called by `client`, which decides what is requested; the meaning of errors is in `curl_errors`. libcurl needs a third of
+the processor time that TLS and HTTP/1.1 in Python need. It calls back with header lines and pieces of the body. A slow
+reader pauses it, so that the buffers stay small.
 """
 
 import asyncio
@@ -12,140 +12,142 @@ from collections import deque
 import pycurl
 from multidict import CIMultiDict
 
-_MOST_WAITING_BYTES = 2 * 1024 * 1024
-_LEAST_SHARE_BYTES = 128 * 1024
-_WORTH_WAKING_SECONDS = 0.02
+_MAX_BUFFERED_BYTES = 2 * 1024 * 1024
+_MIN_BYTES_PER_REQUEST = 128 * 1024
+_WAKE_DELAY_SECONDS = 0.02
 _FIRST_FINAL_STATUS = 200
 
 
-class Silence(Exception):
-    """The other side has sent nothing for as long as it was waited for."""
+class ReadTimeout(Exception):
+    """The server sent nothing for the given number of seconds."""
 
 
-class Memory:
-    """What may wait for its readers, shared by the `exchanges` that are open."""
+class BufferLimit:
+    """How many bytes of a body each request may buffer: 2 MiB shared by all open requests, at least 128 KiB each."""
 
     def __init__(self) -> None:
-        self.exchanges = 0
+        self.open_requests = 0
 
     @property
-    def share(self) -> int:
-        """Bytes."""
-        return max(_LEAST_SHARE_BYTES, _MOST_WAITING_BYTES // max(1, self.exchanges))
+    def bytes_per_request(self) -> int:
+        return max(_MIN_BYTES_PER_REQUEST, _MAX_BUFFERED_BYTES // max(1, self.open_requests))
 
 
 class CurlRequest:
-    """`curl` has all options of the request set. `status` and `headers` are there once `answered` returns."""
+    """A request with the options of `curl`. `status` and `headers` are valid after `wait_for_header`.
 
-    def __init__(self, curl: pycurl.Curl, memory: Memory) -> None:
+    `buffer_limit` is shared by all requests of a client.
+    """
+
+    def __init__(self, curl: pycurl.Curl, buffer_limit: BufferLimit) -> None:
         self._curl = curl
-        self._memory = memory
+        self._buffer_limit = buffer_limit
         self._multi: pycurl.AsyncCurlMulti | None = None
-        self._answered = False
-        self._over = False
+        self._header_complete = False
+        self._ended = False
         self._error: BaseException | None = None
-        self._waiting: deque[bytes] = deque()
-        self._waiting_bytes = 0
-        self._held_back = False
-        self._reader: asyncio.Future[None] | None = None
-        self._soon: asyncio.TimerHandle | None = None
+        self._chunks: deque[bytes] = deque()
+        self._buffered_bytes = 0
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._wake_timer: asyncio.TimerHandle | None = None
         self.status = 0
         self.headers: CIMultiDict[str] = CIMultiDict()
-        curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
-        curl.setopt(pycurl.WRITEFUNCTION, self._take)
+        curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
+        curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
 
     def start(self, multi: pycurl.AsyncCurlMulti) -> None:
         self._multi = multi
-        self._memory.exchanges += 1
-        multi.add_handle(self._curl).add_done_callback(self._end)
+        self._buffer_limit.open_requests += 1
+        multi.add_handle(self._curl).add_done_callback(self._on_done)
 
-    async def answered(self, seconds: float) -> None:
-        """Waits for status and headers. Raises pycurl.error, Silence."""
-        while not self._answered:
-            if self._over:
+    async def wait_for_header(self, seconds: float) -> None:
+        """Waits for status and headers. Raises pycurl.error, and ReadTimeout after `seconds`."""
+        while not self._header_complete:
+            if self._ended:
                 raise self._error or pycurl.error(pycurl.E_GOT_NOTHING, "no answer")
             await self._wait(seconds)
 
-    async def read(self, seconds: float, most: int | None = None) -> bytes:
-        """What has come of the body, at most about `most` bytes of it; b"" at its end.
+    async def read(self, seconds: float, max_bytes: int | None = None) -> bytes:
+        """The bytes of the body received so far, at most about `max_bytes`; b"" at the end.
 
-        Raises pycurl.error, Silence after `seconds` without a byte.
+        Waits for the first byte. Raises pycurl.error, and ReadTimeout after `seconds` without a byte.
         """
-        while not self._waiting and not self._over:
+        while not self._chunks and not self._ended:
             await self._wait(seconds)
-        if self._waiting:
-            return self._hand_out(most)
+        if self._chunks:
+            return self._take_buffered(max_bytes)
         if self._error:
             raise self._error
         return b""
 
     def close(self) -> None:
-        """The connection is kept where the body was read to its end."""
+        """Keeps the connection for reuse if the body was read to its end, else closes it."""
         if self._multi is not None:
-            self._memory.exchanges -= 1
-            with contextlib.suppress(RuntimeError):  # it is over
+            self._buffer_limit.open_requests -= 1
+            with contextlib.suppress(RuntimeError):  # the transfer has ended
                 self._multi.remove_handle(self._curl)
             self._multi = None
         self._curl.close()
 
     async def _wait(self, seconds: float) -> None:
-        """Until something has come. Cheaper than an Event and a timeout, of which a fast download needs thousands."""
+        """Waits for `_wake`. A download waits thousands of times, and a bare future costs less than an Event."""
         loop = asyncio.get_running_loop()
-        self._reader = loop.create_future()
-        silence = loop.call_later(seconds, self._wake, Silence())
+        self._waiter = loop.create_future()
+        timer = loop.call_later(seconds, self._wake, ReadTimeout())
         try:
-            await self._reader
+            await self._waiter
         finally:
-            silence.cancel()
-            self._reader = None
+            timer.cancel()
+            self._waiter = None
 
-    def _wake(self, error: Silence | None = None) -> None:
-        if self._reader is None or self._reader.done():
+    def _wake(self, error: ReadTimeout | None = None) -> None:
+        if self._waiter is None or self._waiter.done():
             return
         if error is None:
-            self._reader.set_result(None)
+            self._waiter.set_result(None)
         else:
-            self._reader.set_exception(error)
+            self._waiter.set_exception(error)
 
-    def _hand_out(self, most: int | None) -> bytes:
-        """All that waits, or whole pieces of it until `most` are reached."""
-        if most is None or self._waiting_bytes <= most:
-            pieces = list(self._waiting)
-            self._waiting.clear()
+    def _take_buffered(self, max_bytes: int | None) -> bytes:
+        """All buffered bytes, or whole pieces of them until `max_bytes` are reached."""
+        if max_bytes is None or self._buffered_bytes <= max_bytes:
+            pieces = list(self._chunks)
+            self._chunks.clear()
         else:
             pieces, size = [], 0
-            while self._waiting and size < most:
-                pieces.append(self._waiting.popleft())
+            while self._chunks and size < max_bytes:
+                pieces.append(self._chunks.popleft())
                 size += len(pieces[-1])
-        self._waiting_bytes -= sum(map(len, pieces))
-        if self._soon:
-            self._soon.cancel()
-            self._soon = None
-        if self._held_back:
-            self._held_back = False
+        self._buffered_bytes -= sum(map(len, pieces))
+        if self._wake_timer:
+            self._wake_timer.cancel()
+            self._wake_timer = None
+        if self._paused:
+            self._paused = False
             self._curl.pause(pycurl.PAUSE_CONT)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _take(self, piece: bytes) -> int | None:
-        share = self._memory.share
-        if self._waiting_bytes >= share:
-            self._held_back = True
+    def _on_body(self, piece: bytes) -> int | None:
+        limit = self._buffer_limit.bytes_per_request
+        if self._buffered_bytes >= limit:
+            self._paused = True
             return int(pycurl.WRITEFUNC_PAUSE)
-        self._waiting.append(piece)
-        self._waiting_bytes += len(piece)
-        if self._waiting_bytes >= share // 2:
+        self._chunks.append(piece)
+        self._buffered_bytes += len(piece)
+        if self._buffered_bytes >= limit // 2:
             self._wake()
-        elif self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(_WORTH_WAKING_SECONDS, self._wake)
+        elif self._wake_timer is None:
+            self._wake_timer = asyncio.get_running_loop().call_later(_WAKE_DELAY_SECONDS, self._wake)
         return None
 
-    def _take_header(self, line: bytes) -> None:
-        """A line of the header, or of a trailer, which says nothing that we want to know."""
-        if self._answered:
+    def _on_header(self, line: bytes) -> None:
+        """A line of the header. Those of a trailer are ignored."""
+        if self._header_complete:
             return
         text = line.decode("latin-1").strip()
         if not text:
-            self._answered = self.status >= _FIRST_FINAL_STATUS
+            self._header_complete = self.status >= _FIRST_FINAL_STATUS
             self._wake()
         elif text.startswith("HTTP/"):
             self.status = int(text.split()[1])
@@ -154,7 +156,7 @@ class CurlRequest:
             name, _, value = text.partition(":")
             self.headers.add(name.strip(), value.strip())
 
-    def _end(self, transfer: asyncio.Future[pycurl.Curl]) -> None:
-        self._over = True
+    def _on_done(self, transfer: asyncio.Future[pycurl.Curl]) -> None:
+        self._ended = True
         self._error = None if transfer.cancelled() else transfer.exception()
         self._wake()
