@@ -32,7 +32,7 @@ class Begun:
 
     def begin(self) -> None:
         with self.bench.store() as store:
-            part = store.part(self.file, epoch=1)
+            part = store.files.part(self.file, epoch=1)
             part.write(0, CONTENT[:HELD])
             part.commit(Spans().add(0, HELD))
             part.close()

@@ -32,10 +32,10 @@ FAULTS = {
 def provide(root: Path) -> None:
     """What the store_worker and a worker do for one object, in two commits."""
     with Store.open(root, None) as store:
-        store.settle(SETTLED, plan_of(FILE))
-        if store.published(FILE.planned) is None:
+        store.records.settle(SETTLED, plan_of(FILE))
+        if store.files.published(FILE.planned) is None:
             bring(store, FILE)
-        store.record_digest(SETTLED.uid, FILE.record)
+        store.files.record_digest(SETTLED.uid, FILE.record)
 
 
 def calls_of_a_good_run(volume: FaultyVolume, calls: tuple[str, ...] = ()) -> int:
@@ -56,7 +56,7 @@ def check_nothing_wrong(root: Path, path: str, content: bytes) -> None:
 def check_leaving(root: Path) -> None:
     """Whatever has happened before, the last holder leaves nothing behind."""
     with Store.open(root, None) as store:
-        assert store.remove(SETTLED.uid, delete=True) == (FILE.path,)
+        assert store.records.remove(SETTLED.uid, delete=True) == (FILE.path,)
     assert private_files(root, "parts") == private_files(root, "holders") == set()
 
 
@@ -152,5 +152,5 @@ async def test_a_transfer_survives_a_fault_at_any_call(volume: FaultyVolume, hub
         assert bench.content(await bench.fetch()) == LARGE
         assert hub.bytes_sent() - before <= len(LARGE) + 64 * MIB
         with bench.store() as store:
-            assert store.remove(HOLDER.uid, delete=True) == (path,)
+            assert store.records.remove(HOLDER.uid, delete=True) == (path,)
         volume.format()

@@ -92,10 +92,10 @@ class Bench:
         recorder: Recorder | None = None,
     ) -> engine.Provided:
         with self.store() as store:
-            settled = store.settle(HOLDER, plan)
+            settled = store.records.settle(HOLDER, plan)
             job = engine.Job(settled, Limits(connections, bytes_per_second), 1, credentials, HOLDER.uid)
             async with open_client(network(self.hub)) as client:
-                return await engine.provide(job, store, client, recorder or Recorder(), self.clock)
+                return await engine.provide(job, store.files, client, recorder or Recorder(), self.clock)
 
     async def fetch(self, ref: str = REF, recorder: Recorder | None = None, connections: int = 1) -> engine.Provided:
         return await self.transfer(await self.resolve(ref), recorder=recorder, connections=connections)

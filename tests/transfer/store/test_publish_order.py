@@ -150,7 +150,7 @@ def test_a_crash_before_any_step_leaves_nothing_wrong_and_is_recovered_from(tmp_
     for volume in crashes(step, tmp_path):
         assert files_below(volume) <= {FILE.path}
         with Store.open(volume, None) as store:
-            if store.published(FILE.planned) is None:
+            if store.files.published(FILE.planned) is None:
                 check_journal(volume)
             else:
                 assert (volume / FILE.path).read_bytes() == FILE.content
@@ -171,19 +171,19 @@ def check_journal(volume: Path) -> None:
 
 def recover(store: Store, volume: Path) -> None:
     """The next process ends what this one began, and a removal leaves nothing behind."""
-    before = store.durable_bytes(plan_of(FILE))
+    before = store.files.durable_bytes(plan_of(FILE))
     bring_again(store)
     assert (volume / FILE.path).read_bytes() == FILE.content
     assert before in {0, FILE.planned.size // 2, FILE.planned.size}
-    assert store.remove("uid-writer", delete=True) == (FILE.path,)
+    assert store.records.remove("uid-writer", delete=True) == (FILE.path,)
     assert (private_files(volume, "parts"), private_files(volume, "holders")) == (set(), set())
 
 
 def bring_again(store: Store) -> None:
-    store.settle(holder("writer"), plan_of(FILE))
-    if store.published(FILE.planned) is None:
+    store.records.settle(holder("writer"), plan_of(FILE))
+    if store.files.published(FILE.planned) is None:
         bring(store, FILE)
-    store.record_digest("uid-writer", FILE.record)
+    store.files.record_digest("uid-writer", FILE.record)
 
 
 FAILURES = {

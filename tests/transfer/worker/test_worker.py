@@ -96,7 +96,7 @@ def test_kill_9_at_half_costs_little_and_nothing_that_the_journal_held(
         worker.process.kill()
     bench.hub.clear_faults()
     with bench.store() as store:
-        durable = store.durable_bytes(plan)
+        durable = store.files.durable_bytes(plan)
     sent = bench.hub.bytes_sent()
     with worker_process(bench.hub) as worker:
         published = worker.ask(fetch_request(bench.root, plan, connections=connections, epoch=2))
@@ -152,7 +152,7 @@ def test_all_that_came_is_told_before_a_transfer_ends_badly(bench: Bench, plan: 
         gate.wait_reached()
         assert worker.ask(Cancel("fetch")) == Cancelled("fetch")
         with bench.store() as store:
-            assert worker.progress[-1].received == store.durable_bytes(plan) > 80 * MIB
+            assert worker.progress[-1].received == store.files.durable_bytes(plan) > 80 * MIB
 
 
 @pytest.mark.parametrize(("content", "least"), [(b"<!doctype html>" * 100_000, 64 * 1024), (b"short" * 10, 50)])
@@ -182,7 +182,7 @@ def test_the_end_of_input_stops_at_once_and_keeps_what_came(bench: Bench, plan: 
         assert worker.process.wait(10) == 0
         assert time.monotonic() - started < 1.5
     with bench.store() as store:
-        assert store.durable_bytes(plan) > 80 * MIB
+        assert store.files.durable_bytes(plan) > 80 * MIB
 
 
 def run_plan(bench: Bench, file: Path) -> "subprocess.Popen[bytes]":
@@ -213,7 +213,7 @@ def test_a_plan_that_is_terminated_keeps_what_came(bench: Bench, plan: Plan, tmp
         process.terminate()
         assert process.wait(5) == 143
     with bench.store() as store:
-        assert store.durable_bytes(plan) > 80 * MIB
+        assert store.files.durable_bytes(plan) > 80 * MIB
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ async def _transfer(
         job = engine.Job(
             plan, Limits(options.connections, options.bytes_per_second), epoch=0, credentials=options.credentials
         )
-        return await engine.provide(job, store, client, display, clock)
+        return await engine.provide(job, store.files, client, display, clock)
 
 
 def _make(directory: Path) -> None:

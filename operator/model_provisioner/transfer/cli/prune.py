@@ -10,7 +10,8 @@ from pathlib import Path
 
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.quantity import format_bytes
-from model_provisioner.transfer.store.store import Store, Unheld
+from model_provisioner.transfer.store.records import StoreRecords, Unheld
+from model_provisioner.transfer.store.store import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,19 +28,19 @@ def run(args: argparse.Namespace) -> int:
         if store is None:
             return _complain(f"{args.store} holds no store: name the directory that has .provisioner in it")
         with store:
-            return _prune(store, delete=args.yes)
+            return _prune(store.records, delete=args.yes)
     except ProvisionError as error:
         return _complain(f"{error.reason}: {error.message}")
 
 
-def _prune(store: Store, *, delete: bool) -> int:
-    unheld = store.unheld()
+def _prune(records: StoreRecords, *, delete: bool) -> int:
+    unheld = records.unheld()
     _list(unheld)
     if unheld.unreadable:
         names = ", ".join(unheld.unreadable)
         return _complain(f"these holder records can't be read and may hold any of it: {names}; nothing is deleted")
     if delete:
-        store.prune(unheld)
+        records.prune(unheld)
         _print("deleted")
     elif unheld.entries:
         _print("nothing is deleted; add --yes to delete all of this")

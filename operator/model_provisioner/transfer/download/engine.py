@@ -31,8 +31,8 @@ from model_provisioner.transfer.download.hashing import hash_file
 from model_provisioner.transfer.download.remote_file import RemoteFile
 from model_provisioner.transfer.download.throttle import Limits, Throttle
 from model_provisioner.transfer.http.client import Client
+from model_provisioner.transfer.store.files import PublishedFile, StoreFiles
 from model_provisioner.transfer.store.partfile import PartFile
-from model_provisioner.transfer.store.store import PublishedFile, Store
 
 _CONTENT_ERRORS = (NotGGUF, DigestMismatch)  # not that parts do not belong together: each of them is what it should be
 
@@ -77,13 +77,13 @@ class Reporter(Protocol):
         """Every byte is here, `hashed` of them are hashed; `received` as above."""
 
 
-async def provide(job: Job, store: Store, client: Client, reporter: Reporter, clock: Clock) -> Provided:
+async def provide(job: Job, store: StoreFiles, client: Client, reporter: Reporter, clock: Clock) -> Provided:
     """Raises ProvisionError. When it is cancelled, the journal is written first, within a second."""
     return await _Transfer(job, store, client, reporter, clock).run()
 
 
 class _Transfer:
-    def __init__(self, job: Job, store: Store, client: Client, reporter: Reporter, clock: Clock) -> None:
+    def __init__(self, job: Job, store: StoreFiles, client: Client, reporter: Reporter, clock: Clock) -> None:
         self._job = job
         self._plan = job.plan
         self._store = store

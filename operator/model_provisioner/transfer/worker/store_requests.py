@@ -12,7 +12,8 @@ from typing import Any
 
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.store.holder_records import RecordCache
-from model_provisioner.transfer.store.store import Store, Swept
+from model_provisioner.transfer.store.records import Swept
+from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol import messages
 from model_provisioner.worker_protocol.messages import Answer, Task
 
@@ -44,43 +45,43 @@ def handle(request: Task, opener: Opener) -> Answer:
 
 def _settle(request: messages.Settle, opener: Opener) -> Answer:
     with opener.open(request.store) as store:
-        plan = store.settle(request.holder, request.plan, request.delete)
-        return messages.Settled(request.id, store.id, plan, store.durable_bytes(plan))
+        plan = store.records.settle(request.holder, request.plan, request.delete)
+        return messages.Settled(request.id, store.id, plan, store.files.durable_bytes(plan))
 
 
 def _check(request: messages.Check, opener: Opener) -> Answer:
     with opener.open(request.store) as store:
-        found = store.check(request.files, request.holder)
+        found = store.records.check(request.files, request.holder)
         return messages.Checked(request.id, found.missing, found.unattested, found.corrupt)
 
 
 def _measure(request: messages.Measure, opener: Opener) -> Answer:
     with opener.open(request.store) as store:
-        room = store.room((), request.plan.files)
+        room = store.files.room((), request.plan.files)
         return messages.Measured(request.id, room.needed, room.free)
 
 
 def _mark_corrupt(request: messages.MarkCorrupt, opener: Opener) -> Answer:
     with opener.open(request.store) as store:
-        store.mark_corrupt(request.paths)
+        store.records.mark_corrupt(request.paths)
         return messages.MarkedCorrupt(request.id)
 
 
 def _remove(request: messages.Remove, opener: Opener) -> Answer:
     with opener.found(request.store) as store:
-        paths = store.remove(request.uid, request.delete) if store else ()
+        paths = store.records.remove(request.uid, request.delete) if store else ()
         return messages.Removed(request.id, paths)
 
 
 def _sweep(request: messages.Sweep, opener: Opener) -> Answer:
     with opener.found(request.store) as store:
-        swept = store.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else Swept()
+        swept = store.records.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else Swept()
         return messages.Swept(request.id, swept.parts, swept.records)
 
 
 def _survey(request: messages.Survey, opener: Opener) -> Answer:
     with opener.found(request.store) as store:
-        return messages.Surveyed(request.id, store.usage() if store else None)
+        return messages.Surveyed(request.id, store.records.usage() if store else None)
 
 
 _ANSWERS: Mapping[type[Task], Callable[[Any, Opener], Answer]] = {

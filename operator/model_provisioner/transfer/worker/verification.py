@@ -19,7 +19,7 @@ async def wrong_files(
     """
     threads, total, done = Threads(), sum(file.size_bytes for file in files), 0
     try:
-        wrong = (await threads.run(store.check, files)).missing
+        wrong = (await threads.run(store.records.check, files)).missing
         for file in files:
             if file.path not in wrong and file.digest != await _digest(store, file, threads, verifying, done, total):
                 wrong = (*wrong, file.path)
@@ -33,5 +33,5 @@ async def _digest(
     store: Store, file: FileRecord, threads: Threads, verifying: Callable[[int, int], None], done: int, total: int
 ) -> str:
     with volume_errors(f"read {file.path}"):
-        async with threads.opened(lambda: store.open_published(file.path), os.close) as fd:
+        async with threads.opened(lambda: store.files.open_published(file.path), os.close) as fd:
             return str(await hash_file(fd, threads, lambda read: verifying(done + read, total)))

@@ -211,7 +211,7 @@ class Worker:
         )
         async with _opened(self._opener, request.store) as store:
             reporter = _Reporter(request.id, self._outbox)
-            provided = await engine.provide(job, store, self._client, reporter, self._clock)
+            provided = await engine.provide(job, store.files, self._client, reporter, self._clock)
         return messages.Published(request.id, provided.files, provided.gguf, provided.received, provided.read)
 
     async def _verify(self, request: messages.Verify) -> Answer:

@@ -1,0 +1,213 @@
+"""The holders of an open store as the store worker uses them: settle, check, remove, sweep and prune.
+
+Called by `transfer.worker.store_requests` and `transfer.cli.prune`. Paths, attestation and deletion are decided in
+`domain.store.holders`; `holder_records` reads and writes the record files. Fetching is in `files`: if the store worker
+marks a file as corrupt while a fetcher uses it, that file is hashed once more at worst.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from model_provisioner.domain.errors import InsufficientStorage
+from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.store import holders
+from model_provisioner.domain.store.holders import Holder, HolderRecord
+from model_provisioner.domain.store.paths import FETCHED_ROOTS, PRIVATE
+from model_provisioner.domain.store.plan import Plan
+from model_provisioner.domain.store.space import Usage
+from model_provisioner.transfer.store import partfile, posix, published_files
+from model_provisioner.transfer.store.files import StoreFiles
+from model_provisioner.transfer.store.holder_records import HolderRecords
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, by its path below the volume's root; `size` is what its removal frees, in bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """What no holder record names. `unreadable` are the records of which nobody can tell what they name."""
+
+    files: tuple[Entry, ...]
+    parts: tuple[Entry, ...]
+    unreadable: tuple[str, ...]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return (*self.files, *self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The keys of parts and the uids of records that went."""
+
+    parts: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """See `messages.Checked`."""
+
+    missing: tuple[str, ...] = ()
+    unattested: tuple[str, ...] = ()
+    corrupt: tuple[str, ...] = ()
+
+
+class StoreRecords:
+    """Works on descriptors that belong to the `Store`.
+
+    `root` is the volume's root, `parts` the directory of unfinished files. `files` are the files of the same store.
+    """
+
+    def __init__(self, root: int, parts: int, records: HolderRecords, files: StoreFiles) -> None:
+        self._root = root
+        self._parts = parts
+        self._records = records
+        self._files = files
+
+    def settle(self, holder: Holder, plan: Plan, delete: bool = False) -> Plan:
+        """`plan` with final paths, once the holder's record says durably that it wants these files.
+
+        Where it held others before, which it had no time to tell of, they go as in `remove`.
+        Raises PathConflict, UnsupportedSource (a hostile path), InsufficientStorage, VolumeNotWritable.
+        """
+        with self._enough_room(plan), posix.volume_errors(f"record what {holder.namespace}/{holder.name} holds"):
+            own, (others, all_read) = self._records.read(holder.uid), self._records.recent_others(holder.uid)
+            settled = holders.settle(plan, own, others)
+            wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
+            record = holders.hold(wanted, settled, own, others, self._exists)
+            if own is not None:
+                self._give_up(holders.without(own, record), others, delete and all_read)
+            if record != own:
+                self._records.write(record)
+            return settled
+
+    def check(self, files: tuple[FileRecord, ...], holder: str | None = None) -> Found:
+        """What is there of `files`, and what the record of `holder` says of it: nothing where it has none."""
+        there = {file: found for file in files if (found := self._look(file))}
+        missing = tuple(file.path for file in files if file not in there)
+        if holder is None:
+            return Found(missing)
+        record = self._records.read(holder)
+        records = (record,) if record else ()
+        return Found(
+            missing,
+            tuple(file.path for file, found in there.items() if not holders.attests(file, found.st_mtime_ns, records)),
+            tuple(file.path for file in there if holders.is_corrupt(file.path, records)),
+        )
+
+    def mark_corrupt(self, paths: tuple[str, ...]) -> None:
+        """No record attests for the files at `paths` any more, so that the next transfer believes none of them."""
+        with posix.volume_errors("record what is wrong"):
+            for record in self._records.all().records:
+                doubted = holders.corrupt(record, paths)
+                if doubted != record:
+                    self._records.write(doubted)
+
+    def remove(self, uid: str, delete: bool) -> tuple[str, ...]:
+        """Ends what a holder holds; the paths of the files that went with it.
+
+        Its record goes last, so that after a crash this can be called again; its uid never comes back.
+        While another record can't be read no published file is deleted: that record may tell of any.
+        """
+        with posix.volume_errors(f"remove what {uid} holds"):
+            own, (others, all_read) = self._records.read(uid), self._records.recent_others(uid)
+            if own is not None and own.released:
+                return ()
+            gone = self._give_up(own, others, delete and all_read) if own else ()
+            self._release(uid, None if delete else own, others)
+            return gone
+
+    def sweep(self, namespaces: frozenset[str], uids: frozenset[str]) -> Swept:
+        """Gives up what objects of `namespaces` held that are not among `uids`, which must be all there are.
+
+        Published files stay, since nobody knows whether they were to be deleted. While a record can't
+        be read nothing goes, because it may tell of any part.
+        """
+        with posix.volume_errors("sweep the store"):
+            records, all_read = self._records.all()
+            gone = holders.orphaned(records, namespaces, uids) if all_read else ()
+            parts = partfile.keys(self._parts).intersection(key for record in gone for key in record.part_keys)
+            for record in gone:
+                self.remove(record.uid, delete=False)
+            parts -= partfile.keys(self._parts)
+        return Swept(tuple(sorted(parts)), tuple(record.uid for record in gone))
+
+    def unheld(self) -> Unheld:
+        """The published files and the parts that no record names; parts may be those of a fetch without a cluster."""
+        with posix.volume_errors("look for what nobody holds"):
+            records = self._records.all().records
+            paths = holders.unheld_files(published_files.models(self._root, FETCHED_ROOTS), records)
+            keys = holders.abandoned_parts(sorted(partfile.keys(self._parts)), records)
+            files = tuple(
+                Entry(path, found.st_size) for path in paths if (found := published_files.look(self._root, path))
+            )
+            parts = tuple(Entry(f"{PRIVATE}/parts/{partfile.part_name(key)}", self._taken(key)) for key in keys)
+            return Unheld(files, parts, self._records.unreadable())
+
+    def usage(self) -> Usage:
+        """What is free and what `prune` could free."""
+        return Usage(self._files.free_bytes(), sum(entry.size for entry in self.unheld().entries))
+
+    def prune(self, unheld: Unheld) -> None:
+        """Deletes what `unheld` told of, but for what has found a holder since.
+
+        While a record can't be read nothing goes, because it may tell of any file.
+        """
+        with posix.volume_errors("delete what nobody holds"):
+            again = self.unheld()
+            if again.unreadable:
+                return
+            for entry in set(unheld.files).intersection(again.files):
+                published_files.delete(self._root, entry.path)
+            for entry in set(unheld.parts).intersection(again.parts):
+                partfile.discard(self._parts, PurePosixPath(entry.path).stem)
+
+    @contextmanager
+    def _enough_room(self, plan: Plan) -> Iterator[None]:
+        try:
+            yield
+        except InsufficientStorage as error:
+            raise self._files.room((), plan.files).explain(plan.ref, error) from error
+
+    def _look(self, file: FileRecord) -> os.stat_result | None:
+        found = published_files.look(self._root, file.path)
+        return found if found and found.st_size == file.size_bytes else None
+
+    def _exists(self, path: str) -> bool:
+        return published_files.look(self._root, path) is not None
+
+    def _taken(self, key: str) -> int:
+        found = posix.stat_regular(partfile.part_name(key), self._parts)
+        return found.st_blocks * partfile.BLOCK_BYTES if found else 0
+
+    def _give_up(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
+        self._discard_parts(own.part_keys, others)
+        leaving = [file.path for file in own.files if self._is_deletable(file.path, own, others, delete)]
+        return tuple(path for path in leaving if published_files.delete(self._root, path))
+
+    def _is_deletable(self, path: str, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> bool:
+        found = published_files.look(self._root, path)
+        return found is not None and holders.deletable(path, found.st_mtime_ns, own, others, delete)
+
+    def _discard_parts(self, part_keys: Iterable[str], others: tuple[HolderRecord, ...]) -> None:
+        for key in holders.abandoned_parts(part_keys, others):
+            partfile.discard(self._parts, key)
+
+    def _release(self, uid: str, retained: HolderRecord | None, others: tuple[HolderRecord, ...]) -> None:
+        """Ends the record of `uid`; one that said `Retain` is kept while somebody shares its files."""
+        if retained is not None and holders.shares_files(retained, others):
+            self._records.write(replace(retained, released=True, part_keys=()))
+        else:
+            self._records.unlink(uid)
+        for other in others:
+            if other.released and not holders.shares_files(other, others):
+                self._records.unlink(other.uid)
