@@ -49,7 +49,7 @@ def test_what_nobody_holds_is_listed_and_stays(
     assert total.endswith("(published files: 1, parts: 1)")
     assert advice == "nothing is deleted; add --yes to delete all of this"
     with Store.open(root, None) as store:
-        listed = sum(entry.size for entry in store.records.unheld().entries)
+        listed = sum(entry.size for entry in store.records.unheld().all_files)
         usage = store.records.usage()
     assert usage.unheld == listed > len(RETAINED.content)
     assert usage.free > 0

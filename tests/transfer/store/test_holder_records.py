@@ -34,9 +34,9 @@ def later() -> float:
 def test_what_is_as_it_was_is_not_read_again(directory: int, cache: RecordCache) -> None:
     HolderRecords(directory).write(RECORD)
     assert HolderRecords(directory, cache, later).all().records == (RECORD,)
-    facts, known = cache.files["uid-a.json"]
+    version, known = cache.files["uid-a.json"]
     assert known == RECORD
-    cache.files["uid-a.json"] = facts, OTHER
+    cache.files["uid-a.json"] = version, OTHER
     assert HolderRecords(directory, cache, later).all().records == (OTHER,), "it was not looked into"
 
 
@@ -62,10 +62,10 @@ def test_what_was_written_a_moment_ago_may_be_replaced_unseen(directory: int, ca
 def test_what_can_not_be_read_is_looked_at_each_time(directory: int, cache: RecordCache, tmp_path: Path) -> None:
     (tmp_path / "uid-a.json").write_bytes(b"{")
     files = HolderRecords(directory, cache, later)
-    assert not files.all().all_read
-    assert not files.all().all_read
+    assert not files.all().complete
+    assert not files.all().complete
     files.write(RECORD)
-    assert files.all().all_read
+    assert files.all().complete
 
 
 class CachedRecords:
@@ -110,8 +110,8 @@ def test_what_was_read_of_another_directory_is_not_told(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_told_also_a_moment_later(directory: int, tmp_path: Path) -> None:
     (tmp_path / "uid-a.json").write_bytes(b"{")
     cache = CachedRecords(directory)
-    assert not cache.files.recent_others("uid-b").all_read
+    assert not cache.files.recent_others("uid-b").complete
     cache.files.write(OTHER)
-    assert not cache.files.recent_others("uid-b").all_read
+    assert not cache.files.recent_others("uid-b").complete
     cache.files.write(RECORD)
-    assert cache.files.recent_others("uid-b").all_read
+    assert cache.files.recent_others("uid-b").complete

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.errors import PathConflict, VolumeChanged
-from model_provisioner.transfer.store.records import Swept
+from model_provisioner.transfer.store.records import SweepResult
 from model_provisioner.transfer.store.store import Store
 from tests.support.models import COMMIT, SampleFile, fetch, files_below, holder, plan_of, private_files, put, sample
 
@@ -237,7 +237,7 @@ def test_parts_go_with_their_last_holder(store: Store, root: Path, delete: bool)
     assert private_files(root, "parts") == set()
 
 
-def sweep(store: Store, *there: str, namespaces: tuple[str, ...] = ("models",)) -> Swept:
+def sweep(store: Store, *there: str, namespaces: tuple[str, ...] = ("models",)) -> SweepResult:
     return store.records.sweep(frozenset(namespaces), frozenset(f"uid-{name}" for name in there))
 
 
@@ -250,19 +250,19 @@ def test_the_sweep_gives_up_what_objects_that_are_gone_held(store: Store, root: 
     for file in (gone, replace(OTHER_BYTES, planned=replace(OTHER_BYTES.planned, path=MOVED))):
         begin(store, file)
 
-    assert sweep(store, "there") == Swept((gone.planned.part_key,), ("uid-gone-too", "uid-gone"))
+    assert sweep(store, "there") == SweepResult((gone.planned.part_key,), ("uid-gone-too", "uid-gone"))
     assert private_files(root, "holders") == {"uid-there.json"}
     assert len(private_files(root, "parts")) == 2
     assert files_below(root) == {FILE.path}, "whether it was to be deleted is not known any more"
-    assert sweep(store, "there") == Swept()
+    assert sweep(store, "there") == SweepResult()
 
 
 def test_the_sweep_leaves_alone_what_it_can_not_know(store: Store, root: Path) -> None:
     store.records.settle(holder("a"), plan_of(FILE))
     begin(store)
-    assert sweep(store, namespaces=("other",)) == Swept()
+    assert sweep(store, namespaces=("other",)) == SweepResult()
     (root / ".provisioner/holders/uid-b.json").write_bytes(b"{")
-    assert sweep(store) == Swept(), "the record that can't be read may tell of the same part"
+    assert sweep(store) == SweepResult(), "the record that can't be read may tell of the same part"
     assert store.files.durable_bytes(plan_of(FILE)) == 1000
     (root / ".provisioner/holders/uid-b.json").unlink()
     assert sweep(store).records == ("uid-a",)
@@ -271,7 +271,7 @@ def test_the_sweep_leaves_alone_what_it_can_not_know(store: Store, root: Path) -
 def test_a_part_of_nobody_is_not_swept(store: Store, root: Path) -> None:
     """It may be a person's, who fetches into this volume without a cluster."""
     begin(store)
-    assert sweep(store) == Swept()
+    assert sweep(store) == SweepResult()
     assert store.files.durable_bytes(plan_of(FILE)) == 1000
 
 
@@ -279,7 +279,7 @@ def test_what_is_swept_while_it_is_shared_still_stays_with_the_last(store: Store
     """The one who is gone may have said `Retain`."""
     hold(store, "gone", "there")
     assert sweep(store, "there").records == ("uid-gone",)
-    assert sweep(store, "there") == Swept()
+    assert sweep(store, "there") == SweepResult()
     assert store.records.remove("uid-there", delete=True) == ()
     assert (files_below(root), private_files(root, "holders")) == ({FILE.path}, set())
 

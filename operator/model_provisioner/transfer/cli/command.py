@@ -26,7 +26,7 @@ from model_provisioner.proxy_file import load_proxy
 from model_provisioner.transfer.http.client import NetworkSettings
 from model_provisioner.transfer.worker import worker
 
-_MOST_CONNECTIONS = 16
+_MAX_CONNECTIONS = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     if args.proxy and not args.allow_host:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
     if args.worker:
-        return worker.run(_network(args), resolves=args.resolver)
+        return worker.run(_network(args), preload_resolver=args.resolver)
     if args.plan is not None:
         return worker.run_plan(args.plan, _network(args))
     if args.ref is None or args.to is None:
@@ -163,8 +163,8 @@ def _ca_file(text: str) -> Path:
 
 def _connections(text: str) -> int:
     number = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= number <= _MOST_CONNECTIONS:
-        raise ValueError(f"{text!r} is not a number from 1 to {_MOST_CONNECTIONS}")
+    if not 1 <= number <= _MAX_CONNECTIONS:
+        raise ValueError(f"{text!r} is not a number from 1 to {_MAX_CONNECTIONS}")
     return number
 
 

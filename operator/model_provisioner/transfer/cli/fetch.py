@@ -40,7 +40,7 @@ from model_provisioner.transfer.store.posix import volume_errors
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol.messages import Resolve
 
-_MAY_PASS = (SourceUnavailable, RateLimited, TransferStalled, NameResolutionFailed)
+_RETRYABLE = (SourceUnavailable, RateLimited, TransferStalled, NameResolutionFailed)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -75,19 +75,19 @@ def run(options: FetchOptions, network: NetworkSettings) -> int:
     """
     received: list[signal.Signals] = []
     try:
-        asyncio.run(_until_signalled(_persist(options, network, Clock()), received))
+        asyncio.run(_run_until_signal(_fetch_with_retries(options, network, Clock()), received))
     except ProvisionError as error:
         if options.json:
-            _print(json.dumps({"ref": options.ref, "error": error.reason, "message": _advised(error)}))
-        _complain(f"{error.reason}: {_advised(error)}")
+            _print(json.dumps({"ref": options.ref, "error": error.reason, "message": _message(error)}))
+        _print_error(f"{error.reason}: {_message(error)}")
         return 1
     except asyncio.CancelledError:
-        _complain("stopped; what was fetched is kept, and the same command goes on from there")
+        _print_error("stopped; what was fetched is kept, and the same command goes on from there")
         return 128 + received[0]
     return 0
 
 
-async def _until_signalled(work: Coroutine[None, None, None], received: list[signal.Signals]) -> None:
+async def _run_until_signal(work: Coroutine[None, None, None], received: list[signal.Signals]) -> None:
     """Handlers of the loop, because the interpreter's own wake no loop that has just gone to sleep."""
     task = asyncio.ensure_future(work)
 
@@ -100,21 +100,21 @@ async def _until_signalled(work: Coroutine[None, None, None], received: list[sig
     await task
 
 
-async def _persist(options: FetchOptions, network: NetworkSettings, clock: Clock) -> None:
+async def _fetch_with_retries(options: FetchOptions, network: NetworkSettings, clock: Clock) -> None:
     """Tries again what may pass, as often in a row without a new byte as `options.retries` says."""
     display = ProgressBar(sys.stderr, clock.monotonic)
-    failures, furthest = 0, 0
+    failures, max_done = 0, 0
     while True:
         try:
             return await _fetch(options, network, display, clock)
-        except _MAY_PASS as error:
-            failures = 1 if display.furthest > furthest else failures + 1
-            furthest = display.furthest
+        except _RETRYABLE as error:
+            failures = 1 if display.max_done > max_done else failures + 1
+            max_done = display.max_done
             if failures > options.retries:
                 raise
             wait = delay(failures, error.retry_after, clock.random())
             again = f"trying again in {format_duration(math.ceil(wait))}"
-            _complain(f"{error.reason}: {_advised(error)}; {again} ({failures} of {options.retries})")
+            _print_error(f"{error.reason}: {_message(error)}; {again} ({failures} of {options.retries})")
             await clock.sleep(wait)
 
 
@@ -122,11 +122,11 @@ async def _fetch(options: FetchOptions, network: NetworkSettings, display: Progr
     async with open_client(network) as client:
         plan = await _resolve(options, client)
         if options.dry_run:
-            _tell_plan(options, plan)
+            _print_plan(options, plan)
             return
         provided = await _transfer(options, plan, client, display, clock)
     if options.json:
-        _print(json.dumps(_document(options, plan, provided.files, {"gguf": _header(provided.gguf)}), indent=2))
+        _print(json.dumps(_document(options, plan, provided.files, {"gguf": _gguf_document(provided.gguf)}), indent=2))
     else:
         _print(str(options.directory / provided.files[0].path))
 
@@ -147,7 +147,7 @@ async def _resolve(options: FetchOptions, client: Client) -> Plan:
 async def _transfer(
     options: FetchOptions, plan: Plan, client: Client, display: ProgressBar, clock: Clock
 ) -> engine.Provided:
-    _make(options.directory)
+    _make_directory(options.directory)
     store = await asyncio.to_thread(Store.open, options.directory, None, options.modes)
     with store, display:
         job = engine.Job(
@@ -156,12 +156,12 @@ async def _transfer(
         return await engine.provide(job, store.files, client, display, clock)
 
 
-def _make(directory: Path) -> None:
+def _make_directory(directory: Path) -> None:
     with volume_errors(f"make the directory {directory}"):
         directory.mkdir(parents=True, exist_ok=True)
 
 
-def _tell_plan(options: FetchOptions, plan: Plan) -> None:
+def _print_plan(options: FetchOptions, plan: Plan) -> None:
     files = plan.records
     if options.json:
         _print(json.dumps(_document(options, plan, files, {}), indent=2))
@@ -187,7 +187,7 @@ def _document(
     }
 
 
-def _header(gguf: GGUFSummary) -> dict[str, object]:
+def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
     """Named as in the resource's status."""
     return {
         "architecture": gguf.architecture,
@@ -200,7 +200,7 @@ def _header(gguf: GGUFSummary) -> dict[str, object]:
     }
 
 
-def _advised(error: ProvisionError) -> str:
+def _message(error: ProvisionError) -> str:
     """Its message, with what only a person at a command line can do."""
     return error.message + (" (in the environment as HF_TOKEN)" if error.wants_token else "")
 
@@ -209,5 +209,5 @@ def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     sys.stderr.write(f"{text}\n")

@@ -15,7 +15,7 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class ProgressBar:
-    """An `engine.Reporter`. `monotonic` is in seconds; `furthest` is the most bytes that were ever there."""
+    """An `engine.Reporter`. `monotonic` is in seconds; `max_done` is the most bytes that were ever there."""
 
     def __init__(self, out: TextIO, monotonic: Callable[[], float]) -> None:
         self._out = out
@@ -24,11 +24,11 @@ class ProgressBar:
         self._interval = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
         self._next = monotonic() + (0 if self._terminal else self._interval)
         self._meter: Meter | None = None
-        self.furthest = 0
+        self.max_done = 0
 
     def progress(self, done: int, total: int, restarts: int, received: int) -> None:
         del restarts, received
-        self.furthest = max(self.furthest, done)
+        self.max_done = max(self.max_done, done)
         if not self._is_due():
             return
         now = self._monotonic()

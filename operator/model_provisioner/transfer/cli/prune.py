@@ -10,7 +10,7 @@ from pathlib import Path
 
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.quantity import format_bytes
-from model_provisioner.transfer.store.records import StoreRecords, Unheld
+from model_provisioner.transfer.store.records import StoreRecords, UnheldFiles
 from model_provisioner.transfer.store.store import Store
 
 
@@ -26,38 +26,40 @@ def run(args: argparse.Namespace) -> int:
     try:
         store = Store.find(args.store, None)
         if store is None:
-            return _complain(f"{args.store} holds no store: name the directory that has .provisioner in it")
+            return _fail(f"{args.store} holds no store: name the directory that has .provisioner in it")
         with store:
             return _prune(store.records, delete=args.yes)
     except ProvisionError as error:
-        return _complain(f"{error.reason}: {error.message}")
+        return _fail(f"{error.reason}: {error.message}")
 
 
 def _prune(records: StoreRecords, *, delete: bool) -> int:
     unheld = records.unheld()
-    _list(unheld)
-    if unheld.unreadable:
-        names = ", ".join(unheld.unreadable)
-        return _complain(f"these holder records can't be read and may hold any of it: {names}; nothing is deleted")
+    _print_unheld(unheld)
+    if unheld.unreadable_records:
+        names = ", ".join(unheld.unreadable_records)
+        return _fail(f"these holder records can't be read and may hold any of it: {names}; nothing is deleted")
     if delete:
         records.prune(unheld)
         _print("deleted")
-    elif unheld.entries:
+    elif unheld.all_files:
         _print("nothing is deleted; add --yes to delete all of this")
     return 0
 
 
-def _list(unheld: Unheld) -> None:
-    for entry in unheld.entries:
+def _print_unheld(unheld: UnheldFiles) -> None:
+    for entry in unheld.all_files:
         _print(f"{entry.path}  {format_bytes(entry.size)}")
-    total = sum(entry.size for entry in unheld.entries)
-    _print(f"held by nobody: {format_bytes(total)} (published files: {len(unheld.files)}, parts: {len(unheld.parts)})")
+    total = sum(entry.size for entry in unheld.all_files)
+    _print(
+        f"held by nobody: {format_bytes(total)} (published files: {len(unheld.published)}, parts: {len(unheld.parts)})"
+    )
 
 
 def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def _complain(message: str) -> int:
+def _fail(message: str) -> int:
     sys.stderr.write(f"{message}\n")
     return 1

@@ -63,7 +63,7 @@ async def resolve(
     Needs `hub_transport.use_client`. Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited,
     SourceUnavailable, the errors of the client and of `select`, InvalidRef and DigestMismatch for `digest`.
     """
-    hub = _Hub(ref, endpoint.rstrip("/"), credentials, threads)
+    hub = _HubRepository(ref, endpoint.rstrip("/"), credentials, threads)
     deadline = asyncio.timeout(_ANSWER_SECONDS)
     try:
         async with deadline:
@@ -75,7 +75,7 @@ async def resolve(
         raise SourceUnavailable(message) from None
 
 
-class _Hub:
+class _HubRepository:
     """One repository of one hub, as seen by the owner of `credentials`."""
 
     def __init__(self, ref: HuggingFaceRef, endpoint: str, credentials: Credentials | None, threads: Executor) -> None:
@@ -91,7 +91,7 @@ class _Hub:
         )
 
     async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
-        info = await self._ask(
+        info = await self._call(
             lambda: self._api.model_info(self._ref.repository, revision=revision, files_metadata=True)
         )
         if info.sha is None:
@@ -99,9 +99,9 @@ class _Hub:
         files = {file.rfilename: file for file in info.siblings or ()}
         chosen = [files[path] for path in select(list(files), self._ref.selector)]
         if info.gated:
-            await self._ask(lambda: self._api.auth_check(self._ref.repository))
+            await self._call(lambda: self._api.auth_check(self._ref.repository))
         planned = tuple(self._planned(file, info.sha) for file in chosen)
-        return Plan(str(self._ref), info.sha, _held_against(planned, digest)), _alternatives(files, chosen)
+        return Plan(str(self._ref), info.sha, _with_expected_digest(planned, digest)), _alternatives(files, chosen)
 
     def _planned(self, file: _File, commit: str) -> PlannedFile:
         if file.size is None:
@@ -115,7 +115,7 @@ class _Hub:
             url=f"{self._endpoint}/{repository}/resolve/{commit}/{quote(path)}",
         )
 
-    async def _ask(self, call: Callable[[], T]) -> T:
+    async def _call(self, call: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except HfHubHTTPError as error:
@@ -145,7 +145,7 @@ def _size(files: Iterable[_File]) -> int:
     return sum(file.size or 0 for file in files)
 
 
-def _held_against(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
+def _with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
     """The files, of which the only one must have the digest that the user gave."""
     if digest is None:
         return files

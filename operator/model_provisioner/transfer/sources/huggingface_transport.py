@@ -16,7 +16,7 @@ from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.transfer.http.client import Client
 
-_MOST_BYTES = 64 * 1024 * 1024
+_MAX_BYTES = 64 * 1024 * 1024
 ORIGIN_HEADER = "X-Token-Origin"
 """The header by which whoever gives the library a token says for which origin; without it no token is sent."""
 _KEPT_HEADERS = ("User-Agent", "Accept")
@@ -36,23 +36,23 @@ class _Transport(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Raises what `Client.get` raises; the library lets it pass."""
-        return asyncio.run_coroutine_threadsafe(self._answer(request), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self._send(request), self._loop).result()
 
-    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
         url = str(request.url)
         if request.method != "GET":
             raise SourceUnavailable(f"a {request.method} was about to be sent to {Origin.of(url)}: nothing here writes")
         headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
-        async with await self._client.get(url, headers, _bearer(request)) as reply:
+        async with await self._client.get(url, headers, _credentials(request)) as reply:
             content = bytearray()
             async for chunk in reply.chunks():
                 content += chunk
-                if len(content) > _MOST_BYTES:
+                if len(content) > _MAX_BYTES:
                     raise SourceUnavailable(f"{reply.origin} answers with more than a model's description can be")
             return httpx2.Response(reply.status, headers=dict(reply.headers), content=bytes(content), request=request)
 
 
-def _bearer(request: httpx2.Request) -> Credentials | None:
+def _credentials(request: httpx2.Request) -> Credentials | None:
     token = request.headers.get("Authorization", "").removeprefix("Bearer ")
     origin = request.headers.get(ORIGIN_HEADER)
     return Credentials(token, (origin,)) if token and origin else None

@@ -70,7 +70,7 @@ def encode_journal(journal: Journal) -> bytes:
         _JournalDocument(
             source=journal.source,
             size=journal.size,
-            digest=_text(journal.digest),
+            digest=_encode_digest(journal.digest),
             epoch=journal.epoch,
             restarts=journal.restarts,
             spans=[list(pair) for pair in journal.spans.pairs],
@@ -82,7 +82,7 @@ def decode_journal(data: bytes) -> Journal | None:
     try:
         read = msgspec.json.decode(data, type=_JournalDocument)
         spans = Spans.from_pairs(read.spans)
-        return Journal(read.source, read.size, _digest(read.digest), read.epoch, read.restarts, spans)
+        return Journal(read.source, read.size, _decode_digest(read.digest), read.epoch, read.restarts, spans)
     except ValueError:  # msgspec's DecodeError is one
         return None
 
@@ -92,7 +92,7 @@ def encode_holder(record: HolderRecord) -> bytes:
         _FileDocument(
             path=f.path,
             size=f.size,
-            digest=_text(f.digest),
+            digest=_encode_digest(f.digest),
             adopted=f.adopted,
             mtime_ns=f.mtime_ns,
             replaced_ns=f.replaced_ns,
@@ -116,16 +116,16 @@ def decode_holder(data: bytes) -> HolderRecord | None:
     try:
         read = msgspec.json.decode(data, type=_HolderDocument)
         files = tuple(
-            HeldFile(f.path, f.size, _digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns) for f in read.files
+            HeldFile(f.path, f.size, _decode_digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns) for f in read.files
         )
     except ValueError:
         return None
     return HolderRecord(read.uid, read.namespace, read.name, read.revision, files, tuple(read.part_keys), read.released)
 
 
-def _text(digest: Digest | None) -> str | None:
+def _encode_digest(digest: Digest | None) -> str | None:
     return None if digest is None else str(digest)
 
 
-def _digest(text: str | None) -> Digest | None:
+def _decode_digest(text: str | None) -> Digest | None:
     return None if text is None else Digest.parse(text)

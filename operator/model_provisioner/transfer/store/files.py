@@ -53,7 +53,7 @@ class StoreFiles:
 
     def published(self, file: PlannedFile) -> PublishedFile | None:
         """The regular file at `file.path`, of any size; None if there is none."""
-        found = published_files.look(self._root, file.path)
+        found = published_files.stat(self._root, file.path)
         if found is None:
             return None
         digest = holders.attested(file.path, found.st_size, found.st_mtime_ns, self._records.all().records)
@@ -78,7 +78,7 @@ class StoreFiles:
             if uid is not None:
                 self._record_replacement(uid, path, os.fstat(part.fd).st_mtime_ns)
             published_files.move_into_place(partfile.part_name(part.key), self._parts, self._root, path, self._modes)
-            posix.hand_over(part.fd, self._modes.file, self._modes.group)
+            posix.set_mode_and_group(part.fd, self._modes.file, self._modes.group)
             part.close()
             partfile.discard(self._parts, part.key)
 
@@ -88,14 +88,14 @@ class StoreFiles:
         Does nothing if there is no such record or no such file.
         """
         with posix.volume_errors("record what was verified"):
-            record, found = self._records.read(uid), published_files.look(self._root, file.path)
+            record, found = self._records.read(uid), published_files.stat(self._root, file.path)
             if record is None or found is None:
                 return
             record = holders.verified(record, file, found.st_mtime_ns, self._records.others(uid).records)
             held = record.file(file.path)
             if held is not None and not held.adopted:
                 # A crash right after the rename left the part's own mode.
-                published_files.make_read_only(self._root, file.path, self._modes)
+                published_files.apply_modes(self._root, file.path, self._modes)
             self._records.write(record)
 
     def room(self, fetched: tuple[PlannedFile, ...], waiting: tuple[PlannedFile, ...]) -> Room:
@@ -129,7 +129,7 @@ class StoreFiles:
         return partfile.durable_bytes(self._parts, file)
 
     def _present_bytes(self, file: PlannedFile) -> int:
-        found = published_files.look(self._root, file.path)
+        found = published_files.stat(self._root, file.path)
         if found is not None and found.st_size == file.size:
             return file.size
         return partfile.durable_bytes(self._parts, file)

@@ -15,7 +15,7 @@ from model_provisioner.domain.store.paths import PRIVATE
 from model_provisioner.transfer.store import posix
 from model_provisioner.transfer.store.documents import LAYOUT, StoreDocument, decode_store, encode_store
 
-_DOCUMENT = "store.json"
+_STORE_FILE = "store.json"
 
 
 def open_root(directory: Path, expected_id: str | None) -> int:
@@ -24,7 +24,7 @@ def open_root(directory: Path, expected_id: str | None) -> int:
         return posix.open_root(directory)
     except VolumeNotWritable as error:
         if expected_id is not None:
-            raise _changed(directory, expected_id, None) from error
+            raise _volume_changed(directory, expected_id, None) from error
         raise
 
 
@@ -33,7 +33,7 @@ def open_private(root: int, directory: Path, expected_id: str | None, modes: Mod
     try:
         return posix.open_directory(PRIVATE, root, create=modes if expected_id is None else None)
     except FileNotFoundError as error:
-        raise _changed(directory, expected_id, None) from error
+        raise _volume_changed(directory, expected_id, None) from error
 
 
 def identify(private: int, directory: Path, expected_id: str | None) -> str:
@@ -41,12 +41,12 @@ def identify(private: int, directory: Path, expected_id: str | None) -> str:
 
     Raises VolumeChanged, VolumeUnsuitable.
     """
-    data = posix.read_document(_DOCUMENT, private)
+    data = posix.read_document(_STORE_FILE, private)
     if data is None and expected_id is None:
         data = _create(private)
     document = None if data is None else decode_store(data)
     if expected_id is not None and (document is None or document.id != expected_id):
-        raise _changed(directory, expected_id, document.id if document else None)
+        raise _volume_changed(directory, expected_id, document.id if document else None)
     if document is None or document.layout != LAYOUT:
         raise VolumeUnsuitable(
             f"the store in {directory} is damaged, or of a later version than this one reads (layout {LAYOUT}):"
@@ -58,8 +58,8 @@ def identify(private: int, directory: Path, expected_id: str | None) -> str:
 def find_id(directory: Path) -> str | None:
     """The id of the store in `directory`; None where there is none. Nothing is made. Raises VolumeUnsuitable."""
     try:
-        with posix.root_of(directory) as root, posix.directory_at(root, [PRIVATE]) as private:
-            data = posix.read_document(_DOCUMENT, private)
+        with posix.root_of(directory) as root, posix.opened_directory(root, [PRIVATE]) as private:
+            data = posix.read_document(_STORE_FILE, private)
             return None if data is None else identify(private, directory, None)
     except FileNotFoundError:
         return None
@@ -74,11 +74,11 @@ def probe(private: int) -> None:
     try:
         posix.write_document(name, private, b"probe")
     except OSError as error:
-        if error.errno not in posix.FULL:
+        if error.errno not in posix.NO_SPACE:
             raise
     finally:
         for left in (name, f"{name}.new"):
-            posix.unlink_if_there(left, private)
+            posix.unlink_if_exists(left, private)
 
 
 def _create(private: int) -> bytes | None:
@@ -86,17 +86,17 @@ def _create(private: int) -> bytes | None:
     store_id = str(uuid.uuid4())
     posix.write_document(store_id, private, encode_store(StoreDocument(layout=LAYOUT, id=store_id)))
     try:
-        os.link(store_id, _DOCUMENT, src_dir_fd=private, dst_dir_fd=private)
+        os.link(store_id, _STORE_FILE, src_dir_fd=private, dst_dir_fd=private)
     except FileExistsError:
         pass
     except OSError:  # no hard links here: the last of several first processes wins
-        os.rename(store_id, _DOCUMENT, src_dir_fd=private, dst_dir_fd=private)
-    posix.unlink_if_there(store_id, private)
+        os.rename(store_id, _STORE_FILE, src_dir_fd=private, dst_dir_fd=private)
+    posix.unlink_if_exists(store_id, private)
     posix.sync_directory(private)
-    return posix.read_document(_DOCUMENT, private)
+    return posix.read_document(_STORE_FILE, private)
 
 
-def _changed(directory: Path, expected_id: str | None, found_id: str | None) -> VolumeChanged:
+def _volume_changed(directory: Path, expected_id: str | None, found_id: str | None) -> VolumeChanged:
     found = f"holds store {found_id}" if found_id else "holds no store that can be read"
     return VolumeChanged(
         f"{directory} {found}, but files were recorded on store {expected_id}: mount that volume again,"

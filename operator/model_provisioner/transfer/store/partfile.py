@@ -44,8 +44,8 @@ class PartFile:
         self._parts = parts
         self._file = file
         self._epoch = epoch
-        self._lost = False
-        self._journal: tuple[int, int] | None = None
+        self._sync_failed = False
+        self._known_version: tuple[int, int] | None = None
 
     @classmethod
     def open(cls, parts: int, file: PlannedFile, epoch: int) -> "PartFile":
@@ -61,9 +61,9 @@ class PartFile:
             part = cls(_open_or_create(parts, file.part_key), parts, file, epoch)
             undo.callback(part.close)
             if isinstance(decision, Restart):
-                part._start(decision.restarts)
+                part._start_over(decision.restarts)
             else:
-                part._continue(decision, journal)
+                part._resume(decision, journal)
             undo.pop_all()
             return part
 
@@ -84,7 +84,7 @@ class PartFile:
         the journal, which is read only where it is not the one that we wrote last.
         """
         with posix.volume_errors(f"look at the journal of {self._file.path}"):
-            if self._seen_journal() != self._journal:
+            if self._journal_version() != self._known_version:
                 self._check_epoch()
 
     def commit(self, spans: Spans) -> None:
@@ -107,7 +107,7 @@ class PartFile:
         """Throws every byte away, durably. Raises as `commit` does."""
         with posix.volume_errors(f"start {self._file.path} again"):
             self._check_epoch()
-            self._start(self.restarts + 1)
+            self._start_over(self.restarts + 1)
 
     def discard(self) -> None:
         """Closes, and removes part and journal."""
@@ -120,38 +120,38 @@ class PartFile:
             os.close(self.fd)
         self.fd = -1
 
-    def _continue(self, decision: Resume, journal: Journal | None) -> None:
+    def _resume(self, decision: Resume, journal: Journal | None) -> None:
         """From here on the journal carries our epoch; on a full volume that need not fail if it does already."""
         self.spans, self.restarts = decision.spans, decision.restarts
         if journal is None or journal.epoch != self._epoch:
             self._write_journal(self.spans)
-        self._journal = self._seen_journal()
+        self._known_version = self._journal_version()
 
-    def _start(self, restarts: int) -> None:
+    def _start_over(self, restarts: int) -> None:
         """Throws every byte away. The journal says so first: it must never tell of bytes that are gone."""
         self.spans, self.restarts = Spans(), restarts
         self._write_journal(self.spans)
         posix.sync_directory(self._parts)
         os.ftruncate(self.fd, 0)
         os.ftruncate(self.fd, self.size)
-        self._lost = False
+        self._sync_failed = False
 
     def _sync(self, sync: Callable[[int], None]) -> None:
         # After a failed sync the kernel may drop the pages and report success the next time.
-        if self._lost:
+        if self._sync_failed:
             raise OSError(errno.EIO, "bytes were lost by an earlier failure to sync")
-        self._lost = True
+        self._sync_failed = True
         sync(self.fd)
-        self._lost = False
+        self._sync_failed = False
 
     def _check_epoch(self) -> None:
-        if self._seen_journal() is None:
+        if self._journal_version() is None:
             raise WriterSuperseded(f"{self._file.path} was published or given up by somebody else: stopping")
         journal = read_journal(self._parts, self.key)
         if journal is not None and journal.epoch > self._epoch:
             raise _superseded(self._file.path, journal.epoch, self._epoch)
 
-    def _seen_journal(self) -> tuple[int, int] | None:
+    def _journal_version(self) -> tuple[int, int] | None:
         """What tells one version of the journal from the next, since each is a new file; None: there is none."""
         found = posix.stat_regular(journal_name(self.key), self._parts)
         return (found.st_ino, found.st_mtime_ns) if found else None
@@ -160,7 +160,7 @@ class PartFile:
         file = self._file
         journal = Journal(file.source, file.size, file.digest, self._epoch, self.restarts, spans)
         posix.write_document(journal_name(self.key), self._parts, encode_journal(journal))
-        self._journal = self._seen_journal()
+        self._known_version = self._journal_version()
 
 
 def read_journal(parts: int, key: str) -> Journal | None:
@@ -192,7 +192,7 @@ def keys(parts: int) -> set[str]:
 def discard(parts: int, key: str) -> None:
     """Removes a part, then its journal; both may be gone already."""
     for name in (part_name(key), journal_name(key), f"{journal_name(key)}.new"):
-        posix.unlink_if_there(name, parts)
+        posix.unlink_if_exists(name, parts)
 
 
 def _part_size(parts: int, key: str) -> int | None:
@@ -200,7 +200,7 @@ def _part_size(parts: int, key: str) -> int | None:
     found = posix.stat_regular(part_name(key), parts)
     if found is not None and found.st_nlink == 1:
         return found.st_size
-    posix.unlink_if_there(part_name(key), parts)
+    posix.unlink_if_exists(part_name(key), parts)
     return None
 
 

@@ -27,13 +27,13 @@ PRIVATE_MODE = 0o600
 # macOS has no fdatasync; fsync does more than that.
 datasync = getattr(os, "fdatasync", os.fsync)
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-_VERDICTS: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] = (
+_ERRORS_BY_NUMBER: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] = (
     (
-        FULL,
+        NO_SPACE,
         InsufficientStorage,
         "free space on the volume or enlarge its claim; the bytes that came so far are kept",
     ),
@@ -67,7 +67,7 @@ def volume_errors(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        for numbers, cls, advice in _VERDICTS:
+        for numbers, cls, advice in _ERRORS_BY_NUMBER:
             if error.errno in numbers:
                 what_to_do = advice.format(uid=os.geteuid(), gid=os.getegid())
                 raise cls(f"could not {action}: {os.strerror(error.errno)}: {what_to_do}") from error
@@ -86,18 +86,18 @@ def open_directory(name: str, parent: int, *, create: Modes | None = None) -> in
         os.mkdir(name, create.directory, dir_fd=parent)
     sync_directory(parent)
     made = os.open(name, flags, dir_fd=parent)
-    hand_over(made, create.directory, create.group)  # whatever the umask is: other users read the models
+    set_mode_and_group(made, create.directory, create.group)  # whatever the umask is: other users read the models
     return made
 
 
 @contextmanager
-def parent_of(root: int, path: str, *, create: Modes | None = None) -> Iterator[tuple[int, str]]:
+def opened_parent(root: int, path: str, *, create: Modes | None = None) -> Iterator[tuple[int, str]]:
     """The directory that holds `path` below `root`, as a descriptor, and the last part of `path`.
 
     Raises UnsupportedSource for a hostile path, OSError where a parent is missing or no directory.
     """
     *parents, name = check_name(path).split("/")
-    with directory_at(root, parents, create=create) as directory:
+    with opened_directory(root, parents, create=create) as directory:
         yield directory, name
 
 
@@ -123,7 +123,7 @@ def root_of(directory: Path) -> Iterator[int]:
 
 
 @contextmanager
-def directory_at(root: int, parts: list[str], *, create: Modes | None = None) -> Iterator[int]:
+def opened_directory(root: int, parts: list[str], *, create: Modes | None = None) -> Iterator[int]:
     """The directory that `parts` lead to from `root`, as a descriptor."""
     with ExitStack() as opened:
         directory = root
@@ -170,7 +170,7 @@ def read_document(name: str, directory: int) -> bytes | None:
 def write_document(name: str, directory: int, data: bytes) -> None:
     """Replaces a small file at once: a reader, also after a crash, sees the old or the new content."""
     temporary = f"{name}.new"
-    unlink_if_there(temporary, directory)
+    unlink_if_exists(temporary, directory)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_MODE, dir_fd=directory)
     try:
         write_all(fd, 0, data)
@@ -188,7 +188,7 @@ def write_all(fd: int, offset: int, data: bytes | memoryview) -> None:
         offset, rest = offset + written, rest[written:]
 
 
-def unlink_if_there(name: str, directory: int) -> bool:
+def unlink_if_exists(name: str, directory: int) -> bool:
     """Was there a file to unlink?"""
     try:
         os.unlink(name, dir_fd=directory)
@@ -206,7 +206,7 @@ def sync_directory(fd: int) -> None:
             raise
 
 
-def hand_over(fd: int, mode: int, group: int | None) -> None:
+def set_mode_and_group(fd: int, mode: int, group: int | None) -> None:
     """Best effort: some file systems have no modes, and a file may belong to another user."""
     with suppress(OSError):
         os.fchmod(fd, mode)

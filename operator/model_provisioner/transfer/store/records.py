@@ -24,7 +24,7 @@ from model_provisioner.transfer.store.holder_records import HolderRecords
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class UnheldFile:
     """A file, by its path below the volume's root; `size` is what its removal frees, in bytes."""
 
     path: str
@@ -32,20 +32,20 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Unheld:
+class UnheldFiles:
     """What no holder record names. `unreadable` are the records of which nobody can tell what they name."""
 
-    files: tuple[Entry, ...]
-    parts: tuple[Entry, ...]
-    unreadable: tuple[str, ...]
+    published: tuple[UnheldFile, ...]
+    parts: tuple[UnheldFile, ...]
+    unreadable_records: tuple[str, ...]
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
-        return (*self.files, *self.parts)
+    def all_files(self) -> tuple[UnheldFile, ...]:
+        return (*self.published, *self.parts)
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """The keys of parts and the uids of records that went."""
 
     parts: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CheckResult:
     """See `messages.Checked`."""
 
     missing: tuple[str, ...] = ()
@@ -79,26 +79,29 @@ class StoreRecords:
         Where it held others before, which it had no time to tell of, they go as in `remove`.
         Raises PathConflict, UnsupportedSource (a hostile path), InsufficientStorage, VolumeNotWritable.
         """
-        with self._enough_room(plan), posix.volume_errors(f"record what {holder.namespace}/{holder.name} holds"):
-            own, (others, all_read) = self._records.read(holder.uid), self._records.recent_others(holder.uid)
+        with (
+            self._storage_errors(plan),
+            posix.volume_errors(f"record what {holder.namespace}/{holder.name} holds"),
+        ):
+            own, (others, complete) = self._records.read(holder.uid), self._records.recent_others(holder.uid)
             settled = holders.settle(plan, own, others)
             wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
             record = holders.hold(wanted, settled, own, others, self._exists)
             if own is not None:
-                self._give_up(holders.without(own, record), others, delete and all_read)
+                self._release_files(holders.without(own, record), others, delete and complete)
             if record != own:
                 self._records.write(record)
             return settled
 
-    def check(self, files: tuple[FileRecord, ...], holder: str | None = None) -> Found:
+    def check(self, files: tuple[FileRecord, ...], holder: str | None = None) -> CheckResult:
         """What is there of `files`, and what the record of `holder` says of it: nothing where it has none."""
-        there = {file: found for file in files if (found := self._look(file))}
+        there = {file: found for file in files if (found := self._stat_published(file))}
         missing = tuple(file.path for file in files if file not in there)
         if holder is None:
-            return Found(missing)
+            return CheckResult(missing)
         record = self._records.read(holder)
         records = (record,) if record else ()
-        return Found(
+        return CheckResult(
             missing,
             tuple(file.path for file, found in there.items() if not holders.attests(file, found.st_mtime_ns, records)),
             tuple(file.path for file in there if holders.is_corrupt(file.path, records)),
@@ -119,90 +122,92 @@ class StoreRecords:
         While another record can't be read no published file is deleted: that record may tell of any.
         """
         with posix.volume_errors(f"remove what {uid} holds"):
-            own, (others, all_read) = self._records.read(uid), self._records.recent_others(uid)
+            own, (others, complete) = self._records.read(uid), self._records.recent_others(uid)
             if own is not None and own.released:
                 return ()
-            gone = self._give_up(own, others, delete and all_read) if own else ()
-            self._release(uid, None if delete else own, others)
+            gone = self._release_files(own, others, delete and complete) if own else ()
+            self._end_record(uid, None if delete else own, others)
             return gone
 
-    def sweep(self, namespaces: frozenset[str], uids: frozenset[str]) -> Swept:
+    def sweep(self, namespaces: frozenset[str], uids: frozenset[str]) -> SweepResult:
         """Gives up what objects of `namespaces` held that are not among `uids`, which must be all there are.
 
         Published files stay, since nobody knows whether they were to be deleted. While a record can't
         be read nothing goes, because it may tell of any part.
         """
         with posix.volume_errors("sweep the store"):
-            records, all_read = self._records.all()
-            gone = holders.orphaned(records, namespaces, uids) if all_read else ()
+            records, complete = self._records.all()
+            gone = holders.orphaned(records, namespaces, uids) if complete else ()
             parts = partfile.keys(self._parts).intersection(key for record in gone for key in record.part_keys)
             for record in gone:
                 self.remove(record.uid, delete=False)
             parts -= partfile.keys(self._parts)
-        return Swept(tuple(sorted(parts)), tuple(record.uid for record in gone))
+        return SweepResult(tuple(sorted(parts)), tuple(record.uid for record in gone))
 
-    def unheld(self) -> Unheld:
+    def unheld(self) -> UnheldFiles:
         """The published files and the parts that no record names; parts may be those of a fetch without a cluster."""
         with posix.volume_errors("look for what nobody holds"):
             records = self._records.all().records
-            paths = holders.unheld_files(published_files.models(self._root, FETCHED_ROOTS), records)
+            paths = holders.unheld_files(published_files.model_paths(self._root, FETCHED_ROOTS), records)
             keys = holders.abandoned_parts(sorted(partfile.keys(self._parts)), records)
             files = tuple(
-                Entry(path, found.st_size) for path in paths if (found := published_files.look(self._root, path))
+                UnheldFile(path, found.st_size) for path in paths if (found := published_files.stat(self._root, path))
             )
-            parts = tuple(Entry(f"{PRIVATE}/parts/{partfile.part_name(key)}", self._taken(key)) for key in keys)
-            return Unheld(files, parts, self._records.unreadable())
+            parts = tuple(
+                UnheldFile(f"{PRIVATE}/parts/{partfile.part_name(key)}", self._part_bytes(key)) for key in keys
+            )
+            return UnheldFiles(files, parts, self._records.unreadable())
 
     def usage(self) -> Usage:
         """What is free and what `prune` could free."""
-        return Usage(self._files.free_bytes(), sum(entry.size for entry in self.unheld().entries))
+        return Usage(self._files.free_bytes(), sum(entry.size for entry in self.unheld().all_files))
 
-    def prune(self, unheld: Unheld) -> None:
+    def prune(self, unheld: UnheldFiles) -> None:
         """Deletes what `unheld` told of, but for what has found a holder since.
 
         While a record can't be read nothing goes, because it may tell of any file.
         """
         with posix.volume_errors("delete what nobody holds"):
             again = self.unheld()
-            if again.unreadable:
+            if again.unreadable_records:
                 return
-            for entry in set(unheld.files).intersection(again.files):
+            for entry in set(unheld.published).intersection(again.published):
                 published_files.delete(self._root, entry.path)
             for entry in set(unheld.parts).intersection(again.parts):
                 partfile.discard(self._parts, PurePosixPath(entry.path).stem)
 
     @contextmanager
-    def _enough_room(self, plan: Plan) -> Iterator[None]:
+    def _storage_errors(self, plan: Plan) -> Iterator[None]:
         try:
             yield
         except InsufficientStorage as error:
             raise self._files.room((), plan.files).explain(plan.ref, error) from error
 
-    def _look(self, file: FileRecord) -> os.stat_result | None:
-        found = published_files.look(self._root, file.path)
+    def _stat_published(self, file: FileRecord) -> os.stat_result | None:
+        found = published_files.stat(self._root, file.path)
         return found if found and found.st_size == file.size_bytes else None
 
     def _exists(self, path: str) -> bool:
-        return published_files.look(self._root, path) is not None
+        return published_files.stat(self._root, path) is not None
 
-    def _taken(self, key: str) -> int:
+    def _part_bytes(self, key: str) -> int:
         found = posix.stat_regular(partfile.part_name(key), self._parts)
         return found.st_blocks * partfile.BLOCK_BYTES if found else 0
 
-    def _give_up(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
+    def _release_files(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
         self._discard_parts(own.part_keys, others)
         leaving = [file.path for file in own.files if self._is_deletable(file.path, own, others, delete)]
         return tuple(path for path in leaving if published_files.delete(self._root, path))
 
     def _is_deletable(self, path: str, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> bool:
-        found = published_files.look(self._root, path)
+        found = published_files.stat(self._root, path)
         return found is not None and holders.deletable(path, found.st_mtime_ns, own, others, delete)
 
     def _discard_parts(self, part_keys: Iterable[str], others: tuple[HolderRecord, ...]) -> None:
         for key in holders.abandoned_parts(part_keys, others):
             partfile.discard(self._parts, key)
 
-    def _release(self, uid: str, retained: HolderRecord | None, others: tuple[HolderRecord, ...]) -> None:
+    def _end_record(self, uid: str, retained: HolderRecord | None, others: tuple[HolderRecord, ...]) -> None:
         """Ends the record of `uid`; one that said `Retain` is kept while somebody shares its files."""
         if retained is not None and holders.shares_files(retained, others):
             self._records.write(replace(retained, released=True, part_keys=()))

@@ -11,7 +11,7 @@ from model_provisioner.aio.clock import Clock
 from model_provisioner.worker_protocol.codec import encode_answer
 from model_provisioner.worker_protocol.messages import Answer, Cancelled, FailedAnswer, Progress, VerifyingAnswer
 
-_INTERVAL_SECONDS = 0.2
+_PROGRESS_SECONDS = 0.2
 
 
 class Outbox:
@@ -40,7 +40,7 @@ class Outbox:
         """Writes for ever: answers at once, progress every 200 ms at most."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience()):
+                async with asyncio.timeout(self._seconds_until_progress()):
                     await self._changed.wait()
             self._changed.clear()
             self._write_due()
@@ -52,7 +52,7 @@ class Outbox:
         self._write_due()
         await self._writer.drain()
 
-    def _patience(self) -> float | None:
+    def _seconds_until_progress(self) -> float | None:
         return max(0.0, self._next_progress - self._clock.monotonic()) if self._progress else None
 
     def _write_due(self) -> None:
@@ -61,6 +61,6 @@ class Outbox:
         if self._progress and now >= self._next_progress:
             due.extend(self._progress.values())
             self._progress.clear()
-            self._next_progress = now + _INTERVAL_SECONDS
+            self._next_progress = now + _PROGRESS_SECONDS
         if due:
             self._writer.write(b"".join(map(encode_answer, due)))

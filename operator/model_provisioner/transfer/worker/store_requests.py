@@ -12,13 +12,13 @@ from typing import Any
 
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.store.holder_records import RecordCache
-from model_provisioner.transfer.store.records import Swept
+from model_provisioner.transfer.store.records import SweepResult
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol import messages
 from model_provisioner.worker_protocol.messages import Answer, Task
 
 
-class Opener:
+class StoreOpener:
     """Opens stores for one process."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Opener:
         return Store.open(Path(reference.directory), reference.id, reference.modes, cache)
 
     @contextmanager
-    def found(self, reference: StoreRef) -> Iterator[Store | None]:
+    def find(self, reference: StoreRef) -> Iterator[Store | None]:
         """For what only looks or takes away: no store is made for that."""
         cache = self._cache[reference.directory]
         store = Store.find(Path(reference.directory), reference.id, cache)
@@ -38,53 +38,53 @@ class Opener:
             yield store
 
 
-def handle(request: Task, opener: Opener) -> Answer:
+def handle(request: Task, opener: StoreOpener) -> Answer:
     """Raises ProvisionError."""
-    return _ANSWERS[type(request)](request, opener)
+    return _HANDLERS[type(request)](request, opener)
 
 
-def _settle(request: messages.Settle, opener: Opener) -> Answer:
+def _settle(request: messages.Settle, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
         plan = store.records.settle(request.holder, request.plan, request.delete)
         return messages.Settled(request.id, store.id, plan, store.files.durable_bytes(plan))
 
 
-def _check(request: messages.Check, opener: Opener) -> Answer:
+def _check(request: messages.Check, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
         found = store.records.check(request.files, request.holder)
         return messages.Checked(request.id, found.missing, found.unattested, found.corrupt)
 
 
-def _measure(request: messages.Measure, opener: Opener) -> Answer:
+def _measure(request: messages.Measure, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
         room = store.files.room((), request.plan.files)
         return messages.Measured(request.id, room.needed, room.free)
 
 
-def _mark_corrupt(request: messages.MarkCorrupt, opener: Opener) -> Answer:
+def _mark_corrupt(request: messages.MarkCorrupt, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
         store.records.mark_corrupt(request.paths)
         return messages.MarkedCorrupt(request.id)
 
 
-def _remove(request: messages.Remove, opener: Opener) -> Answer:
-    with opener.found(request.store) as store:
+def _remove(request: messages.Remove, opener: StoreOpener) -> Answer:
+    with opener.find(request.store) as store:
         paths = store.records.remove(request.uid, request.delete) if store else ()
         return messages.Removed(request.id, paths)
 
 
-def _sweep(request: messages.Sweep, opener: Opener) -> Answer:
-    with opener.found(request.store) as store:
-        swept = store.records.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else Swept()
+def _sweep(request: messages.Sweep, opener: StoreOpener) -> Answer:
+    with opener.find(request.store) as store:
+        swept = store.records.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else SweepResult()
         return messages.Swept(request.id, swept.parts, swept.records)
 
 
-def _survey(request: messages.Survey, opener: Opener) -> Answer:
-    with opener.found(request.store) as store:
+def _survey(request: messages.Survey, opener: StoreOpener) -> Answer:
+    with opener.find(request.store) as store:
         return messages.Surveyed(request.id, store.records.usage() if store else None)
 
 
-_ANSWERS: Mapping[type[Task], Callable[[Any, Opener], Answer]] = {
+_HANDLERS: Mapping[type[Task], Callable[[Any, StoreOpener], Answer]] = {
     messages.Settle: _settle,
     messages.Check: _check,
     messages.Measure: _measure,

@@ -21,7 +21,7 @@ async def wrong_files(
     try:
         wrong = (await threads.run(store.records.check, files)).missing
         for file in files:
-            if file.path not in wrong and file.digest != await _digest(store, file, threads, verifying, done, total):
+            if file.path not in wrong and file.digest != await _hash(store, file, threads, verifying, done, total):
                 wrong = (*wrong, file.path)
             done += file.size_bytes
     finally:
@@ -29,7 +29,7 @@ async def wrong_files(
     return wrong
 
 
-async def _digest(
+async def _hash(
     store: Store, file: FileRecord, threads: Threads, verifying: Callable[[int, int], None], done: int, total: int
 ) -> str:
     with volume_errors(f"read {file.path}"):
