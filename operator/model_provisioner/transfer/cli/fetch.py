@@ -1,7 +1,7 @@
-"""`model-provisioner fetch REF --to DIR`: one model for a person, with no cluster.
+"""`model-provisioner fetch REF --to DIR`: fetches one model for a person, without a cluster.
 
-Resolves, shows how it goes on, prints the path last. The same engine and the same store layout as in
-the operator, but nobody holds the files.
+Resolves the ref, shows progress, tries again after temporary errors and prints the path last. Engine and store layout
+are the operator's, but no holder record is written. Called by `command`, which parses the flags.
 """
 
 import asyncio
@@ -46,7 +46,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """What the flags say."""
+    """The values of the flags, and the token from the environment.
+
+    `bytes_per_second` None means no limit. `retries` is how often in a row, without a new byte, the fetch tries again
+    after a temporary error.
+    """
 
     ref: str
     directory: Path
@@ -65,13 +69,15 @@ class FetchOptions:
 
     @property
     def credentials(self) -> Credentials | None:
-        """The token goes to the hub itself and nowhere else."""
+        """The token, for the origin of the endpoint only."""
         return Credentials(self.token, (str(Origin.of(self.endpoint)),)) if self.token else None
 
 
 def run(options: FetchOptions, network: NetworkSettings) -> int:
-    """The exit code. The last line on standard output is the path; after an error, the last line on standard error
-    has its name and message. Stopped by a signal: 128 and its number, as shells have it.
+    """Runs the command and returns its exit code: 0, 1 after an error, 128 plus the number of a signal that stopped it.
+
+    The last line on standard output is the path. After an error, the last line on standard error has its name and
+    message.
     """
     received: list[signal.Signals] = []
     try:
@@ -88,7 +94,8 @@ def run(options: FetchOptions, network: NetworkSettings) -> int:
 
 
 async def _run_until_signal(work: Coroutine[None, None, None], received: list[signal.Signals]) -> None:
-    """Handlers of the loop, because the interpreter's own wake no loop that has just gone to sleep."""
+    """Runs `work`, and cancels it on SIGINT or SIGTERM; the signal is appended to `received`."""
+    # Handlers of the loop, because a handler of the interpreter does not wake a loop that has just gone to sleep.
     task = asyncio.ensure_future(work)
 
     def stop(number: signal.Signals) -> None:
@@ -101,7 +108,7 @@ async def _run_until_signal(work: Coroutine[None, None, None], received: list[si
 
 
 async def _fetch_with_retries(options: FetchOptions, network: NetworkSettings, clock: Clock) -> None:
-    """Tries again what may pass, as often in a row without a new byte as `options.retries` says."""
+    """Tries again after temporary errors, at most `options.retries` times in a row without a new byte."""
     display = ProgressBar(sys.stderr, clock.monotonic)
     failures, max_done = 0, 0
     while True:
@@ -176,7 +183,7 @@ def _print_plan(options: FetchOptions, plan: Plan) -> None:
 def _document(
     options: FetchOptions, plan: Plan, files: tuple[FileRecord, ...], more: Mapping[str, object]
 ) -> dict[str, object]:
-    """What `--json` prints."""
+    """The document that `--json` prints; `more` has additional fields."""
     return {
         "ref": plan.ref,
         "revision": plan.revision,
@@ -188,7 +195,7 @@ def _document(
 
 
 def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
-    """Named as in the resource's status."""
+    """The fields have the names of the resource's status."""
     return {
         "architecture": gguf.architecture,
         "name": gguf.name,
@@ -201,7 +208,7 @@ def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
 
 
 def _message(error: ProvisionError) -> str:
-    """Its message, with what only a person at a command line can do."""
+    """The message of an error, with advice that applies only to the command line."""
     return error.message + (" (in the environment as HF_TOKEN)" if error.wants_token else "")
 
 

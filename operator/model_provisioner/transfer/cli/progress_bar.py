@@ -1,4 +1,4 @@
-"""Shows a person how a transfer goes: a bar on a terminal, else a plain line every ten seconds."""
+"""The progress of `model-provisioner fetch`: a bar on a terminal, else a line every ten seconds. Used by `fetch`."""
 
 import shutil
 from collections.abc import Callable
@@ -15,7 +15,10 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class ProgressBar:
-    """An `engine.Reporter`. `monotonic` is in seconds; `max_done` is the most bytes that were ever there."""
+    """An `engine.Reporter` that writes to `out`, as a context manager.
+
+    `monotonic` is in seconds. `max_done` is the highest number of bytes written so far, over all attempts.
+    """
 
     def __init__(self, out: TextIO, monotonic: Callable[[], float]) -> None:
         self._out = out
@@ -47,7 +50,7 @@ class ProgressBar:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        """The bar makes room for what is said last."""
+        """Clears the bar, so that the next output begins on an empty line."""
         if self._terminal:
             self._out.write(_CLEAR_LINE)
             self._out.flush()

@@ -1,7 +1,7 @@
-"""`model-provisioner prune`: says what of a store nobody holds, and deletes it where that is asked for.
+"""`model-provisioner prune`: lists the files of a store that no holder record names, and deletes them with `--yes`.
 
-For a person on the volume, such as in a debugging pod. Nothing below `local/`, nothing that a holder
-record names and nothing that is not a model is ever listed. What counts as held: `domain.holders`.
+For a person with access to the volume, such as in a debugging pod. Files below `local/` and files that are not models
+are never listed. Which files have no holder is decided in `domain.store.holders`. Called by `model_provisioner.cli`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, or 1 after an error whose name and message are the last line on standard error."""
+    """The exit code: 0, or 1 after an error, whose name and message are the last line on standard error."""
     try:
         store = Store.find(args.store, None)
         if store is None:
@@ -48,9 +48,9 @@ def _prune(records: StoreRecords, *, delete: bool) -> int:
 
 
 def _print_unheld(unheld: UnheldFiles) -> None:
-    for entry in unheld.all_files:
-        _print(f"{entry.path}  {format_bytes(entry.size)}")
-    total = sum(entry.size for entry in unheld.all_files)
+    for file in unheld.all_files:
+        _print(f"{file.path}  {format_bytes(file.size)}")
+    total = sum(file.size for file in unheld.all_files)
     _print(
         f"held by nobody: {format_bytes(total)} (published files: {len(unheld.published)}, parts: {len(unheld.parts)})"
     )

@@ -1,8 +1,7 @@
 """Resolves `hf:` refs to plans, with the metadata calls of `huggingface_hub`.
 
-The resolver process calls this; no byte of a model is fetched here, and workers that move bytes never
-import it. Which files are meant is decided in `domain.selection`, what a refusal means in
-`domain.hub_errors`.
+Called by `resolver`. No byte of a model is fetched here, and fetchers never import it. Which files a ref selects is
+decided in `domain.refs.selection`, what an HTTP error of the hub means in `domain.network.hub_errors`.
 """
 
 import asyncio
@@ -38,7 +37,7 @@ class _LFS(Protocol):
 
 
 class _File(Protocol):
-    """What the library tells of one file of a repository."""
+    """The fields of `huggingface_hub.hf_api.RepoSibling` that are used here."""
 
     @property
     def rfilename(self) -> str: ...
@@ -56,12 +55,14 @@ async def resolve(
     credentials: Credentials | None,
     threads: Executor,
 ) -> tuple[Plan, Alternatives]:
-    """What `ref` means now, or at the commit `revision`; `digest` is what the user says its one file must have.
+    """Resolves `ref` at the commit `revision` (None: the current one), and lists other models of the repository.
 
-    The library is called in `threads`, which must not be the event loop's own: those look up names, and the library
-    would hold them all while it waits for a name to be looked up.
-    Needs `hub_transport.use_client`. Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited,
-    SourceUnavailable, the errors of the client and of `select`, InvalidRef and DigestMismatch for `digest`.
+    `digest` is the one that the user expects, for a model in one file. The library is called in `threads`, which must
+    not be the default executor of the event loop: that one also resolves host names, and the library would occupy all
+    its threads while it waits for a name. Call `huggingface_transport.use_client` first.
+
+    Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the client
+    and of `select`, InvalidRef and DigestMismatch for `digest`.
     """
     hub = _HubRepository(ref, endpoint.rstrip("/"), credentials, threads)
     deadline = asyncio.timeout(_ANSWER_SECONDS)
@@ -76,14 +77,17 @@ async def resolve(
 
 
 class _HubRepository:
-    """One repository of one hub, as seen by the owner of `credentials`."""
+    """One repository of the hub at `endpoint` (a URL without a trailing slash).
+
+    `credentials` are used only if they are for the endpoint's origin. The library is called in `threads`.
+    """
 
     def __init__(self, ref: HuggingFaceRef, endpoint: str, credentials: Credentials | None, threads: Executor) -> None:
         self._ref = ref
         self._endpoint = endpoint
         self._threads = threads
         self._authenticated = credentials is not None and Origin.of(endpoint) in map(Origin.of, credentials.origins)
-        # False, because None would send whatever token the library finds in the environment or a file.
+        # False instead of None: with None the library sends a token that it finds in the environment or in a file.
         self._api = HfApi(
             endpoint=endpoint,
             token=credentials.token if credentials and self._authenticated else False,
@@ -131,14 +135,14 @@ class _HubRepository:
 
 
 def _alternatives(files: Mapping[str, _File], chosen: Sequence[_File]) -> Alternatives:
-    """The other models among `files`, by how near they are to the size of the `chosen` one."""
+    """The other models among `files`: those nearest in size to the `chosen` one, sorted by size."""
     wanted, names = _size(chosen), list(files)
     models = others(names, [file.rfilename for file in chosen])
     sizes = {model: _size([files[path] for path in model]) for model in models}
     nearest = sorted(models, key=lambda model: abs(sizes[model] - wanted))[:MOST_ALTERNATIVES]
     nearest.sort(key=lambda model: sizes[model])
-    told = tuple(Alternative(called(names, model), sizes[model]) for model in nearest)
-    return Alternatives(told, len(models) - len(told))
+    alternatives = tuple(Alternative(called(names, model), sizes[model]) for model in nearest)
+    return Alternatives(alternatives, len(models) - len(alternatives))
 
 
 def _size(files: Iterable[_File]) -> int:
@@ -146,15 +150,18 @@ def _size(files: Iterable[_File]) -> int:
 
 
 def _with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
-    """The files, of which the only one must have the digest that the user gave."""
+    """`files` with the digest that the user expects, which applies to a single file only.
+
+    Raises InvalidRef for several files, DigestMismatch if the source publishes another digest.
+    """
     if digest is None:
         return files
     if len(files) > 1:
         raise InvalidRef(f"a digest is for models in one file, this one has {len(files)} parts: leave the digest out")
-    own = files[0].digest
-    if own not in {None, digest}:
+    published = files[0].digest
+    if published not in {None, digest}:
         raise DigestMismatch(
-            f"the source says that {files[0].path} is {own}, and {digest} is asked for: correct the digest, "
+            f"the source says that {files[0].path} is {published}, and {digest} is asked for: correct the digest, "
             "or name the revision that has it"
         )
     return (PlannedFile(files[0].path, files[0].size, digest, files[0].source, files[0].url),)

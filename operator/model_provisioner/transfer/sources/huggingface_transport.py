@@ -1,9 +1,9 @@
-"""Lets `huggingface_hub` talk through our own client, so that one guard serves all.
+"""Makes `huggingface_hub` send its requests through `transfer.http`, so that one address guard covers all requests.
 
-The library's HTTP client is given a transport that hands each request to the event loop. Redirects
-are followed by our client, which keeps the token off every origin but the one that it is for: the
-library itself follows them, and the `Link` of a paged list, wherever they lead and sends the token.
-So a token travels with the origin that it is for, in a header that never leaves this process.
+The library's HTTP client gets a transport that passes each request to the event loop. Our client follows redirects and
+sends the token only to the origin that it is for. The library itself would send it to any host that a redirect, or the
+`Link` header of a paged list, names. So each request carries the token's origin in a header that is not sent on.
+Called by `resolver` and `huggingface`; no request is made here on our own account.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from model_provisioner.transfer.http.client import Client
 
 _MAX_BYTES = 64 * 1024 * 1024
 ORIGIN_HEADER = "X-Token-Origin"
-"""The header by which whoever gives the library a token says for which origin; without it no token is sent."""
+"""The request header with the origin that the token is for. Without it no token is sent."""
 _KEPT_HEADERS = ("User-Agent", "Accept")
 
 
 def use_client(client: Client) -> None:
-    """From now on the library uses `client`, which belongs to the running event loop; call the library in threads."""
+    """Makes the library use `client`, which belongs to the running event loop. Call the library only in threads."""
     transport = _Transport(client, asyncio.get_running_loop())
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # else it asks huggingface.co for a list first, whatever the endpoint is
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # else it first requests a list from huggingface.co, for any endpoint
     set_client_factory(lambda: httpx2.Client(transport=transport, trust_env=False, follow_redirects=False))
 
 
@@ -35,7 +35,7 @@ class _Transport(httpx2.BaseTransport):
         self._loop = loop
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Raises what `Client.get` raises; the library lets it pass."""
+        """Blocks until the response is read. Raises as `Client.get` does; the library does not catch that."""
         return asyncio.run_coroutine_threadsafe(self._send(request), self._loop).result()
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:

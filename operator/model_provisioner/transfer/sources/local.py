@@ -1,6 +1,6 @@
-"""Resolves `local:` refs: files that somebody put below `local/` of the volume.
+"""Resolves `local:` refs: files that users put below `local/` of the volume.
 
-Nothing is hashed here; the transfer does that, once, when it takes the file over.
+Called by `resolver`. Nothing is written or hashed here; the transfer hashes a file once, when it adopts it.
 """
 
 import errno
@@ -21,10 +21,10 @@ _NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def resolve(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
-    """The plan for a file that is there, with all parts where it is one of a split model's; blocking.
+    """The plan for a file on the volume, with all files if it belongs to a split model. Blocks.
 
-    Writes nothing: no store is made. Raises SourceNotFound, which says where to put the file,
-    IncompleteModel, PathConflict for a symbolic link, VolumeChanged.
+    `digest` is the one that the user expects. No store is created. Raises SourceNotFound, IncompleteModel, PathConflict
+    for a symbolic link, VolumeChanged if `store` has an id and that store is not in its directory.
     """
     directory = Path(store.directory)
     if store.id is not None:
@@ -43,7 +43,7 @@ def _file_paths(root: int, ref: LocalRef) -> tuple[str, ...]:
 
 
 def _list_directory(root: int, directory: PurePosixPath) -> list[str]:
-    """What lies in `directory`; nothing where that is no directory, or only behind a symbolic link."""
+    """The names in `directory`; none if it is not a directory, or a symbolic link is part of the path."""
     with posix.volume_errors(f"list {directory}"):
         try:
             with posix.opened_directory(root, list(directory.parts)) as opened:

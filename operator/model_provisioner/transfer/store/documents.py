@@ -1,7 +1,7 @@
-"""The documents that a store keeps below `.provisioner`: its identity, journals and holder records.
+"""The JSON documents below `.provisioner`: the store's id, journals and holder records.
 
-JSON with a version, written and read here alone. A document that is damaged, foreign or of a later
-version reads as None: what to do then is decided by who asks, and it is never a guess.
+Each has a version. Only this module encodes and decodes them; it reads no file. A document that is damaged, foreign or
+of a later version decodes to None, and the caller decides what that means.
 """
 
 from typing import Literal
@@ -17,7 +17,7 @@ LAYOUT = 1
 
 
 class StoreDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`layout` is the version of the directory tree; a later one may hold what we do not understand."""
+    """`layout` is the version of the directory tree; this version works only on its own `LAYOUT`."""
 
     layout: int
     id: str
@@ -58,7 +58,7 @@ def encode_store(document: StoreDocument) -> bytes:
 
 
 def decode_store(data: bytes) -> StoreDocument | None:
-    """None where `data` is not a store's identity, whatever its layout."""
+    """None if `data` is not the document of a store; the layout is not checked."""
     try:
         return msgspec.json.decode(data, type=StoreDocument)
     except msgspec.DecodeError:
@@ -79,6 +79,7 @@ def encode_journal(journal: Journal) -> bytes:
 
 
 def decode_journal(data: bytes) -> Journal | None:
+    """None if `data` is not a valid journal of this version."""
     try:
         read = msgspec.json.decode(data, type=_JournalDocument)
         spans = Spans.from_pairs(read.spans)
@@ -113,6 +114,7 @@ def encode_holder(record: HolderRecord) -> bytes:
 
 
 def decode_holder(data: bytes) -> HolderRecord | None:
+    """None if `data` is not a valid holder record of this version."""
     try:
         read = msgspec.json.decode(data, type=_HolderDocument)
         files = tuple(

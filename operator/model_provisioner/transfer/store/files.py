@@ -94,7 +94,7 @@ class StoreFiles:
             record = holders.verified(record, file, found.st_mtime_ns, self._records.others(uid).records)
             held = record.file(file.path)
             if held is not None and not held.adopted:
-                # A crash right after the rename left the part's own mode.
+                # After a crash between rename and fchmod the file still has the part's mode.
                 published_files.apply_modes(self._root, file.path, self._modes)
             self._records.write(record)
 

@@ -1,8 +1,8 @@
 """The holder records of a store, one file for each object: `.provisioner/holders/<uid>.json`.
 
-Reads and writes them; what they mean is decided in `domain.holders`. Only `transfer.store` calls this. Every model
-that is fetched makes somebody read all of them, so what was read is cached for as long as the file stays the same,
-and who settles or removes one after the other looks at all files a few times a second only.
+Reads and writes them for `files` and `records`; what they mean is decided in `domain.store.holders`. Each settle, fetch
+and removal needs all records, so they are cached: a decoded record is reused while its file stays the same, and the
+store worker reuses the list of all records for 0.25 seconds (`recent_others`).
 """
 
 import os
@@ -24,12 +24,16 @@ _MTIME_GRANULARITY_SECONDS = 2.0
 _SNAPSHOT_SECONDS = 0.25
 
 FileVersion = tuple[int, int, int, int]
-"""Inode, size, time of modification and of change of a file: others mean that it was replaced."""
+"""Inode, size in bytes, mtime and ctime in nanoseconds. A different value means that the file was replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """All records of a `directory` (device and inode) by the names of their files, as they were read `at` a moment."""
+    """All records of one directory at one time.
+
+    `directory` is its device and inode, `at` the monotonic time in seconds, `records` by file name; None is a record
+    that can't be read.
+    """
 
     directory: tuple[int, int]
     at: float
@@ -37,7 +41,7 @@ class _Snapshot:
 
 
 class RecordCache:
-    """What one process has read and written of one store's records. May be shared by threads."""
+    """The records of one store that one process has read or written. Threads may share it."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[FileVersion, HolderRecord]] = {}
@@ -45,16 +49,17 @@ class RecordCache:
 
 
 class RecordList(NamedTuple):
-    """`complete` is False where nobody can tell what some of the records hold."""
+    """`complete` is False if a record can't be read, so that the files it names are not known."""
 
     records: tuple[HolderRecord, ...]
     complete: bool
 
 
 class HolderRecords:
-    """Records below the directory with the descriptor `directory`, which stays the caller's to close.
+    """The records in the directory with the descriptor `directory`, which the caller closes.
 
-    `now` is the time in seconds since the epoch, as file systems tell it.
+    `cache` outlives this object; None starts with an empty one. `now` is the wall clock in seconds since the epoch,
+    compared with file times; `monotonic` is in seconds.
     """
 
     def __init__(
@@ -70,18 +75,18 @@ class HolderRecords:
         self._monotonic = monotonic
 
     def read(self, uid: str) -> HolderRecord | None:
-        """None where there is no record, or none that can be trusted."""
+        """The record of `uid`; None if there is none, or it is damaged. Raises ValueError if `uid` is not a uid."""
         return self._read(_file_name(uid))
 
     def others(self, uid: str) -> RecordList:
-        """What everybody but `uid` holds."""
+        """The records of all holders except `uid`."""
         return _record_list([self._read(name) for name in self._names(uid)])
 
     def recent_others(self, uid: str) -> RecordList:
-        """The same as it was a moment ago, but for what this process has written since.
+        """`others` as of at most 0.25 seconds ago, with all that this process has written since.
 
-        For the store worker, which alone makes and removes records. It may miss that a fetcher has just read a file
-        that, by its record, is still to be read.
+        For the store worker, the only process that creates and removes records. The result may lack a digest that a
+        fetcher has just recorded.
         """
         snapshot = self._cache.snapshot
         if (
@@ -95,26 +100,26 @@ class HolderRecords:
         return _record_list([record for name, record in snapshot.records.items() if name != uid + _SUFFIX])
 
     def all(self) -> RecordList:
-        """What everybody holds."""
+        """The records of all holders."""
         return self.others("")
 
     def unreadable(self) -> tuple[str, ...]:
-        """The names of the records of which nobody can tell what they say."""
+        """The file names of the records that can't be read."""
         return tuple(name for name in self._names("") if self._read(name) is None)
 
     def write(self, record: HolderRecord) -> None:
-        """Durably, in one step."""
+        """Writes a record durably and atomically."""
         name = _file_name(record.uid)
         posix.write_document(name, self._directory, encode_holder(record))
         posix.sync_directory(self._directory)
         self._update_snapshot(lambda records: {**records, name: record})
 
     def unlink(self, uid: str) -> None:
-        """Durably; the record may be gone already."""
-        gone = _file_name(uid)
-        if posix.unlink_if_exists(gone, self._directory):
+        """Removes a record durably, if there is one."""
+        removed = _file_name(uid)
+        if posix.unlink_if_exists(removed, self._directory):
             posix.sync_directory(self._directory)
-        self._update_snapshot(lambda records: {name: record for name, record in records.items() if name != gone})
+        self._update_snapshot(lambda records: {name: record for name, record in records.items() if name != removed})
 
     def _update_snapshot(
         self, change: Callable[[Mapping[str, HolderRecord | None]], Mapping[str, HolderRecord | None]]
@@ -131,8 +136,8 @@ class HolderRecords:
     def _names(self, uid: str) -> list[str]:
         with os.scandir(self._directory) as entries:
             names = sorted(entry.name for entry in entries if entry.name.endswith(_SUFFIX))
-        for gone in self._cache.files.keys() - set(names):
-            self._cache.files.pop(gone, None)
+        for removed in self._cache.files.keys() - set(names):
+            self._cache.files.pop(removed, None)
         return [name for name in names if name != uid + _SUFFIX]
 
     def _read(self, name: str) -> HolderRecord | None:
@@ -141,7 +146,7 @@ class HolderRecords:
         if known and known[0] == version:
             return known[1]
         record = self._read_file(name)
-        # Within one tick of the file system's clock, two files may have had the same inode, size and times.
+        # Within one tick of the file system's clock, a file and its replacement may have the same version.
         if record and version and self._now() - version[-1] / 1e9 > _MTIME_GRANULARITY_SECONDS:
             self._cache.files[name] = version, record
         return record
@@ -162,12 +167,15 @@ def _record_list(found: list[HolderRecord | None]) -> RecordList:
 
 
 def _has_safe_names(record: HolderRecord) -> bool:
-    """Others write to the volume too, and what a record names may be deleted: it must lie where we put things."""
+    """Whether a record names only parts and model files of this store.
+
+    Other processes can write to the volume, and files that a record names may be deleted.
+    """
     return all(_KEY.fullmatch(key) for key in record.part_keys) and all(is_safe(file.path) for file in record.files)
 
 
 def _file_name(uid: str) -> str:
-    """Raises ValueError for what can't be an object's uid, since it becomes a file name."""
+    """The name of the record file. Raises ValueError if `uid` can't be the uid of an object."""
     if not _UID.fullmatch(uid):
         raise ValueError(f"{uid[:80]!r} is not a uid")
     return uid + _SUFFIX

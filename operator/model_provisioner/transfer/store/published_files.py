@@ -1,7 +1,8 @@
-"""The published files of a volume: looking, opening, moving into place, deleting; all below its root.
+"""Steps on the published files of a volume: stat, open, move into place, delete.
 
-Paths are hostile until proven otherwise: a symbolic link is nowhere followed. Only `transfer.store`
-calls this, which knows when each step is due.
+`root` is a descriptor of the volume's root, a path is relative to it. A hostile path raises UnsupportedSource, and no
+symbolic link is followed. Called by `files` and `records`, which decide when a step is due, and by
+`transfer.sources.local`.
 """
 
 import errno
@@ -14,11 +15,11 @@ from model_provisioner.domain.store.paths import is_safe
 from model_provisioner.transfer.store import posix
 
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-_MOVE_ATTEMPTS = 3  # deleting another model may take an empty directory away between making and using it
+_MOVE_ATTEMPTS = 3  # deleting another model may remove an empty directory after it was made and before it is used
 
 
 def stat(root: int, path: str) -> os.stat_result | None:
-    """The facts of the regular file at `path`; None where there is none, or only behind a symbolic link."""
+    """The lstat of the regular file at `path`; None if there is none, or a symbolic link is part of the path."""
     with posix.volume_errors(f"look at {path}"):
         try:
             with posix.opened_parent(root, path) as (directory, name):
@@ -30,13 +31,16 @@ def stat(root: int, path: str) -> os.stat_result | None:
 
 
 def open_file(root: int, path: str) -> int:
-    """A read-only descriptor. Raises FileNotFoundError where there is no regular file."""
+    """A read-only descriptor that the caller closes.
+
+    Raises FileNotFoundError if there is no regular file, PathConflict for a symbolic link.
+    """
     with posix.volume_errors(f"open {path}"), posix.opened_parent(root, path) as (directory, name):
         return posix.open_regular(name, directory)
 
 
 def model_paths(root: int, directories: Iterable[str]) -> Iterator[str]:
-    """The paths of the model files below these directories of the root; links are left out, and not followed."""
+    """The paths of the model files below `directories`. Symbolic links are neither listed nor followed."""
     for directory in directories:
         try:
             with posix.opened_directory(root, directory.split("/")) as opened:
@@ -54,7 +58,7 @@ def model_paths(root: int, directories: Iterable[str]) -> Iterator[str]:
 
 
 def move_into_place(part: str, parts: int, root: int, path: str, modes: Modes) -> None:
-    """Renames `part` in the directory `parts` to `path`, durably, with the directories that this needs."""
+    """Renames the file `part` in the directory `parts` (a descriptor) to `path`, durably; makes missing directories."""
     for attempt in range(1, _MOVE_ATTEMPTS + 1):
         try:
             with posix.opened_parent(root, path, create=modes) as (directory, name):
@@ -68,14 +72,17 @@ def move_into_place(part: str, parts: int, root: int, path: str, modes: Modes) -
 
 
 def apply_modes(root: int, path: str, modes: Modes) -> None:
-    """Best effort, see `volume.set_mode_and_group`."""
+    """Gives a published file its mode and group, best effort (see `posix.set_mode_and_group`)."""
     fd = open_file(root, path)
     posix.set_mode_and_group(fd, modes.file, modes.group)
     os.close(fd)
 
 
 def delete(root: int, path: str) -> bool:
-    """Was there a regular file? Directories that this leaves empty go too, but for the topmost (`hf`)."""
+    """Deletes a regular file durably, and returns whether there was one.
+
+    Directories that are empty then are removed too, except the topmost (`hf`).
+    """
     try:
         with posix.opened_parent(root, path) as (directory, name):
             if posix.stat_regular(name, directory) is None:
@@ -92,7 +99,7 @@ def delete(root: int, path: str) -> bool:
 
 def _remove_empty_parents(root: int, path: str) -> None:
     parents = path.split("/")[:-1]
-    with suppress(OSError):  # not empty, or made use of again: both end the walk upwards
+    with suppress(OSError):  # not empty, or in use again: both end the walk upwards
         while len(parents) > 1:
             with posix.opened_directory(root, parents[:-1]) as above:
                 os.rmdir(parents.pop(), dir_fd=above)

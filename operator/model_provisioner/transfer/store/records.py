@@ -25,7 +25,7 @@ from model_provisioner.transfer.store.holder_records import HolderRecords
 
 @dataclass(frozen=True, slots=True)
 class UnheldFile:
-    """A file, by its path below the volume's root; `size` is what its removal frees, in bytes."""
+    """A file that can be pruned: its path below the volume's root, and the bytes that its deletion frees."""
 
     path: str
     size: int
@@ -33,7 +33,10 @@ class UnheldFile:
 
 @dataclass(frozen=True, slots=True)
 class UnheldFiles:
-    """What no holder record names. `unreadable` are the records of which nobody can tell what they name."""
+    """The files that no holder record names.
+
+    `unreadable_records` are names of record files that can't be read; they may name any of the other files.
+    """
 
     published: tuple[UnheldFile, ...]
     parts: tuple[UnheldFile, ...]
@@ -46,7 +49,7 @@ class UnheldFiles:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """The keys of parts and the uids of records that went."""
+    """The keys of the parts and the uids of the records that were removed."""
 
     parts: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
@@ -54,7 +57,7 @@ class SweepResult:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """See `messages.Checked`."""
+    """Paths, with the meaning that `messages.Checked` gives them."""
 
     missing: tuple[str, ...] = ()
     unattested: tuple[str, ...] = ()
@@ -74,10 +77,10 @@ class StoreRecords:
         self._files = files
 
     def settle(self, holder: Holder, plan: Plan, delete: bool = False) -> Plan:
-        """`plan` with final paths, once the holder's record says durably that it wants these files.
+        """Writes durably that `holder` wants the files of `plan`, and returns `plan` with their final paths.
 
-        Where it held others before, which it had no time to tell of, they go as in `remove`.
-        Raises PathConflict, UnsupportedSource (a hostile path), InsufficientStorage, VolumeNotWritable.
+        If the holder's record has other files and parts from an earlier plan, they are removed as in `remove`.
+        Raises PathConflict, UnsupportedSource for a hostile path, InsufficientStorage, VolumeNotWritable.
         """
         with (
             self._storage_errors(plan),
@@ -94,58 +97,67 @@ class StoreRecords:
             return settled
 
     def check(self, files: tuple[FileRecord, ...], holder: str | None = None) -> CheckResult:
-        """What is there of `files`, and what the record of `holder` says of it: nothing where it has none."""
-        there = {file: found for file in files if (found := self._stat_published(file))}
-        missing = tuple(file.path for file in files if file not in there)
+        """Which of `files` are missing, and which of the others the record of `holder` (a uid) does not attest.
+
+        With `holder` None only missing files are looked for. A holder without a record attests nothing.
+        """
+        present = {file: found for file in files if (found := self._stat_published(file))}
+        missing = tuple(file.path for file in files if file not in present)
         if holder is None:
             return CheckResult(missing)
         record = self._records.read(holder)
         records = (record,) if record else ()
         return CheckResult(
             missing,
-            tuple(file.path for file, found in there.items() if not holders.attests(file, found.st_mtime_ns, records)),
-            tuple(file.path for file in there if holders.is_corrupt(file.path, records)),
+            tuple(
+                file.path for file, found in present.items() if not holders.attests(file, found.st_mtime_ns, records)
+            ),
+            tuple(file.path for file in present if holders.is_corrupt(file.path, records)),
         )
 
     def mark_corrupt(self, paths: tuple[str, ...]) -> None:
-        """No record attests for the files at `paths` any more, so that the next transfer believes none of them."""
+        """Withdraws the attestation of the files at `paths` in every record, so that the next fetch hashes them."""
         with posix.volume_errors("record what is wrong"):
             for record in self._records.all().records:
-                doubted = holders.corrupt(record, paths)
-                if doubted != record:
-                    self._records.write(doubted)
+                changed = holders.corrupt(record, paths)
+                if changed != record:
+                    self._records.write(changed)
 
     def remove(self, uid: str, delete: bool) -> tuple[str, ...]:
-        """Ends what a holder holds; the paths of the files that went with it.
+        """Removes a holder, and returns the paths of the published files that were deleted with it.
 
-        Its record goes last, so that after a crash this can be called again; its uid never comes back.
-        While another record can't be read no published file is deleted: that record may tell of any.
+        Files are deleted only with `delete`, and only if no other holder wants them. The record is removed last, so
+        that this can be called again after a crash. While another record can't be read, no published file is deleted,
+        because that record may name any of them.
         """
         with posix.volume_errors(f"remove what {uid} holds"):
             own, (others, complete) = self._records.read(uid), self._records.recent_others(uid)
             if own is not None and own.released:
                 return ()
-            gone = self._release_files(own, others, delete and complete) if own else ()
+            deleted = self._release_files(own, others, delete and complete) if own else ()
             self._end_record(uid, None if delete else own, others)
-            return gone
+            return deleted
 
     def sweep(self, namespaces: frozenset[str], uids: frozenset[str]) -> SweepResult:
-        """Gives up what objects of `namespaces` held that are not among `uids`, which must be all there are.
+        """Removes the holders of `namespaces` whose uid is not in `uids`, which must be all uids of these namespaces.
 
-        Published files stay, since nobody knows whether they were to be deleted. While a record can't
-        be read nothing goes, because it may tell of any part.
+        Published files stay, because the deletion policy of a deleted object is not known. While a record can't be
+        read nothing is removed, because that record may name any part.
         """
         with posix.volume_errors("sweep the store"):
             records, complete = self._records.all()
-            gone = holders.orphaned(records, namespaces, uids) if complete else ()
-            parts = partfile.keys(self._parts).intersection(key for record in gone for key in record.part_keys)
-            for record in gone:
+            orphaned = holders.orphaned(records, namespaces, uids) if complete else ()
+            parts = partfile.keys(self._parts).intersection(key for record in orphaned for key in record.part_keys)
+            for record in orphaned:
                 self.remove(record.uid, delete=False)
             parts -= partfile.keys(self._parts)
-        return SweepResult(tuple(sorted(parts)), tuple(record.uid for record in gone))
+        return SweepResult(tuple(sorted(parts)), tuple(record.uid for record in orphaned))
 
     def unheld(self) -> UnheldFiles:
-        """The published files and the parts that no record names; parts may be those of a fetch without a cluster."""
+        """The published files and the parts that no record names.
+
+        Such a part may belong to a running `model-provisioner fetch` without a cluster.
+        """
         with posix.volume_errors("look for what nobody holds"):
             records = self._records.all().records
             paths = holders.unheld_files(published_files.model_paths(self._root, FETCHED_ROOTS), records)
@@ -159,25 +171,26 @@ class StoreRecords:
             return UnheldFiles(files, parts, self._records.unreadable())
 
     def usage(self) -> Usage:
-        """What is free and what `prune` could free."""
-        return Usage(self._files.free_bytes(), sum(entry.size for entry in self.unheld().all_files))
+        """The free bytes, and the bytes that `prune` could free."""
+        return Usage(self._files.free_bytes(), sum(file.size for file in self.unheld().all_files))
 
     def prune(self, unheld: UnheldFiles) -> None:
-        """Deletes what `unheld` told of, but for what has found a holder since.
+        """Deletes the files in `unheld` that still have no holder.
 
-        While a record can't be read nothing goes, because it may tell of any file.
+        While a record can't be read nothing is deleted, because that record may name any file.
         """
         with posix.volume_errors("delete what nobody holds"):
-            again = self.unheld()
-            if again.unreadable_records:
+            current = self.unheld()
+            if current.unreadable_records:
                 return
-            for entry in set(unheld.published).intersection(again.published):
-                published_files.delete(self._root, entry.path)
-            for entry in set(unheld.parts).intersection(again.parts):
-                partfile.discard(self._parts, PurePosixPath(entry.path).stem)
+            for file in set(unheld.published).intersection(current.published):
+                published_files.delete(self._root, file.path)
+            for file in set(unheld.parts).intersection(current.parts):
+                partfile.discard(self._parts, PurePosixPath(file.path).stem)
 
     @contextmanager
     def _storage_errors(self, plan: Plan) -> Iterator[None]:
+        """Adds to an InsufficientStorage how many bytes `plan` needs and how many are free."""
         try:
             yield
         except InsufficientStorage as error:
@@ -196,8 +209,8 @@ class StoreRecords:
 
     def _release_files(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
         self._discard_parts(own.part_keys, others)
-        leaving = [file.path for file in own.files if self._is_deletable(file.path, own, others, delete)]
-        return tuple(path for path in leaving if published_files.delete(self._root, path))
+        deletable = [file.path for file in own.files if self._is_deletable(file.path, own, others, delete)]
+        return tuple(path for path in deletable if published_files.delete(self._root, path))
 
     def _is_deletable(self, path: str, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> bool:
         found = published_files.stat(self._root, path)
@@ -208,7 +221,11 @@ class StoreRecords:
             partfile.discard(self._parts, key)
 
     def _end_record(self, uid: str, retained: HolderRecord | None, others: tuple[HolderRecord, ...]) -> None:
-        """Ends the record of `uid`; one that said `Retain` is kept while somebody shares its files."""
+        """Removes the record of `uid`, and released records that no live holder shares files with any more.
+
+        `retained` is the record of a holder with the policy `Retain`: it is kept as released while others share its
+        files.
+        """
         if retained is not None and holders.shares_files(retained, others):
             self._records.write(replace(retained, released=True, part_keys=()))
         else:

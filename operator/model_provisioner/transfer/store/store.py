@@ -37,11 +37,14 @@ class Store:
         modes: Modes = READABLE,
         cache: RecordCache | None = None,
     ) -> "Store":
-        """The store in `directory`; made there if there is none and none is expected.
+        """Opens the store in `directory`.
 
-        `cache` is what was read of its records when it was opened before, and is kept up.
-        With no expectation the volume is probed for what publishing needs; with one, a volume that
-        became read-only can still be checked. Raises VolumeChanged, VolumeNotWritable, VolumeUnsuitable.
+        If `expected_id` is None, a missing store is created, and the volume is probed for what publishing needs.
+        If it is given, no store is created and nothing is probed, so a volume that is now read-only can still be
+        checked. `modes` applies to directories and files that the store makes. `cache` has the records that this
+        process has read of this store before; it is updated.
+
+        Raises VolumeChanged if the store is missing or has another id, VolumeNotWritable, VolumeUnsuitable.
         """
         with posix.volume_errors(f"open the store in {directory}"), ExitStack() as opened:
             root = identity.open_root(directory, expected_id)
@@ -62,9 +65,9 @@ class Store:
 
     @classmethod
     def find(cls, directory: Path, expected_id: str | None, cache: RecordCache | None = None) -> "Store | None":
-        """The store in `directory`, which is never made; None where there is none and none is expected.
+        """Opens the store in `directory` if there is one, else returns None; never creates one.
 
-        Raises VolumeChanged, VolumeNotWritable, VolumeUnsuitable.
+        Raises VolumeChanged if `expected_id` is given and that store is missing, VolumeNotWritable, VolumeUnsuitable.
         """
         with posix.volume_errors(f"look for a store in {directory}"):
             found = expected_id or identity.find_id(directory)

@@ -1,7 +1,8 @@
-"""What is asked of the keeper but for the reading of files (`verification`): all that reads or writes records.
+"""The requests that a store worker handles, except `verify` (see `verification`).
 
-Each request opens its store anew, because a volume may be another by now; what was read of its records is cached
-(see `holderfiles`). Called by a worker, in a thread.
+Called by `worker` in a thread. Each request opens its store again, because another volume may be mounted by now; the
+records that were read are cached (see `holder_records`). What a request means is documented in
+`worker_protocol.messages`, how it is carried out in `transfer.store`.
 """
 
 from collections import defaultdict
@@ -19,19 +20,19 @@ from model_provisioner.worker_protocol.messages import Answer, Task
 
 
 class StoreOpener:
-    """Opens stores for one process."""
+    """Opens stores, with one cache of records for each directory that this process has opened."""
 
     def __init__(self) -> None:
         self._cache = defaultdict[str, RecordCache](RecordCache)
 
     def open(self, reference: StoreRef) -> Store:
-        """See `Store.open`."""
+        """`Store.open` with the cache. Raises as that does."""
         cache = self._cache[reference.directory]
         return Store.open(Path(reference.directory), reference.id, reference.modes, cache)
 
     @contextmanager
     def find(self, reference: StoreRef) -> Iterator[Store | None]:
-        """For what only looks or takes away: no store is made for that."""
+        """`Store.find` with the cache, as a context manager: None if there is no store. Raises as that does."""
         cache = self._cache[reference.directory]
         store = Store.find(Path(reference.directory), reference.id, cache)
         with store or nullcontext():
@@ -39,7 +40,7 @@ class StoreOpener:
 
 
 def handle(request: Task, opener: StoreOpener) -> Answer:
-    """Raises ProvisionError."""
+    """Carries out a store request and returns its answer. Raises ProvisionError."""
     return _HANDLERS[type(request)](request, opener)
 
 
@@ -51,8 +52,8 @@ def _settle(request: messages.Settle, opener: StoreOpener) -> Answer:
 
 def _check(request: messages.Check, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
-        found = store.records.check(request.files, request.holder)
-        return messages.Checked(request.id, found.missing, found.unattested, found.corrupt)
+        result = store.records.check(request.files, request.holder)
+        return messages.Checked(request.id, result.missing, result.unattested, result.corrupt)
 
 
 def _measure(request: messages.Measure, opener: StoreOpener) -> Answer:

@@ -1,4 +1,4 @@
-"""Reads published files again and tells which are not what they should be. Repairs nothing; called by the worker."""
+"""Hashes published files again for a `verify` request. Called by `worker`; changes no file and no record."""
 
 import os
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from model_provisioner.transfer.store.store import Store
 async def wrong_files(
     store: Store, files: tuple[FileRecord, ...], verifying: Callable[[int, int], None]
 ) -> tuple[str, ...]:
-    """The paths of `files` that are not there, or whose content has another size or digest.
+    """The paths of `files` that are missing, or whose content has another size or digest.
 
-    `verifying` is told how many bytes are read, and of how many.
+    `verifying` is called with the bytes hashed so far and the bytes of all files. Raises ProvisionError.
     """
     threads, total, done = Threads(), sum(file.size_bytes for file in files), 0
     try:
@@ -25,7 +25,7 @@ async def wrong_files(
                 wrong = (*wrong, file.path)
             done += file.size_bytes
     finally:
-        await threads.idle()  # nothing is closed under a thread that uses it
+        await threads.idle()  # no thread may use the store when the caller closes it
     return wrong
 
 

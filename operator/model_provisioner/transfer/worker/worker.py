@@ -1,9 +1,9 @@
 """`model-provisioner fetch --worker`: carries out requests that come as lines on standard input.
 
-One process, three uses by the operator: a slot (fetch), the keeper (settle, check, verify, remove, sweep and the
-like) and the resolver. What is done for each kind of request is `Worker._execute`, for most of the keeper's `keeping`;
-the lines are `protocol`'s. End of input means that the operator is gone: everything stops, and what was fetched is
-journalled.
+The operator runs it in three roles: fetcher (fetch), store worker (settle, check, verify, remove, sweep, …) and
+resolver. `Worker._execute` has the code for each kind of request, `store_requests` for most of a store worker's; the
+requests are documented in `worker_protocol.messages`, the lines in `worker_protocol.codec`. At the end of input the
+operator is gone: all requests are cancelled, and fetchers write their journals. Called by `transfer.cli.command`.
 """
 
 import asyncio
@@ -53,13 +53,13 @@ def run(network: NetworkSettings, *, preload_resolver: bool = False) -> int:
 
 
 def run_plan(file: Path, network: NetworkSettings) -> int:
-    """Carries out the one `fetch` request in `file`, for a Job; its answers go to standard output.
+    """Carries out the one `fetch` request in `file`, for a Job. Its answers go to standard output.
 
-    0 where it was published, 1 where it was not; after SIGTERM 143, and what came is kept.
+    Returns the exit code: 0 if the model was published, else 1; 143 after SIGTERM, which keeps the bytes received.
     """
     try:
         request = decode_request(file.read_bytes())
-    except (OSError, ValueError):  # not shown: the request may hold a token
+    except (OSError, ValueError):  # the text is not shown: the request may contain a token
         sys.stderr.write(f"{file} can't be read as a fetch request, which is one line as --worker takes it\n")
         return 1
     if not isinstance(request, messages.Fetch):
@@ -83,7 +83,10 @@ async def _serve_fetch(request: messages.Fetch, network: NetworkSettings) -> int
 
 
 def die_with_parent() -> None:
-    """So that a killed operator leaves no writer behind. Only Linux can; elsewhere the end of input does it."""
+    """Lets the kernel kill this process when the operator dies, so that no writer outlives it.
+
+    Linux only (prctl(2), PR_SET_PDEATHSIG). Elsewhere the end of input stops the worker.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -104,7 +107,7 @@ async def _serve(network: NetworkSettings, preload_resolver: bool) -> None:
 
 @contextlib.asynccontextmanager
 async def _writing_answers(outbox: Outbox) -> AsyncIterator[None]:
-    """At the end, what is left is handed over if somebody takes it."""
+    """Runs the outbox. At the end, writes the queued answers if the pipe takes them within half a second."""
     writing = asyncio.create_task(outbox.run())
     try:
         yield
@@ -116,7 +119,7 @@ async def _writing_answers(outbox: Outbox) -> AsyncIterator[None]:
 
 
 class Worker:
-    """Runs any number of requests at one time; which ones exclude each other is the operator's business."""
+    """Runs any number of requests at once. The operator decides which requests may run at the same time."""
 
     def __init__(self, client: Client, outbox: Outbox, clock: Clock) -> None:
         self._client = client
@@ -128,27 +131,28 @@ class Worker:
         self._resolver: Resolver | None = None
 
     def load_resolver(self) -> None:
+        """Imports the hub's client now, so that the first `resolve` request does not wait for it."""
         self._get_resolver()
 
     async def serve(self, lines: asyncio.StreamReader) -> None:
-        """Returns at the end of `lines`."""
+        """Starts the requests in `lines`; returns at the end of input, when requests may still run."""
         while line := await lines.readline():
             try:
                 request = decode_request(line)
-            except ValueError:  # not shown: a line may hold a token
+            except ValueError:  # the line is not shown: it may contain a token
                 _LOG.warning("a line of %d bytes that is not a request was left out", len(line))
                 continue
             self._dispatch(request)
 
     async def stop(self) -> None:
-        """Cancels everything and waits until journals are written."""
+        """Cancels all requests and waits until journals are written."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _dispatch(self, request: Request) -> None:
-        """What speaks of a running fetch is obeyed at once; everything else becomes a task of its own."""
+        """Applies Cancel and Limit to a running request at once; runs any other request as a task."""
         match request:
             case messages.Cancel():
                 self._cancel(request)
@@ -170,23 +174,23 @@ class Worker:
             self._limits[request.id] = Limits(request.connections, request.bytes_per_second)
         task = asyncio.create_task(self._handle_and_post(request))
         self._tasks[request.id] = task
-        task.add_done_callback(lambda ended: self._on_done(request.id, ended))
+        task.add_done_callback(lambda done: self._on_done(request.id, done))
 
     def _on_done(self, request_id: str, task: asyncio.Task[None]) -> None:
-        """A task may be cancelled before its first step, so only here is it certain to be seen."""
+        # Cancelled is posted here and not in the task, because a task may be cancelled before its first step.
         self._tasks.pop(request_id, None)
         self._limits.pop(request_id, None)
         if task.cancelled():
             self._outbox.post(messages.Cancelled(request_id))
 
     async def handle(self, request: Task) -> Answer:
-        """Its final answer; what goes wrong is an answer too."""
+        """Carries out a request and returns its final answer; an error becomes a FailedAnswer."""
         try:
             return await self._execute(request)
         except ProvisionError as error:
             retry_after = error.retry_after if isinstance(error, Retryable) else None
             return messages.FailedAnswer(request.id, error.reason, error.message, retry_after, error.wants_token)
-        except Exception as error:  # noqa: BLE001 - a bug must become an answer, or the operator waits for ever
+        except Exception as error:  # noqa: BLE001 - a bug must become an answer, or the operator waits forever
             _LOG.exception("%s failed in a way that was not foreseen", request.op)
             message = f"{type(error).__name__} while {request.op} was carried out: a bug; the log has the traceback"
             return messages.FailedAnswer(request.id, InternalError.__name__, message)
@@ -232,7 +236,7 @@ class Worker:
 
 
 class _Reporter:
-    """Turns what the engine tells into lines."""
+    """Posts the progress of one request; an `engine.Reporter`."""
 
     def __init__(self, request_id: str, outbox: Outbox) -> None:
         self._id = request_id
@@ -250,7 +254,10 @@ def _open_store(opener: StoreOpener, reference: StoreRef) -> contextlib.Abstract
 
 
 async def _run_in_thread(function: Callable[[], T]) -> T:
-    """Also if it is cancelled it returns only when the thread has ended: nothing else may touch the records before."""
+    """Runs `function` in a thread, and returns only when the thread has ended, also if the caller is cancelled.
+
+    Until then no other request may use the records.
+    """
     threads = Threads()
     try:
         return await threads.run(function)
