@@ -1,7 +1,7 @@
-"""A process that fetches one file into a store, for tests that watch or kill it at a system call.
+"""A process that fetches one file into a store, for tests that trace it or kill it at a system call.
 
-Arguments: the store's directory, and `remove` to give the file up instead. It writes in two commits,
-so that there is something to lose.
+Arguments: the store's directory, and `remove` to remove the holder instead. It writes the file in two commits, so that
+a crash can lose the second one.
 """
 
 import sys

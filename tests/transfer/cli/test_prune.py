@@ -1,4 +1,4 @@
-"""`model-provisioner prune` as a person runs it: what it lists, what it deletes, and what it never touches."""
+"""`model-provisioner prune` on a real store: what it lists, what it deletes, and what it never touches."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ FOREIGN = ("local/mine.gguf", "elsewhere/theirs.gguf", "hf/acme/tiny/README.md",
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """One file and one part are held, one of each is not, and there are files that are none of ours."""
+    """A store with one held file and one held part, one of each without a holder, and files that others put there."""
     for path in FOREIGN:
         put(tmp_path, path, b"x")
     with Store.open(tmp_path, None) as store:

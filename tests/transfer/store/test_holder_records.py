@@ -1,4 +1,4 @@
-"""What was read of the records is cache, and never believed of a file that was replaced since."""
+"""Holder records are cached, and read again after their file was replaced."""
 
 import os
 import time
@@ -69,7 +69,7 @@ def test_what_can_not_be_read_is_looked_at_each_time(directory: int, cache: Reco
 
 
 class CachedRecords:
-    """Records as a store worker has them; its clock stands still until it is turned."""
+    """Records as a store worker reads them, with a clock that stands still until the test sets `now`."""
 
     def __init__(self, directory: int) -> None:
         self.now = 0.0
@@ -81,7 +81,7 @@ class CachedRecords:
 
 
 def test_who_asks_again_within_a_moment_is_told_what_was_read_and_what_it_has_written_since(directory: int) -> None:
-    cache, slot = CachedRecords(directory), HolderRecords(directory)
+    cache, fetcher = CachedRecords(directory), HolderRecords(directory)
     assert cache.others() == ()
     cache.files.write(RECORD)
     cache.files.write(OTHER)
@@ -89,7 +89,7 @@ def test_who_asks_again_within_a_moment_is_told_what_was_read_and_what_it_has_wr
     assert cache.files.recent_others("uid-a").records == (OTHER,)
     cache.files.unlink("uid-b")
     assert cache.others() == (RECORD,)
-    slot.write(replace(RECORD, released=True))
+    fetcher.write(replace(RECORD, released=True))
     assert cache.others() == (RECORD,)
     cache.now = 0.3
     assert cache.others() == (replace(RECORD, released=True),)

@@ -1,4 +1,4 @@
-"""Holders on a real volume: who settles, shares, leaves, and what stays behind."""
+"""Holders on a real volume: they settle, share files and are removed; which files stay."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def store(root: Path) -> Iterator[Store]:
 
 
 def hold(store: Store, *names: str) -> None:
-    """`names` want FILE, which is fetched by the first of them."""
+    """Adds holders of FILE with these names; the first one fetches it."""
     for name in names:
         assert store.records.settle(holder(name), plan_of(FILE)) == plan_of(FILE)
         if store.files.published(FILE.planned) is None:
@@ -43,7 +43,7 @@ def hold(store: Store, *names: str) -> None:
         store.files.record_digest(f"uid-{name}", FILE.record)
 
 
-# Who leaves, in order, and with which policy; then whether the file is still there.
+# The holders that are removed, in order, with `delete`; then whether the file stays.
 LEAVING = {
     "one, Delete": ([("a", True)], False),
     "one, Retain": ([("a", False)], True),
@@ -73,14 +73,16 @@ def test_the_file_goes_with_the_last_who_lets_it(
     assert (root / "hf/acme").exists() is stays
 
 
-# Who does what: None comes and wants the file, True leaves with Delete, False with Retain.
+# A holder and its step: None settles the file, True removes with Delete, False with Retain.
 DEEDS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, True, False])), max_size=12)
 
 
 @given(DEEDS)
 @settings(max_examples=60, deadline=None)
 def test_in_any_order_a_file_lives_as_long_as_somebody_wants_it(deeds: list[tuple[str, bool | None]]) -> None:
-    wanting: dict[str, str] = {}  # who wants it, and under which name: an object that comes back is a new one
+    wanting: dict[
+        str, str
+    ] = {}  # the current holders and their record names: an object that is created again is a new one
     there = protected = False
     with tempfile.TemporaryDirectory() as directory, Store.open(Path(directory), None) as store:
         for number, (name, delete) in enumerate(deeds):
@@ -269,14 +271,14 @@ def test_the_sweep_leaves_alone_what_it_can_not_know(store: Store, root: Path) -
 
 
 def test_a_part_of_nobody_is_not_swept(store: Store, root: Path) -> None:
-    """It may be a person's, who fetches into this volume without a cluster."""
+    """It may belong to a `model-provisioner fetch` without a cluster."""
     begin(store)
     assert sweep(store) == SweepResult()
     assert store.files.durable_bytes(plan_of(FILE)) == 1000
 
 
 def test_what_is_swept_while_it_is_shared_still_stays_with_the_last(store: Store, root: Path) -> None:
-    """The one who is gone may have said `Retain`."""
+    """The deleted object may have had the policy `Retain`."""
     hold(store, "gone", "there")
     assert sweep(store, "there").records == ("uid-gone",)
     assert sweep(store, "there") == SweepResult()

@@ -1,4 +1,4 @@
-"""Parts and journals: what is continued, what starts again, and what a volume's failures are called."""
+"""Parts and journals: what is resumed, what starts again, and which errors a volume's failures become."""
 
 import json
 import os
@@ -184,7 +184,7 @@ def test_a_newer_writer_is_given_way(store: Store, half_done: Path) -> None:
 
 
 def test_what_another_has_published_is_not_written_any_more(store: Store, root: Path, half_done: Path) -> None:
-    """The descriptor of the older one leads into it."""
+    """The older writer's descriptor is that of the published file."""
     older = store.files.part(FILE.planned, 1)
     older.check_writer()
     newer = store.files.part(FILE.planned, 2)
@@ -274,7 +274,7 @@ def test_a_volume_that_is_full_to_the_last_byte_can_be_opened_and_cleared(tmp_pa
 
 
 def fill(path: Path) -> None:
-    """Takes every block that is left."""
+    """Writes until the volume has no free block."""
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))
@@ -293,7 +293,7 @@ def test_a_read_only_volume_is_named_and_still_looked_at(tmp_path: Path, root: P
 
 
 def test_bytes_lost_by_a_failed_sync_are_never_committed(store: Store, half_done: Path) -> None:
-    """After EIO the kernel drops the pages and reports success the next time; a pipe fails to sync the same way."""
+    """After EIO the kernel drops the pages and reports success the next time. A pipe fails to sync too."""
     part = store.files.part(FILE.planned, 1)
     real, (reader, writer) = part.fd, os.pipe()
     part.fd = writer

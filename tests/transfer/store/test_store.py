@@ -1,4 +1,4 @@
-"""The store: its identity, publishing, and that no name and no link leads out of the volume."""
+"""The store: its id, publishing, and that no path and no symbolic link leads out of the volume."""
 
 import json
 import os
@@ -188,7 +188,7 @@ def test_durable_bytes_are_those_in_parts_and_published_ones_that_were_read(stor
     assert store.files.durable_bytes(plan) == 0
     store.records.settle(holder("one"), plan_of(one))
     fetch(store, one)
-    assert store.files.durable_bytes(plan) == 0, "nobody has said that these bytes are the right ones"
+    assert store.files.durable_bytes(plan) == 0, "no record attests these bytes yet"
     store.files.record_digest("uid-one", one.record)
     part = store.files.part(two.planned, 7)
     part.write(0, two.content)

@@ -1,4 +1,4 @@
-"""The worker as a process: killed, cancelled, left alone, and what it costs."""
+"""The worker as a process: requests, kill, cancellation, the end of input, and its memory."""
 
 import asyncio
 import hashlib
@@ -232,7 +232,7 @@ def test_a_file_that_holds_no_plan_is_told_without_showing_it(bench: Bench, tmp_
 def test_a_worker_dies_with_its_parent(bench: Bench, tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux has PDEATHSIG; elsewhere the end of input does it")
-    # The parent's end of the pipe is inherited by a sleeper, so that the end of input can't be what ends the worker.
+    # A sleeping process inherits the parent's end of the pipe, so that the worker does not get the end of input.
     script = (
         "import os, subprocess, sys, time\n"
         "reading, writing = os.pipe()\n"
@@ -275,7 +275,7 @@ def test_progress_grows_and_comes_seldom(bench: Bench, plan: Plan, large: Path) 
 
 
 def test_a_limit_is_changed_while_bytes_move(bench: Bench, plan: Plan) -> None:
-    """At the first limit the transfer would take minutes."""
+    """With the first limit the transfer takes minutes."""
     with worker_process(bench.hub) as worker:
         worker.send(fetch_request(bench.root, plan, bytes_per_second=MIB))
         worker.wait_for_progress()
@@ -285,7 +285,7 @@ def test_a_limit_is_changed_while_bytes_move(bench: Bench, plan: Plan) -> None:
 
 
 def test_a_pipe_that_nobody_reads_does_not_stop_the_transfer(bench: Bench) -> None:
-    """The pipe is full before the transfer begins: only the published file can tell that it went on."""
+    """The pipe is full before the transfer begins, so only the published file shows that the transfer went on."""
     bench.hub.repository(NAME).add(MODEL, tiny_gguf(size=3 * MIB))
     plan = asyncio.run(bench.resolve())
     store = StoreRef(str(bench.root), None)
