@@ -29,7 +29,7 @@ def resolve(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
     directory = Path(store.directory)
     if store.id is not None:
         Store.open(directory, store.id).close()
-    with posix.volume_errors(f"look into {directory}"), posix.root_of(directory) as root:
+    with posix.volume_errors(f"look into {directory}"), posix.opened_root(directory) as root:
         files = tuple(_planned(root, LocalRef(path), digest) for path in _file_paths(root, ref))
     return Plan(str(ref), None, files)
 

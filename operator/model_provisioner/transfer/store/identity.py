@@ -65,7 +65,7 @@ def identify(private: int, directory: Path, expected_id: str | None) -> str:
 def find_id(directory: Path) -> str | None:
     """The id of the store in `directory`; None if there is none. Makes nothing. Raises VolumeUnsuitable."""
     try:
-        with posix.root_of(directory) as root, posix.opened_directory(root, [PRIVATE]) as private:
+        with posix.opened_root(directory) as root, posix.opened_directory(root, [PRIVATE]) as private:
             data = posix.read_document(_STORE_FILE, private)
             return None if data is None else identify(private, directory, None)
     except FileNotFoundError:

@@ -122,7 +122,7 @@ def open_root(directory: Path) -> int:
 
 
 @contextmanager
-def root_of(directory: Path) -> Iterator[int]:
+def opened_root(directory: Path) -> Iterator[int]:
     """`open_root` as a context manager."""
     root = open_root(directory)
     try:
