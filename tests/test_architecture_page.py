@@ -7,8 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from model_provisioner.domain.errors import DigestMismatch, SourceUnavailable
-from model_provisioner.domain.lifecycle.snapshot import (
-    _RULES,
+from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
     Failed,
@@ -20,13 +19,12 @@ from model_provisioner.domain.lifecycle.snapshot import (
     Rereading,
     Resolved,
     Resolving,
-    Snapshot,
     Started,
     Suspended,
     VerifyHandled,
     Verifying,
-    advance,
 )
+from model_provisioner.domain.lifecycle.snapshot import _RULES, Snapshot, advance
 from tests.support.samples import MODEL, NOW, after
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""`model-provisioner fetch` as a person runs it: a real process, a real hub, what is printed and where."""
+"""`model-provisioner fetch` as a real process with a real hub: its output, exit code and files."""
 
 import hashlib
 import json
@@ -213,7 +213,7 @@ def test_a_signal_keeps_the_part_and_says_so(hub: Hub, tmp_path: Path, number: s
 
 
 def wait_for_bytes(directory: Path, size: int) -> None:
-    """Until the part occupies `size` bytes: what has reached this machine may still be on its way to the file."""
+    """Waits until the part occupies `size` bytes: received bytes may not be written yet."""
     deadline = time.monotonic() + 20
     while sum(part.stat().st_blocks * 512 for part in (directory / ".provisioner" / "parts").glob("*.part")) < size:
         assert time.monotonic() < deadline, "too few bytes were written"
@@ -229,7 +229,7 @@ def test_a_terminal_gets_a_bar_with_speed_and_time_left(hub: Hub, tmp_path: Path
 
 
 def on_a_terminal(arguments: list[str]) -> str:
-    """What a person sees."""
+    """The output of a command that runs on a terminal."""
     controller, terminal = pty.openpty()
     shown = bytearray()
     with subprocess.Popen(arguments, stdout=terminal, stderr=terminal, env=environment(None)) as process:

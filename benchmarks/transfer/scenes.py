@@ -126,7 +126,7 @@ def _killed_at(model: Model, point: int, scratch: Path) -> Resumed:
         with worker.running(source) as first:
             first.fetch_until_killed(source, directory, CONNECTIONS, point)
         with Store.open(directory, None) as store:
-            durable = store.durable_bytes(worker.plan_of(source))
+            durable = store.files.durable_bytes(worker.plan_of(source))
         sent_before = source.content_bytes_sent()
         with worker.running(source) as second:
             second.fetch(source, directory, CONNECTIONS)

@@ -12,7 +12,7 @@ import pytest
 from deploy.local.api import ApiError
 from deploy.local.cluster import Cluster
 from model_provisioner.transfer.store.partfile import keys, read_journal
-from model_provisioner.transfer.store.posix import root_of
+from model_provisioner.transfer.store.posix import opened_root
 from tests.support.api_proxy import ApiProxy
 from tests.support.conditions import condition
 from tests.support.ggufs import tiny_gguf, write_gguf
@@ -249,7 +249,7 @@ def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
 
 def epochs(volume: Path) -> list[int]:
     """Of the writers of all that is unfinished."""
-    with root_of(volume / ".provisioner" / "parts") as parts:
+    with opened_root(volume / ".provisioner" / "parts") as parts:
         journals = [read_journal(parts, key) for key in keys(parts)]
     return [journal.epoch for journal in journals if journal]
 

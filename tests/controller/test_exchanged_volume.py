@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model_provisioner.transfer.store.partfile import keys, read_journal
-from model_provisioner.transfer.store.posix import root_of
+from model_provisioner.transfer.store.posix import opened_root
 from model_provisioner.transfer.store.store import Store
 from tests.support.ggufs import write_gguf
 from tests.support.models import files_below
@@ -193,7 +193,7 @@ def test_a_volume_that_goes_away_under_running_downloads_brings_back_what_they_h
 
 def journalled_bytes(volume: Path) -> int:
     """Of the one part that there is."""
-    with root_of(volume / ".provisioner" / "parts") as parts:
+    with opened_root(volume / ".provisioner" / "parts") as parts:
         (key,) = keys(parts)
         journal = read_journal(parts, key)
     assert journal

@@ -1,1 +1,1 @@
-"""Campaigns of faults: bounded in the ordinary run, whole with FAULTS=long (`make faults`)."""
+"""Fault injection: a sample of the points in an ordinary run, all points with FAULTS=long (`make faults`)."""

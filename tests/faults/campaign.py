@@ -1,6 +1,6 @@
-"""How far a campaign goes, and the randomness that it draws its points from.
+"""At how many points faults are injected, and the random numbers that choose them.
 
-FAULTS=long goes everywhere, else a sample is taken. FAULT_SEED=<number> repeats what a failed run has printed.
+FAULTS=long takes all points, otherwise a sample is taken. FAULT_SEED=<number> repeats a failed run that printed it.
 """
 
 import os
@@ -15,19 +15,19 @@ T = TypeVar("T")
 
 
 def say(figure: str) -> None:
-    """A figure of a campaign; `make faults` shows them all."""
+    """Prints a result; `make faults` shows it."""
     sys.stdout.write(f"{figure}\n")
 
 
 def randomness() -> random.Random:
-    """Says its seed, which pytest shows where a test fails."""
+    """A random generator. Prints its seed, which pytest shows if the test fails."""
     seed = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(2**32))
     say(f"FAULT_SEED={seed}")
     return random.Random(seed)
 
 
 def points(population: Sequence[T], sample: int) -> list[T]:
-    """All of `population`, or `sample` of them in order, with both ends."""
+    """All of `population`, or `sample` of them in order, including the first and the last."""
     if LONG or len(population) <= sample:
         return list(population)
     between = sorted(randomness().sample(range(1, len(population) - 1), sample - 2))

@@ -1,4 +1,4 @@
-"""A hub, and volumes that fail."""
+"""A hub, and a volume that fails on request."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever happens to a transfer, in any order: what is published is right, and bytes are not fetched without need."""
+"""Faults in any order during a transfer: a published file is right, and bytes are not fetched without need."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ CONNECTIONS = st.sampled_from([1, 4, 8])
 
 
 class Transfer(RuleBasedStateMachine):
-    """One object's transfer, by a worker that is killed and started again; the operator's part is played here."""
+    """One object's transfer by a worker that is killed and started again. The rules act as the operator."""
 
     @initialize()
     def begin(self) -> None:
@@ -47,7 +47,7 @@ class Transfer(RuleBasedStateMachine):
         self.version = 0
         self.epoch = self.kills = 0
         self.allowed = 0  # bytes that the hub may have sent
-        self.plans: dict[str, bytes] = {}  # what each plan's file must be
+        self.plans: dict[str, bytes] = {}  # the content that the file of each plan must have, by digest
         self._offer(0)
 
     def teardown(self) -> None:
@@ -56,7 +56,7 @@ class Transfer(RuleBasedStateMachine):
             self.closing.close()
 
     def _offer(self, version: int) -> None:
-        """The remote file is another one from now on."""
+        """Replaces the remote file."""
         self.version = version
         self.hub.repository(NAME).add(MODEL, VERSIONS[version])
         self.plan = asyncio.run(Bench(self.hub, self.root).resolve())
@@ -88,7 +88,7 @@ class Transfer(RuleBasedStateMachine):
     @rule(size=st.integers(0, SIZE))
     @precondition(lambda self: self.running)
     def wait_for_bytes(self, size: int) -> None:
-        """Until so many are written, or the transfer has ended."""
+        """Waits until `size` bytes are written, or the transfer has ended."""
         worker = self._worker()
         worker.wait_until(lambda: worker.has_answer or any(line.bytes >= size for line in worker.progress))
 
@@ -122,12 +122,12 @@ class Transfer(RuleBasedStateMachine):
     @rule(size=st.integers(0, SIZE))
     def reset_a_connection(self, size: int) -> None:
         self.hub.reset_after(size, times=1)
-        self.allowed += MIB  # what was on its way
+        self.allowed += MIB  # bytes in flight
 
     @rule(offset=st.integers(SIZE // 2, SIZE - 1))
     def corrupt_a_byte(self, offset: int) -> None:
         self.hub.corrupt(MODEL, offset, times=1)
-        self.allowed += 2 * SIZE  # fetched once more, also where the part was dropped
+        self.allowed += 2 * SIZE  # fetched once more, also if the part was dropped
 
     @rule(status=st.sampled_from([403, 429, 500, 503]))
     def refuse_a_request(self, status: int) -> None:
@@ -154,7 +154,7 @@ class Transfer(RuleBasedStateMachine):
             self.allowed += BOUND
 
     def check_progress(self, worker: WorkerProcess) -> None:
-        """It never runs backwards within one value of restarts."""
+        """Progress never falls while `restarts` stays the same."""
         furthest: dict[int, int] = {}
         for line in worker.progress:
             if isinstance(line, Progress):

@@ -1,6 +1,6 @@
-"""A machine whose clock is wrong by an hour: what it fetches is right, and nothing is asked for in vain.
+"""A machine with a clock that is wrong by an hour: the fetched file is right, and no request is repeated without need.
 
-The wall clock is changed under the whole process by libfaketime (0.9 or newer).
+libfaketime (0.9 or newer) changes the wall clock of the whole process.
 """
 
 import os
@@ -20,7 +20,7 @@ CONTENT = tiny_gguf(size=20 * MIB)
 
 
 def wrong_by(offset: str) -> dict[str, str]:
-    """The environment in which a process and its children have such a clock."""
+    """The environment that gives a process and its children such a clock."""
     return {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 

@@ -1,4 +1,4 @@
-"""What a part and its journal may have become while nobody looked: continued only if sound, never published wrong."""
+"""Damaged parts and journals: a part is resumed only if both are sound, and no wrong file is published."""
 
 import json
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from tests.transfer.bench import MODEL, NAME, Bench, Recorder
 
 KIB = 1024
 CONTENT = tiny_gguf(size=512 * KIB)
-HELD = 256 * KIB  # bytes that the journal tells of
+HELD = 256 * KIB  # bytes that the journal names
 
 
 class Begun:
-    """A part with its first 256 KiB, as a transfer left it."""
+    """A part with its first 256 KiB, as a stopped transfer leaves it."""
 
     def __init__(self, bench: Bench, file: PlannedFile) -> None:
         self.bench = bench
@@ -32,13 +32,13 @@ class Begun:
 
     def begin(self) -> None:
         with self.bench.store() as store:
-            part = store.part(self.file, epoch=1)
+            part = store.files.part(self.file, epoch=1)
             part.write(0, CONTENT[:HELD])
             part.commit(Spans().add(0, HELD))
             part.close()
 
     async def check(self) -> int:
-        """The right file is published whatever has happened; the bytes that this took."""
+        """Checks that a fetch publishes the right file; returns the bytes that the hub sent for it."""
         sent, recorder = self.bench.hub.bytes_sent(), Recorder()
         assert self.bench.content(await self.bench.fetch(recorder=recorder)) == CONTENT
         check_progress(recorder)
@@ -48,7 +48,7 @@ class Begun:
 
 
 def check_progress(recorder: Recorder) -> None:
-    """It never runs backwards within one value of restarts."""
+    """Progress never falls while `restarts` stays the same."""
     for (done, _, restarts), (later, _, restarts_later) in zip(
         recorder.progress_lines, recorder.progress_lines[1:], strict=False
     ):
@@ -61,7 +61,7 @@ async def begun(hub: Hub, tmp_path: Path) -> Begun:
 
 
 async def beginning(hub: Hub, tmp_path: Path, *, lfs: bool = True) -> Begun:
-    """Of what a repository holds without LFS, it publishes no digest."""
+    """The hub publishes a digest only for files in LFS."""
     hub.repository(NAME).add(MODEL, CONTENT, lfs=lfs)
     (tmp_path / "volume").mkdir()
     bench = Bench(hub, tmp_path / "volume")
@@ -111,7 +111,7 @@ def a_linked_journal(begun: Begun) -> None:
     begun.journal.symlink_to(begun.bench.root / "elsewhere.json")
 
 
-# Each must start the file again, from the first byte.
+# Each of them must start the file again, from the first byte.
 STRANGE = {
     "of a later version": changed(version=2),
     "with what we don't know": changed(checksum="x"),
@@ -160,7 +160,7 @@ async def test_a_journal_that_was_cut_off_anywhere_is_not_believed(begun: Begun)
 
 
 async def test_a_flipped_bit_anywhere_in_a_journal_publishes_nothing_wrong(begun: Begun) -> None:
-    """It may claim more than there is: then the digest finds out, and the file is fetched once more."""
+    """The journal may name bytes that are missing: then the digest is wrong, and the file is fetched once more."""
     begun.begin()
     whole = begun.journal.read_bytes()
     for bit in points(range(8 * len(whole)), sample=10):
@@ -195,4 +195,6 @@ async def test_a_header_that_rotted_in_the_part_is_fetched_again(
     with begun.part.open("r+b") as part:
         part.write(b"ROT")
     sent = await begun.check()
-    assert sent >= len(CONTENT) or not published_digest  # without LFS the hub sends it itself, and does not count
+    assert (
+        sent >= len(CONTENT) or not published_digest
+    )  # without LFS the hub sends the bytes itself and does not count them

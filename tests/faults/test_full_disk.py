@@ -1,4 +1,4 @@
-"""A real volume that is full in the middle of a file: told in seconds, with the numbers, and gone on with by itself."""
+"""A real volume that becomes full during a download: reported in seconds with the numbers, and resumed without help."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.transfer.bench import MODEL, NAME, Bench
 
 MIB = 1024**2
 SIZE = 12 * MIB
-STEP = 128 * 1024  # the smallest piece that is written at once
+STEP = 128 * 1024  # the smallest write
 TOLD_SECONDS = 5
 BOTH = r"No space left on device.*needs \d.* more and the volume has \d.* free"
 
@@ -33,7 +33,7 @@ def fill(root: Path, leave: int) -> Path:
 
 
 async def test_a_disk_that_is_full_at_any_position_is_told_and_recovered_from(hub: Hub, tmp_path: Path) -> None:
-    """The space is taken away after it was found sufficient, with a little more left in each round."""
+    """The volume is filled after the check of its free space, with a little more left in each round."""
     content = tiny_gguf(size=SIZE)
     hub.repository(NAME).add(MODEL, content)
     for left in points(range(0, SIZE - STEP, STEP), sample=12):

@@ -1,4 +1,4 @@
-"""`kill -9` of the process that moves bytes, at random points: what the journal held is never fetched again."""
+"""`kill -9` of a fetcher at random points: journalled bytes are never fetched again."""
 
 import asyncio
 import hashlib
@@ -31,7 +31,7 @@ CONNECTIONS = (1, 4, 8)
 
 @dataclass
 class Campaign:
-    """Counts what the kills did, over all the files that they hit."""
+    """The results of all kills, over all files that were fetched meanwhile."""
 
     hub: Hub
     root: Path
@@ -48,7 +48,7 @@ class Campaign:
         return self.plan.files[0]
 
     def journalled(self) -> Spans:
-        """What the journal of the part tells of, each byte of which must be right."""
+        """The bytes that the journal names; checks that each of them is right."""
         parts = self.root / ".provisioner" / "parts"
         if not parts.exists():
             return Spans()
@@ -62,13 +62,13 @@ class Campaign:
         return spans
 
     def check_published(self) -> None:
-        """Nothing has appeared but the whole and right file."""
+        """Checks that nothing is published except the whole and right file."""
         assert files_below(self.root) <= {self.file.path}
         if files_below(self.root):
             assert digest_of(self.root / self.file.path) == digest_of(self.content)
 
     def live(self) -> bool:
-        """One process, killed when as many more bytes as chance says have left the hub; did it publish before?"""
+        """Runs one fetcher and kills it after a random number of bytes. Returns whether it published first."""
         before, requests = self.journalled(), len(self.hub.log)
         sent, started = self.hub.bytes_sent(), time.monotonic()
         target = sent + self.random.randrange(self.file.size // 3)
@@ -92,7 +92,7 @@ class Campaign:
         return bool(files_below(self.root))
 
     def sent_at_rest(self) -> int:
-        """What the hub has sent when it has noticed that nobody listens any more."""
+        """The bytes that the hub has sent, once it has noticed that the connections are closed."""
         sent = -1
         while sent != (sent := self.hub.bytes_sent()):
             time.sleep(0.05)
@@ -105,7 +105,7 @@ class Campaign:
             assert not inside, f"{first}-{last} was asked for, and {inside} was safe"
 
     def finish(self, worker: WorkerProcess) -> None:
-        """Nobody kills this one."""
+        """Completes the last file, without a kill."""
         before, sent = self.journalled(), self.sent_at_rest()
         assert isinstance(worker.ask(fetch_request(self.root, self.plan, epoch=self.kills + 1)), Published)
         self.check_published()

@@ -1,4 +1,4 @@
-"""The order of a real worker's system calls, from the holder's record to the line that says `published`."""
+"""The order of a real worker's system calls, from the holder's record to the answer `published`."""
 
 import asyncio
 import re
@@ -17,14 +17,14 @@ from tests.transfer.worker_process import WorkerProcess, command, fetch_request
 
 MIB = 1024**2
 CALLS = "pwrite64,write,fdatasync,fsync,renameat,renameat2,rename,fchmod,unlinkat,ftruncate"
-# A call of one thread may be cut in two by another's; its end is what counts.
+# strace may split a call of one thread around a call of another thread; the line with its result counts.
 DONE = re.compile(
     r"^(?P<pid>\d+) +(?:<\.\.\. (?P<resumed>\w+) resumed>|(?P<name>\w+)\()(?P<rest>.*?)(?:= (?P<result>-?\d+).*)?$"
 )
 
 
 def trace(hub: Hub, root: Path, log: Path) -> list[tuple[str, str]]:
-    """What a worker called while it provided the model: names and arguments, in the order in which they returned."""
+    """A worker's system calls while it fetches a model: names and arguments, in the order in which they return."""
     plan = asyncio.run(Bench(hub, root).resolve(REF))
     strace = ["strace", "-f", "-y", "-s", "4000", "-o", str(log), "-e", f"trace={CALLS}"]
     with subprocess.Popen([*strace, *command(hub)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -1,4 +1,4 @@
-"""A volume that fails, or loses its power, at any call that changes it: nothing wrong is published, and it goes on."""
+"""A volume that fails or loses power at any call: no wrong file is published, and the next fetch recovers."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ FILE = sample()
 SETTLED = holder("writer")
 
 ENDS = ("create", "mkdir", "write", "truncate", "fsync", "rename")
-# What fails, in which calls, and what people are then told.
+# The errno, the calls that fail with it (none: all), and the error that the fetch must raise.
 FAULTS = {
     "full": ("ENOSPC", ENDS, InsufficientStorage),
     "over quota": ("EDQUOT", ENDS, InsufficientStorage),
@@ -30,16 +30,16 @@ FAULTS = {
 
 
 def provide(root: Path) -> None:
-    """What the store_worker and a worker do for one object, in two commits."""
+    """The steps of the store worker and a fetcher for one object, in two commits."""
     with Store.open(root, None) as store:
-        store.settle(SETTLED, plan_of(FILE))
-        if store.published(FILE.planned) is None:
+        store.records.settle(SETTLED, plan_of(FILE))
+        if store.files.published(FILE.planned) is None:
             bring(store, FILE)
-        store.record_digest(SETTLED.uid, FILE.record)
+        store.files.record_digest(SETTLED.uid, FILE.record)
 
 
 def calls_of_a_good_run(volume: FaultyVolume, calls: tuple[str, ...] = ()) -> int:
-    """How many calls a fault could strike."""
+    """The number of calls at which a fault can be injected."""
     volume.fail("EIO", first=10**9, calls=calls)
     provide(volume.root)
     number = volume.heal()
@@ -54,9 +54,9 @@ def check_nothing_wrong(root: Path, path: str, content: bytes) -> None:
 
 
 def check_leaving(root: Path) -> None:
-    """Whatever has happened before, the last holder leaves nothing behind."""
+    """Checks that the removal of the last holder leaves nothing behind."""
     with Store.open(root, None) as store:
-        assert store.remove(SETTLED.uid, delete=True) == (FILE.path,)
+        assert store.records.remove(SETTLED.uid, delete=True) == (FILE.path,)
     assert private_files(root, "parts") == private_files(root, "holders") == set()
 
 
@@ -97,7 +97,7 @@ def test_a_single_fault_at_any_call_does_no_harm(
 
 
 def test_what_was_said_to_be_published_survives_any_loss_of_power(volume: FaultyVolume) -> None:
-    """Power goes at every call in turn; a last round loses it after the end."""
+    """Power is lost at each call in turn, and in the last round after the end."""
     for first in range(1, calls_of_a_good_run(volume) + 2):
         volume.fail("EIO", first)
         try:
@@ -116,7 +116,7 @@ def test_what_was_said_to_be_published_survives_any_loss_of_power(volume: Faulty
         volume.format()
 
 
-LARGE = tiny_gguf(size=20 * MIB)  # three times as much as a journal waits for
+LARGE = tiny_gguf(size=20 * MIB)  # three times the bytes between two journals
 
 
 async def outcome(bench: Bench) -> ProvisionError | None:
@@ -129,7 +129,7 @@ async def outcome(bench: Bench) -> ProvisionError | None:
 
 @pytest.mark.parametrize("fault", ["full", "over quota", "broken", "power"])
 async def test_a_transfer_survives_a_fault_at_any_call(volume: FaultyVolume, hub: Hub, fault: str) -> None:
-    """The whole engine: from the hub over the part to the published file."""
+    """The whole engine: from the hub through the part to the published file."""
     error, calls, told = FAULTS.get(fault, ("EIO", (), VolumeNotWritable))
     hub.repository(NAME).add(MODEL, LARGE)
     bench = Bench(hub, volume.root)
@@ -152,5 +152,5 @@ async def test_a_transfer_survives_a_fault_at_any_call(volume: FaultyVolume, hub
         assert bench.content(await bench.fetch()) == LARGE
         assert hub.bytes_sent() - before <= len(LARGE) + 64 * MIB
         with bench.store() as store:
-            assert store.remove(HOLDER.uid, delete=True) == (path,)
+            assert store.records.remove(HOLDER.uid, delete=True) == (path,)
         volume.format()

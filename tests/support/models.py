@@ -49,10 +49,10 @@ def holder(name: str) -> Holder:
 
 def fetch(store: Store, file: SampleFile, path: str | None = None, epoch: int = 1, uid: str | None = None) -> None:
     """Writes and publishes the whole file, as a transfer that goes well does, on behalf of `uid`."""
-    part = store.part(file.planned, epoch)
+    part = store.files.part(file.planned, epoch)
     part.write(0, file.content)
     part.commit(Spans().add(0, part.size))
-    store.publish(part, path or file.path, uid)
+    store.files.publish(part, path or file.path, uid)
 
 
 def put(root: Path, path: str, content: bytes) -> Path:

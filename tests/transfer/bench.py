@@ -1,4 +1,4 @@
-"""The moving half of the transfer layer with a real hub and a real store, in this process."""
+"""Resolver, engine and store in this process, with a real hub and a real volume, for the tests of `transfer`."""
 
 import asyncio
 import hashlib
@@ -28,19 +28,19 @@ HOLDER = Holder("uid-1", "models", "model")
 
 
 async def no_sleep(seconds: float) -> None:
-    """Backoff without waiting; what looks at the clock once a second does so a hundred times."""
+    """The sleep of a test clock: at most 10 ms."""
     await asyncio.sleep(min(seconds, 0.01))
 
 
 @dataclass
 class Recorder:
-    """What the engine told, in order."""
+    """The calls of the engine's reporter, in order."""
 
     progress_lines: list[tuple[int, int, int]] = field(default_factory=list)
     verifying_lines: list[tuple[int, int]] = field(default_factory=list)
     received: int = 0
     verified_first: bool = False
-    """Was anything said to be verified before a byte was on its way?"""
+    """True if `verifying` was called before any `progress`."""
 
     def progress(self, done: int, total: int, restarts: int, received: int) -> None:
         self.progress_lines.append((done, total, restarts))
@@ -53,7 +53,7 @@ class Recorder:
 
 
 def network(hub: Hub) -> NetworkSettings:
-    """All ports of the hub's machine are allowed."""
+    """Settings that allow all ports of the hub's host."""
     return NetworkSettings(NetworkPolicy(allowed_hosts=(parse_host_port("127.0.0.1"),)), hub.ca_file)
 
 
@@ -63,7 +63,7 @@ def token_for(hub: Hub, token: str) -> Credentials:
 
 @dataclass
 class Bench:
-    """One hub, one volume at `root`."""
+    """One hub, and one volume at `root`."""
 
     hub: Hub
     root: Path
@@ -92,10 +92,10 @@ class Bench:
         recorder: Recorder | None = None,
     ) -> engine.Provided:
         with self.store() as store:
-            settled = store.settle(HOLDER, plan)
+            settled = store.records.settle(HOLDER, plan)
             job = engine.Job(settled, Limits(connections, bytes_per_second), 1, credentials, HOLDER.uid)
             async with open_client(network(self.hub)) as client:
-                return await engine.provide(job, store, client, recorder or Recorder(), self.clock)
+                return await engine.provide(job, store.files, client, recorder or Recorder(), self.clock)
 
     async def fetch(self, ref: str = REF, recorder: Recorder | None = None, connections: int = 1) -> engine.Provided:
         return await self.transfer(await self.resolve(ref), recorder=recorder, connections=connections)

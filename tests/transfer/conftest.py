@@ -1,4 +1,4 @@
-"""A hub and a volume for each test of the moving half."""
+"""A hub and a volume for each test of `transfer`."""
 
 from collections.abc import Iterator
 from pathlib import Path

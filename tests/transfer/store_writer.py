@@ -1,7 +1,7 @@
-"""A process that fetches one file into a store, for tests that watch or kill it at a system call.
+"""A process that fetches one file into a store, for tests that trace it or kill it at a system call.
 
-Arguments: the store's directory, and `remove` to give the file up instead. It writes in two commits,
-so that there is something to lose.
+Arguments: the store's directory, and `remove` to remove the holder instead. It writes the file in two commits, so that
+a crash can lose the second one.
 """
 
 import sys
@@ -13,27 +13,27 @@ from tests.support.models import SampleFile, holder, plan_of, sample
 
 def remove(directory: Path) -> None:
     with Store.open(directory, None) as store:
-        store.remove(holder("writer").uid, delete=True)
+        store.records.remove(holder("writer").uid, delete=True)
 
 
 def main(directory: Path) -> None:
     file, name = sample(), holder("writer")
     with Store.open(directory, None) as store:
-        store.settle(name, plan_of(file))
-        if store.published(file.planned) is None:
+        store.records.settle(name, plan_of(file))
+        if store.files.published(file.planned) is None:
             bring(store, file)
-        store.record_digest(name.uid, file.record)
+        store.files.record_digest(name.uid, file.record)
 
 
 def bring(store: Store, file: SampleFile) -> None:
-    part = store.part(file.planned, 1)
+    part = store.files.part(file.planned, 1)
     spans = part.spans
     for end in (file.planned.size // 2, file.planned.size):
         for start, stop in spans.missing(end):
             part.write(start, file.content[start:stop])
             spans = spans.add(start, stop)
         part.commit(spans)
-    store.publish(part, file.path)
+    store.files.publish(part, file.path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A real worker process, spoken to as the operator does."""
+"""A real worker process, with requests and answers over pipes as the operator uses them."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ _ANSWER_SECONDS = 60
 
 
 class WorkerProcess:
-    """Answers are read in the background, so that the worker never waits for us."""
+    """Reads answers in the background, so that the worker never waits for the test."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.process = process
@@ -47,17 +47,17 @@ class WorkerProcess:
 
     @property
     def has_answer(self) -> bool:
-        """Would `answer` return at once?"""
+        """Whether `answer` returns at once."""
         return not self._answers.empty()
 
     def wait_for_progress(self) -> None:
         self.wait_until(lambda: bool(self.progress))
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Until what the worker has told makes `condition` true."""
+        """Waits until `condition` is true, which usually looks at `progress`."""
         deadline = time.monotonic() + _ANSWER_SECONDS
         while not condition():
-            assert time.monotonic() < deadline, "no such progress was told"
+            assert time.monotonic() < deadline, "no such progress was reported"
             time.sleep(0.01)
 
     @property
@@ -81,7 +81,7 @@ class WorkerProcess:
 
 @contextmanager
 def worker_process(hub: Hub) -> Iterator[WorkerProcess]:
-    """A worker that may reach `hub`; killed at the end if it is still there."""
+    """A worker that may connect to `hub`. It is killed at the end if it still runs."""
     with subprocess.Popen(command(hub), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             yield WorkerProcess(process)

@@ -28,8 +28,8 @@ def leave_behind(volume: Path, namespace: str = NAMESPACE, uid: str = "uid-gone"
     """The record and the part of an object that is gone, and a published file; the id of the store."""
     put(volume, "hf/acme/other/kept.gguf", b"kept")
     with Store.open(volume, None) as store:
-        store.settle(Holder(uid, namespace, "gone"), plan_of(FILE))
-        part = store.part(FILE.planned, 1)
+        store.records.settle(Holder(uid, namespace, "gone"), plan_of(FILE))
+        part = store.files.part(FILE.planned, 1)
         part.commit(Spans())
         part.close()
         return store.id
@@ -38,7 +38,7 @@ def leave_behind(volume: Path, namespace: str = NAMESPACE, uid: str = "uid-gone"
 def test_what_is_left_of_a_deleted_object_goes_when_an_operator_starts(bench: Stand) -> None:
     leave_behind(bench.volume, bench.namespace)
     with Store.open(bench.volume, None) as store:
-        store.settle(Holder("uid-stranger", "elsewhere", "other"), plan_of(sample("hf/acme/b/b.gguf")))
+        store.records.settle(Holder("uid-stranger", "elsewhere", "other"), plan_of(sample("hf/acme/b/b.gguf")))
     bench.start_operator()
     eventually(lambda: private_files(bench.volume, "holders") == {"uid-stranger.json"}, "the record is swept")
     assert private_files(bench.volume, "parts") == set()

@@ -1,4 +1,4 @@
-"""`model-provisioner prune` as a person runs it: what it lists, what it deletes, and what it never touches."""
+"""`model-provisioner prune` on a real store: what it lists, what it deletes, and what it never touches."""
 
 import os
 from pathlib import Path
@@ -16,15 +16,15 @@ FOREIGN = ("local/mine.gguf", "elsewhere/theirs.gguf", "hf/acme/tiny/README.md",
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """One file and one part are held, one of each is not, and there are files that are none of ours."""
+    """A store with one held file and one held part, one of each without a holder, and files that others put there."""
     for path in FOREIGN:
         put(tmp_path, path, b"x")
     with Store.open(tmp_path, None) as store:
-        store.settle(holder("a"), plan_of(HELD, BEGUN))
+        store.records.settle(holder("a"), plan_of(HELD, BEGUN))
         for file in (HELD, RETAINED):
             fetch(store, file)
         for file in (BEGUN, ABANDONED):
-            part = store.part(file.planned, 1)
+            part = store.files.part(file.planned, 1)
             part.write(0, file.content)
             part.commit(Spans().add(0, part.size))
             part.close()
@@ -49,8 +49,8 @@ def test_what_nobody_holds_is_listed_and_stays(
     assert total.endswith("(published files: 1, parts: 1)")
     assert advice == "nothing is deleted; add --yes to delete all of this"
     with Store.open(root, None) as store:
-        listed = sum(entry.size for entry in store.unheld().entries)
-        usage = store.usage()
+        listed = sum(entry.size for entry in store.records.unheld().all_files)
+        usage = store.records.usage()
     assert usage.unheld == listed > len(RETAINED.content)
     assert usage.free > 0
     assert everything(root) == before
@@ -76,9 +76,9 @@ def test_while_a_record_can_not_be_read_nothing_is_deleted(root: Path, capsys: p
 
 def test_what_has_found_a_holder_meanwhile_stays(root: Path) -> None:
     with Store.open(root, None) as store:
-        found = store.unheld()
-        store.settle(holder("b"), plan_of(RETAINED))
-        store.prune(found)
+        found = store.records.unheld()
+        store.records.settle(holder("b"), plan_of(RETAINED))
+        store.records.prune(found)
     assert RETAINED.path in files_below(root)
 
 

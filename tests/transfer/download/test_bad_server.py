@@ -77,10 +77,10 @@ class Client:
         file = PlannedFile(PATH, len(server.content), wanted, "hf:acme/bad:file.gguf", server.url)
         settings = NetworkSettings(NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"),)))
         with Store.open(self.root, None) as store:
-            plan = store.settle(HOLDER, Plan("hf:acme/bad", COMMIT, (file,)))
+            plan = store.records.settle(HOLDER, Plan("hf:acme/bad", COMMIT, (file,)))
             job = engine.Job(plan, Limits(1, None), 1, None, HOLDER.uid)
             async with open_client(settings) as client:
-                return await engine.provide(job, store, client, self.recorder, self.clock)
+                return await engine.provide(job, store.files, client, self.recorder, self.clock)
 
     @property
     def restarts(self) -> int:

@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from model_provisioner.domain.store.plan import PlannedFile
-from model_provisioner.transfer.store.store import PublishedFile, Store
+from model_provisioner.transfer.store.files import PublishedFile, StoreFiles
+from model_provisioner.transfer.store.store import Store
 from tests.support.ggufs import tiny_gguf
 from tests.transfer.bench import MODEL, NAME, Bench
 
@@ -19,7 +20,7 @@ async def test_the_store_is_closed_only_after_the_last_thread_has_used_it(
     entered, go_on = threading.Event(), threading.Event()
     steps = []
 
-    def slowly(store: Store, file: PlannedFile) -> PublishedFile | None:
+    def slowly(store: StoreFiles, file: PlannedFile) -> PublishedFile | None:
         entered.set()
         go_on.wait(30)
         steps.append("used")
@@ -30,7 +31,7 @@ async def test_the_store_is_closed_only_after_the_last_thread_has_used_it(
         really_close(store)
 
     really_close = Store.close
-    monkeypatch.setattr(Store, "published", slowly)
+    monkeypatch.setattr(StoreFiles, "published", slowly)
     monkeypatch.setattr(Store, "close", close)
     running = asyncio.create_task(bench.transfer(plan))
     await asyncio.to_thread(entered.wait, 30)

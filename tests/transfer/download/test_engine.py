@@ -181,7 +181,7 @@ async def test_an_interrupted_transfer_goes_on_where_it_stopped(bench: Bench, la
         await running
     assert time.monotonic() - started < 3, "less than one, where nothing else runs"
     with bench.store() as store:
-        durable = store.durable_bytes(plan)
+        durable = store.files.durable_bytes(plan)
     bench.hub.clear_faults()
     bench.hub.clear_log()
     recorder = Recorder()
@@ -318,7 +318,7 @@ async def test_a_writer_that_a_newer_one_has_replaced_stops_and_publishes_nothin
     running = asyncio.create_task(bench.transfer(plan))
     await asyncio.to_thread(gate.wait_reached)
     with bench.store() as store:
-        store.part(plan.files[0], epoch=2).close()
+        store.files.part(plan.files[0], epoch=2).close()
     gate.release()
     with pytest.raises(WriterSuperseded):
         await running
@@ -453,8 +453,8 @@ async def test_a_loopback_source_is_refused_unless_allowed(bench: Bench, small: 
     bench.hub.repository(NAME).add(MODEL, small)
     plan = await bench.resolve()
     with bench.store() as store:
-        job = engine.Job(store.settle(HOLDER, plan), Limits(1), 1)
+        job = engine.Job(store.records.settle(HOLDER, plan), Limits(1), 1)
         async with open_client(NetworkSettings(ca_file=bench.hub.ca_file)) as client:
             with pytest.raises(AddressNotAllowed, match=r"127\.0\.0\.1 is a loopback address.*--allow-network"):
-                await engine.provide(job, store, client, Recorder(), bench.clock)
+                await engine.provide(job, store.files, client, Recorder(), bench.clock)
     assert bench.hub.bytes_sent() == 0

@@ -37,7 +37,7 @@ async def test_a_full_volume_is_told_before_a_part_is_made(hub: Hub, root: Path)
     bench = Bench(hub, root)
     plan = await bench.resolve()
     with bench.store() as store:
-        store.settle(HOLDER, plan)
+        store.records.settle(HOLDER, plan)
     ballast = fill(root)
     with pytest.raises(InsufficientStorage, match=rf"{NAME}.* needs 3 MiB more and the volume has 0 B free: delete"):
         await bench.transfer(plan)
@@ -50,7 +50,7 @@ def test_a_record_that_has_no_room_is_told_with_both_numbers(root: Path) -> None
     with Store.open(root, None) as store:
         fill(root)
         with pytest.raises(InsufficientStorage, match=rf"record what models/a holds: .*{BOTH}"):
-            store.settle(holder("a"), plan_of(SMALL))
+            store.records.settle(holder("a"), plan_of(SMALL))
         assert private_files(root, "holders") <= {"uid-a.json.new"}
 
 
@@ -58,11 +58,11 @@ def test_what_is_there_needs_no_room_again(root: Path) -> None:
     begun = sample("hf/acme/a/begun.gguf", size=16384)
     with Store.open(root, None) as store:
         fetch(store, SMALL)
-        part = store.part(begun.planned, 1)
+        part = store.files.part(begun.planned, 1)
         part.write(0, begun.content[:8192])
-        free = store.free_bytes()
-        assert store.room((begun.planned,), (SMALL.planned,)) == Room(8192, free)
-        assert store.room((SMALL.planned,), (begun.planned,)) == Room(8192 + 8192, free)
+        free = store.files.free_bytes()
+        assert store.files.room((begun.planned,), (SMALL.planned,)) == Room(8192, free)
+        assert store.files.room((SMALL.planned,), (begun.planned,)) == Room(8192 + 8192, free)
         part.close()
     assert files_below(root) == {SMALL.path}
 

@@ -1,4 +1,4 @@
-"""From refs to plans, by the metadata of a real hub, and each refusal with what to do about it."""
+"""Plans for refs from the metadata of a real hub, and the error and advice for each refusal."""
 
 import asyncio
 import hashlib
@@ -194,7 +194,7 @@ async def test_a_hub_that_is_down_or_overloaded_is_not_a_missing_model(bench: Be
 
 
 async def test_many_refs_are_resolved_at_one_time(bench: Bench) -> None:
-    """More than there are threads for looking up names, at a hub whose name has to be looked up."""
+    """More requests than the threads that resolve host names, to a hub with a host name."""
     bench.hub.repository(NAME).add(MODEL, CONTENT)
     endpoint = bench.hub.endpoint.replace("127.0.0.1", "localhost")
     requests = [Resolve(str(number), REF, endpoint, None, None, None, store=None) for number in range(100)]
@@ -206,7 +206,7 @@ async def test_many_refs_are_resolved_at_one_time(bench: Bench) -> None:
 
 
 async def test_nobody_but_the_hub_is_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library would fetch a list from huggingface.co the first time, for its User-Agent."""
+    """By default the library first requests a list from huggingface.co, for its User-Agent."""
     monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", None)
     monkeypatch.setattr("huggingface_hub.constants.AGENT_HARNESSES_PATH", str(bench.root / "none.json"))
     bench.hub.repository(NAME).add(MODEL, CONTENT)

@@ -1,4 +1,4 @@
-"""What was read of the records is cache, and never believed of a file that was replaced since."""
+"""Holder records are cached, and read again after their file was replaced."""
 
 import os
 import time
@@ -34,9 +34,9 @@ def later() -> float:
 def test_what_is_as_it_was_is_not_read_again(directory: int, cache: RecordCache) -> None:
     HolderRecords(directory).write(RECORD)
     assert HolderRecords(directory, cache, later).all().records == (RECORD,)
-    facts, known = cache.files["uid-a.json"]
+    version, known = cache.files["uid-a.json"]
     assert known == RECORD
-    cache.files["uid-a.json"] = facts, OTHER
+    cache.files["uid-a.json"] = version, OTHER
     assert HolderRecords(directory, cache, later).all().records == (OTHER,), "it was not looked into"
 
 
@@ -62,14 +62,14 @@ def test_what_was_written_a_moment_ago_may_be_replaced_unseen(directory: int, ca
 def test_what_can_not_be_read_is_looked_at_each_time(directory: int, cache: RecordCache, tmp_path: Path) -> None:
     (tmp_path / "uid-a.json").write_bytes(b"{")
     files = HolderRecords(directory, cache, later)
-    assert not files.all().all_read
-    assert not files.all().all_read
+    assert not files.all().complete
+    assert not files.all().complete
     files.write(RECORD)
-    assert files.all().all_read
+    assert files.all().complete
 
 
 class CachedRecords:
-    """Records as a store worker has them; its clock stands still until it is turned."""
+    """Records as a store worker reads them, with a clock that stands still until the test sets `now`."""
 
     def __init__(self, directory: int) -> None:
         self.now = 0.0
@@ -81,7 +81,7 @@ class CachedRecords:
 
 
 def test_who_asks_again_within_a_moment_is_told_what_was_read_and_what_it_has_written_since(directory: int) -> None:
-    cache, slot = CachedRecords(directory), HolderRecords(directory)
+    cache, fetcher = CachedRecords(directory), HolderRecords(directory)
     assert cache.others() == ()
     cache.files.write(RECORD)
     cache.files.write(OTHER)
@@ -89,7 +89,7 @@ def test_who_asks_again_within_a_moment_is_told_what_was_read_and_what_it_has_wr
     assert cache.files.recent_others("uid-a").records == (OTHER,)
     cache.files.unlink("uid-b")
     assert cache.others() == (RECORD,)
-    slot.write(replace(RECORD, released=True))
+    fetcher.write(replace(RECORD, released=True))
     assert cache.others() == (RECORD,)
     cache.now = 0.3
     assert cache.others() == (replace(RECORD, released=True),)
@@ -110,8 +110,8 @@ def test_what_was_read_of_another_directory_is_not_told(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_told_also_a_moment_later(directory: int, tmp_path: Path) -> None:
     (tmp_path / "uid-a.json").write_bytes(b"{")
     cache = CachedRecords(directory)
-    assert not cache.files.recent_others("uid-b").all_read
+    assert not cache.files.recent_others("uid-b").complete
     cache.files.write(OTHER)
-    assert not cache.files.recent_others("uid-b").all_read
+    assert not cache.files.recent_others("uid-b").complete
     cache.files.write(RECORD)
-    assert cache.files.recent_others("uid-b").all_read
+    assert cache.files.recent_others("uid-b").complete

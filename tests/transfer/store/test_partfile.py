@@ -1,4 +1,4 @@
-"""Parts and journals: what is continued, what starts again, and what a volume's failures are called."""
+"""Parts and journals: what is resumed, what starts again, and which errors a volume's failures become."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def store(root: Path) -> Iterator[Store]:
 @pytest.fixture
 def half_done(store: Store, root: Path) -> Path:
     """The directory of parts, with a journalled third of FILE."""
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     part.write(0, FILE.content[:100_000])
     part.commit(HALF)
     part.close()
@@ -53,7 +53,7 @@ def part_path(parts: Path) -> Path:
 
 
 def test_a_part_is_private_sparse_and_of_full_length(store: Store, root: Path) -> None:
-    store.part(FILE.planned, 1).close()
+    store.files.part(FILE.planned, 1).close()
     facts = part_path(root / ".provisioner" / "parts").stat()
     assert facts.st_mode & 0o777 == 0o600
     assert facts.st_size == FILE.planned.size
@@ -61,11 +61,11 @@ def test_a_part_is_private_sparse_and_of_full_length(store: Store, root: Path) -
 
 
 def test_committed_bytes_are_continued_and_others_are_not(store: Store, half_done: Path) -> None:
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     part.write(200_000, FILE.content[200_000:])
     part.close()
 
-    again = store.part(FILE.planned, 2)
+    again = store.files.part(FILE.planned, 2)
     assert (again.spans, again.restarts, again.size) == (HALF, 0, 300_000)
     assert again.read(0, 100_000) == FILE.content[:100_000]
     assert again.read(299_990, 100) == FILE.content[299_990:]
@@ -85,18 +85,18 @@ def test_the_journal_knows_identity_and_progress_and_no_address(store: Store, ha
 
 
 def test_restarting_throws_bytes_away_and_counts(store: Store, half_done: Path) -> None:
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     part.restart()
     assert (part.spans, part.restarts) == (Spans(), 1)
     assert part.read(0, 10) == bytes(10)
     part.close()
-    again = store.part(FILE.planned, 1)
+    again = store.files.part(FILE.planned, 1)
     assert (again.spans, again.restarts) == (Spans(), 1)
     again.close()
 
 
 def test_discarding_leaves_nothing(store: Store, root: Path, half_done: Path) -> None:
-    store.part(FILE.planned, 1).discard()
+    store.files.part(FILE.planned, 1).discard()
     assert private_files(root, "parts") == set()
 
 
@@ -104,7 +104,7 @@ def test_another_file_never_continues_the_part(store: Store, root: Path, half_do
     other_bytes = replace(FILE.planned, digest=sample(seed=1).planned.digest)
     other_path = replace(FILE.planned, path="hf/acme/tiny@v1/tiny.Q4_K_M.gguf")
     for file in (other_bytes, other_path):
-        part = store.part(file, 1)
+        part = store.files.part(file, 1)
         assert part.spans == Spans()
         part.close()
     assert len(private_files(root, "parts")) == 6
@@ -143,7 +143,7 @@ def test_a_journal_that_can_not_be_trusted_starts_the_file_again(
     store: Store, half_done: Path, data: bytes, restarts: int
 ) -> None:
     journal(half_done).write_bytes(data)
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     assert (part.spans, part.restarts) == (Spans(), restarts)
     assert part.read(0, 10) == bytes(10)
     part.close()
@@ -151,24 +151,29 @@ def test_a_journal_that_can_not_be_trusted_starts_the_file_again(
 
 def test_a_journal_without_its_part_starts_the_file_again(store: Store, half_done: Path) -> None:
     part_path(half_done).unlink()
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     assert (part.spans, part.restarts) == (Spans(), 1)
     part.close()
 
 
 def test_a_truncated_part_starts_the_file_again(store: Store, half_done: Path) -> None:
     os.truncate(part_path(half_done), 150_000)
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     assert (part.spans, part.restarts) == (Spans(), 1)
     part.close()
 
 
 def test_a_newer_writer_is_given_way(store: Store, half_done: Path) -> None:
-    older = store.part(FILE.planned, 1)
-    newer = store.part(FILE.planned, 2)
+    older = store.files.part(FILE.planned, 1)
+    newer = store.files.part(FILE.planned, 2)
     before = journal(half_done).read_bytes()
 
-    for attempt in (older.check_writer, lambda: older.commit(ALL), older.restart, lambda: store.part(FILE.planned, 1)):
+    for attempt in (
+        older.check_writer,
+        lambda: older.commit(ALL),
+        older.restart,
+        lambda: store.files.part(FILE.planned, 1),
+    ):
         with pytest.raises(WriterSuperseded, match=r"epoch 2, this one is 1"):
             attempt()
     assert journal(half_done).read_bytes() == before
@@ -179,15 +184,15 @@ def test_a_newer_writer_is_given_way(store: Store, half_done: Path) -> None:
 
 
 def test_what_another_has_published_is_not_written_any_more(store: Store, root: Path, half_done: Path) -> None:
-    """The descriptor of the older one leads into it."""
-    older = store.part(FILE.planned, 1)
+    """The older writer's descriptor is that of the published file."""
+    older = store.files.part(FILE.planned, 1)
     older.check_writer()
-    newer = store.part(FILE.planned, 2)
+    newer = store.files.part(FILE.planned, 2)
     newer.write(0, FILE.content)
     newer.commit(ALL)
     newer.check_writer()
-    store.publish(newer, FILE.path)
-    for attempt in (older.check_writer, lambda: older.commit(ALL), lambda: store.publish(older, FILE.path)):
+    store.files.publish(newer, FILE.path)
+    for attempt in (older.check_writer, lambda: older.commit(ALL), lambda: store.files.publish(older, FILE.path)):
         with pytest.raises(WriterSuperseded, match="published or given up"):
             attempt()
     older.close()
@@ -206,7 +211,7 @@ def test_what_stands_in_for_a_part_is_never_written(store: Store, root: Path, ha
     else:
         os.mkfifo(part_path(half_done))
 
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     assert part.spans == Spans()
     part.write(0, FILE.content)
     part.close()
@@ -219,7 +224,7 @@ def test_a_journal_behind_a_link_is_not_read_and_not_written(store: Store, root:
     journal(half_done).rename(elsewhere)
     journal(half_done).symlink_to(elsewhere)
     before = elsewhere.read_bytes()
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     assert part.spans == Spans()
     part.commit(HALF)
     part.close()
@@ -231,24 +236,24 @@ def test_a_directory_in_the_way_is_said_to_be_one(store: Store, half_done: Path)
     part_path(half_done).unlink()
     part_path(half_done).mkdir()
     with pytest.raises(PathConflict, match="is in the way: remove it"):
-        store.part(FILE.planned, 1)
+        store.files.part(FILE.planned, 1)
 
 
 def test_a_full_volume_keeps_what_was_committed(tmp_path: Path) -> None:
     file = sample(size=12 * MIB)
     with small_volume(tmp_path / "small", 8 * MIB) as root, Store.open(root, None) as store:
-        part = store.part(file.planned, 1)
+        part = store.files.part(file.planned, 1)
         part.write(0, file.content[: 4 * MIB])
         part.commit(Spans().add(0, 4 * MIB))
         with pytest.raises(InsufficientStorage, match=r"could not write hf/acme/.*No space left.*free space"):
             part.write(4 * MIB, file.content[4 * MIB :])
         part.close()
 
-        again = store.part(file.planned, 1)
+        again = store.files.part(file.planned, 1)
         assert again.spans == Spans().add(0, 4 * MIB)
         assert again.read(0, 4 * MIB) == file.content[: 4 * MIB]
         again.discard()
-        assert store.free_bytes() > 7 * MIB
+        assert store.files.free_bytes() > 7 * MIB
         assert files_below(root) == set()
 
 
@@ -256,20 +261,20 @@ def test_a_volume_that_is_full_to_the_last_byte_can_be_opened_and_cleared(tmp_pa
     file = sample(size=12 * MIB)
     with small_volume(tmp_path / "small", 8 * MIB) as root:
         with Store.open(root, None) as store:
-            part = store.part(file.planned, 1)
+            part = store.files.part(file.planned, 1)
             fill(root / "filler")
             with pytest.raises(InsufficientStorage):
                 part.commit(Spans().add(0, 1))
             part.close()
         with Store.open(root, None) as store:
-            assert store.free_bytes() == 0
+            assert store.files.free_bytes() == 0
             with pytest.raises(InsufficientStorage):
-                store.part(file.planned, 2)
-            assert store.check(()).missing == ()
+                store.files.part(file.planned, 2)
+            assert store.records.check(()).missing == ()
 
 
 def fill(path: Path) -> None:
-    """Takes every block that is left."""
+    """Writes until the volume has no free block."""
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))
@@ -282,14 +287,14 @@ def test_a_read_only_volume_is_named_and_still_looked_at(tmp_path: Path, root: P
             Store.open(volume, None)
         store_id = json.loads((volume / ".provisioner/store.json").read_text())["id"]
         with Store.open(volume, store_id) as store:
-            assert store.check((FILE.record,)).missing == (FILE.path,)
+            assert store.records.check((FILE.record,)).missing == (FILE.path,)
             with pytest.raises(VolumeNotWritable, match=refused):
-                store.part(FILE.planned, 1)
+                store.files.part(FILE.planned, 1)
 
 
 def test_bytes_lost_by_a_failed_sync_are_never_committed(store: Store, half_done: Path) -> None:
-    """After EIO the kernel drops the pages and reports success the next time; a pipe fails to sync the same way."""
-    part = store.part(FILE.planned, 1)
+    """After EIO the kernel drops the pages and reports success the next time. A pipe fails to sync too."""
+    part = store.files.part(FILE.planned, 1)
     real, (reader, writer) = part.fd, os.pipe()
     part.fd = writer
     with pytest.raises(ProvisionError, match="could not sync"):
@@ -307,6 +312,6 @@ def test_bytes_lost_by_a_failed_sync_are_never_committed(store: Store, half_done
 
 def test_a_journal_of_absurd_size_is_not_read(store: Store, half_done: Path) -> None:
     os.truncate(journal(half_done), 1 << 40)
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     assert part.spans == Spans()
     part.close()

@@ -1,4 +1,4 @@
-"""The order of system calls that durability rests on, seen from outside, and a crash before each of them."""
+"""The order of the system calls that make a file durable, as strace shows it, and a crash before each of them."""
 
 import os
 import re
@@ -22,21 +22,21 @@ pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="strace is no
 ROOT = Path(__file__).parents[3]
 FILE = sample()
 PART, JOURNAL = f"{FILE.planned.part_key}.part", f"{FILE.planned.part_key}.json"
-# Each of them changes the volume or makes a change durable.
+# Each call changes the volume or makes a change durable.
 STEPS = ["mkdirat", "openat", "pwrite64", "fdatasync", "fsync", "ftruncate", "renameat", "linkat", "unlinkat", "fchmod"]
 LINE = re.compile(r"\d+ +(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One successful system call; descriptors in `arguments` carry their paths."""
+    """One successful system call. In `arguments`, descriptors have their paths (strace -y)."""
 
     name: str
     arguments: str
 
 
 def run_writer(directory: Path, *options: str, deed: str = "fetch") -> subprocess.CompletedProcess[str]:
-    """The writer under strace: how it ended, and what it said."""
+    """Runs the writer under strace with `options`, and returns its exit code and output."""
     command = ["strace", "-f", "-y", "-s", "0", *options, sys.executable, "-m", "tests.transfer.store_writer"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
@@ -111,7 +111,7 @@ def test_the_holder_is_recorded_before_the_first_byte(calls: list[Call]) -> None
 
 
 def crashes(step: str, tmp_path: Path) -> Iterator[Path]:
-    """A volume for each call of `step` before which the writer was killed, until it outlives them all."""
+    """For each call of the system call `step`, a volume whose writer was killed just before that call."""
     for number in range(1, 100):
         volume = tmp_path / f"{step}-{number}"
         volume.mkdir()
@@ -143,14 +143,14 @@ def test_publishing_outlives_a_removal_that_takes_its_empty_directory_away(calls
     assert (volume / FILE.path).read_bytes() == FILE.content
 
 
-# A crash around fchmod is a row of test_store: modes are best effort.
+# A crash around fchmod is tested in test_store: modes are best effort.
 @pytest.mark.parametrize("step", sorted(set(STEPS) - {"openat", "fchmod"}))
 def test_a_crash_before_any_step_leaves_nothing_wrong_and_is_recovered_from(tmp_path: Path, step: str) -> None:
     survived = 0
     for volume in crashes(step, tmp_path):
         assert files_below(volume) <= {FILE.path}
         with Store.open(volume, None) as store:
-            if store.published(FILE.planned) is None:
+            if store.files.published(FILE.planned) is None:
                 check_journal(volume)
             else:
                 assert (volume / FILE.path).read_bytes() == FILE.content
@@ -160,7 +160,7 @@ def test_a_crash_before_any_step_leaves_nothing_wrong_and_is_recovered_from(tmp_
 
 
 def check_journal(volume: Path) -> None:
-    """Every byte that the journal tells of is in the part."""
+    """Every byte that the journal names is in the part."""
     fd = os.open(volume / ".provisioner" / "parts", os.O_RDONLY)
     journal = partfile.read_journal(fd, FILE.planned.part_key)
     os.close(fd)
@@ -170,20 +170,20 @@ def check_journal(volume: Path) -> None:
 
 
 def recover(store: Store, volume: Path) -> None:
-    """The next process ends what this one began, and a removal leaves nothing behind."""
-    before = store.durable_bytes(plan_of(FILE))
+    """The next process completes the fetch, and a removal leaves nothing behind."""
+    before = store.files.durable_bytes(plan_of(FILE))
     bring_again(store)
     assert (volume / FILE.path).read_bytes() == FILE.content
     assert before in {0, FILE.planned.size // 2, FILE.planned.size}
-    assert store.remove("uid-writer", delete=True) == (FILE.path,)
+    assert store.records.remove("uid-writer", delete=True) == (FILE.path,)
     assert (private_files(volume, "parts"), private_files(volume, "holders")) == (set(), set())
 
 
 def bring_again(store: Store) -> None:
-    store.settle(holder("writer"), plan_of(FILE))
-    if store.published(FILE.planned) is None:
+    store.records.settle(holder("writer"), plan_of(FILE))
+    if store.files.published(FILE.planned) is None:
         bring(store, FILE)
-    store.record_digest("uid-writer", FILE.record)
+    store.files.record_digest("uid-writer", FILE.record)
 
 
 FAILURES = {

@@ -1,4 +1,4 @@
-"""The store: its identity, publishing, and that no name and no link leads out of the volume."""
+"""The store: its id, publishing, and that no path and no symbolic link leads out of the volume."""
 
 import json
 import os
@@ -134,7 +134,7 @@ def test_open_stores_leave_no_descriptors_behind(root: Path, tmp_path: Path) -> 
     before = descriptors()
     with Store.open(root, None) as store:
         fetch(store, FILE)
-        store.check((FILE.record,))
+        store.records.check((FILE.record,))
     for directory in (root, tmp_path / "missing"):
         with pytest.raises(VolumeChanged):
             Store.open(directory, "another")
@@ -148,7 +148,7 @@ def test_publishing_makes_a_whole_readable_file_and_leaves_no_part(store: Store,
     assert published.stat().st_mode & 0o777 == 0o444
     assert {path.stat().st_mode & 0o777 for path in (root / "hf").rglob("*") if path.is_dir()} == {0o755}
     assert private_files(root, "parts") == set()
-    fd = store.open_published(FILE.path)
+    fd = store.files.open_published(FILE.path)
     assert os.pread(fd, 10, 0) == FILE.content[:10]
     os.close(fd)
 
@@ -185,17 +185,17 @@ def test_publishing_replaces_what_nobody_holds(store: Store, root: Path) -> None
 def test_durable_bytes_are_those_in_parts_and_published_ones_that_were_read(store: Store, root: Path) -> None:
     one, two, three = (sample(f"hf/acme/tiny/x-0000{n}-of-00003.gguf", seed=n) for n in (1, 2, 3))
     plan = plan_of(one, two, three)
-    assert store.durable_bytes(plan) == 0
-    store.settle(holder("one"), plan_of(one))
+    assert store.files.durable_bytes(plan) == 0
+    store.records.settle(holder("one"), plan_of(one))
     fetch(store, one)
-    assert store.durable_bytes(plan) == 0, "nobody has said that these bytes are the right ones"
-    store.record_digest("uid-one", one.record)
-    part = store.part(two.planned, 7)
+    assert store.files.durable_bytes(plan) == 0, "no record attests these bytes yet"
+    store.files.record_digest("uid-one", one.record)
+    part = store.files.part(two.planned, 7)
     part.write(0, two.content)
     part.commit(Spans().add(10, 1010))
     part.close()
     put(root, three.path, b"too short")
-    assert store.durable_bytes(plan) == 300_000 + 1000
+    assert store.files.durable_bytes(plan) == 300_000 + 1000
 
 
 def test_the_check_names_what_is_missing_or_of_another_size(store: Store, root: Path) -> None:
@@ -204,20 +204,20 @@ def test_the_check_names_what_is_missing_or_of_another_size(store: Store, root: 
     put(root, short.path, b"short")
     (root / linked.path).symlink_to(root / there.path)
     records = tuple(file.record for file in (there, short, missing, linked))
-    assert store.check(records).missing == (short.path, missing.path, linked.path)
-    assert store.published(missing.planned) is None
-    assert store.published(linked.planned) is None
+    assert store.records.check(records).missing == (short.path, missing.path, linked.path)
+    assert store.files.published(missing.planned) is None
+    assert store.files.published(linked.planned) is None
 
 
 def test_a_file_is_vouched_for_until_it_is_written_again(store: Store, root: Path) -> None:
-    store.settle(holder("one"), plan_of(FILE))
+    store.records.settle(holder("one"), plan_of(FILE))
     fetch(store, FILE)
-    before = store.published(FILE.planned)
-    store.record_digest("uid-one", FILE.record)
-    after = store.published(FILE.planned)
+    before = store.files.published(FILE.planned)
+    store.files.record_digest("uid-one", FILE.record)
+    after = store.files.published(FILE.planned)
     (root / FILE.path).chmod(0o644)
     (root / FILE.path).write_bytes(OTHER_BYTES.content)
-    rewritten = store.published(FILE.planned)
+    rewritten = store.files.published(FILE.planned)
 
     assert before is not None
     assert before.digest is None
@@ -229,15 +229,15 @@ def test_a_file_is_vouched_for_until_it_is_written_again(store: Store, root: Pat
 
 def test_digests_of_nobody_are_not_recorded(store: Store, root: Path) -> None:
     fetch(store, FILE)
-    store.record_digest("uid-nobody", FILE.record)
+    store.files.record_digest("uid-nobody", FILE.record)
     assert private_files(root, "holders") == set()
 
 
 def test_a_file_left_writable_by_a_crash_becomes_read_only(store: Store, root: Path) -> None:
-    store.settle(holder("one"), plan_of(FILE))
+    store.records.settle(holder("one"), plan_of(FILE))
     fetch(store, FILE)
     (root / FILE.path).chmod(0o600)
-    store.record_digest("uid-one", FILE.record)
+    store.files.record_digest("uid-one", FILE.record)
     assert (root / FILE.path).stat().st_mode & 0o777 == 0o444
 
 
@@ -261,10 +261,10 @@ def test_nothing_is_done_behind_a_symbolic_link(root: Path, tmp_path: Path, link
 
 def try_everything(root: Path) -> None:
     with Store.open(root, None) as store:
-        assert store.published(FILE.planned) is None
-        assert store.check((FILE.record,)).missing == (FILE.path,)
-        store.settle(holder("one"), plan_of(FILE))
-        assert store.remove("uid-one", delete=True) == ()
+        assert store.files.published(FILE.planned) is None
+        assert store.records.check((FILE.record,)).missing == (FILE.path,)
+        store.records.settle(holder("one"), plan_of(FILE))
+        assert store.records.remove("uid-one", delete=True) == ()
         fetch(store, FILE)
 
 
@@ -273,7 +273,7 @@ def test_a_link_at_the_final_path_is_replaced_not_followed(store: Store, root: P
     (root / FILE.path).parent.mkdir(parents=True)
     (root / FILE.path).symlink_to(victim)
     with pytest.raises(PathConflict, match="symbolic link"):
-        store.open_published(FILE.path)
+        store.files.open_published(FILE.path)
     fetch(store, FILE)
     assert victim.read_bytes() == b"victim"
     assert not (root / FILE.path).is_symlink()
@@ -283,28 +283,28 @@ def test_a_directory_at_the_final_path_is_named_and_the_part_is_kept(store: Stor
     (root / FILE.path / "sub").mkdir(parents=True)
     with pytest.raises(PathConflict, match=f"could not publish {FILE.path}"):
         fetch(store, FILE)
-    assert store.durable_bytes(plan_of(FILE)) == 300_000
+    assert store.files.durable_bytes(plan_of(FILE)) == 300_000
 
 
 def test_what_is_no_file_is_not_opened(store: Store, root: Path) -> None:
     (root / FILE.path).parent.mkdir(parents=True)
     os.mkfifo(root / FILE.path)
     with pytest.raises(FileNotFoundError):
-        store.open_published(FILE.path)
-    assert store.published(FILE.planned) is None
+        store.files.open_published(FILE.path)
+    assert store.files.published(FILE.planned) is None
 
 
 @pytest.mark.parametrize("path", ["../x.gguf", "/etc/x.gguf", "hf/a/../../x.gguf", ".provisioner/parts/x.gguf"])
 def test_hostile_paths_reach_no_file(store: Store, root: Path, path: str) -> None:
     file = sample(path)
-    part = store.part(FILE.planned, 1)
+    part = store.files.part(FILE.planned, 1)
     steps: list[Callable[[], object]] = [
-        lambda: store.settle(holder("one"), plan_of(file)),
-        lambda: store.published(file.planned),
-        lambda: store.open_published(path),
-        lambda: store.publish(part, path),
-        lambda: store.check((FileRecord(path, 1),)),
-        lambda: store.durable_bytes(plan_of(file)),
+        lambda: store.records.settle(holder("one"), plan_of(file)),
+        lambda: store.files.published(file.planned),
+        lambda: store.files.open_published(path),
+        lambda: store.files.publish(part, path),
+        lambda: store.records.check((FileRecord(path, 1),)),
+        lambda: store.files.durable_bytes(plan_of(file)),
     ]
     for step in steps:
         with pytest.raises(UnsupportedSource, match="can't be stored"):

@@ -1,4 +1,4 @@
-"""What the worker writes, and when."""
+"""Which lines the outbox writes, and in which order."""
 
 import asyncio
 from typing import cast
@@ -13,7 +13,7 @@ from model_provisioner.worker_protocol.messages import Answer, Cancelled, Failed
 
 
 class Pipe:
-    """A writer whose reader may be asleep."""
+    """A writer that blocks in `drain` while `awake` is not set."""
 
     def __init__(self) -> None:
         self.lines: list[Answer] = []
@@ -65,7 +65,7 @@ async def test_the_end_that_says_it_all_takes_the_place_of_progress() -> None:
 
 
 async def written(*answers: Answer) -> list[Answer]:
-    """What is there to read once all were posted."""
+    """The lines that are written after all `answers` were posted."""
     pipe = Pipe()
     outbox = Outbox(cast("asyncio.StreamWriter", pipe), Clock())
     for answer in answers:

@@ -1,4 +1,4 @@
-"""The worker as a process: killed, cancelled, left alone, and what it costs."""
+"""The worker as a process: requests, kill, cancellation, the end of input, and its memory."""
 
 import asyncio
 import hashlib
@@ -96,7 +96,7 @@ def test_kill_9_at_half_costs_little_and_nothing_that_the_journal_held(
         worker.process.kill()
     bench.hub.clear_faults()
     with bench.store() as store:
-        durable = store.durable_bytes(plan)
+        durable = store.files.durable_bytes(plan)
     sent = bench.hub.bytes_sent()
     with worker_process(bench.hub) as worker:
         published = worker.ask(fetch_request(bench.root, plan, connections=connections, epoch=2))
@@ -152,7 +152,7 @@ def test_all_that_came_is_told_before_a_transfer_ends_badly(bench: Bench, plan: 
         gate.wait_reached()
         assert worker.ask(Cancel("fetch")) == Cancelled("fetch")
         with bench.store() as store:
-            assert worker.progress[-1].received == store.durable_bytes(plan) > 80 * MIB
+            assert worker.progress[-1].received == store.files.durable_bytes(plan) > 80 * MIB
 
 
 @pytest.mark.parametrize(("content", "least"), [(b"<!doctype html>" * 100_000, 64 * 1024), (b"short" * 10, 50)])
@@ -182,7 +182,7 @@ def test_the_end_of_input_stops_at_once_and_keeps_what_came(bench: Bench, plan: 
         assert worker.process.wait(10) == 0
         assert time.monotonic() - started < 1.5
     with bench.store() as store:
-        assert store.durable_bytes(plan) > 80 * MIB
+        assert store.files.durable_bytes(plan) > 80 * MIB
 
 
 def run_plan(bench: Bench, file: Path) -> "subprocess.Popen[bytes]":
@@ -213,7 +213,7 @@ def test_a_plan_that_is_terminated_keeps_what_came(bench: Bench, plan: Plan, tmp
         process.terminate()
         assert process.wait(5) == 143
     with bench.store() as store:
-        assert store.durable_bytes(plan) > 80 * MIB
+        assert store.files.durable_bytes(plan) > 80 * MIB
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_file_that_holds_no_plan_is_told_without_showing_it(bench: Bench, tmp_
 def test_a_worker_dies_with_its_parent(bench: Bench, tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux has PDEATHSIG; elsewhere the end of input does it")
-    # The parent's end of the pipe is inherited by a sleeper, so that the end of input can't be what ends the worker.
+    # A sleeping process inherits the parent's end of the pipe, so that the worker does not get the end of input.
     script = (
         "import os, subprocess, sys, time\n"
         "reading, writing = os.pipe()\n"
@@ -275,7 +275,7 @@ def test_progress_grows_and_comes_seldom(bench: Bench, plan: Plan, large: Path) 
 
 
 def test_a_limit_is_changed_while_bytes_move(bench: Bench, plan: Plan) -> None:
-    """At the first limit the transfer would take minutes."""
+    """With the first limit the transfer takes minutes."""
     with worker_process(bench.hub) as worker:
         worker.send(fetch_request(bench.root, plan, bytes_per_second=MIB))
         worker.wait_for_progress()
@@ -285,7 +285,7 @@ def test_a_limit_is_changed_while_bytes_move(bench: Bench, plan: Plan) -> None:
 
 
 def test_a_pipe_that_nobody_reads_does_not_stop_the_transfer(bench: Bench) -> None:
-    """The pipe is full before the transfer begins: only the published file can tell that it went on."""
+    """The pipe is full before the transfer begins, so only the published file shows that the transfer went on."""
     bench.hub.repository(NAME).add(MODEL, tiny_gguf(size=3 * MIB))
     plan = asyncio.run(bench.resolve())
     store = StoreRef(str(bench.root), None)

@@ -1,0 +1,1 @@
+"""The commands `fetch` and `prune`: flags, output and exit codes."""

@@ -1,6 +1,8 @@
-"""`model-provisioner fetch`: its flags. Serves the operator with `--worker`, a Job with `--plan FILE`, else a fetch.
+"""The flags of `model-provisioner fetch`, and which mode they select. Called by `model_provisioner.cli`.
 
-`--resolver` makes a worker load the hub's client at once, so that the first resolve need not wait for it.
+`--worker` serves the operator, `--plan FILE` a Job (both in `transfer.worker`); without them one model is fetched for a
+person (`fetch`). `--resolver` makes a worker import the hub's client at once, so that the first `resolve` request does
+not wait for it.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from model_provisioner.proxy_file import load_proxy
 from model_provisioner.transfer.http.client import NetworkSettings
 from model_provisioner.transfer.worker import worker
 
-_MOST_CONNECTIONS = 16
+_MAX_CONNECTIONS = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,11 +109,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, or 1 after an error whose name and message are on the last line, 2 for wrong flags, 130 after Ctrl-C."""
+    """The exit code: 0, 1 after an error, 2 for wrong flags, 130 after Ctrl-C.
+
+    After an error, the last line on standard error has its name and message.
+    """
     if args.proxy and not args.allow_host:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
     if args.worker:
-        return worker.run(_network(args), resolves=args.resolver)
+        return worker.run(_network(args), preload_resolver=args.resolver)
     if args.plan is not None:
         return worker.run_plan(args.plan, _network(args))
     if args.ref is None or args.to is None:
@@ -137,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _network(args: argparse.Namespace) -> NetworkSettings:
-    """Whoever names a hub of their own allows its host."""
+    """The host of an endpoint that is named explicitly is allowed."""
     hosts = list(args.allow_host)
     if args.endpoint != HUGGING_FACE:
         origin = Origin.of(args.endpoint)
@@ -163,8 +168,8 @@ def _ca_file(text: str) -> Path:
 
 def _connections(text: str) -> int:
     number = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= number <= _MOST_CONNECTIONS:
-        raise ValueError(f"{text!r} is not a number from 1 to {_MOST_CONNECTIONS}")
+    if not 1 <= number <= _MAX_CONNECTIONS:
+        raise ValueError(f"{text!r} is not a number from 1 to {_MAX_CONNECTIONS}")
     return number
 
 
@@ -182,7 +187,7 @@ def _rate(text: str) -> int:
 
 
 def _checked(parse: Callable[[str], object]) -> Callable[[str], object]:
-    """`parse` for argparse, which shows a ValueError's own message only this way."""
+    """`parse` with ArgumentTypeError instead of ValueError: only of the former does argparse show the message."""
 
     def convert(text: str) -> object:
         try:

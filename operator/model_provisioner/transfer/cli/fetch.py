@@ -1,7 +1,7 @@
-"""`model-provisioner fetch REF --to DIR`: one model for a person, with no cluster.
+"""`model-provisioner fetch REF --to DIR`: fetches one model for a person, without a cluster.
 
-Resolves, shows how it goes on, prints the path last. The same engine and the same store layout as in
-the operator, but nobody holds the files.
+Resolves the ref, shows progress, tries again after temporary errors and prints the path last. Engine and store layout
+are the operator's, but no holder record is written. Called by `command`, which parses the flags.
 """
 
 import asyncio
@@ -40,13 +40,17 @@ from model_provisioner.transfer.store.posix import volume_errors
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol.messages import Resolve
 
-_MAY_PASS = (SourceUnavailable, RateLimited, TransferStalled, NameResolutionFailed)
+_RETRYABLE = (SourceUnavailable, RateLimited, TransferStalled, NameResolutionFailed)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """What the flags say."""
+    """The values of the flags, and the token from the environment.
+
+    `bytes_per_second` None means no limit. `retries` is how often in a row, without a new byte, the fetch tries again
+    after a temporary error.
+    """
 
     ref: str
     directory: Path
@@ -65,30 +69,33 @@ class FetchOptions:
 
     @property
     def credentials(self) -> Credentials | None:
-        """The token goes to the hub itself and nowhere else."""
+        """The token, for the origin of the endpoint only."""
         return Credentials(self.token, (str(Origin.of(self.endpoint)),)) if self.token else None
 
 
 def run(options: FetchOptions, network: NetworkSettings) -> int:
-    """The exit code. The last line on standard output is the path; after an error, the last line on standard error
-    has its name and message. Stopped by a signal: 128 and its number, as shells have it.
+    """Runs the command and returns its exit code: 0, 1 after an error, 128 plus the number of a signal that stopped it.
+
+    The last line on standard output is the path. After an error, the last line on standard error has its name and
+    message.
     """
     received: list[signal.Signals] = []
     try:
-        asyncio.run(_until_signalled(_persist(options, network, Clock()), received))
+        asyncio.run(_run_until_signal(_fetch_with_retries(options, network, Clock()), received))
     except ProvisionError as error:
         if options.json:
-            _print(json.dumps({"ref": options.ref, "error": error.reason, "message": _advised(error)}))
-        _complain(f"{error.reason}: {_advised(error)}")
+            _print(json.dumps({"ref": options.ref, "error": error.reason, "message": _message(error)}))
+        _print_error(f"{error.reason}: {_message(error)}")
         return 1
     except asyncio.CancelledError:
-        _complain("stopped; what was fetched is kept, and the same command goes on from there")
+        _print_error("stopped; what was fetched is kept, and the same command goes on from there")
         return 128 + received[0]
     return 0
 
 
-async def _until_signalled(work: Coroutine[None, None, None], received: list[signal.Signals]) -> None:
-    """Handlers of the loop, because the interpreter's own wake no loop that has just gone to sleep."""
+async def _run_until_signal(work: Coroutine[None, None, None], received: list[signal.Signals]) -> None:
+    """Runs `work`, and cancels it on SIGINT or SIGTERM; the signal is appended to `received`."""
+    # Handlers of the loop, because a handler of the interpreter does not wake a loop that has just gone to sleep.
     task = asyncio.ensure_future(work)
 
     def stop(number: signal.Signals) -> None:
@@ -100,21 +107,21 @@ async def _until_signalled(work: Coroutine[None, None, None], received: list[sig
     await task
 
 
-async def _persist(options: FetchOptions, network: NetworkSettings, clock: Clock) -> None:
-    """Tries again what may pass, as often in a row without a new byte as `options.retries` says."""
+async def _fetch_with_retries(options: FetchOptions, network: NetworkSettings, clock: Clock) -> None:
+    """Tries again after temporary errors, at most `options.retries` times in a row without a new byte."""
     display = ProgressBar(sys.stderr, clock.monotonic)
-    failures, furthest = 0, 0
+    failures, max_done = 0, 0
     while True:
         try:
             return await _fetch(options, network, display, clock)
-        except _MAY_PASS as error:
-            failures = 1 if display.furthest > furthest else failures + 1
-            furthest = display.furthest
+        except _RETRYABLE as error:
+            failures = 1 if display.max_done > max_done else failures + 1
+            max_done = display.max_done
             if failures > options.retries:
                 raise
             wait = delay(failures, error.retry_after, clock.random())
             again = f"trying again in {format_duration(math.ceil(wait))}"
-            _complain(f"{error.reason}: {_advised(error)}; {again} ({failures} of {options.retries})")
+            _print_error(f"{error.reason}: {_message(error)}; {again} ({failures} of {options.retries})")
             await clock.sleep(wait)
 
 
@@ -122,11 +129,11 @@ async def _fetch(options: FetchOptions, network: NetworkSettings, display: Progr
     async with open_client(network) as client:
         plan = await _resolve(options, client)
         if options.dry_run:
-            _tell_plan(options, plan)
+            _print_plan(options, plan)
             return
         provided = await _transfer(options, plan, client, display, clock)
     if options.json:
-        _print(json.dumps(_document(options, plan, provided.files, {"gguf": _header(provided.gguf)}), indent=2))
+        _print(json.dumps(_document(options, plan, provided.files, {"gguf": _gguf_document(provided.gguf)}), indent=2))
     else:
         _print(str(options.directory / provided.files[0].path))
 
@@ -147,21 +154,21 @@ async def _resolve(options: FetchOptions, client: Client) -> Plan:
 async def _transfer(
     options: FetchOptions, plan: Plan, client: Client, display: ProgressBar, clock: Clock
 ) -> engine.Provided:
-    _make(options.directory)
+    _make_directory(options.directory)
     store = await asyncio.to_thread(Store.open, options.directory, None, options.modes)
     with store, display:
         job = engine.Job(
             plan, Limits(options.connections, options.bytes_per_second), epoch=0, credentials=options.credentials
         )
-        return await engine.provide(job, store, client, display, clock)
+        return await engine.provide(job, store.files, client, display, clock)
 
 
-def _make(directory: Path) -> None:
+def _make_directory(directory: Path) -> None:
     with volume_errors(f"make the directory {directory}"):
         directory.mkdir(parents=True, exist_ok=True)
 
 
-def _tell_plan(options: FetchOptions, plan: Plan) -> None:
+def _print_plan(options: FetchOptions, plan: Plan) -> None:
     files = plan.records
     if options.json:
         _print(json.dumps(_document(options, plan, files, {}), indent=2))
@@ -176,7 +183,7 @@ def _tell_plan(options: FetchOptions, plan: Plan) -> None:
 def _document(
     options: FetchOptions, plan: Plan, files: tuple[FileRecord, ...], more: Mapping[str, object]
 ) -> dict[str, object]:
-    """What `--json` prints."""
+    """The document that `--json` prints; `more` has additional fields."""
     return {
         "ref": plan.ref,
         "revision": plan.revision,
@@ -187,8 +194,8 @@ def _document(
     }
 
 
-def _header(gguf: GGUFSummary) -> dict[str, object]:
-    """Named as in the resource's status."""
+def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
+    """The fields have the names of the resource's status."""
     return {
         "architecture": gguf.architecture,
         "name": gguf.name,
@@ -200,8 +207,8 @@ def _header(gguf: GGUFSummary) -> dict[str, object]:
     }
 
 
-def _advised(error: ProvisionError) -> str:
-    """Its message, with what only a person at a command line can do."""
+def _message(error: ProvisionError) -> str:
+    """The message of an error, with advice that applies only to the command line."""
     return error.message + (" (in the environment as HF_TOKEN)" if error.wants_token else "")
 
 
@@ -209,5 +216,5 @@ def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     sys.stderr.write(f"{text}\n")

@@ -1,4 +1,4 @@
-"""Shows a person how a transfer goes: a bar on a terminal, else a plain line every ten seconds."""
+"""The progress of `model-provisioner fetch`: a bar on a terminal, else a line every ten seconds. Used by `fetch`."""
 
 import shutil
 from collections.abc import Callable
@@ -15,7 +15,10 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class ProgressBar:
-    """An `engine.Reporter`. `monotonic` is in seconds; `furthest` is the most bytes that were ever there."""
+    """An `engine.Reporter` that writes to `out`, as a context manager.
+
+    `monotonic` is in seconds. `max_done` is the highest number of bytes written so far, over all attempts.
+    """
 
     def __init__(self, out: TextIO, monotonic: Callable[[], float]) -> None:
         self._out = out
@@ -24,11 +27,11 @@ class ProgressBar:
         self._interval = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
         self._next = monotonic() + (0 if self._terminal else self._interval)
         self._meter: Meter | None = None
-        self.furthest = 0
+        self.max_done = 0
 
     def progress(self, done: int, total: int, restarts: int, received: int) -> None:
         del restarts, received
-        self.furthest = max(self.furthest, done)
+        self.max_done = max(self.max_done, done)
         if not self._is_due():
             return
         now = self._monotonic()
@@ -47,7 +50,7 @@ class ProgressBar:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        """The bar makes room for what is said last."""
+        """Clears the bar, so that the next output begins on an empty line."""
         if self._terminal:
             self._out.write(_CLEAR_LINE)
             self._out.flush()

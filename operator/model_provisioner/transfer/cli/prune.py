@@ -1,7 +1,7 @@
-"""`model-provisioner prune`: says what of a store nobody holds, and deletes it where that is asked for.
+"""`model-provisioner prune`: lists the files of a store that no holder record names, and deletes them with `--yes`.
 
-For a person on the volume, such as in a debugging pod. Nothing below `local/`, nothing that a holder
-record names and nothing that is not a model is ever listed. What counts as held: `domain.holders`.
+For a person with access to the volume, such as in a debugging pod. Files below `local/` and files that are not models
+are never listed. Which files have no holder is decided in `domain.store.holders`. Called by `model_provisioner.cli`.
 """
 
 import argparse
@@ -10,7 +10,8 @@ from pathlib import Path
 
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.quantity import format_bytes
-from model_provisioner.transfer.store.store import Store, Unheld
+from model_provisioner.transfer.store.records import StoreRecords, UnheldFiles
+from model_provisioner.transfer.store.store import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,42 +22,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, or 1 after an error whose name and message are the last line on standard error."""
+    """The exit code: 0, or 1 after an error, whose name and message are the last line on standard error."""
     try:
         store = Store.find(args.store, None)
         if store is None:
-            return _complain(f"{args.store} holds no store: name the directory that has .provisioner in it")
+            return _fail(f"{args.store} holds no store: name the directory that has .provisioner in it")
         with store:
-            return _prune(store, delete=args.yes)
+            return _prune(store.records, delete=args.yes)
     except ProvisionError as error:
-        return _complain(f"{error.reason}: {error.message}")
+        return _fail(f"{error.reason}: {error.message}")
 
 
-def _prune(store: Store, *, delete: bool) -> int:
-    unheld = store.unheld()
-    _list(unheld)
-    if unheld.unreadable:
-        names = ", ".join(unheld.unreadable)
-        return _complain(f"these holder records can't be read and may hold any of it: {names}; nothing is deleted")
+def _prune(records: StoreRecords, *, delete: bool) -> int:
+    unheld = records.unheld()
+    _print_unheld(unheld)
+    if unheld.unreadable_records:
+        names = ", ".join(unheld.unreadable_records)
+        return _fail(f"these holder records can't be read and may hold any of it: {names}; nothing is deleted")
     if delete:
-        store.prune(unheld)
+        records.prune(unheld)
         _print("deleted")
-    elif unheld.entries:
+    elif unheld.all_files:
         _print("nothing is deleted; add --yes to delete all of this")
     return 0
 
 
-def _list(unheld: Unheld) -> None:
-    for entry in unheld.entries:
-        _print(f"{entry.path}  {format_bytes(entry.size)}")
-    total = sum(entry.size for entry in unheld.entries)
-    _print(f"held by nobody: {format_bytes(total)} (published files: {len(unheld.files)}, parts: {len(unheld.parts)})")
+def _print_unheld(unheld: UnheldFiles) -> None:
+    for file in unheld.all_files:
+        _print(f"{file.path}  {format_bytes(file.size)}")
+    total = sum(file.size for file in unheld.all_files)
+    _print(
+        f"held by nobody: {format_bytes(total)} (published files: {len(unheld.published)}, parts: {len(unheld.parts)})"
+    )
 
 
 def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def _complain(message: str) -> int:
+def _fail(message: str) -> int:
     sys.stderr.write(f"{message}\n")
     return 1

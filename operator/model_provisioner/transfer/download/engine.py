@@ -32,8 +32,8 @@ from model_provisioner.transfer.download.hashing import hash_file
 from model_provisioner.transfer.download.remote_file import RemoteFile
 from model_provisioner.transfer.download.throttle import Limits, Throttle
 from model_provisioner.transfer.http.client import Client
+from model_provisioner.transfer.store.files import PublishedFile, StoreFiles
 from model_provisioner.transfer.store.partfile import PartFile
-from model_provisioner.transfer.store.store import PublishedFile, Store
 
 _CONTENT_ERRORS = (NotGGUF, DigestMismatch)  # not IncompleteModel: each file is then what it should be
 
@@ -79,7 +79,7 @@ class Reporter(Protocol):
         """All `total` bytes are written, `hashed` of them are hashed; `received` as in `progress`."""
 
 
-async def provide(job: Job, store: Store, client: Client, reporter: Reporter, clock: Clock) -> Provided:
+async def provide(job: Job, store: StoreFiles, client: Client, reporter: Reporter, clock: Clock) -> Provided:
     """Provides all files of the plan. Raises ProvisionError.
 
     When it is cancelled, it writes the journal first, within a second.
@@ -88,7 +88,7 @@ async def provide(job: Job, store: Store, client: Client, reporter: Reporter, cl
 
 
 class _Transfer:
-    def __init__(self, job: Job, store: Store, client: Client, reporter: Reporter, clock: Clock) -> None:
+    def __init__(self, job: Job, store: StoreFiles, client: Client, reporter: Reporter, clock: Clock) -> None:
         self._job = job
         self._plan = job.plan
         self._store = store

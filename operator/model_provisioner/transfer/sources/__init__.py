@@ -1,0 +1,1 @@
+"""Sources of models: each resolves a ref to a plan; no model bytes are fetched here."""

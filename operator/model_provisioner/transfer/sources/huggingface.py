@@ -1,8 +1,7 @@
 """Resolves `hf:` refs to plans, with the metadata calls of `huggingface_hub`.
 
-The resolver process calls this; no byte of a model is fetched here, and workers that move bytes never
-import it. Which files are meant is decided in `domain.selection`, what a refusal means in
-`domain.hub_errors`.
+Called by `resolver`. No byte of a model is fetched here, and fetchers never import it. Which files a ref selects is
+decided in `domain.refs.selection`, what an HTTP error of the hub means in `domain.network.hub_errors`.
 """
 
 import asyncio
@@ -38,7 +37,7 @@ class _LFS(Protocol):
 
 
 class _File(Protocol):
-    """What the library tells of one file of a repository."""
+    """The fields of `huggingface_hub.hf_api.RepoSibling` that are used here."""
 
     @property
     def rfilename(self) -> str: ...
@@ -56,14 +55,16 @@ async def resolve(
     credentials: Credentials | None,
     threads: Executor,
 ) -> tuple[Plan, Alternatives]:
-    """What `ref` means now, or at the commit `revision`; `digest` is what the user says its one file must have.
+    """Resolves `ref` at the commit `revision` (None: the current one), and lists other models of the repository.
 
-    The library is called in `threads`, which must not be the event loop's own: those look up names, and the library
-    would hold them all while it waits for a name to be looked up.
-    Needs `hub_transport.use_client`. Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited,
-    SourceUnavailable, the errors of the client and of `select`, InvalidRef and DigestMismatch for `digest`.
+    `digest` is the one that the user expects, for a model in one file. The library is called in `threads`, which must
+    not be the default executor of the event loop: that one also resolves host names, and the library would occupy all
+    its threads while it waits for a name. Call `huggingface_transport.use_client` first.
+
+    Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the client
+    and of `select`, InvalidRef and DigestMismatch for `digest`.
     """
-    hub = _Hub(ref, endpoint.rstrip("/"), credentials, threads)
+    hub = _HubRepository(ref, endpoint.rstrip("/"), credentials, threads)
     deadline = asyncio.timeout(_ANSWER_SECONDS)
     try:
         async with deadline:
@@ -75,15 +76,18 @@ async def resolve(
         raise SourceUnavailable(message) from None
 
 
-class _Hub:
-    """One repository of one hub, as seen by the owner of `credentials`."""
+class _HubRepository:
+    """One repository of the hub at `endpoint` (a URL without a trailing slash).
+
+    `credentials` are used only if they are for the endpoint's origin. The library is called in `threads`.
+    """
 
     def __init__(self, ref: HuggingFaceRef, endpoint: str, credentials: Credentials | None, threads: Executor) -> None:
         self._ref = ref
         self._endpoint = endpoint
         self._threads = threads
         self._authenticated = credentials is not None and Origin.of(endpoint) in map(Origin.of, credentials.origins)
-        # False, because None would send whatever token the library finds in the environment or a file.
+        # False instead of None: with None the library sends a token that it finds in the environment or in a file.
         self._api = HfApi(
             endpoint=endpoint,
             token=credentials.token if credentials and self._authenticated else False,
@@ -91,7 +95,7 @@ class _Hub:
         )
 
     async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
-        info = await self._ask(
+        info = await self._call(
             lambda: self._api.model_info(self._ref.repository, revision=revision, files_metadata=True)
         )
         if info.sha is None:
@@ -99,9 +103,9 @@ class _Hub:
         files = {file.rfilename: file for file in info.siblings or ()}
         chosen = [files[path] for path in select(list(files), self._ref.selector)]
         if info.gated:
-            await self._ask(lambda: self._api.auth_check(self._ref.repository))
+            await self._call(lambda: self._api.auth_check(self._ref.repository))
         planned = tuple(self._planned(file, info.sha) for file in chosen)
-        return Plan(str(self._ref), info.sha, _held_against(planned, digest)), _alternatives(files, chosen)
+        return Plan(str(self._ref), info.sha, _with_expected_digest(planned, digest)), _alternatives(files, chosen)
 
     def _planned(self, file: _File, commit: str) -> PlannedFile:
         if file.size is None:
@@ -115,7 +119,7 @@ class _Hub:
             url=f"{self._endpoint}/{repository}/resolve/{commit}/{quote(path)}",
         )
 
-    async def _ask(self, call: Callable[[], T]) -> T:
+    async def _call(self, call: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except HfHubHTTPError as error:
@@ -131,30 +135,33 @@ class _Hub:
 
 
 def _alternatives(files: Mapping[str, _File], chosen: Sequence[_File]) -> Alternatives:
-    """The other models among `files`, by how near they are to the size of the `chosen` one."""
+    """The other models among `files`: those nearest in size to the `chosen` one, sorted by size."""
     wanted, names = _size(chosen), list(files)
     models = other_models(names, [file.rfilename for file in chosen])
     sizes = {model: _size([files[path] for path in model]) for model in models}
     nearest = sorted(models, key=lambda model: abs(sizes[model] - wanted))[:MOST_ALTERNATIVES]
     nearest.sort(key=lambda model: sizes[model])
-    told = tuple(Alternative(selector_of(names, model), sizes[model]) for model in nearest)
-    return Alternatives(told, len(models) - len(told))
+    alternatives = tuple(Alternative(selector_of(names, model), sizes[model]) for model in nearest)
+    return Alternatives(alternatives, len(models) - len(alternatives))
 
 
 def _size(files: Iterable[_File]) -> int:
     return sum(file.size or 0 for file in files)
 
 
-def _held_against(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
-    """The files, of which the only one must have the digest that the user gave."""
+def _with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
+    """`files` with the digest that the user expects, which applies to a single file only.
+
+    Raises InvalidRef for several files, DigestMismatch if the source publishes another digest.
+    """
     if digest is None:
         return files
     if len(files) > 1:
         raise InvalidRef(f"a digest is for models in one file, this one has {len(files)} parts: leave the digest out")
-    own = files[0].digest
-    if own not in {None, digest}:
+    published = files[0].digest
+    if published not in {None, digest}:
         raise DigestMismatch(
-            f"the source says that {files[0].path} is {own}, and {digest} is asked for: correct the digest, "
+            f"the source says that {files[0].path} is {published}, and {digest} is asked for: correct the digest, "
             "or name the revision that has it"
         )
     return (PlannedFile(files[0].path, files[0].size, digest, files[0].source, files[0].url),)

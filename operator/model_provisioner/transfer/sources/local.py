@@ -1,6 +1,6 @@
-"""Resolves `local:` refs: files that somebody put below `local/` of the volume.
+"""Resolves `local:` refs: files that users put below `local/` of the volume.
 
-Nothing is hashed here; the transfer does that, once, when it takes the file over.
+Called by `resolver`. Nothing is written or hashed here; the transfer hashes a file once, when it adopts it.
 """
 
 import errno
@@ -21,32 +21,32 @@ _NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def resolve(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
-    """The plan for a file that is there, with all parts where it is one of a split model's; blocking.
+    """The plan for a file on the volume, with all files if it belongs to a split model. Blocks.
 
-    Writes nothing: no store is made. Raises SourceNotFound, which says where to put the file,
-    IncompleteModel, PathConflict for a symbolic link, VolumeChanged.
+    `digest` is the one that the user expects. No store is created. Raises SourceNotFound, IncompleteModel, PathConflict
+    for a symbolic link, VolumeChanged if `store` has an id and that store is not in its directory.
     """
     directory = Path(store.directory)
     if store.id is not None:
         Store.open(directory, store.id).close()
-    with posix.volume_errors(f"look into {directory}"), posix.root_of(directory) as root:
-        files = tuple(_planned(root, LocalRef(path), digest) for path in _parts(root, ref))
+    with posix.volume_errors(f"look into {directory}"), posix.opened_root(directory) as root:
+        files = tuple(_planned(root, LocalRef(path), digest) for path in _file_paths(root, ref))
     return Plan(str(ref), None, files)
 
 
-def _parts(root: int, ref: LocalRef) -> tuple[str, ...]:
+def _file_paths(root: int, ref: LocalRef) -> tuple[str, ...]:
     path = PurePosixPath(store_path(ref))
-    if path.name not in (names := _names(root, path.parent)):
+    if path.name not in (names := _list_directory(root, path.parent)):
         raise SourceNotFound(f"{path} is not on the volume: put the file there, or correct the path after local:")
     parent = PurePosixPath(ref.path).parent
     return tuple(str(parent / name) for name in select(names, path.name))
 
 
-def _names(root: int, directory: PurePosixPath) -> list[str]:
-    """What lies in `directory`; nothing where that is no directory, or only behind a symbolic link."""
+def _list_directory(root: int, directory: PurePosixPath) -> list[str]:
+    """The names in `directory`; none if it is not a directory, or a symbolic link is part of the path."""
     with posix.volume_errors(f"list {directory}"):
         try:
-            with posix.directory_at(root, list(directory.parts)) as opened:
+            with posix.opened_directory(root, list(directory.parts)) as opened:
                 return os.listdir(opened)  # noqa: PTH208 - a descriptor has no pathlib
         except OSError as error:
             if error.errno in _NO_DIRECTORY:
@@ -56,7 +56,7 @@ def _names(root: int, directory: PurePosixPath) -> list[str]:
 
 def _planned(root: int, ref: LocalRef, digest: Digest | None) -> PlannedFile:
     path = store_path(ref)
-    found = published_files.look(root, path)
+    found = published_files.stat(root, path)
     if found is None:
         raise PathConflict(f"{path} is not a plain file: put the model itself there, not a link or a directory")
     return PlannedFile(path, found.st_size, digest, str(ref), None)

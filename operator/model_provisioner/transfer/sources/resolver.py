@@ -1,4 +1,4 @@
-"""From a ref to a plan, and to what else there is: which source resolves it."""
+"""Selects the source that resolves a ref to a plan. Called by `transfer.worker` and `transfer.cli.fetch`."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +13,17 @@ from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Resolve
 
 
 class Resolver:
-    """Imported where it is needed: it brings `huggingface_hub`, which a worker that moves bytes can spare."""
+    """Import it only if needed: it imports `huggingface_hub`, which a fetcher does not need.
+
+    `client` sends all requests, and belongs to the running event loop.
+    """
 
     def __init__(self, client: Client) -> None:
         use_client(client)
         self._threads = ThreadPoolExecutor(MAX_HUB_REQUESTS, thread_name_prefix="hub")
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
-        """Raises ProvisionError."""
+        """The plan for `request.ref`, and other models of the same repository. Raises ProvisionError."""
         ref, digest = parse(request.ref), _digest(request.digest)
         if isinstance(ref, LocalRef):
             if request.store is None:

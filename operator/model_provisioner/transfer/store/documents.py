@@ -1,7 +1,7 @@
-"""The documents that a store keeps below `.provisioner`: its identity, journals and holder records.
+"""The JSON documents below `.provisioner`: the store's id, journals and holder records.
 
-JSON with a version, written and read here alone. A document that is damaged, foreign or of a later
-version reads as None: what to do then is decided by who asks, and it is never a guess.
+Each has a version. Only this module encodes and decodes them; it reads no file. A document that is damaged, foreign or
+of a later version decodes to None, and the caller decides what that means.
 """
 
 from typing import Literal
@@ -17,7 +17,7 @@ LAYOUT = 1
 
 
 class StoreDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`layout` is the version of the directory tree; a later one may hold what we do not understand."""
+    """`layout` is the version of the directory tree; this version works only on its own `LAYOUT`."""
 
     layout: int
     id: str
@@ -58,7 +58,7 @@ def encode_store(document: StoreDocument) -> bytes:
 
 
 def decode_store(data: bytes) -> StoreDocument | None:
-    """None where `data` is not a store's identity, whatever its layout."""
+    """None if `data` is not the document of a store; the layout is not checked."""
     try:
         return msgspec.json.decode(data, type=StoreDocument)
     except msgspec.DecodeError:
@@ -70,7 +70,7 @@ def encode_journal(journal: Journal) -> bytes:
         _JournalDocument(
             source=journal.source,
             size=journal.size,
-            digest=_text(journal.digest),
+            digest=_encode_digest(journal.digest),
             epoch=journal.epoch,
             restarts=journal.restarts,
             spans=[list(pair) for pair in journal.spans.pairs],
@@ -79,10 +79,11 @@ def encode_journal(journal: Journal) -> bytes:
 
 
 def decode_journal(data: bytes) -> Journal | None:
+    """None if `data` is not a valid journal of this version."""
     try:
         read = msgspec.json.decode(data, type=_JournalDocument)
         spans = Spans.from_pairs(read.spans)
-        return Journal(read.source, read.size, _digest(read.digest), read.epoch, read.restarts, spans)
+        return Journal(read.source, read.size, _decode_digest(read.digest), read.epoch, read.restarts, spans)
     except ValueError:  # msgspec's DecodeError is one
         return None
 
@@ -92,7 +93,7 @@ def encode_holder(record: HolderRecord) -> bytes:
         _FileDocument(
             path=f.path,
             size=f.size,
-            digest=_text(f.digest),
+            digest=_encode_digest(f.digest),
             adopted=f.adopted,
             mtime_ns=f.mtime_ns,
             replaced_ns=f.replaced_ns,
@@ -113,19 +114,20 @@ def encode_holder(record: HolderRecord) -> bytes:
 
 
 def decode_holder(data: bytes) -> HolderRecord | None:
+    """None if `data` is not a valid holder record of this version."""
     try:
         read = msgspec.json.decode(data, type=_HolderDocument)
         files = tuple(
-            HeldFile(f.path, f.size, _digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns) for f in read.files
+            HeldFile(f.path, f.size, _decode_digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns) for f in read.files
         )
     except ValueError:
         return None
     return HolderRecord(read.uid, read.namespace, read.name, read.revision, files, tuple(read.part_keys), read.released)
 
 
-def _text(digest: Digest | None) -> str | None:
+def _encode_digest(digest: Digest | None) -> str | None:
     return None if digest is None else str(digest)
 
 
-def _digest(text: str | None) -> Digest | None:
+def _decode_digest(text: str | None) -> Digest | None:
     return None if text is None else Digest.parse(text)

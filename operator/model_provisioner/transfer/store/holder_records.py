@@ -1,8 +1,8 @@
 """The holder records of a store, one file for each object: `.provisioner/holders/<uid>.json`.
 
-Reads and writes them; what they mean is decided in `domain.holders`. Only `transfer.store` calls this. Every model
-that is fetched makes somebody read all of them, so what was read is cached for as long as the file stays the same,
-and who settles or removes one after the other looks at all files a few times a second only.
+Reads and writes them for `files` and `records`; what they mean is decided in `domain.store.holders`. Each settle, fetch
+and removal needs all records, so they are cached: a decoded record is reused while its file stays the same, and the
+store worker reuses the list of all records for 0.25 seconds (`recent_others`).
 """
 
 import os
@@ -20,16 +20,20 @@ from model_provisioner.transfer.store.documents import decode_holder, encode_hol
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 _KEY = re.compile(r"[0-9a-f]{40}")
 _SUFFIX = ".json"
-_FRESH_SECONDS = 2.0
-_RECENT_SECONDS = 0.25
+_MTIME_GRANULARITY_SECONDS = 2.0
+_SNAPSHOT_SECONDS = 0.25
 
-Facts = tuple[int, int, int, int]
-"""Inode, size, time of modification and of change of a file: others mean that it was replaced."""
+FileVersion = tuple[int, int, int, int]
+"""Inode, size in bytes, mtime and ctime in nanoseconds. A different value means that the file was replaced."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Listing:
-    """All records of a `directory` (device and inode) by the names of their files, as they were read `at` a moment."""
+class _Snapshot:
+    """All records of one directory at one time.
+
+    `directory` is its device and inode, `at` the monotonic time in seconds, `records` by file name; None is a record
+    that can't be read.
+    """
 
     directory: tuple[int, int]
     at: float
@@ -37,24 +41,25 @@ class _Listing:
 
 
 class RecordCache:
-    """What one process has read and written of one store's records. May be shared by threads."""
+    """The records of one store that one process has read or written. Threads may share it."""
 
     def __init__(self) -> None:
-        self.files: dict[str, tuple[Facts, HolderRecord]] = {}
-        self.listing: _Listing | None = None
+        self.files: dict[str, tuple[FileVersion, HolderRecord]] = {}
+        self.snapshot: _Snapshot | None = None
 
 
-class Others(NamedTuple):
-    """`all_read` is False where nobody can tell what some of the records hold."""
+class RecordList(NamedTuple):
+    """`complete` is False if a record can't be read, so that the files it names are not known."""
 
     records: tuple[HolderRecord, ...]
-    all_read: bool
+    complete: bool
 
 
 class HolderRecords:
-    """Records below the directory with the descriptor `directory`, which stays the caller's to close.
+    """The records in the directory with the descriptor `directory`, which the caller closes.
 
-    `now` is the time in seconds since the epoch, as file systems tell it.
+    `cache` outlives this object; None starts with an empty one. `now` is the wall clock in seconds since the epoch,
+    compared with file times; `monotonic` is in seconds.
     """
 
     def __init__(
@@ -70,98 +75,107 @@ class HolderRecords:
         self._monotonic = monotonic
 
     def read(self, uid: str) -> HolderRecord | None:
-        """None where there is no record, or none that can be trusted."""
-        return self._read(_name(uid))
+        """The record of `uid`; None if there is none, or it is damaged. Raises ValueError if `uid` is not a uid."""
+        return self._read(_file_name(uid))
 
-    def others(self, uid: str) -> Others:
-        """What everybody but `uid` holds."""
-        return _others([self._read(name) for name in self._names(uid)])
+    def others(self, uid: str) -> RecordList:
+        """The records of all holders except `uid`."""
+        return _record_list([self._read(name) for name in self._names(uid)])
 
-    def recent_others(self, uid: str) -> Others:
-        """The same as it was a moment ago, but for what this process has written since.
+    def recent_others(self, uid: str) -> RecordList:
+        """`others` as of at most 0.25 seconds ago, with all that this process has written since.
 
-        For the store worker, which alone makes and removes records. It may miss that a fetcher has just read a file
-        that, by its record, is still to be read.
+        For the store worker, the only process that creates and removes records. The result may lack a digest that a
+        fetcher has just recorded.
         """
-        listing = self._cache.listing
-        if listing is None or listing.directory != self._identity or self._monotonic() - listing.at > _RECENT_SECONDS:
+        snapshot = self._cache.snapshot
+        if (
+            snapshot is None
+            or snapshot.directory != self._directory_id
+            or self._monotonic() - snapshot.at > _SNAPSHOT_SECONDS
+        ):
             at = self._monotonic()
-            listing = _Listing(self._identity, at, {name: self._read(name) for name in self._names("")})
-            self._cache.listing = listing
-        return _others([record for name, record in listing.records.items() if name != uid + _SUFFIX])
+            snapshot = _Snapshot(self._directory_id, at, {name: self._read(name) for name in self._names("")})
+            self._cache.snapshot = snapshot
+        return _record_list([record for name, record in snapshot.records.items() if name != uid + _SUFFIX])
 
-    def all(self) -> Others:
-        """What everybody holds."""
+    def all(self) -> RecordList:
+        """The records of all holders."""
         return self.others("")
 
     def unreadable(self) -> tuple[str, ...]:
-        """The names of the records of which nobody can tell what they say."""
+        """The file names of the records that can't be read."""
         return tuple(name for name in self._names("") if self._read(name) is None)
 
     def write(self, record: HolderRecord) -> None:
-        """Durably, in one step."""
-        name = _name(record.uid)
+        """Writes a record durably and atomically."""
+        name = _file_name(record.uid)
         posix.write_document(name, self._directory, encode_holder(record))
         posix.sync_directory(self._directory)
-        self._note(lambda records: {**records, name: record})
+        self._update_snapshot(lambda records: {**records, name: record})
 
     def unlink(self, uid: str) -> None:
-        """Durably; the record may be gone already."""
-        gone = _name(uid)
-        if posix.unlink_if_there(gone, self._directory):
+        """Removes a record durably, if there is one."""
+        removed = _file_name(uid)
+        if posix.unlink_if_exists(removed, self._directory):
             posix.sync_directory(self._directory)
-        self._note(lambda records: {name: record for name, record in records.items() if name != gone})
+        self._update_snapshot(lambda records: {name: record for name, record in records.items() if name != removed})
 
-    def _note(self, change: Callable[[Mapping[str, HolderRecord | None]], Mapping[str, HolderRecord | None]]) -> None:
-        listing = self._cache.listing
-        if listing is not None and listing.directory == self._identity:
-            self._cache.listing = replace(listing, records=change(listing.records))
+    def _update_snapshot(
+        self, change: Callable[[Mapping[str, HolderRecord | None]], Mapping[str, HolderRecord | None]]
+    ) -> None:
+        snapshot = self._cache.snapshot
+        if snapshot is not None and snapshot.directory == self._directory_id:
+            self._cache.snapshot = replace(snapshot, records=change(snapshot.records))
 
     @property
-    def _identity(self) -> tuple[int, int]:
+    def _directory_id(self) -> tuple[int, int]:
         facts = os.fstat(self._directory)
         return facts.st_dev, facts.st_ino
 
     def _names(self, uid: str) -> list[str]:
         with os.scandir(self._directory) as entries:
             names = sorted(entry.name for entry in entries if entry.name.endswith(_SUFFIX))
-        for gone in self._cache.files.keys() - set(names):
-            self._cache.files.pop(gone, None)
+        for removed in self._cache.files.keys() - set(names):
+            self._cache.files.pop(removed, None)
         return [name for name in names if name != uid + _SUFFIX]
 
     def _read(self, name: str) -> HolderRecord | None:
-        facts = self._facts(name)
+        version = self._version(name)
         known = self._cache.files.get(name)
-        if known and known[0] == facts:
+        if known and known[0] == version:
             return known[1]
-        record = self._read_anew(name)
-        # Within one tick of the file system's clock, two files may have had the same inode, size and times.
-        if record and facts and self._now() - facts[-1] / 1e9 > _FRESH_SECONDS:
-            self._cache.files[name] = facts, record
+        record = self._read_file(name)
+        # Within one tick of the file system's clock, a file and its replacement may have the same version.
+        if record and version and self._now() - version[-1] / 1e9 > _MTIME_GRANULARITY_SECONDS:
+            self._cache.files[name] = version, record
         return record
 
-    def _facts(self, name: str) -> Facts | None:
+    def _version(self, name: str) -> FileVersion | None:
         found = posix.stat_regular(name, self._directory)
         return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) if found else None
 
-    def _read_anew(self, name: str) -> HolderRecord | None:
+    def _read_file(self, name: str) -> HolderRecord | None:
         data = posix.read_document(name, self._directory)
         record = None if data is None else decode_holder(data)
-        return record if record is not None and record.uid + _SUFFIX == name and _is_harmless(record) else None
+        return record if record is not None and record.uid + _SUFFIX == name and _has_safe_names(record) else None
 
 
-def _others(found: list[HolderRecord | None]) -> Others:
+def _record_list(found: list[HolderRecord | None]) -> RecordList:
     records = tuple(record for record in found if record is not None)
-    return Others(records, all_read=len(records) == len(found))
+    return RecordList(records, complete=len(records) == len(found))
 
 
-def _is_harmless(record: HolderRecord) -> bool:
-    """Others write to the volume too, and what a record names may be deleted: it must lie where we put things."""
+def _has_safe_names(record: HolderRecord) -> bool:
+    """Whether a record names only parts and model files of this store.
+
+    Other processes can write to the volume, and files that a record names may be deleted.
+    """
     return all(_KEY.fullmatch(key) for key in record.part_keys) and all(is_safe(file.path) for file in record.files)
 
 
-def _name(uid: str) -> str:
-    """Raises ValueError for what can't be an object's uid, since it becomes a file name."""
+def _file_name(uid: str) -> str:
+    """The name of the record file. Raises ValueError if `uid` can't be the uid of an object."""
     if not _UID.fullmatch(uid):
         raise ValueError(f"{uid[:80]!r} is not a uid")
     return uid + _SUFFIX

@@ -1,8 +1,8 @@
 """One unfinished file: `<key>.part`, sparse and of its final length, and its journal `<key>.json`.
 
-The journal tells of bytes only after they are on disk, so that what it tells is true after any crash.
-It also carries the epoch of its writer: one that finds a newer epoch stops. Which bytes may be
-continued is decided in `domain.journal`; which bytes to fetch, in `domain.ranges`.
+The journal names bytes only after they are on disk, so that it is true after any crash. It also has the epoch of its
+writer: a writer that finds a newer epoch stops. `StoreFiles.part` opens a part, `transfer.download` writes it. Which
+bytes may be resumed is decided in `domain.store.journal`, which bytes to fetch in `domain.download.ranges`.
 """
 
 import errno
@@ -17,7 +17,7 @@ from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.transfer.store import posix
 from model_provisioner.transfer.store.documents import decode_journal, encode_journal
 
-BLOCK_BYTES = 512  # of st_blocks (POSIX sys/stat.h as Linux has it)
+BLOCK_BYTES = 512  # the unit of st_blocks on Linux, see stat(2)
 
 
 class WriterSuperseded(ProvisionError):
@@ -33,7 +33,11 @@ def journal_name(key: str) -> str:
 
 
 class PartFile:
-    """Not safe for two writers of the same epoch; `write` and `read` may be called from several threads."""
+    """An open part. `spans` are the journalled bytes, `restarts` counts how often journalled bytes were thrown away.
+
+    Not safe for two writers of the same epoch; `write` and `read` may be called from several threads. `parts` is a
+    descriptor of the directory of parts that belongs to the `Store`; `fd` belongs to this object.
+    """
 
     def __init__(self, fd: int, parts: int, file: PlannedFile, epoch: int) -> None:
         self.spans = Spans()
@@ -44,14 +48,15 @@ class PartFile:
         self._parts = parts
         self._file = file
         self._epoch = epoch
-        self._lost = False
-        self._journal: tuple[int, int] | None = None
+        self._sync_failed = False
+        self._known_version: tuple[int, int] | None = None
 
     @classmethod
     def open(cls, parts: int, file: PlannedFile, epoch: int) -> "PartFile":
-        """The part of `file` in the directory `parts` (a descriptor), continued or begun.
+        """Opens the part of `file` in the directory `parts` (a descriptor), resumed or empty.
 
-        Raises WriterSuperseded, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable, PathConflict.
+        `epoch` is the writer's own. Raises WriterSuperseded if the journal has a newer epoch, InsufficientStorage,
+        VolumeNotWritable, VolumeUnsuitable, PathConflict.
         """
         with posix.volume_errors(f"open the part of {file.path}"), ExitStack() as undo:
             journal = read_journal(parts, file.part_key)
@@ -61,14 +66,14 @@ class PartFile:
             part = cls(_open_or_create(parts, file.part_key), parts, file, epoch)
             undo.callback(part.close)
             if isinstance(decision, Restart):
-                part._start(decision.restarts)
+                part._start_over(decision.restarts)
             else:
-                part._continue(decision, journal)
+                part._resume(decision, journal)
             undo.pop_all()
             return part
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """All of `data` at `offset` (bytes). Raises InsufficientStorage, VolumeNotWritable, VolumeUnsuitable."""
+        """Writes all of `data` at `offset` (bytes). Raises InsufficientStorage, VolumeNotWritable, VolumeUnsuitable."""
         with posix.volume_errors(f"write {self._file.path}"):
             posix.write_all(self.fd, offset, data)
 
@@ -78,17 +83,17 @@ class PartFile:
             return os.pread(self.fd, count, offset)
 
     def check_writer(self) -> None:
-        """Raises WriterSuperseded where another one has taken the part over, published it or removed it.
+        """Raises WriterSuperseded if another writer has taken over, published or removed the part.
 
-        Due before all that is written: our descriptor would lead into a model that is in use by now. It costs a look at
-        the journal, which is read only where it is not the one that we wrote last.
+        Call it before each write: the descriptor of a published part is that of a model in use. It costs one stat of
+        the journal, which is read only if this writer did not write it last.
         """
         with posix.volume_errors(f"look at the journal of {self._file.path}"):
-            if self._seen_journal() != self._journal:
+            if self._journal_version() != self._known_version:
                 self._check_epoch()
 
     def commit(self, spans: Spans) -> None:
-        """Makes the bytes of `spans` durable, then says so in the journal.
+        """Makes the bytes of `spans` durable, then writes `spans` to the journal.
 
         Raises WriterSuperseded, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
         """
@@ -99,18 +104,18 @@ class PartFile:
         self.spans = spans
 
     def sync(self) -> None:
-        """Makes content and length durable, as publishing needs. Raises WriterSuperseded."""
+        """Makes content and length durable, as publishing needs. Raises WriterSuperseded, OSError."""
         self._check_epoch()
         self._sync(os.fsync)
 
     def restart(self) -> None:
-        """Throws every byte away, durably. Raises as `commit` does."""
+        """Throws all bytes away, durably. Raises as `commit` does."""
         with posix.volume_errors(f"start {self._file.path} again"):
             self._check_epoch()
-            self._start(self.restarts + 1)
+            self._start_over(self.restarts + 1)
 
     def discard(self) -> None:
-        """Closes, and removes part and journal."""
+        """Closes the part, and removes it and its journal."""
         self.close()
         with posix.volume_errors(f"remove the part of {self._file.path}"):
             discard(self._parts, self.key)
@@ -120,39 +125,39 @@ class PartFile:
             os.close(self.fd)
         self.fd = -1
 
-    def _continue(self, decision: Resume, journal: Journal | None) -> None:
-        """From here on the journal carries our epoch; on a full volume that need not fail if it does already."""
+    def _resume(self, decision: Resume, journal: Journal | None) -> None:
+        # Not written if the journal has our epoch already: on a full volume that would fail without need.
         self.spans, self.restarts = decision.spans, decision.restarts
         if journal is None or journal.epoch != self._epoch:
             self._write_journal(self.spans)
-        self._journal = self._seen_journal()
+        self._known_version = self._journal_version()
 
-    def _start(self, restarts: int) -> None:
-        """Throws every byte away. The journal says so first: it must never tell of bytes that are gone."""
+    def _start_over(self, restarts: int) -> None:
+        """Throws all bytes away. The journal is written first: it must never name bytes that are lost."""
         self.spans, self.restarts = Spans(), restarts
         self._write_journal(self.spans)
         posix.sync_directory(self._parts)
         os.ftruncate(self.fd, 0)
         os.ftruncate(self.fd, self.size)
-        self._lost = False
+        self._sync_failed = False
 
     def _sync(self, sync: Callable[[int], None]) -> None:
         # After a failed sync the kernel may drop the pages and report success the next time.
-        if self._lost:
+        if self._sync_failed:
             raise OSError(errno.EIO, "bytes were lost by an earlier failure to sync")
-        self._lost = True
+        self._sync_failed = True
         sync(self.fd)
-        self._lost = False
+        self._sync_failed = False
 
     def _check_epoch(self) -> None:
-        if self._seen_journal() is None:
+        if self._journal_version() is None:
             raise WriterSuperseded(f"{self._file.path} was published or given up by somebody else: stopping")
         journal = read_journal(self._parts, self.key)
         if journal is not None and journal.epoch > self._epoch:
             raise _superseded(self._file.path, journal.epoch, self._epoch)
 
-    def _seen_journal(self) -> tuple[int, int] | None:
-        """What tells one version of the journal from the next, since each is a new file; None: there is none."""
+    def _journal_version(self) -> tuple[int, int] | None:
+        """Inode and mtime of the journal, which is a new file each time it is written; None if there is none."""
         found = posix.stat_regular(journal_name(self.key), self._parts)
         return (found.st_ino, found.st_mtime_ns) if found else None
 
@@ -160,23 +165,23 @@ class PartFile:
         file = self._file
         journal = Journal(file.source, file.size, file.digest, self._epoch, self.restarts, spans)
         posix.write_document(journal_name(self.key), self._parts, encode_journal(journal))
-        self._journal = self._seen_journal()
+        self._known_version = self._journal_version()
 
 
 def read_journal(parts: int, key: str) -> Journal | None:
-    """None where there is none, or none that can be trusted."""
+    """The journal of the part `key`; None if there is none, or it is damaged."""
     data = posix.read_document(journal_name(key), parts)
     return None if data is None else decode_journal(data)
 
 
 def occupied_bytes(parts: int, file: PlannedFile) -> int:
-    """How much of the room that `file` needs its part takes already, whatever it holds."""
+    """How many bytes of the volume the part of `file` occupies, at most the size of the file."""
     found = posix.stat_regular(part_name(file.part_key), parts)
     return min(file.size, found.st_blocks * BLOCK_BYTES) if found else 0
 
 
 def durable_bytes(parts: int, file: PlannedFile) -> int:
-    """How many bytes of `file` a transfer would not have to fetch again."""
+    """How many bytes of `file` the journal names, if its part can be resumed; else 0."""
     journal = read_journal(parts, file.part_key)
     found = posix.stat_regular(part_name(file.part_key), parts)
     decision = decide(journal, found.st_size if found else None, file, journal.epoch if journal else 0)
@@ -184,23 +189,23 @@ def durable_bytes(parts: int, file: PlannedFile) -> int:
 
 
 def keys(parts: int) -> set[str]:
-    """The keys of all that is unfinished in the directory `parts`, be it part or journal."""
+    """The keys of all parts and journals in the directory `parts`."""
     with os.scandir(parts) as entries:
         return {entry.name.partition(".")[0] for entry in entries}
 
 
 def discard(parts: int, key: str) -> None:
-    """Removes a part, then its journal; both may be gone already."""
+    """Removes a part, then its journal; both may be missing."""
     for name in (part_name(key), journal_name(key), f"{journal_name(key)}.new"):
-        posix.unlink_if_there(name, parts)
+        posix.unlink_if_exists(name, parts)
 
 
 def _part_size(parts: int, key: str) -> int | None:
-    """The length of our part in bytes; whatever else stands under its name (a link, a pipe) is removed."""
+    """The length of the part in bytes. Anything else under its name, such as a link or a pipe, is removed."""
     found = posix.stat_regular(part_name(key), parts)
     if found is not None and found.st_nlink == 1:
         return found.st_size
-    posix.unlink_if_there(part_name(key), parts)
+    posix.unlink_if_exists(part_name(key), parts)
     return None
 
 

@@ -1,8 +1,9 @@
-"""Steps on a volume that somebody else also writes to: below directory descriptors, durable, errors named.
+"""POSIX calls relative to directory descriptors, for a volume that other processes also write to.
 
-Every path is walked part by part without following symbolic links, so that nothing outside the
-volume is ever opened. What a file system can't do (chmod, syncing a directory) is best effort; all
-else that fails becomes an error for people. The store and its parts call this; policy is not here.
+A path is opened component by component without following symbolic links, so that nothing outside the volume is opened.
+chmod, chown and the fsync of a directory are best effort, because some file systems lack them; `volume_errors` turns
+other failures into a ProvisionError. Called by `transfer.store`, and by the rest of `transfer` for `volume_errors`.
+What to write, keep or delete is not decided here.
 """
 
 import errno
@@ -24,16 +25,16 @@ from model_provisioner.domain.store.paths import check_name
 
 PRIVATE_MODE = 0o600
 
-# macOS has no fdatasync; fsync does more than that.
+# macOS has no fdatasync; fsync also writes the metadata.
 datasync = getattr(os, "fdatasync", os.fsync)
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-_VERDICTS: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] = (
+_ERRORS_BY_NUMBER: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] = (
     (
-        FULL,
+        NO_SPACE,
         InsufficientStorage,
         "free space on the volume or enlarge its claim; the bytes that came so far are kept",
     ),
@@ -63,11 +64,14 @@ _VERDICTS: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] = (
 
 @contextmanager
 def volume_errors(action: str) -> Iterator[None]:
-    """Failures of the volume as errors for people: "could not <action>: <why>: <what to do>"."""
+    """Turns an OSError into a ProvisionError with the message "could not <action>: <why>: <what to do>".
+
+    An OSError with an errno that is not in the table passes unchanged.
+    """
     try:
         yield
     except OSError as error:
-        for numbers, cls, advice in _VERDICTS:
+        for numbers, cls, advice in _ERRORS_BY_NUMBER:
             if error.errno in numbers:
                 what_to_do = advice.format(uid=os.geteuid(), gid=os.getegid())
                 raise cls(f"could not {action}: {os.strerror(error.errno)}: {what_to_do}") from error
@@ -75,7 +79,11 @@ def volume_errors(action: str) -> Iterator[None]:
 
 
 def open_directory(name: str, parent: int, *, create: Modes | None = None) -> int:
-    """A descriptor of the directory `name` in `parent`, durably made as `create` says where it is not there."""
+    """A descriptor of the directory `name` in the directory `parent` (a descriptor).
+
+    A missing directory is made durably with the mode and group in `create`; with `create` None, raises
+    FileNotFoundError.
+    """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
         return os.open(name, flags, dir_fd=parent)
@@ -86,25 +94,26 @@ def open_directory(name: str, parent: int, *, create: Modes | None = None) -> in
         os.mkdir(name, create.directory, dir_fd=parent)
     sync_directory(parent)
     made = os.open(name, flags, dir_fd=parent)
-    hand_over(made, create.directory, create.group)  # whatever the umask is: other users read the models
+    set_mode_and_group(made, create.directory, create.group)  # independent of the umask: other users read the models
     return made
 
 
 @contextmanager
-def parent_of(root: int, path: str, *, create: Modes | None = None) -> Iterator[tuple[int, str]]:
-    """The directory that holds `path` below `root`, as a descriptor, and the last part of `path`.
+def opened_parent(root: int, path: str, *, create: Modes | None = None) -> Iterator[tuple[int, str]]:
+    """The parent directory of `path` below `root` as a descriptor, and the last component of `path`.
 
-    Raises UnsupportedSource for a hostile path, OSError where a parent is missing or no directory.
+    `create` as in `open_directory`. Raises UnsupportedSource for a hostile path, OSError if a parent is missing or is
+    not a directory.
     """
     *parents, name = check_name(path).split("/")
-    with directory_at(root, parents, create=create) as directory:
+    with opened_directory(root, parents, create=create) as directory:
         yield directory, name
 
 
 def open_root(directory: Path) -> int:
-    """A descriptor of a volume's root. People chose its path, so links that lead to it are followed.
+    """A descriptor of a volume's root. The path comes from the settings, so symbolic links in it are followed.
 
-    Raises VolumeNotWritable where it is missing, OSError.
+    Raises VolumeNotWritable if the directory is missing, OSError for other failures.
     """
     try:
         return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -113,8 +122,8 @@ def open_root(directory: Path) -> int:
 
 
 @contextmanager
-def root_of(directory: Path) -> Iterator[int]:
-    """`open_root` for the length of a block."""
+def opened_root(directory: Path) -> Iterator[int]:
+    """`open_root` as a context manager."""
     root = open_root(directory)
     try:
         yield root
@@ -123,8 +132,8 @@ def root_of(directory: Path) -> Iterator[int]:
 
 
 @contextmanager
-def directory_at(root: int, parts: list[str], *, create: Modes | None = None) -> Iterator[int]:
-    """The directory that `parts` lead to from `root`, as a descriptor."""
+def opened_directory(root: int, parts: list[str], *, create: Modes | None = None) -> Iterator[int]:
+    """A descriptor of the directory at the path components `parts` below `root`; `create` as in `open_directory`."""
     with ExitStack() as opened:
         directory = root
         for part in parts:
@@ -134,7 +143,7 @@ def directory_at(root: int, parts: list[str], *, create: Modes | None = None) ->
 
 
 def stat_regular(name: str, directory: int) -> os.stat_result | None:
-    """The facts of a regular file; None where there is none (also for a symbolic link)."""
+    """The lstat of a regular file; None if there is no file, or it is not a regular one (such as a symbolic link)."""
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -152,7 +161,7 @@ def open_regular(name: str, directory: int) -> int:
 
 
 def read_document(name: str, directory: int) -> bytes | None:
-    """The content of a small file; None where there is none that we could have written."""
+    """The content of a small file; None if it is missing, not a regular file, or larger than 4 MiB."""
     try:
         fd = open_regular(name, directory)
     except OSError as error:
@@ -168,9 +177,12 @@ def read_document(name: str, directory: int) -> bytes | None:
 
 
 def write_document(name: str, directory: int, data: bytes) -> None:
-    """Replaces a small file at once: a reader, also after a crash, sees the old or the new content."""
+    """Replaces a small file atomically: a reader, also after a crash, sees the old or the new content.
+
+    The content is durable on return; the name is only after `sync_directory`.
+    """
     temporary = f"{name}.new"
-    unlink_if_there(temporary, directory)
+    unlink_if_exists(temporary, directory)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_MODE, dir_fd=directory)
     try:
         write_all(fd, 0, data)
@@ -181,15 +193,15 @@ def write_document(name: str, directory: int, data: bytes) -> None:
 
 
 def write_all(fd: int, offset: int, data: bytes | memoryview) -> None:
-    """Every byte of `data` at `offset`, however many calls that takes."""
+    """Writes all of `data` at `offset` (bytes), with as many calls of pwrite as that takes."""
     rest = memoryview(data)
     while rest:
         written = os.pwrite(fd, rest, offset)
         offset, rest = offset + written, rest[written:]
 
 
-def unlink_if_there(name: str, directory: int) -> bool:
-    """Was there a file to unlink?"""
+def unlink_if_exists(name: str, directory: int) -> bool:
+    """Returns whether there was a file to unlink."""
     try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
@@ -198,7 +210,7 @@ def unlink_if_there(name: str, directory: int) -> bool:
 
 
 def sync_directory(fd: int) -> None:
-    """Makes names durable, where the file system can (some network and FUSE ones can't)."""
+    """Makes the names in a directory durable, if the file system supports it (some network and FUSE ones do not)."""
     try:
         os.fsync(fd)
     except OSError as error:
@@ -206,8 +218,8 @@ def sync_directory(fd: int) -> None:
             raise
 
 
-def hand_over(fd: int, mode: int, group: int | None) -> None:
-    """Best effort: some file systems have no modes, and a file may belong to another user."""
+def set_mode_and_group(fd: int, mode: int, group: int | None) -> None:
+    """fchmod and fchown, best effort: some file systems have no modes, and a file may belong to another user."""
     with suppress(OSError):
         os.fchmod(fd, mode)
     if group is not None:

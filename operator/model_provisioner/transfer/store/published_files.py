@@ -1,7 +1,8 @@
-"""The published files of a volume: looking, opening, moving into place, deleting; all below its root.
+"""Steps on the published files of a volume: stat, open, move into place, delete.
 
-Paths are hostile until proven otherwise: a symbolic link is nowhere followed. Only `transfer.store`
-calls this, which knows when each step is due.
+`root` is a descriptor of the volume's root, a path is relative to it. A hostile path raises UnsupportedSource, and no
+symbolic link is followed. Called by `files` and `records`, which decide when a step is due, and by
+`transfer.sources.local`.
 """
 
 import errno
@@ -13,77 +14,83 @@ from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.paths import is_safe
 from model_provisioner.transfer.store import posix
 
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-_MOVE_TRIES = 3  # deleting another model may take an empty directory away between making and using it
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_MOVE_ATTEMPTS = 3  # deleting another model may remove an empty directory after it was made and before it is used
 
 
-def look(root: int, path: str) -> os.stat_result | None:
-    """The facts of the regular file at `path`; None where there is none, or only behind a symbolic link."""
+def stat(root: int, path: str) -> os.stat_result | None:
+    """The lstat of the regular file at `path`; None if there is none, or a symbolic link is part of the path."""
     with posix.volume_errors(f"look at {path}"):
         try:
-            with posix.parent_of(root, path) as (directory, name):
+            with posix.opened_parent(root, path) as (directory, name):
                 return posix.stat_regular(name, directory)
         except OSError as error:
-            if error.errno in _NOT_THERE:
+            if error.errno in _NO_FILE:
                 return None
             raise
 
 
 def open_file(root: int, path: str) -> int:
-    """A read-only descriptor. Raises FileNotFoundError where there is no regular file."""
-    with posix.volume_errors(f"open {path}"), posix.parent_of(root, path) as (directory, name):
+    """A read-only descriptor that the caller closes.
+
+    Raises FileNotFoundError if there is no regular file, PathConflict for a symbolic link.
+    """
+    with posix.volume_errors(f"open {path}"), posix.opened_parent(root, path) as (directory, name):
         return posix.open_regular(name, directory)
 
 
-def models(root: int, directories: Iterable[str]) -> Iterator[str]:
-    """The paths of the model files below these directories of the root; links are left out, and not followed."""
+def model_paths(root: int, directories: Iterable[str]) -> Iterator[str]:
+    """The paths of the model files below `directories`. Symbolic links are neither listed nor followed."""
     for directory in directories:
         try:
-            with posix.directory_at(root, directory.split("/")) as opened:
+            with posix.opened_directory(root, directory.split("/")) as opened:
                 entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(opened))
         except OSError as error:
-            if error.errno in _NOT_THERE:
+            if error.errno in _NO_FILE:
                 continue
             raise
         for name, is_directory in entries:
             path = f"{directory}/{name}"
             if is_directory:
-                yield from models(root, [path])
-            elif is_safe(path) and look(root, path):
+                yield from model_paths(root, [path])
+            elif is_safe(path) and stat(root, path):
                 yield path
 
 
 def move_into_place(part: str, parts: int, root: int, path: str, modes: Modes) -> None:
-    """Renames `part` in the directory `parts` to `path`, durably, with the directories that this needs."""
-    for attempt in range(1, _MOVE_TRIES + 1):
+    """Renames the file `part` in the directory `parts` (a descriptor) to `path`, durably; makes missing directories."""
+    for attempt in range(1, _MOVE_ATTEMPTS + 1):
         try:
-            with posix.parent_of(root, path, create=modes) as (directory, name):
+            with posix.opened_parent(root, path, create=modes) as (directory, name):
                 os.rename(part, name, src_dir_fd=parts, dst_dir_fd=directory)
                 posix.sync_directory(directory)
         except FileNotFoundError:
-            if attempt == _MOVE_TRIES:
+            if attempt == _MOVE_ATTEMPTS:
                 raise
         else:
             return
 
 
-def make_read_only(root: int, path: str, modes: Modes) -> None:
-    """Best effort, see `volume.hand_over`."""
+def apply_modes(root: int, path: str, modes: Modes) -> None:
+    """Gives a published file its mode and group, best effort (see `posix.set_mode_and_group`)."""
     fd = open_file(root, path)
-    posix.hand_over(fd, modes.file, modes.group)
+    posix.set_mode_and_group(fd, modes.file, modes.group)
     os.close(fd)
 
 
 def delete(root: int, path: str) -> bool:
-    """Was there a regular file? Directories that this leaves empty go too, but for the topmost (`hf`)."""
+    """Deletes a regular file durably, and returns whether there was one.
+
+    Directories that are empty then are removed too, except the topmost (`hf`).
+    """
     try:
-        with posix.parent_of(root, path) as (directory, name):
+        with posix.opened_parent(root, path) as (directory, name):
             if posix.stat_regular(name, directory) is None:
                 return False
             os.unlink(name, dir_fd=directory)
             posix.sync_directory(directory)
     except OSError as error:
-        if error.errno in _NOT_THERE:
+        if error.errno in _NO_FILE:
             return False
         raise
     _remove_empty_parents(root, path)
@@ -92,7 +99,7 @@ def delete(root: int, path: str) -> bool:
 
 def _remove_empty_parents(root: int, path: str) -> None:
     parents = path.split("/")[:-1]
-    with suppress(OSError):  # not empty, or made use of again: both end the walk upwards
+    with suppress(OSError):  # not empty, or in use again: both end the walk upwards
         while len(parents) > 1:
-            with posix.directory_at(root, parents[:-1]) as above:
+            with posix.opened_directory(root, parents[:-1]) as above:
                 os.rmdir(parents.pop(), dir_fd=above)

@@ -1,0 +1,1 @@
+"""The worker process: requests from standard input, answers to standard output."""

@@ -1,7 +1,7 @@
-"""The worker's standard output: answers in order, progress newest first, and never in the way of a transfer.
+"""Writes a worker's answers to standard output, without blocking a transfer. Used by `worker`.
 
-A pipe that nobody reads fills up. Then answers wait in memory, of each transfer's progress only the
-newest is kept, and the transfer goes on.
+If the operator does not read and the pipe is full, answers wait in memory in their order, and only the newest progress
+of each request is kept. What an answer says is not decided here.
 """
 
 import asyncio
@@ -11,10 +11,12 @@ from model_provisioner.aio.clock import Clock
 from model_provisioner.worker_protocol.codec import encode_answer
 from model_provisioner.worker_protocol.messages import Answer, Cancelled, FailedAnswer, Progress, VerifyingAnswer
 
-_INTERVAL_SECONDS = 0.2
+_PROGRESS_SECONDS = 0.2
 
 
 class Outbox:
+    """`writer` is standard output; `clock` gives the monotonic time."""
+
     def __init__(self, writer: asyncio.StreamWriter, clock: Clock) -> None:
         self._writer = writer
         self._clock = clock
@@ -24,7 +26,11 @@ class Outbox:
         self._changed = asyncio.Event()
 
     def post(self, answer: Answer) -> None:
-        """Returns at once. A good end takes the place of progress; any other comes after it, not saying what came."""
+        """Queues an answer and returns at once.
+
+        A final answer drops the queued progress of its request. FailedAnswer and Cancelled do not say how many bytes
+        were received, so that progress is written before them.
+        """
         if isinstance(answer, Progress | VerifyingAnswer):
             if not self._progress:
                 self._changed.set()
@@ -37,22 +43,22 @@ class Outbox:
             self._changed.set()
 
     async def run(self) -> None:
-        """Writes for ever: answers at once, progress every 200 ms at most."""
+        """Writes until it is cancelled: answers at once, progress at most every 200 ms."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience()):
+                async with asyncio.timeout(self._seconds_until_progress()):
                     await self._changed.wait()
             self._changed.clear()
             self._write_due()
             await self._writer.drain()
 
     async def flush(self) -> None:
-        """Hands over the answers that are left; `run` must have ended."""
+        """Writes the queued answers without progress. Call it only after `run` has ended."""
         self._progress.clear()
         self._write_due()
         await self._writer.drain()
 
-    def _patience(self) -> float | None:
+    def _seconds_until_progress(self) -> float | None:
         return max(0.0, self._next_progress - self._clock.monotonic()) if self._progress else None
 
     def _write_due(self) -> None:
@@ -61,6 +67,6 @@ class Outbox:
         if self._progress and now >= self._next_progress:
             due.extend(self._progress.values())
             self._progress.clear()
-            self._next_progress = now + _INTERVAL_SECONDS
+            self._next_progress = now + _PROGRESS_SECONDS
         if due:
             self._writer.write(b"".join(map(encode_answer, due)))

@@ -1,7 +1,8 @@
-"""What is asked of the keeper but for the reading of files (`verification`): all that reads or writes records.
+"""The requests that a store worker handles, except `verify` (see `verification`).
 
-Each request opens its store anew, because a volume may be another by now; what was read of its records is cached
-(see `holderfiles`). Called by a worker, in a thread.
+Called by `worker` in a thread. Each request opens its store again, because another volume may be mounted by now; the
+records that were read are cached (see `holder_records`). What a request means is documented in
+`worker_protocol.messages`, how it is carried out in `transfer.store`.
 """
 
 from collections import defaultdict
@@ -12,78 +13,79 @@ from typing import Any
 
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.store.holder_records import RecordCache
-from model_provisioner.transfer.store.store import Store, Swept
+from model_provisioner.transfer.store.records import SweepResult
+from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol import messages
 from model_provisioner.worker_protocol.messages import Answer, Task
 
 
-class Opener:
-    """Opens stores for one process."""
+class StoreOpener:
+    """Opens stores, with one cache of records for each directory that this process has opened."""
 
     def __init__(self) -> None:
         self._cache = defaultdict[str, RecordCache](RecordCache)
 
     def open(self, reference: StoreRef) -> Store:
-        """See `Store.open`."""
+        """`Store.open` with the cache. Raises as that does."""
         cache = self._cache[reference.directory]
         return Store.open(Path(reference.directory), reference.id, reference.modes, cache)
 
     @contextmanager
-    def found(self, reference: StoreRef) -> Iterator[Store | None]:
-        """For what only looks or takes away: no store is made for that."""
+    def find(self, reference: StoreRef) -> Iterator[Store | None]:
+        """`Store.find` with the cache, as a context manager: None if there is no store. Raises as that does."""
         cache = self._cache[reference.directory]
         store = Store.find(Path(reference.directory), reference.id, cache)
         with store or nullcontext():
             yield store
 
 
-def handle(request: Task, opener: Opener) -> Answer:
-    """Raises ProvisionError."""
-    return _ANSWERS[type(request)](request, opener)
+def handle(request: Task, opener: StoreOpener) -> Answer:
+    """Carries out a store request and returns its answer. Raises ProvisionError."""
+    return _HANDLERS[type(request)](request, opener)
 
 
-def _settle(request: messages.Settle, opener: Opener) -> Answer:
+def _settle(request: messages.Settle, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
-        plan = store.settle(request.holder, request.plan, request.delete)
-        return messages.Settled(request.id, store.id, plan, store.durable_bytes(plan))
+        plan = store.records.settle(request.holder, request.plan, request.delete)
+        return messages.Settled(request.id, store.id, plan, store.files.durable_bytes(plan))
 
 
-def _check(request: messages.Check, opener: Opener) -> Answer:
+def _check(request: messages.Check, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
-        found = store.check(request.files, request.holder)
-        return messages.Checked(request.id, found.missing, found.unattested, found.corrupt)
+        result = store.records.check(request.files, request.holder)
+        return messages.Checked(request.id, result.missing, result.unattested, result.corrupt)
 
 
-def _measure(request: messages.Measure, opener: Opener) -> Answer:
+def _measure(request: messages.Measure, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
-        room = store.room((), request.plan.files)
+        room = store.files.room((), request.plan.files)
         return messages.Measured(request.id, room.needed, room.free)
 
 
-def _mark_corrupt(request: messages.MarkCorrupt, opener: Opener) -> Answer:
+def _mark_corrupt(request: messages.MarkCorrupt, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
-        store.mark_corrupt(request.paths)
+        store.records.mark_corrupt(request.paths)
         return messages.MarkedCorrupt(request.id)
 
 
-def _remove(request: messages.Remove, opener: Opener) -> Answer:
-    with opener.found(request.store) as store:
-        paths = store.remove(request.uid, request.delete) if store else ()
+def _remove(request: messages.Remove, opener: StoreOpener) -> Answer:
+    with opener.find(request.store) as store:
+        paths = store.records.remove(request.uid, request.delete) if store else ()
         return messages.Removed(request.id, paths)
 
 
-def _sweep(request: messages.Sweep, opener: Opener) -> Answer:
-    with opener.found(request.store) as store:
-        swept = store.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else Swept()
+def _sweep(request: messages.Sweep, opener: StoreOpener) -> Answer:
+    with opener.find(request.store) as store:
+        swept = store.records.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else SweepResult()
         return messages.Swept(request.id, swept.parts, swept.records)
 
 
-def _survey(request: messages.Survey, opener: Opener) -> Answer:
-    with opener.found(request.store) as store:
-        return messages.Surveyed(request.id, store.usage() if store else None)
+def _survey(request: messages.Survey, opener: StoreOpener) -> Answer:
+    with opener.find(request.store) as store:
+        return messages.Surveyed(request.id, store.records.usage() if store else None)
 
 
-_ANSWERS: Mapping[type[Task], Callable[[Any, Opener], Answer]] = {
+_HANDLERS: Mapping[type[Task], Callable[[Any, StoreOpener], Answer]] = {
     messages.Settle: _settle,
     messages.Check: _check,
     messages.Measure: _measure,

@@ -1,9 +1,9 @@
 """`model-provisioner fetch --worker`: carries out requests that come as lines on standard input.
 
-One process, three uses by the operator: a slot (fetch), the keeper (settle, check, verify, remove, sweep and the
-like) and the resolver. What is done for each kind of request is `Worker._do`, for most of the keeper's `keeping`;
-the lines are `protocol`'s. End of input means that the operator is gone: everything stops, and what was fetched is
-journalled.
+The operator runs it in three roles: fetcher (fetch), store worker (settle, check, verify, remove, sweep, …) and
+resolver. `Worker._execute` has the code for each kind of request, `store_requests` for most of a store worker's; the
+requests are documented in `worker_protocol.messages`, the lines in `worker_protocol.codec`. At the end of input the
+operator is gone: all requests are cancelled, and fetchers write their journals. Called by `transfer.cli.command`.
 """
 
 import asyncio
@@ -24,8 +24,9 @@ from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.store.store import Store
+from model_provisioner.transfer.worker import store_requests
 from model_provisioner.transfer.worker.outbox import Outbox
-from model_provisioner.transfer.worker.store_requests import Opener, handle
+from model_provisioner.transfer.worker.store_requests import StoreOpener
 from model_provisioner.transfer.worker.verification import wrong_files
 from model_provisioner.worker_protocol import messages
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, decode_request
@@ -41,37 +42,40 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 T = TypeVar("T")
 
 
-def run(network: NetworkSettings, *, resolves: bool = False) -> int:
-    """Until the end of standard input. One that `resolves` is warm for it; any other can, but pays when it is asked."""
+def run(network: NetworkSettings, *, preload_resolver: bool = False) -> int:
+    """Serves requests until the end of standard input, and returns the exit code 0.
+
+    `preload_resolver` imports the hub's client at once; otherwise the first `resolve` request pays for the import.
+    """
     die_with_parent()
-    asyncio.run(_serve(network, resolves))
+    asyncio.run(_serve(network, preload_resolver))
     return 0
 
 
 def run_plan(file: Path, network: NetworkSettings) -> int:
-    """Carries out the one `fetch` request in `file`, for a Job; its answers go to standard output.
+    """Carries out the one `fetch` request in `file`, for a Job. Its answers go to standard output.
 
-    0 where it was published, 1 where it was not; after SIGTERM 143, and what came is kept.
+    Returns the exit code: 0 if the model was published, else 1; 143 after SIGTERM, which keeps the bytes received.
     """
     try:
         request = decode_request(file.read_bytes())
-    except (OSError, ValueError):  # not shown: the request may hold a token
+    except (OSError, ValueError):  # the text is not shown: the request may contain a token
         sys.stderr.write(f"{file} can't be read as a fetch request, which is one line as --worker takes it\n")
         return 1
     if not isinstance(request, messages.Fetch):
         sys.stderr.write(f"{file} holds a request to {request.op}: only fetch is carried out\n")
         return 1
     try:
-        return asyncio.run(_serve_one(request, network))
+        return asyncio.run(_serve_fetch(request, network))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
 
 
-async def _serve_one(request: messages.Fetch, network: NetworkSettings) -> int:
+async def _serve_fetch(request: messages.Fetch, network: NetworkSettings) -> int:
     clock = Clock()
     outbox = Outbox(await _standard_output(), clock)
-    async with open_client(network) as client, _writing(outbox):
-        fetching = asyncio.create_task(Worker(client, outbox, clock).carry_out(request))
+    async with open_client(network) as client, _writing_answers(outbox):
+        fetching = asyncio.create_task(Worker(client, outbox, clock).handle(request))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, fetching.cancel)
         answer = await fetching
         outbox.post(answer)
@@ -79,19 +83,22 @@ async def _serve_one(request: messages.Fetch, network: NetworkSettings) -> int:
 
 
 def die_with_parent() -> None:
-    """So that a killed operator leaves no writer behind. Only Linux can; elsewhere the end of input does it."""
+    """Lets the kernel kill this process when the operator dies, so that no writer outlives it.
+
+    Linux only (prctl(2), PR_SET_PDEATHSIG). Elsewhere the end of input stops the worker.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-async def _serve(network: NetworkSettings, resolves: bool) -> None:
+async def _serve(network: NetworkSettings, preload_resolver: bool) -> None:
     clock = Clock()
     outbox = Outbox(await _standard_output(), clock)
     async with open_client(network) as client:
         worker = Worker(client, outbox, clock)
-        if resolves:
-            worker.warm_resolver()
-        async with _writing(outbox):
+        if preload_resolver:
+            worker.load_resolver()
+        async with _writing_answers(outbox):
             try:
                 await worker.serve(await _standard_input())
             finally:
@@ -99,8 +106,8 @@ async def _serve(network: NetworkSettings, resolves: bool) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _writing(outbox: Outbox) -> AsyncIterator[None]:
-    """At the end, what is left is handed over if somebody takes it."""
+async def _writing_answers(outbox: Outbox) -> AsyncIterator[None]:
+    """Runs the outbox. At the end, writes the queued answers if the pipe takes them within half a second."""
     writing = asyncio.create_task(outbox.run())
     try:
         yield
@@ -112,7 +119,7 @@ async def _writing(outbox: Outbox) -> AsyncIterator[None]:
 
 
 class Worker:
-    """Runs any number of requests at one time; which ones exclude each other is the operator's business."""
+    """Runs any number of requests at once. The operator decides which requests may run at the same time."""
 
     def __init__(self, client: Client, outbox: Outbox, clock: Clock) -> None:
         self._client = client
@@ -120,31 +127,32 @@ class Worker:
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._limits: dict[str, Limits] = {}
-        self._opener = Opener()
-        self._made_resolver: Resolver | None = None
+        self._opener = StoreOpener()
+        self._resolver: Resolver | None = None
 
-    def warm_resolver(self) -> None:
-        self._resolver()
+    def load_resolver(self) -> None:
+        """Imports the hub's client now, so that the first `resolve` request does not wait for it."""
+        self._get_resolver()
 
     async def serve(self, lines: asyncio.StreamReader) -> None:
-        """Returns at the end of `lines`."""
+        """Starts the requests in `lines`; returns at the end of input, when requests may still run."""
         while line := await lines.readline():
             try:
                 request = decode_request(line)
-            except ValueError:  # not shown: a line may hold a token
+            except ValueError:  # the line is not shown: it may contain a token
                 _LOG.warning("a line of %d bytes that is not a request was left out", len(line))
                 continue
-            self._take(request)
+            self._dispatch(request)
 
     async def stop(self) -> None:
-        """Cancels everything and waits until journals are written."""
+        """Cancels all requests and waits until journals are written."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _take(self, request: Request) -> None:
-        """What speaks of a running fetch is obeyed at once; everything else becomes a task of its own."""
+    def _dispatch(self, request: Request) -> None:
+        """Applies Cancel and Limit to a running request at once; runs any other request as a task."""
         match request:
             case messages.Cancel():
                 self._cancel(request)
@@ -164,42 +172,42 @@ class Worker:
     def _start(self, request: Task) -> None:
         if isinstance(request, messages.Fetch):
             self._limits[request.id] = Limits(request.connections, request.bytes_per_second)
-        task = asyncio.create_task(self._answer(request))
+        task = asyncio.create_task(self._handle_and_post(request))
         self._tasks[request.id] = task
-        task.add_done_callback(lambda ended: self._ended(request.id, ended))
+        task.add_done_callback(lambda done: self._on_done(request.id, done))
 
-    def _ended(self, request_id: str, task: asyncio.Task[None]) -> None:
-        """A task may be cancelled before its first step, so only here is it certain to be seen."""
+    def _on_done(self, request_id: str, task: asyncio.Task[None]) -> None:
+        # Cancelled is posted here and not in the task, because a task may be cancelled before its first step.
         self._tasks.pop(request_id, None)
         self._limits.pop(request_id, None)
         if task.cancelled():
             self._outbox.post(messages.Cancelled(request_id))
 
-    async def carry_out(self, request: Task) -> Answer:
-        """Its final answer; what goes wrong is an answer too."""
+    async def handle(self, request: Task) -> Answer:
+        """Carries out a request and returns its final answer; an error becomes a FailedAnswer."""
         try:
-            return await self._do(request)
+            return await self._execute(request)
         except ProvisionError as error:
             retry_after = error.retry_after if isinstance(error, Retryable) else None
             return messages.FailedAnswer(request.id, error.reason, error.message, retry_after, error.wants_token)
-        except Exception as error:  # noqa: BLE001 - a bug must become an answer, or the operator waits for ever
+        except Exception as error:  # noqa: BLE001 - a bug must become an answer, or the operator waits forever
             _LOG.exception("%s failed in a way that was not foreseen", request.op)
             message = f"{type(error).__name__} while {request.op} was carried out: a bug; the log has the traceback"
             return messages.FailedAnswer(request.id, InternalError.__name__, message)
 
-    async def _answer(self, request: Task) -> None:
-        self._outbox.post(await self.carry_out(request))
+    async def _handle_and_post(self, request: Task) -> None:
+        self._outbox.post(await self.handle(request))
 
-    async def _do(self, request: Task) -> Answer:
+    async def _execute(self, request: Task) -> Answer:
         match request:
             case messages.Fetch():
                 return await self._fetch(request)
             case messages.Resolve():
-                return await self._resolver().resolve(request)
+                return await self._get_resolver().resolve(request)
             case messages.Verify():
                 return await self._verify(request)
             case _:
-                return await _in_thread(lambda: handle(request, self._opener))
+                return await _run_in_thread(lambda: store_requests.handle(request, self._opener))
 
     async def _fetch(self, request: messages.Fetch) -> Answer:
         job = engine.Job(
@@ -209,26 +217,26 @@ class Worker:
             request.credentials,
             request.holder.uid,
         )
-        async with _opened(self._opener, request.store) as store:
+        async with _open_store(self._opener, request.store) as store:
             reporter = _Reporter(request.id, self._outbox)
-            provided = await engine.provide(job, store, self._client, reporter, self._clock)
+            provided = await engine.provide(job, store.files, self._client, reporter, self._clock)
         return messages.Published(request.id, provided.files, provided.gguf, provided.received, provided.read)
 
     async def _verify(self, request: messages.Verify) -> Answer:
-        async with _opened(self._opener, request.store) as store:
+        async with _open_store(self._opener, request.store) as store:
             wrong = await wrong_files(store, request.files, _Reporter(request.id, self._outbox).verifying)
         return messages.Verified(request.id, wrong)
 
-    def _resolver(self) -> "Resolver":
-        if self._made_resolver is None:
+    def _get_resolver(self) -> "Resolver":
+        if self._resolver is None:
             from model_provisioner.transfer.sources.resolver import Resolver  # noqa: PLC0415 - brings huggingface_hub along
 
-            self._made_resolver = Resolver(self._client)
-        return self._made_resolver
+            self._resolver = Resolver(self._client)
+        return self._resolver
 
 
 class _Reporter:
-    """Turns what the engine tells into lines."""
+    """Posts the progress of one request; an `engine.Reporter`."""
 
     def __init__(self, request_id: str, outbox: Outbox) -> None:
         self._id = request_id
@@ -241,12 +249,15 @@ class _Reporter:
         self._outbox.post(messages.VerifyingAnswer(self._id, hashed, total, received))
 
 
-def _opened(opener: Opener, reference: StoreRef) -> contextlib.AbstractAsyncContextManager[Store]:
+def _open_store(opener: StoreOpener, reference: StoreRef) -> contextlib.AbstractAsyncContextManager[Store]:
     return Threads().opened(lambda: opener.open(reference), Store.close)
 
 
-async def _in_thread(function: Callable[[], T]) -> T:
-    """Also if it is cancelled it returns only when the thread has ended: nothing else may touch the records before."""
+async def _run_in_thread(function: Callable[[], T]) -> T:
+    """Runs `function` in a thread, and returns only when the thread has ended, also if the caller is cancelled.
+
+    Until then no other request may use the records.
+    """
     threads = Threads()
     try:
         return await threads.run(function)

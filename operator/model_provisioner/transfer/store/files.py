@@ -1,0 +1,141 @@
+"""The files of an open store as a fetcher uses them: parts, published files, and the room that they need.
+
+Called by `transfer.download.engine`, and by the store worker for the sizes of a plan. A fetcher writes only the record
+of the holder on whose behalf it fetches. Everything else about records is in `records`; which holder keeps which file
+is decided in `domain.store.holders`.
+"""
+
+import os
+from dataclasses import dataclass
+
+from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.store import holders
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.modes import Modes
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.domain.store.space import Room
+from model_provisioner.transfer.store import partfile, posix, published_files
+from model_provisioner.transfer.store.holder_records import HolderRecords
+from model_provisioner.transfer.store.partfile import PartFile
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """A file at its final path: its size in bytes, and the digest that a holder's record attests.
+
+    `digest` None means that no record attests the content, so it must be hashed.
+    """
+
+    size: int
+    digest: Digest | None
+
+    def attests(self, wanted: Digest | None) -> bool:
+        """Whether a record attests the content, with the digest `wanted` (None: any digest)."""
+        return self.digest is not None and wanted in {None, self.digest}
+
+
+class StoreFiles:
+    """Works on descriptors that belong to the `Store`.
+
+    `root` is the volume's root, `parts` the directory of unfinished files. `modes` applies to published files and to
+    directories that publishing makes.
+    """
+
+    def __init__(self, root: int, parts: int, records: HolderRecords, modes: Modes) -> None:
+        self._root = root
+        self._parts = parts
+        self._records = records
+        self._modes = modes
+
+    def part(self, file: PlannedFile, epoch: int) -> PartFile:
+        """The unfinished file, resumed if that is safe. Raises as `PartFile.open` does."""
+        return PartFile.open(self._parts, file, epoch)
+
+    def published(self, file: PlannedFile) -> PublishedFile | None:
+        """The regular file at `file.path`, of any size; None if there is none."""
+        found = published_files.stat(self._root, file.path)
+        if found is None:
+            return None
+        digest = holders.attested_digest(file.path, found.st_size, found.st_mtime_ns, self._records.all().records)
+        return PublishedFile(found.st_size, digest)
+
+    def open_published(self, path: str) -> int:
+        """A read-only descriptor that the caller closes.
+
+        Raises FileNotFoundError if there is no regular file, PathConflict for a symbolic link.
+        """
+        return published_files.open_file(self._root, path)
+
+    def publish(self, part: PartFile, path: str, uid: str | None = None) -> None:
+        """Makes a verified part the file at `path`, replaces a file that is there, and closes the part.
+
+        On return the file is durable and has its final mode. If `path` holds an adopted file, the record of `uid` (the
+        holder for which the part was fetched) says before the rename that this file is replaced. Raises PathConflict
+        if a directory or a symbolic link is at `path`, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
+        """
+        with posix.volume_errors(f"publish {path}"):
+            part.sync()
+            if uid is not None:
+                self._record_replacement(uid, path, os.fstat(part.fd).st_mtime_ns)
+            published_files.move_into_place(partfile.part_name(part.key), self._parts, self._root, path, self._modes)
+            posix.set_mode_and_group(part.fd, self._modes.file, self._modes.group)
+            part.close()
+            partfile.discard(self._parts, part.key)
+
+    def record_digest(self, uid: str, file: FileRecord) -> None:
+        """Writes the verified digest of `file` to the record of `uid`, which attests it from then on.
+
+        Does nothing if there is no such record or no such file.
+        """
+        with posix.volume_errors("record what was verified"):
+            record, found = self._records.read(uid), published_files.stat(self._root, file.path)
+            if record is None or found is None:
+                return
+            record = holders.verified(record, file, found.st_mtime_ns, self._records.others(uid).records)
+            held = record.file(file.path)
+            if held is not None and not held.adopted:
+                # After a crash between rename and fchmod the file still has the part's mode.
+                published_files.apply_modes(self._root, file.path, self._modes)
+            self._records.write(record)
+
+    def room(self, fetched: tuple[PlannedFile, ...], waiting: tuple[PlannedFile, ...]) -> Room:
+        """The bytes that are still needed and those that are free.
+
+        Files in `fetched` are written even if a file is at their path; files in `waiting` only if they are missing.
+        The blocks of a part count as written, journalled or not, because the fetch overwrites them.
+        """
+        needed = sum(file.size - partfile.occupied_bytes(self._parts, file) for file in fetched)
+        needed += sum(
+            file.size - max(self._present_bytes(file), partfile.occupied_bytes(self._parts, file)) for file in waiting
+        )
+        return Room(needed, self.free_bytes())
+
+    def durable_bytes(self, plan: Plan) -> int:
+        """How many bytes of a settled `plan` are published or journalled in parts.
+
+        A file at the right path whose content is not verified does not count: it may have to be replaced.
+        """
+        return sum(self._verified_bytes(file) for file in plan.files)
+
+    def free_bytes(self) -> int:
+        """The bytes that an unprivileged user may still write to the volume (statvfs `f_bavail`)."""
+        facts = os.fstatvfs(self._root)
+        return facts.f_bavail * facts.f_frsize
+
+    def _verified_bytes(self, file: PlannedFile) -> int:
+        found = self.published(file)
+        if found is not None and found.size == file.size and (file.url is None or found.attests(file.digest)):
+            return file.size
+        return partfile.durable_bytes(self._parts, file)
+
+    def _present_bytes(self, file: PlannedFile) -> int:
+        found = published_files.stat(self._root, file.path)
+        if found is not None and found.st_size == file.size:
+            return file.size
+        return partfile.durable_bytes(self._parts, file)
+
+    def _record_replacement(self, uid: str, path: str, mtime_ns: int) -> None:
+        record = self._records.read(uid)
+        changed = holders.replacing(record, path, mtime_ns) if record else None
+        if changed and changed != record:
+            self._records.write(changed)

@@ -1,0 +1,237 @@
+"""The holders of an open store as the store worker uses them: settle, check, remove, sweep and prune.
+
+Called by `transfer.worker.store_requests` and `transfer.cli.prune`. Paths, attestation and deletion are decided in
+`domain.store.holders`; `holder_records` reads and writes the record files. Fetching is in `files`: if the store worker
+marks a file as corrupt while a fetcher uses it, that file is hashed once more at worst.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from model_provisioner.domain.errors import InsufficientStorage
+from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.store import holders
+from model_provisioner.domain.store.holders import Holder, HolderRecord
+from model_provisioner.domain.store.paths import FETCHED_ROOTS, PRIVATE
+from model_provisioner.domain.store.plan import Plan
+from model_provisioner.domain.store.space import Usage
+from model_provisioner.transfer.store import partfile, posix, published_files
+from model_provisioner.transfer.store.files import StoreFiles
+from model_provisioner.transfer.store.holder_records import HolderRecords
+
+
+@dataclass(frozen=True, slots=True)
+class UnheldFile:
+    """A file that can be pruned: its path below the volume's root, and the bytes that its deletion frees."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnheldFiles:
+    """The files that no holder record names.
+
+    `unreadable_records` are names of record files that can't be read; they may name any of the other files.
+    """
+
+    published: tuple[UnheldFile, ...]
+    parts: tuple[UnheldFile, ...]
+    unreadable_records: tuple[str, ...]
+
+    @property
+    def all_files(self) -> tuple[UnheldFile, ...]:
+        return (*self.published, *self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """The keys of the parts and the uids of the records that were removed."""
+
+    parts: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Paths, with the meaning that `messages.Checked` gives them."""
+
+    missing: tuple[str, ...] = ()
+    unattested: tuple[str, ...] = ()
+    corrupt: tuple[str, ...] = ()
+
+
+class StoreRecords:
+    """Works on descriptors that belong to the `Store`.
+
+    `root` is the volume's root, `parts` the directory of unfinished files. `files` are the files of the same store.
+    """
+
+    def __init__(self, root: int, parts: int, records: HolderRecords, files: StoreFiles) -> None:
+        self._root = root
+        self._parts = parts
+        self._records = records
+        self._files = files
+
+    def settle(self, holder: Holder, plan: Plan, delete: bool = False) -> Plan:
+        """Writes durably that `holder` wants the files of `plan`, and returns `plan` with their final paths.
+
+        If the holder's record has other files and parts from an earlier plan, they are removed as in `remove`.
+        Raises PathConflict, UnsupportedSource for a hostile path, InsufficientStorage, VolumeNotWritable.
+        """
+        with (
+            self._storage_errors(plan),
+            posix.volume_errors(f"record what {holder.namespace}/{holder.name} holds"),
+        ):
+            own, (others, complete) = self._records.read(holder.uid), self._records.recent_others(holder.uid)
+            settled = holders.settle(plan, own, others)
+            wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
+            record = holders.hold(wanted, settled, own, others, self._exists)
+            if own is not None:
+                self._release_files(holders.without(own, record), others, delete and complete)
+            if record != own:
+                self._records.write(record)
+            return settled
+
+    def check(self, files: tuple[FileRecord, ...], holder: str | None = None) -> CheckResult:
+        """Which of `files` are missing, and which of the others the record of `holder` (a uid) does not attest.
+
+        With `holder` None only missing files are looked for. A holder without a record attests nothing.
+        """
+        present = {file: found for file in files if (found := self._stat_published(file))}
+        missing = tuple(file.path for file in files if file not in present)
+        if holder is None:
+            return CheckResult(missing)
+        record = self._records.read(holder)
+        records = (record,) if record else ()
+        return CheckResult(
+            missing,
+            tuple(
+                file.path
+                for file, found in present.items()
+                if not holders.is_attested(file, found.st_mtime_ns, records)
+            ),
+            tuple(file.path for file in present if holders.is_corrupt(file.path, records)),
+        )
+
+    def mark_corrupt(self, paths: tuple[str, ...]) -> None:
+        """Withdraws the attestation of the files at `paths` in every record, so that the next fetch hashes them."""
+        with posix.volume_errors("record what is wrong"):
+            for record in self._records.all().records:
+                changed = holders.corrupt(record, paths)
+                if changed != record:
+                    self._records.write(changed)
+
+    def remove(self, uid: str, delete: bool) -> tuple[str, ...]:
+        """Removes a holder, and returns the paths of the published files that were deleted with it.
+
+        Files are deleted only with `delete`, and only if no other holder wants them. The record is removed last, so
+        that this can be called again after a crash. While another record can't be read, no published file is deleted,
+        because that record may name any of them.
+        """
+        with posix.volume_errors(f"remove what {uid} holds"):
+            own, (others, complete) = self._records.read(uid), self._records.recent_others(uid)
+            if own is not None and own.released:
+                return ()
+            deleted = self._release_files(own, others, delete and complete) if own else ()
+            self._end_record(uid, None if delete else own, others)
+            return deleted
+
+    def sweep(self, namespaces: frozenset[str], uids: frozenset[str]) -> SweepResult:
+        """Removes the holders of `namespaces` whose uid is not in `uids`, which must be all uids of these namespaces.
+
+        Published files stay, because the deletion policy of a deleted object is not known. While a record can't be
+        read nothing is removed, because that record may name any part.
+        """
+        with posix.volume_errors("sweep the store"):
+            records, complete = self._records.all()
+            orphaned = holders.orphaned(records, namespaces, uids) if complete else ()
+            parts = partfile.keys(self._parts).intersection(key for record in orphaned for key in record.part_keys)
+            for record in orphaned:
+                self.remove(record.uid, delete=False)
+            parts -= partfile.keys(self._parts)
+        return SweepResult(tuple(sorted(parts)), tuple(record.uid for record in orphaned))
+
+    def unheld(self) -> UnheldFiles:
+        """The published files and the parts that no record names.
+
+        Such a part may belong to a running `model-provisioner fetch` without a cluster.
+        """
+        with posix.volume_errors("look for what nobody holds"):
+            records = self._records.all().records
+            paths = holders.unheld_files(published_files.model_paths(self._root, FETCHED_ROOTS), records)
+            keys = holders.abandoned_parts(sorted(partfile.keys(self._parts)), records)
+            files = tuple(
+                UnheldFile(path, found.st_size) for path in paths if (found := published_files.stat(self._root, path))
+            )
+            parts = tuple(
+                UnheldFile(f"{PRIVATE}/parts/{partfile.part_name(key)}", self._part_bytes(key)) for key in keys
+            )
+            return UnheldFiles(files, parts, self._records.unreadable())
+
+    def usage(self) -> Usage:
+        """The free bytes, and the bytes that `prune` could free."""
+        return Usage(self._files.free_bytes(), sum(file.size for file in self.unheld().all_files))
+
+    def prune(self, unheld: UnheldFiles) -> None:
+        """Deletes the files in `unheld` that still have no holder.
+
+        While a record can't be read nothing is deleted, because that record may name any file.
+        """
+        with posix.volume_errors("delete what nobody holds"):
+            current = self.unheld()
+            if current.unreadable_records:
+                return
+            for file in set(unheld.published).intersection(current.published):
+                published_files.delete(self._root, file.path)
+            for file in set(unheld.parts).intersection(current.parts):
+                partfile.discard(self._parts, PurePosixPath(file.path).stem)
+
+    @contextmanager
+    def _storage_errors(self, plan: Plan) -> Iterator[None]:
+        """Adds to an InsufficientStorage how many bytes `plan` needs and how many are free."""
+        try:
+            yield
+        except InsufficientStorage as error:
+            raise self._files.room((), plan.files).explain(plan.ref, error) from error
+
+    def _stat_published(self, file: FileRecord) -> os.stat_result | None:
+        found = published_files.stat(self._root, file.path)
+        return found if found and found.st_size == file.size_bytes else None
+
+    def _exists(self, path: str) -> bool:
+        return published_files.stat(self._root, path) is not None
+
+    def _part_bytes(self, key: str) -> int:
+        found = posix.stat_regular(partfile.part_name(key), self._parts)
+        return found.st_blocks * partfile.BLOCK_BYTES if found else 0
+
+    def _release_files(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
+        self._discard_parts(own.part_keys, others)
+        deletable = [file.path for file in own.files if self._is_deletable(file.path, own, others, delete)]
+        return tuple(path for path in deletable if published_files.delete(self._root, path))
+
+    def _is_deletable(self, path: str, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> bool:
+        found = published_files.stat(self._root, path)
+        return found is not None and holders.deletable(path, found.st_mtime_ns, own, others, delete)
+
+    def _discard_parts(self, part_keys: Iterable[str], others: tuple[HolderRecord, ...]) -> None:
+        for key in holders.abandoned_parts(part_keys, others):
+            partfile.discard(self._parts, key)
+
+    def _end_record(self, uid: str, retained: HolderRecord | None, others: tuple[HolderRecord, ...]) -> None:
+        """Removes the record of `uid`, and released records that no live holder shares files with any more.
+
+        `retained` is the record of a holder with the policy `Retain`: it is kept as released while others share its
+        files.
+        """
+        if retained is not None and holders.shares_files(retained, others):
+            self._records.write(replace(retained, released=True, part_keys=()))
+        else:
+            self._records.unlink(uid)
+        for other in others:
+            if other.released and not holders.shares_files(other, others):
+                self._records.unlink(other.uid)
