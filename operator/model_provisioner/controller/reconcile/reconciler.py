@@ -14,19 +14,16 @@ from datetime import timedelta
 
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.reconcile.attempt import Attempt
-from model_provisioner.controller.reconcile.credentials import Secret, until_changed
+from model_provisioner.controller.reconcile.credentials import Secret
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.status_writer import Gone, StatusWriter
+from model_provisioner.controller.reconcile.waits import done_or_woken, until_next_attempt
 from model_provisioner.controller.reconcile.wakeup import Wakeup
 from model_provisioner.domain.errors import (
-    AccessDenied,
     CatalogUnavailable,
     InternalError,
-    LicenseNotAccepted,
     ProvisionError,
     Retryable,
-    SecretNotFound,
-    SourceNotFound,
 )
 from model_provisioner.domain.lifecycle.backoff import pause
 from model_provisioner.domain.lifecycle.snapshot import (
@@ -40,12 +37,8 @@ from model_provisioner.domain.lifecycle.snapshot import (
 )
 from model_provisioner.domain.lifecycle.status import restore
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.store.claim import Claim
 
 _LOG = logging.getLogger(__name__)
-_FOR_WANT_OF_A_SECRET = frozenset(
-    error.__name__ for error in (SecretNotFound, AccessDenied, LicenseNotAccepted, SourceNotFound)
-)
 
 
 class Reconciler:
@@ -137,44 +130,16 @@ class Reconciler:
         if not (ready and self._snapshot.is_to_be_read(self._download.verify_at)):
             await self._rest(seconds)
 
-    async def _rest(self, seconds: float | None) -> None:
-        """Returns when the next try is due."""
+    async def _rest(self, delay: float | None) -> None:
+        """Returns when the next attempt is due. Also tells the queue that the object asks for no slot now."""
         self._deps.queue.mark_synced(self._download.uid)
-        if seconds is None and self._snapshot.ready:
-            await self._files_at_risk()  # alone, because thousands do nothing else
-        else:
-            await _first(self._sleep(seconds), self._other_secret(), self._files_at_risk(), self._catalog_recovered())
-
-    async def _sleep(self, seconds: float | None) -> None:
-        await (asyncio.Event().wait() if seconds is None else self._deps.sleep(seconds))
-
-    async def _files_at_risk(self) -> None:
-        """Returns when the files of a Ready model should be looked at."""
-        model = self._snapshot.model
-        if model is None or not self._snapshot.ready:
-            await asyncio.Event().wait()
-        else:
-            await self._deps.file_monitor.until_notified(Claim(self._download.namespace, model.claim_name), model)
-
-    async def _other_secret(self) -> None:
-        """Returns when a Secret that did not open the door is another."""
-        if self._secret is None or self._snapshot.reason not in _FOR_WANT_OF_A_SECRET:
-            await asyncio.Event().wait()
-        else:
-            await until_changed(self._deps.api, self._download.namespace, self._secret, self._deps.sleep)
-
-    async def _catalog_recovered(self) -> None:
-        """Returns when the catalog, which did not take the model in, can be written again."""
-        if self._snapshot.reason != CatalogUnavailable.__name__:
-            await asyncio.Event().wait()
-        else:
-            await self._deps.catalog.recovered(self._download)
+        await until_next_attempt(self._deps, self._download, self._snapshot, self._secret, delay)
 
     async def _until_changed(self, turn: Coroutine[None, None, None]) -> None:
         """Runs `turn` until it ends, or until the object wants something else than when it began."""
         task = asyncio.create_task(turn)
         try:
-            while not await _done_or(self._changed, task):
+            while not await done_or_woken(task, self._changed):
                 self._changed.clear()
                 self._take_note()
                 if self._wanted() != self._begun:
@@ -239,21 +204,3 @@ class Reconciler:
 def _definition(download: ModelDownload) -> tuple[object, ...]:
     """What says which model it is: all that must stay as it is once bytes were fetched."""
     return download.spec.model_ref, download.spec.digest, download.spec.endpoint
-
-
-async def _done_or(changed: Wakeup, task: asyncio.Task[None]) -> bool:
-    """True as soon as `task` is done, False as soon as `changed` is rung."""
-    await asyncio.wait({task, changed.future}, return_when=asyncio.FIRST_COMPLETED)
-    return task.done()
-
-
-async def _first(*waits: Coroutine[None, None, None]) -> None:
-    """Returns when the first of `waits` does, and gives up the others."""
-    tasks = [asyncio.create_task(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await cancel_and_wait(*tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
