@@ -34,10 +34,12 @@ from model_provisioner.worker_protocol import messages
 
 
 class Attempt:
-    """`snapshot` is where the object stands when the attempt begins; `secret` is what was read on the way.
+    """One attempt. Run it once.
 
-    `latest` gives the object as it is now: limits, priority and the wish to have files read again may change on the
-    way, and what an attempt was made for does not.
+    `latest` returns the newest version of the object: its limits, its priority and `verifyAt` may change during the
+    attempt; the other fields do not, because a change of those cancels the attempt. `snapshot` is the state when the
+    attempt begins. `advance` receives each event at once. `on_secret` receives the Secret that was read for the
+    object, also if that Secret has no usable token; it is not called if the object names none.
     """
 
     def __init__(
@@ -46,13 +48,14 @@ class Attempt:
         latest: Callable[[], ModelDownload],
         snapshot: Snapshot,
         advance: Callable[[Event], None],
+        on_secret: Callable[[Secret], None],
     ) -> None:
         self._deps = deps
         self._latest = latest
         self._snapshot = snapshot
         self._advance = advance
+        self._on_secret = on_secret
         self._lost: Lost | None = None
-        self.secret: Secret | None = None
 
     async def run(self) -> None:
         """Returns when the object is Available or Suspended. Raises ProvisionError."""
@@ -160,8 +163,9 @@ class Attempt:
         name = self._download.spec.secret_name
         if name is None:
             return None
-        self.secret = await read_secret(self._deps.api, self._download.namespace, name)
-        return self.secret.credentials(self._deps.hub)
+        secret = await read_secret(self._deps.api, self._download.namespace, name)
+        self._on_secret(secret)
+        return secret.credentials(self._deps.hub)
 
     def _endpoint(self) -> str:
         """The hub to ask; another than the operator's own must be one that the administrator has listed."""

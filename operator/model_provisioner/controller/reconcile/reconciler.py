@@ -174,7 +174,8 @@ class Reconciler:
 
     async def _try(self) -> float | None:
         """Seconds until the next try is due; None: only a change of the object is worth one."""
-        attempt = Attempt(self._deps, lambda: self._download, self._snapshot, self._advance)
+        self._secret = None
+        attempt = Attempt(self._deps, lambda: self._download, self._snapshot, self._advance, self._on_secret)
         try:
             await attempt.run()
         except ProvisionError as error:
@@ -182,10 +183,11 @@ class Reconciler:
         except Exception as error:  # noqa: BLE001 -- the edge where a bug becomes a state that people see
             _LOG.exception("%s/%s: unforeseen", self._download.namespace, self._download.name)
             return self._fail(InternalError(f"{type(error).__name__}: {error}; the operator's log has the details"))
-        finally:
-            self._secret = attempt.secret
         self._failures = 0
         return None
+
+    def _on_secret(self, secret: Secret) -> None:
+        self._secret = secret
 
     def _fail(self, error: ProvisionError) -> float | None:
         if isinstance(error, Retryable):
