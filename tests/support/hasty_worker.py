@@ -1,10 +1,10 @@
-"""`python -m tests.support.hasty_worker fetch --worker ...`: the worker of `hasty`, which soon believes a refusal."""
+"""`python -m tests.support.hasty_worker fetch --worker ...`: a worker of `hasty`; a refusal counts soon."""
 
 from model_provisioner import cli
-from model_provisioner.transfer.download import connections as lanes
+from model_provisioner.transfer.download import connections
 
 REFUSED_SECONDS = 3.0
 
 if __name__ == "__main__":
-    lanes._GRACE_SECONDS = REFUSED_SECONDS
+    connections._GRACE_SECONDS = REFUSED_SECONDS
     raise SystemExit(cli.main())

@@ -22,7 +22,7 @@ from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.process import collectors, handlers
 from model_provisioner.controller.process.health import Health, probes
-from model_provisioner.controller.process.http import listen
+from model_provisioner.controller.process.http import serve
 from model_provisioner.controller.process.lease import Lease, LeaseLost
 from model_provisioner.controller.process.login import Login
 from model_provisioner.controller.process.namespaces import exit_when_served, served_namespaces
@@ -68,18 +68,18 @@ async def run_operator(settings: OperatorSettings) -> int:
         heard_age = _longest(watches)
         health = Health(heard_age, lambda: queue.stuck, time.monotonic)
         if settings.health_listen:
-            closing.push_async_callback((await listen(probes(health), settings.health_listen)).cleanup)
+            closing.push_async_callback((await serve(probes(health), settings.health_listen)).cleanup)
 
         lease_api = await KubeApi.connect(settings.kubeconfig)  # thousands of other requests may wait for a connection
         closing.push_async_callback(lease_api.close)
         metrics = Metrics(CollectorRegistry(), time.monotonic)
-        collectors.show_process(metrics, lambda: health.acting, [api, lease_api])
+        collectors.register_process(metrics, lambda: health.acting, [api, lease_api])
         if settings.metrics_listen:
-            closing.push_async_callback((await listen([metrics.route()], settings.metrics_listen)).cleanup)
+            closing.push_async_callback((await serve([metrics.route()], settings.metrics_listen)).cleanup)
         lease = _lease(lease_api, settings)
         epoch = await lease.acquire()
         closing.push_async_callback(lease.release)
-        await _in_background(closing, lease.keep())
+        await _in_background(closing, lease.renew())
 
         namespaces = await served_namespaces(api, settings.namespaces)
         left_out = [one for one in settings.namespaces if one not in namespaces]
@@ -99,7 +99,7 @@ async def run_operator(settings: OperatorSettings) -> int:
         usage_collector, reservations = VolumeUsageCollector(stores, index), Reservations()
         if settings.metrics_listen:
             await _in_background(closing, usage_collector.run())
-        collectors.show_work(metrics, namespaces, queue, reservations, usage_collector, heard_age)
+        collectors.register_work(metrics, namespaces, queue, reservations, usage_collector, heard_age)
         services = TransferServices(
             queue, stores, Bandwidth(settings.max_bytes_per_second), reservations, RateLimits(), epoch, metrics
         )

@@ -52,7 +52,7 @@ async def test_an_outage_that_is_shorter_than_the_duration_is_ridden_out_wheneve
     for begin in range(4, 12):
         world = World((begin, begin + 35))
         with pytest.raises(asyncio.CancelledError):
-            await world.lease.keep()
+            await world.lease.renew()
         gaps = [after - before for before, after in zip(world.renewals, world.renewals[1:], strict=False)]
         assert max(gaps) < DURATION_SECONDS
 
@@ -60,20 +60,20 @@ async def test_an_outage_that_is_shorter_than_the_duration_is_ridden_out_wheneve
 async def test_a_slow_answer_does_not_put_the_next_renewal_off() -> None:
     world = World(answer_seconds=3)
     with pytest.raises(asyncio.CancelledError):
-        await world.lease.keep()
+        await world.lease.renew()
     assert world.renewals[:4] == [5, 10, 15, 20]
 
 
 async def test_an_outage_that_outlasts_the_duration_ends_the_reign_before_another_can_begin() -> None:
     world = World((5, 1000))
     with pytest.raises(LeaseLost):
-        await world.lease.keep()
+        await world.lease.renew()
     assert 40 <= world.now < DURATION_SECONDS - 5
 
 
 async def test_requests_that_are_never_answered_are_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for them is two with the next one that acts."""
-    monkeypatch.setattr(lease, "_ANSWER_SECONDS", 0.001)
+    monkeypatch.setattr(lease, "_REQUEST_TIMEOUT_SECONDS", 0.001)
     world = World()
 
     async def be_silent(_path: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ async def test_requests_that_are_never_answered_are_given_up_in_time(monkeypatch
 
     world.get = be_silent  # type: ignore[method-assign]
     with pytest.raises(LeaseLost):
-        await world.lease.keep()
+        await world.lease.renew()
     assert 40 <= world.now < DURATION_SECONDS - 5
     await world.lease.release()
     with pytest.raises(asyncio.CancelledError):
