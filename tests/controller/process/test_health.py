@@ -1,4 +1,4 @@
-"""What the probes say: deafness and a stuck queue are noticed, a busy or quiet operator is not blamed."""
+"""The probes: a dead watch and a stuck queue are problems, a busy operator and a quiet cluster are not."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from model_provisioner.controller.process.health import Health
 
 
 class World:
-    """A clock to turn, and what the health is told of."""
+    """A `Health` with a clock, an event age and a queue that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -70,7 +70,7 @@ def test_what_later_changes_have_overtaken_is_missed(*, kopf_is_first: bool) -> 
     assert "1 changes not delivered, the oldest 21s" in world.problems_after(2)[0]
 
 
-def test_who_has_much_to_do_and_does_it_in_order_is_not_blamed() -> None:
+def test_a_busy_kopf_that_delivers_in_order_is_healthy() -> None:
     world = World()
     world.health.on_event("ADDED", version(1, "first"))
     world.health.delivered("MODIFIED", "first", "1")
