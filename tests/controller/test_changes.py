@@ -400,8 +400,11 @@ def test_rot_in_somebodys_own_file_is_theirs_to_mend(bench: Stand) -> None:
 
 
 def rot(file: Path) -> None:
-    """Flips one bit, as a disk may; the size stays."""
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
+    """Flips one bit in place, as a disk may: no check may see another size meanwhile."""
     file.chmod(0o644)
-    file.write_bytes(data)
+    with file.open("r+b") as opened:
+        middle = file.stat().st_size // 2
+        opened.seek(middle)
+        (byte,) = opened.read(1)
+        opened.seek(middle)
+        opened.write(bytes([byte ^ 1]))
