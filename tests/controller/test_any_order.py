@@ -1,6 +1,6 @@
-"""Whatever people and machines do to a real operator, in any order: once it is over, everything is as it should be.
+"""Random changes and failures in any order: after them, a real operator brings all objects to their goal.
 
-A walk at random, whose seed is printed: objects are applied, edited, paused, deleted; files are touched and lost; the
+A random walk, whose seed is printed: objects are applied, edited, paused, deleted; files are touched and lost; the
 operator, its workers and the hub fail. `make faults` walks ten times as far.
 """
 
@@ -23,7 +23,7 @@ from tests.support.stand import Document, Stand
 MIB = 1024**2
 STEPS = 400 if LONG else 40
 LONGEST_PAUSE_SECONDS = 0.8
-WITHIN_SECONDS = 20.0  # what is promised is 10, on a machine that has nothing else to do
+WITHIN_SECONDS = 20.0  # the promise is 10, on a machine that does nothing else
 NAMES = [f"object-{number}" for number in range(6)]
 CONTENT = {f"hf:acme/{name}": tiny_gguf(size=3 * MIB, seed=seed) for seed, name in enumerate(("one", "two", "three"))}
 PLACES: list[Where] = ["api", "content", "resolve"]
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass
 class Walk:
-    """`specs` has what people want now, by object."""
+    """`specs` maps the name of each object to the spec that users want now."""
 
     bench: Stand
     kubelet: Kubelet
@@ -65,7 +65,7 @@ class Walk:
         return self.random.choices(list(weights), list(weights.values()))[0]
 
     def apply(self) -> None:
-        """All are to take their files along, so that what is left at the end is told from what should be."""
+        """Every object has the policy Delete, so that a file that remains at the end belongs to no object."""
         free = sorted(name for name in NAMES if name not in self.specs and not self.bench.exists(name))
         if free:
             name, ref = self.random.choice(free), self.random.choice([*CONTENT, *CONTENT, NOWHERE])
@@ -92,7 +92,7 @@ class Walk:
             os.utime(self.bench.volume / self._path(name))
 
     def lose(self, name: str) -> None:
-        """Who deletes it says so to all that hold it; else it is found within a minute."""
+        """Deletes the file and annotates all objects that hold it. Without that, it would take a minute to notice."""
         (self.bench.volume / self._path(name)).unlink(missing_ok=True)
         for other in sorted(self.specs):
             if self._path(other) == self._path(name):
@@ -105,7 +105,7 @@ class Walk:
         self.kubelet.operator.process.send_signal(signal.SIGTERM)
 
     def kill_a_worker(self) -> None:
-        with suppress(OSError):  # it has just ended, as has the operator perhaps
+        with suppress(OSError):  # the worker has just ended, and perhaps the operator
             if workers := self.kubelet.operator.children():
                 os.kill(self.random.choice(workers), signal.SIGKILL)
 
@@ -134,7 +134,7 @@ class Walk:
         )
 
     def check(self) -> None:
-        """What can be seen of it on the volume and in the catalog."""
+        """Compares the volume and the catalog with the objects."""
         ready = {name for name in self.specs if self.bench.ready(name)["status"] == "True"}
         for name in ready:
             content = (self.bench.volume / self._path(name)).read_bytes()
@@ -170,10 +170,10 @@ def test_after_any_walk_everything_is_as_it_should_be(bench: Stand) -> None:
         walk = Walk(bench, kubelet, drawn)
         for _ in range(STEPS):
             walk.step()
-            time.sleep(drawn.random() * LONGEST_PAUSE_SECONDS)  # the pace is a part of the walk
+            time.sleep(drawn.random() * LONGEST_PAUSE_SECONDS)  # the pauses are part of the walk
         bench.hub.clear_faults()
         bench.hub.bytes_per_second(None)
-        bench.history.most_events += STEPS // len(NAMES)  # a state that somebody brings about again is told again
+        bench.history.most_events += STEPS // len(NAMES)  # a state that is caused again is reported again
         begun = time.monotonic()
         walk.until_as_it_should_be()
         say(f"{STEPS} steps, {len(kubelet.exits)} restarts: as it should be after {time.monotonic() - begun:.1f} s")

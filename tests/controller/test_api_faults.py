@@ -1,7 +1,7 @@
-"""An API server that fails in every way it can, while objects are made, changed, fetched and deleted.
+"""An API server with every kind of fault, while objects are created, changed, fetched and deleted.
 
-Whatever it does, one operator lives through all of it, and within seconds of its end everything is as if
-nothing had been.
+One operator survives all of them, unless a case says otherwise. Seconds after the end of a fault, all objects are at
+their goal.
 """
 
 import json
@@ -43,17 +43,17 @@ from tests.support.stand import Stand, stand
 
 MIB = 1024**2
 LARGE = 40 * MIB
-UNSAVED = 8 * MIB  # of bytes that stand still, fewer are in no journal: it is written whenever so many have come
+UNSAVED = 8 * MIB  # fewer bytes than this are in no journal: it is written after each such amount
 WITHIN_SECONDS = 10.0
-WITHIN_SECONDS_OF_A_START = 10.0 if LONG else 20.0  # what is promised is 10; other tests may keep a start waiting
-MOST_REQUESTS = {"GET": 45, "PATCH": 60, "POST": 12, "WATCH": 30}  # three times what any fault was seen to take
+WITHIN_SECONDS_OF_A_START = 10.0 if LONG else 20.0  # the promise is 10; other tests may delay a start
+MOST_REQUESTS = {"GET": 45, "PATCH": 60, "POST": 12, "WATCH": 30}  # three times the most that a fault has needed
 
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and the exit code with which it ends the operator, once: None where it must not.
+    """A fault. `ends_with` is the exit code with which it ends the operator once; None if it must not.
 
-    `most` is how many times as many requests as of others may come of it.
+    `most` multiplies the number of requests that are allowed.
     """
 
     fault: Callable[[ApiProxy], AbstractContextManager[object]]
@@ -98,7 +98,7 @@ def leases(asked: Asked) -> bool:
 
 @contextmanager
 def biting(times: int, fault: AbstractContextManager[Fault], *readers: Which) -> Iterator[None]:
-    """Ends no earlier than it has done harm so many times, to each of `readers` if there are any."""
+    """Ends the fault after it has hit `times` requests, of each of `readers` if there are any."""
     with fault as running:
         yield
         hits = [partial(running.hits_on, which) for which in readers or [everything]]
@@ -107,7 +107,7 @@ def biting(times: int, fault: AbstractContextManager[Fault], *readers: Which) ->
 
 @contextmanager
 def lasting(seconds: float, fault: AbstractContextManager[object]) -> Iterator[None]:
-    """Ends no earlier than after `seconds`: how long this fault lasts is part of it."""
+    """Ends the fault after at least `seconds`, for faults that depend on their duration."""
     until = time.monotonic() + seconds
     with fault:
         yield
@@ -140,7 +140,7 @@ def cut_each_second(proxy: ApiProxy, times: int) -> Iterator[None]:
 
 
 def _come(proxy: ApiProxy) -> list[int]:
-    """How often each of the two has begun to watch objects."""
+    """How often each of the two clients has started to watch objects."""
     return [len(proxy.asked(which)) for which in BOTH]
 
 
@@ -192,7 +192,7 @@ if LONG:
 
 
 class Round:
-    """The objects that one fault meets: one is Ready and is changed, one is deleted, one is new, one is on its way."""
+    """The objects during one fault: one is Ready and changed, one deleted, one created, and one is half fetched."""
 
     def __init__(self, site: Site, tag: str) -> None:
         self.site = site
@@ -206,7 +206,7 @@ class Round:
         repository.add(file_name(self.large), site.large)
 
     def prepare(self) -> Gate:
-        """Until the large one is half way, where it waits for the gate."""
+        """Returns when the large model is half fetched; the rest waits for the gate."""
         bench = self.site.bench
         gate = bench.hub.pause_at(LARGE // 2, path=file_name(self.large))
         for name in (self.kept, self.deleted, self.large):
@@ -217,7 +217,7 @@ class Round:
         return gate
 
     def meet(self) -> None:
-        """What people do while the fault is on: with each object two things."""
+        """Changes every object twice during the fault."""
         bench = self.site.bench
         self._apply(self.new)
         for name in (self.new, self.kept, self.deleted):
@@ -226,7 +226,7 @@ class Round:
         bench.delete(self.deleted)
 
     def until_converged(self, within: float) -> float:
-        """How many seconds it took."""
+        """Waits until all objects are at their goal. Returns the seconds that this took."""
         begun = time.monotonic()
         try:
             eventually(self._is_as_it_should_be, "all is as it should be", within)
@@ -247,7 +247,7 @@ class Round:
         assert paths == {f"{name}.path" for name in self.left}
 
     def sent_twice(self) -> int:
-        """The bytes that the hub has sent more often than once."""
+        """How many bytes the hub has sent more than once."""
         sent = sum(self.site.bench.hub.bytes_sent(file_name(name)) for name in self.left)
         sizes = [len(self.content[name]) for name in (self.kept, self.new)]
         return sent - sum(sizes) - self.site.large.stat().st_size
@@ -302,14 +302,14 @@ def _has_sent(site: Site, file: str) -> bool:
 
 
 def well(url: str) -> tuple[int, str]:
-    """The HTTP status and what it says; 0 where nobody listens."""
+    """The HTTP status and the body; status 0 if the connection fails."""
     try:
         with urlopen(url, timeout=5) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as refused:
         return refused.code, refused.read().decode()
-    except OSError as nobody:
-        return 0, str(nobody)
+    except OSError as error:
+        return 0, str(error)
 
 
 def test_a_secret_that_can_not_be_read_now_is_read_again(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""A part of the operator that dies takes the process along, because nobody would do what that part did."""
+"""A background task that fails ends the process: otherwise its work would not be done any more."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What may change while an object lives, on either side: its spec, its Secret, its files; and what it does then."""
+"""Changes during the life of an object (its spec, its Secret, its files), and what the operator does then."""
 
 import hashlib
 import re
@@ -27,7 +27,7 @@ TINY = "hf/acme/tiny/tiny.Q4_K_M.gguf"
 
 @pytest.fixture
 def large(bench: Stand, tmp_path: Path) -> int:
-    """The size of `acme/large`, which is in the hub."""
+    """The size in bytes of `acme/large`, which the hub has."""
     file = write_gguf(tmp_path / "l.gguf", size=SIZE)
     bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", file)
     return file.stat().st_size
@@ -35,12 +35,12 @@ def large(bench: Stand, tmp_path: Path) -> int:
 
 @pytest.fixture
 def gate(bench: Stand, large: int) -> Gate:
-    """Where the bytes of `acme/large` stop in the middle."""
+    """The gate at which the hub stops in the middle of `acme/large`."""
     return bench.hub.pause_at(large // 2, "l.Q4_K_M.gguf")
 
 
 def sparse(bench: Stand, directory: Path, size: int) -> int:
-    """The size of `acme/huge`, which is in the hub from now on: zeros, but for its header."""
+    """Adds `acme/huge` to the hub, a header and zeros. Returns its size in bytes."""
     file = write_sparse(directory / "h.gguf", size)
     bench.hub.repository("acme/huge").add("h.Q4_K_M.gguf", file)
     return file.stat().st_size
@@ -51,14 +51,14 @@ def progress(bench: Stand, name: str) -> int:
 
 
 def available(bench: Stand, name: str, generation: int) -> Document | None:
-    """The status of an object that is Available as this generation wants it."""
+    """The status of the object if it is Available and has observed this generation, else None."""
     status: Document = bench.get(name)["status"]
     reasons = {one["reason"] for one in status.get("conditions", ())}
     return status if (status["observedGeneration"], reasons) == (generation, {"Available"}) else None
 
 
 def annotate(bench: Stand, name: str, key: str, value: str) -> Document:
-    """Returns the object's status as soon as the annotation is answered."""
+    """Sets the annotation. Returns the object's status as soon as it has handled it."""
     bench.patch(name, annotations={key: value})
     answer = "lastHandledVerifyAt" if key == VERIFY_AT else "lastHandledReconcileAt"
 
@@ -76,7 +76,7 @@ def test_a_pause_keeps_the_bytes(bench: Stand, large: int, gate: Gate) -> None:
     eventually(lambda: progress(bench, "large") > large // 4, "bytes are told of")
     assert bench.hub.connections == 1
     bench.patch("large", {"suspend": True})
-    eventually(lambda: bench.hub.connections == 0, "nobody is connected any more", 5)
+    eventually(lambda: bench.hub.connections == 0, "every connection is closed", 5)
     paused = bench.until("large", "Suspended")["status"]
     assert paused["progress"]["bytes"] > large // 4
     assert re.fullmatch(
@@ -103,7 +103,7 @@ def test_a_limit_is_lowered_while_bytes_flow(bench: Stand, tmp_path: Path) -> No
     size = sparse(bench, tmp_path, 128 * MIB)
     bench.start_operator()
     bench.apply("huge", modelRef="hf:acme/huge", connections=1, maxBytesPerSecond="8Mi")
-    # The header comes in 8 MiB, the next 60 are asked for at once: sockets have taken what they can hold of it.
+    # The first request is 8 MiB for the header, the next is 60 MiB. By now the socket buffers are full.
     eventually(lambda: progress(bench, "huge") > 10 * MIB, "it is in its long range")
     bench.patch("huge", {"maxBytesPerSecond": "1Mi"})
     eventually(lambda: bench.get("huge")["status"]["observedGeneration"] == 2, "that was seen")
@@ -131,7 +131,7 @@ def test_connections_are_added_while_bytes_flow(bench: Stand, tmp_path: Path) ->
 
 
 def test_connections_are_taken_away_while_bytes_flow(bench: Stand, tmp_path: Path) -> None:
-    """Each brings what it has asked for, so that nothing is thrown away, and one alone goes on after that."""
+    """Each connection completes its request, so that no byte is discarded; then one connection goes on."""
     size = sparse(bench, tmp_path, 512 * MIB)
     bench.hub.bytes_per_connection(4 * MIB)
     bench.start_operator()
@@ -167,7 +167,7 @@ def test_a_higher_priority_leaves_the_queue_first(bench: Stand, large: int, gate
 
 
 def test_a_corrected_ref_is_not_told_the_verdict_on_the_wrong_one(bench: Stand) -> None:
-    """Who waits by kstatus would give up."""
+    """A client that waits with kstatus would stop at the old error."""
     bench.start_operator()
     bench.apply("typo", modelRef="hf:acme/tyny")
     bench.apply("paused", modelRef="hf:acme/tiny:Q8_0", suspend=True)
@@ -194,14 +194,16 @@ def test_another_model_may_be_asked_for_until_the_api_server_knows_that_fetching
                 if gate:
                     gate.wait_reached()
                 else:
-                    eventually(lambda: "ready.path" in bench.catalog(), "it is ready, and nobody could be told")
+                    eventually(
+                        lambda: "ready.path" in bench.catalog(), "it is ready, and the status could not be written"
+                    )
                 bench.patch(name, {"modelRef": "hf:acme/other"})
                 if gate:
                     gate.release()
             status = eventually(partial(available, bench, name, 2), f"{name} is the other one")
             assert status["model"]["path"] == "hf/acme/other/other.Q4_K_M.gguf"
             assert bench.catalog()[f"{name}.path"] == status["model"]["path"]
-            assert bench.published() == [status["model"]["path"]], "what nobody asks for any more is not left behind"
+            assert bench.published() == [status["model"]["path"]], "the file of the former ref is removed"
 
 
 def test_what_was_edited_in_a_pause_before_fetching_began_is_honoured(bench: Stand) -> None:
@@ -257,7 +259,7 @@ def test_a_wish_to_have_the_files_read_again_is_answered_although_they_were_not_
     eventually(lambda: bench.get("large")["status"].get("lastHandledVerifyAt") == "early", "it is answered")
 
 
-def test_a_status_that_somebody_else_writes_is_put_right(bench: Stand) -> None:
+def test_a_status_that_another_client_writes_is_replaced(bench: Stand) -> None:
     bench.start_operator()
     bench.apply("tiny", modelRef="hf:acme/tiny")
     right = bench.until("tiny", "Available")["status"]
@@ -277,11 +279,11 @@ REPAIRS: dict[str, tuple[str, dict[str, str] | None, dict[str, str]]] = {
     "empty": ("SecretNotFound", {"other": "x"}, {"HF_TOKEN": "hf_good"}),
     "stranger": ("LicenseNotAccepted", {"token": "hf_stranger"}, {"token": "hf_good"}),
 }
-"""By name of the object and of its Secret: what is wrong, with which Secret, and the one that puts it right."""
+"""By the name of the object and of its Secret: the reason, the data of the wrong Secret, those of the right one."""
 
 
 def test_what_is_looked_at_every_minute_wakes_by_itself(bench: Stand) -> None:
-    """One test for all of it, because a minute passes."""
+    """One test for all cases, because each takes a minute."""
     bench.hub.repository("acme/gated", gated=True).add("g.Q4_K_M.gguf", tiny_gguf(seed=3))
     bench.hub.tokens.add("hf_stranger")
     bench.start_operator()
@@ -300,7 +302,7 @@ def test_what_is_looked_at_every_minute_wakes_by_itself(bench: Stand) -> None:
     eventually(lambda: bench.get("robbed")["status"]["attempts"] == 2, "the file is fetched again", 120)
     bench.until("robbed", "Available")
     told = [ready["status"] for one in bench.history.of("robbed") if (ready := ready_of(one))]
-    assert "False" in told[told.index("True") :], "nobody was told that the file was away"
+    assert "False" in told[told.index("True") :], "the status reported that the file was missing"
     assert ("Warning", "FileMissing") in bench.events("robbed")
     assert (bench.volume / TINY).read_bytes() == tiny_gguf()
 
@@ -355,7 +357,7 @@ def test_rot_is_found_when_asked_and_the_file_is_fetched_again(bench: Stand) -> 
     assert (bench.volume / TINY).read_bytes() == tiny_gguf()
 
 
-def test_rot_that_one_has_found_is_told_to_all_who_share_the_file(bench: Stand) -> None:
+def test_damage_that_one_object_finds_is_reported_to_all_that_share_the_file(bench: Stand) -> None:
     operator = bench.start_operator()
     for name in ("asks", "shares", "later"):
         bench.apply(name, modelRef="hf:acme/tiny")
@@ -368,7 +370,7 @@ def test_rot_that_one_has_found_is_told_to_all_who_share_the_file(bench: Stand) 
     gate.wait_reached()
     for name in ("shares", "later"):
         bench.until(name, "Downloading")
-    eventually(lambda: bench.catalog() == {}, "nobody is sent to it")
+    eventually(lambda: bench.catalog() == {}, "the catalog does not list it")
     operator.kill()
     gate.release()
     bench.start_operator()
@@ -390,7 +392,7 @@ def test_rot_in_somebodys_own_file_is_theirs_to_mend(bench: Stand) -> None:
     bench.patch("own", annotations={VERIFY_AT: "2026-01-01T00:00:00Z"})
     for name in ("own", "shares"):
         bench.until(name, "DigestMismatch")
-    eventually(lambda: bench.catalog() == {}, "nobody is sent to it")
+    eventually(lambda: bench.catalog() == {}, "the catalog does not list it")
     own.write_bytes(tiny_gguf())
     for name in ("own", "shares"):
         annotate(bench, name, RECONCILE_AT, "2026-01-02T00:00:00Z")
@@ -398,8 +400,11 @@ def test_rot_in_somebodys_own_file_is_theirs_to_mend(bench: Stand) -> None:
 
 
 def rot(file: Path) -> None:
-    """One bit, as a disk does it; the size stays."""
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
+    """Flips one bit in place, as a disk may: no check may see another size meanwhile."""
     file.chmod(0o644)
-    file.write_bytes(data)
+    with file.open("r+b") as opened:
+        middle = file.stat().st_size // 2
+        opened.seek(middle)
+        (byte,) = opened.read(1)
+        opened.seek(middle)
+        opened.write(bytes([byte ^ 1]))

@@ -1,4 +1,4 @@
-"""Operators whose clocks are wrong by an hour, beside others whose are right: who acts, and what people see."""
+"""Operators with clocks that are wrong by an hour, next to others with right clocks: the Lease and the status."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -18,9 +18,9 @@ LOOKS = 4
 
 @pytest.mark.skipif(not LIBRARIES, reason="libfaketime is not installed (Debian: libfaketime)")
 def test_a_clock_that_is_wrong_by_an_hour_costs_no_lease_and_no_download(bench: Stand, tmp_path: Path) -> None:
-    """A standby that compared its clock with `renewTime` would take the Lease at its first look at it.
+    """A standby that compared its clock with `renewTime` would take the Lease when it first reads it.
 
-    That it takes a Lease which does not change for its whole duration is tested with a clock of its own in test_lease.
+    That a standby takes a Lease that does not change for its duration is tested in test_lease.
     """
     bench.hub.repository("acme/slow").add("s.Q4_K_M.gguf", write_gguf(tmp_path / "s.gguf", size=SIZE))
     with bench.neighbour(f"{bench.namespace}-b") as other:
@@ -37,7 +37,7 @@ def has_looked(standby: Program) -> bool:
 
 
 def begin(site: Stand, offset: str) -> Program:
-    """Returns the one that waits."""
+    """Starts an operator with a wrong clock and a standby with the right one. Returns the standby."""
     site.start_operator(environment={"POD_NAME": "wrong", **wrong_by(offset)})
     site.apply("tiny", modelRef="hf:acme/tiny")
     site.until("tiny", "Available")

@@ -1,4 +1,4 @@
-"""Settings that the operator refuses before it starts anything."""
+"""The settings that the operator refuses before it starts."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""Processes that die: a worker, the operator, and a volume that was changed while nobody looked."""
+"""Crashes of a worker and of the operator, and a volume that was changed while no operator ran."""
 
 import os
 import signal
@@ -167,7 +167,7 @@ def test_only_the_holder_of_the_lease_acts(bench: Stand) -> None:
 
 
 def test_the_next_operator_goes_on_at_once_with_what_the_former_was_told_to_leave(bench: Stand, tmp_path: Path) -> None:
-    """As in a rolling update: the next one waits already."""
+    """As in a rolling update: the next operator already waits for the Lease."""
     model = write_gguf(tmp_path / "l.gguf", size=128 * MIB)
     bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", model)
     gate = bench.hub.pause_at(96 * MIB)
@@ -202,7 +202,10 @@ def test_an_operator_that_has_lost_the_lease_ends_at_once(bench: Stand) -> None:
 def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
     bench: Stand, cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Its workers do not stand still, and one of its writes is on the way. All in one, because a Lease must expire."""
+    """Only the operator is stopped: its workers run on, and one of its writes is in flight.
+
+    One test for both, because a Lease must expire.
+    """
     model = write_gguf(tmp_path / "m.gguf", size=64 * MIB)
     for name in ("taken", "published"):
         bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", model)
@@ -239,16 +242,16 @@ def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
         time.sleep(1)
         assert {name: bench.get(name)["status"] for name in status} == status, "it has written nothing more"
     assert [one["attempts"] for one in status.values()] == [1, 1, 1]
-    assert path.stat().st_mtime_ns == published, "nobody has written to what was published"
+    assert path.stat().st_mtime_ns == published, "the published file was not written to"
     for name in ("taken", "published"):
         assert (bench.volume / status[name]["model"]["path"]).read_bytes() == model.read_bytes()
-        # Twice come at most 16 MiB that no journal knew of, and what was on its way; from zero it would be all 32.
+        # At most 16 MiB that no journal had, and the bytes in flight, are sent twice; from zero it would be 32 MiB.
         assert bench.hub.bytes_sent(f"acme/{name}") <= model.stat().st_size + 28 * MIB
     assert epochs(bench.volume) == []
 
 
 def epochs(volume: Path) -> list[int]:
-    """Of the writers of all that is unfinished."""
+    """The epochs in the journals of all parts."""
     with opened_root(volume / ".provisioner" / "parts") as parts:
         journals = [read_journal(parts, key) for key in keys(parts)]
     return [journal.epoch for journal in journals if journal]

@@ -1,4 +1,4 @@
-"""Objects that are deleted in every state they can be in: they go soon, and their files as `reclaimPolicy` says."""
+"""Objects deleted in every state: they disappear soon, and their files as `reclaimPolicy` says."""
 
 import contextlib
 import os
@@ -40,14 +40,14 @@ STATES = {
 
 @pytest.fixture
 def silent_host() -> Iterator[str]:
-    """An address where connections are taken and nobody ever says anything."""
+    """The address of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.fixture
 def operator(bench: Stand, silent_host: str, tmp_path: Path) -> Program:
-    """It has one object in each of the STATES; all but `kept` and the local one are to take their files along."""
+    """An operator with one object in each of STATES. All have the policy Delete, except `kept` and the local one."""
     for name in ("suspended", "downloading"):
         bench.hub.repository(f"acme/{name}").add("l.Q4_K_M.gguf", write_gguf(tmp_path / "l.gguf", size=SIZE))
     (bench.volume / "local").mkdir()
@@ -172,14 +172,14 @@ def test_what_waits_for_its_source_or_for_room_goes_at_once_and_so_do_connection
         assert bench.hub.connections == 1
         for name in ("fetched", "waiting", "unavailable"):
             bench.delete(name)
-        eventually(lambda: bench.hub.connections == 0, "nobody is connected any more", 5)
+        eventually(lambda: bench.hub.connections == 0, "every connection is closed", 5)
         for name in ("fetched", "waiting", "unavailable"):
             bench.until_gone(name, SOON_SECONDS)
         assert [file.name for file in bench.volume.rglob("*") if file.is_file()] == ["store.json"]
 
 
 def test_what_is_read_again_and_what_waits_for_that_go_at_once_and_so_do_others(bench: Stand, tmp_path: Path) -> None:
-    """Reading all of the large one takes half a minute."""
+    """Reading every byte of `acme/large` takes half a minute."""
     bench.hub.repository("acme/large").add("l.Q4_K_M.gguf", write_sparse(tmp_path / "l.gguf", 64 * MIB))
     operator = bench.start_operator(module="tests.support.slow_disk")
     bench.apply("read", modelRef="hf:acme/large", reclaimPolicy="Delete")
@@ -202,7 +202,7 @@ def test_what_is_read_again_and_what_waits_for_that_go_at_once_and_so_do_others(
     assert bench.published() == ["hf/acme/tiny/tiny.Q8_0.gguf"]
     assert not list((bench.volume / ".provisioner" / "holders").iterdir())
     opened = [file for pid in operator.children() for file in open_files(pid)]
-    assert not any("l.Q4_K_M.gguf" in file for file in opened), "nobody reads on"
+    assert not any("l.Q4_K_M.gguf" in file for file in opened), "no worker reads on"
 
 
 def test_the_policy_at_the_time_of_the_deletion_counts(bench: Stand) -> None:
@@ -238,11 +238,11 @@ def test_an_object_whose_volume_is_away_goes_all_the_same_and_its_files_are_not_
     bench.start_operator()
     holders = bench.volume / ".provisioner" / "holders"
     eventually(lambda: not list(holders.iterdir()), "its record is swept")
-    assert bench.published() == ["hf/acme/tiny/tiny.Q4_K_M.gguf"], "whoever is in doubt deletes nothing"
+    assert bench.published() == ["hf/acme/tiny/tiny.Q4_K_M.gguf"], "the sweep removes no published file"
 
 
 def test_one_that_is_changed_and_deleted_at_once_goes_and_begins_nothing_anew(bench: Stand) -> None:
-    """The change gives up what goes on, and the deletion comes while that is being given up."""
+    """The change cancels the attempt; the deletion comes before the cancellation is done."""
     bench.hub.repository("acme/tiny").add("tiny.Q4_K_M.gguf", tiny_gguf(size=4 * MIB))
     gate = bench.hub.pause_at(MIB)
     operator = bench.start_operator("--slots=1")
@@ -296,7 +296,7 @@ def our_watch(asked: Asked) -> bool:
 
 
 def test_an_object_that_is_gone_when_its_files_come_does_not_stay_in_the_catalog(bench: Stand, tmp_path: Path) -> None:
-    """The catalog hears first that it is gone, then it is entered, and then its status can't be written."""
+    """The catalog sees the deletion, then the entry is made, and then the status cannot be written."""
     heard: list[bytes] = []
 
     async def note(_held: list[bytes], line: bytes) -> list[bytes]:

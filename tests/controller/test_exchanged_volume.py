@@ -1,4 +1,4 @@
-"""Another volume than the recorded one at the mount point, or none: nothing is written until somebody says so."""
+"""Another volume than the recorded one is mounted, or none: nothing is written until a user accepts it."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ MIB = 1024**2
 
 
 def exchange(bench: Stand, operator: Program) -> Callable[[], None]:
-    """The volume is gone when the next operator comes; what brings it back."""
+    """Kills the operator and unmounts the volume. Returns a function that mounts it again."""
     operator.kill()
     return take_away(bench)
 
@@ -54,7 +54,7 @@ def test_an_empty_mount_point_is_left_alone_until_the_volume_is_back(bench: Stan
     eventually(lambda: "lastHandledReconcileAt" not in bench.get("first")["status"], "it is seen")
     settled(bench, "first", "newcomer")
     status = bench.get("first")["status"]
-    assert status["nextRetryTime"], "it is looked for again without anybody's help"
+    assert status["nextRetryTime"], "it is looked for again without a user"
     assert status["model"] == before["model"]
     ready = next(one for one in status["conditions"] if one["type"] == "Ready")
     assert ready["status"] == "False"
@@ -105,8 +105,8 @@ def test_what_was_changed_on_a_volume_while_it_was_away_is_not_believed(bench: S
     assert (bench.volume / path).read_bytes() == content
 
 
-def test_who_has_asked_for_it_has_the_files_of_a_volume_that_is_back_read(bench: Stand) -> None:
-    """The record attests for a file with this time and size, and nobody has answered before every byte was read."""
+def test_verify_at_has_the_files_read_of_a_volume_that_is_back(bench: Stand) -> None:
+    """The record fits the time and size of the file. `verifyAt` is not handled before every byte is read."""
     operator = bench.start_operator()
     bench.apply("first", modelRef=REF)
     path = bench.until("first", "Available")["status"]["model"]["path"]
@@ -164,7 +164,7 @@ def test_the_annotation_accepts_another_volume_once_all_have_said_so(bench: Stan
 def test_a_volume_that_goes_away_under_running_downloads_brings_back_what_they_had(
     bench: Stand, tmp_path: Path
 ) -> None:
-    """One is finished by a worker that has the former directory open; the other's worker dies half way."""
+    """One worker finishes in the former directory, which it has open; the other one is killed half way."""
     model = write_gguf(tmp_path / "m.gguf", size=48 * MIB)
     gates = {name: bench.hub.pause_at(32 * MIB, f"acme/{name}") for name in ("half", "finished")}
     operator, workers = bench.start_operator(module="tests.support.hasty"), list[int]()
@@ -192,7 +192,7 @@ def test_a_volume_that_goes_away_under_running_downloads_brings_back_what_they_h
 
 
 def journalled_bytes(volume: Path) -> int:
-    """Of the one part that there is."""
+    """The bytes that the journal of the only part has."""
     with opened_root(volume / ".provisioner" / "parts") as parts:
         (key,) = keys(parts)
         journal = read_journal(parts, key)

@@ -1,4 +1,4 @@
-"""What goes wrong ends in the right condition, with a message that says what to do, and nothing is published."""
+"""Each failure ends in its condition, with a message that says what to do, and nothing is published."""
 
 import re
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def _bad_token(bench: Stand) -> None:
 
 
 FOR_PEOPLE = {"NotGGUF", "DigestMismatch", "ClaimNotMounted"}
-"""Only a change of the object, or of the operator's settings, can put these right."""
+"""The reasons that only a change of the object or of the operator's settings can end."""
 
 CASES: dict[str, tuple[Prepare, dict[str, Any], str, str]] = {
     "no such repository": (_nothing, {"modelRef": "hf:acme/none"}, "SourceNotFound", "credentialsSecretRef"),
@@ -207,7 +207,7 @@ def test_a_secret_bound_to_other_hosts_is_not_sent_to_the_hub(bench: Stand) -> N
     assert not any(request.authorization for request in bench.hub.log)
 
 
-def test_another_hub_is_asked_where_its_host_is_allowed_and_gets_no_token(bench: Stand) -> None:
+def test_another_hub_is_asked_if_its_host_is_allowed_and_gets_no_token(bench: Stand) -> None:
     bench.secret("hf-token", {"token": "hf_good"})
     with Hub() as mirror:
         mirror.repository("acme/mirrored").add("m.Q4_K_M.gguf", tiny_gguf())

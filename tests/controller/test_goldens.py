@@ -1,4 +1,4 @@
-"""The whole objects that a real operator leaves behind, side by side with what was applied.
+"""The whole objects that a real operator leaves, next to what was applied.
 
 `UPDATE_GOLDENS=1 pytest tests/controller/test_goldens.py` writes the goldens anew; git shows what changed.
 """
@@ -63,7 +63,7 @@ CASES: dict[str, tuple[Spec, str]] = {
     "endpoint-busy": ({"modelRef": "hf:acme/tiny", "endpoint": "<busy>"}, "SourceUnavailable"),
     "endpoint-limits": ({"modelRef": "hf:acme/tiny", "endpoint": "<limiter>"}, "RateLimited"),
 }
-"""What is applied, and the reason of Ready that it must come to; `<…>` stands for the address of another hub."""
+"""By name: the spec, and the expected reason of Ready. `<…>` stands for the address of another hub."""
 
 TOO_SMALL = "volume-too-small"
 
@@ -128,7 +128,7 @@ def _fill(bench: Stand, directory: Path) -> None:
 
 
 def _exchange(bench: Stand, volume: Path) -> None:
-    """Another volume is mounted while its model is Ready, which is noticed when it is looked at."""
+    """Mounts another volume while the model is Ready. The next check of its files notices it."""
     bench.until("volume-exchanged", "Available")
     volume.rename(volume.with_name("another"))
     volume.mkdir()
@@ -137,7 +137,7 @@ def _exchange(bench: Stand, volume: Path) -> None:
 
 @contextmanager
 def _other_hubs() -> Iterator[dict[str, Hub]]:
-    """By name; the stranger is the one whose certificate nobody knows."""
+    """Hubs by name. The certificate of `stranger` is not trusted."""
     with Hub() as stranger, Hub() as busy, Hub() as limiter:
         busy.fail(503, None, where="api")
         limiter.fail(429, None, where="api", headers={"Retry-After": "600"})
@@ -166,7 +166,7 @@ def _addressed(spec: Spec, hubs: dict[str, Hub]) -> Spec:
 
 
 def _without_what_changes(document: Document, names: dict[str, str]) -> Document:
-    """The object without what the API server says for itself, and with a placeholder for what differs in each run."""
+    """The object without the fields that the API server sets, and with placeholders for what differs in each run."""
     metadata = {key: document["metadata"][key] for key in ("name", "generation")}
     return {**document, "metadata": metadata, **{key: _masked(document[key], names) for key in ("spec", "status")}}
 

@@ -1,7 +1,7 @@
-"""The operator dies at each of its writes to the API server, and the next one brings everything to the same end, soon.
+"""The operator ends at each of its writes to the API server, and the next one reaches the same result, soon.
 
-A standard life of one object (it is applied, fetched, becomes Ready, is deleted) is a row of writes. The operator
-is killed just before or just after one of them, or told to end there, and started again as a kubelet does.
+A standard life of one object (it is applied, fetched, becomes Ready, is deleted) is a series of writes. The operator
+is killed just before or just after one of them, or receives SIGTERM before it, and is restarted as by a kubelet.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.support.kubelet import Kubelet
 from tests.support.programs import eventually
 from tests.support.stand import Stand, stand
 
-WITHIN_SECONDS = 10.0 if LONG else 20.0  # what is promised is 10; other tests may keep a start waiting
+WITHIN_SECONDS = 10.0 if LONG else 20.0  # the promise is 10; other tests may delay a start
 HALF = 40_000  # of the bytes of a tiny model
 PATH = "hf/acme/tiny/tiny.Q4_K_M.gguf"
 BEFORE, AFTER, GENTLY = WAYS = ("killed before", "killed after", "told to end before")
@@ -35,14 +35,14 @@ KINDS: dict[str, Callable[[Asked], bool]] = {
     "catalog": lambda asked: asked.method == "PATCH" and asked.path.endswith("/configmaps/model-catalog"),
 }
 AT_LEAST = {"Lease": 1, "object": 3, "status": 2, "Event": 2, "catalog": 2}
-"""In every life. How many more come is chance: a state that lasts is told, and one of a deletion may be given up."""
+"""The writes of every life. There may be more: a state is written only if it lasts, and a deletion may cancel one."""
 
 Point = tuple[str, int, str]
-"""A kind of write, how many of its kind come before it in a life, and a way to die there."""
+"""The kind of a write, the number of writes of this kind before it, and the way in which the operator ends there."""
 
 
 def counts(asked: Asked) -> bool:
-    """The writes of a life. The Lease is renewed by the clock, so of what is written to it only its making counts."""
+    """Whether the request is a write of a life. Renewals of the Lease are not: the clock decides how many there are."""
     return asked.is_write and not (asked.is_for_the_lease and asked.method == "PATCH")
 
 
@@ -63,16 +63,16 @@ def site(cluster: Cluster, directory: Path) -> Iterator[tuple[Stand, ApiProxy, K
 
 
 def live(bench: Stand, kubelet: Kubelet) -> float:
-    """What is asked of every life, whatever happens in it. Returns how many seconds its slower half took."""
+    """Checks one life from apply to deletion. Returns the seconds of its slower half."""
     gate = bench.hub.pause_at(HALF)
     asked = time.monotonic()
     bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
-    bench.until("tiny", "Downloading")  # else it is chance whether that lasts long enough to be told
+    bench.until("tiny", "Downloading")  # the gate makes this state last, so that it is always reported
     gate.release()
     bench.until("tiny", "Available")
     to_be_ready = seconds_of_operation(kubelet, asked)
     assert (bench.volume / PATH).read_bytes() == tiny_gguf()
-    told = ("Normal", "Available")  # by an operator that has lived so far; what is deleted may go untold
+    told = ("Normal", "Available")  # only if the operator still runs: a restart may lose the Event
     eventually(lambda: kubelet.exits or told in bench.events("tiny"), "it is told")
     catalog = bench.catalog()
     assert (catalog["tiny.path"], json.loads(catalog["tiny.json"])["path"]) == (PATH, PATH)
@@ -88,7 +88,7 @@ def live(bench: Stand, kubelet: Kubelet) -> float:
 
 
 def seconds_of_operation(kubelet: Kubelet, asked: float) -> float:
-    """Since something was asked for, or since there is the operator that has done it."""
+    """The seconds since `asked`, or since the present operator started if that is later."""
     return time.monotonic() - max(asked, kubelet.started)
 
 
@@ -113,7 +113,7 @@ def test_the_next_operator_brings_it_to_the_same_end(cluster: Cluster, tmp_path:
 
 
 def points() -> list[Point]:
-    """All there are; or one of each kind and the very last write, with every way to die among them."""
+    """All points if LONG; else one of each kind and the very last write, with every way among them."""
     if LONG:
         return [(kind, number, way) for kind, count in AT_LEAST.items() for number in range(count) for way in WAYS]
     chance = randomness()
@@ -123,7 +123,7 @@ def points() -> list[Point]:
 
 
 def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, point: Point) -> tuple[int, float]:
-    """How many deaths it was, one if there was such a write; and how many seconds the slower half of this life took."""
+    """Returns how often the operator ended, 1 if the write came, and the seconds of the slower half of the life."""
     kind, number, way = point
 
     def die() -> bool:
@@ -145,8 +145,8 @@ def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, point: Point)
     return death.hits, seconds
 
 
-def test_an_operator_that_is_told_to_end_leaves_nobody_waiting(bench: Stand) -> None:
-    """kopf would give stray tasks another 5 s, in which nobody acts."""
+def test_an_operator_ends_soon_after_sigterm(bench: Stand) -> None:
+    """kopf would wait 5 s for tasks that are left over, and no operator would act meanwhile."""
     operator = bench.start_operator()
     bench.apply("tiny", modelRef="hf:acme/tiny")
     bench.until("tiny", "Available")

@@ -1,6 +1,4 @@
-"""The probe of a real operator whose watches die without a word, through a proxy that swallows what they say; or whose
-queue serves nobody.
-"""
+"""The probe of a real operator whose watches are silent behind a proxy, or whose queue is stuck."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +24,7 @@ BEGUN_ANEW_SECONDS = 75.0
 
 @dataclass
 class Probed:
-    """An operator behind a proxy, and its probe."""
+    """An operator that reaches the API server through `proxy`, and its probe on `port`."""
 
     proxy: ApiProxy
     port: int
@@ -69,7 +67,7 @@ def probed(bench: Stand, cluster: Cluster, directory: Path, module: str) -> Iter
 
 
 def about(name: str) -> Distortion:
-    """Loses what is said of one object."""
+    """Drops the events of one object."""
 
     async def lose(_held: list[bytes], line: bytes) -> list[bytes]:
         return [] if f'"name":"{name}"'.encode() in line else [line]
@@ -98,7 +96,7 @@ def test_an_object_that_kopf_was_never_told_of_makes_the_probe_fail_and_the_rest
         eventually(lambda: it.health() == (200, "ok"), "all is well")
 
 
-def test_a_queue_that_serves_nobody_makes_the_probe_fail(bench: Stand, cluster: Cluster, tmp_path: Path) -> None:
+def test_a_stuck_queue_makes_the_probe_fail(bench: Stand, cluster: Cluster, tmp_path: Path) -> None:
     with probed(bench, cluster, tmp_path, "tests.support.stuck") as it:
         it.start()
         bench.apply("paused", modelRef="hf:acme/tiny", suspend=True)
@@ -109,21 +107,21 @@ def test_a_queue_that_serves_nobody_makes_the_probe_fail(bench: Stand, cluster: 
         seconds = it.seconds_until_sick("the queue is stuck", GRACE_SECONDS + 10)
         assert seconds >= GRACE_SECONDS - 1
         bench.patch("waiting", {"suspend": True})
-        eventually(lambda: it.health() == (200, "ok"), "nobody waits any more")
+        eventually(lambda: it.health() == (200, "ok"), "no object waits")
 
 
-def those_that_are_open(proxy: ApiProxy) -> AbstractContextManager[Fault]:
-    """Are deaf from now on; those that are begun later are not."""
+def silence_open_watches(proxy: ApiProxy) -> AbstractContextManager[Fault]:
+    """Drops the events of the watches that are open now; later watches receive theirs."""
     open_now = {id(one) for one in proxy.asked(watches)}
     return proxy.distorting(dropped, lambda asked: id(asked) in open_now)
 
 
 SILENCES: dict[str, Callable[[ApiProxy], AbstractContextManager[Fault]]] = {
     "all watches hang": lambda proxy: proxy.hanging(watches),
-    "the open ones are deaf": those_that_are_open,
+    "the open ones are deaf": silence_open_watches,
 }
 
-if LONG:  # its own patience is minutes
+if LONG:  # the real waits last minutes
 
     @pytest.mark.timeout(900)
     def test_with_its_own_patience(bench: Stand, cluster: Cluster, tmp_path: Path) -> None:

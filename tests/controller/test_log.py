@@ -1,4 +1,4 @@
-"""What the operator's log tells: every new state of an object once, an end that somebody must look at as a warning."""
+"""The operator's log: one line for every new state of an object, a warning if a user must act."""
 
 import re
 from datetime import UTC, datetime
@@ -14,17 +14,17 @@ from tests.support.programs import eventually
 from tests.support.stand import Stand
 
 MIB = 1024**2
-LINE = re.compile(r" (INFO|WARNING) model_provisioner\.controller\.announcer: (\S+/\S+): (\w+): (.*)")
+LINE = re.compile(r" (INFO|WARNING) model_provisioner\.controller\.reconcile\.event_recorder: (\S+/\S+): (\w+): (.*)")
 
 
 def told(bench: Stand, name: str) -> list[tuple[str, str, str]]:
-    """Level, reason and message of every line about an object."""
+    """The level, the reason and the message of every line about an object."""
     found = LINE.findall(bench.operator_output())
     return [(level, reason, message) for level, subject, reason, message in found if subject.endswith(f"/{name}")]
 
 
 def last_told(bench: Stand, name: str, reason: str) -> tuple[str, str, str]:
-    """The newest line, once it tells of `reason`; it follows the write of the status."""
+    """The newest line, as soon as it has `reason`. It is logged after the status is written."""
     eventually(lambda: (lines := told(bench, name)) and lines[-1][1] == reason, f"{name}: {reason} is told", 10)
     return told(bench, name)[-1]
 
@@ -45,7 +45,7 @@ def test_every_new_state_is_told_once_and_progress_never(bench: Stand) -> None:
     assert bench.operator_output().count(f"{bench.namespace}/large: ") == len(lines)
 
 
-def test_what_somebody_must_look_at_is_a_warning_and_what_is_tried_again_is_none(bench: Stand) -> None:
+def test_a_stalled_object_is_a_warning_and_a_retry_is_none(bench: Stand) -> None:
     bench.hub.fail(503, None, where="api", path="acme/tiny")
     bench.start_operator()
     bench.apply("absent", modelRef="hf:acme/absent")

@@ -1,4 +1,4 @@
-"""From a manifest to a verified file, and away again: what every user relies on."""
+"""From a manifest to a verified file, and its removal: what every user relies on."""
 
 import hashlib
 import json
@@ -130,6 +130,6 @@ def test_the_annotation_asks_for_another_try_and_is_answered(bench: Stand) -> No
 
 
 def repository_commit(bench: Stand) -> str:
-    """What the branch of the hub points at."""
+    """The commit of the hub's branch, from the first request for a file."""
     request = next(one for one in bench.hub.log if "/resolve/" in one.path)
     return request.path.split("/resolve/")[1].split("/")[0]

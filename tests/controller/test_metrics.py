@@ -1,4 +1,4 @@
-"""What Prometheus reads of a real operator, while a model comes, fails and is there; and nothing secret in it."""
+"""The metrics of a real operator while a model is fetched, fails, and is Ready; no secret is in them."""
 
 import time
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Scraper:
         return self.texts[-1]
 
     def samples(self, name: str) -> Samples:
-        """By the values of the labels, in the order of their names."""
+        """The samples by the values of their labels, in the order of the names of the labels."""
         families = text_string_to_metric_families(self.text())
         samples = [one for family in families for one in family.samples if one.name == PREFIX + name]
         return {tuple(one.labels[key] for key in sorted(one.labels)): one.value for one in samples}
@@ -138,10 +138,10 @@ def test_failures_are_counted_by_reason_and_a_deleted_object_is_forgotten(bench:
     assert scraper.samples("downloads") == {(bench.namespace, "Available"): 1}
 
 
-def test_the_age_of_the_last_watch_event_grows_where_one_watch_is_deaf(
+def test_the_age_of_the_last_watch_event_grows_if_one_watch_is_silent(
     bench: Stand, cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Although its objects change all the time, and those of another namespace are heard of."""
+    """Although its objects change all the time, and the watch of another namespace receives events."""
 
     def is_of_the_bench(asked: Asked) -> bool:
         return own_watch(asked) and f"/{bench.namespace}/" in asked.path
@@ -165,7 +165,7 @@ def test_the_age_of_the_last_watch_event_grows_where_one_watch_is_deaf(
         eventually(lambda: age_after_a_change() < 1, "it hears again", 20)
 
 
-def test_what_is_free_and_what_nobody_holds_is_told_of_each_claim(bench: Stand) -> None:
+def test_each_claim_has_its_free_and_its_unheld_bytes(bench: Stand) -> None:
     with Store.open(bench.volume, None):
         put(bench.volume, "hf/acme/old/old.gguf", tiny_gguf())
         put(bench.volume, "local/mine.gguf", tiny_gguf())
@@ -185,7 +185,7 @@ def test_an_object_and_its_successor_are_never_two_series() -> None:
     assert lines == [f'{PREFIX}download_progress_bytes{{name="tiny",namespace="ns"}} 0.0']
 
 
-def test_what_somebody_must_act_on_counts_each_time_also_where_the_model_stays_ready() -> None:
+def test_a_terminal_failure_counts_each_time_also_if_the_model_stays_ready() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry, lambda: 0.0)
     subject = ModelDownload("ns", "tiny", "uid", 1, "1", "", False, None, Spec("hf:acme/tiny"), Status())

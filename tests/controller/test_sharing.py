@@ -1,4 +1,4 @@
-"""Several objects that want the same bytes at one place: one transfer, one file, the same progress."""
+"""Several objects that ask for the same bytes on one volume: one transfer, one file, the same progress."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from tests.support.stand import Stand
 MIB = 1024**2
 SIZE = 32 * MIB
 UNSAVED = 8 * MIB
-"""What may come again of the half that is there: as much as may have been written since the journal was."""
+"""The bytes of the first half that may be sent again: those written since the journal was last written."""
 LARGE = "l.Q4_K_M.gguf"
 PATH = f"hf/acme/large/{LARGE}"
 
 
 @pytest.fixture
 def repository(bench: Stand, tmp_path: Path) -> Repository:
-    """It holds a private model that two accounts may read."""
+    """The repository of a private model that two accounts may read."""
     made = bench.hub.repository("acme/large", private=True, tokens=frozenset({"hf_one", "hf_two"}))
     made.add(LARGE, write_gguf(tmp_path / LARGE, size=SIZE))
     for name in ("one", "two"):
@@ -30,7 +30,7 @@ def repository(bench: Stand, tmp_path: Path) -> Repository:
 
 @pytest.fixture
 def large(bench: Stand, repository: Repository) -> Gate:
-    """Where the bytes of the private model stop in the middle."""
+    """The gate at which the hub stops in the middle of the private model."""
     return bench.hub.pause_at(SIZE // 2, repository.name)
 
 
@@ -43,7 +43,7 @@ def progress(bench: Stand, name: str) -> int:
 
 
 def both_are_halfway(bench: Stand, gate: Gate) -> None:
-    """One, and then the other, which joins it."""
+    """Starts `one`, and then `two`, which joins its transfer."""
     ask(bench, "one", "one", reclaimPolicy="Delete")
     gate.wait_reached()
     bench.until("one", "Downloading")
@@ -106,7 +106,7 @@ def test_when_the_one_whose_token_is_used_leaves_the_other_goes_on(
 def test_a_token_that_is_revoked_while_its_bytes_flow_is_given_time_and_then_the_others_goes_on(
     bench: Stand, repository: Repository, large: Gate, tmp_path: Path
 ) -> None:
-    """Who gave bytes a moment ago may refuse by mistake: that is believed after 15 minutes, here after seconds."""
+    """A hub that gave bytes before may refuse by mistake. The refusal counts after 15 minutes, here after seconds."""
     bench.start_operator("--slots=1", module="tests.support.hasty")
     both_are_halfway(bench, large)
     repository.tokens = frozenset({"hf_two"})
@@ -141,7 +141,7 @@ def test_a_token_that_is_revoked_while_its_transfer_waits_is_refused_and_the_oth
     assert "Available" not in bench.history.reasons("one")
 
 
-def test_who_is_not_let_in_does_not_get_what_another_has_fetched(bench: Stand) -> None:
+def test_a_refused_object_does_not_get_what_another_has_fetched(bench: Stand) -> None:
     bench.hub.repository("acme/gated", gated=True, tokens=frozenset({"hf_good"})).add("g.Q4_K_M.gguf", tiny_gguf())
     bench.hub.tokens.add("hf_other")
     bench.secret("good", {"token": "hf_good"})

@@ -1,4 +1,4 @@
-"""The operator's own token is replaced while it runs: both of its clients go on with the new one."""
+"""The operator's own token is replaced while it runs: kopf and our own client continue with the new one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ LONG_ENOUGH_TO_START_SECONDS = 25.0
 
 
 class Account:
-    """A service account, and the file that its token is mounted at."""
+    """A service account, and the file at which its token is mounted."""
 
     def __init__(self, cluster: Cluster, namespace: str, file: Path) -> None:
         self._cluster = cluster
@@ -46,9 +46,9 @@ class Account:
 
     @contextmanager
     def revoked(self, proxy: ApiProxy) -> Iterator[str]:
-        """What was issued so far is refused, although the rights are as they were. Yields the token that it was.
+        """Every token issued so far is refused, although the rights stay. Yields the last one.
 
-        An API server keeps for 10 s what it knows of a token, so the proxy speaks for it where that is too long.
+        An API server caches its answer about a token for 10 s, so the proxy refuses the token instead, unless LONG.
         """
         old = self.file.read_text()
         if not LONG:
@@ -61,7 +61,7 @@ class Account:
         yield old
 
     def is_refused(self, token: str) -> bool:
-        """By the API server itself, whatever a proxy says."""
+        """Whether the API server itself refuses the token, without the proxy."""
         anonymous = self._cluster.anonymous()
         api = type(anonymous)(anonymous.url, anonymous.tls, token)
         try:
@@ -116,7 +116,7 @@ def test_an_operator_whose_token_was_refused_goes_on_with_the_next_one(
 def test_an_operator_whose_token_has_expired_goes_on_with_the_next_one(
     bench: Stand, cluster: Cluster, account: Account, tmp_path: Path
 ) -> None:
-    """As a kubelet does, the next one is written before the end of the first."""
+    """The next token is written before the first one expires, as by a kubelet."""
     with ApiProxy(cluster) as proxy:
         config = proxy.kubeconfig(tmp_path / "config", {"tokenFile": str(account.file)})
         old = account.write_expiring_token(LONG_ENOUGH_TO_START_SECONDS)
@@ -140,7 +140,7 @@ def test_an_operator_whose_token_has_expired_goes_on_with_the_next_one(
 def test_kopf_alone_is_refused_and_takes_the_token_that_is_in_the_file(
     bench: Stand, cluster: Cluster, account: Account, tmp_path: Path
 ) -> None:
-    """No request of our own client tells it then that there is a new one."""
+    """Then no request of our own client reads the new token."""
     with ApiProxy(cluster) as proxy:
         config = proxy.kubeconfig(tmp_path / "config", {"tokenFile": str(account.file)})
         with Kubelet(bench, f"--kubeconfig={config}"):
@@ -155,7 +155,7 @@ def test_kopf_alone_is_refused_and_takes_the_token_that_is_in_the_file(
 
 @contextmanager
 def in_a_pod(cluster: Cluster, account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What the official client sees of a pod."""
+    """The environment from which the official client reads its configuration in a pod."""
     host, _, port = cluster.url.removeprefix("https://").rpartition(":")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
@@ -167,7 +167,7 @@ def in_a_pod(cluster: Cluster, account: Account, monkeypatch: pytest.MonkeyPatch
 async def test_in_a_pod_kopf_is_given_the_token_that_is_mounted_now(
     cluster: Cluster, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The official client reads it once in a minute; who was refused must not wait so long."""
+    """The official client reads the file once a minute; after a refusal, kopf must not wait so long."""
     with in_a_pod(cluster, account, monkeypatch):
         api = await KubeApi.connect()
         token = account.write_token()

@@ -1,4 +1,4 @@
-"""`python -m tests.support.cramped operator ...`: our program, whose catalogs have room for one small model."""
+"""`python -m tests.support.cramped operator ...`: our program with catalogs that have room for one small model."""
 
 from model_provisioner import cli
 from model_provisioner.domain import catalog

@@ -1,16 +1,15 @@
-"""`python -m tests.support.hasty operator ...`: our program, with seconds of patience where it has minutes.
+"""`python -m tests.support.hasty operator ...`: our program with waits of seconds that otherwise last minutes.
 
-With a late delivery, so that a test can see the probe of a real process fail; with an error that somebody may put
-right, and a volume that may come back; with files that can't be removed; with a worker that says nothing; with the
-Lease of another operator; with a refusal, and in its workers with that of a hub that gave bytes before. Its patience
-with a silent API server is as it is.
+Shortened: the grace period of the probes, the backoff of errors that wait for a user or for a volume, the time until
+an object is deleted without its files, the silence of a worker, the duration of the Lease, kopf's retries of a
+refused watch, and in its workers the time until a refusal of the hub counts. The time that a watch may be silent is
+not shortened.
 """
 
 from model_provisioner import cli
-from model_provisioner.controller.process import handlers, health, lease
-from model_provisioner.controller.process import namespaces as reach
-from model_provisioner.controller.reconcile import manager as operator
-from model_provisioner.controller.transfers import shared_transfer as sharing
+from model_provisioner.controller.process import handlers, health, lease, namespaces
+from model_provisioner.controller.reconcile import manager
+from model_provisioner.controller.transfers import shared_transfer
 from model_provisioner.domain.lifecycle import backoff
 from tests.support.own_workers import start_workers_as
 
@@ -24,10 +23,10 @@ SILENCE_SECONDS = 3.0
 if __name__ == "__main__":
     health._GRACE_SECONDS = GRACE_SECONDS
     backoff._SLOW_SECONDS = backoff._VOLUME_SECONDS = RETRY_SECONDS
-    handlers._RELEASE_ANYWAY_SECONDS = operator._RELEASE_SECONDS = RELEASE_SECONDS
-    sharing._SILENCE_SECONDS = SILENCE_SECONDS
-    lease.DURATION_SECONDS, lease._GIVE_UP_SECONDS = LEASE_SECONDS, LEASE_SECONDS - 3.0
-    handlers._PAUSES_SECONDS = (1, 1)
-    reach._LOOK_AGAIN_SECONDS = RETRY_SECONDS
+    handlers._RELEASE_ANYWAY_SECONDS = manager._RELEASE_SECONDS = RELEASE_SECONDS
+    shared_transfer._SILENCE_SECONDS = SILENCE_SECONDS
+    lease.DURATION_SECONDS, lease._RENEW_DEADLINE_SECONDS = LEASE_SECONDS, LEASE_SECONDS - 3.0
+    handlers._ERROR_BACKOFFS_SECONDS = (1, 1)
+    namespaces._RECHECK_SECONDS = RETRY_SECONDS
     start_workers_as("tests.support.hasty_worker")
     raise SystemExit(cli.main())

@@ -1,4 +1,4 @@
-"""`python -m tests.support.hasty_worker fetch --worker ...`: the worker of `hasty`, which soon believes a refusal."""
+"""`python -m tests.support.hasty_worker fetch --worker ...`: a worker of `hasty`; a refusal counts soon."""
 
 from model_provisioner import cli
 from model_provisioner.transfer.download import connections

@@ -1,4 +1,4 @@
-"""`python -m tests.support.slow_disk operator ...`: our program, whose workers read published files slowly."""
+"""`python -m tests.support.slow_disk operator ...`: our program with workers that read published files slowly."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from model_provisioner import cli
 from model_provisioner.transfer.download import hashing
 from tests.support.own_workers import start_workers_as
 
-_SECONDS = 0.5  # of one call, which asks for 1 MiB
+_SECONDS = 0.5  # per call, which reads 1 MiB
 
 
 def _pread(fd: int, count: int, offset: int) -> bytes:

@@ -1,6 +1,6 @@
-"""A whole provisioner for one test: a namespace, a hub, a volume, and the operator as a process of its own.
+"""A whole provisioner for one test: a namespace, a hub, a volume, and the operator as a separate process.
 
-The tests of the controller look at it as a user does: through the API server, the volume and the hub's log.
+The tests of the controller see it as a user does: through the API server, the volume and the hub's log.
 """
 
 import contextlib
@@ -21,7 +21,10 @@ Document = dict[str, Any]
 
 
 class Stand:
-    """`volume` is the directory of the claim `models`; `history` has every version of every object."""
+    """One provisioner. `volume` is the directory of the claim `models`, `directory` takes the logs of the operators.
+
+    `history` has every version of every object.
+    """
 
     def __init__(
         self, cluster: Cluster, namespace: str, hub: Hub, directory: Path, volume: Path, history: History
@@ -37,7 +40,7 @@ class Stand:
 
     @property
     def store(self) -> str:
-        """The flag with which an operator serves this namespace and its volume."""
+        """The flag for an operator that serves this namespace and its volume."""
         return f"--store={self.namespace}/{CLAIM}={self.volume}"
 
     @property
@@ -54,12 +57,15 @@ class Stand:
     def start_operator(
         self, *flags: str, environment: dict[str, str] | None = None, module: str = "model_provisioner.cli"
     ) -> Program:
-        """Another operator; the first one that gets the Lease acts."""
+        """Starts one more operator. The one that acquires the Lease acts.
+
+        `flags` are added to the default ones. `module` is the program to run.
+        """
         log = self._directory / f"operator-{len(self._programs)}.log"
         flags = (*self.flags, *flags)
         program = Program(["operator", *flags], log, environment, module)
         self._programs.append(program)
-        served = _values(flags, "--watch-namespace") or [one.split("/")[0] for one in _values(flags, "--store")]
+        served = _values(flags, "--watch-namespace") or [store.split("/")[0] for store in _values(flags, "--store")]
         for site in self._sites:
             if site.namespace in served:
                 site.history.lease_namespace = [self.namespace, *_values(flags, "--lease-namespace")][-1]
@@ -67,8 +73,9 @@ class Stand:
 
     @contextlib.contextmanager
     def neighbour(self, namespace: str) -> Iterator["Stand"]:
-        """Another namespace with a volume of its own, for the same operator: it is started with the neighbour's `store`
-        among its flags. Or without a volume, where it is only watched.
+        """Another namespace with a volume of its own, for the same operator.
+
+        The operator mounts the volume if the neighbour's `store` is among its flags.
         """
         volume = self._directory / namespace
         volume.mkdir()
@@ -106,12 +113,12 @@ class Stand:
         return self.cluster.api.get(self.path(name))
 
     def ready(self, name: str) -> Document:
-        """The Ready condition; empty while there is none."""
+        """The Ready condition; empty if there is none."""
         conditions = self.get(name).get("status", {}).get("conditions") or []
-        return next((one for one in conditions if one["type"] == "Ready"), {})
+        return next((condition for condition in conditions if condition["type"] == "Ready"), {})
 
     def until(self, name: str, reason: str, seconds: float = 60) -> Document:
-        """The object as soon as Ready has `reason`; shows what it had instead if it does not come."""
+        """Waits until Ready has `reason`; returns the object. Raises AssertionError with the operator's log."""
 
         def probe() -> Document | None:
             return self.get(name) if self.ready(name).get("reason") == reason else None
@@ -145,7 +152,7 @@ class Stand:
         return {}
 
     def events(self, name: str) -> list[tuple[str, str]]:
-        """Type and reason of the Events about an object, oldest first."""
+        """The type and the reason of each Event about an object, oldest first."""
         items = self.cluster.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
         own = [item for item in items if item["involvedObject"]["name"] == name]
         own.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
@@ -156,11 +163,11 @@ class Stand:
         self.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}])
 
     def operator_output(self) -> str:
-        """Everything that the operators of this stand have written."""
+        """The output of all operators of this stand."""
         return "".join(program.output() for program in self._programs)
 
     def published(self) -> list[str]:
-        """Every file of the volume that workers could load, below its root."""
+        """The paths of all published files, relative to the volume."""
         files = (file for file in self.volume.rglob("*") if file.is_file())
         paths = (file.relative_to(self.volume).as_posix() for file in files)
         return sorted(path for path in paths if not path.startswith(".provisioner/"))
@@ -172,7 +179,10 @@ def _values(flags: Sequence[str], name: str) -> list[str]:
 
 @contextlib.contextmanager
 def stand(cluster: Cluster, namespace: str, directory: Path, volume: Path | None = None) -> Iterator[Stand]:
-    """Without an operator yet: `start_operator` once the hub holds what the test wants."""
+    """A stand without an operator: the test calls `start_operator` after it has filled the hub.
+
+    Without `volume`, the volume is made in `directory`.
+    """
     volume = volume or directory / "volume"
     volume.mkdir(exist_ok=True)
     with Hub() as hub, History(cluster.api, namespace) as history:

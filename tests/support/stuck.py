@@ -1,4 +1,4 @@
-"""`python -m tests.support.stuck operator ...`: our program, with a queue that serves nobody, and little patience."""
+"""`python -m tests.support.stuck operator ...`: our program with a queue that grants no slot, and short waits."""
 
 from model_provisioner import cli
 from model_provisioner.controller.process import health
@@ -6,11 +6,11 @@ from model_provisioner.controller.transfers.queue import TransferQueue
 from tests.support.hasty import GRACE_SECONDS
 
 
-def serve_nobody(self: TransferQueue) -> None:
-    """Whatever is free, and whoever waits."""
+def grant_nothing(self: TransferQueue) -> None:
+    """Leaves every slot free and every object waiting."""
 
 
 if __name__ == "__main__":
     health._GRACE_SECONDS = GRACE_SECONDS
-    TransferQueue._grant = serve_nobody  # type: ignore[method-assign]
+    TransferQueue._grant = grant_nothing  # type: ignore[method-assign]
     raise SystemExit(cli.main())

@@ -1,7 +1,8 @@
-"""Puts the operator together and runs it: Lease, workers, catalog, health, kopf.
+"""Builds the parts of the operator and runs them: servers, Lease, watches, reconciliations, kopf. Called by `command`.
 
-The order matters: the Lease is ours before any object is looked at, and when it is lost, the process
-ends at once and its workers with it, because from then on another operator writes.
+It decides the order of the start; the end is in reverse order. The Lease is acquired before any object is read. If it
+is lost, the process ends at once and its workers with it, because from then on another operator writes. What the parts
+do is not decided here.
 """
 
 import asyncio
@@ -10,8 +11,10 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import kopf
@@ -22,7 +25,7 @@ from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.process import collectors, handlers
 from model_provisioner.controller.process.health import Health, probes
-from model_provisioner.controller.process.http import listen
+from model_provisioner.controller.process.http import serve
 from model_provisioner.controller.process.lease import Lease, LeaseLost
 from model_provisioner.controller.process.login import Login
 from model_provisioner.controller.process.namespaces import exit_when_served, served_namespaces
@@ -51,103 +54,158 @@ from model_provisioner.settings import OperatorSettings, own_namespace
 _LOG = logging.getLogger(__name__)
 _START_SECONDS = 300.0
 _LEASE_LOST_EXIT_CODE = 3
-# With the default, half of the start with 10,000 objects goes into looking for garbage among what lives.
+# With the default, half of the start with 10,000 objects is spent on garbage collections that find almost nothing.
 _GC_THRESHOLD = (2_000, 20, 10)
 
 
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The parts that exist also while the operator waits for the Lease.
+
+    The Lease has a client of its own, `lease_api`: thousands of other requests may wait for a connection of `api`.
+    `reflectors` has one per served namespace; it is empty until we hold the Lease.
+    """
+
+    api: KubeApi
+    lease_api: KubeApi
+    mounts: Mapping[Claim, Path]
+    workers: WorkerPool
+    queue: TransferQueue
+    health: Health
+    metrics: Metrics
+    reflectors: list[Reflector]
+
+
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    """What is known of the objects in the served `namespaces`."""
+
+    namespaces: Sequence[str]
+    catalog: Catalog
+    index: ObjectIndex
+
+
 async def run_operator(settings: OperatorSettings) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    """Runs until SIGTERM or SIGINT; returns the exit code.
+
+    Raises ApiError if the API server refuses the Lease or every namespace, OSError if a port cannot be opened, and
+    TimeoutError if the first lists do not arrive.
+    """
     gc.set_threshold(*_GC_THRESHOLD)
     async with contextlib.AsyncExitStack() as closing:
-        api = await KubeApi.connect(settings.kubeconfig)
-        closing.push_async_callback(api.close)
-        watches: list[Reflector] = []  # none before the Lease is ours
-        mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
-        workers = WorkerPool(settings, mounts)
-        queue = TransferQueue(workers.fetchers)
-        heard_age = _longest(watches)
-        health = Health(heard_age, lambda: queue.stuck, time.monotonic)
-        if settings.health_listen:
-            closing.push_async_callback((await listen(probes(health), settings.health_listen)).cleanup)
-
-        lease_api = await KubeApi.connect(settings.kubeconfig)  # thousands of other requests may wait for a connection
-        closing.push_async_callback(lease_api.close)
-        metrics = Metrics(CollectorRegistry(), time.monotonic)
-        collectors.show_process(metrics, lambda: health.acting, [api, lease_api])
-        if settings.metrics_listen:
-            closing.push_async_callback((await listen([metrics.route()], settings.metrics_listen)).cleanup)
-        lease = _lease(lease_api, settings)
-        epoch = await lease.acquire()
-        closing.push_async_callback(lease.release)
-        await _in_background(closing, lease.keep())
-
-        namespaces = await served_namespaces(api, settings.namespaces)
-        left_out = [one for one in settings.namespaces if one not in namespaces]
-        await _in_background(closing, exit_when_served(api, left_out))
-        watches += [Reflector(api, collection_path(namespace)) for namespace in namespaces]
-        catalog = Catalog(api, namespaces)
-        for watch in watches:
-            watch.add_listener(health.on_event)
-            watch.add_listener(catalog.on_event)
-            await _in_background(closing, watch.run())
-        await _take_in(watches, catalog, queue)
-        await _in_background(closing, catalog.run())
-        index = ObjectIndex(namespaces, watches)
-        stores = StoreClient(mounts, workers.store_workers, index.store_ids, settings.modes)
-        file_monitor = FileMonitor(stores)
-        await _in_background(closing, file_monitor.run())
-        usage_collector, reservations = VolumeUsageCollector(stores, index), Reservations()
-        if settings.metrics_listen:
-            await _in_background(closing, usage_collector.run())
-        collectors.show_work(metrics, namespaces, queue, reservations, usage_collector, heard_age)
-        services = TransferServices(
-            queue, stores, Bandwidth(settings.max_bytes_per_second), reservations, RateLimits(), epoch, metrics
-        )
-        operator = Manager(_dependencies(settings, api, workers, file_monitor, catalog, services))
-        closing.push_async_callback(workers.stop)
-        garbage_collector = GarbageCollector(stores, index, lambda: operator.uids)
-        await _in_background(closing, garbage_collector.run())
-        await _run_kopf(operator, api, namespaces, workers, health)
+        base = await _start_servers(closing, settings)
+        epoch = await _acquire_lease(closing, base.lease_api, settings)
+        objects = await _start_watches(closing, settings, base)
+        manager = await _start_stores(closing, settings, base, objects, epoch)
+        await _run_kopf(manager, base, objects.namespaces)
     return 0
 
 
-async def _take_in(watches: Sequence[Reflector], catalog: Catalog, queue: TransferQueue) -> None:
-    """Catalog and queue know of every object before anybody acts; kept of them is what the index needs.
+async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorSettings) -> _Base:
+    """Connects to the API server, and serves the probes and the metrics."""
+    api = await KubeApi.connect(settings.kubeconfig)
+    closing.push_async_callback(api.close)
+    reflectors: list[Reflector] = []
+    mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
+    workers = WorkerPool(settings, mounts)
+    queue = TransferQueue(workers.fetchers)
+    health = Health(lambda: _longest_silence(reflectors), lambda: queue.stuck, time.monotonic)
+    if settings.health_listen:
+        closing.push_async_callback((await serve(probes(health), settings.health_listen)).cleanup)
 
-    Raises TimeoutError where that takes so long that it is better begun anew.
+    lease_api = await KubeApi.connect(settings.kubeconfig)
+    closing.push_async_callback(lease_api.close)
+    metrics = Metrics(CollectorRegistry(), time.monotonic)
+    collectors.register_process(metrics, lambda: health.acting, [api, lease_api])
+    if settings.metrics_listen:
+        closing.push_async_callback((await serve([metrics.route()], settings.metrics_listen)).cleanup)
+    return _Base(api, lease_api, mounts, workers, queue, health, metrics, reflectors)
+
+
+async def _acquire_lease(closing: contextlib.AsyncExitStack, api: KubeApi, settings: OperatorSettings) -> int:
+    """Waits for the Lease, renews it in the background, and gives it up at the end. Returns its epoch."""
+    namespace = settings.lease_namespace or own_namespace() or settings.mounts[0].namespace
+    lease = Lease(api, namespace, settings.instance, _now, time.monotonic)
+    epoch = await lease.acquire()
+    closing.push_async_callback(lease.release)
+    await _in_background(closing, lease.renew())
+    return epoch
+
+
+async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base) -> _Objects:
+    """Watches every namespace that can be served. Returns when catalog and queue know every object."""
+    namespaces = await served_namespaces(base.api, settings.namespaces)
+    left_out = [namespace for namespace in settings.namespaces if namespace not in namespaces]
+    await _in_background(closing, exit_when_served(base.api, left_out))
+    base.reflectors.extend(Reflector(base.api, collection_path(namespace)) for namespace in namespaces)
+    catalog = Catalog(base.api, namespaces)
+    for reflector in base.reflectors:
+        reflector.add_listener(base.health.on_event)
+        reflector.add_listener(catalog.on_event)
+        await _in_background(closing, reflector.run())
+    await _load_objects(base.reflectors, catalog, base.queue)
+    await _in_background(closing, catalog.run())
+    return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors))
+
+
+async def _load_objects(reflectors: Sequence[Reflector], catalog: Catalog, queue: TransferQueue) -> None:
+    """Passes every object to catalog and queue before anything acts; then the reflectors keep what the index needs.
+
+    Raises TimeoutError if the first lists take so long that a new start is better.
     """
     async with asyncio.timeout(_START_SECONDS):
-        for watch in watches:
-            await watch.synced.wait()
-    known = [parse(document) for watch in watches for document in watch.objects()]
+        for reflector in reflectors:
+            await reflector.synced.wait()
+    known = [parse(document) for reflector in reflectors for document in reflector.objects()]
     catalog.seed(known)
-    queue.hold_until_synced([one.uid for one in known if not (one.status.ready or one.deleting)])
-    for watch in watches:
-        watch.set_transform(trim)
+    queue.hold_until_synced([download.uid for download in known if not (download.status.ready or download.deleting)])
+    for reflector in reflectors:
+        reflector.set_transform(trim)
 
 
-def _lease(api: KubeApi, settings: OperatorSettings) -> Lease:
-    namespace = settings.lease_namespace or own_namespace() or settings.mounts[0].namespace
-    return Lease(api, namespace, settings.instance, _now, time.monotonic)
+async def _start_stores(
+    closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base, objects: _Objects, epoch: int
+) -> Manager:
+    """Starts what looks after the stores: file monitor, usage, garbage collector. Returns the manager that uses them.
+
+    The workers, which kopf's startup handler starts, are stopped at the end.
+    """
+    stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes)
+    file_monitor = FileMonitor(stores)
+    await _in_background(closing, file_monitor.run())
+    usage_collector, reservations = VolumeUsageCollector(stores, objects.index), Reservations()
+    if settings.metrics_listen:
+        await _in_background(closing, usage_collector.run())
+    collectors.register_work(
+        base.metrics,
+        objects.namespaces,
+        base.queue,
+        reservations,
+        usage_collector,
+        lambda: _longest_silence(base.reflectors),
+    )
+    services = TransferServices(
+        base.queue, stores, Bandwidth(settings.max_bytes_per_second), reservations, RateLimits(), epoch, base.metrics
+    )
+    manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services))
+    closing.push_async_callback(base.workers.stop)
+    garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
+    await _in_background(closing, garbage_collector.run())
+    return manager
 
 
 def _dependencies(
-    settings: OperatorSettings,
-    api: KubeApi,
-    workers: WorkerPool,
-    file_monitor: FileMonitor,
-    catalog: Catalog,
-    services: TransferServices,
+    settings: OperatorSettings, base: _Base, file_monitor: FileMonitor, catalog: Catalog, services: TransferServices
 ) -> Dependencies:
     return Dependencies(
-        api=api,
+        api=base.api,
         stores=services.stores,
         file_monitor=file_monitor,
         queue=services.queue,
         transfers=Transfers(services),
-        resolve_client=ResolveClient(workers.resolver, services.rate_limits),
+        resolve_client=ResolveClient(base.workers.resolver, services.rate_limits),
         catalog=catalog,
-        event_recorder=EventRecorder(api, settings.instance, _now),
+        event_recorder=EventRecorder(base.api, settings.instance, _now),
         metrics=services.metrics,
         hub=settings.endpoint,
         policy=settings.policy,
@@ -156,20 +214,18 @@ def _dependencies(
     )
 
 
-async def _run_kopf(
-    operator: Manager, api: KubeApi, namespaces: Sequence[str], workers: WorkerPool, health: Health
-) -> None:
+async def _run_kopf(manager: Manager, base: _Base, namespaces: Sequence[str]) -> None:
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, operator, health, Login(api))
-    kopf.on.startup(id="workers", registry=registry)(_without_arguments(workers.start))
-    kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(workers.stop))
-    health.begin()
+    handlers.register(registry, manager, base.health, Login(base.api))
+    kopf.on.startup(id="workers", registry=registry)(_without_arguments(base.workers.start))
+    kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(base.workers.stop))
+    base.health.begin()
     await kopf.operator(registry=registry, namespaces=namespaces, standalone=True)
 
 
-def _longest(watches: list[Reflector]) -> Callable[[], float]:
-    """How long ago the API server was heard by the watch that has heard nothing for the longest time, in seconds."""
-    return lambda: max((watch.last_event_age() for watch in watches), default=0.0)
+def _longest_silence(reflectors: Sequence[Reflector]) -> float:
+    """Seconds since the reflector that has been silent the longest received anything; 0 without reflectors."""
+    return max((reflector.last_event_age() for reflector in reflectors), default=0.0)
 
 
 def _now() -> datetime:
@@ -177,12 +233,15 @@ def _now() -> datetime:
 
 
 async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Started before kopf, which at its end cancels what is younger than itself, and waits 5 s for it."""
+    """Runs `work` until `closing` ends it. Call it before kopf starts.
+
+    At its end, kopf cancels all tasks that are younger than itself, and waits 5 s for them.
+    """
     await in_background(closing, work, _exit)
 
 
 def _exit(work: object, error: Exception) -> None:
-    """Not a graceful exit: after the loss of the Lease, a status that is written now would be written by two."""
+    """Ends the process at once: after the loss of the Lease, a graceful exit would still write statuses."""
     if isinstance(error, LeaseLost):
         _LOG.critical("the Lease is lost (%s): exiting at once, the workers with us", error)
         os._exit(_LEASE_LOST_EXIT_CODE)
@@ -192,7 +251,7 @@ def _exit(work: object, error: Exception) -> None:
 
 
 def _without_arguments(action: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
-    """kopf passes its handlers more than `action` wants to know."""
+    """A handler that calls `action` without the keyword arguments that kopf passes."""
 
     async def handler(**_: Any) -> None:
         await action()

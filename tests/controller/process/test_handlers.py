@@ -1,4 +1,4 @@
-"""What kopf is told about its watch, beside our own one: after silence both are begun anew within 75 s."""
+"""The settings of kopf's watch, compared with our own: after silence, both start again within 75 s."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from model_provisioner.kube import reflector
 
 
 async def test_no_watch_is_silent_for_longer_than_bookmarks_allow() -> None:
-    """How long that is with the pauses, tests/controller/test_liveness.py measures where FAULTS=long."""
+    """The whole time, with the backoffs, is measured by tests/controller/test_liveness.py if FAULTS=long."""
     settings = kopf.OperatorSettings()
     await handlers._configure(settings)
     assert 60 < reflector.SILENCE_SECONDS <= 70

@@ -1,4 +1,4 @@
-"""A namespace where our rights are gone, as with its deletion, keeps no other one waiting until they are back."""
+"""A namespace that refuses us, as after its deletion, does not keep the other ones waiting."""
 
 import asyncio
 import os
@@ -21,7 +21,9 @@ ANYTHING_HERE = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
 
-def test_only_who_may_be_served_is_served_until_all_may(bench: Stand, cluster: Cluster, tmp_path: Path) -> None:
+def test_a_namespace_that_refuses_us_is_left_out_until_it_allows_us(
+    bench: Stand, cluster: Cluster, tmp_path: Path
+) -> None:
     cluster.grant(bench.namespace, ACCOUNT, ANYTHING_HERE)
     token = tmp_path / "token"
     token.write_text(cluster.token(bench.namespace, ACCOUNT))
@@ -60,7 +62,7 @@ REFUSED, UNKNOWN = ApiError(403, "Forbidden", "may not"), ApiError(500, "Interna
 
 
 class Api:
-    """Answers for each namespace what the script says, then always that it may be listed."""
+    """An API server that answers requests for each namespace as `script` says, and then always with success."""
 
     def __init__(self, **script: list[ApiError | None]) -> None:
         self.script = script
@@ -78,18 +80,18 @@ class Api:
 
 
 async def test_an_api_server_that_can_not_tell_is_asked_again() -> None:
-    api = Api(gone=[UNKNOWN, ApiError(0, "Unreachable", "nobody there"), REFUSED], there=[UNKNOWN])
+    api = Api(gone=[UNKNOWN, ApiError(0, "Unreachable", "no answer"), REFUSED], there=[UNKNOWN])
     assert await served_namespaces(cast("KubeApi", api), ["there", "gone"], api.sleep) == ["there"]
     assert api.pauses == [7, 7, 2]
 
 
-async def test_where_all_are_refused_that_is_told() -> None:
+async def test_a_refusal_by_all_namespaces_is_raised() -> None:
     api = Api(gone=[REFUSED], also=[REFUSED])
     with pytest.raises(ApiError, match="may not"):
         await served_namespaces(cast("KubeApi", api), ["gone", "also"], api.sleep)
 
 
-async def test_nobody_is_ended_because_the_api_server_can_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_the_api_server_does_not_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "kill", lambda _pid, number: ended.append(number))
     api = Api(gone=[UNKNOWN, REFUSED, UNKNOWN, None])

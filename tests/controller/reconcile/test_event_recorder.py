@@ -1,4 +1,4 @@
-"""Events on a real API server: what happens once is told once, whichever way it comes to be known."""
+"""Events on a real API server: one occurrence is one Event, also if both a check and the status report it."""
 
 from datetime import UTC, datetime
 
@@ -19,23 +19,23 @@ GONE = Lost("it is gone; fetching it again")
 
 
 @pytest.mark.parametrize(("lost", "reason"), [(DAMAGED, "DigestMismatch"), (GONE, "FileMissing")])
-async def test_a_loss_is_one_event_also_where_the_status_tells_of_it(
+async def test_a_loss_is_one_event_also_if_the_status_reports_it(
     cluster: Cluster, namespace: str, lost: Lost, reason: str
 ) -> None:
     api = await KubeApi.connect(cluster.kubeconfig)
-    announcer = EventRecorder(api, "me", lambda: datetime.now(UTC))
-    subject = ModelDownload(namespace, "tiny", "uid", 1, "", "", False, None, Spec("hf:acme/tiny"), Status())
-    await announcer.loss(subject, lost)
-    await announcer.transition(subject, project(after(*READY, lost), 1, NOW, Status()))
-    assert told(cluster, namespace) == {reason: 1}
+    recorder = EventRecorder(api, "me", lambda: datetime.now(UTC))
+    download = ModelDownload(namespace, "tiny", "uid", 1, "", "", False, None, Spec("hf:acme/tiny"), Status())
+    await recorder.loss(download, lost)
+    await recorder.transition(download, project(after(*READY, lost), 1, NOW, Status()))
+    assert counts(cluster, namespace) == {reason: 1}
 
     wrong_again = Failed(DigestMismatch("differs"), None)
-    await announcer.transition(subject, project(after(*READY, lost, Started(MODEL, 0), wrong_again), 1, NOW, Status()))
+    await recorder.transition(download, project(after(*READY, lost, Started(MODEL, 0), wrong_again), 1, NOW, Status()))
     await api.close()
-    assert told(cluster, namespace)["DigestMismatch"] == (2 if lost is DAMAGED else 1)
+    assert counts(cluster, namespace)["DigestMismatch"] == (2 if lost is DAMAGED else 1)
 
 
-def told(cluster: Cluster, namespace: str) -> dict[str, int]:
-    """By reason, how often each Event was told."""
+def counts(cluster: Cluster, namespace: str) -> dict[str, int]:
+    """The count of each Event, by its reason."""
     items = cluster.api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
     return {item["reason"]: item["count"] for item in items}

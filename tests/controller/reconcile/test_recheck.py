@@ -1,4 +1,4 @@
-"""What is asked to be read again is looked after while it waits for its turn, which others may hold for hours."""
+"""The check of a Ready model: while its bytes wait to be read, which may take hours, a lost file is noticed."""
 
 import asyncio
 from dataclasses import replace
@@ -22,7 +22,7 @@ CLAIM = Claim("models", "models")
 
 
 class Volume:
-    """StoreClient whose files are read when the test lets it."""
+    """A StoreClient that answers checks with `answers`, and reads files after the test sets `may_read`."""
 
     claims = (CLAIM,)
 
@@ -30,7 +30,7 @@ class Volume:
         self.answers = [*answers]
         self.may_read = asyncio.Event()
         self.reads = 0
-        self.wrongs: tuple[str, ...] = ()
+        self.wrong_paths: tuple[str, ...] = ()
 
     async def check(self, _claim: Claim, _id: str, _files: tuple[FileRecord, ...], _holder: str | None) -> Checked:
         return self.answers.pop(0)
@@ -38,17 +38,17 @@ class Volume:
     async def wrong(self, *_: object) -> tuple[str, ...]:
         self.reads += 1
         await self.may_read.wait()
-        return self.wrongs
+        return self.wrong_paths
 
 
 class Case:
-    """One Ready model whose files somebody wants to have read."""
+    """One Ready model with an unhandled `verifyAt`; `events` has what the check reported."""
 
     def __init__(self, volume: Volume, model: Model = MODEL) -> None:
-        self.told: list[Event] = []
+        self.events: list[Event] = []
         self.model = model
-        self.patrol = FileMonitor(cast("StoreClient", volume))
-        self.upkeep = Recheck(cast("StoreClient", volume), self.patrol, CLAIM, model, self.told.append)
+        self.file_monitor = FileMonitor(cast("StoreClient", volume))
+        self.recheck = Recheck(cast("StoreClient", volume), self.file_monitor, CLAIM, model, self.events.append)
 
     async def is_intact(self) -> bool:
         metadata = {
@@ -57,13 +57,13 @@ class Case:
             "uid": "u",
             "annotations": {"models.rbee.dev/verifyAt": "now"},
         }
-        subject: ModelDownload = parse({"metadata": metadata, "spec": {"modelRef": "hf:a/b"}})
-        return await self.upkeep.is_intact(subject, advance(Snapshot(), Available(self.model), NOW))
+        download: ModelDownload = parse({"metadata": metadata, "spec": {"modelRef": "hf:a/b"}})
+        return await self.recheck.is_intact(download, advance(Snapshot(), Available(self.model), NOW))
 
 
-THERE = Checked("", ())
+INTACT = Checked("", ())
 GONE = Checked("", (MODEL.path,))
-DISPROVED = Checked("", (), (MODEL.path,), (MODEL.path,))
+CORRUPT = Checked("", (), (MODEL.path,), (MODEL.path,))
 
 
 async def steps() -> None:
@@ -72,57 +72,57 @@ async def steps() -> None:
 
 
 async def test_a_file_that_vanishes_meanwhile_is_missing_and_not_damaged() -> None:
-    case = Case(Volume(THERE, GONE))
-    looking = asyncio.create_task(case.is_intact())
+    case = Case(Volume(INTACT, GONE))
+    checking = asyncio.create_task(case.is_intact())
     await steps()
-    case.patrol.notify(CLAIM, MODEL)
-    assert await looking is False
-    assert case.told == [Lost(f"{MODEL.path} is gone from claim models or has another size; fetching it again")]
+    case.file_monitor.notify(CLAIM, MODEL)
+    assert await checking is False
+    assert case.events == [Lost(f"{MODEL.path} is gone from claim models or has another size; fetching it again")]
 
 
 async def test_a_false_alarm_costs_its_turn_only() -> None:
-    volume = Volume(THERE, THERE, THERE)
+    volume = Volume(INTACT, INTACT, INTACT)
     case = Case(volume)
-    looking = asyncio.create_task(case.is_intact())
+    checking = asyncio.create_task(case.is_intact())
     await steps()
-    case.patrol.notify(CLAIM, MODEL)
+    case.file_monitor.notify(CLAIM, MODEL)
     await steps()
     assert volume.reads == 2
     volume.may_read.set()
-    assert await looking is True
-    assert case.told == [VerifyHandled("now")]
+    assert await checking is True
+    assert case.events == [VerifyHandled("now")]
 
 
-@pytest.mark.parametrize("after", [DISPROVED, THERE], ids=["with a record", "without a record"])
+@pytest.mark.parametrize("after", [CORRUPT, INTACT], ids=["with a record", "without a record"])
 async def test_what_is_read_and_wrong_is_damaged(after: Checked) -> None:
-    volume = Volume(THERE, after)
-    volume.wrongs = (MODEL.path,)
+    volume = Volume(INTACT, after)
+    volume.wrong_paths = (MODEL.path,)
     volume.may_read.set()
     case = Case(volume)
     assert await case.is_intact() is False
-    (lost,) = case.told
+    (lost,) = case.events
     assert isinstance(lost, Lost)
     assert lost.reason == DigestMismatch.__name__
 
 
-async def test_what_somebody_else_has_found_to_be_wrong_is_not_believed() -> None:
-    case = Case(Volume(DISPROVED))
+async def test_a_file_that_another_object_found_to_be_wrong_is_not_intact() -> None:
+    case = Case(Volume(CORRUPT))
     assert await case.is_intact() is False
-    assert "is not what it was when it was published" in cast("Lost", case.told[0]).message
+    assert "is not what it was when it was published" in cast("Lost", case.events[0]).message
 
 
-async def test_only_who_shares_the_file_is_made_to_look() -> None:
+async def test_only_a_model_that_shares_the_file_is_notified() -> None:
     case = Case(Volume())
     other = replace(MODEL, path="other.gguf", files=(replace(MODEL.files[0], path="other.gguf"),))
     waits = {
-        name: asyncio.create_task(case.patrol.until_notified(CLAIM, model))
+        name: asyncio.create_task(case.file_monitor.until_notified(CLAIM, model))
         for name, model in (("shares", MODEL), ("does not", other))
     }
     await steps()
-    case.patrol.notify(Claim("models", "another"), MODEL)
+    case.file_monitor.notify(Claim("models", "another"), MODEL)
     await steps()
     assert not any(wait.done() for wait in waits.values())
-    case.patrol.notify(CLAIM, MODEL)
+    case.file_monitor.notify(CLAIM, MODEL)
     await steps()
     assert [name for name, wait in waits.items() if wait.done()] == ["shares"]
     waits["does not"].cancel()

@@ -1,4 +1,4 @@
-"""The status writer on a real API server: what it writes, what it skips, and whom it never writes to."""
+"""The status writer on a real API server: what it writes, what it skips, and which object it never writes to."""
 
 import asyncio
 import contextlib
@@ -29,17 +29,17 @@ NEW = {
 
 
 class Case:
-    """One object and its writer; `told` has the reasons that would become Events."""
+    """One object and its writer; `reasons` has the reasons that would become Events."""
 
     def __init__(self, api: KubeApi, namespace: str, document: dict[str, Any]) -> None:
         self.api = api
         self.path = object_path(namespace, "one")
         self.collection = collection_path(namespace)
-        self.told: list[str] = []
-        self.writer = StatusWriter(api, parse(document), lambda: datetime.now(UTC), lambda: 1.0, self._tell)
+        self.reasons: list[str] = []
+        self.writer = StatusWriter(api, parse(document), lambda: datetime.now(UTC), lambda: 1.0, self._on_transition)
 
-    async def _tell(self, status: Status) -> None:
-        self.told.append(status.conditions[0].reason)
+    async def _on_transition(self, status: Status) -> None:
+        self.reasons.append(status.conditions[0].reason)
 
     async def status(self) -> Status:
         return parse(await self.api.get(self.path)).status
@@ -47,7 +47,7 @@ class Case:
 
 @pytest.fixture(autouse=True)
 def judged(cluster: Cluster, namespace: str) -> Iterator[None]:
-    """Every status that is written here is held to the rules for those of a whole operator."""
+    """Checks every status that is written here by the rules for a whole operator."""
     with History(cluster.api, namespace):
         yield
 
@@ -64,9 +64,9 @@ async def case(cluster: Cluster, namespace: str) -> AsyncIterator[Case]:
     await api.close()
 
 
-async def until_told(case: Case, *reasons: str) -> None:
+async def until_reasons(case: Case, *reasons: str) -> None:
     async with asyncio.timeout(20):
-        while case.told != list(reasons):  # noqa: ASYNC110 -- the writer's callback fills the list
+        while case.reasons != list(reasons):  # noqa: ASYNC110 -- the writer's callback fills the list
             await asyncio.sleep(0.01)
 
 
@@ -75,7 +75,7 @@ async def test_states_that_do_not_last_are_skipped_and_the_end_is_written_at_onc
         case.writer.show(after(*events), 1)
         await asyncio.sleep(0)
     case.writer.show(after(Started(MODEL, 0), Available(MODEL)), 1)
-    await until_told(case, "Available")
+    await until_reasons(case, "Available")
     assert (await case.status()).ready
 
 
@@ -91,7 +91,7 @@ async def test_what_another_one_writes_before_our_answer_has_come_is_put_right_t
 
     case.api.patch = overtaken  # type: ignore[method-assign]
     case.writer.show(after(Available(MODEL)), 1)
-    await until_told(case, "Available")
+    await until_reasons(case, "Available")
     async with asyncio.timeout(20):
         while (await case.status()).attempts == 7:  # noqa: ASYNC110 -- it is the API server that is asked
             await asyncio.sleep(0.05)
@@ -137,9 +137,7 @@ async def test_another_object_of_the_same_name_is_never_written_to(case: Case) -
     assert (await case.status()).conditions == ()
 
 
-async def test_whom_nobody_can_tell_apart_now_is_told_apart_by_the_next_try(
-    cluster: Cluster, namespace: str, tmp_path: Path
-) -> None:
+async def test_an_unknown_uid_is_found_out_by_the_next_write(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     with ApiProxy(cluster) as proxy:
         api = await KubeApi.connect(proxy.kubeconfig(tmp_path / "config"))
         case = Case(api, namespace, await api.create(collection_path(namespace), NEW))

@@ -1,4 +1,7 @@
-"""What is read from the parts of the operator whenever somebody scrapes. Called once by `app`; decides nothing."""
+"""Registers the metrics that are read from the parts of the operator at each scrape. Called by `app` at its start.
+
+Metrics that count what happens are not here: the parts report those to `Metrics` when it happens.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,23 +16,29 @@ from model_provisioner.domain.store.space import Usage
 from model_provisioner.kube.client import KubeApi
 
 
-def show_process(metrics: Metrics, acting: Callable[[], bool], apis: Sequence[KubeApi]) -> None:
-    """What there is also of an operator that waits for the Lease."""
-    metrics.show(measures.ACTING, lambda: _alone(acting()))
+def register_process(metrics: Metrics, acting: Callable[[], bool], apis: Sequence[KubeApi]) -> None:
+    """Registers the metrics that an operator has also while it waits for the Lease.
+
+    `acting` tells whether it holds the Lease, `apis` are all its clients.
+    """
+    metrics.show(measures.ACTING, lambda: _single(acting()))
     metrics.show(measures.API_REQUESTS, lambda: _requests(apis))
 
 
-def show_work(
+def register_work(
     metrics: Metrics,
     namespaces: Sequence[str],
     queue: TransferQueue,
     reservations: Reservations,
     usage_collector: VolumeUsageCollector,
-    heard_age: Callable[[], float],
+    last_event_age: Callable[[], float],
 ) -> None:
-    """What there is of the operator that acts: its watches, its queue, and its volumes."""
-    metrics.show(measures.LAST_WATCH_EVENT_AGE, lambda: _alone(heard_age()))
-    metrics.show(measures.SLOTS, lambda: _alone(queue.size))
+    """Registers the metrics of the operator that holds the Lease: its watches, its queue, and its volumes.
+
+    `last_event_age` returns the seconds since the watch that has been silent the longest received anything.
+    """
+    metrics.show(measures.LAST_WATCH_EVENT_AGE, lambda: _single(last_event_age()))
+    metrics.show(measures.SLOTS, lambda: _single(queue.size))
     metrics.show(measures.ACTIVE, lambda: [((namespace,), queue.running(namespace)) for namespace in namespaces])
     metrics.show(measures.QUEUED, lambda: [((namespace,), queue.waiting(namespace)) for namespace in namespaces])
     metrics.show(
@@ -39,12 +48,12 @@ def show_work(
     metrics.show(measures.UNHELD, lambda: _volumes(usage_collector, lambda usage: usage.unheld))
 
 
-def _alone(value: float) -> Samples:
+def _single(value: float) -> Samples:
     return [((), value)]
 
 
-def _volumes(usage_collector: VolumeUsageCollector, figure: Callable[[Usage], int]) -> Samples:
-    return [(_labels(claim), figure(usage)) for claim, usage in usage_collector.usages.items()]
+def _volumes(usage_collector: VolumeUsageCollector, value: Callable[[Usage], int]) -> Samples:
+    return [(_labels(claim), value(usage)) for claim, usage in usage_collector.usages.items()]
 
 
 def _labels(claim: Claim) -> tuple[str, str]:

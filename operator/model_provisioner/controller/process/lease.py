@@ -1,12 +1,12 @@
-"""Who acts: a `coordination.k8s.io` Lease, held by one operator at a time.
+"""Leader election with a `coordination.k8s.io` Lease: at most one operator acts at a time. Called by `app`.
 
-Taken before any object is looked at and renewed while the operator runs; who loses it must stop at
-once. Whether a foreign Lease has expired is judged by watching it not change for its whole duration on
-our own clock, never by comparing clocks of two machines. `leaseTransitions` is the epoch that journals
-carry, so that a writer from an earlier reign is recognised.
+The Lease is acquired before any object is read and renewed while the operator runs; an operator that loses it must
+stop at once, which `app` does. As in client-go, another holder's Lease has expired if it did not change for its
+duration on our own clock: clocks of two machines are never compared. `leaseTransitions` is the epoch in the journals
+of the stores: it identifies a writer whose operator has lost the Lease.
 
-It outlasts an API server that is away for half a minute, as it is while it is upgraded: downloads go on. The price is
-that after the death of a node another operator waits for a minute; a restarted container does not, nor does an update.
+The duration outlasts half a minute without an API server, as during its upgrade: downloads go on. The price is that
+another operator waits a minute after the loss of a node. After a restart or an update there is no such wait.
 """
 
 import asyncio
@@ -22,19 +22,23 @@ from model_provisioner.kube.resource import LEASE_NAME, lease_collection_path
 _LOG = logging.getLogger(__name__)
 DURATION_SECONDS = 60
 _RETRY_SECONDS = 1.0
-_ANSWER_SECONDS = 4.0  # of one request: a dead connection must leave time for another one
-_GIVE_UP_SECONDS = 45.0  # what is left of the duration is for ending
+_REQUEST_TIMEOUT_SECONDS = 4.0  # a dead connection must leave time for another try
+_RENEW_DEADLINE_SECONDS = 45.0  # the rest of the duration is for ending the process
 _POLL_SECONDS = 2.0
 
 Document = Mapping[str, Any]
 
 
 class LeaseLost(Exception):
-    """Another operator acts now, or we could not tell for too long."""
+    """Another operator holds the Lease, or it could not be renewed before the deadline."""
 
 
 class Lease:
-    """The Lease of `identity`. A restarted container with the same identity goes on at once."""
+    """The Lease in `namespace`, for the holder `identity`.
+
+    A restarted container with the same identity takes it at once. `now` returns the time in UTC for the timestamps in
+    the Lease; `monotonic`, in seconds, decides about expiry.
+    """
 
     def __init__(
         self,
@@ -51,16 +55,19 @@ class Lease:
         self._now = now
         self._monotonic = monotonic
         self._sleep = sleep
-        self._seen: tuple[object, float] | None = None  # a version, and since when it has not changed
+        self._observed: tuple[object, float] | None = None  # a resourceVersion, and when we first saw it
 
     async def acquire(self) -> int:
-        """Waits until the Lease is ours, also for the API server; returns its epoch. Raises ApiError if refused."""
+        """Waits until we hold the Lease, also if the API server is not reachable. Returns the epoch.
+
+        Raises ApiError if the API server refuses the request for good, such as with 403.
+        """
         while True:
             pause = _POLL_SECONDS
             try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
+                async with asyncio.timeout(_REQUEST_TIMEOUT_SECONDS):
                     current = await self._read()
-                    epoch = await self._take(current) if self._may_be_taken(current) else None
+                    epoch = await self._try_acquire(current) if self._is_free(current) else None
                 if epoch is not None:
                     return epoch
             except TimeoutError:
@@ -72,63 +79,65 @@ class Lease:
                 pause = error.retry_after or pause
             await self._sleep(pause)
 
-    async def keep(self) -> None:
-        """Renews until cancelled. Raises LeaseLost when it is no longer certain that we hold it.
+    async def renew(self) -> None:
+        """Renews until cancelled. Raises LeaseLost if we may not hold it any more.
 
-        Certain is what was answered, counted from when it was asked; a request without an answer is given up in time.
+        The deadline counts from the start of the last request that was answered. A request without an answer is
+        cancelled at the deadline.
         """
         renewed, pause = self._monotonic(), RENEWAL_SECONDS
         while True:
             await self._sleep(pause)
             begun = self._monotonic()
             try:
-                async with asyncio.timeout(min(_ANSWER_SECONDS, renewed + _GIVE_UP_SECONDS - begun)):
-                    await self._renew()
+                async with asyncio.timeout(min(_REQUEST_TIMEOUT_SECONDS, renewed + _RENEW_DEADLINE_SECONDS - begun)):
+                    await self._renew_once()
                 renewed = begun
                 pause = max(0.0, renewed + RENEWAL_SECONDS - self._monotonic())
             except (ApiError, TimeoutError, OSError) as error:
                 _LOG.warning("the Lease could not be renewed: %s", str(error) or "no answer")
-                if self._monotonic() - renewed >= _GIVE_UP_SECONDS:
-                    raise LeaseLost(f"not renewed for {_GIVE_UP_SECONDS:.0f}s") from None
+                if self._monotonic() - renewed >= _RENEW_DEADLINE_SECONDS:
+                    raise LeaseLost(f"not renewed for {_RENEW_DEADLINE_SECONDS:.0f}s") from None
                 pause = _RETRY_SECONDS
 
     async def release(self) -> None:
-        """Gives it up, so that the next operator need not wait; where that fails, it waits until it has expired."""
+        """Gives the Lease up, so that the next operator acquires it at once. A failure is logged: then it expires."""
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(_REQUEST_TIMEOUT_SECONDS):
                 current = await self._read()
                 if current and current["spec"].get("holderIdentity") == self._identity:
                     await self._write(current, {"holderIdentity": "", "leaseDurationSeconds": 1})
         except (ApiError, TimeoutError) as error:
             _LOG.warning("the Lease could not be given up: %s", str(error) or "no answer")
 
-    def _may_be_taken(self, current: Document | None) -> bool:
+    def _is_free(self, current: Document | None) -> bool:
+        """Whether the Lease does not exist, is ours, has no holder, or has expired."""
         holder = current["spec"].get("holderIdentity") if current else None
-        mark = current["metadata"]["resourceVersion"] if current else None
-        if self._seen is None or self._seen[0] != mark:
-            self._seen = (mark, self._monotonic())
-        expired = self._monotonic() - self._seen[1] > DURATION_SECONDS
+        version = current["metadata"]["resourceVersion"] if current else None
+        if self._observed is None or self._observed[0] != version:
+            self._observed = (version, self._monotonic())
+        expired = self._monotonic() - self._observed[1] > DURATION_SECONDS
         if holder and holder != self._identity and not expired:
             _LOG.info("waiting: %s holds the Lease %s", holder, LEASE_NAME)
             return False
         return True
 
-    async def _renew(self) -> None:
+    async def _renew_once(self) -> None:
         current = await self._read()
         if current is None or current["spec"].get("holderIdentity") != self._identity:
             raise LeaseLost("another operator has taken the Lease")
         await self._write(current, {})
 
-    async def _take(self, current: Document | None) -> int | None:
-        """The epoch, or None if somebody was faster."""
+    async def _try_acquire(self, current: Document | None) -> int | None:
+        """Returns the epoch, or None if another operator was faster."""
         try:
             if current is None:
                 created = await self._api.create(self._collection, self._document())
                 return int(created["spec"]["leaseTransitions"])
-            before = current["spec"]
-            ours = before.get("holderIdentity") == self._identity
-            epoch = int(before.get("leaseTransitions") or 0) + (0 if ours else 1)
-            await self._write(current, {"leaseTransitions": epoch, "acquireTime": self._stamp()})
+            spec = current["spec"]
+            ours = spec.get("holderIdentity") == self._identity
+            epoch = int(spec.get("leaseTransitions") or 0) + (0 if ours else 1)
+            await self._write(current, {"leaseTransitions": epoch, "acquireTime": self._timestamp()})
         except ApiError as error:
             if error.is_conflict:
                 return None
@@ -145,11 +154,11 @@ class Lease:
         return lease
 
     async def _write(self, current: Document, changes: Mapping[str, object]) -> None:
-        """A merge-patch with the resourceVersion that was read: of two writers one gets 409."""
+        """Sends a merge patch with the resourceVersion that was read: of two writers, one is answered with 409."""
         spec = {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": DURATION_SECONDS,
-            "renewTime": self._stamp(),
+            "renewTime": self._timestamp(),
             **changes,
         }
         metadata = {"resourceVersion": current["metadata"]["resourceVersion"]}
@@ -159,13 +168,13 @@ class Lease:
         spec = {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": DURATION_SECONDS,
-            "acquireTime": self._stamp(),
-            "renewTime": self._stamp(),
+            "acquireTime": self._timestamp(),
+            "renewTime": self._timestamp(),
             "leaseTransitions": 1,
         }
         metadata = {"name": LEASE_NAME}
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 
-    def _stamp(self) -> str:
-        """Kubernetes' MicroTime."""
+    def _timestamp(self) -> str:
+        """The present time as a Kubernetes MicroTime."""
         return self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,6 +1,7 @@
-"""Gives kopf its connection to the API server: the same identity as our own client's.
+"""Gives kopf its connection to the API server, with the identity of our own client.
 
-Called by kopf whenever it needs credentials: at the start, when they expire, and after a 401.
+Called by kopf, through `handlers`, whenever it needs credentials: at the start, when they expire, and after a 401.
+Where the credentials come from is decided in `kube.client`.
 """
 
 import asyncio
@@ -12,14 +13,15 @@ import kopf
 
 from model_provisioner.kube.client import ApiError, KubeApi
 
-_EXPIRES = timedelta(minutes=30)
-_CALM_SECONDS = 5.0
+_LIFETIME = timedelta(minutes=30)
+_MIN_INTERVAL_SECONDS = 5.0
 
 
 class Login:
-    """An expiration makes every answer unequal to the one before: kopf takes an equal one for invalid for ever.
+    """Returns the connection of `api` as it is now.
 
-    Asked again within moments, it waits, so that a persistent 401 is no hot loop.
+    Each answer has another expiration time, because kopf never uses credentials again that equal refused ones. A call
+    soon after the last one waits, so that a persistent 401 is no busy loop.
     """
 
     def __init__(
@@ -31,21 +33,22 @@ class Login:
         self._api = api
         self._monotonic = monotonic
         self._sleep = sleep
-        self._asked = float("-inf")
+        self._called_at = float("-inf")
 
     async def __call__(self) -> kopf.ConnectionInfo:
-        if self._monotonic() - self._asked < _CALM_SECONDS:
-            await self._sleep(_CALM_SECONDS)
-        self._asked = self._monotonic()
+        """Raises kopf.TemporaryError if the client has no usable credentials now."""
+        if self._monotonic() - self._called_at < _MIN_INTERVAL_SECONDS:
+            await self._sleep(_MIN_INTERVAL_SECONDS)
+        self._called_at = self._monotonic()
         try:
-            own = await self._api.connection()
+            connection = await self._api.connection()
         except ApiError as error:
-            raise kopf.TemporaryError(str(error), delay=_CALM_SECONDS) from None
+            raise kopf.TemporaryError(str(error), delay=_MIN_INTERVAL_SECONDS) from None
         return kopf.ConnectionInfo(
-            server=own.server,
-            ca_path=own.ca_file,
-            certificate_path=own.certificate_file,
-            private_key_path=own.key_file,
-            token=own.token,
-            expiration=datetime.now(UTC) + _EXPIRES,
+            server=connection.server,
+            ca_path=connection.ca_file,
+            certificate_path=connection.certificate_file,
+            private_key_path=connection.key_file,
+            token=connection.token,
+            expiration=datetime.now(UTC) + _LIFETIME,
         )

@@ -1,8 +1,8 @@
-"""Which of the watched namespaces can be served: those whose objects we may list.
+"""Decides which of the watched namespaces are served: those in which we may list ModelDownloads. Called by `app`.
 
-Where a namespace was deleted, or its Role was, our rights there went with it. kopf ends the process when a watch stays
-refused, and nothing begins before every watch has its list; so at the start such a namespace is left out, lest it keep
-the others waiting. Nothing is concluded from an API server that can't tell now: it is asked again. Called by `app`.
+A deleted namespace or Role takes our rights with it. kopf ends the process if a watch stays refused, and the operator
+waits at its start until every watch has its first list. So a namespace that refuses us is left out at the start:
+otherwise the others would wait for it. Only 403 counts as a refusal; after any other error, the request is repeated.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import collection_path
 
 _LOG = logging.getLogger(__name__)
-_LOOK_AGAIN_SECONDS = 60.0
-_ASK_AGAIN_SECONDS = 2.0
+_RECHECK_SECONDS = 60.0
+_RETRY_SECONDS = 2.0
 
 Sleep = Callable[[float], Awaitable[None]]
 
 
 async def served_namespaces(api: KubeApi, namespaces: Sequence[str], sleep: Sleep = asyncio.sleep) -> list[str]:
-    """Those of `namespaces` that are not refused. Raises ApiError where all are."""
+    """The members of `namespaces` in which we may list ModelDownloads. Raises ApiError if there is none."""
     refusals = {namespace: await _refusal(api, namespace, sleep) for namespace in namespaces}
-    refused = {namespace: why for namespace, why in refusals.items() if why}
+    refused = {namespace: error for namespace, error in refusals.items() if error}
     for namespace in refused:
         _LOG.error(
             "namespace %s is not served: the operator may not list its modeldownloads. Grant it a Role there, or take "
@@ -37,9 +37,12 @@ async def served_namespaces(api: KubeApi, namespaces: Sequence[str], sleep: Slee
 
 
 async def exit_when_served(api: KubeApi, left_out: Sequence[str], sleep: Sleep = asyncio.sleep) -> None:
-    """Ends the process, which is then started anew, as soon as one of `left_out` can be served."""
+    """Ends the process when one of the namespaces `left_out` can be served; the kubelet starts it again.
+
+    Returns at once if there are none.
+    """
     while left_out:
-        await sleep(_LOOK_AGAIN_SECONDS)
+        await sleep(_RECHECK_SECONDS)
         for namespace in left_out:
             if await _refusal(api, namespace, sleep) is None:
                 _LOG.warning("namespace %s can be served now: starting anew", namespace)
@@ -48,7 +51,7 @@ async def exit_when_served(api: KubeApi, left_out: Sequence[str], sleep: Sleep =
 
 
 async def _refusal(api: KubeApi, namespace: str, sleep: Sleep) -> ApiError | None:
-    """Why its objects may not be listed, or None where they may."""
+    """The 403 of the API server, or None if we may list the objects of `namespace`."""
     while True:
         try:
             await api.get(collection_path(namespace), {"limit": "1"})
@@ -56,6 +59,6 @@ async def _refusal(api: KubeApi, namespace: str, sleep: Sleep) -> ApiError | Non
             if error.is_forbidden:
                 return error
             _LOG.warning("whether namespace %s can be served is not known yet: %s", namespace, error)
-            await sleep(error.retry_after or _ASK_AGAIN_SECONDS)
+            await sleep(error.retry_after or _RETRY_SECONDS)
         else:
             return None

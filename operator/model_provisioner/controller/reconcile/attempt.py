@@ -1,8 +1,8 @@
-"""One attempt to bring an object from wherever it is to where its spec wants it.
+"""One attempt to bring an object from its present state to what its spec asks for.
 
-Reads top-down: is it there already? → what is it? → where does it go? → fetch → catalogue. Each step
-that people should see is an event given to `advance`; an error is raised and judged by the lifecycle,
-which makes the attempts.
+Read it from the top: check the published files, resolve the ref, plan the store, transfer, enter the catalog. Each step
+that users see is an event. An error is raised to `reconciler`, which makes the attempts: when and whether there is
+another one is not decided here.
 """
 
 from collections.abc import Callable
@@ -34,10 +34,12 @@ from model_provisioner.worker_protocol import messages
 
 
 class Attempt:
-    """`snapshot` is where the object stands when the attempt begins; `secret` is what was read on the way.
+    """One attempt. Run it once.
 
-    `latest` gives the object as it is now: limits, priority and the wish to have files read again may change on the
-    way, and what an attempt was made for does not.
+    `latest` returns the newest version of the object: its limits, its priority and `verifyAt` may change during the
+    attempt; the other fields do not, because a change of those cancels the attempt. `snapshot` is the state when the
+    attempt begins. `advance` receives each event at once. `on_secret` receives the Secret that was read for the
+    object, also if that Secret has no usable token; it is not called if the object names none.
     """
 
     def __init__(
@@ -46,23 +48,24 @@ class Attempt:
         latest: Callable[[], ModelDownload],
         snapshot: Snapshot,
         advance: Callable[[Event], None],
+        on_secret: Callable[[Secret], None],
     ) -> None:
         self._deps = deps
         self._latest = latest
         self._snapshot = snapshot
         self._advance = advance
+        self._on_secret = on_secret
         self._lost: Lost | None = None
-        self.secret: Secret | None = None
 
     async def run(self) -> None:
-        """Returns when the object is Available or Suspended. Raises ProvisionError."""
+        """Returns when the object is Available or Suspended. Raises ProvisionError if the attempt has failed."""
         claim = self._deps.stores.claim_of(self._download)
         model = self._snapshot.model
-        if model and await self._is_there(claim, model):
+        if model and await self._is_published(claim, model):
             return
         await self._check_volume(claim)
         if self._download.spec.suspend and self._pinned:
-            self._advance(Suspended())  # also while the hub is down: everything about it is known
+            self._advance(Suspended())  # the hub is not asked: it may be down, and the model is known
             return
         if not self._snapshot.ready:
             self._advance(Resolving(f"asking what {self._download.spec.model_ref} is"))
@@ -78,44 +81,47 @@ class Attempt:
             self._advance(Suspended(room, found.alternatives))
             return
         if settled.durable_bytes < settled.plan.total_bytes:
-            self._deps.catalog.drop(self._download)  # where an earlier attempt, which had the files, has entered it
-        self._deps.catalog.check_room(self._download, model)  # `enter` does it too, but that is many bytes later
+            self._deps.catalog.drop(self._download)  # an earlier attempt, which had the files, may have entered it
+        self._deps.catalog.check_room(self._download, model)  # `enter` also checks it, but only after the transfer
         published = await self._deps.transfers.provide(self._member(claim, settled, model, credentials))
         model = published_model(model, published.files, published.gguf)
         self._advance(Resolved(model))
-        # The worker has the directory open and would not notice that another is in its place by now.
+        # The worker keeps the directory open. It would not notice that another volume is mounted there now.
         await self._deps.stores.check(claim, settled.store_id)
         await self._finish(model, read=published.read)
 
-    async def _is_there(self, claim: Claim, model: Model) -> bool:
-        """Is there nothing left to fetch? Only the volume is asked, so this is found also while the hub is down."""
+    async def _is_published(self, claim: Claim, model: Model) -> bool:
+        """Whether every file is published, so that nothing is left to fetch. The hub is not asked: it may be down."""
         if self._snapshot.ready:
             intact = await self._is_intact(claim, model)
             if intact and not self._deps.catalog.holds(self._download):
                 await self._deps.catalog.enter(self._download, model)
             return intact
-        if not await self._was_published(claim, model):
+        if not await self._has_own_record(claim, model):
             return False
         await self._finish(model, read=False)
         return True
 
     async def _check_volume(self, claim: Claim) -> None:
-        """Raises VolumeChanged: only who says so can accept another one, and who does not keeps it from the others."""
+        """Raises VolumeChanged if another volume is mounted than the status names.
+
+        A user must accept another volume for each object. Until then the object takes nothing from it.
+        """
         if self._store_id:
             await self._deps.stores.check(claim, self._store_id)
 
-    async def _was_published(self, claim: Claim, model: Model) -> bool:
-        """Did an earlier attempt bring every file, and does this object's own record still vouch for each?
+    async def _has_own_record(self, claim: Claim, model: Model) -> bool:
+        """Whether an earlier attempt published every file, and this object's own record still has each of them.
 
-        Then only the volume was away, or the catalog.
+        Then only the volume or the catalog was unavailable.
         """
-        if model.gguf is None or not model.store_id:  # never published, or on a volume that was given up
+        if model.gguf is None or not model.store_id:  # never published, or published on a volume that was exchanged
             return False
         found = await self._deps.stores.check(claim, model.store_id, model.files, self._download.uid)
         return not (found.missing or found.unattested)
 
     async def _finish(self, model: Model, *, read: bool) -> None:
-        """Where its bytes were not `read` for this, the wish to have them read is still to be fulfilled."""
+        """Enters the model and makes it Available. `verifyAt` is handled only if this attempt has `read` its bytes."""
         await self._deps.catalog.enter(self._download, model)
         self._advance(Available(model))
         if read:
@@ -127,7 +133,7 @@ class Attempt:
 
     @property
     def _pinned(self) -> Model | None:
-        """What an earlier attempt resolved, once bytes of it were fetched: from then on the ref is immutable."""
+        """The model that an earlier attempt resolved, if a transfer has started: the ref is immutable since then."""
         return self._snapshot.model if self._snapshot.start_time else None
 
     @property
@@ -150,8 +156,7 @@ class Attempt:
         return intact
 
     def _on_event(self, event: Event) -> None:
-        """Nobody may be sent to files that are not there any more."""
-        if isinstance(event, Lost):
+        if isinstance(event, Lost):  # the catalog must not list files that do not exist any more
             self._lost = event
             self._deps.catalog.drop(self._download)
         self._advance(event)
@@ -160,11 +165,12 @@ class Attempt:
         name = self._download.spec.secret_name
         if name is None:
             return None
-        self.secret = await read_secret(self._deps.api, self._download.namespace, name)
-        return self.secret.credentials(self._deps.hub)
+        secret = await read_secret(self._deps.api, self._download.namespace, name)
+        self._on_secret(secret)
+        return secret.credentials(self._deps.hub)
 
     def _endpoint(self) -> str:
-        """The hub to ask; another than the operator's own must be one that the administrator has listed."""
+        """The URL of the hub. Raises AddressNotAllowed if it is neither the operator's own nor in `allowedHosts`."""
         wanted, hub = self._download.spec.endpoint, self._deps.hub
         if wanted is None or Origin.of(wanted) == Origin.of(hub):
             return wanted or hub
@@ -177,7 +183,7 @@ class Attempt:
         return wanted
 
     async def _resolve(self, store: StoreRef, credentials: Credentials | None) -> messages.ResolvedAnswer:
-        """Ask the source what the ref means, at the revision that was recorded if there is one."""
+        """Asks the source which files the ref names, at the recorded revision if there is one."""
         spec = self._download.spec
         request = messages.Resolve(
             new_request_id(),
@@ -191,7 +197,7 @@ class Attempt:
         return await self._deps.resolve_client.resolve(request)
 
     def _member(self, claim: Claim, settled: messages.Settled, model: Model, credentials: Credentials | None) -> Member:
-        """What is asked of a transfer, which others may share."""
+        """The object's part in a transfer, which it may share with other objects."""
         return Member(
             claim,
             self._holder,
@@ -199,6 +205,6 @@ class Attempt:
             credentials,
             self._download.creation_time,
             lambda: self._download.spec,
-            lambda bytes_there: self._advance(Started(model, bytes_there)),
+            lambda durable_bytes: self._advance(Started(model, durable_bytes)),
             self._advance,
         )

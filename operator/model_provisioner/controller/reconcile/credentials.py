@@ -1,11 +1,11 @@
-"""Reads the Secret that an object names, decides which origins may see its token, and notices when it changes.
+"""Reads the Secret that an object names, decides which origins receive its token, and waits for another version.
 
-Secrets are read by `get`, by name, in the object's own namespace only. A token goes to the origins
-in the Secret's annotation `models.rbee.dev/hosts`; without it, to the operator's own hub endpoint
-and never to `spec.endpoint`, so that who may create a ModelDownload cannot send a Secret of the
-namespace to a host of their choice. Secrets are never listed or watched: while an object waits for
-its Secret to change, it is read every minute. Called by an attempt before it resolves, and by the
-lifecycle after it was refused.
+A Secret is read by `get`, by name, in the object's own namespace only. Secrets are never listed or watched: while an
+object waits for a change, its Secret is read every minute. A token is sent to the origins in the Secret's annotation
+`models.rbee.dev/hosts`; without it to the operator's own hub endpoint, and never to `spec.endpoint`. Otherwise, the
+right to create a ModelDownload would be enough to send a Secret of the namespace to any host.
+
+Called by `attempt` before it resolves, and by `waits` after the hub refused the model.
 """
 
 import base64
@@ -29,21 +29,28 @@ _POLL_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A Secret as it was read. `document` None: there is none, or it may not be read, for the reason `why_not`."""
+    """A Secret as it was read.
+
+    `document` is None if it does not exist or may not be read; `error` is then the message for the user.
+    """
 
     name: str
     document: Mapping[str, Any] | None
-    why_not: str = ""
+    error: str = ""
 
     @property
     def version(self) -> str | None:
-        """Another one means that it was changed, made or deleted since."""
+        """The resourceVersion, None without a document. It differs after the Secret was changed, made or deleted."""
         return self.document["metadata"]["resourceVersion"] if self.document else None
 
     def credentials(self, hub_endpoint: str) -> Credentials:
-        """Its token, bound to origins. Raises SecretNotFound with what to create."""
+        """The token and the origins that may receive it.
+
+        `hub_endpoint` is the URL of the operator's own hub. Raises SecretNotFound if the Secret has no usable token;
+        the message says what to create.
+        """
         if self.document is None:
-            raise SecretNotFound(self.why_not)
+            raise SecretNotFound(self.error)
         if self.document.get("type") == _REFUSED_TYPE:
             raise SecretNotFound(
                 f"Secret {self.name} is a service account's token, which is never sent to a hub: name one of "
@@ -58,23 +65,23 @@ class Secret:
 
 
 async def read_secret(api: KubeApi, namespace: str, name: str) -> Secret:
-    """Raises SourceUnavailable where nobody can tell what there is."""
+    """Reads the Secret. Raises SourceUnavailable if the API server does not say whether it exists."""
     try:
         return Secret(name, await api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
     except ApiError as error:
         if error.is_not_found:
-            why = f"Secret {name} does not exist in namespace {namespace}: create it with the key `token`"
+            message = f"Secret {name} does not exist in namespace {namespace}: create it with the key `token`"
         elif error.is_forbidden:
-            why = f"the operator may not read Secret {name} in namespace {namespace}: grant it `get` on secrets"
+            message = f"the operator may not read Secret {name} in namespace {namespace}: grant it `get` on secrets"
         else:
             raise SourceUnavailable(f"Secret {name} could not be read: {error}", error.retry_after) from None
-        return Secret(name, None, why)
+        return Secret(name, None, message)
 
 
 async def until_changed(
     api: KubeApi, namespace: str, secret: Secret, sleep: Callable[[float], Awaitable[None]]
 ) -> None:
-    """Returns when the Secret is another than `secret`, which was read before."""
+    """Returns when the version of the Secret differs from that of `secret`, which was read before."""
     while True:
         await sleep(_POLL_SECONDS)
         with contextlib.suppress(SourceUnavailable):

@@ -1,4 +1,7 @@
-"""What the lifecycles of one operator share. Made by `app`, handed to each by `operator`."""
+"""The parts of the operator that all reconciliations share. Made by `app`, passed to each one by `manager`.
+
+Holds references only: behaviour belongs to the parts.
+"""
 
 import asyncio
 import random
@@ -20,7 +23,11 @@ from model_provisioner.kube.client import KubeApi
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """`hub` is the default endpoint, `policy` says which others `spec.endpoint` may name."""
+    """`hub` is the URL of the default endpoint, `policy` says which others `spec.endpoint` may name.
+
+    `progress_interval` returns the seconds between two writes of an object's progress, `random` a number in 0..1.
+    `now` returns the time in UTC.
+    """
 
     api: KubeApi
     stores: StoreClient

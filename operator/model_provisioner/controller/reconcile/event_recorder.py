@@ -1,9 +1,10 @@
-"""Kubernetes Events and the log: what was written to an object's status, for people, and never to decide anything.
+"""Kubernetes Events and log lines about the changes of an object's status. Nothing is decided from them.
 
-The Event's reason is the condition's reason. There is one Event for each object and reason; when the
-reason comes back, that one counts up and tells the newest message. So a download that is tried again
-for a week leaves a handful of Events. A failure to post one is logged and forgotten. The log has one
-line for each new reason, and none about progress.
+The Event's reason is the condition's reason. There is one Event per object and reason: if the reason comes back, its
+count rises and its message is replaced, so that a download that is retried for a week leaves a few Events. An Event
+that cannot be posted is logged and dropped. The log has one line per new reason, and none about progress.
+
+Called by `status_writer`, through `reconciler`, after a status is written, and by `attempt` and `manager`.
 """
 
 import hashlib
@@ -23,13 +24,13 @@ from model_provisioner.kube.resource import API_VERSION, KIND
 _LOG = logging.getLogger(__name__)
 _COMPONENT = "model-provisioner"
 _NORMAL = frozenset(State)
-_BEFORE_ANYTHING_HAPPENS = frozenset({State.RESOLVING, State.QUEUED})
+_WITHOUT_EVENT = frozenset({State.RESOLVING, State.QUEUED})
 _FILE_MISSING = "FileMissing"
 _MESSAGE_LIMIT = 1024
 
 
 class EventRecorder:
-    """Posts Events about ModelDownloads in the name of `instance`."""
+    """Posts Events about ModelDownloads. `instance` is the reportingInstance: the name of the operator's pod."""
 
     def __init__(self, api: KubeApi, instance: str, now: Callable[[], datetime]) -> None:
         self._api = api
@@ -37,26 +38,27 @@ class EventRecorder:
         self._now = now
 
     async def transition(self, download: ModelDownload, status: Status) -> None:
-        """The Ready condition has a new reason. That an object waits is no event: its status and the log say so.
+        """Logs the new reason of the Ready condition and posts its Event.
 
-        What `loss` has told of is not told again when it reaches the status.
+        There is no Event while an object waits: the status and the log are enough. A loss was already reported by
+        `loss` when it reaches the status.
         """
         ready = status.condition("Ready")
         if ready is None or _is_loss(status, ready):
             return
         _log(download, ready, logging.WARNING if status.stalled else logging.INFO)
-        if ready.reason not in _BEFORE_ANYTHING_HAPPENS:
+        if ready.reason not in _WITHOUT_EVENT:
             kind = "Normal" if ready.reason in _NORMAL else "Warning"
             await self.record(download, kind, ready.reason, ready.message)
 
     async def loss(self, download: ModelDownload, lost: Lost) -> None:
-        """A published file is gone or damaged and is fetched again, perhaps before any status could tell of it."""
+        """Reports at once that a published file is lost: it may be fetched again before a status is written."""
         _LOG.warning("%s/%s: %s", download.namespace, download.name, lost.message)
         reason = _FILE_MISSING if lost.reason == State.RESOLVING else lost.reason
         await self.record(download, "Warning", reason, lost.message)
 
     async def record(self, download: ModelDownload, kind: str, reason: str, message: str) -> None:
-        """Posts one Event of `kind` Normal or Warning, or counts up the one with this reason."""
+        """Posts an Event of `kind` Normal or Warning, or raises the count of the one that has this reason."""
         event = self._event(download, kind, reason, message)
         try:
             await self._post(f"/api/v1/namespaces/{download.namespace}/events", event)
@@ -64,30 +66,30 @@ class EventRecorder:
             _LOG.warning("event %s of %s/%s was not posted: %s", reason, download.namespace, download.name, error)
 
     async def _post(self, collection: str, event: dict[str, Any]) -> None:
-        """The name is derived, so whether there was one before is known to the API server, also after a restart."""
+        """Creates the Event. Its name is derived from uid and reason, so a conflict means that there is one already."""
         try:
             await self._api.create(collection, event)
         except ApiError as error:
             if not error.is_conflict:
                 raise
-            await self._count_up(f"{collection}/{event['metadata']['name']}", event)
+            await self._increment(f"{collection}/{event['metadata']['name']}", event)
 
-    async def _count_up(self, path: str, event: dict[str, Any]) -> None:
+    async def _increment(self, path: str, event: dict[str, Any]) -> None:
         try:
             before = await self._api.get(path)
-            again = {"message": event["message"], "lastTimestamp": event["lastTimestamp"]}
-            await self._api.patch(path, {**again, "count": before.get("count", 0) + 1})
+            newest = {"message": event["message"], "lastTimestamp": event["lastTimestamp"]}
+            await self._api.patch(path, {**newest, "count": before.get("count", 0) + 1})
         except ApiError as error:
-            if not error.is_not_found:  # it has just expired: the next one is the first again
+            if not error.is_not_found:  # the Event has just expired; the next one starts at 1
                 raise
 
     def _event(self, download: ModelDownload, kind: str, reason: str, message: str) -> dict[str, Any]:
-        moment = rfc3339(self._now())
-        mark = hashlib.sha256(f"{download.uid}\n{reason}".encode()).hexdigest()[:16]
+        timestamp = rfc3339(self._now())
+        suffix = hashlib.sha256(f"{download.uid}\n{reason}".encode()).hexdigest()[:16]
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{download.name}.{mark}", "namespace": download.namespace},
+            "metadata": {"name": f"{download.name}.{suffix}", "namespace": download.namespace},
             "involvedObject": {
                 "apiVersion": API_VERSION,
                 "kind": KIND,
@@ -99,8 +101,8 @@ class EventRecorder:
             "type": kind,
             "reason": reason,
             "message": message[:_MESSAGE_LIMIT],
-            "firstTimestamp": moment,
-            "lastTimestamp": moment,
+            "firstTimestamp": timestamp,
+            "lastTimestamp": timestamp,
             "count": 1,
             "source": {"component": _COMPONENT},
             "reportingComponent": _COMPONENT,
@@ -109,11 +111,11 @@ class EventRecorder:
 
 
 def _is_loss(status: Status, ready: Condition) -> bool:
-    """Wrong bytes stall an object, unless they are those of a published file that is fetched again."""
+    """Whether wrong bytes of a published file are fetched again. Wrong bytes of a transfer stall the object instead."""
     return ready.reason == DigestMismatch.__name__ and not status.stalled
 
 
 def _log(download: ModelDownload, ready: Condition, level: int) -> None:
-    """One line, whatever the message holds: some of it is what a source has answered."""
+    """Logs one line. Unprintable characters become spaces: parts of the message come from the hub's answer."""
     message = "".join(char if char.isprintable() else " " for char in ready.message)
     _LOG.log(level, "%s/%s: %s: %s", download.namespace, download.name, ready.reason, message)

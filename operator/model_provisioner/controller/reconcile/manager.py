@@ -1,7 +1,8 @@
-"""The operator's memory: which objects live, and the way out for those that are deleted.
+"""Which objects have a running reconciliation: starts, wakes and ends it, and removes the files of a deleted object.
 
-Between kopf's handlers, which are thin, and the classes that know nothing of kopf. Rebuilt from the
-objects after every restart.
+Called by `controller.process.handlers` with what kopf delivers; made by `controller.app`. Keeps its state in memory
+only: after a restart it is rebuilt from the objects. Imports no kopf, and does not decide what happens to an object:
+that is `reconciler`.
 """
 
 import asyncio
@@ -21,14 +22,16 @@ from model_provisioner.kube.resource import FINALIZER, object_path, parse
 
 _LOG = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
-_RELEASE_SECONDS = 20.0  # of one try; who waits longer would not be told of in time
+_RELEASE_SECONDS = 20.0  # of one try: the handler must see an error before its own time is over
 _FINALIZER_POLL_SECONDS = 0.2
 
 Body = Mapping[str, Any]
+Stopped = Callable[[float | None], Awaitable[object]]
+"""Waits until kopf stops the daemon, at most the given seconds (None: without limit); true if it is stopped."""
 
 
-class _Life:
-    """One lifecycle: how to wake it, and how to know that it has ended."""
+class _Reconciliation:
+    """The running reconciler of one object. `changed` wakes it; `ended` is done when it has stopped."""
 
     def __init__(self, deps: Dependencies, body: Body) -> None:
         self.changed = Wakeup()
@@ -37,21 +40,23 @@ class _Life:
 
 
 class Manager:
-    """Starts, wakes and ends the lifecycles of all objects."""
+    """The reconciliations of all objects of one operator."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
-        self._lives: dict[str, _Life] = {}
+        self._running: dict[str, _Reconciliation] = {}  # by uid
 
-    async def live(self, body: Body, stopped: Callable[[float | None], Awaitable[object]]) -> None:
-        """Runs the object's lifecycle until `stopped`; `body` is a live view. Returns early if the object is gone.
+    async def run(self, body: Body, stopped: Stopped) -> None:
+        """Reconciles the object until `stopped`, or until the object is gone. `body` always shows its newest version.
 
-        Nothing is done before our finalizer is visible: without it a deletion would leave files behind.
+        Waits for our finalizer first: without it, a deletion would leave files behind. Raises the error of a
+        reconciler that has failed, which is a bug.
         """
-        if not await self._is_held(body, stopped):
+        if not await self._has_finalizer(body, stopped):
             return
-        life = self._lives[body["metadata"]["uid"]] = _Life(self._deps, body)
-        running = asyncio.create_task(life.reconciler.run())
+        uid = body["metadata"]["uid"]
+        reconciliation = self._running[uid] = _Reconciliation(self._deps, body)
+        running = asyncio.create_task(reconciliation.reconciler.run())
         stopping = asyncio.create_task(_wait(stopped))
         try:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -59,18 +64,23 @@ class Manager:
             try:
                 await cancel_and_wait(running, stopping)
             finally:
-                self._lives.pop(body["metadata"]["uid"], None)
-                life.ended.set_result(None)
+                self._running.pop(uid, None)
+                reconciliation.ended.set_result(None)
         _raise_unless_gone(running)
 
-    async def _is_held(self, body: Body, stopped: Callable[[float | None], Awaitable[object]]) -> bool:
-        """Waits for our finalizer. False where it will never come: kopf may start a daemon for an object just gone."""
+    async def _has_finalizer(self, body: Body, stopped: Stopped) -> bool:
+        """Waits until our finalizer is on the object.
+
+        Returns False if the daemon is stopped or the object is gone: kopf may start a daemon for an object that was
+        just deleted.
+        """
         while FINALIZER not in (body["metadata"].get("finalizers") or ()):
             if await stopped(_FINALIZER_POLL_SECONDS) or not await self._exists(body):
                 return False
         return True
 
     async def _exists(self, body: Body) -> bool:
+        """Whether the API server has the object. True if it cannot answer now."""
         metadata = body["metadata"]
         try:
             found = await self._deps.api.get(object_path(metadata["namespace"], metadata["name"]))
@@ -80,37 +90,42 @@ class Manager:
 
     @property
     def uids(self) -> frozenset[str]:
-        """The objects that live."""
-        return frozenset(self._lives)
+        """The objects that have a running reconciliation."""
+        return frozenset(self._running)
 
     def wake(self, uid: str) -> None:
-        """Something about the object has changed."""
-        if uid in self._lives:
-            self._lives[uid].changed.set()
+        """Tells the reconciliation of the object, if there is one, that the object has changed."""
+        if uid in self._running:
+            self._running[uid].changed.set()
 
-    def is_contested(self, body: Body) -> bool:
-        """Has somebody else written its status? Asked of every event, most of which tell of our own writes."""
+    def has_foreign_status(self, body: Body) -> bool:
+        """Whether another client has written the object's status.
+
+        Called for every event, and most events come from our own writes, so that the object is seldom parsed.
+        """
         metadata = body["metadata"]
-        life = self._lives.get(metadata["uid"])
-        return life is not None and life.reconciler.is_contested(metadata["resourceVersion"], lambda: parse(body))
+        reconciliation = self._running.get(metadata["uid"])
+        if reconciliation is None:
+            return False
+        return reconciliation.reconciler.has_foreign_status(metadata["resourceVersion"], lambda: parse(body))
 
     async def release(self, body: Body) -> None:
-        """Everything that must happen before the object may go; idempotent. Raises ProvisionError or TimeoutError.
+        """Does all that must happen before our finalizer is removed. Idempotent.
 
-        Its lifecycle ends first, then the catalog forgets it, then its files and records go. A volume or an API server
-        that does not answer is not waited for: it is tried again.
+        The reconciliation ends first, then the model leaves the catalog, then its files and records are removed.
+        Raises ProvisionError, or TimeoutError if the volume or the API server does not answer; then call it again.
         """
         download = parse(body)
-        life = self._lives.get(download.uid)
-        if life:
+        reconciliation = self._running.get(download.uid)
+        if reconciliation:
             async with asyncio.timeout(_STOP_SECONDS):
-                await asyncio.shield(life.ended)
+                await asyncio.shield(reconciliation.ended)
         async with asyncio.timeout(_RELEASE_SECONDS):
             await self._deps.catalog.leave(download)
             await self._remove_files(download)
 
     async def postpone_cleanup(self, body: Body, why: str) -> None:
-        """The object goes although its files could not be removed now; the volume is tidied up later."""
+        """Records an Event: the object is deleted now, and the garbage collector cleans its volume later."""
         download = parse(body)
         message = f"released without removing its files: {why}"
         await self._deps.event_recorder.record(download, "Warning", "CleanupPostponed", message)
@@ -119,19 +134,19 @@ class Manager:
         try:
             claim = self._deps.stores.claim_of(download)
         except ClaimNotMounted:
-            return  # then it never held anything here
+            return  # the object has never had files in this operator's volumes
         store_id = download.status.model.store_id if download.status.model else None
         delete = download.spec.reclaim_policy is ReclaimPolicy.DELETE
         removed = await self._deps.stores.remove(claim, store_id, download.uid, delete)
         _LOG.info("%s/%s released; removed %s", download.namespace, download.name, list(removed) or "no files")
 
 
-async def _wait(stopped: Callable[[float | None], Awaitable[object]]) -> None:
+async def _wait(stopped: Stopped) -> None:
     await stopped(None)
 
 
 def _raise_unless_gone(task: asyncio.Task[None]) -> None:
-    """A lifecycle ends by itself only when its object is gone; anything else is a bug and must be seen."""
+    """Raises the error of a reconciler that has ended by itself, except Gone: the object was deleted."""
     if task.cancelled():
         return
     error = task.exception()

@@ -1,7 +1,7 @@
-"""A model that is Ready: are its files still there and, when somebody asks, still right to the last byte?
+"""Checks the published files of a Ready model: their existence and size and, if `verifyAt` asks for it, every byte.
 
-Whatever else happens (a pause, an edit, a restart, a hub that is down), Ready is taken back only here.
-Called by an attempt before it does anything else.
+Called by `attempt` before it does anything else. Only a failed check here ends Ready: a pause, an edit, a restart or
+an unreachable hub does not. What follows from a lost file is decided in `attempt`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from model_provisioner.worker_protocol import messages
 
 
 class Recheck:
-    """Of the published files of `model` on `claim`; what is found is told to `advance`."""
+    """One check of the published files of `model` on `claim`; `advance` receives each finding at once."""
 
     def __init__(
         self,
@@ -38,15 +38,19 @@ class Recheck:
         self._advance = advance
 
     async def is_intact(self, download: ModelDownload, snapshot: Snapshot) -> bool:
-        """False means that it must be fetched again. Raises VolumeChanged, and DigestMismatch for a local file."""
-        if not await self._is_there(download.uid):
+        """Returns False if the model must be fetched again.
+
+        Raises VolumeChanged if another volume is mounted, and DigestMismatch if a local file is wrong.
+        """
+        if not await self._exists(download.uid):
             return False
-        if snapshot.is_verification_requested(download.verify_at) and not await self._is_right(download.uid):
+        if snapshot.is_verification_requested(download.verify_at) and not await self._has_right_bytes(download.uid):
             return False
-        self._advance(VerifyHandled(download.verify_at))  # also an end of what an earlier attempt said that it reads
+        self._advance(VerifyHandled(download.verify_at))  # also removes an earlier attempt's message about the reading
         return True
 
-    async def _is_there(self, uid: str) -> bool:
+    async def _exists(self, uid: str) -> bool:
+        """Whether every file has its size and no record says that its bytes are wrong."""
         model = self._model
         try:
             found = await self._stores.check(self._claim, model.store_id, model.files, uid)
@@ -57,35 +61,37 @@ class Recheck:
             where = f"claim {self._claim.name}"
             self._advance(Lost(f"{found.missing[0]} is gone from {where} or has another size; fetching it again"))
         elif found.corrupt:
-            self._distrust(found.corrupt[0])
+            self._report_damage(found.corrupt[0])
         return not (found.missing or found.corrupt)
 
-    async def _is_right(self, uid: str) -> bool:
-        """While it waits for its turn, which may take hours, the files are looked after as ever."""
+    async def _has_right_bytes(self, uid: str) -> bool:
+        """Whether every byte is right. Reading may last hours; a notification of the file monitor interrupts it."""
         reading = asyncio.create_task(self._read())
-        alarm = asyncio.create_task(self._file_monitor.until_notified(self._claim, self._model))
+        notified = asyncio.create_task(self._file_monitor.until_notified(self._claim, self._model))
         try:
-            await asyncio.wait({reading, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reading, notified}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await cancel_and_wait(reading, alarm)
+            await cancel_and_wait(reading, notified)
         wrong = () if reading.cancelled() else reading.result()
-        if not await self._is_there(uid):
+        if not await self._exists(uid):
             return False
         if reading.cancelled():
-            return await self._is_right(uid)
+            return await self._has_right_bytes(uid)
         if wrong:
-            self._distrust(wrong[0])
+            self._report_damage(wrong[0])
         return not wrong
 
     async def _read(self) -> tuple[str, ...]:
-        return await self._stores.wrong(self._claim, self._model.store_id, self._model.files, self._report)
+        """The paths of the files whose bytes are wrong."""
+        return await self._stores.wrong(self._claim, self._model.store_id, self._model.files, self._on_progress)
 
-    def _distrust(self, path: str) -> None:
+    def _report_damage(self, path: str) -> None:
+        """Ends Ready. Raises DigestMismatch if the file is local: then it cannot be fetched again."""
         what = f"{path} is not what it was when it was published"
         if is_local(path):
             self._advance(Lost(what, DigestMismatch.__name__))
             raise DigestMismatch(f"{what}: put the right file there, then annotate with {RECONCILE_AT}")
         self._advance(Lost(f"{what}: the volume has damaged it; fetching it again", DigestMismatch.__name__))
 
-    def _report(self, answer: messages.Progress | messages.VerifyingAnswer) -> None:
+    def _on_progress(self, answer: messages.Progress | messages.VerifyingAnswer) -> None:
         self._advance(Rereading(answer.bytes, answer.total))

@@ -1,10 +1,11 @@
-"""What happens to one ModelDownload, from its creation to its end. Read this first.
+"""Reconciles one ModelDownload from its creation to its deletion. Read this file first.
 
-`run` is an endless, level-triggered loop: it looks at the object as it is now, makes one attempt to
-bring it to where its spec wants it, and then waits until something that matters has changed. It never
-returns while the object lives, and every outcome, also a failure, is an event that goes through
-`domain.snapshot`. Called by `controller.operator`, once per object. What one attempt does stands in
-`attempt`. Knows no kopf.
+`run` is an endless, level-triggered loop: it reads the object as it is now, makes one attempt to bring it to what its
+spec asks for, and waits until another attempt is due. An edit that changes the goal cancels the attempt or the wait.
+Every outcome, also a failure, is an event for `domain.lifecycle.snapshot`.
+
+Run by `manager`, once per object. The steps of an attempt are in `attempt`, the conditions of a wait in `waits`; the
+status is written by `status_writer`. Imports no kopf.
 """
 
 import asyncio
@@ -14,35 +15,26 @@ from datetime import timedelta
 
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.reconcile.attempt import Attempt
-from model_provisioner.controller.reconcile.credentials import Secret, until_changed
+from model_provisioner.controller.reconcile.credentials import Secret
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.status_writer import Gone, StatusWriter
+from model_provisioner.controller.reconcile.waits import done_or_woken, until_next_attempt
 from model_provisioner.controller.reconcile.wakeup import Wakeup
-from model_provisioner.domain.errors import (
-    AccessDenied,
-    CatalogUnavailable,
-    InternalError,
-    LicenseNotAccepted,
-    ProvisionError,
-    Retryable,
-    SecretNotFound,
-    SourceNotFound,
-)
+from model_provisioner.domain.errors import CatalogUnavailable, InternalError, ProvisionError, Retryable
 from model_provisioner.domain.lifecycle.backoff import pause
 from model_provisioner.domain.lifecycle.events import Event, Failed, Progressed, ReconcileHandled, Redefined
 from model_provisioner.domain.lifecycle.snapshot import DISCARDING, advance
 from model_provisioner.domain.lifecycle.status import restore
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.domain.store.claim import Claim
 
 _LOG = logging.getLogger(__name__)
-_FOR_WANT_OF_A_SECRET = frozenset(
-    error.__name__ for error in (SecretNotFound, AccessDenied, LicenseNotAccepted, SourceNotFound)
-)
 
 
 class Reconciler:
-    """The life of one object; `latest` gives the object as it is now."""
+    """The reconciliation of one object.
+
+    `latest` returns the newest version of the object. `changed` is set when there may be a newer one.
+    """
 
     def __init__(self, deps: Dependencies, latest: Callable[[], ModelDownload], changed: Wakeup) -> None:
         self._deps = deps
@@ -50,9 +42,9 @@ class Reconciler:
         self._changed = changed
         self._download = latest()
         self._snapshot = restore(self._download.status)
-        # An edit that no operator has seen may have asked for another model: nothing is known of that.
+        # The spec may have been edited while no operator ran. Then the status may belong to another model.
         seen = self._snapshot.start_time or self._download.generation == self._download.status.observed_generation
-        self._defined = _definition(self._download) if seen else None
+        self._model_spec = _model_spec(self._download) if seen else None
         self._failures = 0
         self._secret: Secret | None = None
         self._status = StatusWriter(
@@ -63,114 +55,100 @@ class Reconciler:
             lambda status: deps.event_recorder.transition(self._download, status),
             deps.sleep,
         )
-        self._aim()
+        self._set_goal()
 
     async def run(self) -> None:
-        """Until cancelled. Raises Gone when the object is no longer there."""
+        """Runs until cancelled. Raises Gone, in a group, if the object does not exist any more."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._status.run())
-                tasks.create_task(self._live())
+                tasks.create_task(self._loop())
         except* Gone:
-            self._deps.catalog.drop(self._download)  # which may have heard of its end before it was entered
+            self._deps.catalog.drop(self._download)  # the catalog may have seen the deletion before the entry was made
             raise
         finally:
             self._deps.metrics.forget(self._download.uid)
 
-    def is_contested(self, resource_version: str, read: Callable[[], ModelDownload]) -> bool:
-        """Has somebody else written the object's status? `read` gives this version of it, and is seldom called."""
-        return self._status.is_behind(resource_version) and self._status.disowns(read())
+    def has_foreign_status(self, resource_version: str, read: Callable[[], ModelDownload]) -> bool:
+        """Whether another client has written the status of this version of the object.
 
-    async def _live(self) -> None:
-        if self._was_given_up():
+        `read` parses this version; it is called only if the version is newer than our last write.
+        """
+        return self._status.is_newer(resource_version) and self._status.is_foreign(read())
+
+    async def _loop(self) -> None:
+        if self._already_failed():
             self._advance(ReconcileHandled(self._download.reconcile_at))
-            await self._until_changed(self._rest(None))
+            await self._run_for_goal(self._wait(None))
         while True:
-            self._begin()
-            await self._until_changed(self._turn())
+            self._observe()
+            await self._run_for_goal(self._attempt_and_wait())
 
-    def _was_given_up(self) -> bool:
-        """Would a try fetch every byte again, only because the operator was restarted?"""
+    def _already_failed(self) -> bool:
+        """Whether an attempt for the present spec has ended with wrong bytes.
+
+        Another one would fetch every byte again, only because the operator was restarted.
+        """
         download, status = self._download, self._download.status
-        asked = (status.observed_generation, status.last_handled_reconcile_at)
-        given_up = self._snapshot.stalled and self._snapshot.reason in DISCARDING
-        return given_up and asked == (download.generation, download.reconcile_at)
+        handled = (status.observed_generation, status.last_handled_reconcile_at)
+        discarded = self._snapshot.stalled and self._snapshot.reason in DISCARDING
+        return discarded and handled == (download.generation, download.reconcile_at)
 
-    def _begin(self) -> None:
-        """Takes the object as it is now. Unless it is Ready, and stays so whatever comes, nothing of that is shown yet:
-        what was found out before an edit would be told of what was edited. The first event of the new try tells of all.
+    def _observe(self) -> None:
+        """Reads the object as it is now and sets the goal of the next attempt.
+
+        The status is shown at once only if the object is Ready: it stays so. Otherwise the reason and the message are
+        those of the spec before the edit, and the first event of the attempt shows the new ones.
         """
         self._changed.clear()
-        self._take_note()
-        if self._defined != _definition(self._download):
-            self._forget_the_model()
+        self._refresh()
+        if self._model_spec != _model_spec(self._download):
+            self._discard_model()
         handled = ReconcileHandled(self._download.reconcile_at)
         if self._snapshot.ready:
             self._advance(handled)
         else:
             self._snapshot = advance(self._snapshot, handled, self._deps.now())
-        self._aim()
+        self._set_goal()
 
-    def _forget_the_model(self) -> None:
-        """It asks for another one; until the API server has been told that fetching began, it may."""
-        self._defined = _definition(self._download)
+    def _discard_model(self) -> None:
+        """The spec names another model, which is allowed until the status says that a transfer has started."""
+        self._model_spec = _model_spec(self._download)
         self._deps.catalog.drop(self._download)
         self._snapshot = advance(self._snapshot, Redefined(), self._deps.now())
 
-    def _aim(self) -> None:
-        """From now on, another wish gives up what goes on. That files be read again is none before they are there."""
-        self._heeds_verify = self._snapshot.ready
-        self._begun = self._wanted()
+    def _set_goal(self) -> None:
+        """From now on, a change of the goal cancels what runs. `verifyAt` is part of it only if the object is Ready."""
+        self._goal_has_verify_at = self._snapshot.ready
+        self._goal = self._current_goal()
 
-    async def _turn(self) -> None:
-        """One try, and the wait for the next one."""
-        seconds = await self._try()
-        self._aim()
-        ready = seconds is None and self._snapshot.ready  # perhaps by what is known of its files
+    def _current_goal(self) -> tuple[object, ...]:
+        """The fields that an attempt is made for. Limits and priority are not among them: they apply at once."""
+        download, spec = self._download, self._download.spec
+        verify_at = download.verify_at if self._goal_has_verify_at else None
+        return (*_model_spec(download), spec.secret_name, spec.suspend, download.reconcile_at, verify_at)
+
+    async def _attempt_and_wait(self) -> None:
+        delay = await self._attempt()
+        self._set_goal()
+        # A model may become Ready without its bytes being read. A `verifyAt` then needs another attempt at once.
+        ready = delay is None and self._snapshot.ready
         if not (ready and self._snapshot.is_verification_requested(self._download.verify_at)):
-            await self._rest(seconds)
+            await self._wait(delay)
 
-    async def _rest(self, seconds: float | None) -> None:
-        """Returns when the next try is due."""
+    async def _wait(self, delay: float | None) -> None:
+        """Waits until the next attempt is due; `delay` is the backoff in seconds, None if there is none."""
         self._deps.queue.mark_synced(self._download.uid)
-        if seconds is None and self._snapshot.ready:
-            await self._files_at_risk()  # alone, because thousands do nothing else
-        else:
-            await _first(self._sleep(seconds), self._other_secret(), self._files_at_risk(), self._catalog_recovered())
+        await until_next_attempt(self._deps, self._download, self._snapshot, self._secret, delay)
 
-    async def _sleep(self, seconds: float | None) -> None:
-        await (asyncio.Event().wait() if seconds is None else self._deps.sleep(seconds))
-
-    async def _files_at_risk(self) -> None:
-        """Returns when the files of a Ready model should be looked at."""
-        model = self._snapshot.model
-        if model is None or not self._snapshot.ready:
-            await asyncio.Event().wait()
-        else:
-            await self._deps.file_monitor.until_notified(Claim(self._download.namespace, model.claim_name), model)
-
-    async def _other_secret(self) -> None:
-        """Returns when a Secret that did not open the door is another."""
-        if self._secret is None or self._snapshot.reason not in _FOR_WANT_OF_A_SECRET:
-            await asyncio.Event().wait()
-        else:
-            await until_changed(self._deps.api, self._download.namespace, self._secret, self._deps.sleep)
-
-    async def _catalog_recovered(self) -> None:
-        """Returns when the catalog, which did not take the model in, can be written again."""
-        if self._snapshot.reason != CatalogUnavailable.__name__:
-            await asyncio.Event().wait()
-        else:
-            await self._deps.catalog.recovered(self._download)
-
-    async def _until_changed(self, turn: Coroutine[None, None, None]) -> None:
-        """Runs `turn` until it ends, or until the object wants something else than when it began."""
-        task = asyncio.create_task(turn)
+    async def _run_for_goal(self, work: Coroutine[None, None, None]) -> None:
+        """Runs `work` until it ends. Cancels it if the goal changes."""
+        task = asyncio.create_task(work)
         try:
-            while not await _done_or(self._changed, task):
+            while not await done_or_woken(task, self._changed):
                 self._changed.clear()
-                self._take_note()
-                if self._wanted() != self._begun:
+                self._refresh()
+                if self._current_goal() != self._goal:
                     return
                 self._status.show(self._snapshot, self._download.generation)
         finally:
@@ -178,14 +156,8 @@ class Reconciler:
         if not task.cancelled():
             task.result()
 
-    def _wanted(self) -> tuple[object, ...]:
-        """What a turn was made for: when this changes, it is given up and made anew. Limits are not among it."""
-        download, spec = self._download, self._download.spec
-        verify_at = download.verify_at if self._heeds_verify else None
-        return (*_definition(download), spec.secret_name, spec.suspend, download.reconcile_at, verify_at)
-
-    def _take_note(self) -> None:
-        """The object as it is now: what changes without a new try holds at once."""
+    def _refresh(self) -> None:
+        """Reads the newest version of the object, and applies the changes that need no new attempt."""
         latest = self._latest()
         if int(latest.resource_version) > int(self._download.resource_version):  # events may come in the wrong order
             self._download = latest
@@ -193,16 +165,17 @@ class Reconciler:
         self._deps.transfers.on_update(self._download)
 
     def _advance(self, event: Event) -> None:
-        """Every event passes here that is shown at once. Bytes that flow make an end of earlier failures."""
+        """Applies `event` to the snapshot, the metrics and the status. New bytes reset the backoff."""
         before, self._snapshot = self._snapshot, advance(self._snapshot, event, self._deps.now())
         if isinstance(event, Progressed) and self._snapshot.bytes > before.bytes:
             self._failures = 0
         self._deps.metrics.advanced(self._download, self._snapshot, event)
         self._status.show(self._snapshot, self._download.generation)
 
-    async def _try(self) -> float | None:
-        """Seconds until the next try is due; None: only a change of the object is worth one."""
-        attempt = Attempt(self._deps, lambda: self._download, self._snapshot, self._advance)
+    async def _attempt(self) -> float | None:
+        """Returns the seconds until the next attempt; None if time alone is no reason for one."""
+        self._secret = None
+        attempt = Attempt(self._deps, lambda: self._download, self._snapshot, self._advance, self._on_secret)
         try:
             await attempt.run()
         except ProvisionError as error:
@@ -210,43 +183,27 @@ class Reconciler:
         except Exception as error:  # noqa: BLE001 -- the edge where a bug becomes a state that people see
             _LOG.exception("%s/%s: unforeseen", self._download.namespace, self._download.name)
             return self._fail(InternalError(f"{type(error).__name__}: {error}; the operator's log has the details"))
-        finally:
-            self._secret = attempt.secret
         self._failures = 0
         return None
 
+    def _on_secret(self, secret: Secret) -> None:
+        self._secret = secret
+
     def _fail(self, error: ProvisionError) -> float | None:
+        """Applies the failure of an attempt; returns the seconds until the next one, None if it needs a change."""
         if isinstance(error, Retryable):
             self._failures += 1
         if not (self._snapshot.ready or isinstance(error, CatalogUnavailable)):
-            self._deps.catalog.drop(self._download)  # nobody can tell whether its files are still there
-        seconds = pause(error, self._failures, self._deps.random())
-        again = None if seconds is None else self._deps.now() + timedelta(seconds=seconds)
-        if self._snapshot.ready:  # no new state, so nobody else tells of it
+            self._deps.catalog.drop(self._download)  # it is unknown whether the files still exist
+        delay = pause(error, self._failures, self._deps.random())
+        retry_time = None if delay is None else self._deps.now() + timedelta(seconds=delay)
+        if self._snapshot.ready:  # the condition keeps its reason, so that neither an Event nor a log line reports it
             download = self._download
             _LOG.warning("%s/%s stays Ready: %s: %s", download.namespace, download.name, error.reason, error.message)
-        self._advance(Failed(error, again))
-        return seconds
+        self._advance(Failed(error, retry_time))
+        return delay
 
 
-def _definition(download: ModelDownload) -> tuple[object, ...]:
-    """What says which model it is: all that must stay as it is once bytes were fetched."""
+def _model_spec(download: ModelDownload) -> tuple[object, ...]:
+    """The fields of the spec that identify the model. They are immutable once bytes were fetched."""
     return download.spec.model_ref, download.spec.digest, download.spec.endpoint
-
-
-async def _done_or(changed: Wakeup, task: asyncio.Task[None]) -> bool:
-    """True as soon as `task` is done, False as soon as `changed` is rung."""
-    await asyncio.wait({task, changed.future}, return_when=asyncio.FIRST_COMPLETED)
-    return task.done()
-
-
-async def _first(*waits: Coroutine[None, None, None]) -> None:
-    """Returns when the first of `waits` does, and gives up the others."""
-    tasks = [asyncio.create_task(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await cancel_and_wait(*tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()

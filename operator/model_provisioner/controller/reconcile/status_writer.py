@@ -1,11 +1,11 @@
-"""Writes `.status` of one object: the only writer there is, and it writes seldom.
+"""Writes `.status` of one object. It is the only writer, and writes only what users can use.
 
-The lifecycle shows it every snapshot; it writes what people can use: transitions that last (a state
-shorter than a second is skipped, an end is written at once) and progress at an interval that grows
-with the number of active downloads. A JSON Patch that tests the object's uid and replaces the whole
-status: an object of the same name that was created anew is never written to (the status subresource
-ignores a uid in a merge-patch), and no stale field stays behind. What another one writes, such as a late request of
-an operator that has lost the Lease, is put right.
+The reconciler shows it every snapshot. It decides what is written when: a final state at once, another state after it
+has lasted for a second, progress at an interval that grows with the number of active downloads.
+
+A write is a JSON Patch that tests the uid and replaces the whole status. So a new object of the same name is never
+written to (the status subresource ignores a uid in a merge patch), and no stale field remains. A status that another
+client has written, such as a late request of an operator that lost the Lease, is replaced.
 """
 
 import asyncio
@@ -30,11 +30,15 @@ Transition = Callable[[Status], Awaitable[None]]
 
 
 class Gone(Exception):
-    """The object is no longer there, or another one has its name."""
+    """The object does not exist any more, or another one has its name."""
 
 
 class StatusWriter:
-    """`interval` gives the seconds between two writes of mere progress; `on_transition` hears of each new reason."""
+    """The writer of one object. Run `run` as a task.
+
+    `interval` returns the seconds between two writes of progress. `on_transition` is called after a status with a new
+    reason of Ready was written.
+    """
 
     def __init__(
         self,
@@ -55,42 +59,45 @@ class StatusWriter:
         self._written = download.status
         self._version = int(download.resource_version or 0)
         self._sending: Status | None = None
-        self._contested = False
+        self._overwritten = False
         self._wanted: tuple[Snapshot, int] | None = None
         self._changed = Wakeup()
 
     def show(self, snapshot: Snapshot, generation: int) -> None:
-        """Take note of the newest snapshot; it is written when `run` finds it worth it."""
+        """Replaces the snapshot to write; `run` decides when it is written. `generation` is that of its spec."""
         self._wanted = (snapshot, generation)
         self._changed.set()
 
-    def is_behind(self, resource_version: str) -> bool:
-        """Is this version of the object newer than what we have written last?"""
+    def is_newer(self, resource_version: str) -> bool:
+        """Whether this version of the object is newer than our last write."""
         return int(resource_version or 0) > self._version
 
-    def disowns(self, download: ModelDownload) -> bool:
-        """Is its status neither what we have written last nor what we are writing?"""
-        return self.is_behind(download.resource_version) and download.status not in (self._written, self._sending)
+    def is_foreign(self, download: ModelDownload) -> bool:
+        """Whether another client wrote its status: it is newer than our last write, and not what we are writing now."""
+        return self.is_newer(download.resource_version) and download.status not in (self._written, self._sending)
 
     def on_update(self, download: ModelDownload) -> None:
-        """The object as it is now. A status that is not ours is put right, in no hurry: its writer may come again."""
-        if self.disowns(download):
+        """Takes the newest version of the object. A foreign status is replaced after a delay: it may come again."""
+        if self.is_foreign(download):
             _LOG.warning("%s was written by somebody else and is put right", self._path)
-            self._written, self._contested = download.status, True
+            self._written, self._overwritten = download.status, True
             self._version = int(download.resource_version)
             self._changed.set()
 
     async def run(self) -> None:
-        """Writes until cancelled. Raises Gone when there is nothing left to write to."""
+        """Writes until cancelled. Raises Gone if the object does not exist any more."""
         while True:
             await self._changed.future
             if self._projected() != self._written:
-                await self._let_it_settle()
+                await self._wait_until_due()
             self._changed.clear()
             await self.flush()
 
     async def flush(self) -> None:
-        """Writes now what was shown last, if it differs from what is written. Raises Gone."""
+        """Writes the newest snapshot now if it differs from what is written. Raises Gone.
+
+        If the API server refuses it, waits as long as it asks for and leaves the write to `run`.
+        """
         status = self._projected()
         if status == self._written:
             return
@@ -104,34 +111,36 @@ class StatusWriter:
             await self._on_transition(status)
 
     def _projected(self) -> Status:
-        """What the status should be now."""
+        """The status that should be written."""
         if self._wanted is None:
             return self._written
         snapshot, generation = self._wanted
         return project(snapshot, generation, self._now(), self._written)
 
-    async def _let_it_settle(self) -> None:
+    async def _wait_until_due(self) -> None:
+        """Returns when the newest snapshot must be written; it may be replaced meanwhile."""
         waited = 0.0
-        while not self._urgent() and waited < self._patience():
+        while not self._is_urgent() and waited < self._delay():
             await self._sleep(0.05)
             waited += 0.05
 
-    def _urgent(self) -> bool:
-        """An end, or a step back from an end: nobody should wait for these, or see them late."""
-        if self._wanted is None or self._contested:
+    def _is_urgent(self) -> bool:
+        """Whether a final state begins or Ready ends: users must see these at once."""
+        if self._wanted is None or self._overwritten:
             return False
         snapshot, generation = self._wanted
-        over = snapshot.ready or snapshot.stalled or snapshot.reason == State.SUSPENDED
+        final = snapshot.ready or snapshot.stalled or snapshot.reason == State.SUSPENDED
         new = snapshot.reason != _reason(self._written) or generation != self._written.observed_generation
-        return new and (over or self._written.ready)
+        return new and (final or self._written.ready)
 
-    def _patience(self) -> float:
+    def _delay(self) -> float:
+        """Seconds that a snapshot may wait; longer if only its progress is new."""
         if self._wanted and self._wanted[0].reason == _reason(self._written):
             return self._interval()
         return _SETTLE_SECONDS
 
     async def _patch(self, status: Status) -> float | None:
-        """None: it is written; else in how many seconds it is worth trying again. Raises Gone."""
+        """Returns None if the status is written, else the seconds until the next try. Raises Gone."""
         body: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": self._uid},
             {"op": "add", "path": "/status", "value": status_document(status)},
@@ -139,7 +148,7 @@ class StatusWriter:
         try:
             answer = await self._api.patch(self._path, body, kind="json")
         except ApiError as error:
-            if error.is_not_found or (error.is_invalid and not await self._is_ours()):
+            if error.is_not_found or (error.is_invalid and not await self._has_our_uid()):
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
             return max(_RETRY_SECONDS, error.retry_after or 0)
@@ -147,15 +156,18 @@ class StatusWriter:
         return None
 
     def _note(self, status: Status, version: int) -> None:
-        """It is written, unless somebody else has written since, of which the watch has told before the answer came."""
+        """Records a successful write. If the watch has already brought a later foreign write, ours is repeated."""
         self._sending = None
         if version < self._version:
             self._changed.set()
         else:
-            self._written, self._version, self._contested = status, version, False
+            self._written, self._version, self._overwritten = status, version, False
 
-    async def _is_ours(self) -> bool:
-        """A failed test and an invalid status are both 422. Where nobody can tell, the next try will."""
+    async def _has_our_uid(self) -> bool:
+        """Whether the object still has our uid: a failed `test` and an invalid status are both answered with 422.
+
+        True if the API server does not say; then the next write finds out.
+        """
         try:
             found = await self._api.get(self._path)
         except ApiError as error:
