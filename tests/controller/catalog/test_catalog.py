@@ -13,7 +13,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from model_provisioner.controller.catalog import catalog as catalog_module
-from model_provisioner.controller.catalog import namespace_catalog as catalog_page
+from model_provisioner.controller.catalog import writer as writer_module
 from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.domain.catalog import LIMIT_BYTES, Entry, rows, size
 from model_provisioner.domain.errors import CatalogUnavailable
@@ -227,7 +227,7 @@ async def test_what_others_change_is_put_right(case: Case, cluster: Cluster, pat
 async def test_who_never_gives_in_is_answered_ever_later(
     case: Case, cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "model_provisioner.controller.catalog.namespace_catalog")
+    caplog.set_level(logging.INFO, "model_provisioner.controller.catalog.writer")
     case.stop_the_clock()
 
     async def right() -> bool:
@@ -262,7 +262,7 @@ async def test_a_catalog_that_is_deleted_comes_back(case: Case, cluster: Cluster
 async def test_what_a_deaf_watch_does_not_tell_is_found_by_looking(
     behind: Case, proxy: ApiProxy, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog_page, "_LOOK_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(writer_module, "_RESYNC_SECONDS", 0.2)
 
     async def is_watched() -> bool:
         return bool(proxy.asked(watches))
