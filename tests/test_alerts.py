@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from model_provisioner.controller.metrics import measures
+from model_provisioner.controller.metrics import descriptions
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.domain.errors import AccessDenied, ProvisionError, SourceUnavailable, TransferStalled
 from model_provisioner.domain.lifecycle.backoff import pause
@@ -57,10 +57,10 @@ class Pod:
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.registry, lambda: self.now)
         place = ("ns", "models")
-        self.metrics.show(measures.ACTING, lambda: [((), self.acting)])
-        self.metrics.show(measures.LAST_WATCH_EVENT_AGE, lambda: [] if self.age is None else [((), self.age)])
-        self.metrics.show(measures.FREE, lambda: [] if self.free is None else [(place, self.free)])
-        self.metrics.show(measures.RESERVED, lambda: [(place, self.reserved)])
+        self.metrics.register(descriptions.ACTING, lambda: [((), self.acting)])
+        self.metrics.register(descriptions.LAST_WATCH_EVENT_AGE, lambda: [] if self.age is None else [((), self.age)])
+        self.metrics.register(descriptions.FREE, lambda: [] if self.free is None else [(place, self.free)])
+        self.metrics.register(descriptions.RESERVED, lambda: [(place, self.reserved)])
 
     def page(self) -> str | None:
         return generate_latest(self.registry).decode() if self.up else None
@@ -113,7 +113,7 @@ class Model:
         self._day = day
         self._snapshot = Snapshot()
         self._subject = ModelDownload(namespace, name, name, 1, "1", "", False, None, Spec("hf:acme/tiny"), Status())
-        self._tally = day.pod.metrics.tally(namespace)
+        self._tally = day.pod.metrics.received_counter(namespace)
         self._received = 0
 
     def happens(self, second: float, event: Event) -> None:

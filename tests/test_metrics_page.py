@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from model_provisioner.controller.metrics.measures import DESCRIPTIONS
+from model_provisioner.controller.metrics.descriptions import DESCRIPTIONS
 from model_provisioner.domain.lifecycle.snapshot import State
 from model_provisioner.gateway.board import Board
 from tests.gateway.test_serving import gateway

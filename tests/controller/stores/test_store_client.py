@@ -57,10 +57,10 @@ async def test_what_is_read_on_a_volume_that_hangs_keeps_no_other_one_from_being
     well.set()
     store_workers = {HANGS: cast("WorkerProcess", Reader(hangs)), WELL: cast("WorkerProcess", Reader(well))}
     stores = StoreClient({HANGS: Path("/hangs"), WELL: Path("/well")}, store_workers, lambda *_: frozenset())
-    waits = asyncio.create_task(stores.wrong(HANGS, "id", (), lambda _: None))
+    waits = asyncio.create_task(stores.verify(HANGS, "id", (), lambda _: None))
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        assert await stores.wrong(WELL, "id", (), lambda _: None) == ()
+        assert await stores.verify(WELL, "id", (), lambda _: None) == ()
     hangs.set()
     assert await waits == ()
 

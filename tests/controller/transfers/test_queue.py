@@ -27,7 +27,7 @@ class Visitor:
         self.task = asyncio.create_task(self._visit(slots, waiting, order))
 
     async def _visit(self, slots: TransferQueue, waiting: Waiting, order: list[str]) -> None:
-        async with slots.slot(waiting):
+        async with slots.acquire(waiting):
             order.append(waiting.uid)
             await self.leave.wait()
 

@@ -1,4 +1,4 @@
-"""Counts what happens, for Prometheus, and answers it. What each metric means stands in `measures`.
+"""Counts what happens, for Prometheus, and serves it. What each metric means is in `controller.metrics.descriptions`.
 
 The lifecycles and the shared transfers tell what happens when it happens; what is, such as the length
 of the queue, is read by `gauges` when somebody scrapes.
@@ -16,7 +16,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from model_provisioner.controller.metrics.measures import (
+from model_provisioner.controller.metrics.descriptions import (
     DOWNLOADS,
     DURATION,
     FAILURES,
@@ -57,15 +57,17 @@ class Metrics:
         self._retries = _by_reason(RETRIES, Retryable, registry)
         self._failures = _by_reason(FAILURES, Terminal, registry)
         self._durations = Histogram(DURATION.full_name, DURATION.meaning, buckets=DURATION.buckets, registry=registry)
-        self.show(DOWNLOADS, self._by_state)
-        self.show(PROGRESS, lambda: self._of_unready(lambda snapshot: snapshot.bytes))
-        self.show(SIZE, lambda: self._of_unready(lambda snapshot: snapshot.model.size_bytes if snapshot.model else 0))
+        self.register(DOWNLOADS, self._by_state)
+        self.register(PROGRESS, lambda: self._of_unready(lambda snapshot: snapshot.bytes))
+        self.register(
+            SIZE, lambda: self._of_unready(lambda snapshot: snapshot.model.size_bytes if snapshot.model else 0)
+        )
 
-    def show(self, description: Description, read: Callable[[], Samples]) -> None:
+    def register(self, description: Description, read: Callable[[], Samples]) -> None:
         """From now on `read` is asked for the samples of this metric at every scrape; it must not block."""
         self._registry.register(_Reading(description, read))
 
-    def tally(self, namespace: str) -> Callable[[int], None]:
+    def received_counter(self, namespace: str) -> Callable[[int], None]:
         """For one fetch: to be called with how many bytes have come since it began, whenever that is known."""
         counter, counted = self._received.labels(namespace), 0
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from model_provisioner.controller.metrics import measures
+from model_provisioner.controller.metrics import descriptions
 from model_provisioner.controller.metrics.metrics import Metrics, Samples
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.queue import TransferQueue
@@ -15,8 +15,8 @@ from model_provisioner.kube.client import KubeApi
 
 def show_process(metrics: Metrics, acting: Callable[[], bool], apis: Sequence[KubeApi]) -> None:
     """What there is also of an operator that waits for the Lease."""
-    metrics.show(measures.ACTING, lambda: _alone(acting()))
-    metrics.show(measures.API_REQUESTS, lambda: _requests(apis))
+    metrics.register(descriptions.ACTING, lambda: _alone(acting()))
+    metrics.register(descriptions.API_REQUESTS, lambda: _requests(apis))
 
 
 def show_work(
@@ -28,15 +28,20 @@ def show_work(
     heard_age: Callable[[], float],
 ) -> None:
     """What there is of the operator that acts: its watches, its queue, and its volumes."""
-    metrics.show(measures.LAST_WATCH_EVENT_AGE, lambda: _alone(heard_age()))
-    metrics.show(measures.SLOTS, lambda: _alone(queue.size))
-    metrics.show(measures.ACTIVE, lambda: [((namespace,), queue.running(namespace)) for namespace in namespaces])
-    metrics.show(measures.QUEUED, lambda: [((namespace,), queue.waiting(namespace)) for namespace in namespaces])
-    metrics.show(
-        measures.RESERVED, lambda: [(_labels(claim), reservations.reserved(claim)) for claim in usage_collector.claims]
+    metrics.register(descriptions.LAST_WATCH_EVENT_AGE, lambda: _alone(heard_age()))
+    metrics.register(descriptions.SLOTS, lambda: _alone(queue.size))
+    metrics.register(
+        descriptions.ACTIVE, lambda: [((namespace,), queue.running(namespace)) for namespace in namespaces]
     )
-    metrics.show(measures.FREE, lambda: _volumes(usage_collector, lambda usage: usage.free))
-    metrics.show(measures.UNHELD, lambda: _volumes(usage_collector, lambda usage: usage.unheld))
+    metrics.register(
+        descriptions.QUEUED, lambda: [((namespace,), queue.waiting(namespace)) for namespace in namespaces]
+    )
+    metrics.register(
+        descriptions.RESERVED,
+        lambda: [(_labels(claim), reservations.reserved(claim)) for claim in usage_collector.claims],
+    )
+    metrics.register(descriptions.FREE, lambda: _volumes(usage_collector, lambda usage: usage.free))
+    metrics.register(descriptions.UNHELD, lambda: _volumes(usage_collector, lambda usage: usage.unheld))
 
 
 def _alone(value: float) -> Samples:

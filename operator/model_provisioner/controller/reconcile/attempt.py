@@ -80,7 +80,7 @@ class Attempt:
         if settled.durable_bytes < settled.plan.total_bytes:
             self._deps.catalog.drop(self._download)  # where an earlier attempt, which had the files, has entered it
         self._deps.catalog.check_room(self._download, model)  # `enter` does it too, but that is many bytes later
-        published = await self._deps.transfers.provide(self._member(claim, settled, model, credentials))
+        published = await self._deps.transfers.fetch(self._member(claim, settled, model, credentials))
         model = published_model(model, published.files, published.gguf)
         self._advance(Resolved(model))
         # The worker has the directory open and would not notice that another is in its place by now.

@@ -77,7 +77,7 @@ class Recheck:
         return not wrong
 
     async def _read(self) -> tuple[str, ...]:
-        return await self._stores.wrong(self._claim, self._model.store_id, self._model.files, self._report)
+        return await self._stores.verify(self._claim, self._model.store_id, self._model.files, self._report)
 
     def _distrust(self, path: str) -> None:
         what = f"{path} is not what it was when it was published"

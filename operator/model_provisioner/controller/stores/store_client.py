@@ -130,7 +130,7 @@ class StoreClient:
         )
         return Room(answer.needed, answer.free)
 
-    async def wrong(
+    async def verify(
         self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], report: Report
     ) -> tuple[str, ...]:
         """Which of `files` are not what they should be, after every byte was read; nobody attests for those any more.

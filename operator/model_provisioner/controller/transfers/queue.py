@@ -39,7 +39,7 @@ class TransferQueue:
             self._grant()
 
     @contextlib.asynccontextmanager
-    async def slot(self, waiting: Waiting, reporting: Collection[str] = ()) -> AsyncIterator[WorkerProcess]:
+    async def acquire(self, waiting: Waiting, reporting: Collection[str] = ()) -> AsyncIterator[WorkerProcess]:
         """A worker for as long as the block runs; leaving the queue by cancellation loses no slot.
 
         The objects with the uids `reporting` need not be waited for any longer.

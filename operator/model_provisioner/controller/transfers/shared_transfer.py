@@ -106,7 +106,7 @@ class SharedTransfer:
         self._last: Event | None = None
         self._granted: int | None = None
         self._ended = ended
-        self.over = asyncio.Event()
+        self.finished = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -180,7 +180,7 @@ class SharedTransfer:
     def _finish(self, _: asyncio.Task[None]) -> None:
         """Also of a task that was cancelled before its first step."""
         self._ended(self)
-        self.over.set()
+        self.finished.set()
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[WorkerProcess]:
@@ -188,7 +188,7 @@ class SharedTransfer:
         services = self._services
         self._tell(Queued(_WAITING_FOR_SLOT))
         while True:
-            async with services.queue.slot(self._waiting, reporting=tuple(self._members)) as worker:
+            async with services.queue.acquire(self._waiting, reporting=tuple(self._members)) as worker:
                 why = await services.reservations.reserve(self._claim, self, self._remaining, self._measure)
                 if why is None:
                     with contextlib.ExitStack() as held:
@@ -246,7 +246,7 @@ class SharedTransfer:
         self._fetch_id = request.id
         for one in self._members.values():
             one.started(self._bytes)
-        tally = self._services.metrics.tally(self._claim.namespace)
+        tally = self._services.metrics.received_counter(self._claim.namespace)
         answer = await worker.call(request, self._reporter(tally), silence=_SILENCE_SECONDS)
         published = expect(messages.Published, answer)
         tally(published.received)
@@ -266,7 +266,7 @@ class SharedTransfer:
 
     def _tell_limits(self) -> None:
         if self._fetch and self._fetch_id and self._worker:
-            self._worker.tell(messages.Limit(self._fetch_id, self._connections, self._granted))
+            self._worker.notify(messages.Limit(self._fetch_id, self._connections, self._granted))
 
     @property
     def _url(self) -> str | None:

@@ -17,14 +17,14 @@ class Transfers:
         self._services = services
         self._all: list[SharedTransfer] = []
 
-    async def provide(self, member: Member) -> messages.Published:
+    async def fetch(self, member: Member) -> messages.Published:
         """The files of `member`'s plan, published and recorded as held by it. Raises ProvisionError."""
         while transfer := self._in_the_way(member):
             if transfer.serves(member):
                 return await transfer.share(member)
             member.advance(Queued("waiting for another object that writes the same file"))
             self._services.queue.mark_synced(member.holder.uid)
-            await transfer.over.wait()
+            await transfer.finished.wait()
         transfer = SharedTransfer(self._services, member, self._all.remove)
         self._all.append(transfer)
         transfer.start()

@@ -89,7 +89,7 @@ class WorkerProcess:
             raise error_of(answer.reason, answer.message, answer.retry_after, answer.wants_token)
         return answer
 
-    def tell(self, request: Limit) -> None:
+    def notify(self, request: Limit) -> None:
         """What is not answered. Lost if the worker has died, as is the request that it was about."""
         process = self._process
         if process and process.stdin and process.returncode is None and not process.stdin.is_closing():
