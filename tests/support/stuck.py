@@ -12,5 +12,5 @@ def serve_nobody(self: TransferQueue) -> None:
 
 if __name__ == "__main__":
     health._GRACE_SECONDS = GRACE_SECONDS
-    TransferQueue._grant = serve_nobody  # type: ignore[method-assign]
+    TransferQueue._dispatch = serve_nobody  # type: ignore[method-assign]
     raise SystemExit(cli.main())

@@ -37,13 +37,13 @@ Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
 @dataclass(slots=True)
-class _Known:
-    """One object as it is now; `begun` is when a worker took it, in seconds of the clock."""
+class _TrackedObject:
+    """One object as it is now; `started_at` is when a worker took it, in seconds of the clock."""
 
     namespace: str
     name: str
     snapshot: Snapshot
-    begun: float | None = None
+    started_at: float | None = None
 
 
 class Metrics:
@@ -52,52 +52,52 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float]) -> None:
         self._registry = registry
         self._monotonic = monotonic
-        self._known: dict[str, _Known] = {}
+        self._objects: dict[str, _TrackedObject] = {}
         self._received = _counter(RECEIVED, registry)
-        self._retries = _by_reason(RETRIES, Retryable, registry)
-        self._failures = _by_reason(FAILURES, Terminal, registry)
+        self._retries = _counter_by_reason(RETRIES, Retryable, registry)
+        self._failures = _counter_by_reason(FAILURES, Terminal, registry)
         self._durations = Histogram(DURATION.full_name, DURATION.meaning, buckets=DURATION.buckets, registry=registry)
-        self.register(DOWNLOADS, self._by_state)
-        self.register(PROGRESS, lambda: self._of_unready(lambda snapshot: snapshot.bytes))
+        self.register(DOWNLOADS, self._count_by_reason)
+        self.register(PROGRESS, lambda: self._of_unready_objects(lambda snapshot: snapshot.bytes))
         self.register(
-            SIZE, lambda: self._of_unready(lambda snapshot: snapshot.model.size_bytes if snapshot.model else 0)
+            SIZE, lambda: self._of_unready_objects(lambda snapshot: snapshot.model.size_bytes if snapshot.model else 0)
         )
 
     def register(self, description: Description, read: Callable[[], Samples]) -> None:
         """From now on `read` is asked for the samples of this metric at every scrape; it must not block."""
-        self._registry.register(_Reading(description, read))
+        self._registry.register(_CallbackCollector(description, read))
 
     def received_counter(self, namespace: str) -> Callable[[int], None]:
         """For one fetch: to be called with how many bytes have come since it began, whenever that is known."""
         counter, counted = self._received.labels(namespace), 0
 
-        def so_far(received: int) -> None:
+        def count(received: int) -> None:
             nonlocal counted
             counter.inc(received - counted)
             counted = received
 
-        return so_far
+        return count
 
     def advanced(self, download: ModelDownload, snapshot: Snapshot, event: Event) -> None:
         """`event` has happened to `download`, which is now at `snapshot`."""
-        known = self._known.setdefault(download.uid, _Known(download.namespace, download.name, snapshot))
-        known.snapshot = snapshot
+        tracked = self._objects.setdefault(download.uid, _TrackedObject(download.namespace, download.name, snapshot))
+        tracked.snapshot = snapshot
         match event:
             case Failed(error):
                 (self._retries if isinstance(error, Retryable) else self._failures).labels(error.reason).inc()
-            case Started() if known.begun is None:
-                known.begun = self._monotonic()
-            case Available() if known.begun is not None:
-                self._durations.observe(self._monotonic() - known.begun)
-                known.begun = None
+            case Started() if tracked.started_at is None:
+                tracked.started_at = self._monotonic()
+            case Available() if tracked.started_at is not None:
+                self._durations.observe(self._monotonic() - tracked.started_at)
+                tracked.started_at = None
             case Suspended():
-                known.begun = None
+                tracked.started_at = None
             case _:
                 pass
 
     def forget(self, uid: str) -> None:
         """The object is no longer looked after."""
-        self._known.pop(uid, None)
+        self._objects.pop(uid, None)
 
     def route(self) -> web.RouteDef:
         """`/metrics`, in the format that the caller prefers."""
@@ -105,22 +105,24 @@ class Metrics:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         return web.get("/metrics", make_aiohttp_handler(self._registry))
 
-    def _by_state(self) -> Samples:
-        return Tally((known.namespace, known.snapshot.reason) for known in self._known.values()).items()
+    def _count_by_reason(self) -> Samples:
+        return Tally((tracked.namespace, tracked.snapshot.reason) for tracked in self._objects.values()).items()
 
-    def _of_unready(self, figure: Callable[[Snapshot], int]) -> Samples:
+    def _of_unready_objects(self, value: Callable[[Snapshot], int]) -> Samples:
         """One of each name, also while an object's successor is there already: Prometheus refuses a page with two."""
-        unready = (known for known in self._known.values() if known.snapshot.model and not known.snapshot.ready)
-        return {(known.namespace, known.name): figure(known.snapshot) for known in unready}.items()
+        unready = (
+            tracked for tracked in self._objects.values() if tracked.snapshot.model and not tracked.snapshot.ready
+        )
+        return {(tracked.namespace, tracked.name): value(tracked.snapshot) for tracked in unready}.items()
 
 
-class _Reading(Collector):
+class _CallbackCollector(Collector):
     """A metric that is read when somebody scrapes. One that can't be read is empty, and the others are there."""
 
     def __init__(self, description: Description, read: Callable[[], Samples]) -> None:
         self._description = description
         self._read = read
-        self._told = False
+        self._logged = False
 
     def describe(self) -> Sequence[CounterMetricFamily | GaugeMetricFamily]:
         """Only its name, by which the registry refuses a second one; nothing is read yet."""
@@ -136,9 +138,9 @@ class _Reading(Collector):
         try:
             return list(self._read())
         except Exception:  # noqa: BLE001 - whatever it is, the other metrics are asked for, too
-            if not self._told:  # one traceback is enough: the next scrape is seconds away
+            if not self._logged:  # one traceback is enough: the next scrape is seconds away
                 _LOG.exception("%s could not be read and is left out", self._description.full_name)
-            self._told = True
+            self._logged = True
             return ()
 
     def _family(self) -> CounterMetricFamily | GaugeMetricFamily:
@@ -151,7 +153,7 @@ def _counter(description: Description, registry: CollectorRegistry) -> Counter:
     return Counter(description.full_name, description.meaning, description.labels, registry=registry)
 
 
-def _by_reason(
+def _counter_by_reason(
     description: Description, root: type[Retryable] | type[Terminal], registry: CollectorRegistry
 ) -> Counter:
     """With all reasons from the beginning, because a series that begins at one has no increase to be alerted by."""

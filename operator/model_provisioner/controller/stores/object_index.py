@@ -10,31 +10,31 @@ from typing import Any, Protocol
 from model_provisioner.domain.store.claim import Claim
 
 
-class Watch(Protocol):
+class Lister(Protocol):
     """What is used of a `kube.reflector.Reflector` that is synced."""
 
     def objects(self) -> Iterable[Mapping[str, Any]]: ...
 
 
 class ObjectIndex:
-    """`namespaces` are those of `watches`."""
+    """`namespaces` are those of `listers`."""
 
-    def __init__(self, namespaces: Sequence[str], watches: Sequence[Watch]) -> None:
+    def __init__(self, namespaces: Sequence[str], listers: Sequence[Lister]) -> None:
         self.namespaces = tuple(namespaces)
-        self._watches = watches
+        self._listers = listers
 
     def uids(self) -> frozenset[str]:
         """Every object that there is."""
-        return frozenset(document["metadata"]["uid"] for watch in self._watches for document in watch.objects())
+        return frozenset(document["metadata"]["uid"] for lister in self._listers for document in lister.objects())
 
-    def store_ids(self, claim: Claim, but: str | None = None) -> frozenset[str]:
+    def store_ids(self, claim: Claim, exclude_uid: str | None = None) -> frozenset[str]:
         """The stores on which objects with files on `claim` have been recorded; more than one if it was exchanged.
 
-        The object with the uid `but` is left out.
+        The object with the uid `exclude_uid` is left out.
         """
-        documents = (document for watch in self._watches for document in watch.objects())
-        ids = (_store_id(document, claim) for document in documents if document["metadata"]["uid"] != but)
-        return frozenset(found for found in ids if found)
+        documents = (document for lister in self._listers for document in lister.objects())
+        ids = (_store_id(document, claim) for document in documents if document["metadata"]["uid"] != exclude_uid)
+        return frozenset(store_id for store_id in ids if store_id)
 
 
 def trim(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,5 +48,5 @@ def trim(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _store_id(document: Mapping[str, Any], claim: Claim) -> str | None:
     model = (document.get("status") or {}).get("model") or {}
-    there = Claim(document["metadata"]["namespace"], model.get("claimName", ""))
-    return model.get("storeID") if there == claim else None
+    recorded = Claim(document["metadata"]["namespace"], model.get("claimName", ""))
+    return model.get("storeID") if recorded == claim else None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from model_provisioner.controller.workers.child_process import Report, WorkerProcess
+from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
 from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
@@ -59,7 +59,7 @@ class StoreClient:
     """`mounted` maps claims to directories; the first one is the default of its namespace.
 
     `store_workers` has the store worker of each claim; when one is replaced because a volume hangs, its requests about
-    other claims fail once. `recorded` returns the ids of the stores of a claim on which objects were recorded, all
+    other claims fail once. `recorded_ids` returns the ids of the stores of a claim on which objects were recorded, all
     objects but the one with the given uid.
     """
 
@@ -67,15 +67,15 @@ class StoreClient:
         self,
         mounted: Mapping[Claim, Path],
         store_workers: Mapping[Claim, WorkerProcess],
-        recorded: Callable[[Claim, str], frozenset[str]],
+        recorded_ids: Callable[[Claim, str], frozenset[str]],
         modes: Modes = READABLE,
     ) -> None:
         self._mounted = dict(mounted)
-        self._recorded = recorded
+        self._recorded_ids = recorded_ids
         self._store_workers = store_workers
         self._modes = modes
-        self._serial = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
-        self._reading = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+        self._request_locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+        self._verify_locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -103,7 +103,7 @@ class StoreClient:
 
         None where nobody was: then a store may be made. Raises VolumeChanged where the objects disagree.
         """
-        return only_store_id(claim, self._recorded(claim, download.uid).union({own} if own else ()))
+        return only_store_id(claim, self._recorded_ids(claim, download.uid).union({own} if own else ()))
 
     def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
         """The directory of a claim, and the id that its store must have. Raises ClaimNotMounted."""
@@ -114,50 +114,50 @@ class StoreClient:
     async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan, *, delete: bool) -> Settled:
         """Final paths and a holder's record for `plan`; what it held instead goes if `delete`."""
         request = Settle(new_request_id(), self.reference(claim, store_id), holder, plan, delete)
-        return expect(Settled, await self._ask(claim, request))
+        return expect(Settled, await self._call(claim, request))
 
     async def check(
         self, claim: Claim, store_id: str, files: tuple[FileRecord, ...] = (), holder: str | None = None
     ) -> Checked:
         """What is there of `files`, and what the record of `holder` says of it. Raises VolumeChanged."""
         request = Check(new_request_id(), self.reference(claim, store_id), files, holder)
-        return expect(Checked, await self._ask(claim, request))
+        return expect(Checked, await self._call(claim, request))
 
     async def measure(self, claim: Claim, store_id: str, plan: Plan) -> Room:
         """What a settled `plan` still needs, and what is free."""
         answer = expect(
-            Measured, await self._ask(claim, Measure(new_request_id(), self.reference(claim, store_id), plan))
+            Measured, await self._call(claim, Measure(new_request_id(), self.reference(claim, store_id), plan))
         )
         return Room(answer.needed, answer.free)
 
     async def verify(
-        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], report: Report
+        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], on_progress: ProgressHandler
     ) -> tuple[str, ...]:
         """Which of `files` are not what they should be, after every byte was read; nobody attests for those any more.
 
         One at a time, beside whatever else is asked of the store_worker, since this takes as long as the disk needs.
         """
-        async with self._reading[claim]:
+        async with self._verify_locks[claim]:
             request = Verify(new_request_id(), self.reference(claim, store_id), files)
-            wrong = expect(Verified, await self._store_workers[claim].call(request, report)).wrong
+            wrong = expect(Verified, await self._store_workers[claim].call(request, on_progress)).wrong
         if wrong:
             expect(
                 MarkedCorrupt,
-                await self._ask(claim, MarkCorrupt(new_request_id(), self.reference(claim, store_id), wrong)),
+                await self._call(claim, MarkCorrupt(new_request_id(), self.reference(claim, store_id), wrong)),
             )
         return wrong
 
     async def remove(self, claim: Claim, store_id: str | None, uid: str, delete: bool) -> tuple[str, ...]:
         """Gives up what `uid` held; the paths that were deleted."""
-        answer = await self._ask(claim, Remove(new_request_id(), self.reference(claim, store_id), uid, delete))
+        answer = await self._call(claim, Remove(new_request_id(), self.reference(claim, store_id), uid, delete))
         return expect(Removed, answer).paths
 
-    async def sweep(self, claim: Claim, store_id: str | None, present: Callable[[], LiveObjects]) -> Swept:
-        """Gives up what objects that are gone held. `present` is asked when no object can settle in between."""
+    async def sweep(self, claim: Claim, store_id: str | None, live_objects: Callable[[], LiveObjects]) -> Swept:
+        """Gives up what objects that are gone held. `live_objects` is asked when no object can settle in between."""
         reference = self.reference(claim, store_id)
-        async with self._serial[claim]:
-            there = present()
-            request = Sweep(new_request_id(), reference, there.namespaces, there.uids)
+        async with self._request_locks[claim]:
+            live = live_objects()
+            request = Sweep(new_request_id(), reference, live.namespaces, live.uids)
             return expect(Swept, await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS))
 
     async def survey(self, claim: Claim, store_id: str | None) -> Usage | None:
@@ -168,8 +168,8 @@ class StoreClient:
         request = Survey(new_request_id(), self.reference(claim, store_id))
         return expect(Surveyed, await self._store_workers[claim].call(request)).usage
 
-    async def _ask(self, claim: Claim, request: Settle | Check | Measure | MarkCorrupt | Remove) -> object:
-        async with self._serial[claim]:
+    async def _call(self, claim: Claim, request: Settle | Check | Measure | MarkCorrupt | Remove) -> object:
+        async with self._request_locks[claim]:
             return await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS)
 
 

@@ -23,46 +23,46 @@ class TransferQueue:
         self._size = len(workers)
         self._free = list(workers)
         self._shares: dict[str, Share] = {}
-        self._served = count(1)
-        self._tickets: dict[str, tuple[Waiting, asyncio.Future[WorkerProcess]]] = {}
-        self._expected: set[str] = set()
+        self._sequence = count(1)
+        self._waiters: dict[str, tuple[Waiting, asyncio.Future[WorkerProcess]]] = {}
+        self._unsynced: set[str] = set()
 
     def hold_until_synced(self, uids: Collection[str]) -> None:
         """Serves nobody until each of `uids` has `reported`, or a few seconds have passed."""
-        self._expected = set(uids)
-        asyncio.get_running_loop().call_later(_SYNC_SECONDS, self._begin)
+        self._unsynced = set(uids)
+        asyncio.get_running_loop().call_later(_SYNC_SECONDS, self._stop_holding)
 
     def mark_synced(self, uid: str) -> None:
         """This object waits in the queue, or has found that it need not."""
-        if self._expected:
-            self._expected.discard(uid)
-            self._grant()
+        if self._unsynced:
+            self._unsynced.discard(uid)
+            self._dispatch()
 
     @contextlib.asynccontextmanager
-    async def acquire(self, waiting: Waiting, reporting: Collection[str] = ()) -> AsyncIterator[WorkerProcess]:
+    async def acquire(self, waiting: Waiting, synced: Collection[str] = ()) -> AsyncIterator[WorkerProcess]:
         """A worker for as long as the block runs; leaving the queue by cancellation loses no slot.
 
-        The objects with the uids `reporting` need not be waited for any longer.
+        The objects with the uids `synced` need not be waited for any longer.
         """
-        ticket: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
-        self._tickets[waiting.uid] = (waiting, ticket)
-        self._expected.difference_update(reporting)
-        self._grant()
+        future: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
+        self._waiters[waiting.uid] = (waiting, future)
+        self._unsynced.difference_update(synced)
+        self._dispatch()
         try:
-            worker = await ticket
+            worker = await future
         except asyncio.CancelledError:
-            self._leave(waiting, ticket)
+            self._cancel(waiting, future)
             raise
         try:
             yield worker
         finally:
-            self._take_back(waiting, worker)
+            self._release(waiting, worker)
 
     def reorder(self, waiting: Waiting) -> None:
         """Moves who waits; who runs is not touched."""
-        if waiting.uid in self._tickets:
-            _, ticket = self._tickets[waiting.uid]
-            self._tickets[waiting.uid] = (waiting, ticket)
+        if waiting.uid in self._waiters:
+            _, future = self._waiters[waiting.uid]
+            self._waiters[waiting.uid] = (waiting, future)
 
     @property
     def size(self) -> int:
@@ -75,7 +75,7 @@ class TransferQueue:
 
     def waiting(self, namespace: str) -> int:
         """How many of it are in the queue."""
-        return sum(waiting.namespace == namespace for waiting, _ in self._tickets.values())
+        return sum(waiting.namespace == namespace for waiting, _ in self._waiters.values())
 
     @property
     def busy(self) -> int:
@@ -85,30 +85,30 @@ class TransferQueue:
     @property
     def stuck(self) -> bool:
         """TransferQueue are free and objects wait: this must never last."""
-        return bool(self._free) and bool(self._tickets)
+        return bool(self._free) and bool(self._waiters)
 
     def _share(self, namespace: str) -> Share:
         return self._shares.get(namespace, Share())
 
-    def _begin(self) -> None:
-        self._expected.clear()
-        self._grant()
+    def _stop_holding(self) -> None:
+        self._unsynced.clear()
+        self._dispatch()
 
-    def _leave(self, waiting: Waiting, ticket: asyncio.Future[WorkerProcess]) -> None:
-        self._tickets.pop(waiting.uid, None)
-        if ticket.done() and not ticket.cancelled():
-            self._take_back(waiting, ticket.result())
+    def _cancel(self, waiting: Waiting, future: asyncio.Future[WorkerProcess]) -> None:
+        self._waiters.pop(waiting.uid, None)
+        if future.done() and not future.cancelled():
+            self._release(waiting, future.result())
 
-    def _take_back(self, waiting: Waiting, worker: WorkerProcess) -> None:
+    def _release(self, waiting: Waiting, worker: WorkerProcess) -> None:
         self._free.append(worker)
         self._shares[waiting.namespace] = self._share(waiting.namespace).ended()
-        self._grant()
+        self._dispatch()
 
-    def _grant(self) -> None:
-        if self._expected:
+    def _dispatch(self) -> None:
+        if self._unsynced:
             return
-        while self._free and (first := next_in_line((waiting for waiting, _ in self._tickets.values()), self._shares)):
-            _, ticket = self._tickets.pop(first.uid)
-            if not ticket.done():
-                self._shares[first.namespace] = self._share(first.namespace).served(next(self._served))
-                ticket.set_result(self._free.pop(0))
+        while self._free and (first := next_in_line((waiting for waiting, _ in self._waiters.values()), self._shares)):
+            _, future = self._waiters.pop(first.uid)
+            if not future.done():
+                self._shares[first.namespace] = self._share(first.namespace).served(next(self._sequence))
+                future.set_result(self._free.pop(0))

@@ -11,8 +11,8 @@ from model_provisioner.domain.errors import ProvisionError, RateLimited
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.quantity import format_duration
 
-_UNSAID_SECONDS = 5.0
-_LONGEST_SECONDS = 3600.0
+_DEFAULT_SECONDS = 5.0
+_MAX_SECONDS = 3600.0
 
 
 class RateLimits:
@@ -34,6 +34,6 @@ class RateLimits:
     def record(self, url: str, error: ProvisionError) -> None:
         """`error` is what the host answered."""
         if isinstance(error, RateLimited):
-            asked = _UNSAID_SECONDS if error.retry_after is None else min(error.retry_after, _LONGEST_SECONDS)
+            seconds = _DEFAULT_SECONDS if error.retry_after is None else min(error.retry_after, _MAX_SECONDS)
             origin = Origin.of(url)
-            self._until[origin] = max(self._until.get(origin, 0.0), self._monotonic() + asked)
+            self._until[origin] = max(self._until.get(origin, 0.0), self._monotonic() + seconds)

@@ -13,7 +13,7 @@ from model_provisioner.domain.scheduling.space_reservations import must_wait
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.space import Room
 
-_LOOK_AGAIN_SECONDS = 60.0
+_RECHECK_SECONDS = 60.0
 
 
 class Reservations:
@@ -22,28 +22,28 @@ class Reservations:
     def __init__(self) -> None:
         self._remaining: dict[Claim, dict[object, Callable[[], int]]] = {}
         self._freed = asyncio.Event()
-        self._deciding = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+        self._locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
 
     async def reserve(
-        self, claim: Claim, who: object, remaining: Callable[[], int], measure: Callable[[], Awaitable[Room]]
+        self, claim: Claim, owner: object, remaining: Callable[[], int], measure: Callable[[], Awaitable[Room]]
     ) -> str | None:
         """None: it is reserved until `release`. Else why it must wait, which `freed` ends."""
-        async with self._deciding[claim]:
+        async with self._locks[claim]:
             others = self._remaining.setdefault(claim, {})
             if others:
                 room = await measure()
                 why = must_wait(room, [other() for other in others.values()])
                 if why is not None:
                     return why
-            others[who] = remaining
+            others[owner] = remaining
             return None
 
     def reserved(self, claim: Claim) -> int:
         """Bytes that will still be written to it."""
         return sum(remaining() for remaining in self._remaining.get(claim, {}).values())
 
-    def release(self, claim: Claim, who: object) -> None:
-        self._remaining.get(claim, {}).pop(who, None)
+    def release(self, claim: Claim, owner: object) -> None:
+        self._remaining.get(claim, {}).pop(owner, None)
         self._freed.set()
         self._freed = asyncio.Event()
 
@@ -51,5 +51,5 @@ class Reservations:
         """Returns when a download has ended, or after a minute, in which somebody may have deleted files."""
         freed = self._freed
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
+            async with asyncio.timeout(_RECHECK_SECONDS):
                 await freed.wait()

@@ -21,19 +21,19 @@ class ResolveClient:
     def __init__(self, resolver: WorkerProcess, rate_limits: RateLimits) -> None:
         self._resolver = resolver
         self._rate_limits = rate_limits
-        self._places = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+        self._semaphore = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
         """Raises ProvisionError, RateLimited without a question where the hub has said so before."""
         if request.ref.startswith("local:"):
-            return await self._ask(request)
-        async with self._places:
+            return await self._call(request)
+        async with self._semaphore:
             self._rate_limits.check(request.endpoint)
             try:
-                return await self._ask(request)
+                return await self._call(request)
             except ProvisionError as error:
                 self._rate_limits.record(request.endpoint, error)
                 raise
 
-    async def _ask(self, request: Resolve) -> ResolvedAnswer:
+    async def _call(self, request: Resolve) -> ResolvedAnswer:
         return expect(ResolvedAnswer, await self._resolver.call(request, seconds=_ANSWER_SECONDS))

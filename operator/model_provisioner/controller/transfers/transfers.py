@@ -15,26 +15,26 @@ class Transfers:
 
     def __init__(self, services: TransferServices) -> None:
         self._services = services
-        self._all: list[SharedTransfer] = []
+        self._transfers: list[SharedTransfer] = []
 
     async def fetch(self, member: Member) -> messages.Published:
         """The files of `member`'s plan, published and recorded as held by it. Raises ProvisionError."""
-        while transfer := self._in_the_way(member):
-            if transfer.serves(member):
-                return await transfer.share(member)
-            member.advance(Queued("waiting for another object that writes the same file"))
+        while transfer := self._conflicting(member):
+            if transfer.accepts(member):
+                return await transfer.join(member)
+            member.on_event(Queued("waiting for another object that writes the same file"))
             self._services.queue.mark_synced(member.holder.uid)
             await transfer.finished.wait()
-        transfer = SharedTransfer(self._services, member, self._all.remove)
-        self._all.append(transfer)
+        transfer = SharedTransfer(self._services, member, self._transfers.remove)
+        self._transfers.append(transfer)
         transfer.start()
-        return await transfer.share(member)
+        return await transfer.join(member)
 
     def on_update(self, download: ModelDownload) -> None:
         """`download` may have other limits or another priority now, which hold at once."""
-        for transfer in self._all:
-            if transfer.member(download.uid):
+        for transfer in self._transfers:
+            if transfer.has_member(download.uid):
                 transfer.on_update()
 
-    def _in_the_way(self, member: Member) -> SharedTransfer | None:
-        return next((transfer for transfer in self._all if transfer.is_in_the_way_of(member)), None)
+    def _conflicting(self, member: Member) -> SharedTransfer | None:
+        return next((transfer for transfer in self._transfers if transfer.conflicts_with(member)), None)

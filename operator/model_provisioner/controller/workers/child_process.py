@@ -29,19 +29,19 @@ _LOG = logging.getLogger(__name__)
 _CANCEL_SECONDS = 3.0
 _EXIT_SECONDS = 3.0
 
-Report = Callable[[Progress | VerifyingAnswer], None]
+ProgressHandler = Callable[[Progress | VerifyingAnswer], None]
 
 
 @dataclass
 class _Pending:
-    """A request to `process` that has not been answered; progress goes to `report`, the end to `answer`.
+    """A request to `process` that has not been answered; progress goes to `on_progress`, the end to `answer`.
 
-    `heard` says that there was progress since somebody last looked.
+    `progressed` says that there was progress since somebody last looked.
     """
 
     process: asyncio.subprocess.Process
-    report: Report
-    heard: bool = False
+    on_progress: ProgressHandler
+    progressed: bool = False
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -58,7 +58,7 @@ class WorkerProcess:
     async def call(
         self,
         request: Request,
-        report: Report = lambda _: None,
+        on_progress: ProgressHandler = lambda _: None,
         seconds: float | None = None,
         silence: float | None = None,
     ) -> Answer:
@@ -69,16 +69,16 @@ class WorkerProcess:
         cancelled, the worker is told and given a moment to write its journal.
         """
         process = await self.start()
-        pending = self._pending[request.id] = _Pending(process, report)
+        pending = self._pending[request.id] = _Pending(process, on_progress)
         try:
             await self._send(process, request)
             async with asyncio.timeout(seconds):
-                answer = await _answered(pending, silence)
+                answer = await _wait_for_answer(pending, silence)
         except asyncio.CancelledError:
             await wait_all(asyncio.create_task(self._cancel(process, request.id, pending)))
             raise
         except TimeoutError:
-            await self._end(process)
+            await self._terminate(process)
             why = "was silent for" if seconds is None else "took longer than"
             message = f"{request.op} {why} {seconds or silence:.0f}s and was given up; what was written is kept"
             _LOG.warning("worker %s is replaced: %s", process.pid, message)
@@ -111,11 +111,11 @@ class WorkerProcess:
     async def stop(self) -> None:
         """Close its standard input, which means stop at once; kill it if it does not obey."""
         if self._process:
-            await self._end(self._process)
+            await self._terminate(self._process)
         if self._reader:
             await asyncio.wait({self._reader}, timeout=_EXIT_SECONDS)
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
+    async def _terminate(self, process: asyncio.subprocess.Process) -> None:
         """Of two requests to one that hangs, the second must not end what has taken its place."""
         if process.returncode is not None:
             return
@@ -130,7 +130,7 @@ class WorkerProcess:
             if self._process is process:
                 self._process = None
             # One that hangs in the kernel dies when that lets go of it, and answers nothing any more.
-            self._bury(process, -signal.SIGKILL)
+            self._fail_pending(process, -signal.SIGKILL)
 
     async def _send(self, process: asyncio.subprocess.Process, request: Request) -> None:
         if process.stdin is None:
@@ -150,16 +150,16 @@ class WorkerProcess:
                 await asyncio.shield(pending.answer)
         except TimeoutError:
             _LOG.warning("worker %s did not stop within %ss and is killed", process.pid, _CANCEL_SECONDS)
-            await self._end(process)
+            await self._terminate(process)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         try:
             while process.stdout and (line := await process.stdout.readline()):
-                self._deliver(line)
+                self._dispatch(line)
         finally:
-            self._bury(process, await process.wait())
+            self._fail_pending(process, await process.wait())
 
-    def _deliver(self, line: bytes) -> None:
+    def _dispatch(self, line: bytes) -> None:
         try:
             answer = decode_answer(line)
         except ValueError:
@@ -169,12 +169,12 @@ class WorkerProcess:
         if pending is None or pending.answer.done():
             return
         if isinstance(answer, Progress | VerifyingAnswer):
-            pending.heard = True
-            pending.report(answer)
+            pending.progressed = True
+            pending.on_progress(answer)
         else:
             pending.answer.set_result(answer)
 
-    def _bury(self, process: asyncio.subprocess.Process, code: int) -> None:
+    def _fail_pending(self, process: asyncio.subprocess.Process, code: int) -> None:
         """Everything that was asked of the dead process is answered: cancelled, or failed and worth another try."""
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         for request_id, pending in self._pending.items():
@@ -183,13 +183,13 @@ class WorkerProcess:
                 pending.answer.set_result(FailedAnswer(request_id, InternalError.__name__, message))
 
 
-async def _answered(pending: _Pending, silence: float | None) -> Answer:
-    """Raises TimeoutError when for `silence` seconds nothing was heard; notices it within twice that time."""
+async def _wait_for_answer(pending: _Pending, silence: float | None) -> Answer:
+    """Raises TimeoutError when for `silence` seconds there was no progress; notices it within twice that time."""
     while True:
-        pending.heard = False
+        pending.progressed = False
         try:
             async with asyncio.timeout(silence):
                 return await asyncio.shield(pending.answer)
         except TimeoutError:
-            if not pending.heard:
+            if not pending.progressed:
                 raise

@@ -12,7 +12,7 @@ from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.settings import OperatorSettings
 
-_MOST_STORE_WORKERS = 4  # a process takes half a second to start, and some 40 MiB
+_MAX_STORE_WORKERS = 4  # a process takes half a second to start, and some 40 MiB
 
 
 class WorkerPool:
@@ -24,7 +24,7 @@ class WorkerPool:
     def __init__(self, settings: OperatorSettings, claims: Collection[Claim]) -> None:
         command = worker_command(settings)
         self.fetchers = [WorkerProcess(command) for _ in range(settings.slots)]
-        self._store_workers = [WorkerProcess(command) for _ in range(min(len(claims), _MOST_STORE_WORKERS))]
+        self._store_workers = [WorkerProcess(command) for _ in range(min(len(claims), _MAX_STORE_WORKERS))]
         self.store_workers = dict(zip(claims, itertools.cycle(self._store_workers), strict=False))
         self.resolver = WorkerProcess([*command, "--resolver"])
 
