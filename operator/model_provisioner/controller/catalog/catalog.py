@@ -2,7 +2,7 @@
 
 The reconciler enters a model when its files are published, and drops it when they are lost; a deletion waits until
 the model has left. A ConfigMap is written as a whole, therefore `seed` takes in all ready objects before the first
-write. A ConfigMap of that name that somebody else made is left as it is.
+write. A ConfigMap of that name that belongs to another owner is left as it is.
 
 Called by `controller.app` and `controller.reconcile`. Reading and writing is in `controller.catalog.writer`.
 """
@@ -72,8 +72,8 @@ class Catalog:
     async def leave(self, download: ModelDownload) -> None:
         """Returns when the ConfigMap no longer lists the object. Raises CatalogUnavailable, after 5 seconds at most.
 
-        A refusal is no error: a namespace that is being deleted refuses every write (403), and a ConfigMap that
-        somebody else owns never listed the object.
+        A refusal is no error: a namespace that is being deleted refuses every write (403), and a ConfigMap of
+        another owner never listed the object.
         """
         catalog = self._catalogs[download.namespace]
         catalog.take(download.name, download.uid)

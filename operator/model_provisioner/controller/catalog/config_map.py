@@ -1,4 +1,4 @@
-"""The catalog ConfigMap at the API server: who owns it, and the requests that read and write it.
+"""The catalog ConfigMap at the API server: its owner, and the requests that read and write it.
 
 It is server-side applied as a whole, so that keys which are no longer in it are removed; keys of other field managers
 are removed by a merge patch. Called by `controller.catalog.writer`, which decides when to write and what.

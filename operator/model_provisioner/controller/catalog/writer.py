@@ -157,7 +157,7 @@ class CatalogWriter:
         return self._last_failure
 
     async def _apply(self) -> Failure | None:
-        """Brings the ConfigMap to `rows`, unless somebody else owns it. Raises ApiError."""
+        """Brings the ConfigMap to `rows`, unless it belongs to another owner. Raises ApiError."""
         found = self._cached or self._cache(await self._config_map.find())
         if self._is_up_to_date(found):
             return None
@@ -202,8 +202,9 @@ class CatalogWriter:
     async def _resync(self) -> None:
         """Writes changes that no caller waits for, and reads the ConfigMap every ten minutes, if the watch is silent.
 
-        A failed write is tried again within seconds. A ConfigMap that somebody else owns, or a missing permission,
-        needs a human: that is tried again when the rows change, and at the next resync.
+        A failed write is tried again within seconds. A refusal (a ConfigMap of another owner, no permission) lasts
+        until an administrator acts: it is tried again when the rows change, a minute later at the earliest, and at the
+        next resync.
         """
         failures = 0
         while True:
@@ -223,7 +224,7 @@ class CatalogWriter:
                     self._dirty.set()
 
     async def _revert_drift(self) -> None:
-        """Reverts changes of others: the first one at once, further ones after a pause that grows."""
+        """Reverts changes that other clients make: the first one at once, further ones after a pause that grows."""
         drift = DriftBackoff()
         while True:
             await self._drifted.wait()

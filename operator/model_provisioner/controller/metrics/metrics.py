@@ -1,7 +1,7 @@
-"""Counts what happens, for Prometheus, and serves it. What each metric means is in `controller.metrics.descriptions`.
+"""Counts events for Prometheus and serves `/metrics`. What each metric means is in `controller.metrics.descriptions`.
 
-The lifecycles and the shared transfers tell what happens when it happens; what is, such as the length
-of the queue, is read by `gauges` when somebody scrapes.
+Reconcilers and shared transfers report events. Present values, such as the length of the queue, are read at each
+scrape, from functions that `controller.process.collectors` registers.
 """
 
 import logging
@@ -33,12 +33,12 @@ from model_provisioner.domain.modeldownload import ModelDownload
 _LOG = logging.getLogger(__name__)
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
-"""Values of the labels, in their order, and the figure."""
+"""Label values, in the order of the description, and the value."""
 
 
 @dataclass(slots=True)
 class _TrackedObject:
-    """One object as it is now; `started_at` is when a worker took it, in seconds of the clock."""
+    """One object in its present state. `started_at` is when a worker began, in seconds of the monotonic clock."""
 
     namespace: str
     name: str
@@ -47,7 +47,7 @@ class _TrackedObject:
 
 
 class Metrics:
-    """Those of one operator, in `registry`; `monotonic` gives seconds."""
+    """The metrics of one operator, in `registry`. `monotonic` is in seconds."""
 
     def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float]) -> None:
         self._registry = registry
@@ -64,11 +64,11 @@ class Metrics:
         )
 
     def register(self, description: Description, read: Callable[[], Samples]) -> None:
-        """From now on `read` is asked for the samples of this metric at every scrape; it must not block."""
+        """Adds a metric whose samples `read` returns at every scrape; it must not block."""
         self._registry.register(_CallbackCollector(description, read))
 
     def received_counter(self, namespace: str) -> Callable[[int], None]:
-        """For one fetch: to be called with how many bytes have come since it began, whenever that is known."""
+        """A counter for one fetch: call it, at any time, with all bytes received since the fetch began."""
         counter, counted = self._received.labels(namespace), 0
 
         def count(received: int) -> None:
@@ -79,7 +79,7 @@ class Metrics:
         return count
 
     def advanced(self, download: ModelDownload, snapshot: Snapshot, event: Event) -> None:
-        """`event` has happened to `download`, which is now at `snapshot`."""
+        """Records `event` of `download`; `snapshot` is the state after it."""
         tracked = self._objects.setdefault(download.uid, _TrackedObject(download.namespace, download.name, snapshot))
         tracked.snapshot = snapshot
         match event:
@@ -96,12 +96,12 @@ class Metrics:
                 pass
 
     def forget(self, uid: str) -> None:
-        """The object is no longer looked after."""
+        """Removes the object: it is deleted, or no longer reconciled."""
         self._objects.pop(uid, None)
 
     def route(self) -> web.RouteDef:
-        """`/metrics`, in the format that the caller prefers."""
-        # Else every counter has a second series that nobody reads.
+        """`/metrics`, in the format of the Accept header."""
+        # Without this every counter has a second series, `_created`, which is not used.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         return web.get("/metrics", make_aiohttp_handler(self._registry))
 
@@ -109,7 +109,7 @@ class Metrics:
         return Tally((tracked.namespace, tracked.snapshot.reason) for tracked in self._objects.values()).items()
 
     def _of_unready_objects(self, value: Callable[[Snapshot], int]) -> Samples:
-        """One of each name, also while an object's successor is there already: Prometheus refuses a page with two."""
+        """One sample for each name, also if an object and its successor exist: Prometheus rejects duplicate series."""
         unready = (
             tracked for tracked in self._objects.values() if tracked.snapshot.model and not tracked.snapshot.ready
         )
@@ -117,7 +117,7 @@ class Metrics:
 
 
 class _CallbackCollector(Collector):
-    """A metric that is read when somebody scrapes. One that can't be read is empty, and the others are there."""
+    """A metric that is read at each scrape. If that fails, it has no samples; the other metrics are not affected."""
 
     def __init__(self, description: Description, read: Callable[[], Samples]) -> None:
         self._description = description
@@ -125,7 +125,7 @@ class _CallbackCollector(Collector):
         self._logged = False
 
     def describe(self) -> Sequence[CounterMetricFamily | GaugeMetricFamily]:
-        """Only its name, by which the registry refuses a second one; nothing is read yet."""
+        """The name without samples: the registry uses it to refuse duplicates, and reads nothing."""
         return [self._family()]
 
     def collect(self) -> Sequence[CounterMetricFamily | GaugeMetricFamily]:
@@ -137,8 +137,8 @@ class _CallbackCollector(Collector):
     def _samples(self) -> Samples:
         try:
             return list(self._read())
-        except Exception:  # noqa: BLE001 - whatever it is, the other metrics are asked for, too
-            if not self._logged:  # one traceback is enough: the next scrape is seconds away
+        except Exception:  # noqa: BLE001 - any error: the other metrics must be served
+            if not self._logged:  # only the first time: the next scrape is seconds away
                 _LOG.exception("%s could not be read and is left out", self._description.full_name)
             self._logged = True
             return ()
@@ -156,7 +156,7 @@ def _counter(description: Description, registry: CollectorRegistry) -> Counter:
 def _counter_by_reason(
     description: Description, root: type[Retryable] | type[Terminal], registry: CollectorRegistry
 ) -> Counter:
-    """With all reasons from the beginning, because a series that begins at one has no increase to be alerted by."""
+    """Creates the series of all reasons with 0: a series that starts with 1 has no increase, and no alert fires."""
     counter = _counter(description, registry)
     for error in root.__subclasses__():
         counter.labels(error.__name__)

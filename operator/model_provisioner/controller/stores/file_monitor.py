@@ -1,8 +1,8 @@
-"""Looks after the files of all models that are Ready: are they still there, with the size that they had?
+"""Checks every minute whether the files of all Ready models exist with the recorded size.
 
-One look at a store for many models at once, so that ten thousand idle objects cost next to nothing: a
-lifecycle that has nothing to do waits here until something about its files is not as it was, and then
-finds out for itself what. Decides nothing.
+One request checks many models, so that ten thousand idle objects cost little. A reconciler with nothing to do waits
+here until its files may have changed. It then checks them itself: nothing is decided here. Called by
+`controller.reconcile`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _BATCH_SIZE = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
-    """One model that somebody watches over; `notified` is done when it should be looked at."""
+    """A call of `until_notified`; the end of `notified` ends it."""
 
     claim: Claim
     model: Model
@@ -31,7 +31,7 @@ class _Waiter:
 
 
 class FileMonitor:
-    """Run `run` as a task; lifecycles wait in `until_notified`."""
+    """Run `run` as a task; reconcilers wait in `until_notified`. `sleep` is in seconds."""
 
     def __init__(self, stores: StoreClient, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._stores = stores
@@ -39,9 +39,12 @@ class FileMonitor:
         self._waiters: set[_Waiter] = set()
 
     async def until_notified(self, claim: Claim, model: Model) -> None:
-        """Returns when a file of `model` is missing or has another size, or when its store could not be looked at."""
+        """Returns when a file of `model` is missing or has another size, or when its store could not be checked.
+
+        Never returns if `claim` is not mounted.
+        """
         if claim not in self._stores.claims:
-            await asyncio.Event().wait()  # there is nothing to look at: it is as it was until it is mounted again
+            await asyncio.Event().wait()  # the state of its models stays as it is until it is mounted again
         waiter = _Waiter(claim, model, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
         try:
@@ -50,13 +53,13 @@ class FileMonitor:
             self._waiters.discard(waiter)
 
     def notify(self, claim: Claim, model: Model) -> None:
-        """Has all who share a file of `model` look at theirs: somebody has found it to be wrong."""
+        """Ends `until_notified` of all models that share a file with `model`: its content was found to be wrong."""
         _notify_affected(
             (waiter for waiter in self._waiters if waiter.claim == claim), {file.path for file in model.files}
         )
 
     async def run(self) -> None:
-        """Rounds a minute apart, until cancelled. A volume that hangs keeps only its own models waiting."""
+        """Checks each claim every minute until cancelled. A volume that hangs delays only its own models."""
         async with asyncio.TaskGroup() as tasks:
             for claim in self._stores.claims:
                 tasks.create_task(self._check_periodically(claim))
@@ -88,7 +91,7 @@ class FileMonitor:
 
 
 def _notify_affected(waiters: Iterable[_Waiter], paths: Collection[str]) -> None:
-    """Those of `waiters` that have a file among `paths`."""
+    """Notifies those of `waiters` whose model has a file in `paths`."""
     for waiter in waiters:
         if not waiter.notified.done() and any(file.path in paths for file in waiter.model.files):
             waiter.notified.set_result(None)

@@ -1,8 +1,8 @@
-"""Tidies up the mounted stores: after the first complete list, then every hour.
+"""Removes records and partial files of deleted objects from the mounted stores: at the start, then every hour.
 
-An object can go while no operator is there to give up what it held, so its part and its record would
-stay for ever. What goes is decided in `domain.holders.orphaned`; here it is decided when to look, and
-that a store is left alone while it is not certain that it is the right one.
+If an object is deleted while no operator runs, nothing else removes its record and its parts. What is removed is
+decided in `domain.store.holders.orphaned`. Decided here: when a store is swept, and that it is not swept while it may
+be the wrong one. Started by `controller.app`.
 """
 
 import asyncio
@@ -19,7 +19,11 @@ _INTERVAL_SECONDS = 3600.0
 
 
 class GarbageCollector:
-    """`active_uids` tells the uids of the objects that are being worked on, which a watch may not have heard of yet."""
+    """Run `run` as a task.
+
+    `active_uids` returns the uids of the objects that have a reconciler; the index may not have them yet. `sleep` is in
+    seconds.
+    """
 
     def __init__(
         self,
@@ -34,7 +38,7 @@ class GarbageCollector:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """All claims side by side, until cancelled. The index must be complete when it begins."""
+        """Sweeps all claims concurrently until cancelled. The index must be complete before."""
         async with asyncio.TaskGroup() as tasks:
             for claim in self._stores.claims:
                 tasks.create_task(self._sweep_periodically(claim))

@@ -1,8 +1,9 @@
-"""The download queue: at most N transfers at one time, the most urgent first.
+"""The transfer queue: at most N transfers run at one time; the most urgent one in the queue is next.
 
-A slot is a worker process. The order is rebuilt from the objects after a restart, because every
-object asks for its slot again; nothing is stored. So that then the fastest to ask is not served before
-the most urgent, nobody is served until all that were there have asked, or some seconds have passed.
+A slot is a worker process. Nothing is stored: after a restart every object joins the queue again. Until all objects
+that existed at the start have done so, or five seconds have passed, no slot is given away; otherwise the first object
+to join would be served before the most urgent one. The order is `domain.scheduling.queueing`. Called by
+`controller.transfers.shared_transfer`; `controller.app` and `controller.reconcile` report which objects are synced.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ _SYNC_SECONDS = 5.0
 
 
 class TransferQueue:
-    """Hands `workers` out, one holder at a time each."""
+    """`workers` are the slots: each one runs one transfer at a time."""
 
     def __init__(self, workers: list[WorkerProcess]) -> None:
         self._size = len(workers)
@@ -28,21 +29,21 @@ class TransferQueue:
         self._unsynced: set[str] = set()
 
     def hold_until_synced(self, uids: Collection[str]) -> None:
-        """Serves nobody until each of `uids` has `reported`, or a few seconds have passed."""
+        """Gives no slot away until `mark_synced` was called for each of `uids`, or five seconds have passed."""
         self._unsynced = set(uids)
         asyncio.get_running_loop().call_later(_SYNC_SECONDS, self._stop_holding)
 
     def mark_synced(self, uid: str) -> None:
-        """This object waits in the queue, or has found that it need not."""
+        """The object with this uid is in the queue, or does not need a slot."""
         if self._unsynced:
             self._unsynced.discard(uid)
             self._dispatch()
 
     @contextlib.asynccontextmanager
     async def acquire(self, waiting: Waiting, synced: Collection[str] = ()) -> AsyncIterator[WorkerProcess]:
-        """A worker for as long as the block runs; leaving the queue by cancellation loses no slot.
+        """Waits for a slot and holds it while the block runs. A cancelled caller leaves the queue and loses no slot.
 
-        The objects with the uids `synced` need not be waited for any longer.
+        `synced` are the uids of the objects that this entry stands for, as in `mark_synced`.
         """
         future: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
         self._waiters[waiting.uid] = (waiting, future)
@@ -59,32 +60,32 @@ class TransferQueue:
             self._release(waiting, worker)
 
     def reorder(self, waiting: Waiting) -> None:
-        """Moves who waits; who runs is not touched."""
+        """Replaces the entry with the same uid, if it is still in the queue."""
         if waiting.uid in self._waiters:
             _, future = self._waiters[waiting.uid]
             self._waiters[waiting.uid] = (waiting, future)
 
     @property
     def size(self) -> int:
-        """How many workers there are."""
+        """The number of slots."""
         return self._size
 
     def running(self, namespace: str) -> int:
-        """How many workers have been handed out to it."""
+        """The number of slots that transfers of `namespace` hold."""
         return self._share(namespace).running
 
     def waiting(self, namespace: str) -> int:
-        """How many of it are in the queue."""
+        """The number of transfers of `namespace` in the queue."""
         return sum(waiting.namespace == namespace for waiting, _ in self._waiters.values())
 
     @property
     def busy(self) -> int:
-        """How many workers are handed out."""
+        """The number of slots that are taken."""
         return self._size - len(self._free)
 
     @property
     def stuck(self) -> bool:
-        """TransferQueue are free and objects wait: this must never last."""
+        """True if slots are free and transfers wait. This must never last; the liveness probe reads it."""
         return bool(self._free) and bool(self._waiters)
 
     def _share(self, namespace: str) -> Share:

@@ -1,10 +1,10 @@
-"""One transfer, and the objects that share it: those that want the same bytes at the same place.
+"""One transfer and its members: the objects that want the same bytes at the same place.
 
-The transfer waits in the queue once and runs in one worker, on behalf of one of its members, with that
-one's credentials; all of them see the same progress. When that member leaves, or is refused, the next
-one's take over, and the bytes that came so far are kept. When the bytes are there, the same worker
-enters the other members into the volume's records, which takes moments. Members come and go through
-`controller.transfers`; each has resolved the model with its own credentials before.
+The transfer has one place in the queue and runs in one worker, with the credentials of one member; all members see the
+same progress. If that member leaves, or its credentials are refused, the transfer goes on with those of the next member
+and keeps the bytes. Then the same worker records the other members as holders of the files, with one short fetch each.
+
+Called by `controller.transfers.transfers`. Each member has resolved the model with its own credentials before.
 """
 
 import asyncio
@@ -34,13 +34,17 @@ from model_provisioner.domain.store.space import Room
 from model_provisioner.worker_protocol import messages
 
 _ACCESS_ERRORS = (AccessDenied, LicenseNotAccepted, SourceNotFound)
-_SILENCE_SECONDS = 300.0  # a worker tells every second how far it is, but for what a slow disk takes
+_SILENCE_SECONDS = 300.0  # a worker reports progress every second; a slow disk may delay it
 _WAITING_FOR_SLOT = "waiting for a free slot"
 
 
 @dataclass(frozen=True, slots=True)
 class TransferServices:
-    """What transfers are made with, the same for all of one operator. `epoch` fences writers."""
+    """What all transfers of one operator share.
+
+    `epoch` is `leaseTransitions` of the Lease, which the journals of parts record to fence an older writer.
+    `monotonic` is in seconds.
+    """
 
     queue: TransferQueue
     stores: StoreClient
@@ -54,9 +58,11 @@ class TransferServices:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One object that wants a settled plan. `latest_spec` gives its spec as it is now: limits and priority are live.
+    """One object that wants the files of a settled plan.
 
-    `on_started` is told how many bytes are there when a worker has begun, `on_event` what happens then.
+    `settled` is the answer of its own settle request. `creation_time` is RFC 3339. `latest_spec` returns its current
+    spec: limits and priority may change while the transfer runs. `on_started` is called with the number of bytes that
+    are in the store when a worker begins, `on_event` with each later event. `result` is the end of the transfer.
     """
 
     claim: Claim
@@ -89,7 +95,7 @@ class Member:
 
 
 class SharedTransfer:
-    """On behalf of `first` until others join; `on_finished` is called when no worker writes any more."""
+    """Starts with the member `first`; others join. `on_finished` is called when no worker writes for it any more."""
 
     def __init__(
         self, services: TransferServices, first: Member, on_finished: Callable[["SharedTransfer"], None]
@@ -97,7 +103,8 @@ class SharedTransfer:
         self._services = services
         self._claim = first.claim
         self._settled = first.settled
-        # A tie is broken as the gateway tells it; the member may leave and come again while this one still waits.
+        # Begins with the uid, so that ties are broken in the order that the gateway shows. The rest makes it unique:
+        # the member may leave and start another transfer while this one is still in the queue.
         self._queue_id = f"{first.holder.uid}/{new_request_id()}"
         self._members = {first.holder.uid: first}
         self._open = True
@@ -112,24 +119,27 @@ class SharedTransfer:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Takes a place in the queue."""
+        """Joins the queue. `finished` is set when the transfer has ended."""
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(self._finish)
 
     def conflicts_with(self, member: Member) -> bool:
-        """Would both write one file?"""
+        """True if both write the same file."""
         paths = {file.path for file in self._settled.plan.files}
         return self._claim == member.claim and not paths.isdisjoint(file.path for file in member.plan.files)
 
     def accepts(self, member: Member) -> bool:
-        """Are these the bytes that `member` wants, and will they still come?"""
+        """True if the transfer has not ended and brings the bytes that `member` wants."""
         return self._open and _part_keys(self._settled.plan) == _part_keys(member.plan)
 
     def has_member(self, uid: str) -> bool:
         return uid in self._members
 
     async def join(self, member: Member) -> messages.Published:
-        """The end of the transfer for `member`. Raises ProvisionError; cancelled, it leaves the others alone."""
+        """Returns when the files are published and held by `member`. Raises ProvisionError.
+
+        A cancelled member leaves; the transfer goes on for the others.
+        """
         uid = member.holder.uid
         self._members[uid] = member
         self._replay_last_event(member)
@@ -140,19 +150,19 @@ class SharedTransfer:
             await self._leave(member)
 
     def on_update(self) -> None:
-        """Some member's priority or limits have changed."""
+        """Applies the priority and the limits of the members, which may have changed."""
         self._services.queue.reorder(self._queue_entry)
         self._services.bandwidth.rebalance()
         self._send_limits()
 
     @property
     def wanted(self) -> int | None:
-        """The most that any member allows, since whoever allows less gets the bytes of whoever allows more."""
+        """The highest limit of all members in bytes per second; None if one has no limit. See `bandwidth.Consumer`."""
         limits = [member.spec.max_bytes_per_second for member in self._members.values()]
         return None if None in limits or not limits else max(limit for limit in limits if limit is not None)
 
     def grant(self, bytes_per_second: int | None) -> None:
-        """See `bandwidth.Consumer`."""
+        """Sets the share of the bandwidth in bytes per second. See `bandwidth.Consumer`."""
         if bytes_per_second != self._granted:
             self._granted = bytes_per_second
             self._send_limits()
@@ -163,7 +173,7 @@ class SharedTransfer:
 
     @property
     def _queue_entry(self) -> Waiting:
-        """The most urgent member's place; they are all of the claim's namespace."""
+        """The highest priority and the earliest creation of all members, which are all in the claim's namespace."""
         members = self._members.values()
         priority = max((member.spec.priority for member in members), default=0)
         created = min((member.creation_time for member in members), default="")
@@ -174,19 +184,19 @@ class SharedTransfer:
             async with self._slot() as worker:
                 while member := next(iter(self._members.values()), None):
                     await self._fetch_for(worker, member)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, each member's lifecycle judges it
+        except Exception as error:  # noqa: BLE001 -- each member's reconciler handles it
             self._fail_all(error)
         finally:
             self._open = False
 
     def _finish(self, _: asyncio.Task[None]) -> None:
-        """Also of a task that was cancelled before its first step."""
+        """A done callback: it also runs if the task was cancelled before its first step."""
         self._on_finished(self)
         self.finished.set()
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[WorkerProcess]:
-        """A worker, once it is our turn and there is room for what will be written."""
+        """Waits for a slot and for space. Without space it gives the slot back, waits, and joins the queue again."""
         services = self._services
         self._broadcast(Queued(_WAITING_FOR_SLOT))
         while True:
@@ -209,7 +219,7 @@ class SharedTransfer:
         return await self._services.stores.measure(self._claim, self._settled.store_id, self._settled.plan)
 
     async def _fetch_for(self, worker: WorkerProcess, member: Member) -> None:
-        """One fetch on behalf of `member`, which ends it for this one, or for all."""
+        """Runs one fetch with the credentials of `member`, and removes the members for which it is the end."""
         self._check_rate_limits()
         task = asyncio.create_task(self._send_fetch(worker, member))
         self._current = (member, task)
@@ -222,7 +232,7 @@ class SharedTransfer:
 
     def _handle_result(self, member: Member, task: asyncio.Task[messages.Published]) -> None:
         if task.cancelled():
-            return  # the member has left; the next one's credentials go on
+            return  # the member has left; the next fetch uses another member's credentials
         error = task.exception()
         if isinstance(error, ProvisionError) and self._url:
             self._services.rate_limits.record(self._url, error)
@@ -244,7 +254,7 @@ class SharedTransfer:
 
     async def _send_fetch(self, worker: WorkerProcess, member: Member) -> messages.Published:
         await worker.start()
-        request = self._request(member)  # with the limits as they are when it is sent
+        request = self._request(member)  # only now, so that it has the current limits
         self._request_id = request.id
         for other in self._members.values():
             other.on_started(self._bytes_done)
@@ -281,7 +291,7 @@ class SharedTransfer:
     def _progress_handler(
         self, count_received: Callable[[int], None]
     ) -> Callable[[messages.Progress | messages.VerifyingAnswer], None]:
-        """Turns what the worker says into events, with speed and time left measured here."""
+        """Turns progress messages into events, and adds speed and remaining time."""
         meter = Meter(self._services.monotonic(), self._bytes_done)
 
         def report(answer: messages.Progress | messages.VerifyingAnswer) -> None:
@@ -305,12 +315,12 @@ class SharedTransfer:
     def _replay_last_event(self, member: Member) -> None:
         if self._current:
             member.on_started(self._bytes_done)
-        if self._last_event:  # else the transfer has no place in the queue yet; taking it, it reports all its members
+        if self._last_event:  # else the transfer joins the queue later, and reports all its members then
             member.on_event(self._last_event)
             self._services.queue.mark_synced(member.holder.uid)
 
     async def _leave(self, member: Member) -> None:
-        """Returns when nothing is written on behalf of `member` any more."""
+        """Returns when no worker writes with the credentials of `member` any more."""
         self._remove(member)
         try:
             if not self._members:
@@ -324,5 +334,5 @@ class SharedTransfer:
 
 
 def _part_keys(plan: Plan) -> tuple[str, ...]:
-    """What must be equal for two plans to be one transfer: the source, size, digest and path of every file."""
+    """Equal for two plans that can share a transfer: source, size, digest and path of every file."""
     return tuple(file.part_key for file in plan.files)

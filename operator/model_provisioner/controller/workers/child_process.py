@@ -1,8 +1,9 @@
-"""Worker processes: starting them, talking to them, and surviving their death.
+"""A worker process: starting it, calling it, and surviving its death.
 
-The heavy loops (bytes, digests, hub metadata) run in children of the operator, so that they never
-starve its event loop and `kill -9` of one is an ordinary event. A worker is warm: it takes request
-after request. What is asked of it is `transfer.protocol`; who asks are `stores`, `hubs` and `sharing`.
+The heavy work (bytes, digests, hub metadata) runs in child processes of the operator: it never blocks the event loop,
+and the death of one is an ordinary event. A worker handles any number of requests. The messages are in
+`worker_protocol.messages`. Called by `controller.stores.store_client`, `controller.transfers.resolve_client` and
+`controller.transfers.shared_transfer`.
 """
 
 import asyncio
@@ -34,9 +35,9 @@ ProgressHandler = Callable[[Progress | VerifyingAnswer], None]
 
 @dataclass
 class _Pending:
-    """A request to `process` that has not been answered; progress goes to `on_progress`, the end to `answer`.
+    """A request to `process` without a final answer yet.
 
-    `progressed` says that there was progress since somebody last looked.
+    `progressed` is set at each progress message; `_wait_for_answer` resets it.
     """
 
     process: asyncio.subprocess.Process
@@ -46,7 +47,7 @@ class _Pending:
 
 
 class WorkerProcess:
-    """One child process, started on the first request and again after it has died."""
+    """One child process. It is started by the first request, and again after it has died. `command` is its argv."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
@@ -62,11 +63,11 @@ class WorkerProcess:
         seconds: float | None = None,
         silence: float | None = None,
     ) -> Answer:
-        """The final answer to `request`.
+        """Returns the final answer to `request`; progress messages go to `on_progress`.
 
-        Raises the ProvisionError that the worker reports, InternalError if it dies, takes more than `seconds`, or
-        says nothing about the request for `silence` seconds (it is then killed and replaced). If the caller is
-        cancelled, the worker is told and given a moment to write its journal.
+        Raises the ProvisionError that the worker reports. Raises InternalError if the worker dies, takes more than
+        `seconds`, or sends no message about the request for `silence` seconds; in the last two cases it is killed and
+        replaced. If the caller is cancelled, the worker gets a Cancel and three seconds to write its journal.
         """
         process = await self.start()
         pending = self._pending[request.id] = _Pending(process, on_progress)
@@ -90,13 +91,13 @@ class WorkerProcess:
         return answer
 
     def notify(self, request: Limit) -> None:
-        """What is not answered. Lost if the worker has died, as is the request that it was about."""
+        """Sends a request that has no answer. It is lost if the worker has died, like the fetch that it belongs to."""
         process = self._process
         if process and process.stdin and process.returncode is None and not process.stdin.is_closing():
             process.stdin.write(encode_request(request))
 
     async def start(self) -> asyncio.subprocess.Process:
-        """The running process; idempotent."""
+        """Starts the process unless it runs, and returns it."""
         async with self._starting:
             if self._process is None or self._process.returncode is not None:
                 self._process = await asyncio.create_subprocess_exec(
@@ -109,14 +110,14 @@ class WorkerProcess:
             return self._process
 
     async def stop(self) -> None:
-        """Close its standard input, which means stop at once; kill it if it does not obey."""
+        """Closes its standard input, at which a worker exits; kills it after three seconds."""
         if self._process:
             await self._terminate(self._process)
         if self._reader:
             await asyncio.wait({self._reader}, timeout=_EXIT_SECONDS)
 
     async def _terminate(self, process: asyncio.subprocess.Process) -> None:
-        """Of two requests to one that hangs, the second must not end what has taken its place."""
+        """Ends `process`, which need not be the current one: the timeout of another request may have replaced it."""
         if process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError, OSError):
@@ -129,7 +130,7 @@ class WorkerProcess:
                 process.kill()
             if self._process is process:
                 self._process = None
-            # One that hangs in the kernel dies when that lets go of it, and answers nothing any more.
+            # A process in uninterruptible sleep (D state) dies later; its requests fail now.
             self._fail_pending(process, -signal.SIGKILL)
 
     async def _send(self, process: asyncio.subprocess.Process, request: Request) -> None:
@@ -175,7 +176,7 @@ class WorkerProcess:
             pending.answer.set_result(answer)
 
     def _fail_pending(self, process: asyncio.subprocess.Process, code: int) -> None:
-        """Everything that was asked of the dead process is answered: cancelled, or failed and worth another try."""
+        """Answers all requests to the dead `process` with InternalError, which is retried. `code` is the returncode."""
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         for request_id, pending in self._pending.items():
             if pending.process is process and not pending.answer.done():
@@ -184,7 +185,7 @@ class WorkerProcess:
 
 
 async def _wait_for_answer(pending: _Pending, silence: float | None) -> Answer:
-    """Raises TimeoutError when for `silence` seconds there was no progress; notices it within twice that time."""
+    """Raises TimeoutError if there is no progress for `silence` seconds; detects it within twice that time."""
     while True:
         pending.progressed = False
         try:
