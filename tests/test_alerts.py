@@ -1,7 +1,7 @@
-"""The alerts of `docs/metrics.md` fire when a person must act and are quiet otherwise, as Prometheus judges them.
+"""The alerts of `docs/metrics.md` fire when a person must act and are quiet otherwise, as promtool evaluates them.
 
-The pages that are scraped come from the real `Metrics`, led through hours of simulated time by the real state machine
-and the real pauses between tries.
+The scraped pages come from the real `Metrics`, driven through hours of simulated time by the real state machine and the
+real backoff.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from model_provisioner.controller.metrics import measures
+from model_provisioner.controller.metrics import descriptions
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.domain.errors import AccessDenied, ProvisionError, SourceUnavailable, TransferStalled
 from model_provisioner.domain.lifecycle.backoff import pause
@@ -38,12 +38,12 @@ SCRAPE = 30
 MINUTE = 60
 GIB = 1024**3
 HERE = '{namespace="ns"}'
-ANY_BUT_SOMEBODY = "ModelDownloadsStandStill|ModelVolumeFillsUp|ModelProvisioner.*"
+OTHER_ALERTS = "ModelDownloadsStandStill|ModelVolumeFillsUp|ModelProvisioner.*"
 
 
 @dataclass
 class Pod:
-    """One operator, as its page shows it. None in a figure: it is not shown; `up` False: nobody answers."""
+    """One operator, as its page shows it. A value of None is not on the page; `up` False: no answer."""
 
     acting: bool = True
     up: bool = True
@@ -56,17 +56,17 @@ class Pod:
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.registry, lambda: self.now)
         place = ("ns", "models")
-        self.metrics.show(measures.ACTING, lambda: [((), self.acting)])
-        self.metrics.show(measures.LAST_WATCH_EVENT_AGE, lambda: [] if self.age is None else [((), self.age)])
-        self.metrics.show(measures.FREE, lambda: [] if self.free is None else [(place, self.free)])
-        self.metrics.show(measures.RESERVED, lambda: [(place, self.reserved)])
+        self.metrics.register(descriptions.ACTING, lambda: [((), self.acting)])
+        self.metrics.register(descriptions.LAST_WATCH_EVENT_AGE, lambda: [] if self.age is None else [((), self.age)])
+        self.metrics.register(descriptions.FREE, lambda: [] if self.free is None else [(place, self.free)])
+        self.metrics.register(descriptions.RESERVED, lambda: [(place, self.reserved)])
 
     def page(self) -> str | None:
         return generate_latest(self.registry).decode() if self.up else None
 
 
 class Day:
-    """What happens at which second, told in any order; `pods` are those that there are."""
+    """Actions at seconds of a day, added in any order; `pods` are all operators."""
 
     def __init__(self, rules: Path, directory: Path, **pods: Pod) -> None:
         self.rules = rules
@@ -82,7 +82,7 @@ class Day:
         self._plan.append((second, action))
 
     def shows(self, second: float, pod: str = "one", **figures: object) -> None:
-        """From then on the pod's page has other figures."""
+        """From `second` on, the page of `pod` has these values."""
 
         def change() -> None:
             for name, value in figures.items():
@@ -106,13 +106,13 @@ class Day:
 
 
 class Model:
-    """One object, to which events happen as its lifecycle would tell them."""
+    """One object, with the events that its reconciler would report."""
 
     def __init__(self, day: Day, name: str = "tiny", namespace: str = "ns") -> None:
         self._day = day
         self._snapshot = Snapshot()
         self._subject = ModelDownload(namespace, name, name, 1, "1", "", False, None, Spec("hf:acme/tiny"), Status())
-        self._tally = day.pod.metrics.tally(namespace)
+        self._tally = day.pod.metrics.received_counter(namespace)
         self._received = 0
 
     def happens(self, second: float, event: Event) -> None:
@@ -127,7 +127,7 @@ class Model:
         self._day.at(second, received)
 
     def begins(self, second: float) -> None:
-        """From the question what the ref is to a worker that has taken it."""
+        """All events from Resolving to Started."""
         for event in (Resolving("asking"), Resolved(MODEL), Queued("waiting"), Started(MODEL, 0)):
             self.happens(second, event)
 
@@ -137,9 +137,9 @@ class Model:
         self.happens(second + 10, Available(MODEL))
 
     def fails(self, begin: float, end: float, error: ProvisionError, attempt: Callable[[float], float]) -> float:
-        """Again and again; `attempt` tells what happens before, from a second on, and when it is over.
+        """Fails and is retried until `end`; returns the second at which the first try after `end` is due.
 
-        The second in which the first try after `end` is due.
+        `attempt` adds the events of a try that starts at a second, and returns the second at which it fails.
         """
         second, failures = begin, 0
         while second < end:
@@ -149,13 +149,13 @@ class Model:
             second = failed + (pause(error, failures, 0.5) or end)
         return second
 
-    def asks(self, second: float) -> float:
-        """Resolves in vain, for as long as a dead host is waited for."""
+    def resolves(self, second: float) -> float:
+        """A try that resolves until the timeout of a dead host."""
         self.happens(second, Resolving("asking"))
         return second + 20
 
     def stalls(self, second: float) -> float:
-        """Is begun, and no byte comes in three times half a minute."""
+        """A try without bytes for three times half a minute."""
         self.begins(second)
         return second + 95
 
@@ -177,41 +177,41 @@ def day(rules: Path, tmp_path: Path) -> Day:
     return Day(rules, tmp_path)
 
 
-def somebody(reason: str) -> str:
+def object_labels(reason: str) -> str:
     return f'{{namespace="ns", reason="{reason}"}}'
 
 
-def test_promtool_finds_nothing_wrong_with_the_rules(rules: Path) -> None:
+def test_promtool_accepts_the_rules(rules: Path) -> None:
     promtool("check", "rules", str(rules))
 
 
-def test_a_source_that_fails_for_hours_fires_however_often_it_is_tried(day: Day) -> None:
+def test_a_source_that_fails_for_hours_fires_despite_retries(day: Day) -> None:
     model = Model(day)
-    model.arrives(model.fails(600, 600 + 7200, SourceUnavailable("down"), model.asks))
-    told = somebody("SourceUnavailable")
+    model.arrives(model.fails(600, 600 + 7200, SourceUnavailable("down"), model.resolves))
+    labels = object_labels("SourceUnavailable")
     day.judge(
         180,
         quiet(0, 20),
-        *(firing("ModelDownloadNeedsSomebody", minute, told) for minute in range(35, 130)),
+        *(firing("ModelDownloadNeedsSomebody", minute, labels) for minute in range(35, 130)),
         quiet(150, 180),
-        quiet(0, 180, ANY_BUT_SOMEBODY),
+        quiet(0, 180, OTHER_ALERTS),
     )
 
 
 def test_connections_that_stay_open_without_bytes_fire(day: Day) -> None:
     model = Model(day)
     model.fails(600, 600 + 7200, TransferStalled("silence"), model.stalls)
-    told = somebody("TransferStalled")
-    day.judge(130, quiet(0, 20), *(firing("ModelDownloadNeedsSomebody", minute, told) for minute in range(45, 130)))
+    labels = object_labels("TransferStalled")
+    day.judge(130, quiet(0, 20), *(firing("ModelDownloadNeedsSomebody", minute, labels) for minute in range(45, 130)))
 
 
-def test_a_source_that_is_away_for_ten_minutes_is_nobodys_business(day: Day) -> None:
+def test_a_source_that_is_down_for_ten_minutes_is_quiet(day: Day) -> None:
     model = Model(day)
-    model.arrives(model.fails(600, 1200, SourceUnavailable("down"), model.asks))
+    model.arrives(model.fails(600, 1200, SourceUnavailable("down"), model.resolves))
     day.judge(120, quiet(0, 120))
 
 
-def test_a_slow_download_is_quiet_also_over_a_line_that_breaks_now_and_then(day: Day) -> None:
+def test_a_slow_download_is_quiet_also_if_the_connection_breaks_sometimes(day: Day) -> None:
     model = Model(day)
     model.begins(60)
     for second in range(70, 5 * 3600, 10):
@@ -253,24 +253,24 @@ def test_bytes_in_one_namespace_hide_no_standstill_in_another(day: Day) -> None:
     day.judge(120, firing("ModelDownloadsStandStill", 60, HERE))
 
 
-def test_a_stalled_object_fires_until_it_is_mended(day: Day) -> None:
+def test_a_stalled_object_fires_until_it_is_repaired(day: Day) -> None:
     model = Model(day)
-    model.fails(600, 7200, AccessDenied("no"), model.asks)
+    model.fails(600, 7200, AccessDenied("no"), model.resolves)
     model.arrives(7300)
-    told = somebody("AccessDenied")
+    labels = object_labels("AccessDenied")
     day.judge(
         180,
         quiet(0, 20),
-        *(firing("ModelDownloadNeedsSomebody", minute, told) for minute in range(28, 122)),
+        *(firing("ModelDownloadNeedsSomebody", minute, labels) for minute in range(28, 122)),
         quiet(132, 180),
-        quiet(0, 180, ANY_BUT_SOMEBODY),
+        quiet(0, 180, OTHER_ALERTS),
     )
 
 
-def test_what_an_alert_says_names_the_place_and_the_number(day: Day) -> None:
+def test_an_alert_names_the_namespace_and_the_number(day: Day) -> None:
     for name in ("one", "two"):
         model = Model(day, name)
-        model.fails(60, 7200, AccessDenied("no"), model.asks)
+        model.fails(60, 7200, AccessDenied("no"), model.resolves)
     expected = {
         "exp_labels": {"namespace": "ns", "reason": "AccessDenied", "severity": "warning"},
         "exp_annotations": {
@@ -282,7 +282,7 @@ def test_what_an_alert_says_names_the_place_and_the_number(day: Day) -> None:
     day.record(60).judge(day.rules, day.directory, alerts=[alert])
 
 
-def test_a_volume_that_fills_up_fires_before_it_is_full_also_where_scrapes_fail(day: Day) -> None:
+def test_a_volume_that_fills_up_fires_before_it_is_full_also_if_scrapes_fail(day: Day) -> None:
     """A hundred GiB are written within an hour; what is free is measured every five minutes."""
     for second in range(600, 600 + 3601, 10):
         written = (second - 600) * 100 * GIB / 3600
@@ -293,11 +293,11 @@ def test_a_volume_that_fills_up_fires_before_it_is_full_also_where_scrapes_fail(
         day.shows(second, up=False)
         day.shows(second + SCRAPE, up=True)
     day.shows(90 * MINUTE, free=300 * GIB)
-    told = '{namespace="ns", claim="models"}'
+    labels = '{namespace="ns", claim="models"}'
     day.judge(
         120,
         quiet(0, 20),
-        *(firing("ModelVolumeFillsUp", minute, told) for minute in range(35, 90)),
+        *(firing("ModelVolumeFillsUp", minute, labels) for minute in range(35, 90)),
         quiet(105, 120),
         quiet(0, 120, "ModelDownload.*|ModelProvisioner.*"),
     )
@@ -308,29 +308,29 @@ def test_an_operator_that_waits_for_the_lease_beside_one_that_acts_is_quiet(rule
     Day(rules, tmp_path, one=Pod(), two=waiting).judge(300, quiet(0, 300))
 
 
-def test_where_no_operator_is_or_none_acts_somebody_is_called(day: Day) -> None:
+def test_without_an_operator_or_without_an_acting_one_an_alert_fires(day: Day) -> None:
     day.shows(60 * MINUTE, up=False)
     day.judge(120, quiet(0, 70), *(firing("ModelProvisionerAbsent", minute) for minute in range(76, 120)))
     waiting = Pod(acting=False, age=None, free=None)
     Day(day.rules, day.directory, one=waiting).judge(60, firing("ModelProvisionerAbsent", 30))
 
 
-def test_an_operator_that_dies_again_and_again_fires(day: Day) -> None:
+def test_an_operator_that_crashes_repeatedly_fires(day: Day) -> None:
     for second in range(60 * MINUTE, 180 * MINUTE, 6 * MINUTE):
         day.shows(second, up=False)
         day.shows(second + 5 * MINUTE, up=True)
     day.judge(180, quiet(0, 60), *(firing("ModelProvisionerAbsent", minute) for minute in range(80, 180)))
 
 
-def test_a_pod_that_goes_to_another_node_is_quiet(rules: Path, tmp_path: Path) -> None:
+def test_a_pod_that_moves_to_another_node_is_quiet(rules: Path, tmp_path: Path) -> None:
     day = Day(rules, tmp_path, one=Pod(), two=Pod(up=False))
     day.shows(60 * MINUTE, up=False)
     day.shows(64 * MINUTE, "two", up=True)
     day.judge(120, quiet(0, 120))
 
 
-def deaf(day: Day, begin: int) -> int:
-    """Nothing is heard until the liveness probe ends it and it begins anew; tells when that is."""
+def watch_is_silent(day: Day, begin: int) -> int:
+    """The watch is silent until the liveness probe fails; returns the second at which the operator has restarted."""
     for second in range(begin, begin + 210, 10):
         day.shows(second, age=second - begin)
     day.shows(begin + 210, acting=False, age=None)
@@ -338,19 +338,19 @@ def deaf(day: Day, begin: int) -> int:
     return begin + 240
 
 
-def test_an_operator_that_stays_deaf_whatever_restarts_it_fires(day: Day) -> None:
+def test_an_operator_whose_watch_stays_silent_after_restarts_fires(day: Day) -> None:
     begin = 60 * MINUTE
     while begin < 120 * MINUTE:
-        begin = deaf(day, begin)
+        begin = watch_is_silent(day, begin)
     day.judge(120, quiet(0, 75), *(firing("ModelProvisionerDeaf", minute) for minute in range(80, 120)))
 
 
 def test_one_restart_that_helped_is_quiet(day: Day) -> None:
-    deaf(day, 60 * MINUTE)
+    watch_is_silent(day, 60 * MINUTE)
     day.judge(120, quiet(0, 120))
 
 
-def test_what_has_just_been_installed_is_quiet(day: Day) -> None:
+def test_a_new_installation_is_quiet(day: Day) -> None:
     day.pod.acting, day.pod.age, day.pod.free = False, None, None
     day.shows(30, acting=True, age=0)
     day.shows(60, free=500 * GIB)

@@ -1,4 +1,4 @@
-"""`docs/metrics.md` says what the programs say: its tables are made from them, its alerts and manifests fit them."""
+"""`docs/metrics.md` matches the programs: its tables are generated from them, its alerts and manifests fit them."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from model_provisioner.controller.metrics.measures import DESCRIPTIONS
+from model_provisioner.controller.metrics.descriptions import DESCRIPTIONS
 from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.gateway.board import Board
 from tests.gateway.test_serving import gateway
@@ -40,14 +40,14 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def with_table(page: str, section: str, rows: Iterable[Row]) -> str:
-    """`page` with the table between the marks of `section`."""
+    """Returns `page` with the table of `rows` between the markers of `section`."""
     marks = re.compile(rf"(<!-- begin {section}: .*? -->\n).*?(<!-- end {section} -->\n)", re.DOTALL)
     made, count = marks.subn(lambda found: found[1] + table(rows) + found[2], page)
     assert count == 1
     return made
 
 
-async def test_the_tables_are_those_of_the_programs(tmp_path: Path) -> None:
+async def test_the_tables_match_the_programs(tmp_path: Path) -> None:
     page = PAGE.read_text()
     made = with_table(with_table(page, "operator", operator_rows()), "gateway", await gateway_rows(tmp_path))
     if os.environ.get("UPDATE_GOLDENS"):
@@ -73,7 +73,7 @@ def examples() -> list[Any]:
 
 
 def rules_of_the_page() -> dict[str, Any]:
-    """The file of rules that the page shows."""
+    """The rules file of the page."""
     (rules,) = [one for one in examples() if "groups" in one]
     found: dict[str, Any] = rules
     return found
@@ -83,33 +83,33 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for group in rules_of_the_page()["groups"] for rule in group["rules"]]
 
 
-def test_every_alert_is_complete_and_asks_for_metrics_and_labels_that_there_are() -> None:
+def test_every_alert_is_complete_and_uses_metrics_and_labels_that_exist() -> None:
     labels = {one.full_name: one.labels for one in DESCRIPTIONS}
     assert len({rule["alert"] for rule in alerts()}) == len(alerts()) >= 4
     for rule in alerts():
         assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}
         assert re.fullmatch(r"\d+m", rule.get("for", "0m"))
-        asked = re.findall(r"model_provisioner_\w+", rule["expr"])
-        assert asked
-        assert set(asked) <= labels.keys()
-        told = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
-        assert told <= {label for name in asked for label in labels[name]}
+        used = re.findall(r"model_provisioner_\w+", rule["expr"])
+        assert used
+        assert set(used) <= labels.keys()
+        shown = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+        assert shown <= {label for name in used for label in labels[name]}
 
 
-def test_prometheus_understands_every_question(tmp_path: Path) -> None:
-    questions = re.findall(r"^\| [^|`]+ \| `([^`]+)` \|$", PAGE.read_text(), re.MULTILINE)
-    assert len(questions) >= 4
-    rules = [{"record": f"question:{number}", "expr": text} for number, text in enumerate(questions)]
-    (tmp_path / "questions.yaml").write_text(yaml.safe_dump({"groups": [{"name": "questions", "rules": rules}]}))
-    promtool("check", "rules", str(tmp_path / "questions.yaml"))
+def test_promtool_accepts_every_query(tmp_path: Path) -> None:
+    queries = re.findall(r"^\| [^|`]+ \| `([^`]+)` \|$", PAGE.read_text(), re.MULTILINE)
+    assert len(queries) >= 4
+    rules = [{"record": f"query:{number}", "expr": text} for number, text in enumerate(queries)]
+    (tmp_path / "queries.yaml").write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    promtool("check", "rules", str(tmp_path / "queries.yaml"))
 
 
-def test_the_alert_about_errors_leaves_out_exactly_the_states_that_are_none() -> None:
+def test_the_alert_about_errors_excludes_exactly_the_states_that_are_no_errors() -> None:
     (errors,) = [rule["expr"] for rule in alerts() if "reason!~" in rule["expr"]]
     assert set(re.findall(r'reason!~"([^"]*)"', errors)[0].split("|")) == {str(state) for state in State}
 
 
-def test_every_metric_that_the_text_names_is_there() -> None:
+def test_every_metric_that_the_text_names_exists() -> None:
     known = {row[0] for row in operator_rows()}
     text = re.sub(r"<!-- begin.*?<!-- end", "", PAGE.read_text(), flags=re.DOTALL)
     named = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"model_provisioner_operator\w+", text)}

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.cluster import Cluster
-from model_provisioner.controller.metrics.measures import DESCRIPTIONS, FAILURES, FREE, SLOTS
+from model_provisioner.controller.metrics.descriptions import DESCRIPTIONS, FAILURES, FREE, SLOTS
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.lifecycle.events import Failed, Resolved
@@ -205,8 +205,8 @@ def test_a_metric_that_can_not_be_read_is_told_once_and_takes_no_other_with_it(
 
     registry = CollectorRegistry()
     metrics = Metrics(registry, lambda: 0.0)
-    metrics.show(FREE, broken)
-    metrics.show(SLOTS, lambda: [((), 4)])
+    metrics.register(FREE, broken)
+    metrics.register(SLOTS, lambda: [((), 4)])
     pages = [generate_latest(registry).decode() for _ in range(2)]
     assert all(f"\n{PREFIX}slots 4.0\n" in page for page in pages)
     assert not [page for page in pages if "volume_free_bytes{" in page]

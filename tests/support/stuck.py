@@ -12,5 +12,5 @@ def grant_nothing(self: TransferQueue) -> None:
 
 if __name__ == "__main__":
     health._GRACE_SECONDS = GRACE_SECONDS
-    TransferQueue._grant = grant_nothing  # type: ignore[method-assign]
+    TransferQueue._dispatch = grant_nothing  # type: ignore[method-assign]
     raise SystemExit(cli.main())

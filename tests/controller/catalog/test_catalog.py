@@ -1,4 +1,4 @@
-"""The catalog on a real API server: what it writes, how often, what it puts right, and what it leaves alone."""
+"""The catalog on a real API server: what it writes, how often, what it reverts, and what it does not touch."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from model_provisioner.controller.catalog import catalog as catalog_module
-from model_provisioner.controller.catalog import namespace_catalog as catalog_page
+from model_provisioner.controller.catalog import writer as writer_module
 from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.domain.catalog import LIMIT_BYTES, Entry, rows, size
 from model_provisioner.domain.errors import CatalogUnavailable
@@ -37,7 +37,7 @@ def patches(asked: Asked) -> bool:
 
 
 class Clock:
-    """Goes on only while somebody sleeps, who is woken at once."""
+    """A clock that advances only in `sleep`, which returns at once."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -51,7 +51,7 @@ class Clock:
 
 
 class Case:
-    """A catalog of one namespace; `writes` counts the requests of each kind that changed, or could have."""
+    """A catalog of one namespace. `writes` are the kinds of all patches; `answers` are raised in their place."""
 
     def __init__(self, api: KubeApi, namespace: str) -> None:
         self.api = api
@@ -63,7 +63,7 @@ class Case:
         self.answers: list[ApiError] = []
 
     def count(self, api: KubeApi) -> None:
-        """Notes every patch, and answers with what the test has put into `answers` while there is something."""
+        """Records every patch in `writes`, and raises the next of `answers`, if there is one."""
         patch = api.patch
 
         async def counted(path: str, body: Any, kind: Any = "merge", **options: Any) -> Document:
@@ -93,7 +93,7 @@ class Case:
 
     async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(20):
-            while not await holds():  # noqa: ASYNC110 -- it is the API server that is asked
+            while not await holds():  # noqa: ASYNC110 -- the condition is at the API server
                 await asyncio.sleep(0.02)
 
     async def until_keys(self, *names: str) -> None:
@@ -156,7 +156,7 @@ async def test_one_model_is_there_when_enter_returns_and_gone_when_leave_does(ca
     assert not case.catalog.holds(case.new("tiny"))
 
 
-async def test_many_that_come_together_are_served_by_few_applies(case: Case) -> None:
+async def test_many_models_that_arrive_together_are_written_by_few_applies(case: Case) -> None:
     await case.catalog.enter(case.new("first"), MODEL)
     async with asyncio.TaskGroup() as tasks:
         for number in range(200):
@@ -165,7 +165,7 @@ async def test_many_that_come_together_are_served_by_few_applies(case: Case) -> 
     assert len(case.writes) <= 3
 
 
-async def test_what_is_there_already_is_not_written_again(case: Case) -> None:
+async def test_a_catalog_that_is_up_to_date_is_not_written(case: Case) -> None:
     await case.catalog.enter(case.new("tiny"), MODEL)
     again = Catalog(case.api, [case.namespace])
     await again.enter(case.new("tiny"), MODEL)
@@ -173,7 +173,7 @@ async def test_what_is_there_already_is_not_written_again(case: Case) -> None:
     assert case.writes == ["apply"]
 
 
-async def test_nothing_ready_makes_no_config_map(case: Case) -> None:
+async def test_without_ready_models_there_is_no_config_map(case: Case) -> None:
     await case.catalog.leave(case.new("never-there"))
     async with running(case.catalog):
         await asyncio.sleep(0.3)
@@ -209,7 +209,7 @@ DRIFT: dict[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("patch", DRIFT.values(), ids=DRIFT.keys())
-async def test_what_others_change_is_put_right(case: Case, cluster: Cluster, patch: Document) -> None:
+async def test_changes_of_other_clients_are_reverted(case: Case, cluster: Cluster, patch: Document) -> None:
     async with running(case.catalog):
         await case.catalog.enter(case.new("tiny"), MODEL)
         right = await case.found()
@@ -224,17 +224,17 @@ async def test_what_others_change_is_put_right(case: Case, cluster: Cluster, pat
         await case.until(repaired)
 
 
-async def test_who_never_gives_in_is_answered_ever_later(
+async def test_repeated_changes_are_reverted_after_growing_pauses(
     case: Case, cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "model_provisioner.controller.catalog.namespace_catalog")
+    caplog.set_level(logging.INFO, "model_provisioner.controller.catalog.writer")
     case.stop_the_clock()
 
     async def right() -> bool:
         return bool((await case.found())["data"]["tiny.path"] == MODEL.path)
 
     async def answer(number: int) -> float:
-        """After how many seconds a change is put right, and that was told."""
+        """Changes a value; returns the seconds until it is reverted."""
         begun = case.clock.now
         cluster.api.merge(case.path, {"data": {"tiny.path": f"theirs-{number}"}})
         await case.until(right)
@@ -259,10 +259,10 @@ async def test_a_catalog_that_is_deleted_comes_back(case: Case, cluster: Cluster
         await case.until_keys("tiny")
 
 
-async def test_what_a_deaf_watch_does_not_tell_is_found_by_looking(
+async def test_a_change_that_the_watch_misses_is_found_by_the_resync(
     behind: Case, proxy: ApiProxy, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog_page, "_LOOK_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(writer_module, "_RESYNC_SECONDS", 0.2)
 
     async def is_watched() -> bool:
         return bool(proxy.asked(watches))
@@ -284,10 +284,10 @@ async def test_what_a_deaf_watch_does_not_tell_is_found_by_looking(
                 return len(proxy.log) >= asked + 3
 
             await behind.until(has_looked_again)
-    assert behind.writes == ["apply"] * 3, "who finds nothing wrong writes nothing"
+    assert behind.writes == ["apply"] * 3, "a resync without a difference writes nothing"
 
 
-async def test_keys_that_another_one_has_taken_by_force_are_taken_back(case: Case, cluster: Cluster) -> None:
+async def test_keys_that_another_field_manager_took_are_taken_back(case: Case, cluster: Cluster) -> None:
     await case.catalog.enter(case.new("tiny"), MODEL)
     theirs = {
         "apiVersion": "v1",
@@ -306,14 +306,14 @@ async def test_keys_that_another_one_has_taken_by_force_are_taken_back(case: Cas
     assert "next.path" in await case.keys()
 
 
-async def test_what_a_former_operator_left_goes(case: Case) -> None:
+async def test_models_that_a_former_operator_left_are_removed(case: Case) -> None:
     await case.catalog.enter(case.new("stale"), MODEL)
     after_restart = Catalog(case.api, [case.namespace])
     async with running(after_restart):
         await case.until_keys()
 
 
-async def test_what_is_lost_goes_without_anybody_waiting(case: Case) -> None:
+async def test_a_dropped_model_is_removed_without_a_caller(case: Case) -> None:
     async with running(case.catalog):
         await case.catalog.enter(case.new("kept"), MODEL)
         await case.catalog.enter(case.new("lost"), MODEL)
@@ -321,7 +321,7 @@ async def test_what_is_lost_goes_without_anybody_waiting(case: Case) -> None:
         await case.until_keys("kept")
 
 
-async def test_what_is_lost_while_nothing_can_be_written_goes_later(behind: Case, proxy: ApiProxy) -> None:
+async def test_a_model_that_is_dropped_while_writes_fail_is_removed_later(behind: Case, proxy: ApiProxy) -> None:
     behind.stop_the_clock()
     await behind.catalog.enter(behind.new("lost"), MODEL)
     with proxy.answering(500, patches, times=4) as fault:
@@ -331,7 +331,7 @@ async def test_what_is_lost_while_nothing_can_be_written_goes_later(behind: Case
         assert fault.hits == 4
 
 
-async def test_an_object_that_was_taken_away_by_force_goes_too(case: Case) -> None:
+async def test_an_object_that_was_deleted_by_force_is_removed(case: Case) -> None:
     async with running(case.catalog):
         await case.catalog.enter(case.new("tiny"), MODEL)
         metadata = {"namespace": case.namespace, "name": "tiny", "uid": "uid-tiny"}
@@ -339,7 +339,9 @@ async def test_an_object_that_was_taken_away_by_force_goes_too(case: Case) -> No
         await case.until_keys()
 
 
-async def test_somebody_elses_config_map_is_left_alone_until_it_is_handed_over(case: Case, cluster: Cluster) -> None:
+async def test_the_config_map_of_another_owner_is_not_changed_until_it_is_handed_over(
+    case: Case, cluster: Cluster
+) -> None:
     theirs = {"metadata": {"name": "model-catalog"}, "data": {"theirs": "1"}}
     cluster.api.create(f"/api/v1/namespaces/{case.namespace}/configmaps", theirs)
     async with running(case.catalog):
@@ -353,64 +355,64 @@ async def test_somebody_elses_config_map_is_left_alone_until_it_is_handed_over(c
         await case.until_keys("tiny")
 
 
-async def test_an_empty_one_is_nothing_to_lose(case: Case, cluster: Cluster) -> None:
+async def test_an_empty_config_map_of_another_owner_is_taken_over(case: Case, cluster: Cluster) -> None:
     cluster.api.create(f"/api/v1/namespaces/{case.namespace}/configmaps", {"metadata": {"name": "model-catalog"}})
     await case.catalog.enter(case.new("tiny"), MODEL)
     await case.until_keys("tiny")
 
 
 @pytest.mark.parametrize("status", [0, 409, 429, 500, 503])
-async def test_what_passes_is_tried_again_at_once(case: Case, status: int) -> None:
+async def test_transient_errors_are_retried_at_once(case: Case, status: int) -> None:
     case.answers = [ApiError(status, "Hiccup", "scripted", 0.01)] * 2
     await case.catalog.enter(case.new("tiny"), MODEL)
     assert case.writes == ["apply"] * 3
 
 
-async def test_one_failure_answers_all_who_wait(behind: Case, proxy: ApiProxy) -> None:
+async def test_one_failure_is_the_result_of_all_waiting_callers(behind: Case, proxy: ApiProxy) -> None:
     behind.stop_the_clock()
     await behind.catalog.enter(behind.new("first"), MODEL)
     begun, written = behind.clock.now, len(proxy.asked(patches))
     with proxy.answering(500, patches):
         entering = [behind.catalog.enter(behind.new(f"n{number}"), MODEL) for number in range(200)]
-        told = await asyncio.gather(*entering, behind.catalog.leave(behind.new("first")), return_exceptions=True)
-    assert {str(error) for error in told} == {
+        results = await asyncio.gather(*entering, behind.catalog.leave(behind.new("first")), return_exceptions=True)
+    assert {str(error) for error in results} == {
         f"ConfigMap model-catalog in namespace {behind.namespace} could not be written: "
         "scripted: InternalError (500 InternalError)"
     }
-    assert {type(error) for error in told} == {CatalogUnavailable}
+    assert {type(error) for error in results} == {CatalogUnavailable}
     assert len(proxy.asked(patches)) - written == 4
     assert behind.clock.now - begun < 5
     await behind.catalog.leave(behind.new("first"))
     await behind.until_keys(*(f"n{number}" for number in range(200)))
 
 
-async def test_what_nobody_waits_for_is_written_within_seconds_after_a_failure(behind: Case, proxy: ApiProxy) -> None:
-    """However long the failure has lasted; and who could not enter hears of its end."""
+async def test_a_write_without_a_caller_succeeds_within_seconds_after_a_failure(behind: Case, proxy: ApiProxy) -> None:
+    """However long the failure has lasted; `recovered` returns at its end."""
     behind.stop_the_clock()
     await behind.catalog.enter(behind.new("lost"), MODEL)
     async with running(behind.catalog):
         with proxy.answering(500, patches) as fault:
             with pytest.raises(CatalogUnavailable):
                 await behind.catalog.enter(behind.new("new"), MODEL)
-            hears = asyncio.create_task(behind.catalog.recovered(behind.new("new")))
+            recovering = asyncio.create_task(behind.catalog.recovered(behind.new("new")))
             behind.catalog.drop(behind.new("lost"))
 
             async def has_lasted() -> bool:
                 return fault.hits >= 40
 
             await behind.until(has_lasted)
-            assert not hears.done()
+            assert not recovering.done()
             begun = behind.clock.now
         await behind.until_keys("new")
         async with asyncio.timeout(10):
-            await hears
+            await recovering
         assert behind.clock.now - begun < 10
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await behind.catalog.recovered(behind.new("new"))
 
 
-async def test_an_api_server_that_wants_to_be_left_alone_is(behind: Case, proxy: ApiProxy) -> None:
+async def test_no_request_is_sent_before_the_end_of_retry_after(behind: Case, proxy: ApiProxy) -> None:
     behind.stop_the_clock()
     with proxy.answering(429, patches, retry_after=60):
         with pytest.raises(CatalogUnavailable, match="could not be written: scripted: TooManyRequests") as raised:
@@ -444,13 +446,13 @@ async def test_a_deletion_does_not_wait_for_an_api_server_that_hangs(
     assert len(proxy.asked(patches)) == 2
 
 
-async def test_who_is_given_up_while_entering_leaves_nothing_behind(behind: Case, proxy: ApiProxy) -> None:
+async def test_a_cancelled_enter_leaves_nothing_behind(behind: Case, proxy: ApiProxy) -> None:
     await behind.catalog.enter(behind.new("first"), MODEL)
-    applied, told = threading.Event(), threading.Event()
+    applied, release = threading.Event(), threading.Event()
 
     def hold() -> bool:
         applied.set()
-        return told.wait(20)
+        return release.wait(20)
 
     with proxy.at(0, patches, hold, after=True):
         entering = asyncio.create_task(behind.catalog.enter(behind.new("regretted"), MODEL))
@@ -459,12 +461,14 @@ async def test_who_is_given_up_while_entering_leaves_nothing_behind(behind: Case
         leaving = asyncio.create_task(behind.catalog.leave(behind.new("regretted")))
         await asyncio.wait({entering})
         assert "regretted.path" in await behind.keys()
-        told.set()
+        release.set()
         await leaving
     assert await behind.keys() == ["first.claim", "first.json", "first.path"]
 
 
-async def test_a_write_whose_answers_were_lost_is_looked_at_again(behind: Case, proxy: ApiProxy) -> None:
+async def test_the_config_map_is_read_again_after_a_write_whose_answers_were_lost(
+    behind: Case, proxy: ApiProxy
+) -> None:
     await behind.catalog.enter(behind.new("first"), MODEL)
     behind.stop_the_clock()
     await behind.catalog.enter(behind.new("first"), MODEL)
@@ -478,7 +482,7 @@ async def test_a_write_whose_answers_were_lost_is_looked_at_again(behind: Case, 
     assert await behind.keys() == ["first.claim", "first.json", "first.path"]
 
 
-async def test_no_write_goes_on_when_the_operator_does_not(behind: Case, proxy: ApiProxy) -> None:
+async def test_no_write_goes_on_after_the_catalog_has_stopped(behind: Case, proxy: ApiProxy) -> None:
     with proxy.hanging(patches) as fault:
         async with running(behind.catalog):
             entering = asyncio.create_task(behind.catalog.enter(behind.new("tiny"), MODEL))
@@ -491,7 +495,7 @@ async def test_no_write_goes_on_when_the_operator_does_not(behind: Case, proxy: 
             await asyncio.wait_for(entering, 5)
 
 
-async def test_a_namespace_that_goes_away_holds_no_deletion_up(case: Case, cluster: Cluster) -> None:
+async def test_a_terminating_namespace_does_not_delay_a_deletion(case: Case, cluster: Cluster) -> None:
     await case.catalog.enter(case.new("tiny"), MODEL)
     cluster.api.delete(f"/api/v1/namespaces/{case.namespace}")
     cluster.api.delete(case.path)
@@ -502,7 +506,7 @@ async def test_a_namespace_that_goes_away_holds_no_deletion_up(case: Case, clust
     await other.leave(case.new("late"))
 
 
-async def test_no_rights_are_told(cluster: Cluster, namespace: str, case: Case) -> None:
+async def test_missing_permissions_are_an_error(cluster: Cluster, namespace: str, case: Case) -> None:
     cluster.create_service_account(namespace, "nobody")
     api = await KubeApi.connect(cluster.kubeconfig_for_service_account(namespace, "nobody"))
     try:
@@ -512,7 +516,7 @@ async def test_no_rights_are_told(cluster: Cluster, namespace: str, case: Case) 
         await api.close()
 
 
-async def test_what_has_no_room_is_told_the_numbers_and_comes_in_when_there_is_some(case: Case) -> None:
+async def test_a_model_without_room_is_refused_with_the_numbers_and_enters_later(case: Case) -> None:
     big = replace(MODEL, path="hf/" + "x" * 8000 + ".gguf", files=())
     one = size([rows("n000", Entry("hf:acme/n000", big))])
     fits = LIMIT_BYTES // one

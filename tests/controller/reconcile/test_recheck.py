@@ -35,7 +35,7 @@ class Volume:
     async def check(self, _claim: Claim, _id: str, _files: tuple[FileRecord, ...], _holder: str | None) -> Checked:
         return self.answers.pop(0)
 
-    async def wrong(self, *_: object) -> tuple[str, ...]:
+    async def verify(self, *_: object) -> tuple[str, ...]:
         self.reads += 1
         await self.may_read.wait()
         return self.wrong_paths

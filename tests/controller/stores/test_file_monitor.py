@@ -1,4 +1,4 @@
-"""Many Ready models are looked after together, and only who has a reason is told."""
+"""The file monitor checks many Ready models in one request and notifies only those with a changed file."""
 
 import asyncio
 import contextlib
@@ -22,13 +22,13 @@ CLAIM = Claim("models", "models")
 
 
 class Round:
-    """A patrol whose rounds begin when the test says so, over models of one small file each."""
+    """A monitor whose checks the test starts, and models of one small file each."""
 
     def __init__(self, stores: StoreClient, volume: Path) -> None:
         self.volume = volume
         self._begin = asyncio.Event()
         self._waits = asyncio.Event()
-        self.patrol = FileMonitor(stores, self._sleep)
+        self.monitor = FileMonitor(stores, self._sleep)
         with Store.open(volume, None) as store:
             self.store_id = store.id
 
@@ -38,7 +38,7 @@ class Round:
         return replace(MODEL, store_id=self.store_id, path=path, files=(FileRecord(path, 5),))
 
     async def go(self) -> None:
-        """Returns when the next round is over."""
+        """Starts the next check; returns when it has ended."""
         await self._waits.wait()
         self._waits.clear()
         self._begin.set()
@@ -58,7 +58,7 @@ async def round_(tmp_path: Path) -> AsyncIterator[Round]:
     made = Round(
         StoreClient({CLAIM: tmp_path / "volume"}, {CLAIM: store_worker}, lambda *_: frozenset()), tmp_path / "volume"
     )
-    running = asyncio.create_task(made.patrol.run())
+    running = asyncio.create_task(made.monitor.run())
     yield made
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -66,9 +66,9 @@ async def round_(tmp_path: Path) -> AsyncIterator[Round]:
     await store_worker.stop()
 
 
-async def test_only_who_lost_a_file_is_told(round_: Round) -> None:
+async def test_only_models_with_a_changed_file_are_notified(round_: Round) -> None:
     models = [round_.model(f"m{number}") for number in range(450)]
-    waits = [asyncio.create_task(round_.patrol.until_notified(CLAIM, model)) for model in models]
+    waits = [asyncio.create_task(round_.monitor.until_notified(CLAIM, model)) for model in models]
     await round_.go()
     assert not any(wait.done() for wait in waits)
     (round_.volume / models[7].path).unlink()
@@ -80,10 +80,10 @@ async def test_only_who_lost_a_file_is_told(round_: Round) -> None:
         wait.cancel()
 
 
-async def test_a_claim_that_is_not_mounted_any_more_ends_nobody_elses_watch(round_: Round) -> None:
+async def test_a_claim_that_is_no_longer_mounted_does_not_end_the_watch_of_another_claim(round_: Round) -> None:
     kept, unmounted = round_.model("kept"), round_.model("unmounted")
     waits = [
-        asyncio.create_task(round_.patrol.until_notified(claim, model))
+        asyncio.create_task(round_.monitor.until_notified(claim, model))
         for claim, model in ((CLAIM, kept), (Claim("models", "other"), unmounted))
     ]
     await round_.go()
@@ -94,11 +94,11 @@ async def test_a_claim_that_is_not_mounted_any_more_ends_nobody_elses_watch(roun
     waits[1].cancel()
 
 
-async def test_all_are_told_when_the_volume_is_another(round_: Round) -> None:
+async def test_models_of_another_store_are_notified(round_: Round) -> None:
     lost = replace(round_.model("lost"), store_id="another")
-    kept = asyncio.create_task(round_.patrol.until_notified(CLAIM, round_.model("kept")))
-    told = asyncio.create_task(round_.patrol.until_notified(CLAIM, lost))
+    kept = asyncio.create_task(round_.monitor.until_notified(CLAIM, round_.model("kept")))
+    notified = asyncio.create_task(round_.monitor.until_notified(CLAIM, lost))
     await round_.go()
     await asyncio.sleep(0)
-    assert (kept.done(), told.done()) == (False, True)
+    assert (kept.done(), notified.done()) == (False, True)
     kept.cancel()

@@ -1,4 +1,4 @@
-"""What objects left behind that went while nobody looked is tidied up, but never on what may be the wrong volume."""
+"""The garbage of objects that were deleted while no operator ran is removed, but never on a wrong volume."""
 
 import asyncio
 import sys
@@ -25,7 +25,7 @@ FILE = sample("hf/acme/gone/gone.gguf")
 
 
 def leave_behind(volume: Path, namespace: str = NAMESPACE, uid: str = "uid-gone") -> str:
-    """The record and the part of an object that is gone, and a published file; the id of the store."""
+    """Writes the record and the part of a deleted object, and a published file; returns the id of the store."""
     put(volume, "hf/acme/other/kept.gguf", b"kept")
     with Store.open(volume, None) as store:
         store.records.settle(Holder(uid, namespace, "gone"), plan_of(FILE))
@@ -35,7 +35,7 @@ def leave_behind(volume: Path, namespace: str = NAMESPACE, uid: str = "uid-gone"
         return store.id
 
 
-def test_what_is_left_of_a_deleted_object_goes_when_an_operator_starts(bench: Stand) -> None:
+def test_the_records_and_parts_of_a_deleted_object_are_removed_when_an_operator_starts(bench: Stand) -> None:
     leave_behind(bench.volume, bench.namespace)
     with Store.open(bench.volume, None) as store:
         store.records.settle(Holder("uid-stranger", "elsewhere", "other"), plan_of(sample("hf/acme/b/b.gguf")))
@@ -47,7 +47,7 @@ def test_what_is_left_of_a_deleted_object_goes_when_an_operator_starts(bench: St
 
 
 class Documents:
-    """A watch that has these objects."""
+    """A lister of these objects."""
 
     def __init__(self, *documents: dict[str, Any]) -> None:
         self.documents = list(documents)
@@ -71,7 +71,7 @@ async def stores(tmp_path: Path) -> AsyncIterator[StoreClient]:
     await store_worker.stop()
 
 
-async def sweep_once(stores: StoreClient, *documents: dict[str, Any], alive: frozenset[str] = frozenset()) -> None:
+async def sweep_once(stores: StoreClient, *documents: dict[str, Any], active: frozenset[str] = frozenset()) -> None:
     swept = asyncio.Event()
 
     async def sleep(seconds: float) -> None:
@@ -79,16 +79,16 @@ async def sweep_once(stores: StoreClient, *documents: dict[str, Any], alive: fro
         swept.set()
         await asyncio.Event().wait()
 
-    sweeper = GarbageCollector(stores, ObjectIndex([NAMESPACE], [Documents(*documents)]), lambda: alive, sleep)
-    running = asyncio.create_task(sweeper.run())
+    collector = GarbageCollector(stores, ObjectIndex([NAMESPACE], [Documents(*documents)]), lambda: active, sleep)
+    running = asyncio.create_task(collector.run())
     await swept.wait()
     running.cancel()
 
 
-async def test_who_is_listed_or_alive_keeps_what_it_holds(stores: StoreClient, tmp_path: Path) -> None:
+async def test_a_listed_or_active_object_keeps_what_it_holds(stores: StoreClient, tmp_path: Path) -> None:
     store_id = leave_behind(tmp_path / "volume")
     await sweep_once(stores, document("uid-gone", store_id))
-    await sweep_once(stores, alive=frozenset({"uid-gone"}))
+    await sweep_once(stores, active=frozenset({"uid-gone"}))
     assert private_files(tmp_path / "volume", "holders") == {"uid-gone.json"}
     await sweep_once(stores, document("uid-there", store_id))
     assert private_files(tmp_path / "volume", "holders") == set()

@@ -1,4 +1,4 @@
-"""What is asked of the store_worker: in turn for one claim, whatever becomes of another one."""
+"""Requests to a store worker: one at a time for each claim, independent of other claims."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ HANGS, WELL = Claim("models", "hangs"), Claim("models", "well")
 
 
 class ScriptedWorker:
-    """Answers about every volume but one."""
+    """Answers requests for `/hangs` only when the test sets `answers`, all others at once."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -31,20 +31,20 @@ class ScriptedWorker:
         return Checked(request.id, ())
 
 
-async def test_a_volume_that_hangs_keeps_nobody_elses_waiting() -> None:
+async def test_a_volume_that_hangs_does_not_delay_another_one() -> None:
     store_worker = ScriptedWorker()
     mounted = {HANGS: Path("/hangs"), WELL: Path("/well")}
     stores = StoreClient(mounted, dict.fromkeys(mounted, cast("WorkerProcess", store_worker)), lambda *_: frozenset())
     waits = [asyncio.create_task(stores.check(HANGS, "id")) for _ in range(2)]
     await asyncio.sleep(0)
     assert (await stores.check(WELL, "id")).missing == ()
-    assert store_worker.asked == ["/hangs", "/well"], "of one volume one thing at a time"
+    assert store_worker.asked == ["/hangs", "/well"], "one request at a time for each volume"
     store_worker.answers.set()
     await asyncio.gather(*waits)
     assert store_worker.asked == ["/hangs", "/well", "/hangs"]
 
 
-async def test_what_is_read_on_a_volume_that_hangs_keeps_no_other_one_from_being_read() -> None:
+async def test_a_verification_on_a_volume_that_hangs_does_not_delay_one_on_another() -> None:
     class Reader:
         def __init__(self, answers: asyncio.Event) -> None:
             self.answers = answers
@@ -57,14 +57,14 @@ async def test_what_is_read_on_a_volume_that_hangs_keeps_no_other_one_from_being
     well.set()
     store_workers = {HANGS: cast("WorkerProcess", Reader(hangs)), WELL: cast("WorkerProcess", Reader(well))}
     stores = StoreClient({HANGS: Path("/hangs"), WELL: Path("/well")}, store_workers, lambda *_: frozenset())
-    waits = asyncio.create_task(stores.wrong(HANGS, "id", (), lambda _: None))
+    waits = asyncio.create_task(stores.verify(HANGS, "id", (), lambda _: None))
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        assert await stores.wrong(WELL, "id", (), lambda _: None) == ()
+        assert await stores.verify(WELL, "id", (), lambda _: None) == ()
     hangs.set()
     assert await waits == ()
 
 
-def test_a_claim_that_is_not_mounted_is_told() -> None:
+def test_a_claim_that_is_not_mounted_is_an_error() -> None:
     with pytest.raises(ClaimNotMounted, match="claim hangs of namespace models"):
         StoreClient({}, {}, lambda *_: frozenset()).reference(HANGS, None)

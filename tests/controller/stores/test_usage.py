@@ -1,4 +1,4 @@
-"""When volumes are looked at for the metrics, and that a volume which can't be looked at has no figures."""
+"""When volumes are surveyed for the metrics; a volume that cannot be surveyed has no usage."""
 
 import asyncio
 import contextlib
@@ -23,8 +23,8 @@ CLAIM = Claim("models", "models")
 OTHER = Claim("models", "other")
 
 
-class Looks:
-    """A surveyor that looks when the test says so; `pauses` are the seconds that it wanted to wait."""
+class Surveys:
+    """A collector whose surveys the test starts; `pauses` are the seconds between surveys that it asked for."""
 
     def __init__(self, store_worker: WorkerProcess, volumes: dict[Claim, Path]) -> None:
         self.recorded: list[dict[str, Any]] = []
@@ -33,23 +33,23 @@ class Looks:
         self._begin = asyncio.Event()
         self._done = asyncio.Semaphore(0)
         stores = StoreClient(volumes, dict.fromkeys(volumes, store_worker), lambda *_: frozenset())
-        census = ObjectIndex([CLAIM.namespace], [self])
-        self.surveyor = VolumeUsageCollector(stores, census, self._sleep, lambda: self.now)
+        index = ObjectIndex([CLAIM.namespace], [self])
+        self.collector = VolumeUsageCollector(stores, index, self._sleep, lambda: self.now)
 
     def objects(self) -> list[dict[str, Any]]:
         return self.recorded
 
     def record(self, name: str, store_id: str) -> None:
-        """An object whose files were recorded on that store."""
+        """Adds an object with `store_id` in its status."""
         model = {"claimName": CLAIM.name, "storeID": store_id}
         self.recorded.append({"metadata": {"uid": name, "namespace": CLAIM.namespace}, "status": {"model": model}})
 
     async def end(self) -> None:
-        """Returns when one look has ended."""
+        """Returns when one survey has ended."""
         await self._done.acquire()
 
     async def again(self) -> None:
-        """One more look at all that are not being looked at."""
+        """Starts a survey of every claim that waits for one; returns when one survey has ended."""
         self._begin.set()
         await self.end()
 
@@ -67,16 +67,16 @@ def volume(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def looks(volume: Path) -> AsyncIterator[Looks]:
-    async with surveying({CLAIM: volume}) as made:
+async def surveys(volume: Path) -> AsyncIterator[Surveys]:
+    async with collecting({CLAIM: volume}) as made:
         yield made
 
 
 @contextlib.asynccontextmanager
-async def surveying(volumes: dict[Claim, Path]) -> AsyncIterator[Looks]:
+async def collecting(volumes: dict[Claim, Path]) -> AsyncIterator[Surveys]:
     store_worker = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
-    made = Looks(store_worker, volumes)
-    running = asyncio.create_task(made.surveyor.run())
+    made = Surveys(store_worker, volumes)
+    running = asyncio.create_task(made.collector.run())
     try:
         yield made
     finally:
@@ -86,63 +86,63 @@ async def surveying(volumes: dict[Claim, Path]) -> AsyncIterator[Looks]:
         await store_worker.stop()
 
 
-async def test_a_volume_without_a_store_is_left_as_it_is_and_looked_at_again_soon(looks: Looks, volume: Path) -> None:
-    await looks.end()
-    assert looks.surveyor.usages == {}
+async def test_a_volume_without_a_store_is_not_changed_and_surveyed_again_soon(surveys: Surveys, volume: Path) -> None:
+    await surveys.end()
+    assert surveys.collector.usages == {}
     assert not (volume / ".provisioner").exists()
     put(volume, "hf/acme/old/old.gguf", b"12345")
     Store.open(volume, None).close()
-    await looks.again()
-    assert looks.surveyor.usages[CLAIM].unheld == 5
-    assert looks.pauses == [5, 300]
+    await surveys.again()
+    assert surveys.collector.usages[CLAIM].unheld == 5
+    assert surveys.pauses == [5, 300]
 
 
-async def test_a_volume_that_went_away_has_no_figures_until_it_is_back(
-    looks: Looks, volume: Path, tmp_path: Path
+async def test_a_volume_that_is_lost_has_no_usage_until_it_is_back(
+    surveys: Surveys, volume: Path, tmp_path: Path
 ) -> None:
-    await looks.end()
+    await surveys.end()
     with Store.open(volume, None) as store:
-        looks.record("one", store.id)
-    await looks.again()
-    assert CLAIM in looks.surveyor.usages
+        surveys.record("one", store.id)
+    await surveys.again()
+    assert CLAIM in surveys.collector.usages
     shutil.move(volume, tmp_path / "elsewhere")
-    await looks.again()
-    assert looks.surveyor.usages == {}
+    await surveys.again()
+    assert surveys.collector.usages == {}
     shutil.move(tmp_path / "elsewhere", volume)
-    await looks.again()
-    assert CLAIM in looks.surveyor.usages
-    assert looks.pauses == [5, 300, 300, 300]
+    await surveys.again()
+    assert CLAIM in surveys.collector.usages
+    assert surveys.pauses == [5, 300, 300, 300]
 
 
-async def test_while_objects_disagree_which_volume_it_is_nothing_is_told(looks: Looks, volume: Path) -> None:
-    await looks.end()
+async def test_there_is_no_usage_while_objects_disagree_about_the_volume(surveys: Surveys, volume: Path) -> None:
+    await surveys.end()
     with Store.open(volume, None) as store:
-        looks.record("one", store.id)
-    await looks.again()
-    assert CLAIM in looks.surveyor.usages
-    looks.record("two", "another")
-    await looks.again()
-    assert looks.surveyor.usages == {}
+        surveys.record("one", store.id)
+    await surveys.again()
+    assert CLAIM in surveys.collector.usages
+    surveys.record("two", "another")
+    await surveys.again()
+    assert surveys.collector.usages == {}
 
 
-async def test_a_volume_that_does_not_answer_keeps_its_figures_for_a_while_and_no_other_from_being_looked_at(
+async def test_a_volume_that_hangs_keeps_its_usage_for_a_while_and_does_not_delay_another_one(
     volume: Path, tmp_path: Path
 ) -> None:
     with faulty_volume(tmp_path / "far") as far:
         for root in (far.root, volume):
             Store.open(root, None).close()
-        async with surveying({CLAIM: far.root, OTHER: volume}) as looks:
-            await looks.end()
-            await looks.end()
+        async with collecting({CLAIM: far.root, OTHER: volume}) as surveys:
+            await surveys.end()
+            await surveys.end()
             with far.silent():
                 put(volume, "hf/acme/old/old.gguf", b"12345")
-                await looks.again()
-                assert looks.surveyor.usages[OTHER].unheld == 5
-                assert CLAIM in looks.surveyor.usages
-                looks.now += 301
-                await looks.again()
-                assert looks.surveyor.usages.keys() == {CLAIM, OTHER}
-                looks.now += 300
-                assert looks.surveyor.usages.keys() == {OTHER}
-            await looks.end()
-            assert looks.surveyor.usages.keys() == {CLAIM, OTHER}
+                await surveys.again()
+                assert surveys.collector.usages[OTHER].unheld == 5
+                assert CLAIM in surveys.collector.usages
+                surveys.now += 301
+                await surveys.again()
+                assert surveys.collector.usages.keys() == {CLAIM, OTHER}
+                surveys.now += 300
+                assert surveys.collector.usages.keys() == {OTHER}
+            await surveys.end()
+            assert surveys.collector.usages.keys() == {CLAIM, OTHER}

@@ -1,4 +1,4 @@
-"""The operator's limit, shared live among the downloads that run."""
+"""The operator's limit is divided among the running downloads at every change."""
 
 import pytest
 
@@ -8,7 +8,7 @@ LIMIT = 1000
 
 
 class Download:
-    """It may be told of its share any number of times; the last one holds."""
+    """A consumer that records its shares; the last one is valid."""
 
     def __init__(self, wanted: int | None = None) -> None:
         self.wanted = wanted
@@ -49,23 +49,23 @@ def test_one_that_fails_gives_its_share_back() -> None:
         assert first.share == LIMIT
 
 
-def test_one_that_left_is_told_nothing_more() -> None:
+def test_one_that_left_gets_no_more_calls() -> None:
     bandwidth, gone = Bandwidth(LIMIT), Download()
     with bandwidth.consumer(gone):
         pass
-    told = list(gone.granted)
+    calls = list(gone.granted)
     with bandwidth.consumer(Download()):
         bandwidth.rebalance()
-    assert gone.granted == told
+    assert gone.granted == calls
 
 
-def test_what_one_does_not_want_is_for_the_others() -> None:
+def test_bandwidth_that_one_does_not_use_is_for_the_others() -> None:
     bandwidth, modest, first, second = Bandwidth(LIMIT), Download(100), Download(), Download()
     with bandwidth.consumer(modest), bandwidth.consumer(first), bandwidth.consumer(second):
         assert [modest.share, first.share, second.share] == [100, 450, 450]
 
 
-def test_a_changed_wish_moves_all_shares_at_once() -> None:
+def test_a_changed_limit_changes_all_shares_at_once() -> None:
     bandwidth, one, other = Bandwidth(LIMIT), Download(), Download()
     with bandwidth.consumer(one), bandwidth.consumer(other):
         one.wanted = 100

@@ -1,4 +1,4 @@
-"""What is reserved on one volume, and that another one, which hangs, has no say in it."""
+"""The reservations on one volume are independent of a volume that hangs."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ async def plenty() -> Room:
     return Room(needed=10, free=10**12)
 
 
-async def test_a_volume_that_hangs_keeps_no_download_to_another_one_waiting() -> None:
+async def test_a_volume_that_hangs_does_not_delay_a_download_to_another_one() -> None:
     reservations, hangs = Reservations(), asyncio.Event()
 
     async def measure() -> Room:

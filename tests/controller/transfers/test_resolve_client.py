@@ -1,4 +1,4 @@
-"""Questions to a hub: few at one time, and none of one that has just said that they are too many."""
+"""Resolve requests to a hub: few at one time, and none after an answer 429."""
 
 import asyncio
 from typing import cast
@@ -18,27 +18,27 @@ AT_ONCE = 16
 
 
 class Resolver:
-    """Answers when the test lets it; with `refusal`, if there is one."""
+    """Answers when the test sets `answers`; raises `refusal`, if there is one."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.answers = asyncio.Event()
         self.refusal: ProvisionError | None = None
 
     async def call(self, request: Resolve, *, seconds: float) -> ResolvedAnswer:
         assert seconds == 60
-        self.asked.append(request.ref)
+        self.requests.append(request.ref)
         await self.answers.wait()
         if self.refusal:
             raise self.refusal
         return ResolvedAnswer(request.id, Plan(request.ref, None, ()), NO_ALTERNATIVES)
 
 
-def hubs(resolver: Resolver) -> ResolveClient:
+def resolve_client(resolver: Resolver) -> ResolveClient:
     return ResolveClient(cast("WorkerProcess", resolver), RateLimits())
 
 
-def question(number: int, ref: str = "hf:acme/m") -> Resolve:
+def resolve_request(number: int, ref: str = "hf:acme/m") -> Resolve:
     return Resolve(str(number), ref, HUB, None, None, None)
 
 
@@ -47,44 +47,44 @@ async def steps() -> None:
         await asyncio.sleep(0)
 
 
-async def test_who_is_in_the_queue_when_the_hub_says_too_many_does_not_ask() -> None:
+async def test_requests_that_wait_when_the_hub_answers_429_are_not_sent() -> None:
     resolver = Resolver()
     resolver.refusal = RateLimited("slow down", 60)
-    asking = hubs(resolver)
-    tasks = [asyncio.create_task(asking.resolve(question(number))) for number in range(300)]
+    client = resolve_client(resolver)
+    tasks = [asyncio.create_task(client.resolve(resolve_request(number))) for number in range(300)]
     await steps()
-    assert len(resolver.asked) == AT_ONCE
+    assert len(resolver.requests) == AT_ONCE
     resolver.answers.set()
-    told = await asyncio.gather(*tasks, return_exceptions=True)
-    assert {type(one) for one in told} == {RateLimited}
-    assert len(resolver.asked) == AT_ONCE
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(result) for result in results} == {RateLimited}
+    assert len(resolver.requests) == AT_ONCE
 
 
-async def test_who_waits_may_leave_and_asks_nothing() -> None:
+async def test_a_waiting_request_that_is_cancelled_is_not_sent() -> None:
     resolver = Resolver()
-    asking = hubs(resolver)
-    tasks = [asyncio.create_task(asking.resolve(question(number))) for number in range(AT_ONCE + 1)]
+    client = resolve_client(resolver)
+    tasks = [asyncio.create_task(client.resolve(resolve_request(number))) for number in range(AT_ONCE + 1)]
     await steps()
     tasks[-1].cancel()
     await steps()
     resolver.answers.set()
     await asyncio.gather(*tasks[:-1])
-    await asking.resolve(question(99))
-    assert len(resolver.asked) == AT_ONCE + 1
+    await client.resolve(resolve_request(99))
+    assert len(resolver.requests) == AT_ONCE + 1
 
 
-async def test_a_file_of_the_volume_waits_for_no_hub() -> None:
+async def test_a_local_ref_does_not_wait_for_a_hub() -> None:
     resolver = Resolver()
-    asking = hubs(resolver)
-    tasks = [asyncio.create_task(asking.resolve(question(number))) for number in range(AT_ONCE)]
+    client = resolve_client(resolver)
+    tasks = [asyncio.create_task(client.resolve(resolve_request(number))) for number in range(AT_ONCE)]
     await steps()
-    local = asyncio.create_task(asking.resolve(question(99, "local:m.gguf")))
+    local = asyncio.create_task(client.resolve(resolve_request(99, "local:m.gguf")))
     await steps()
-    assert resolver.asked[-1] == "local:m.gguf"
+    assert resolver.requests[-1] == "local:m.gguf"
     resolver.refusal = RateLimited("slow down", 60)
     resolver.answers.set()
     await asyncio.gather(*tasks, local, return_exceptions=True)
     resolver.refusal = None
-    await asking.resolve(question(100, "local:m.gguf"))
+    await client.resolve(resolve_request(100, "local:m.gguf"))
     with pytest.raises(RateLimited, match="asked us to slow down"):
-        await asking.resolve(question(101))
+        await client.resolve(resolve_request(101))

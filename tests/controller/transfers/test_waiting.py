@@ -1,4 +1,4 @@
-"""What waits, for whom, and for how long: slots after a restart, room on the volume, a host that asks for patience."""
+"""What a download waits for: a slot after a restart, space on the volume, the Retry-After of a host."""
 
 import time
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ MIB = 1024**2
 SIZE = 24 * MIB
 
 
-def test_after_a_restart_the_most_urgent_is_served_first_however_late_it_asks(bench: Stand, tmp_path: Path) -> None:
+def test_after_a_restart_the_most_urgent_is_first_in_the_queue(bench: Stand, tmp_path: Path) -> None:
     model = write_gguf(tmp_path / "m.gguf", size=SIZE)
     for name in ("first", "plain", "urgent"):
         bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", model)
@@ -41,7 +41,7 @@ def test_after_a_restart_the_most_urgent_is_served_first_however_late_it_asks(be
     gate.release()
     for name in ("urgent", "first", "plain"):
         bench.until(name, "Available")
-    assert asked_for(bench) == ["urgent", "first", "plain"]
+    assert requested_repositories(bench) == ["urgent", "first", "plain"]
 
 
 def test_the_older_one_goes_first_although_the_younger_has_waited_longer(bench: Stand) -> None:
@@ -61,7 +61,7 @@ def test_the_older_one_goes_first_although_the_younger_has_waited_longer(bench: 
     gate.release()
     for name in ("running", "older", "younger"):
         bench.until(name, "Available")
-    assert asked_for(bench) == ["running", "older", "younger"]
+    assert requested_repositories(bench) == ["running", "older", "younger"]
 
 
 def test_the_many_of_one_namespace_do_not_keep_the_one_of_another_waiting(bench: Stand) -> None:
@@ -81,7 +81,7 @@ def test_the_many_of_one_namespace_do_not_keep_the_one_of_another_waiting(bench:
         other.until("young", "Available")
         for name in ("running", "first", "second", "third"):
             bench.until(name, "Available")
-    assert asked_for(bench)[:2] == ["running", "young"]
+    assert requested_repositories(bench)[:2] == ["running", "young"]
     assert bench.hub.connections_high_water == 1, "one slot, one small model at one time"
 
 
@@ -91,8 +91,8 @@ def in_repository(bench: Stand, name: str) -> str:
     return f"acme/{name}"
 
 
-def asked_for(bench: Stand) -> list[str]:
-    """The repositories whose content was asked for, in that order."""
+def requested_repositories(bench: Stand) -> list[str]:
+    """The repositories of the content requests, in their order."""
     return list(dict.fromkeys(one.path.split("/")[2] for one in bench.hub.log if one.origin == "content"))
 
 
@@ -119,7 +119,7 @@ def test_downloads_that_fit_alone_but_not_together_wait_for_one_another(
 
 
 @pytest.mark.parametrize("where", ["api", "content"])
-def test_a_host_that_asks_for_patience_is_left_alone_by_all(bench: Stand, where: Where) -> None:
+def test_no_object_sends_a_request_to_a_host_before_the_end_of_retry_after(bench: Stand, where: Where) -> None:
     bench.hub.fail(429, where=where, headers={"Retry-After": "6"})
     bench.start_operator("--slots=2")
     bench.apply("one", modelRef="hf:acme/tiny:Q4_K_M")
@@ -132,7 +132,7 @@ def test_a_host_that_asks_for_patience_is_left_alone_by_all(bench: Stand, where:
         bench.until(name, "Available")
     refused = next(one.time for one in bench.hub.log if one.status == 429)
     too_early = [one.path for one in bench.hub.log if refused < one.time < refused + 6]
-    assert too_early == [], "neither the hub nor its content host is asked before the time that it named"
+    assert too_early == [], "neither the hub nor its content host gets a request before the end of Retry-After"
 
 
 def test_all_downloads_together_keep_the_operators_limit(bench: Stand, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_all_downloads_together_keep_the_operators_limit(bench: Stand, tmp_path:
     for name in ("one", "two"):
         bench.apply(name, modelRef=f"hf:acme/{name}", connections=1)
     for name in ("one", "two"):
-        # Each asks for 8 MiB, for the header, and then for 60, of which sockets take some MiB at once.
+        # Each requests 8 MiB for the header, then 60 MiB, of which socket buffers take some MiB at once.
         until_here(bench, name, 9 * MIB)
     one, two = rates(bench, "one", "two")
     assert one + two < 1.5 * limit
@@ -152,7 +152,7 @@ def test_all_downloads_together_keep_the_operators_limit(bench: Stand, tmp_path:
     bench.patch("one", {"suspend": True})
     bench.until("one", "Suspended")
     (alone,) = rates(bench, "two")
-    assert 1.5 * two < alone < 1.5 * limit, "it has now what the other one has left"
+    assert 1.5 * two < alone < 1.5 * limit, "it now has the share of the other one too"
 
 
 def until_here(bench: Stand, name: str, size: int) -> None:
@@ -163,7 +163,7 @@ def until_here(bench: Stand, name: str, size: int) -> None:
 
 
 def rates(bench: Stand, *names: str) -> list[float]:
-    """The bytes per second that the hub sends of each repository, over some seconds from now on."""
+    """The bytes per second that the hub sends of each repository, measured over four seconds."""
     began, before = time.monotonic(), [bench.hub.bytes_sent(f"acme/{name}") for name in names]
     time.sleep(4)
     after = [bench.hub.bytes_sent(f"acme/{name}") for name in names]

@@ -1,4 +1,4 @@
-"""A worker that hangs in the kernel, where no signal reaches it, takes nobody along but who has asked it."""
+"""A worker in uninterruptible sleep, which no signal ends, fails only its own requests."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_provisioner.controller.stores.store_client import expect
-from model_provisioner.controller.workers import child_process as workers
+from model_provisioner.controller.workers import child_process
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import InternalError
 from model_provisioner.domain.store.claim import StoreRef
@@ -22,8 +22,8 @@ WORKER = f"{sys.executable} -m model_provisioner.cli fetch --worker"
 
 @pytest.fixture
 def hangs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerProcess:
-    """The first process neither answers nor dies."""
-    monkeypatch.setattr(workers, "_EXIT_SECONDS", 0.2)
+    """A worker whose first process neither answers nor dies."""
+    monkeypatch.setattr(child_process, "_EXIT_SECONDS", 0.2)
     marker = tmp_path / "began"
     script = f"if [ -e {marker} ]; then exec {WORKER}; else echo $$ > {marker}; exec sleep 1000; fi"
     kill = Process.kill
@@ -36,8 +36,8 @@ def hangs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerProcess
     return WorkerProcess(["sh", "-c", script])
 
 
-async def test_nothing_cuts_the_wait_for_a_worker_short_that_is_to_stop() -> None:
-    """Who is cancelled twice, as when two who share a transfer leave, would be overtaken by what still writes."""
+async def test_a_second_cancellation_does_not_end_the_wait_for_a_worker_that_stops() -> None:
+    """A caller may be cancelled twice, if two members leave a transfer; it must not return while the worker writes."""
     answer = '{"event": "failed", "id": "slow", "reason": "InternalError", "message": "stopped"}'
     worker = WorkerProcess(["sh", "-c", f"read request; read cancel; sleep 1; echo '{answer}'; read end"])
     calling = asyncio.create_task(worker.call(Check("slow", StoreRef("/nowhere", None), ())))
@@ -49,26 +49,26 @@ async def test_nothing_cuts_the_wait_for_a_worker_short_that_is_to_stop() -> Non
         assert not calling.done()
     with pytest.raises(asyncio.CancelledError):
         await calling
-    assert (await worker.start()).returncode is None, "it has stopped in time and is not killed"
+    assert (await worker.start()).returncode is None, "it stopped in time and is not killed"
     await worker.stop()
 
 
-async def test_all_that_was_asked_of_it_is_answered_and_its_successor_lives(
+async def test_all_its_requests_fail_and_the_next_process_is_not_affected(
     hangs_once: WorkerProcess, tmp_path: Path
 ) -> None:
     (tmp_path / "volume").mkdir()
     with Store.open(tmp_path / "volume", None) as store:
-        look = StoreRef(str(tmp_path / "volume"), store.id)
-    patient = asyncio.create_task(hangs_once.call(Check("patient", look, ())))
+        store_ref = StoreRef(str(tmp_path / "volume"), store.id)
+    without_timeout = asyncio.create_task(hangs_once.call(Check("without_timeout", store_ref, ())))
     with pytest.raises(InternalError, match=r"took longer than 1s|took longer than 0s"):
-        await hangs_once.call(Check("hasty", look, ()), seconds=0.5)
+        await hangs_once.call(Check("with_timeout", store_ref, ()), seconds=0.5)
     with pytest.raises(InternalError, match="ended unexpectedly"):
         async with asyncio.timeout(5):
-            await patient
+            await without_timeout
     first = int((tmp_path / "began").read_text())
     try:
         for number in range(2):
-            assert expect(Checked, await hangs_once.call(Check(str(number), look, ()), seconds=30)).missing == ()
+            assert expect(Checked, await hangs_once.call(Check(str(number), store_ref, ()), seconds=30)).missing == ()
         second = await hangs_once.start()
         assert second.pid != first
         await hangs_once.stop()

@@ -1,0 +1,1 @@
+"""The ready models of each namespace, published as a ConfigMap."""

@@ -1,10 +1,10 @@
-"""Keeps the catalog ConfigMap of each namespace in step with its ready models.
+"""The ready models of all watched namespaces, published as one ConfigMap for each namespace.
 
-The lifecycle enters a model when its files are published and drops it when they are lost; a deletion
-waits until it has left. A ConfigMap is written as a whole, so what is held in memory is complete before
-the first write: it is seeded from a list of all objects. What others change in it is seen by a watch and
-put right again; a ConfigMap of that name that somebody else made is not touched. One namespace's is a
-namespace_catalog: see `catalog_page`.
+The reconciler enters a model when its files are published, and drops it when they are lost; a deletion waits until
+the model has left. A ConfigMap is written as a whole, therefore `seed` takes in all ready objects before the first
+write. A ConfigMap of that name that belongs to another owner is left as it is.
+
+Called by `controller.app` and `controller.reconcile`. Reading and writing is in `controller.catalog.writer`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ Document = Mapping[str, Any]
 
 
 class Catalog:
-    """The ready models of all watched namespaces. Run `run` as a task."""
+    """The ready models of `namespaces`. Run `run` as a task. `monotonic` and `sleep` are in seconds."""
 
     def __init__(
         self,
@@ -35,65 +35,62 @@ class Catalog:
         self._catalogs = {namespace: NamespaceCatalog(api, namespace, monotonic, sleep) for namespace in namespaces}
 
     def seed(self, objects: Iterable[ModelDownload]) -> None:
-        """Take in what was ready when the operator started, whatever room it needs: it was in already."""
-        for one in objects:
-            if one.status.ready and one.status.model and not one.deleting:
-                self._catalogs[one.namespace].put(one, one.status.model)
+        """Takes in what was ready when the operator started, also if there is no room: it was listed before."""
+        for download in objects:
+            if download.status.ready and download.status.model and not download.deleting:
+                self._catalogs[download.namespace].put(download, download.status.model)
 
     async def run(self) -> None:
-        """Keeps every ConfigMap as it should be, until cancelled; from then on nothing is written."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for namespace_catalog in self._catalogs.values():
-                    tasks.create_task(namespace_catalog.watch())
-                    tasks.create_task(namespace_catalog.resync())
-                    tasks.create_task(namespace_catalog.revert_drift())
-        finally:
-            for namespace_catalog in self._catalogs.values():
-                namespace_catalog.abandon()
+        """Keeps every ConfigMap up to date until cancelled; nothing is written afterwards."""
+        async with asyncio.TaskGroup() as tasks:
+            for catalog in self._catalogs.values():
+                tasks.create_task(catalog.run())
 
     def holds(self, download: ModelDownload) -> bool:
-        """Whether the object was entered; that the ConfigMap stays as it should be is our business from then on."""
+        """Whether the object was entered. From then on the catalog keeps the ConfigMap up to date by itself."""
         return self._catalogs[download.namespace].holds(download.name, download.uid)
 
     def check_room(self, download: ModelDownload, model: Model) -> None:
-        """Raises CatalogUnavailable where the model, as far as it is known, has no place beside those that are in."""
+        """Raises CatalogUnavailable if there is no room for `model`, as far as it is known, beside the listed ones."""
         self._catalogs[download.namespace].check_room(download, model)
 
     async def recovered(self, download: ModelDownload) -> None:
-        """Returns when the ConfigMap, which could not be written, is as it should be."""
+        """Returns when the ConfigMap of the object's namespace can be written after a write has failed.
+
+        Never returns if the last write did not fail.
+        """
         await self._catalogs[download.namespace].recovered()
 
     async def enter(self, download: ModelDownload, model: Model) -> None:
-        """Returns when the ConfigMap has the model. Raises CatalogUnavailable."""
+        """Returns when the ConfigMap lists the model. Raises CatalogUnavailable."""
         self.check_room(download, model)
-        namespace_catalog = self._catalogs[download.namespace]
-        namespace_catalog.put(download, model)
-        if failure := await namespace_catalog.bring_up_to_date():
+        catalog = self._catalogs[download.namespace]
+        catalog.put(download, model)
+        if failure := await catalog.flush():
             raise failure.error
 
     async def leave(self, download: ModelDownload) -> None:
-        """Returns when the ConfigMap has the object no more. Raises CatalogUnavailable, within seconds.
+        """Returns when the ConfigMap no longer lists the object. Raises CatalogUnavailable, after 5 seconds at most.
 
-        A namespace that is going away refuses to create anything (403), which here is as good as done; and of
-        somebody else's ConfigMap the object never was a part.
+        A refusal is no error: a namespace that is being deleted refuses every write (403), and a ConfigMap of
+        another owner never listed the object.
         """
-        namespace_catalog = self._catalogs[download.namespace]
-        namespace_catalog.take(download.name, download.uid)
+        catalog = self._catalogs[download.namespace]
+        catalog.take(download.name, download.uid)
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
-                failure = await namespace_catalog.bring_up_to_date()
+                failure = await catalog.flush()
         except TimeoutError:
-            raise CatalogUnavailable(f"{namespace_catalog} is still being written") from None
+            raise CatalogUnavailable(f"{catalog} is still being written") from None
         if failure and not failure.refused:
             raise failure.error
 
     def drop(self, download: ModelDownload) -> None:
-        """Its files are not there any more, or it is gone itself: the ConfigMap follows soon."""
+        """The files of the object are lost, or the object is gone. The ConfigMap is written soon afterwards."""
         self._catalogs[download.namespace].take(download.name, download.uid)
 
     def on_event(self, kind: str, document: Document) -> None:
-        """A listener of the watch of objects: one whose finalizer was taken off by force leaves no trace either."""
+        """A listener of the watch of objects: drops an object also if its finalizer was removed by force."""
         if kind == "DELETED":
             metadata = document["metadata"]
             self._catalogs[metadata["namespace"]].take(metadata["name"], metadata["uid"])

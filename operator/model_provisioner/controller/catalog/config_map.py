@@ -1,7 +1,7 @@
-"""The ConfigMap of a catalog at the API server: whose it is, and how it is read and written.
+"""The catalog ConfigMap at the API server: its owner, and the requests that read and write it.
 
-Server-side applied as a whole, so that what is not in it any more goes; keys that somebody else has put there are
-removed by a merge-patch. Called by `catalog_page`, which decides when and what.
+It is server-side applied as a whole, so that keys which are no longer in it are removed; keys of other field managers
+are removed by a merge patch. Called by `controller.catalog.writer`, which decides when to write and what.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ _FIELD_MANAGER = "model-provisioner"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _TRIES = 4
 PATIENCE_SECONDS = 3.0
+"""A longer Retry-After is not waited for here: the ApiError is raised."""
 _PAUSES = Backoff(first=0.25, longest=PATIENCE_SECONDS)
 
 HOW_TO_HAND_OVER = (
@@ -28,7 +29,10 @@ T = TypeVar("T")
 
 
 class CatalogConfigMap:
-    """That of `namespace`. What passes by itself within seconds is tried again here. All methods raise ApiError."""
+    """The ConfigMap of `namespace`. `sleep` is in seconds.
+
+    Transient errors and conflicts are retried for some seconds; afterwards every method raises ApiError.
+    """
 
     def __init__(self, api: KubeApi, namespace: str, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._api = api
@@ -36,23 +40,23 @@ class CatalogConfigMap:
         self._sleep = sleep
 
     async def find(self) -> Document | None:
-        """None where there is none."""
-        return await self._patiently(self._get)
+        """None if it does not exist."""
+        return await self._with_retries(self._get)
 
     async def apply(self, data: Mapping[str, str]) -> Document:
-        """Makes it, or makes it say `data`, beside which others' keys may stand; the answer has them."""
+        """Creates it, or sets our keys to `data`. Keys of other field managers stay; the answer contains them."""
         document = self._document(data)
-        return await self._patiently(
+        return await self._with_retries(
             lambda: self._api.patch(self._path, document, "apply", field_manager=_FIELD_MANAGER)
         )
 
     async def remove(self, keys: Document) -> Document:
-        """Removes what `foreign_keys` has found."""
-        return await self._patiently(lambda: self._api.patch(self._path, keys))
+        """Sends `keys`, the merge patch that `foreign_keys` returns."""
+        return await self._with_retries(lambda: self._api.patch(self._path, keys))
 
     @property
     def watch_path(self) -> str:
-        """Where changes of it, and of nothing else, can be watched."""
+        """The collection, restricted to this ConfigMap."""
         return f"{self._collection}?fieldSelector=metadata.name%3D{CATALOG_NAME}"
 
     def __str__(self) -> str:
@@ -66,7 +70,7 @@ class CatalogConfigMap:
                 return None
             raise
 
-    async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retries(self, request: Callable[[], Awaitable[T]]) -> T:
         for failures in range(1, _TRIES):
             try:
                 return await request()
@@ -99,19 +103,21 @@ class CatalogConfigMap:
 
 
 def is_labelled(found: Document) -> bool:
-    """Does its label say that it is ours?"""
+    """Whether the label `app.kubernetes.io/managed-by` names us."""
     return bool((found["metadata"].get("labels") or {}).get(_MANAGED_BY) == _FIELD_MANAGER)
 
 
 def is_ours(found: Document) -> bool:
-    """By the label, by having been applied by us, or because there is nothing in it that could be lost."""
+    """True if it has our label, if we have applied it, or if it has no data that could be lost."""
     managers: Sequence[Document] = found["metadata"].get("managedFields") or ()
-    applied = any(one.get("manager") == _FIELD_MANAGER and one.get("operation") == "Apply" for one in managers)
+    applied = any(
+        manager.get("manager") == _FIELD_MANAGER and manager.get("operation") == "Apply" for manager in managers
+    )
     return applied or is_labelled(found) or not (found.get("data") or found.get("binaryData"))
 
 
 def foreign_keys(found: Document, data: Mapping[str, str]) -> dict[str, Any]:
-    """The merge-patch that removes what no model has put there; empty where there is nothing."""
+    """The merge patch (RFC 7386) that removes every key of `found` that is not in `data`; empty if there is none."""
     patch: dict[str, Any] = {}
     if keys := (found.get("data") or {}).keys() - data.keys():
         patch["data"] = dict.fromkeys(keys)

@@ -1,7 +1,7 @@
-"""Counts what happens, for Prometheus, and answers it. What each metric means stands in `measures`.
+"""Counts events for Prometheus and serves `/metrics`. What each metric means is in `controller.metrics.descriptions`.
 
-The lifecycles and the shared transfers tell what happens when it happens; what is, such as the length
-of the queue, is read by `gauges` when somebody scrapes.
+Reconcilers and shared transfers report events. Present values, such as the length of the queue, are read at each
+scrape, from functions that `controller.process.collectors` registers.
 """
 
 import logging
@@ -16,7 +16,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from model_provisioner.controller.metrics.measures import (
+from model_provisioner.controller.metrics.descriptions import (
     DOWNLOADS,
     DURATION,
     FAILURES,
@@ -34,95 +34,99 @@ from model_provisioner.domain.modeldownload import ModelDownload
 _LOG = logging.getLogger(__name__)
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
-"""Values of the labels, in their order, and the figure."""
+"""Label values, in the order of the description, and the value."""
 
 
 @dataclass(slots=True)
-class _Known:
-    """One object as it is now; `begun` is when a worker took it, in seconds of the clock."""
+class _TrackedObject:
+    """One object in its present state. `started_at` is when a worker began, in seconds of the monotonic clock."""
 
     namespace: str
     name: str
     snapshot: Snapshot
-    begun: float | None = None
+    started_at: float | None = None
 
 
 class Metrics:
-    """Those of one operator, in `registry`; `monotonic` gives seconds."""
+    """The metrics of one operator, in `registry`. `monotonic` is in seconds."""
 
     def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float]) -> None:
         self._registry = registry
         self._monotonic = monotonic
-        self._known: dict[str, _Known] = {}
+        self._objects: dict[str, _TrackedObject] = {}
         self._received = _counter(RECEIVED, registry)
-        self._retries = _by_reason(RETRIES, Retryable, registry)
-        self._failures = _by_reason(FAILURES, Terminal, registry)
+        self._retries = _counter_by_reason(RETRIES, Retryable, registry)
+        self._failures = _counter_by_reason(FAILURES, Terminal, registry)
         self._durations = Histogram(DURATION.full_name, DURATION.meaning, buckets=DURATION.buckets, registry=registry)
-        self.show(DOWNLOADS, self._by_state)
-        self.show(PROGRESS, lambda: self._of_unready(lambda snapshot: snapshot.bytes))
-        self.show(SIZE, lambda: self._of_unready(lambda snapshot: snapshot.model.size_bytes if snapshot.model else 0))
+        self.register(DOWNLOADS, self._count_by_reason)
+        self.register(PROGRESS, lambda: self._of_unready_objects(lambda snapshot: snapshot.bytes))
+        self.register(
+            SIZE, lambda: self._of_unready_objects(lambda snapshot: snapshot.model.size_bytes if snapshot.model else 0)
+        )
 
-    def show(self, description: Description, read: Callable[[], Samples]) -> None:
-        """From now on `read` is asked for the samples of this metric at every scrape; it must not block."""
-        self._registry.register(_Reading(description, read))
+    def register(self, description: Description, read: Callable[[], Samples]) -> None:
+        """Adds a metric whose samples `read` returns at every scrape; it must not block."""
+        self._registry.register(_CallbackCollector(description, read))
 
-    def tally(self, namespace: str) -> Callable[[int], None]:
-        """For one fetch: to be called with how many bytes have come since it began, whenever that is known."""
+    def received_counter(self, namespace: str) -> Callable[[int], None]:
+        """A counter for one fetch: call it, at any time, with all bytes received since the fetch began."""
         counter, counted = self._received.labels(namespace), 0
 
-        def so_far(received: int) -> None:
+        def count(received: int) -> None:
             nonlocal counted
             counter.inc(received - counted)
             counted = received
 
-        return so_far
+        return count
 
     def advanced(self, download: ModelDownload, snapshot: Snapshot, event: Event) -> None:
-        """`event` has happened to `download`, which is now at `snapshot`."""
-        known = self._known.setdefault(download.uid, _Known(download.namespace, download.name, snapshot))
-        known.snapshot = snapshot
+        """Records `event` of `download`; `snapshot` is the state after it."""
+        tracked = self._objects.setdefault(download.uid, _TrackedObject(download.namespace, download.name, snapshot))
+        tracked.snapshot = snapshot
         match event:
             case Failed(error):
                 (self._retries if isinstance(error, Retryable) else self._failures).labels(error.reason).inc()
-            case Started() if known.begun is None:
-                known.begun = self._monotonic()
-            case Available() if known.begun is not None:
-                self._durations.observe(self._monotonic() - known.begun)
-                known.begun = None
+            case Started() if tracked.started_at is None:
+                tracked.started_at = self._monotonic()
+            case Available() if tracked.started_at is not None:
+                self._durations.observe(self._monotonic() - tracked.started_at)
+                tracked.started_at = None
             case Suspended():
-                known.begun = None
+                tracked.started_at = None
             case _:
                 pass
 
     def forget(self, uid: str) -> None:
-        """The object is no longer looked after."""
-        self._known.pop(uid, None)
+        """Removes the object: it is deleted, or no longer reconciled."""
+        self._objects.pop(uid, None)
 
     def route(self) -> web.RouteDef:
-        """`/metrics`, in the format that the caller prefers."""
-        # Else every counter has a second series that nobody reads.
+        """`/metrics`, in the format of the Accept header."""
+        # Without this every counter has a second series, `_created`, which is not used.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         return web.get("/metrics", make_aiohttp_handler(self._registry))
 
-    def _by_state(self) -> Samples:
-        return Tally((known.namespace, known.snapshot.reason) for known in self._known.values()).items()
+    def _count_by_reason(self) -> Samples:
+        return Tally((tracked.namespace, tracked.snapshot.reason) for tracked in self._objects.values()).items()
 
-    def _of_unready(self, figure: Callable[[Snapshot], int]) -> Samples:
-        """One of each name, also while an object's successor is there already: Prometheus refuses a page with two."""
-        unready = (known for known in self._known.values() if known.snapshot.model and not known.snapshot.ready)
-        return {(known.namespace, known.name): figure(known.snapshot) for known in unready}.items()
+    def _of_unready_objects(self, value: Callable[[Snapshot], int]) -> Samples:
+        """One sample for each name, also if an object and its successor exist: Prometheus rejects duplicate series."""
+        unready = (
+            tracked for tracked in self._objects.values() if tracked.snapshot.model and not tracked.snapshot.ready
+        )
+        return {(tracked.namespace, tracked.name): value(tracked.snapshot) for tracked in unready}.items()
 
 
-class _Reading(Collector):
-    """A metric that is read when somebody scrapes. One that can't be read is empty, and the others are there."""
+class _CallbackCollector(Collector):
+    """A metric that is read at each scrape. If that fails, it has no samples; the other metrics are not affected."""
 
     def __init__(self, description: Description, read: Callable[[], Samples]) -> None:
         self._description = description
         self._read = read
-        self._told = False
+        self._logged = False
 
     def describe(self) -> Sequence[CounterMetricFamily | GaugeMetricFamily]:
-        """Only its name, by which the registry refuses a second one; nothing is read yet."""
+        """The name without samples: the registry uses it to refuse duplicates, and reads nothing."""
         return [self._family()]
 
     def collect(self) -> Sequence[CounterMetricFamily | GaugeMetricFamily]:
@@ -134,10 +138,10 @@ class _Reading(Collector):
     def _samples(self) -> Samples:
         try:
             return list(self._read())
-        except Exception:  # noqa: BLE001 - whatever it is, the other metrics are asked for, too
-            if not self._told:  # one traceback is enough: the next scrape is seconds away
+        except Exception:  # noqa: BLE001 - any error: the other metrics must be served
+            if not self._logged:  # only the first time: the next scrape is seconds away
                 _LOG.exception("%s could not be read and is left out", self._description.full_name)
-            self._told = True
+            self._logged = True
             return ()
 
     def _family(self) -> CounterMetricFamily | GaugeMetricFamily:
@@ -150,10 +154,10 @@ def _counter(description: Description, registry: CollectorRegistry) -> Counter:
     return Counter(description.full_name, description.meaning, description.labels, registry=registry)
 
 
-def _by_reason(
+def _counter_by_reason(
     description: Description, root: type[Retryable] | type[Terminal], registry: CollectorRegistry
 ) -> Counter:
-    """With all reasons from the beginning, because a series that begins at one has no increase to be alerted by."""
+    """Creates the series of all reasons with 0: a series that starts with 1 has no increase, and no alert fires."""
     counter = _counter(description, registry)
     for error in root.__subclasses__():
         counter.labels(error.__name__)

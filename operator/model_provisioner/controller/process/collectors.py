@@ -6,7 +6,7 @@ Metrics that count what happens are not here: the parts report those to `Metrics
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from model_provisioner.controller.metrics import measures
+from model_provisioner.controller.metrics import descriptions
 from model_provisioner.controller.metrics.metrics import Metrics, Samples
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.queue import TransferQueue
@@ -21,8 +21,8 @@ def register_process(metrics: Metrics, acting: Callable[[], bool], apis: Sequenc
 
     `acting` tells whether it holds the Lease, `apis` are all its clients.
     """
-    metrics.show(measures.ACTING, lambda: _single(acting()))
-    metrics.show(measures.API_REQUESTS, lambda: _requests(apis))
+    metrics.register(descriptions.ACTING, lambda: _single(acting()))
+    metrics.register(descriptions.API_REQUESTS, lambda: _requests(apis))
 
 
 def register_work(
@@ -37,15 +37,20 @@ def register_work(
 
     `last_event_age` returns the seconds since the watch that has been silent the longest received anything.
     """
-    metrics.show(measures.LAST_WATCH_EVENT_AGE, lambda: _single(last_event_age()))
-    metrics.show(measures.SLOTS, lambda: _single(queue.size))
-    metrics.show(measures.ACTIVE, lambda: [((namespace,), queue.running(namespace)) for namespace in namespaces])
-    metrics.show(measures.QUEUED, lambda: [((namespace,), queue.waiting(namespace)) for namespace in namespaces])
-    metrics.show(
-        measures.RESERVED, lambda: [(_labels(claim), reservations.reserved(claim)) for claim in usage_collector.claims]
+    metrics.register(descriptions.LAST_WATCH_EVENT_AGE, lambda: _single(last_event_age()))
+    metrics.register(descriptions.SLOTS, lambda: _single(queue.size))
+    metrics.register(
+        descriptions.ACTIVE, lambda: [((namespace,), queue.running(namespace)) for namespace in namespaces]
     )
-    metrics.show(measures.FREE, lambda: _volumes(usage_collector, lambda usage: usage.free))
-    metrics.show(measures.UNHELD, lambda: _volumes(usage_collector, lambda usage: usage.unheld))
+    metrics.register(
+        descriptions.QUEUED, lambda: [((namespace,), queue.waiting(namespace)) for namespace in namespaces]
+    )
+    metrics.register(
+        descriptions.RESERVED,
+        lambda: [(_labels(claim), reservations.reserved(claim)) for claim in usage_collector.claims],
+    )
+    metrics.register(descriptions.FREE, lambda: _volumes(usage_collector, lambda usage: usage.free))
+    metrics.register(descriptions.UNHELD, lambda: _volumes(usage_collector, lambda usage: usage.unheld))
 
 
 def _single(value: float) -> Samples:

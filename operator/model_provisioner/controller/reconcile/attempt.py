@@ -83,7 +83,7 @@ class Attempt:
         if settled.durable_bytes < settled.plan.total_bytes:
             self._deps.catalog.drop(self._download)  # an earlier attempt, which had the files, may have entered it
         self._deps.catalog.check_room(self._download, model)  # `enter` also checks it, but only after the transfer
-        published = await self._deps.transfers.provide(self._member(claim, settled, model, credentials))
+        published = await self._deps.transfers.fetch(self._member(claim, settled, model, credentials))
         model = published_model(model, published.files, published.gguf)
         self._advance(Resolved(model))
         # The worker keeps the directory open. It would not notice that another volume is mounted there now.

@@ -83,7 +83,7 @@ class Recheck:
 
     async def _read(self) -> tuple[str, ...]:
         """The paths of the files whose bytes are wrong."""
-        return await self._stores.wrong(self._claim, self._model.store_id, self._model.files, self._on_progress)
+        return await self._stores.verify(self._claim, self._model.store_id, self._model.files, self._on_progress)
 
     def _report_damage(self, path: str) -> None:
         """Ends Ready. Raises DigestMismatch if the file is local: then it cannot be fetched again."""

@@ -1,8 +1,8 @@
-"""Looks after the files of all models that are Ready: are they still there, with the size that they had?
+"""Checks every minute whether the files of all Ready models exist with the recorded size.
 
-One look at a store for many models at once, so that ten thousand idle objects cost next to nothing: a
-lifecycle that has nothing to do waits here until something about its files is not as it was, and then
-finds out for itself what. Decides nothing.
+One request checks many models, so that ten thousand idle objects cost little. A reconciler with nothing to do waits
+here until its files may have changed. It then checks them itself: nothing is decided here. Called by
+`controller.reconcile`.
 """
 
 import asyncio
@@ -17,76 +17,81 @@ from model_provisioner.domain.modeldownload import FileRecord, Model
 from model_provisioner.domain.store.claim import Claim
 
 _LOG = logging.getLogger(__name__)
-_ROUND_SECONDS = 60.0
-_MODELS_AT_ONCE = 200
+_INTERVAL_SECONDS = 60.0
+_BATCH_SIZE = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Watch:
-    """One model that somebody watches over; `alarm` is done when it should be looked at."""
+class _Waiter:
+    """A call of `until_notified`; the end of `notified` ends it."""
 
     claim: Claim
     model: Model
-    alarm: asyncio.Future[None]
+    notified: asyncio.Future[None]
 
 
 class FileMonitor:
-    """Run `run` as a task; lifecycles wait in `until_notified`."""
+    """Run `run` as a task; reconcilers wait in `until_notified`. `sleep` is in seconds."""
 
     def __init__(self, stores: StoreClient, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._stores = stores
         self._sleep = sleep
-        self._posts: set[_Watch] = set()
+        self._waiters: set[_Waiter] = set()
 
     async def until_notified(self, claim: Claim, model: Model) -> None:
-        """Returns when a file of `model` is missing or has another size, or when its store could not be looked at."""
+        """Returns when a file of `model` is missing or has another size, or when its store could not be checked.
+
+        Never returns if `claim` is not mounted.
+        """
         if claim not in self._stores.claims:
-            await asyncio.Event().wait()  # there is nothing to look at: it is as it was until it is mounted again
-        post = _Watch(claim, model, asyncio.get_running_loop().create_future())
-        self._posts.add(post)
+            await asyncio.Event().wait()  # the state of its models stays as it is until it is mounted again
+        waiter = _Waiter(claim, model, asyncio.get_running_loop().create_future())
+        self._waiters.add(waiter)
         try:
-            await post.alarm
+            await waiter.notified
         finally:
-            self._posts.discard(post)
+            self._waiters.discard(waiter)
 
     def notify(self, claim: Claim, model: Model) -> None:
-        """Has all who share a file of `model` look at theirs: somebody has found it to be wrong."""
-        _alarm((post for post in self._posts if post.claim == claim), {file.path for file in model.files})
+        """Ends `until_notified` of all models that share a file with `model`: its content was found to be wrong."""
+        _notify_affected(
+            (waiter for waiter in self._waiters if waiter.claim == claim), {file.path for file in model.files}
+        )
 
     async def run(self) -> None:
-        """Rounds a minute apart, until cancelled. A volume that hangs keeps only its own models waiting."""
+        """Checks each claim every minute until cancelled. A volume that hangs delays only its own models."""
         async with asyncio.TaskGroup() as tasks:
             for claim in self._stores.claims:
-                tasks.create_task(self._watch_over(claim))
+                tasks.create_task(self._check_periodically(claim))
 
-    async def _watch_over(self, claim: Claim) -> None:
+    async def _check_periodically(self, claim: Claim) -> None:
         while True:
-            await self._sleep(_ROUND_SECONDS)
-            for store_id, posts in list(self._round(claim)):
-                await self._look(claim, store_id, posts)
+            await self._sleep(_INTERVAL_SECONDS)
+            for store_id, waiters in list(self._batches(claim)):
+                await self._check(claim, store_id, waiters)
 
-    def _round(self, claim: Claim) -> Iterator[tuple[str, list[_Watch]]]:
-        by_store: dict[str, list[_Watch]] = {}
-        for post in self._posts:
-            if post.claim == claim:
-                by_store.setdefault(post.model.store_id, []).append(post)
-        for store_id, posts in by_store.items():
-            waiting = iter(posts)
-            while some := list(islice(waiting, _MODELS_AT_ONCE)):
-                yield store_id, some
+    def _batches(self, claim: Claim) -> Iterator[tuple[str, list[_Waiter]]]:
+        by_store: dict[str, list[_Waiter]] = {}
+        for waiter in self._waiters:
+            if waiter.claim == claim:
+                by_store.setdefault(waiter.model.store_id, []).append(waiter)
+        for store_id, waiters in by_store.items():
+            remaining = iter(waiters)
+            while batch := list(islice(remaining, _BATCH_SIZE)):
+                yield store_id, batch
 
-    async def _look(self, claim: Claim, store_id: str, posts: list[_Watch]) -> None:
-        files: dict[FileRecord, None] = {file: None for post in posts for file in post.model.files}
+    async def _check(self, claim: Claim, store_id: str, waiters: list[_Waiter]) -> None:
+        files: dict[FileRecord, None] = {file: None for waiter in waiters for file in waiter.model.files}
         try:
             missing = frozenset((await self._stores.check(claim, store_id, tuple(files))).missing)
         except ProvisionError as error:
             _LOG.info("the store on %s/%s could not be looked at: %s", claim.namespace, claim.name, error)
             missing = frozenset(file.path for file in files)
-        _alarm(posts, missing)
+        _notify_affected(waiters, missing)
 
 
-def _alarm(posts: Iterable[_Watch], paths: Collection[str]) -> None:
-    """Those of `posts` that have a file among `paths`."""
-    for post in posts:
-        if not post.alarm.done() and any(file.path in paths for file in post.model.files):
-            post.alarm.set_result(None)
+def _notify_affected(waiters: Iterable[_Waiter], paths: Collection[str]) -> None:
+    """Notifies those of `waiters` whose model has a file in `paths`."""
+    for waiter in waiters:
+        if not waiter.notified.done() and any(file.path in paths for file in waiter.model.files):
+            waiter.notified.set_result(None)

@@ -1,8 +1,8 @@
-"""Tidies up the mounted stores: after the first complete list, then every hour.
+"""Removes records and partial files of deleted objects from the mounted stores: at the start, then every hour.
 
-An object can go while no operator is there to give up what it held, so its part and its record would
-stay for ever. What goes is decided in `domain.holders.orphaned`; here it is decided when to look, and
-that a store is left alone while it is not certain that it is the right one.
+If an object is deleted while no operator runs, nothing else removes its record and its parts. What is removed is
+decided in `domain.store.holders.orphaned`. Decided here: when a store is swept, and that it is not swept while it may
+be the wrong one. Started by `controller.app`.
 """
 
 import asyncio
@@ -19,35 +19,39 @@ _INTERVAL_SECONDS = 3600.0
 
 
 class GarbageCollector:
-    """`alive` tells the uids of the objects that are being worked on, which a watch may not have heard of yet."""
+    """Run `run` as a task.
+
+    `active_uids` returns the uids of the objects that have a reconciler; the index may not have them yet. `sleep` is in
+    seconds.
+    """
 
     def __init__(
         self,
         stores: StoreClient,
         index: ObjectIndex,
-        alive: Callable[[], Collection[str]],
+        active_uids: Callable[[], Collection[str]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._stores = stores
         self._index = index
-        self._alive = alive
+        self._active_uids = active_uids
         self._sleep = sleep
 
     async def run(self) -> None:
-        """All claims side by side, until cancelled. The index must be complete when it begins."""
+        """Sweeps all claims concurrently until cancelled. The index must be complete before."""
         async with asyncio.TaskGroup() as tasks:
             for claim in self._stores.claims:
-                tasks.create_task(self._tidy(claim))
+                tasks.create_task(self._sweep_periodically(claim))
 
-    async def _tidy(self, claim: Claim) -> None:
+    async def _sweep_periodically(self, claim: Claim) -> None:
         while True:
-            await self._sweep(claim)
+            await self._sweep_once(claim)
             await self._sleep(_INTERVAL_SECONDS)
 
-    async def _sweep(self, claim: Claim) -> None:
+    async def _sweep_once(self, claim: Claim) -> None:
         try:
             store_id = only_store_id(claim, self._index.store_ids(claim))
-            swept = await self._stores.sweep(claim, store_id, self._present)
+            swept = await self._stores.sweep(claim, store_id, self._live_objects)
         except ProvisionError as error:
             _LOG.warning("%s/%s is not swept: %s: %s", claim.namespace, claim.name, error.reason, error.message)
             return
@@ -55,5 +59,5 @@ class GarbageCollector:
             what = f"{len(swept.parts)} parts and {len(swept.records)} records of objects that are gone"
             _LOG.info("swept %s/%s: removed %s", claim.namespace, claim.name, what)
 
-    def _present(self) -> LiveObjects:
-        return LiveObjects(self._index.namespaces, tuple(self._index.uids().union(self._alive())))
+    def _live_objects(self) -> LiveObjects:
+        return LiveObjects(self._index.namespaces, tuple(self._index.uids().union(self._active_uids())))

@@ -1,7 +1,7 @@
-"""All objects of the watched namespaces, as the operator's own watches have them.
+"""All objects of the watched namespaces, as the reflectors have them. Read-only.
 
-Complete, unlike the running lifecycles, from the first list on: what is not in here is gone. The
-garbage_collector asks who is there, and `stores` on which stores they were recorded; nothing is written from here.
+Complete from the first list on: an object that is not in here is deleted. `controller.stores.garbage_collector` reads
+which objects exist; `controller.stores.store_client` and `controller.stores.usage` read the recorded store ids.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,35 +10,35 @@ from typing import Any, Protocol
 from model_provisioner.domain.store.claim import Claim
 
 
-class Watch(Protocol):
-    """What is used of a `kube.reflector.Reflector` that is synced."""
+class Lister(Protocol):
+    """What the index needs of a `kube.reflector.Reflector`, which must be synced."""
 
     def objects(self) -> Iterable[Mapping[str, Any]]: ...
 
 
 class ObjectIndex:
-    """`namespaces` are those of `watches`."""
+    """`listers` have the objects of `namespaces`."""
 
-    def __init__(self, namespaces: Sequence[str], watches: Sequence[Watch]) -> None:
+    def __init__(self, namespaces: Sequence[str], listers: Sequence[Lister]) -> None:
         self.namespaces = tuple(namespaces)
-        self._watches = watches
+        self._listers = listers
 
     def uids(self) -> frozenset[str]:
-        """Every object that there is."""
-        return frozenset(document["metadata"]["uid"] for watch in self._watches for document in watch.objects())
+        """The uids of all objects."""
+        return frozenset(document["metadata"]["uid"] for lister in self._listers for document in lister.objects())
 
-    def store_ids(self, claim: Claim, but: str | None = None) -> frozenset[str]:
-        """The stores on which objects with files on `claim` have been recorded; more than one if it was exchanged.
+    def store_ids(self, claim: Claim, exclude_uid: str | None = None) -> frozenset[str]:
+        """The store ids in the status of all objects with a model on `claim`, except the object `exclude_uid`.
 
-        The object with the uid `but` is left out.
+        More than one if the volume of the claim was exchanged.
         """
-        documents = (document for watch in self._watches for document in watch.objects())
-        ids = (_store_id(document, claim) for document in documents if document["metadata"]["uid"] != but)
-        return frozenset(found for found in ids if found)
+        documents = (document for lister in self._listers for document in lister.objects())
+        ids = (_store_id(document, claim) for document in documents if document["metadata"]["uid"] != exclude_uid)
+        return frozenset(store_id for store_id in ids if store_id)
 
 
 def trim(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked of a document here; there may be ten thousand of them."""
+    """The parts of `document` that the index reads, to save memory: there may be ten thousand objects."""
     metadata, model = document["metadata"], (document.get("status") or {}).get("model") or {}
     return {
         "metadata": {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")},
@@ -48,5 +48,5 @@ def trim(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _store_id(document: Mapping[str, Any], claim: Claim) -> str | None:
     model = (document.get("status") or {}).get("model") or {}
-    there = Claim(document["metadata"]["namespace"], model.get("claimName", ""))
-    return model.get("storeID") if there == claim else None
+    recorded = Claim(document["metadata"]["namespace"], model.get("claimName", ""))
+    return model.get("storeID") if recorded == claim else None

@@ -1,9 +1,11 @@
-"""The claims that this operator mounts, and what is asked of the store on each.
+"""The claims that this operator mounts, and the requests to the store on each.
 
-Everything that keeps records goes to an extra worker, the claim's store_worker, one request at a time for each claim:
-so two objects never settle one path at once, a deletion never waits for a 40 GB download, and nobody waits for
-another claim's volume that does not answer. Beside these requests, files are read again, one model at a time, and
-the volume is surveyed. Called by whoever asks about a store; bytes are fetched by the slots' workers.
+The requests go to the store worker of the claim, not to the workers of the slots, one at a time for each claim.
+Therefore two objects never settle one path at the same time, a deletion does not wait for a 40 GB download, and no
+request waits for the volume of another claim. `verify` and `survey` run beside these requests.
+
+Called by `controller.reconcile`, `controller.transfers` and the other modules of this room. Which worker serves a
+claim is decided in `controller.workers.pool`.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from model_provisioner.controller.workers.child_process import Report, WorkerProcess
+from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
 from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
@@ -56,26 +58,26 @@ class LiveObjects:
 
 
 class StoreClient:
-    """`mounted` maps claims to directories; the first one is the default of its namespace.
+    """`mounted` maps claims to directories; the first claim of a namespace is its default.
 
-    `store_workers` has the store worker of each claim; when one is replaced because a volume hangs, its requests about
-    other claims fail once. `recorded` returns the ids of the stores of a claim on which objects were recorded, all
-    objects but the one with the given uid.
+    `store_workers` has the store worker of each claim. Claims may share one; if it is replaced because a volume hangs,
+    its requests for other claims fail once. `recorded_ids` returns the store ids in the status of all objects on a
+    claim, except the object with the given uid. `modes` are those of the files that the worker creates.
     """
 
     def __init__(
         self,
         mounted: Mapping[Claim, Path],
         store_workers: Mapping[Claim, WorkerProcess],
-        recorded: Callable[[Claim, str], frozenset[str]],
+        recorded_ids: Callable[[Claim, str], frozenset[str]],
         modes: Modes = READABLE,
     ) -> None:
         self._mounted = dict(mounted)
-        self._recorded = recorded
+        self._recorded_ids = recorded_ids
         self._store_workers = store_workers
         self._modes = modes
-        self._serial = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
-        self._reading = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+        self._request_locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+        self._verify_locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -83,7 +85,7 @@ class StoreClient:
         return tuple(self._mounted)
 
     def claim_of(self, download: ModelDownload) -> Claim:
-        """The claim that an object asks for. Raises ClaimNotMounted with what would help."""
+        """The claim of `spec.claimName`, or the default of the namespace. Raises ClaimNotMounted."""
         own = [claim for claim in self._mounted if claim.namespace == download.namespace]
         if download.spec.claim_name is None:
             if own:
@@ -99,82 +101,91 @@ class StoreClient:
         return claim
 
     def expected_id(self, claim: Claim, download: ModelDownload, own: str | None) -> str | None:
-        """The id that the claim's store must have, because objects were recorded on it; `own` is the object's.
+        """The id that the store on `claim` must have, because it is in the status of objects; `own` is in this one's.
 
-        None where nobody was: then a store may be made. Raises VolumeChanged where the objects disagree.
+        None if no object has one: then a store may be created. Raises VolumeChanged if the objects disagree.
         """
-        return only_store_id(claim, self._recorded(claim, download.uid).union({own} if own else ()))
+        return only_store_id(claim, self._recorded_ids(claim, download.uid).union({own} if own else ()))
 
     def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
-        """The directory of a claim, and the id that its store must have. Raises ClaimNotMounted."""
+        """The directory of `claim`, with the id that its store must have. Raises ClaimNotMounted."""
         if claim not in self._mounted:
             raise ClaimNotMounted(f"claim {claim.name} of namespace {claim.namespace} is not mounted by the operator")
         return StoreRef(str(self._mounted[claim]), store_id, self._modes)
 
     async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan, *, delete: bool) -> Settled:
-        """Final paths and a holder's record for `plan`; what it held instead goes if `delete`."""
+        """Fixes the final paths of `plan` and records `holder`. If it held other files, `delete` removes them."""
         request = Settle(new_request_id(), self.reference(claim, store_id), holder, plan, delete)
-        return expect(Settled, await self._ask(claim, request))
+        return expect(Settled, await self._call(claim, request))
 
     async def check(
         self, claim: Claim, store_id: str, files: tuple[FileRecord, ...] = (), holder: str | None = None
     ) -> Checked:
-        """What is there of `files`, and what the record of `holder` says of it. Raises VolumeChanged."""
+        """Which of `files` are missing, and which are not attested by the record of `holder`, a uid.
+
+        Raises VolumeChanged if the store has another id.
+        """
         request = Check(new_request_id(), self.reference(claim, store_id), files, holder)
-        return expect(Checked, await self._ask(claim, request))
+        return expect(Checked, await self._call(claim, request))
 
     async def measure(self, claim: Claim, store_id: str, plan: Plan) -> Room:
-        """What a settled `plan` still needs, and what is free."""
+        """The bytes that a settled `plan` still needs, and the free bytes of the volume."""
         answer = expect(
-            Measured, await self._ask(claim, Measure(new_request_id(), self.reference(claim, store_id), plan))
+            Measured, await self._call(claim, Measure(new_request_id(), self.reference(claim, store_id), plan))
         )
         return Room(answer.needed, answer.free)
 
-    async def wrong(
-        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], report: Report
+    async def verify(
+        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], on_progress: ProgressHandler
     ) -> tuple[str, ...]:
-        """Which of `files` are not what they should be, after every byte was read; nobody attests for those any more.
+        """Reads every byte of `files`; returns the paths with wrong content. No record attests those any more.
 
-        One at a time, beside whatever else is asked of the store_worker, since this takes as long as the disk needs.
+        One model at a time for each claim, beside other requests: this takes as long as the disk needs.
         """
-        async with self._reading[claim]:
+        async with self._verify_locks[claim]:
             request = Verify(new_request_id(), self.reference(claim, store_id), files)
-            wrong = expect(Verified, await self._store_workers[claim].call(request, report)).wrong
+            wrong = expect(Verified, await self._store_workers[claim].call(request, on_progress)).wrong
         if wrong:
             expect(
                 MarkedCorrupt,
-                await self._ask(claim, MarkCorrupt(new_request_id(), self.reference(claim, store_id), wrong)),
+                await self._call(claim, MarkCorrupt(new_request_id(), self.reference(claim, store_id), wrong)),
             )
         return wrong
 
     async def remove(self, claim: Claim, store_id: str | None, uid: str, delete: bool) -> tuple[str, ...]:
-        """Gives up what `uid` held; the paths that were deleted."""
-        answer = await self._ask(claim, Remove(new_request_id(), self.reference(claim, store_id), uid, delete))
+        """Removes the record of the object `uid`; returns the paths of the published files that were deleted.
+
+        `delete` asks for its files too, if no other object holds them.
+        """
+        answer = await self._call(claim, Remove(new_request_id(), self.reference(claim, store_id), uid, delete))
         return expect(Removed, answer).paths
 
-    async def sweep(self, claim: Claim, store_id: str | None, present: Callable[[], LiveObjects]) -> Swept:
-        """Gives up what objects that are gone held. `present` is asked when no object can settle in between."""
+    async def sweep(self, claim: Claim, store_id: str | None, live_objects: Callable[[], LiveObjects]) -> Swept:
+        """Removes the records and parts of deleted objects.
+
+        `live_objects` is called under the lock of the claim: no object can settle between that call and the sweep.
+        """
         reference = self.reference(claim, store_id)
-        async with self._serial[claim]:
-            there = present()
-            request = Sweep(new_request_id(), reference, there.namespaces, there.uids)
+        async with self._request_locks[claim]:
+            live = live_objects()
+            request = Sweep(new_request_id(), reference, live.namespaces, live.uids)
             return expect(Swept, await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS))
 
     async def survey(self, claim: Claim, store_id: str | None) -> Usage | None:
-        """What of the volume is free and what nobody holds; None where there is no store yet.
+        """The free bytes of the volume and the bytes that no object holds; None if there is no store yet.
 
-        Beside whatever else is asked of the store_worker: nobody should wait for a figure.
+        Runs beside other requests, so that none waits for a metric.
         """
         request = Survey(new_request_id(), self.reference(claim, store_id))
         return expect(Surveyed, await self._store_workers[claim].call(request)).usage
 
-    async def _ask(self, claim: Claim, request: Settle | Check | Measure | MarkCorrupt | Remove) -> object:
-        async with self._serial[claim]:
+    async def _call(self, claim: Claim, request: Settle | Check | Measure | MarkCorrupt | Remove) -> object:
+        async with self._request_locks[claim]:
             return await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS)
 
 
 def only_store_id(claim: Claim, ids: frozenset[str]) -> str | None:
-    """The one of `ids`, on which objects were recorded; None where there is none. Raises VolumeChanged."""
+    """The only one of `ids`; None if `ids` is empty. Raises VolumeChanged if there are more."""
     if len(ids) > 1:
         raise VolumeChanged(
             f"objects on claim {claim.name} were recorded on different stores ({', '.join(sorted(ids))}): annotate"
@@ -188,7 +199,7 @@ def new_request_id() -> str:
 
 
 def expect(kind: type[T], answer: object) -> T:
-    """`answer`, which must be of `kind`: the worker and the operator are of one version."""
+    """Returns `answer`, which must be of `kind`: worker and operator have the same version. Raises InternalError."""
     if not isinstance(answer, kind):
         raise InternalError(f"a worker answered {type(answer).__name__} where {kind.__name__} was due")
     return answer

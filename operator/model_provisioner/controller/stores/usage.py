@@ -1,7 +1,7 @@
-"""Looks at the mounted volumes now and then: how much is free, and how much does nobody hold? For the metrics alone.
+"""Surveys the mounted volumes every five minutes, for the metrics: free bytes, and bytes that no object holds.
 
-Downloads measure a volume when they need to know. The look is the keeper's, so a file system that does
-not answer keeps nobody waiting but the next look at itself. It is never given up: that would end the keeper.
+Transfers measure a volume themselves. A survey has no timeout, because a timeout would kill the store worker; a volume
+that hangs delays only its own next survey. Started by `controller.app`, read by `controller.process.collectors`.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from model_provisioner.domain.store.space import Usage
 _LOG = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 300.0
 _NO_STORE_YET_SECONDS = 5.0
-_TRUE_SECONDS = 600.0  # then the next look should have ended five minutes ago
+_MAX_AGE_SECONDS = 600.0  # two intervals: by then the next survey should have ended
 
 
 class VolumeUsageCollector:
-    """Run `run` as a task; `usages` has what was found at the last look, and not what could not be looked at."""
+    """Run `run` as a task. `sleep` and `monotonic` are in seconds."""
 
     def __init__(
         self,
@@ -35,44 +35,44 @@ class VolumeUsageCollector:
         self._index = index
         self._sleep = sleep
         self._monotonic = monotonic
-        self._found: dict[Claim, tuple[Usage, float]] = {}
+        self._measured: dict[Claim, tuple[Usage, float]] = {}
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """The mounted ones."""
+        """The mounted claims."""
         return self._stores.claims
 
     @property
     def usages(self) -> Mapping[Claim, Usage]:
-        """Those that stand while the next look takes its time go when it takes too long."""
-        oldest = self._monotonic() - _TRUE_SECONDS
-        return {claim: usage for claim, (usage, found_at) in self._found.items() if found_at >= oldest}
+        """The last result of each claim, except claims whose survey failed or is older than ten minutes."""
+        oldest = self._monotonic() - _MAX_AGE_SECONDS
+        return {claim: usage for claim, (usage, measured_at) in self._measured.items() if measured_at >= oldest}
 
     async def run(self) -> None:
-        """Looks at all claims side by side, until cancelled."""
+        """Surveys all claims concurrently until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for claim in self.claims:
-                tasks.create_task(self._survey(claim))
+                tasks.create_task(self._collect_periodically(claim))
 
-    async def _survey(self, claim: Claim) -> None:
-        """Every five minutes, and soon again where the first model has still to make the store."""
+    async def _collect_periodically(self, claim: Claim) -> None:
+        """Every five minutes; every five seconds while there is no store, which the first model creates."""
         while True:
-            there = await self._look(claim)
-            await self._sleep(_INTERVAL_SECONDS if there else _NO_STORE_YET_SECONDS)
+            has_store = await self._collect(claim)
+            await self._sleep(_INTERVAL_SECONDS if has_store else _NO_STORE_YET_SECONDS)
 
-    async def _look(self, claim: Claim) -> bool:
-        """False where there is no store yet."""
+    async def _collect(self, claim: Claim) -> bool:
+        """Returns False if there is no store yet."""
         try:
-            usage = await self._usage(claim)
+            usage = await self._survey(claim)
         except ProvisionError as error:
             _LOG.info("%s/%s was not surveyed: %s: %s", claim.namespace, claim.name, error.reason, error.message)
-            self._found.pop(claim, None)
+            self._measured.pop(claim, None)
             return True
         if usage is None:
-            self._found.pop(claim, None)
+            self._measured.pop(claim, None)
             return False
-        self._found[claim] = usage, self._monotonic()
+        self._measured[claim] = usage, self._monotonic()
         return True
 
-    async def _usage(self, claim: Claim) -> Usage | None:
+    async def _survey(self, claim: Claim) -> Usage | None:
         return await self._stores.survey(claim, only_store_id(claim, self._index.store_ids(claim)))

@@ -1,4 +1,7 @@
-"""Keeps all running downloads together within the operator's limit, live: see `domain.bandwidth` for the rule."""
+"""Divides the operator's limit on bandwidth among the running transfers, and again whenever something changes.
+
+The rule is `domain.scheduling.fair_share`. Called by `controller.transfers.shared_transfer`.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,17 +11,17 @@ from model_provisioner.domain.scheduling.fair_share import shares
 
 
 class Consumer(Protocol):
-    """A running download. `wanted` is its own limit in bytes per second; None: none."""
+    """A running transfer. `wanted` is its own limit in bytes per second; None means no limit."""
 
     @property
     def wanted(self) -> int | None: ...
 
     def grant(self, bytes_per_second: int | None) -> None:
-        """From now on it may use so much. Called again with what it has whenever anything changes."""
+        """Sets its share; None means no limit. Called at every change, also if the share stays the same."""
 
 
 class Bandwidth:
-    """`limit` is in bytes per second, over all consumers; None: none."""
+    """`limit` is in bytes per second, for all consumers together; None means no limit."""
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
@@ -26,7 +29,7 @@ class Bandwidth:
 
     @contextlib.contextmanager
     def consumer(self, consumer: Consumer) -> Iterator[None]:
-        """`consumer` has its share for as long as the block runs."""
+        """`consumer` has a share while the block runs."""
         self._consumers.append(consumer)
         self.rebalance()
         try:
@@ -36,7 +39,7 @@ class Bandwidth:
             self.rebalance()
 
     def rebalance(self) -> None:
-        """What somebody wants has changed."""
+        """Divides the limit again: call it when `wanted` of a consumer has changed."""
         granted = shares(self._limit, [consumer.wanted for consumer in self._consumers])
         for consumer, share in zip(self._consumers, granted, strict=True):
             consumer.grant(share)

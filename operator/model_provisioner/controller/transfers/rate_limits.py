@@ -1,7 +1,8 @@
-"""Remembers which hosts have asked us to slow down (429), on behalf of all workers.
+"""Remembers which hosts have answered 429 (Too Many Requests), for all workers together.
 
-One worker learns it; from then on nobody asks that host until the time that it named. Without this,
-every object of a long queue would find out for itself, which is what the host asked us not to do.
+After one worker has got the answer, no request goes to that host until the time in its Retry-After. Otherwise every
+object of a long queue would send a request of its own first. Called by `controller.transfers.resolve_client` and
+`controller.transfers.shared_transfer`.
 """
 
 import time
@@ -11,19 +12,19 @@ from model_provisioner.domain.errors import ProvisionError, RateLimited
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.quantity import format_duration
 
-_UNSAID_SECONDS = 5.0
-_LONGEST_SECONDS = 3600.0
+_DEFAULT_SECONDS = 5.0
+_MAX_SECONDS = 3600.0
 
 
 class RateLimits:
-    """`url` is any address of the host in question."""
+    """The limits of one operator, by origin; `url` is any URL of the origin. `monotonic` is in seconds."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._until: dict[Origin, float] = {}
 
     def check(self, url: str) -> None:
-        """Raises RateLimited while the host is to be left alone."""
+        """Raises RateLimited if the Retry-After of the origin is not over, with the seconds that are left."""
         origin = Origin.of(url)
         left = self._until.get(origin, 0.0) - self._monotonic()
         if left > 0:
@@ -32,8 +33,11 @@ class RateLimits:
         self._until.pop(origin, None)
 
     def record(self, url: str, error: ProvisionError) -> None:
-        """`error` is what the host answered."""
+        """Records `error`, an answer of the origin, if it is RateLimited.
+
+        Without a Retry-After the pause is five seconds; one of more than an hour counts as an hour.
+        """
         if isinstance(error, RateLimited):
-            asked = _UNSAID_SECONDS if error.retry_after is None else min(error.retry_after, _LONGEST_SECONDS)
+            seconds = _DEFAULT_SECONDS if error.retry_after is None else min(error.retry_after, _MAX_SECONDS)
             origin = Origin.of(url)
-            self._until[origin] = max(self._until.get(origin, 0.0), self._monotonic() + asked)
+            self._until[origin] = max(self._until.get(origin, 0.0), self._monotonic() + seconds)

@@ -1,7 +1,7 @@
-"""The space that running downloads will still take, by volume: see `domain.ledger` for the rule.
+"""The space that running transfers will still write, for each claim. Not stored: it is reserved at each start.
 
-Rebuilt after a restart, because every download reserves again when it leaves the queue. Called by the
-shared transfers; the numbers of a volume come from its keeper.
+The rule is `domain.scheduling.space_reservations`. Called by `controller.transfers.shared_transfer`, which measures the
+volume through its store worker.
 """
 
 import asyncio
@@ -13,43 +13,47 @@ from model_provisioner.domain.scheduling.space_reservations import wait_reason
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.space import Room
 
-_LOOK_AGAIN_SECONDS = 60.0
+_RECHECK_SECONDS = 60.0
 
 
 class Reservations:
-    """What is reserved changes as bytes come, so it is asked for whenever it matters."""
+    """The reservations of one operator. Each is a function, because it shrinks while bytes arrive."""
 
     def __init__(self) -> None:
         self._remaining: dict[Claim, dict[object, Callable[[], int]]] = {}
         self._freed = asyncio.Event()
-        self._deciding = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+        self._locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
 
     async def reserve(
-        self, claim: Claim, who: object, remaining: Callable[[], int], measure: Callable[[], Awaitable[Room]]
+        self, claim: Claim, owner: object, remaining: Callable[[], int], measure: Callable[[], Awaitable[Room]]
     ) -> str | None:
-        """None: it is reserved until `release`. Else why it must wait, which `freed` ends."""
-        async with self._deciding[claim]:
+        """Reserves space for `owner` until `release`. Returns None, or why the transfer must wait for `freed`.
+
+        `remaining` returns the bytes that the transfer still has to write; `measure` asks the volume. One decision at a
+        time for each claim, so that two transfers never take the same space.
+        """
+        async with self._locks[claim]:
             others = self._remaining.setdefault(claim, {})
             if others:
                 room = await measure()
                 why = wait_reason(room, [other() for other in others.values()])
                 if why is not None:
                     return why
-            others[who] = remaining
+            others[owner] = remaining
             return None
 
     def reserved(self, claim: Claim) -> int:
-        """Bytes that will still be written to it."""
+        """The bytes that running transfers will still write to `claim`."""
         return sum(remaining() for remaining in self._remaining.get(claim, {}).values())
 
-    def release(self, claim: Claim, who: object) -> None:
-        self._remaining.get(claim, {}).pop(who, None)
+    def release(self, claim: Claim, owner: object) -> None:
+        self._remaining.get(claim, {}).pop(owner, None)
         self._freed.set()
         self._freed = asyncio.Event()
 
     async def freed(self) -> None:
-        """Returns when a download has ended, or after a minute, in which somebody may have deleted files."""
+        """Returns when a transfer has ended, or after a minute: files may have been deleted from the volume."""
         freed = self._freed
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
+            async with asyncio.timeout(_RECHECK_SECONDS):
                 await freed.wait()

@@ -1,7 +1,8 @@
-"""What is asked of hubs, on behalf of all objects: not too much at one time, and nothing of who wants to be left alone.
+"""Sends resolve requests to the resolver process: few at one time, and none to a hub that has answered 429.
 
-A question that waits here may be given up for nothing; one that the resolver has is sent. So of a thousand
-objects that begin together, few have asked a hub when it says that they are too many. Called by `attempt`.
+A request that waits here can be cancelled; one that the resolver has is sent to the hub. Therefore, of a thousand
+objects that start together, only few have sent a request when the hub answers 429. Called by
+`controller.reconcile.attempt`; what a ref means is decided in the resolver process.
 """
 
 import asyncio
@@ -16,24 +17,24 @@ _ANSWER_SECONDS = 60.0
 
 
 class ResolveClient:
-    """`resolver` is the process that asks; `rate_limits` is heeded by transfers too."""
+    """`resolver` is the process that sends the requests; `rate_limits` are shared with the transfers."""
 
     def __init__(self, resolver: WorkerProcess, rate_limits: RateLimits) -> None:
         self._resolver = resolver
         self._rate_limits = rate_limits
-        self._places = asyncio.Semaphore(MAX_HUB_REQUESTS)
+        self._semaphore = asyncio.Semaphore(MAX_HUB_REQUESTS)
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
-        """Raises ProvisionError, RateLimited without a question where the hub has said so before."""
+        """Raises ProvisionError; RateLimited, without a request, if the Retry-After of the hub is not over."""
         if request.ref.startswith("local:"):
-            return await self._ask(request)
-        async with self._places:
+            return await self._call(request)
+        async with self._semaphore:
             self._rate_limits.check(request.endpoint)
             try:
-                return await self._ask(request)
+                return await self._call(request)
             except ProvisionError as error:
                 self._rate_limits.record(request.endpoint, error)
                 raise
 
-    async def _ask(self, request: Resolve) -> ResolvedAnswer:
+    async def _call(self, request: Resolve) -> ResolvedAnswer:
         return expect(ResolvedAnswer, await self._resolver.call(request, seconds=_ANSWER_SECONDS))

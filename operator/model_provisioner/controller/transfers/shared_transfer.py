@@ -1,10 +1,10 @@
-"""One transfer, and the objects that share it: those that want the same bytes at the same place.
+"""One transfer and its members: the objects that want the same bytes at the same place.
 
-The transfer waits in the queue once and runs in one worker, on behalf of one of its members, with that
-one's credentials; all of them see the same progress. When that member leaves, or is refused, the next
-one's take over, and the bytes that came so far are kept. When the bytes are there, the same worker
-enters the other members into the volume's records, which takes moments. Members come and go through
-`controller.transfers`; each has resolved the model with its own credentials before.
+The transfer has one place in the queue and runs in one worker, with the credentials of one member; all members see the
+same progress. If that member leaves, or its credentials are refused, the transfer goes on with those of the next member
+and keeps the bytes. Then the same worker records the other members as holders of the files, with one short fetch each.
+
+Called by `controller.transfers.transfers`. Each member has resolved the model with its own credentials before.
 """
 
 import asyncio
@@ -33,14 +33,18 @@ from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room
 from model_provisioner.worker_protocol import messages
 
-_REFUSED = (AccessDenied, LicenseNotAccepted, SourceNotFound)
-_SILENCE_SECONDS = 300.0  # a worker tells every second how far it is, but for what a slow disk takes
+_ACCESS_ERRORS = (AccessDenied, LicenseNotAccepted, SourceNotFound)
+_SILENCE_SECONDS = 300.0  # a worker reports progress every second; a slow disk may delay it
 _WAITING_FOR_SLOT = "waiting for a free slot"
 
 
 @dataclass(frozen=True, slots=True)
 class TransferServices:
-    """What transfers are made with, the same for all of one operator. `epoch` fences writers."""
+    """What all transfers of one operator share.
+
+    `epoch` is `leaseTransitions` of the Lease, which the journals of parts record to fence an older writer.
+    `monotonic` is in seconds.
+    """
 
     queue: TransferQueue
     stores: StoreClient
@@ -54,9 +58,11 @@ class TransferServices:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One object that wants a settled plan. `latest` gives its spec as it is now: limits and priority are live.
+    """One object that wants the files of a settled plan.
 
-    `started` is told how many bytes are there when a worker has begun, `advance` what happens then.
+    `settled` is the answer of its own settle request. `creation_time` is RFC 3339. `latest_spec` returns its current
+    spec: limits and priority may change while the transfer runs. `on_started` is called with the number of bytes that
+    are in the store when a worker begins, `on_event` with each later event. `result` is the end of the transfer.
     """
 
     claim: Claim
@@ -64,10 +70,10 @@ class Member:
     settled: messages.Settled
     credentials: Credentials | None
     creation_time: str
-    latest: Callable[[], Spec]
-    started: Callable[[int], None]
-    advance: Callable[[Event], None]
-    published: asyncio.Future[messages.Published] = field(
+    latest_spec: Callable[[], Spec]
+    on_started: Callable[[int], None]
+    on_event: Callable[[Event], None]
+    result: asyncio.Future[messages.Published] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
@@ -77,91 +83,97 @@ class Member:
 
     @property
     def spec(self) -> Spec:
-        return self.latest()
+        return self.latest_spec()
 
     def succeed(self, published: messages.Published) -> None:
-        if not self.published.done():
-            self.published.set_result(published)
+        if not self.result.done():
+            self.result.set_result(published)
 
     def fail(self, error: Exception) -> None:
-        if not self.published.done():
-            self.published.set_exception(error)
+        if not self.result.done():
+            self.result.set_exception(error)
 
 
 class SharedTransfer:
-    """On behalf of `first` until others join; `ended` is called when no worker writes any more."""
+    """Starts with the member `first`; others join. `on_finished` is called when no worker writes for it any more."""
 
-    def __init__(self, services: TransferServices, first: Member, ended: Callable[["SharedTransfer"], None]) -> None:
+    def __init__(
+        self, services: TransferServices, first: Member, on_finished: Callable[["SharedTransfer"], None]
+    ) -> None:
         self._services = services
         self._claim = first.claim
         self._settled = first.settled
-        # A tie is broken as the gateway tells it; the member may leave and come again while this one still waits.
+        # Begins with the uid, so that ties are broken in the order that the gateway shows. The rest makes it unique:
+        # the member may leave and start another transfer while this one is still in the queue.
         self._queue_id = f"{first.holder.uid}/{new_request_id()}"
         self._members = {first.holder.uid: first}
         self._open = True
-        self._fetch: tuple[Member, asyncio.Task[messages.Published]] | None = None
-        self._fetch_id = ""
+        self._current: tuple[Member, asyncio.Task[messages.Published]] | None = None
+        self._request_id = ""
         self._worker: WorkerProcess | None = None
-        self._bytes = first.settled.durable_bytes
-        self._last: Event | None = None
+        self._bytes_done = first.settled.durable_bytes
+        self._last_event: Event | None = None
         self._granted: int | None = None
-        self._ended = ended
-        self.over = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
+        self._on_finished = on_finished
+        self.finished = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Takes a place in the queue."""
-        self._running = asyncio.create_task(self._run())
-        self._running.add_done_callback(self._finish)
+        """Joins the queue. `finished` is set when the transfer has ended."""
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._finish)
 
-    def is_in_the_way_of(self, member: Member) -> bool:
-        """Would both write one file?"""
+    def conflicts_with(self, member: Member) -> bool:
+        """True if both write the same file."""
         paths = {file.path for file in self._settled.plan.files}
         return self._claim == member.claim and not paths.isdisjoint(file.path for file in member.plan.files)
 
-    def serves(self, member: Member) -> bool:
-        """Are these the bytes that `member` wants, and will they still come?"""
-        return self._open and _bytes_of(self._settled.plan) == _bytes_of(member.plan)
+    def accepts(self, member: Member) -> bool:
+        """True if the transfer has not ended and brings the bytes that `member` wants."""
+        return self._open and _part_keys(self._settled.plan) == _part_keys(member.plan)
 
-    def member(self, uid: str) -> Member | None:
-        return self._members.get(uid)
+    def has_member(self, uid: str) -> bool:
+        return uid in self._members
 
-    async def share(self, member: Member) -> messages.Published:
-        """The end of the transfer for `member`. Raises ProvisionError; cancelled, it leaves the others alone."""
+    async def join(self, member: Member) -> messages.Published:
+        """Returns when the files are published and held by `member`. Raises ProvisionError.
+
+        A cancelled member leaves; the transfer goes on for the others.
+        """
         uid = member.holder.uid
         self._members[uid] = member
-        self._catch_up(member)
+        self._replay_last_event(member)
         self.on_update()
         try:
-            return await member.published
+            return await member.result
         finally:
             await self._leave(member)
 
     def on_update(self) -> None:
-        """Some member's priority or limits have changed."""
-        self._services.queue.reorder(self._waiting)
+        """Applies the priority and the limits of the members, which may have changed."""
+        self._services.queue.reorder(self._queue_entry)
         self._services.bandwidth.rebalance()
-        self._tell_limits()
+        self._send_limits()
 
     @property
     def wanted(self) -> int | None:
-        """The most that any member allows, since whoever allows less gets the bytes of whoever allows more."""
+        """The highest limit of all members in bytes per second; None if one has no limit. See `bandwidth.Consumer`."""
         limits = [member.spec.max_bytes_per_second for member in self._members.values()]
         return None if None in limits or not limits else max(limit for limit in limits if limit is not None)
 
     def grant(self, bytes_per_second: int | None) -> None:
-        """See `bandwidth.Consumer`."""
+        """Sets the share of the bandwidth in bytes per second. See `bandwidth.Consumer`."""
         if bytes_per_second != self._granted:
             self._granted = bytes_per_second
-            self._tell_limits()
+            self._send_limits()
 
     @property
     def _connections(self) -> int:
         return max((member.spec.connections for member in self._members.values()), default=1)
 
     @property
-    def _waiting(self) -> Waiting:
-        """The most urgent member's place; they are all of the claim's namespace."""
+    def _queue_entry(self) -> Waiting:
+        """The highest priority and the earliest creation of all members, which are all in the claim's namespace."""
         members = self._members.values()
         priority = max((member.spec.priority for member in members), default=0)
         created = min((member.creation_time for member in members), default="")
@@ -171,25 +183,25 @@ class SharedTransfer:
         try:
             async with self._slot() as worker:
                 while member := next(iter(self._members.values()), None):
-                    await self._serve(worker, member)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, each member's lifecycle judges it
+                    await self._fetch_for(worker, member)
+        except Exception as error:  # noqa: BLE001 -- each member's reconciler handles it
             self._fail_all(error)
         finally:
             self._open = False
 
     def _finish(self, _: asyncio.Task[None]) -> None:
-        """Also of a task that was cancelled before its first step."""
-        self._ended(self)
-        self.over.set()
+        """A done callback: it also runs if the task was cancelled before its first step."""
+        self._on_finished(self)
+        self.finished.set()
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[WorkerProcess]:
-        """A worker, once it is our turn and there is room for what will be written."""
+        """Waits for a slot and for space. Without space it gives the slot back, waits, and joins the queue again."""
         services = self._services
-        self._tell(Queued(_WAITING_FOR_SLOT))
+        self._broadcast(Queued(_WAITING_FOR_SLOT))
         while True:
-            async with services.queue.slot(self._waiting, reporting=tuple(self._members)) as worker:
-                why = await services.reservations.reserve(self._claim, self, self._remaining, self._measure)
+            async with services.queue.acquire(self._queue_entry, synced=tuple(self._members)) as worker:
+                why = await services.reservations.reserve(self._claim, self, self._remaining_bytes, self._measure)
                 if why is None:
                     with contextlib.ExitStack() as held:
                         held.callback(services.reservations.release, self._claim, self)
@@ -197,59 +209,59 @@ class SharedTransfer:
                         self._worker = worker
                         yield worker
                     return
-            self._tell(Queued(why))
+            self._broadcast(Queued(why))
             await services.reservations.freed()
 
-    def _remaining(self) -> int:
-        return self._settled.plan.total_bytes - self._bytes
+    def _remaining_bytes(self) -> int:
+        return self._settled.plan.total_bytes - self._bytes_done
 
     async def _measure(self) -> Room:
         return await self._services.stores.measure(self._claim, self._settled.store_id, self._settled.plan)
 
-    async def _serve(self, worker: WorkerProcess, member: Member) -> None:
-        """One fetch on behalf of `member`, which ends it for this one, or for all."""
+    async def _fetch_for(self, worker: WorkerProcess, member: Member) -> None:
+        """Runs one fetch with the credentials of `member`, and removes the members for which it is the end."""
         self._check_rate_limits()
-        task = asyncio.create_task(self._call(worker, member))
-        self._fetch = (member, task)
+        task = asyncio.create_task(self._send_fetch(worker, member))
+        self._current = (member, task)
         try:
             await asyncio.wait({task})
         finally:
             await cancel_and_wait(task)
-            self._fetch = None
-        self._conclude(member, task)
+            self._current = None
+        self._handle_result(member, task)
 
-    def _conclude(self, member: Member, task: asyncio.Task[messages.Published]) -> None:
+    def _handle_result(self, member: Member, task: asyncio.Task[messages.Published]) -> None:
         if task.cancelled():
-            return  # the member has left; the next one's credentials go on
+            return  # the member has left; the next fetch uses another member's credentials
         error = task.exception()
         if isinstance(error, ProvisionError) and self._url:
             self._services.rate_limits.record(self._url, error)
         if error is None:
-            self._dismiss(member).succeed(task.result())
-        elif isinstance(error, _REFUSED):
-            self._dismiss(member).fail(error)
+            self._remove(member).succeed(task.result())
+        elif isinstance(error, _ACCESS_ERRORS):
+            self._remove(member).fail(error)
         elif isinstance(error, Exception):
             self._fail_all(error)
 
-    def _dismiss(self, member: Member) -> Member:
+    def _remove(self, member: Member) -> Member:
         self._members.pop(member.holder.uid, None)
         return member
 
     def _fail_all(self, error: Exception) -> None:
         self._open = False
         for member in list(self._members.values()):
-            self._dismiss(member).fail(error)
+            self._remove(member).fail(error)
 
-    async def _call(self, worker: WorkerProcess, member: Member) -> messages.Published:
+    async def _send_fetch(self, worker: WorkerProcess, member: Member) -> messages.Published:
         await worker.start()
-        request = self._request(member)  # with the limits as they are when it is sent
-        self._fetch_id = request.id
-        for one in self._members.values():
-            one.started(self._bytes)
-        tally = self._services.metrics.tally(self._claim.namespace)
-        answer = await worker.call(request, self._reporter(tally), silence=_SILENCE_SECONDS)
+        request = self._request(member)  # only now, so that it has the current limits
+        self._request_id = request.id
+        for other in self._members.values():
+            other.on_started(self._bytes_done)
+        count_received = self._services.metrics.received_counter(self._claim.namespace)
+        answer = await worker.call(request, self._progress_handler(count_received), silence=_SILENCE_SECONDS)
         published = expect(messages.Published, answer)
-        tally(published.received)
+        count_received(published.received)
         return published
 
     def _request(self, member: Member) -> messages.Fetch:
@@ -264,61 +276,63 @@ class SharedTransfer:
             credentials=member.credentials,
         )
 
-    def _tell_limits(self) -> None:
-        if self._fetch and self._fetch_id and self._worker:
-            self._worker.tell(messages.Limit(self._fetch_id, self._connections, self._granted))
+    def _send_limits(self) -> None:
+        if self._current and self._request_id and self._worker:
+            self._worker.notify(messages.Limit(self._request_id, self._connections, self._granted))
 
     @property
     def _url(self) -> str | None:
         return self._settled.plan.files[0].url
 
     def _check_rate_limits(self) -> None:
-        if self._url and self._remaining():
+        if self._url and self._remaining_bytes():
             self._services.rate_limits.check(self._url)
 
-    def _reporter(self, tally: Callable[[int], None]) -> Callable[[messages.Progress | messages.VerifyingAnswer], None]:
-        """Turns what the worker says into events, with speed and time left measured here."""
-        meter = Meter(self._services.monotonic(), self._bytes)
+    def _progress_handler(
+        self, count_received: Callable[[int], None]
+    ) -> Callable[[messages.Progress | messages.VerifyingAnswer], None]:
+        """Turns progress messages into events, and adds speed and remaining time."""
+        meter = Meter(self._services.monotonic(), self._bytes_done)
 
         def report(answer: messages.Progress | messages.VerifyingAnswer) -> None:
             nonlocal meter
-            tally(answer.received)
-            self._bytes = answer.total if isinstance(answer, messages.VerifyingAnswer) else answer.bytes
+            count_received(answer.received)
+            self._bytes_done = answer.total if isinstance(answer, messages.VerifyingAnswer) else answer.bytes
             if isinstance(answer, messages.VerifyingAnswer):
-                self._tell(Verifying(answer.bytes, answer.total))
+                self._broadcast(Verifying(answer.bytes, answer.total))
                 return
             meter = meter.observe(self._services.monotonic(), answer.bytes)
             rate = None if meter.rate is None else round(meter.rate)
-            self._tell(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))
+            self._broadcast(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))
 
         return report
 
-    def _tell(self, event: Event) -> None:
-        self._last = event
+    def _broadcast(self, event: Event) -> None:
+        self._last_event = event
         for member in list(self._members.values()):
-            member.advance(event)
+            member.on_event(event)
 
-    def _catch_up(self, member: Member) -> None:
-        if self._fetch:
-            member.started(self._bytes)
-        if self._last:  # else the transfer has no place in the queue yet; taking it, it reports all its members
-            member.advance(self._last)
+    def _replay_last_event(self, member: Member) -> None:
+        if self._current:
+            member.on_started(self._bytes_done)
+        if self._last_event:  # else the transfer joins the queue later, and reports all its members then
+            member.on_event(self._last_event)
             self._services.queue.mark_synced(member.holder.uid)
 
     async def _leave(self, member: Member) -> None:
-        """Returns when nothing is written on behalf of `member` any more."""
-        self._dismiss(member)
+        """Returns when no worker writes with the credentials of `member` any more."""
+        self._remove(member)
         try:
             if not self._members:
                 self._open = False
-                if self._running:
-                    await cancel_and_wait(self._running)
-            elif self._fetch and self._fetch[0] is member:
-                await cancel_and_wait(self._fetch[1])
+                if self._task:
+                    await cancel_and_wait(self._task)
+            elif self._current and self._current[0] is member:
+                await cancel_and_wait(self._current[1])
         finally:
             self.on_update()
 
 
-def _bytes_of(plan: Plan) -> tuple[str, ...]:
-    """What must be equal for two plans to be one transfer: the source, size, digest and path of every file."""
+def _part_keys(plan: Plan) -> tuple[str, ...]:
+    """Equal for two plans that can share a transfer: source, size, digest and path of every file."""
     return tuple(file.part_key for file in plan.files)

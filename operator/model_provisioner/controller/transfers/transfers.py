@@ -1,7 +1,7 @@
-"""All transfers that run or wait in the queue: who wants what is on its way already joins it.
+"""All transfers that run or wait in the queue. An object that wants the same bytes at the same place joins one.
 
-Two transfers never write one file: who wants other bytes where some are being written waits. Called by
-the attempts of all objects.
+Two transfers never write one file: an object that wants other bytes there waits until the transfer has ended. Called by
+`controller.reconcile`. What one transfer does is in `controller.transfers.shared_transfer`.
 """
 
 from model_provisioner.controller.transfers.shared_transfer import Member, SharedTransfer, TransferServices
@@ -11,30 +11,33 @@ from model_provisioner.worker_protocol import messages
 
 
 class Transfers:
-    """Those of one operator, made with its `services`."""
+    """The transfers of one operator; `services` are handed to each."""
 
     def __init__(self, services: TransferServices) -> None:
         self._services = services
-        self._all: list[SharedTransfer] = []
+        self._transfers: list[SharedTransfer] = []
 
-    async def provide(self, member: Member) -> messages.Published:
-        """The files of `member`'s plan, published and recorded as held by it. Raises ProvisionError."""
-        while transfer := self._in_the_way(member):
-            if transfer.serves(member):
-                return await transfer.share(member)
-            member.advance(Queued("waiting for another object that writes the same file"))
+    async def fetch(self, member: Member) -> messages.Published:
+        """Returns when the files of the member's plan are published and recorded as held by it. Raises ProvisionError.
+
+        If the caller is cancelled, nothing is written for this member any more when this returns.
+        """
+        while transfer := self._conflicting(member):
+            if transfer.accepts(member):
+                return await transfer.join(member)
+            member.on_event(Queued("waiting for another object that writes the same file"))
             self._services.queue.mark_synced(member.holder.uid)
-            await transfer.over.wait()
-        transfer = SharedTransfer(self._services, member, self._all.remove)
-        self._all.append(transfer)
+            await transfer.finished.wait()
+        transfer = SharedTransfer(self._services, member, self._transfers.remove)
+        self._transfers.append(transfer)
         transfer.start()
-        return await transfer.share(member)
+        return await transfer.join(member)
 
     def on_update(self, download: ModelDownload) -> None:
-        """`download` may have other limits or another priority now, which hold at once."""
-        for transfer in self._all:
-            if transfer.member(download.uid):
+        """Applies the limits and the priority of `download`, which may have changed, at once."""
+        for transfer in self._transfers:
+            if transfer.has_member(download.uid):
                 transfer.on_update()
 
-    def _in_the_way(self, member: Member) -> SharedTransfer | None:
-        return next((transfer for transfer in self._all if transfer.is_in_the_way_of(member)), None)
+    def _conflicting(self, member: Member) -> SharedTransfer | None:
+        return next((transfer for transfer in self._transfers if transfer.conflicts_with(member)), None)

@@ -1,0 +1,1 @@
+"""The worker processes: starting them, calling them, and surviving their death."""

@@ -1,8 +1,9 @@
-"""Worker processes: starting them, talking to them, and surviving their death.
+"""A worker process: starting it, calling it, and surviving its death.
 
-The heavy loops (bytes, digests, hub metadata) run in children of the operator, so that they never
-starve its event loop and `kill -9` of one is an ordinary event. A worker is warm: it takes request
-after request. What is asked of it is `transfer.protocol`; who asks are `stores`, `hubs` and `sharing`.
+The heavy work (bytes, digests, hub metadata) runs in child processes of the operator: it never blocks the event loop,
+and the death of one is an ordinary event. A worker handles any number of requests. The messages are in
+`worker_protocol.messages`. Called by `controller.stores.store_client`, `controller.transfers.resolve_client` and
+`controller.transfers.shared_transfer`.
 """
 
 import asyncio
@@ -29,24 +30,24 @@ _LOG = logging.getLogger(__name__)
 _CANCEL_SECONDS = 3.0
 _EXIT_SECONDS = 3.0
 
-Report = Callable[[Progress | VerifyingAnswer], None]
+ProgressHandler = Callable[[Progress | VerifyingAnswer], None]
 
 
 @dataclass
 class _Pending:
-    """A request to `process` that has not been answered; progress goes to `report`, the end to `answer`.
+    """A request to `process` without a final answer yet.
 
-    `heard` says that there was progress since somebody last looked.
+    `progressed` is set at each progress message; `_wait_for_answer` resets it.
     """
 
     process: asyncio.subprocess.Process
-    report: Report
-    heard: bool = False
+    on_progress: ProgressHandler
+    progressed: bool = False
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class WorkerProcess:
-    """One child process, started on the first request and again after it has died."""
+    """One child process. It is started by the first request, and again after it has died. `command` is its argv."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
@@ -58,27 +59,27 @@ class WorkerProcess:
     async def call(
         self,
         request: Request,
-        report: Report = lambda _: None,
+        on_progress: ProgressHandler = lambda _: None,
         seconds: float | None = None,
         silence: float | None = None,
     ) -> Answer:
-        """The final answer to `request`.
+        """Returns the final answer to `request`; progress messages go to `on_progress`.
 
-        Raises the ProvisionError that the worker reports, InternalError if it dies, takes more than `seconds`, or
-        says nothing about the request for `silence` seconds (it is then killed and replaced). If the caller is
-        cancelled, the worker is told and given a moment to write its journal.
+        Raises the ProvisionError that the worker reports. Raises InternalError if the worker dies, takes more than
+        `seconds`, or sends no message about the request for `silence` seconds; in the last two cases it is killed and
+        replaced. If the caller is cancelled, the worker gets a Cancel and three seconds to write its journal.
         """
         process = await self.start()
-        pending = self._pending[request.id] = _Pending(process, report)
+        pending = self._pending[request.id] = _Pending(process, on_progress)
         try:
             await self._send(process, request)
             async with asyncio.timeout(seconds):
-                answer = await _answered(pending, silence)
+                answer = await _wait_for_answer(pending, silence)
         except asyncio.CancelledError:
             await wait_all(asyncio.create_task(self._cancel(process, request.id, pending)))
             raise
         except TimeoutError:
-            await self._end(process)
+            await self._terminate(process)
             why = "was silent for" if seconds is None else "took longer than"
             message = f"{request.op} {why} {seconds or silence:.0f}s and was given up; what was written is kept"
             _LOG.warning("worker %s is replaced: %s", process.pid, message)
@@ -89,14 +90,14 @@ class WorkerProcess:
             raise error_of(answer.reason, answer.message, answer.retry_after, answer.wants_token)
         return answer
 
-    def tell(self, request: Limit) -> None:
-        """What is not answered. Lost if the worker has died, as is the request that it was about."""
+    def notify(self, request: Limit) -> None:
+        """Sends a request that has no answer. It is lost if the worker has died, like the fetch that it belongs to."""
         process = self._process
         if process and process.stdin and process.returncode is None and not process.stdin.is_closing():
             process.stdin.write(encode_request(request))
 
     async def start(self) -> asyncio.subprocess.Process:
-        """The running process; idempotent."""
+        """Starts the process unless it runs, and returns it."""
         async with self._starting:
             if self._process is None or self._process.returncode is not None:
                 self._process = await asyncio.create_subprocess_exec(
@@ -109,14 +110,14 @@ class WorkerProcess:
             return self._process
 
     async def stop(self) -> None:
-        """Close its standard input, which means stop at once; kill it if it does not obey."""
+        """Closes its standard input, at which a worker exits; kills it after three seconds."""
         if self._process:
-            await self._end(self._process)
+            await self._terminate(self._process)
         if self._reader:
             await asyncio.wait({self._reader}, timeout=_EXIT_SECONDS)
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        """Of two requests to one that hangs, the second must not end what has taken its place."""
+    async def _terminate(self, process: asyncio.subprocess.Process) -> None:
+        """Ends `process`, which need not be the current one: the timeout of another request may have replaced it."""
         if process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError, OSError):
@@ -129,8 +130,8 @@ class WorkerProcess:
                 process.kill()
             if self._process is process:
                 self._process = None
-            # One that hangs in the kernel dies when that lets go of it, and answers nothing any more.
-            self._bury(process, -signal.SIGKILL)
+            # A process in uninterruptible sleep (D state) dies later; its requests fail now.
+            self._fail_pending(process, -signal.SIGKILL)
 
     async def _send(self, process: asyncio.subprocess.Process, request: Request) -> None:
         if process.stdin is None:
@@ -150,16 +151,16 @@ class WorkerProcess:
                 await asyncio.shield(pending.answer)
         except TimeoutError:
             _LOG.warning("worker %s did not stop within %ss and is killed", process.pid, _CANCEL_SECONDS)
-            await self._end(process)
+            await self._terminate(process)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         try:
             while process.stdout and (line := await process.stdout.readline()):
-                self._deliver(line)
+                self._dispatch(line)
         finally:
-            self._bury(process, await process.wait())
+            self._fail_pending(process, await process.wait())
 
-    def _deliver(self, line: bytes) -> None:
+    def _dispatch(self, line: bytes) -> None:
         try:
             answer = decode_answer(line)
         except ValueError:
@@ -169,13 +170,13 @@ class WorkerProcess:
         if pending is None or pending.answer.done():
             return
         if isinstance(answer, Progress | VerifyingAnswer):
-            pending.heard = True
-            pending.report(answer)
+            pending.progressed = True
+            pending.on_progress(answer)
         else:
             pending.answer.set_result(answer)
 
-    def _bury(self, process: asyncio.subprocess.Process, code: int) -> None:
-        """Everything that was asked of the dead process is answered: cancelled, or failed and worth another try."""
+    def _fail_pending(self, process: asyncio.subprocess.Process, code: int) -> None:
+        """Answers all requests to the dead `process` with InternalError, which is retried. `code` is the returncode."""
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         for request_id, pending in self._pending.items():
             if pending.process is process and not pending.answer.done():
@@ -183,13 +184,13 @@ class WorkerProcess:
                 pending.answer.set_result(FailedAnswer(request_id, InternalError.__name__, message))
 
 
-async def _answered(pending: _Pending, silence: float | None) -> Answer:
-    """Raises TimeoutError when for `silence` seconds nothing was heard; notices it within twice that time."""
+async def _wait_for_answer(pending: _Pending, silence: float | None) -> Answer:
+    """Raises TimeoutError if there is no progress for `silence` seconds; detects it within twice that time."""
     while True:
-        pending.heard = False
+        pending.progressed = False
         try:
             async with asyncio.timeout(silence):
                 return await asyncio.shield(pending.answer)
         except TimeoutError:
-            if not pending.heard:
+            if not pending.progressed:
                 raise

@@ -1,6 +1,7 @@
-"""The worker processes of one operator: how many there are, what for, and with which flags they start.
+"""The worker processes of one operator: their number, their tasks and their command line.
 
-Made by `controller.app`, which hands each worker to the part that uses it.
+Made by `controller.app`, which hands each worker to the part that uses it. How a process is called is in
+`controller.workers.child_process`.
 """
 
 import asyncio
@@ -12,24 +13,24 @@ from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.settings import OperatorSettings
 
-_MOST_STORE_WORKERS = 4  # a process takes half a second to start, and some 40 MiB
+_MAX_STORE_WORKERS = 4  # a process takes half a second to start, and some 40 MiB
 
 
 class WorkerPool:
-    """The processes of one operator: a fetcher for each slot, store workers, and the resolver.
+    """A fetcher for each slot, a store worker for each of `claims`, and the resolver.
 
-    Up to four claims have a store worker each; more claims share those.
+    There are four store workers at most; more claims share them.
     """
 
     def __init__(self, settings: OperatorSettings, claims: Collection[Claim]) -> None:
         command = worker_command(settings)
         self.fetchers = [WorkerProcess(command) for _ in range(settings.slots)]
-        self._store_workers = [WorkerProcess(command) for _ in range(min(len(claims), _MOST_STORE_WORKERS))]
+        self._store_workers = [WorkerProcess(command) for _ in range(min(len(claims), _MAX_STORE_WORKERS))]
         self.store_workers = dict(zip(claims, itertools.cycle(self._store_workers), strict=False))
         self.resolver = WorkerProcess([*command, "--resolver"])
 
     async def start(self) -> None:
-        """Warm them up, so that the first model does not wait for an interpreter to start."""
+        """Starts all processes, so that the first model does not wait for an interpreter to start."""
         await asyncio.gather(*(worker.start() for worker in self._all))
 
     async def stop(self) -> None:
@@ -41,7 +42,7 @@ class WorkerPool:
 
 
 def worker_command(settings: OperatorSettings) -> list[str]:
-    """What sources may be reached is a setting of the process; secrets come in requests, never here."""
+    """The argv of a worker. It says which sources may be reached; secrets are sent in requests, never in argv."""
     command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker", "--endpoint", settings.endpoint]
     for network in settings.allow_network:
         command += ["--allow-network", network]

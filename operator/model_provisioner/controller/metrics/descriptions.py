@@ -1,7 +1,7 @@
-"""Every metric of the operator: its name, unit and meaning. `docs/metrics.md` is held equal to these.
+"""Every metric of the operator: name, unit and help text. `tests/test_metrics_page.py` compares `docs/metrics.md`.
 
-`metrics` counts them or `gauges` reads them. A label is the name of an object, a namespace or a claim,
-or a word of ours: never a message, an address or anything that a source said.
+`controller.metrics.metrics` counts, `controller.process.collectors` reads the parts of the operator. A label value is
+the name of an object, a namespace or a claim, or a fixed word: never a message, an address or the text of a source.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _DURATION_BUCKETS = (1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14400, 28800)
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One metric. `name` is what Prometheus shows, but for the prefix; `buckets` are upper bounds, of a histogram."""
+    """`name` is without the prefix; `meaning` is the help text; `buckets` are a histogram's upper bounds."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
