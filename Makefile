@@ -1,4 +1,4 @@
-# Everything that a person types. Python packages go to .venv, the control plane's programs to a cache outside the tree.
+# Commands for developers. Python packages go to .venv, the programs of the control plane to a cache outside the tree.
 PYTHON ?= python3
 
 .PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo test lint cluster cluster-down
@@ -11,35 +11,35 @@ PYTHON ?= python3
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-cluster: .venv/installed  ## leave a control plane up on this machine, and say how to use it
+cluster: .venv/installed  ## start a control plane in the background and print how to use it
 	.venv/bin/python -m deploy.local up
 
-cluster-down:  ## stop it
+cluster-down:  ## stop that control plane
 	.venv/bin/python -m deploy.local down
 
-demo: .venv/installed  ## the main job from manifest to verified file, on a control plane and a hub of its own
+demo: .venv/installed  ## one download from manifest to deletion, on a control plane and a hub of its own
 	.venv/bin/python -m deploy.local.demo
 
-test: .venv/installed  ## every test, but for the longest fault campaigns
+test: .venv/installed  ## all tests, except the longest fault campaigns
 	.venv/bin/python -m pytest $(PYTEST_FLAGS)
 
 CLUSTER_FAULTS = $(patsubst %,tests/controller/test_%.py,any_order api_faults killed_writes tokens liveness)
-faults: .venv/installed  ## the fault campaigns in full: every point, not a sample
+faults: .venv/installed  ## the fault campaigns in full: every point instead of a sample
 	FAULTS=long .venv/bin/python -m pytest -rP -p no:logging --timeout 1800 tests/faults $(CLUSTER_FAULTS) $(PYTEST_FLAGS)
 
-bench: .venv/installed  ## our downloads against curl, aria2, wget and hf; takes about a quarter of an hour
+bench: .venv/installed  ## compare downloads with curl, aria2, wget and hf; takes about 15 minutes
 	.venv/bin/python -m benchmarks.transfer --write benchmarks/RESULTS.md $(BENCH_FLAGS)
 
-bench-quick: .venv/installed  ## the same with a small file, for a first look
+bench-quick: .venv/installed  ## the same with a small file
 	.venv/bin/python -m benchmarks.transfer --size 256Mi --rounds 2 $(BENCH_FLAGS)
 
-bench-gateway: .venv/installed  ## what the gateway costs under load; takes about four minutes
+bench-gateway: .venv/installed  ## memory and CPU of the gateway under load; takes about four minutes
 	.venv/bin/python -m benchmarks.gateway $(BENCH_FLAGS)
 
-bench-operator: .venv/installed  ## what the operator costs, and how soon it acts; takes about seven minutes
+bench-operator: .venv/installed  ## memory, CPU and reaction times of the operator; takes about seven minutes
 	.venv/bin/python -m benchmarks.operator --write benchmarks/RESULTS-operator.md $(BENCH_FLAGS)
 
-lint: .venv/installed  ## format, lint, types, import contract
+lint: .venv/installed  ## format, lint, types, import contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -52,7 +52,7 @@ lint: .venv/installed  ## format, lint, types, import contract
 
 FUZZ_SECONDS ?= 60
 
-fuzz: .venv-fuzz/installed  ## a minute of hostile files for the GGUF reader; an input that breaks it is left in .artifacts/fuzz
+fuzz: .venv-fuzz/installed  ## hostile files for the GGUF reader, for a minute; an input that breaks it stays in .artifacts/fuzz
 	mkdir -p .artifacts/fuzz/corpus
 	PYTHONPATH=operator .venv-fuzz/bin/python -m tests.fuzz.corpus .artifacts/fuzz/corpus
 	PYTHONPATH=operator .venv-fuzz/bin/python -m tests.fuzz.gguf_header .artifacts/fuzz/corpus \

@@ -36,7 +36,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{ .Values.persistence.existingClaim | default "models" }}
 {{- end }}
 
-{{- /* What --proxy is given: the address, or the file that holds one with a password. */ -}}
+{{- /* The value of --proxy: the proxy's URL, or @ and the file that holds a URL with a password. */ -}}
 {{- define "model-provisioner.proxy" -}}
 {{- if and .Values.proxy .Values.proxySecret.name -}}
 {{- fail "set proxy or proxySecret.name, not both" -}}

@@ -36,7 +36,7 @@ SCHEMA = VERSION["schema"]["openAPIV3Schema"]["properties"]
 VALUES = yaml.safe_load((ROOT / "values.yaml").read_text())
 DEFAULT_CHART = list(yaml.safe_load_all((ROOT / "tests" / "data" / "chart" / "default.yaml").read_text()))
 
-STATES, SOON, STALLED = "States", "Errors that are tried again soon", "Errors that wait for somebody"
+STATES, SOON, STALLED = "States", "Errors that are tried again soon", "Errors that need an action"
 ERRORS: dict[type[ProvisionError], str] = {
     cls: title for title, root in ((SOON, Retryable), (STALLED, Terminal)) for cls in root.__subclasses__()
 }

@@ -1,4 +1,4 @@
--- The health of a ModelDownload, judged as kstatus does; the messages are those of its conditions.
+-- The health of a ModelDownload, by the rules of kstatus. The messages are those of its conditions.
 local status = obj.status or {}
 
 local function condition(kind)

@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane on one machine: etcd and kube-apiserver, and nothing that schedules or runs pods.
+"""A real Kubernetes control plane on one machine: etcd and kube-apiserver, without scheduler, kubelet and controllers.
 
-Tests and the demo start theirs with `deploy.local.cluster.Cluster`; people start one with `make cluster`.
+Tests and the demo start one with `deploy.local.cluster.Cluster`; `make cluster` starts one for interactive use.
 """

@@ -1,7 +1,7 @@
-"""`python -m deploy.local run | up | down | build`: a control plane for people.
+"""`python -m deploy.local run | up | down | build`: a control plane for interactive use.
 
-`run` keeps one until Ctrl-C; `up` leaves one behind and says how to use it, `down` stops that one; `build` makes sure
-that its programs are there. One checkout has at most one that is left behind.
+`run` runs one until Ctrl-C. `up` starts one in the background and prints how to use it; `down` stops that one. `build`
+only builds the programs. A checkout has at most one control plane in the background. Called by the Makefile.
 """
 
 import argparse
@@ -46,9 +46,9 @@ def _build(_: Path) -> int:
 
 
 def _run(directory: Path) -> int:
-    """Until a signal: SIGTERM and SIGINT both unwind the stack, so that leaving the `with` stops everything."""
+    """Runs until SIGTERM or SIGINT. Both raise KeyboardInterrupt, so that the `with` block stops everything."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores SIGINT in background jobs
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
     try:
@@ -67,15 +67,15 @@ def _up(directory: Path) -> int:
     if _running(directory):
         print(f"a control plane runs already: export KUBECONFIG={directory}/kubeconfig")
         return 0
-    binaries.find_or_build()  # here, where its progress is seen
+    binaries.find_or_build()  # in this process, so that its progress goes to the terminal
     log = directory.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "deploy.local", "run", "--directory", str(directory)]
     with log.open("w") as output:
-        keeper = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
     deadline = time.monotonic() + UP_WITHIN
     while "KUBECONFIG" not in log.read_text():
-        if keeper.poll() is not None or time.monotonic() > deadline:
+        if process.poll() is not None or time.monotonic() > deadline:
             raise ProcessEnded(f"the control plane did not come up:\n{log.read_text()}")
         time.sleep(0.1)
     print(log.read_text(), end="")
@@ -102,7 +102,7 @@ def _pid_file(directory: Path) -> Path:
 
 
 def _running(directory: Path) -> int | None:
-    """The id of the process that keeps the control plane of `directory`, if it lives."""
+    """The id of the process that runs the control plane of `directory`, or None if there is none."""
     try:
         process = int(_pid_file(directory).read_text())
         os.kill(process, 0)

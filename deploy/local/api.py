@@ -1,7 +1,7 @@
-"""A small client of the Kubernetes API, so that nothing here needs kubectl.
+"""A small synchronous client of the Kubernetes API: requests with JSON bodies, and `apply` of any manifest.
 
-Called by `cluster`, by tests and by the demo: requests as JSON, and `apply` of any manifest. It knows no kind of ours.
-The operator and the gateway have their own, asynchronous clients.
+Called by `cluster`, the tests and the demo, which therefore need no kubectl. It has no code for a particular kind. The
+operator and the gateway use the asynchronous client in `model_provisioner.kube`.
 """
 
 import json
@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 
 class ApiError(Exception):
-    """The API server refused. `code` is the HTTP status, `reason` Kubernetes' word for it, such as Forbidden."""
+    """The API server refused the request. `code` is the HTTP status, `reason` that of Kubernetes, such as Forbidden."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One resource type as discovery lists it; `base` is its group and version's path, such as /apis/apps/v1."""
+    """One resource type of the API discovery. `base` is the path of its group and version, such as /apis/apps/v1."""
 
     base: str
     kind: str
@@ -46,7 +46,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The API at `url`, as whoever the TLS context's client certificate or the bearer token says."""
+    """The API at `url`. The client certificate in `tls` or the bearer token says which user the requests come from."""
 
     url: str
     tls: ssl.SSLContext = field(repr=False)
@@ -77,7 +77,7 @@ class Api:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Document:
-        """One request and its answer, a JSON object. Raises ApiError, or OSError where nobody answers."""
+        """Returns the answer, a JSON object. Raises ApiError if the status is 400 or more, OSError if none comes."""
         code, text = self.exchange(method, path, body, content_type=content_type, accept=accept)
         if code >= 400:
             raise _error(code, text)
@@ -85,7 +85,7 @@ class Api:
         return document
 
     def exchange(self, method: str, path: str, body: object, *, content_type: str, accept: str) -> tuple[int, str]:
-        """One request on a connection of its own: safe from any thread. Returns the HTTP status and the body."""
+        """Sends one request on a new connection, so any thread may call it. Returns the HTTP status and the body."""
         headers = {"Accept": accept, "Content-Type": content_type}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -99,9 +99,10 @@ class Api:
             connection.close()
 
     def apply(self, manifests: Path | Document | Iterable[Document], namespace: str = "default") -> list[Document]:
-        """Creates or changes every object of a YAML file or of documents, by server-side apply; returns them as stored.
+        """Creates or changes objects by server-side apply, and returns them as the server stored them.
 
-        `namespace` is for those that name none. A directory means its *.yaml files, by name. Raises ApiError.
+        `manifests` is a YAML file, a directory (its *.yaml files, sorted by name) or documents. `namespace` applies to
+        objects that have none. Raises ApiError.
         """
         return [self._apply(document, namespace) for document in _documents(manifests)]
 
@@ -113,7 +114,7 @@ class Api:
         return self.request("PATCH", path + query, document, content_type="application/apply-patch+yaml")
 
     def resource(self, api_version: str, kind: str) -> Resource:
-        """The resource type of a manifest. Raises ApiError (404) where the server does not know it."""
+        """The resource type of a manifest. Raises ApiError (404) if the server does not know it."""
         for resource in self.resources(api_version):
             if resource.kind == kind:
                 return resource
@@ -129,7 +130,7 @@ class Api:
         ]
 
     def api_versions(self) -> list[str]:
-        """Every group at its preferred version; the core group first."""
+        """The preferred version of every group; the core group comes first."""
         return ["v1", *(group["preferredVersion"]["groupVersion"] for group in self.get("/apis")["groups"])]
 
 
@@ -141,7 +142,7 @@ def _documents(manifests: Path | Document | Iterable[Document]) -> list[Document
 
 
 def _error(code: int, text: str) -> ApiError:
-    """A Kubernetes Status object as an exception; other bodies, as those of a dying server, are shown as they are."""
+    """A Kubernetes Status object as an exception. Any other body, such as that of a stopping server, is the message."""
     try:
         status = json.loads(text)
         return ApiError(code, status.get("reason", ""), status.get("message", text))

@@ -1,6 +1,7 @@
-"""Where etcd and kube-apiserver come from: KUBEBUILDER_ASSETS, else a cache outside the tree, else a build with Go.
+"""Finds etcd and kube-apiserver: in KUBEBUILDER_ASSETS, else in a cache outside the tree, else by a build with Go.
 
-Called by `cluster` and by whoever wants them ready beforehand. `go.mod` beside this file alone names the versions.
+Called by `python -m deploy.local`, the demo, the tests and the benchmarks. The versions are only in `go.mod` beside
+this file. How a program is built is in `gobuild`.
 """
 
 import os
@@ -25,10 +26,10 @@ class Binaries:
 
 
 def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO | None = None) -> Binaries:
-    """The programs, from the first place that has them; a first build takes minutes and says so on `out` (stderr).
+    """Returns the programs from the first place that has them.
 
-    Raises gobuild.GoMissing where neither Go nor assets exist, gobuild.BuildFailed where a build fails or
-    KUBEBUILDER_ASSETS lacks one of them.
+    The first build takes minutes and writes its progress to `out` (default: standard error). Raises gobuild.GoMissing
+    if there are neither assets nor Go, gobuild.BuildFailed if a build fails or KUBEBUILDER_ASSETS lacks a program.
     """
     assets = environment.get("KUBEBUILDER_ASSETS")
     if assets:
@@ -39,7 +40,7 @@ def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO | Non
 
 
 def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where built programs are kept: below XDG_CACHE_HOME, which is ~/.cache unless set."""
+    """The directory of the built programs: below XDG_CACHE_HOME, by default ~/.cache."""
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-provisioner"
 
 
@@ -51,7 +52,7 @@ def _asset(directory: Path, name: str) -> Path:
 
 
 def _versions() -> tuple[str, str]:
-    """The versions of Kubernetes and etcd, as `go.mod` requires them."""
+    """The versions of Kubernetes and etcd that `go.mod` requires."""
     text = (MODULE / "go.mod").read_text()
     kubernetes = re.search(r"^\s*k8s\.io/kubernetes (v\S+)", text, re.MULTILINE)
     etcd = re.search(r"^\s*go\.etcd\.io/etcd/server/v3 (v\S+)", text, re.MULTILINE)
@@ -63,7 +64,7 @@ def _versions() -> tuple[str, str]:
 def _programs() -> tuple[gobuild.Program, gobuild.Program]:
     version = _versions()[0].removeprefix("kubernetes-")
     major, minor, _ = version.removeprefix("v").split(".", 2)
-    # Without these, an API server that was not built by Kubernetes' own scripts says that it is v0.0.0-master.
+    # Without these, an API server that is not built with the scripts of Kubernetes reports the version v0.0.0-master.
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "archive"}
     stamps = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())
     return (

@@ -1,6 +1,6 @@
-"""The keys and certificates of one control plane, made on the spot and good for that one alone.
+"""Creates the keys and certificates of one control plane. No other control plane accepts them.
 
-Called by `cluster`. The identities in them are Kubernetes' own: the common name is the user, the organisation the group
+Called by `cluster`. As Kubernetes defines it, the common name is the user and the organisation is the group
 (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates).
 """
 
@@ -16,7 +16,7 @@ ADMIN_GROUP = "system:masters"
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """Paths of PEM files. `ca` signed both pairs; `accounts_key` signs the tokens of service accounts."""
+    """Paths of PEM files. `ca` signed `server` and `admin`; `accounts_key` signs the tokens of service accounts."""
 
     ca: Path
     server: Path
@@ -28,13 +28,13 @@ class Certificates:
 
 
 def make(directory: Path) -> Certificates:
-    """Makes all of them in `directory`, which must exist and should be private to its owner."""
+    """Writes all files to `directory`, which must exist and should be private to its owner."""
     names = ("ca.crt", "server.crt", "server.key", "admin.crt", "admin.key", "accounts.key", "accounts.pub")
     files = Certificates(*(directory / name for name in names))
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(files.ca))
     _write(authority.issue_cert("127.0.0.1", "localhost"), files.server, files.server_key)
-    # Without a name to speak for, trustme writes an empty critical extension, which Go's verifier refuses.
+    # Without a host name trustme writes an empty critical extension, which Go's verifier refuses.
     administrator = authority.issue_cert("localhost", common_name="admin", organization_name=ADMIN_GROUP)
     _write(administrator, files.admin, files.admin_key)
     _write_account_keys(files)

@@ -1,8 +1,8 @@
-"""A control plane of one's own: etcd and kube-apiserver on loopback, ready in seconds, gone without a trace.
+"""A private control plane: etcd and kube-apiserver on loopback. It starts in seconds and leaves no files behind.
 
-Used by tests, by the demo and by `python -m deploy.local`. RBAC is on and tokens are real. There is no
-controller-manager: what we need of it, `create_namespace` and `finish_namespace` do here. What needs more controllers,
-a scheduler or a kubelet belongs on a real node.
+Used by the tests, the demo and `python -m deploy.local`. RBAC is on and tokens are real. There is no
+controller-manager: `create_namespace` and `finish_namespace` replace the parts that the tests need. A test that needs
+other controllers, a scheduler or a kubelet needs a real cluster.
 """
 
 import shutil
@@ -26,15 +26,15 @@ from deploy.local.processes import Child, ProcessEnded, start
 
 RBAC = "rbac.authorization.k8s.io"
 READY_WITHIN = 30.0  # seconds; a start takes about 3, a loaded machine is allowed more
-POLL = 0.05  # seconds between two looks at something that is about to be so
+POLL = 0.05  # seconds between two checks of a condition
 PORTS_TO_TRY = 3  # a port that was free may be taken before kube-apiserver listens on it
 
 
 class Cluster:
-    """One etcd and one kube-apiserver. Enter it to start, leave it to stop; several can run side by side.
+    """One etcd and one kube-apiserver. The `with` block starts and stops them; several clusters can run at one time.
 
-    `directory` holds everything that it writes and must be private; without one, it is a temporary directory that goes
-    with the cluster.
+    `directory` holds all files of the cluster and must be private. By default it is a temporary directory, which is
+    removed with the cluster.
     """
 
     def __init__(self, binaries: Binaries, directory: Path | None = None) -> None:
@@ -43,7 +43,7 @@ class Cluster:
         self._children: list[Child] = []
 
     def __enter__(self) -> Self:
-        # The path of a socket is at most 107 bytes long, that of a directory that somebody chose is not.
+        # The path of a socket is at most 107 bytes long; the path of the given directory may be longer.
         self._sockets = Path(tempfile.mkdtemp(prefix="etcd-"))
         self.directory = self._given_directory or Path(tempfile.mkdtemp(prefix="cluster-"))
         try:
@@ -59,7 +59,7 @@ class Cluster:
         self.stop()
 
     def stop(self) -> None:
-        """Stops both processes, the API server first, and removes what is temporary. Safe to call again."""
+        """Stops both processes, the API server first, and removes temporary directories. Safe to call again."""
         while self._children:
             self._children.pop().stop()
         shutil.rmtree(self._sockets, ignore_errors=True)
@@ -68,7 +68,7 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's."""
+        """The path of the administrator's kubeconfig."""
         return self.directory / "kubeconfig"
 
     @property
@@ -77,12 +77,12 @@ class Cluster:
         return self._certificates.ca
 
     def check(self) -> None:
-        """Raises ProcessEnded where a part of the control plane does not run any more."""
+        """Raises ProcessEnded if a process of the control plane has ended."""
         for child in self._children:
             child.check()
 
     def create_namespace(self, name: str, labels: dict[str, str] | None = None) -> None:
-        """Creates a namespace and, as a controller would, its service account `default`, which pods need."""
+        """Creates a namespace and its service account `default`, as the controller-manager does."""
         self.api.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels or {}}})
         self.create_service_account(name, "default")
 
@@ -90,7 +90,7 @@ class Cluster:
         self.api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
 
     def grant(self, namespace: str, name: str, rule: Document) -> None:
-        """Creates a service account that may do what `rule`, an RBAC policy rule, says in its namespace."""
+        """Creates a service account and grants it `rule`, an RBAC policy rule, in its namespace."""
         self.create_service_account(namespace, name)
         rbac = {"apiVersion": f"{RBAC}/v1", "metadata": {"name": name, "namespace": namespace}}
         role = {"apiGroup": RBAC, "kind": "Role", "name": name}
@@ -103,27 +103,27 @@ class Cluster:
         )
 
     def token(self, namespace: str, name: str, seconds: int = 3600) -> str:
-        """A token of a service account, good for `seconds` (at least 600), by TokenRequest."""
+        """A token of a service account, valid for `seconds` (at least 600), from the TokenRequest API."""
         request = {"spec": {"expirationSeconds": seconds}}
         answer = self.api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", request)
         return str(answer["status"]["token"])
 
     def as_service_account(self, namespace: str, name: str) -> Api:
-        """The API as a service account sees it."""
+        """A client with a token of a service account."""
         return replace(self.anonymous(), token=self.token(namespace, name))
 
     def anonymous(self) -> Api:
-        """The API as somebody without credentials sees it."""
+        """A client without credentials."""
         return Api(self.url, ssl.create_default_context(cafile=str(self.ca)))
 
     def kubeconfig_for_service_account(self, namespace: str, name: str) -> Path:
-        """The path of a kubeconfig with a token that is good for an hour; its namespace is the account's own."""
+        """Writes a kubeconfig with a token that is valid for an hour and the account's namespace; returns its path."""
         path = self.directory / f"{namespace}.{name}.kubeconfig"
         _write_kubeconfig(path, self.url, self.ca, {"token": self.token(namespace, name)}, namespace)
         return path
 
     def apply(self, manifests: Path | Document | Iterable[Document], namespace: str = "default") -> list[Document]:
-        """`Api.apply` as the administrator; returns once every CustomResourceDefinition among them is served."""
+        """`Api.apply` as the administrator. Returns when every CustomResourceDefinition in `manifests` is served."""
         stored = self.api.apply(manifests, namespace)
         for document in stored:
             if document["kind"] == "CustomResourceDefinition":
@@ -131,9 +131,9 @@ class Cluster:
         return stored
 
     def finish_namespace(self, name: str, timeout: float = 30.0) -> None:
-        """Deletes a namespace and all that is in it, as the controller-manager would. Waits for finalizers.
+        """Deletes a namespace and all objects in it, as the controller-manager does. Waits for finalizers.
 
-        Raises TimeoutError with what is left after `timeout` seconds.
+        Raises TimeoutError, which names the remaining objects, after `timeout` seconds.
         """
         self.api.delete(f"/api/v1/namespaces/{name}")
         resources = [resource for resource in self._namespaced() if "delete" in resource.verbs]
@@ -174,7 +174,7 @@ class Cluster:
             "initial-advertise-peer-urls": peer,
             "initial-cluster": f"default={peer}",
         }
-        # Nothing here outlives the machine, so nothing is worth waiting for the disk.
+        # The data need not survive a crash of the machine, so etcd does not wait for the disk.
         self._run("etcd", self._binaries.etcd, {**flags, "unsafe-no-fsync": "true"})
         return client
 
@@ -189,7 +189,7 @@ class Cluster:
             "secure-port": port,
             "endpoint-reconciler-type": "none",  # it refuses to publish a loopback address
             "authorization-mode": "RBAC",
-            # Its finalizer on claims would stay for ever: a controller takes it off.
+            # This plugin adds a finalizer to claims. A controller removes it, and there is none here.
             "disable-admission-plugins": "StorageObjectInUseProtection",
             "client-ca-file": pki.ca,
             "tls-cert-file": pki.server,
@@ -211,7 +211,7 @@ class Cluster:
         return code == 200
 
     def _serves(self, definition: Document) -> bool:
-        """Whether a CustomResourceDefinition is established, in discovery, and answers a list."""
+        """True if discovery has the kind of a CustomResourceDefinition and the server answers a list of its objects."""
         spec = definition["spec"]
         return all(
             bool(self.api.get(f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"))
@@ -221,7 +221,10 @@ class Cluster:
         )
 
     def _wait(self, holds: Callable[[], bool], what: str) -> None:
-        """Returns when `holds`; a server that does not answer yet, or not yet so, is asked again."""
+        """Returns when `holds` returns True. Until then, False, a refusal or a missing answer leads to another call.
+
+        Raises TimeoutError after READY_WITHIN seconds, and ProcessEnded if a process has ended.
+        """
         deadline = time.monotonic() + READY_WITHIN
         while True:
             self.check()
@@ -242,7 +245,7 @@ class Cluster:
         return [resource for resource in found if resource.namespaced]
 
     def _delete_all(self, resource: Resource, namespace: str) -> list[str]:
-        """Asks for the deletion of all objects of one type; returns the paths of those that were there."""
+        """Requests the deletion of all objects of one type; returns the paths of the objects that existed."""
         path = resource.path(namespace)
         items = self.api.get(path)["items"] if "list" in resource.verbs else []
         if items:

@@ -1,8 +1,8 @@
-"""`make demo`: the main job, end to end, on a real control plane of this machine's own.
+"""`make demo`: one download from manifest to deletion, on a real control plane on this machine.
 
-Starts a kube-apiserver, a hub, the operator and the gateway; applies the sample, shows it arrive, proves the file,
-deletes it, and leaves nothing running. KEEP=1 leaves everything up until Ctrl-C and prints how to look at it;
-MODEL=hf:owner/repo fetches that from the real hub instead. Each step that people see is a function of this file.
+Starts a kube-apiserver, a hub, the operator and the gateway; applies the sample, shows its progress, checks the file,
+deletes the object and stops everything. KEEP=1 keeps everything running until Ctrl-C and prints how to connect.
+MODEL=hf:owner/repo fetches that model from the real hub. Each visible step is a function of this file.
 """
 
 import contextlib
@@ -29,15 +29,15 @@ ROOT = Path(__file__).parents[2]
 NAMESPACE = "models"
 OBJECTS = f"/apis/models.rbee.dev/v1alpha1/namespaces/{NAMESPACE}/modeldownloads"
 CATALOG = f"/api/v1/namespaces/{NAMESPACE}/configmaps/model-catalog"
-RATE = "64Mi"  # slow enough to watch half a gibibyte arrive
-PATIENCE = 600.0  # seconds; with MODEL= a real download may take long
+RATE = "64Mi"  # slow enough to show the progress of half a gibibyte
+PATIENCE = 600.0  # seconds without a byte from the event stream; a real download may be slow
 GONE_WITHIN = 15.0  # seconds
 BAR = 40  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that the steps of the demo look at."""
+    """The state that the steps of the demo share."""
 
     cluster: Cluster
     programs: Programs
@@ -66,7 +66,7 @@ def main() -> int:
             watch(stage)
             prove(stage, name)
             if keep:
-                wait_for_goodbye(stage)
+                wait_for_interrupt(stage)
             delete(stage, name)
     except KeyboardInterrupt:
         return 130
@@ -78,11 +78,11 @@ def main() -> int:
 
 
 class DemoFailed(Exception):
-    """Something that the demo shows is not so."""
+    """A step of the demo had an unexpected result."""
 
 
 def apply_sample(stage: Stage, model: str | None) -> str:
-    """The sample as a person applies it, slowed down so that there is something to see."""
+    """Applies the sample, with `model` or else with a limit on its speed. Returns the object's name."""
     sample: Document = yaml.safe_load((ROOT / "deploy" / "samples" / "modeldownload.yaml").read_text())
     if model:
         sample["spec"]["modelRef"] = model
@@ -94,7 +94,7 @@ def apply_sample(stage: Stage, model: str | None) -> str:
 
 
 def watch(stage: Stage) -> None:
-    """The bar from the gateway's event stream, the columns in the middle, three lines of the stream at the end."""
+    """Draws a progress bar from the event stream, and prints the columns at 50 % and three events at the end."""
     say("Watching it through the gateway's event stream:")
     shown: list[str] = []
     halfway = False
@@ -116,7 +116,7 @@ def watch(stage: Stage) -> None:
 
 
 def prove(stage: Stage, name: str) -> None:
-    """The catalog that workers read, and the digest of the file against the hub's."""
+    """Prints the catalog, and compares the digest of the file with the hub's. Raises DemoFailed if they differ."""
     model = stage.get(name)["status"]["model"]
     catalog = stage.cluster.api.get(CATALOG)["data"]
     say("The catalog, ConfigMap model-catalog:", *(f"{key}: {value[:100]}" for key, value in sorted(catalog.items())))
@@ -130,7 +130,7 @@ def prove(stage: Stage, name: str) -> None:
 
 
 def delete(stage: Stage, name: str) -> None:
-    """With reclaimPolicy Delete the object takes its file and its catalog entry along."""
+    """Deletes the object with reclaimPolicy Delete. Raises DemoFailed if its file or its catalog entry stays."""
     file = stage.programs.store / stage.get(name)["status"]["model"]["path"]
     stage.cluster.api.merge(f"{OBJECTS}/{name}", {"spec": {"reclaimPolicy": "Delete"}})
     stage.cluster.api.delete(f"{OBJECTS}/{name}")
@@ -145,7 +145,7 @@ def delete(stage: Stage, name: str) -> None:
         raise DemoFailed("the deletion left something behind")
 
 
-def wait_for_goodbye(stage: Stage) -> None:
+def wait_for_interrupt(stage: Stage) -> None:
     say(
         "Left up until Ctrl-C:",
         f"page     {stage.programs.gateway}/",
@@ -159,7 +159,7 @@ def wait_for_goodbye(stage: Stage) -> None:
 
 
 def stream(stage: Stage, query: str) -> Iterator[tuple[str, Document, str]]:
-    """Events of the gateway: name, data, and both as they came."""
+    """Yields the events of the gateway: name, data, and a shortened line with both. Raises DemoFailed if it ends."""
     address = stage.programs.gateway.removeprefix("http://")
     connection = HTTPConnection(address, timeout=PATIENCE)
     with contextlib.closing(connection):
@@ -179,7 +179,7 @@ def stream(stage: Stage, query: str) -> Iterator[tuple[str, Document, str]]:
 
 
 def draw(data: Document) -> None:
-    """One line: written over on a terminal, else one for each tenth."""
+    """Prints a progress bar: on a terminal one line that is overwritten, else one line for each call."""
     percent = int(data.get("percent") or 0)
     rate = (data.get("bytes_per_second") or 0) / 1024**2
     left = "" if data.get("eta_seconds") is None else f"{data['eta_seconds']} s left"
@@ -188,7 +188,7 @@ def draw(data: Document) -> None:
 
 
 def columns(stage: Stage, title: str) -> None:
-    """The API server's own table: what kubectl prints, without kubectl."""
+    """Prints the table that the API server makes for kubectl."""
     table = stage.cluster.api.get(OBJECTS, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
     shown = [number for number, column in enumerate(table["columnDefinitions"]) if not column["priority"]]
     rows = [[column["name"].upper() for column in table["columnDefinitions"]], *(row["cells"] for row in table["rows"])]

@@ -1,6 +1,6 @@
-"""The processes of the demo beside the control plane: a hub with two models, the operator, the gateway.
+"""The processes of the demo other than the control plane: a hub with two models, the operator, the gateway.
 
-Called by `demo`. Everything runs on loopback, as a person would start it, and stops when the block ends.
+Called by `demo`. All of them run on loopback with ordinary command lines, and stop when the `with` block ends.
 """
 
 import contextlib
@@ -29,7 +29,11 @@ GROUP = "models.rbee.dev"
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Where to look: the store's directory, the hub's files (None: the real hub), the gateway's address, a token."""
+    """The running programs.
+
+    `store` is the directory of the volume, `hub_files` that of the demo's own hub (None: the real hub), `gateway` the
+    gateway's URL, `token` a token with all rights on ModelDownloads.
+    """
 
     store: Path
     hub_files: Path | None
@@ -37,7 +41,7 @@ class Programs:
     token: str
 
     def digest_of(self, name: str) -> str | None:
-        """SHA-256 of the file that the demo's own hub serves under `name`."""
+        """SHA-256 of the file `name` on the demo's own hub; None with the real hub."""
         if self.hub_files is None:
             return None
         with (self.hub_files / REPOSITORY / name).open("rb") as file:
@@ -46,7 +50,7 @@ class Programs:
 
 @contextlib.contextmanager
 def running(cluster: Cluster, directory: Path, namespace: str, *, own_hub: bool) -> Iterator[Programs]:
-    """All of them, ready. Raises TimeoutError with the end of a log."""
+    """Starts all of them and waits until they are ready. Raises TimeoutError with the end of the logs."""
     cluster.apply(Path(__file__).parents[2] / "crds")
     cluster.create_namespace(namespace)
     cluster.grant(namespace, "gateway", on_downloads("list", "watch"))
@@ -81,12 +85,12 @@ def running(cluster: Cluster, directory: Path, namespace: str, *, own_hub: bool)
 
 
 def on_downloads(*verbs: str) -> Document:
-    """The RBAC rule that allows `verbs` with ModelDownloads."""
+    """The RBAC rule that allows `verbs` on ModelDownloads."""
     return {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": list(verbs)}
 
 
 def start_hub(closing: contextlib.ExitStack, files: Path) -> list[str]:
-    """A hub that serves two models over TLS; the operator's flags that lead there."""
+    """Starts a hub that serves two models over TLS. Returns the operator's flags for it."""
     repository = files / REPOSITORY
     repository.mkdir(parents=True)
     write_gguf(repository / BIG, name="TinyLlama", size=512 * MIB)
@@ -99,11 +103,11 @@ def start_hub(closing: contextlib.ExitStack, files: Path) -> list[str]:
         if time.monotonic() > deadline:
             raise TimeoutError(f"the hub did not come up:\n{log.read_text()[-2000:]}")
         time.sleep(0.05)
-    told = json.loads(log.read_text().splitlines()[0])
-    hosts = [told[key].removeprefix("https://") for key in ("endpoint", "contentOrigin")]
+    printed = json.loads(log.read_text().splitlines()[0])
+    hosts = [printed[key].removeprefix("https://") for key in ("endpoint", "contentOrigin")]
     return [
-        f"--endpoint={told['endpoint']}",
-        f"--ca-file={told['caFile']}",
+        f"--endpoint={printed['endpoint']}",
+        f"--ca-file={printed['caFile']}",
         *(f"--allow-host={host}" for host in hosts),
     ]
 
@@ -130,7 +134,7 @@ def wait_until_ready(url: str, directory: Path) -> None:
 
 
 def free_address() -> str:
-    """HOST:PORT on loopback that nobody listens on now."""
+    """HOST:PORT on loopback that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"

@@ -1,8 +1,7 @@
-"""Build a Go program once, into a place that is kept, with progress that a person can see.
+"""Builds a Go program once, into a cache directory, and shows the progress.
 
-Called for every program that this project takes from Go modules. It decides how such a build is made (static, paths
-trimmed, only from what the module's `go.sum` names) and that two processes never make the same one at once. Which
-programs and where to: the caller.
+Decides how a program is built: static, with trimmed paths, only from the modules in `go.sum`, and never by two
+processes at one time. The callers (`binaries`, `helm`) decide which program is built, and into which directory.
 """
 
 import fcntl
@@ -17,20 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-QUIET_INTERVAL = 10.0  # seconds between two lines where nobody looks at a terminal
+QUIET_INTERVAL = 10.0  # seconds between two lines if the output is not a terminal
 
 
 class BuildFailed(Exception):
-    """A program could not be built; the message says why, or what to do."""
+    """A program could not be built. The message says why, or what to do."""
 
 
 class GoMissing(BuildFailed):
-    """There is no Go to build with."""
+    """There is no `go` in PATH."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A Go main package, the directory of the `go.mod` that pins it, and the linker flags it is built with."""
+    """A Go main package, the directory of the `go.mod` that pins its version, and its linker flags."""
 
     name: str
     package: str
@@ -39,9 +38,10 @@ class Program:
 
 
 def build(program: Program, directory: Path, out: TextIO) -> Path:
-    """The path of `program` in `directory`, built if it is not there yet, with progress on `out`. Raises BuildFailed.
+    """Builds `program` into `directory` if it is not there yet, with progress on `out`, and returns its path.
 
-    Safe beside other processes that want the same: one builds, the others wait, and the file appears whole.
+    Several processes may call it at one time: one builds, the others wait. The file appears only when it is complete.
+    Raises BuildFailed.
     """
     target = directory / program.name
     if target.exists():
@@ -49,7 +49,7 @@ def build(program: Program, directory: Path, out: TextIO) -> Path:
     if not shutil.which("go"):
         raise GoMissing(f"{program.name} is built from source, and there is no `go` in PATH: install Go 1.26 or newer")
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory / f".{program.name}.lock", f"another process is building {program.name}: waiting", out):
+    with _locked(directory / f".{program.name}.lock", f"another process is building {program.name}: waiting", out):
         if not target.exists():
             _build(program, target, out)
     return target
@@ -68,14 +68,14 @@ def _build(program: Program, target: Path, out: TextIO) -> None:
 
 
 def _packages(program: Program, out: TextIO) -> int:
-    """How many packages the build compiles at most; listing them downloads their modules."""
+    """The most packages that the build compiles. Listing them downloads their modules."""
     command = ["go", "list", "-mod=readonly", "-deps", program.package]
     return len(_run(command, program, _Progress(f"{program.name} (modules)", None, out)).splitlines())
 
 
 def _run(command: list[str], program: Program, progress: "_Progress") -> str:
-    """Runs `go`, whose every line on standard error is a step; returns its standard output. Raises BuildFailed."""
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": ""}  # a person's own flags may not suit this build
+    """Runs `go` and returns its standard output. Each line on standard error is one step. Raises BuildFailed."""
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": ""}  # GOFLAGS of the user may break this build
     last: list[str] = []
     with (
         tempfile.TemporaryFile("w+") as output,  # a pipe would fill up while standard error is being read
@@ -94,18 +94,18 @@ def _run(command: list[str], program: Program, progress: "_Progress") -> str:
 
 
 class _Progress:
-    """Counts steps aloud: one line that is written over on a terminal, else a line now and then."""
+    """Shows a count of steps on `out`: on a terminal one line that is overwritten, else a line every QUIET_INTERVAL."""
 
     def __init__(self, what: str, total: int | None, out: TextIO) -> None:
         self._what, self._total, self._out = what, total, out
         self._done = 0
-        self._begun = self._told = time.monotonic()
+        self._started = self._last_written = time.monotonic()
 
     def step(self) -> None:
         self._done += 1
         interval = 0.2 if self._out.isatty() else QUIET_INTERVAL
-        if time.monotonic() - self._told >= interval:
-            self._told = time.monotonic()
+        if time.monotonic() - self._last_written >= interval:
+            self._last_written = time.monotonic()
             of = f" of {self._total} packages" if self._total else " downloaded"
             self._write(f"building {self._what}: {self._done}{of}, {self._elapsed()}", last=False)
 
@@ -113,7 +113,7 @@ class _Progress:
         self._write(f"built {self._what} in {self._elapsed()}", last=True)
 
     def _elapsed(self) -> str:
-        minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
         return f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"
 
     def _write(self, line: str, *, last: bool) -> None:
@@ -123,7 +123,8 @@ class _Progress:
 
 
 @contextmanager
-def _alone(lock: Path, waiting: str, out: TextIO) -> Iterator[None]:
+def _locked(lock: Path, waiting: str, out: TextIO) -> Iterator[None]:
+    """Holds an exclusive lock on the file `lock`. Prints `waiting` if another process has it."""
     with lock.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

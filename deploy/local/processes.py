@@ -1,7 +1,7 @@
-"""Child processes that end with their parent, however it ends.
+"""Child processes that end when their parent ends, even if the parent is killed (on Linux).
 
-Called by `cluster` and by whatever runs the project's own programs beside one. Decides how a child is started, watched
-and stopped; not what it does.
+Called by `cluster`, the demo, the tests and the benchmarks. Decides how a child process is started, checked and
+stopped. Knows nothing about the programs.
 """
 
 import ctypes
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
-PATIENCE = 5.0  # seconds for a child to end by itself before it is killed
+PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
 class ProcessEnded(Exception):
-    """A child ended although it should run; the message ends with its last lines."""
+    """A child process ended too early. The message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Child:
     process: subprocess.Popen[bytes]
 
     def check(self) -> None:
-        """Raises ProcessEnded where the child does not run any more."""
+        """Raises ProcessEnded if the child has ended."""
         if self.process.poll() is not None:
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
             raise ProcessEnded(f"{self.name} ended with {self.process.returncode}; the end of {self.log}:\n{tail}")
 
     def stop(self) -> None:
-        """Asks the child to end, kills it after PATIENCE seconds; returns when it is gone. Safe to call again."""
+        """Sends SIGTERM, then SIGKILL after PATIENCE seconds. Returns when the child has ended. Safe to call again."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -47,10 +47,10 @@ class Child:
 
 
 def start(name: str, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> Child:
-    """Starts `command`, with its output appended to `log`.
+    """Starts `command` and appends its output to `log`.
 
-    It has a process group of its own, so that Ctrl-C reaches the parent alone, which then stops its children in order.
-    On Linux the kernel kills it when the thread that started it ends, so start children from a thread that stays.
+    The child has its own process group, so that Ctrl-C reaches only the parent, which stops its children in order. On
+    Linux the kernel kills the child when the thread that started it ends, so the caller needs a long-lived thread.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -72,7 +72,7 @@ def _dies_with_parent() -> Callable[[], None] | None:
 
     def ask_for_signal() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was told
+        if os.getppid() != parent:  # the parent ended before the call
             os._exit(1)
 
     return ask_for_signal

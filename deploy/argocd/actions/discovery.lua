@@ -1,4 +1,4 @@
--- Which actions make sense for a ModelDownload as it is now; the others are shown greyed out.
+-- Disables the actions that have no effect in the current state of a ModelDownload. Argo CD shows them greyed out.
 local is = {}
 for _, one in ipairs((obj.status or {}).conditions or {}) do
   is[one.type] = one.status == "True"
@@ -7,8 +7,8 @@ local ready = is.Ready == true
 local suspended = obj.spec.suspend == true
 local deleting = obj.metadata.deletionTimestamp ~= nil
 
--- Suspending a model that is Ready changes nothing, and only published files can be read again. One that is suspended
--- has nothing to try, unless it waits for somebody, as for the word that another volume is the right one.
+-- `suspend` has no effect on a model that is Ready, and only published files can be verified again. A suspended object
+-- has nothing to retry unless it is Stalled, for example until another volume is accepted.
 return {
   suspend = {disabled = deleting or suspended or ready, iconClass = "fa fa-fw fa-pause"},
   resume = {disabled = deleting or not suspended, iconClass = "fa fa-fw fa-play"},

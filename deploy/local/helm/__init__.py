@@ -1,6 +1,6 @@
-"""Where Helm comes from: HELM, else PATH, else a build with Go that is kept outside the tree.
+"""Finds Helm: the program that HELM names, else in PATH, else in a cache outside the tree, else by a build with Go.
 
-Called by the chart's tests, and by whoever installs the chart from here. `go.mod` beside this file names the version.
+Called by the chart's tests. `go.mod` beside this file has the version. How a program is built is in `gobuild`.
 """
 
 import os
@@ -18,10 +18,11 @@ MODULE = Path(__file__).parent
 
 
 def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO | None = None) -> Path:
-    """The program, from the first place that has it; a first build takes a minute or two and says so on `out`
-    (standard error, as it is at the time of the call).
+    """Returns the program from the first place that has it.
 
-    Raises gobuild.GoMissing where there is neither Helm nor Go, gobuild.BuildFailed where HELM is not a program.
+    The first build takes a minute or two and writes its progress to `out` (default: `sys.stderr` at the time of the
+    call). Raises gobuild.GoMissing if there is neither Helm nor Go, gobuild.BuildFailed if HELM is not a program or the
+    build fails.
     """
     named = environment.get("HELM")
     if named and not os.access(named, os.X_OK):
@@ -35,14 +36,14 @@ def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO | Non
 
 
 def _version(module: str) -> str:
-    """The version of a module, as `go.mod` requires it."""
+    """The version of a module that `go.mod` requires."""
     required = re.search(rf"^\s*{re.escape(module)} (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
     assert required
     return required[1]
 
 
 def _flags(helm: str, client_go: str) -> str:
-    """What Helm's own Makefile sets: without it `helm template` takes the cluster for Kubernetes 1.20.
+    """The linker flags that Helm's own Makefile sets. Without them `helm template` assumes Kubernetes 1.20.
 
     client-go v0.37 belongs to Kubernetes 1.37.
     """
