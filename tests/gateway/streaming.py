@@ -18,6 +18,7 @@ from model_provisioner.domain.lifecycle.snapshot import Event
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import Status
 from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.api.calls import CALLS, routes
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import problems
 from model_provisioner.gateway.stream.limiter import StreamLimiter
@@ -129,7 +130,8 @@ async def serving(
     seats = seats or StreamLimiter(100, 100)
     streams = ProgressStreams(board, allowed, seats, tickets or Tickets(), lambda: NOW, rhythm)
     app = web.Application(middlewares=[problems])
-    app.add_routes(streams.routes())
+    handlers = streams.handlers()
+    app.add_routes(routes(handlers, [call for call in CALLS if call.operation_id in handlers]))
     server = TestServer(app)
     await server.start_server(shutdown_timeout=0.1)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from model_provisioner.aio.background import in_background
 from model_provisioner.gateway import cors
 from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.api.calls import routes
 from model_provisioner.gateway.api.downloads import Downloads
 from model_provisioner.gateway.api.models import Models
 from model_provisioner.gateway.api.openapi import openapi
@@ -93,8 +94,8 @@ def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: Gatew
     limiter = StreamLimiter(settings.max_streams, settings.max_streams_per_identity)
     streams = ProgressStreams(board, access, limiter, Tickets())
     downloads = Downloads(api, board, access, _learner(reflectors), namespace, settings.watch_namespace, base)
-    served = [*streams.routes(), *downloads.routes(), *Models(api, board, access).routes(), *_page()]
-    served.append(_description(openapi(base, with_tokens=not open_to_all)))
+    handlers = streams.handlers() | downloads.handlers() | Models(api, board, access).handlers()
+    served = [*routes(handlers), *_page(), _description(openapi(base, with_tokens=not open_to_all))]
     app = web.Application(
         middlewares=[*_cors(settings), problems, _once_listed(base, [*reflectors.values()]), _finish_writes()],
         client_max_size=_LARGEST_BODY,

@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
+from model_provisioner.gateway.api.calls import CALLS, routes
 from model_provisioner.gateway.api.openapi import openapi
 from model_provisioner.gateway.app import make_app
 from model_provisioner.gateway.board import Board
@@ -17,6 +20,10 @@ from tests.kube.watch_server import WatchServer, serving
 STREAM = "/v1/models/download/progress"
 # A ref or a spec that fits the description may still be none: what refuses it is the parser and the API server.
 LEFT_OUT = "positive_data_acceptance"
+
+
+async def unused(_request: web.Request) -> web.Response:
+    raise AssertionError
 
 
 async def test_what_is_served_is_described_and_the_other_way_round(tmp_path: Path) -> None:
@@ -32,6 +39,13 @@ async def test_what_is_served_is_described_and_the_other_way_round(tmp_path: Pat
     described = openapi("/base", with_tokens=True)
     assert served == {(method, path) for path, methods in described["paths"].items() for method in methods}
     assert described["servers"] == [{"url": "/base"}]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"getDownload": unused, "getNothing": unused}], ids=["missing", "extra"])
+def test_calls_and_handlers_that_do_not_match_are_refused(wrong: dict[str, Handler]) -> None:
+    calls = [call for call in CALLS if call.operation_id == "getDownload"]
+    with pytest.raises(ValueError, match=r"do not match: get(Download|Nothing)$"):
+        routes(wrong, calls)
 
 
 @pytest.mark.parametrize("with_tokens", [True, False])

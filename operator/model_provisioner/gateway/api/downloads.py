@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.modeldownload import ModelDownload
@@ -61,15 +62,16 @@ class Downloads:
         self._watched = watched
         self._base = base
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.post("/v1/models/download", self.start),
-            web.get("/v1/models/downloads", self.index),
-            web.get("/v1/models/downloads/{id}", self.show),
-            web.get("/v1/models/downloads/{id}/details", self.describe),
-            web.patch("/v1/models/downloads/{id}", self.change),
-            web.delete("/v1/models/downloads/{id}", self.cancel),
-        ]
+    def handlers(self) -> dict[str, Handler]:
+        """By operation id, see `calls`."""
+        return {
+            "startDownload": self.start,
+            "listDownloads": self.index,
+            "getDownload": self.show,
+            "describeDownload": self.describe,
+            "changeDownload": self.change,
+            "cancelDownload": self.cancel,
+        }
 
     async def start(self, request: web.Request) -> web.Response:
         """Creates the object as the caller; the same ref again meets the same object."""

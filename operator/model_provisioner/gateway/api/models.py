@@ -1,6 +1,7 @@
 """`/v1/models`: what is ready, where a model is, and taking one away. Only what is Ready is ever claimed."""
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
 from model_provisioner.domain.refs.matching import matching
@@ -21,12 +22,9 @@ class Models:
         self._board = board
         self._access = access
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/models", self.index),
-            web.get("/v1/models/local", self.local),
-            web.delete("/v1/models", self.delete),
-        ]
+    def handlers(self) -> dict[str, Handler]:
+        """By operation id, see `calls`."""
+        return {"listModels": self.index, "findModel": self.local, "deleteModel": self.delete}
 
     async def index(self, request: web.Request) -> web.Response:
         wanted = query(Page, request)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.refs.refs import parse_lenient
@@ -68,11 +69,9 @@ class ProgressStreams:
         self._rhythm = rhythm or Rhythm()
         self._closing = False
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/models/download/progress", self.stream, allow_head=False),  # it would never end
-            web.post("/v1/models/download/progress/ticket", self.ticket),
-        ]
+    def handlers(self) -> dict[str, Handler]:
+        """By operation id, see `api.calls`."""
+        return {"streamProgress": self.stream, "issueTicket": self.ticket}
 
     async def close(self, _app: web.Application) -> None:
         """Before the server stops: streams would keep it waiting."""
