@@ -180,7 +180,7 @@ async def test_metrics_are_figures(tmp_path: Path) -> None:
     async with gateway(tmp_path, Board()) as (client, _):
         stream = await client.get(PROGRESS)
         text = await (await client.get("/metrics")).text()
-        assert "\nmodel_provisioner_gateway_streams 1\n" in text
+        assert "\nmodel_provisioner_gateway_streams 1.0\n" in text
         assert all(line.startswith("#") or float(line.split(" ")[1]) >= 0 for line in text.splitlines())
         stream.close()
 
