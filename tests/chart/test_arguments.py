@@ -7,7 +7,8 @@ import pytest
 
 from model_provisioner.controller import command as operator
 from model_provisioner.gateway import command as gateway
-from model_provisioner.settings import GatewaySettings, Mount, OperatorSettings
+from model_provisioner.settings.gateway import GatewaySettings
+from model_provisioner.settings.operator import Mount, OperatorSettings
 from tests.chart.rendering import Helm
 
 

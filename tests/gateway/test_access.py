@@ -18,7 +18,7 @@ from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import Problem
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
-from model_provisioner.settings import GatewaySettings
+from model_provisioner.settings.gateway import GatewaySettings
 from tests.gateway.caller import GROUP, grant, opened
 from tests.gateway.clock import Clock
 from tests.gateway.streaming import serving

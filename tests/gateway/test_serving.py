@@ -19,7 +19,7 @@ from model_provisioner.gateway.app import make_app
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.tls import Certificate
 from model_provisioner.kube.client import KubeApi
-from model_provisioner.settings import GatewaySettings
+from model_provisioner.settings.gateway import GatewaySettings
 from tests.gateway.caller import opened
 from tests.gateway.streaming import PROGRESS, document
 from tests.kube import watch_server

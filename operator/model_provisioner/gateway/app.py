@@ -30,7 +30,7 @@ from model_provisioner.gateway.tls import Certificate
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path
-from model_provisioner.settings import GatewaySettings
+from model_provisioner.settings.gateway import GatewaySettings
 
 _LOG = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "page"

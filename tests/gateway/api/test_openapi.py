@@ -13,7 +13,7 @@ from model_provisioner.gateway.api.openapi import openapi
 from model_provisioner.gateway.app import make_app
 from model_provisioner.gateway.board import Board
 from model_provisioner.kube.client import KubeApi
-from model_provisioner.settings import GatewaySettings
+from model_provisioner.settings.gateway import GatewaySettings
 from tests.gateway.caller import Desk
 from tests.kube.watch_server import WatchServer, serving
 
