@@ -1,4 +1,4 @@
-"""The chart and the program agree: what the chart writes as arguments, the program reads as settings."""
+"""The arguments that the chart writes are read by the program as the right settings."""
 
 import argparse
 from pathlib import Path

@@ -12,7 +12,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.kube.reflector import Reflector
@@ -20,24 +20,28 @@ from model_provisioner.kube.reflector import Reflector
 _PREFIX = "model_provisioner_gateway_"
 
 
-def metrics(board: Board, limiter: StreamLimiter, access: Access, reflectors: Sequence[Reflector]) -> web.RouteDef:
+def metrics(
+    board: Board, limiter: StreamLimiter, authorizer: Authorizer, reflectors: Sequence[Reflector]
+) -> web.RouteDef:
     """The route, in the format that the caller prefers (`Accept`)."""
     registry = CollectorRegistry()
-    registry.register(_GatewayCollector(board, limiter, access, reflectors))
+    registry.register(_GatewayCollector(board, limiter, authorizer, reflectors))
     return web.get("/metrics", make_aiohttp_handler(registry))
 
 
 class _GatewayCollector(Collector):
-    def __init__(self, board: Board, limiter: StreamLimiter, access: Access, reflectors: Sequence[Reflector]) -> None:
+    def __init__(
+        self, board: Board, limiter: StreamLimiter, authorizer: Authorizer, reflectors: Sequence[Reflector]
+    ) -> None:
         self._board = board
         self._limiter = limiter
-        self._access = access
+        self._authorizer = authorizer
         self._reflectors = reflectors
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        yield _gauge("streams", "Event streams that are open.", self._limiter.taken)
+        yield _gauge("streams", "Event streams that are open.", self._limiter.open)
         yield _counter("streams_refused_total", "Event streams refused because of a limit.", self._limiter.refused)
-        yield _counter("access_reviews_total", "Access reviews asked of the API server.", self._access.reviews)
+        yield _counter("access_reviews_total", "Access reviews asked of the API server.", self._authorizer.reviews)
         yield _gauge(
             "tasks",
             "Tasks of the event loop; they fall back to a few when all streams are closed.",
