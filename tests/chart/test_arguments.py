@@ -1,4 +1,4 @@
-"""The chart and the program agree: what the chart writes as arguments, the program reads as settings."""
+"""The arguments that the chart writes are read by the program as the right settings."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 from model_provisioner.controller import command as operator
 from model_provisioner.gateway import command as gateway
-from model_provisioner.settings import GatewaySettings, Mount, OperatorSettings
+from model_provisioner.settings.gateway import GatewaySettings
+from model_provisioner.settings.operator import Mount, OperatorSettings
 from tests.chart.rendering import Helm
 
 

@@ -1,4 +1,4 @@
-"""The settings that the operator refuses before it starts."""
+"""Wrong settings for the proxy, which the operator refuses before it starts anything."""
 
 import argparse
 import re
@@ -26,10 +26,10 @@ def run(*arguments: str) -> int:
         ([f"--proxy={PROXY}", "--allow-host=*.0.0.1"], r"--allow-host: .*is not \*\.NAME"),
     ],
 )
-def test_a_wrong_proxy_is_told_at_the_start(
+def test_a_wrong_proxy_is_refused_at_the_start(
     arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == 2
-    told = capsys.readouterr().err
-    assert re.search(says, told)
-    assert "canary" not in told
+    printed = capsys.readouterr().err
+    assert re.search(says, printed)
+    assert "canary" not in printed

@@ -1,4 +1,4 @@
-"""Callers of the gateway: HTTP with a token, and an event stream that is read as it comes."""
+"""Clients of a running gateway: HTTP with a token, and an event stream."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ Document = dict[str, Any]
 
 
 def grant(cluster: Cluster, namespace: str, account: str, verbs: list[str]) -> None:
-    """A service account that may do `verbs` with the ModelDownloads of a namespace."""
+    """Creates a service account that may do `verbs` with the ModelDownloads of a namespace."""
     cluster.grant(namespace, account, {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs})
 
 
@@ -33,7 +33,7 @@ class Event:
 
 
 class Stream:
-    """An open event stream; a thread reads it, so that tests can wait for what they want."""
+    """An open event stream. A thread reads it, so that a test can wait for an event."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.ended = threading.Event()
@@ -41,7 +41,7 @@ class Stream:
         threading.Thread(target=self._read, args=(response,), daemon=True).start()
 
     def next(self, *names: str, seconds: float = 30) -> Event:
-        """The next event with one of these names; others are passed over. Raises queue.Empty."""
+        """The next event with one of these names; others are dropped. Raises queue.Empty after `seconds`."""
         while True:
             event = self._events.get(timeout=seconds)
             if event.name in names:
@@ -61,7 +61,7 @@ class Stream:
 
 
 class Caller:
-    """Somebody with a token, or without one."""
+    """A client with a token, or without one."""
 
     def __init__(self, url: str, token: str | None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -71,7 +71,7 @@ class Caller:
         return self._client.request(method, path, **more)
 
     def status(self, method: str, path: str, body: object) -> int:
-        """Of the answer alone: a stream is not waited for."""
+        """Only the status: the body may be a stream, which does not end."""
         with self._client.stream(method, path, json=body) as response:
             return response.status_code
 
@@ -90,7 +90,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A running gateway, and the API server behind it, on which the test plays the operator."""
+    """A running gateway and its API server, to which the test writes in place of the operator."""
 
     cluster: Cluster
     namespace: str
@@ -114,7 +114,7 @@ class Desk:
         return self.cluster.apply([document])[0]
 
     def tell(self, name: str, reason: str, *, done: int = 0, error: str = "") -> Document:
-        """Writes the status that the operator would write."""
+        """Writes the status as the operator does."""
         ready, stalled = reason == "Available", bool(error)
         message = error or "as it should"
         conditions = [condition("Ready", ready, reason, message)]
@@ -146,7 +146,7 @@ class Desk:
         return self.cluster.api.merge(f"{self.path(name)}/status", {"status": status})
 
     def until_known(self, name: str) -> Document:
-        """The download as the gateway shows it, once its watch has seen it."""
+        """Waits until the gateway lists the download, and returns it."""
         editor = self.caller("editor")
 
         def probe() -> Document | None:
@@ -172,7 +172,7 @@ def condition(kind: str, status: bool, reason: str, message: str) -> Document:
 def opened(
     cluster: Cluster, namespace: str, directory: Path, *flags: str, scheme: str = "http", more: Sequence[str] = ()
 ) -> Iterator[Desk]:
-    """A gateway that serves `namespace`. Its own account may read, and do `more`."""
+    """A gateway that serves `namespace`. Its own account may list and watch, and do `more`."""
     grant(cluster, namespace, "gateway", ["list", "watch", *more])
     grant(cluster, namespace, "editor", ["get", "list", "watch", "create", "patch", "delete"])
     grant(cluster, namespace, "reader", ["get", "list", "watch"])

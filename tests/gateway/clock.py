@@ -1,4 +1,4 @@
-"""A clock that the test sets, in seconds; as a sleep, it passes the time."""
+"""A clock in seconds that the test sets. Its `sleep` advances it at once."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A gateway that says what a test tells it to, below a base path, for what the real one does only on bad days.
+"""A fake gateway below a base path, for failures that the real one has rarely.
 
 It serves the page's own files and speaks the HTTP API; the stream is written by the test, byte by byte.
 """
@@ -25,7 +25,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What the page asked for: the path below `/v1/models`, with its query."""
+    """A request of the page: the path below `/v1/models`, with its query."""
 
     method: str
     path: str
@@ -33,7 +33,7 @@ class Call:
 
 
 class Connection:
-    """One stream that the page has opened."""
+    """One open stream of the page."""
 
     def __init__(self, last_event_id: str | None) -> None:
         self.last_event_id = last_event_id
@@ -46,24 +46,24 @@ class Connection:
         self.send(f"id: {last_id}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode())
 
     def end(self) -> None:
-        """As a gateway that stops: the body ends as HTTP says it must."""
+        """As a gateway that stops: the chunked body ends with an empty chunk (RFC 9112)."""
         self.send(b"")
         self.lose()
 
     def lose(self) -> None:
-        """As a proxy or a network that breaks: the body is cut."""
+        """As a proxy or a network that fails: the connection closes within the body."""
         self._writes.put(None)
 
     def written(self) -> Iterator[bytes]:
-        """What is to be sent, in order; an empty piece ends the body."""
+        """The data to send, in order; an empty piece ends the body."""
         return iter(self._writes.get, None)
 
 
 @dataclass
 class ScriptedGateway:
-    """What the lists say, what was asked for, and the streams that were opened.
+    """The content of the lists, the requests so far, and the open streams.
 
-    `refusals` are the statuses that the next attempts to open a stream get, `lists` is what the lists answer with.
+    `refusals` are the HTTP statuses of the next attempts to open a stream; `lists` is the HTTP status of the lists.
     """
 
     url: str
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         connection = Connection(self.headers.get("Last-Event-ID"))
         self.gateway.streams.append(connection)
         self.gateway.opened.put(connection)
-        with contextlib.suppress(ConnectionError):  # the page has gone elsewhere
+        with contextlib.suppress(ConnectionError):  # the page has closed the stream
             for data in connection.written():
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
 
@@ -148,10 +148,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def scripted_gateway() -> Iterator[ScriptedGateway]:
-    """On loopback, for as long as the block runs."""
+    """A server on loopback, for as long as the block runs."""
 
     class Handler(_Handler):
-        """Of this gateway alone."""
+        """A class for this gateway only, because `gateway` is an attribute of the class."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

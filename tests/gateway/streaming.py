@@ -1,6 +1,6 @@
 """The event stream in this process, over real HTTP on loopback: the test plays the cluster and sets the clock.
 
-For what must be exact: bytes, endings, and clients that misbehave. Nothing here asks an API server.
+For exact bytes, the ends of streams, and clients that misbehave. No API server is needed.
 """
 
 import asyncio
@@ -17,11 +17,12 @@ from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.lifecycle.events import Event
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import Status
-from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.access import Authorizer
+from model_provisioner.gateway.api.calls import CALLS, routes
 from model_provisioner.gateway.board import Board
-from model_provisioner.gateway.problems import problems
+from model_provisioner.gateway.problems import middleware
 from model_provisioner.gateway.stream.limiter import StreamLimiter
-from model_provisioner.gateway.stream.progress import ProgressStreams, Rhythm
+from model_provisioner.gateway.stream.progress import EventStreamHandler, StreamTiming
 from model_provisioner.gateway.stream.tickets import Tickets
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import status_document
@@ -33,7 +34,7 @@ Document = dict[str, Any]
 
 
 def document(name: str, version: int, *events: Event, at: datetime = NOW, reconcile_at: str | None = None) -> Document:
-    """A ModelDownload as the watch brings it, in the state that `events` lead to; its uid is `uid-<name>`."""
+    """A ModelDownload as in a watch event, in the state after `events`; its uid is `uid-<name>`."""
     metadata = {
         "namespace": "models",
         "name": name,
@@ -56,14 +57,14 @@ class Reader:
         self._seen = 0
 
     async def until(self, piece: bytes) -> None:
-        """Reads until `piece` has come, after what was waited for before, and its event is whole."""
+        """Reads until the event that has `piece` is complete. The search starts after the last event found."""
         async with asyncio.timeout(10):
             while (found := self.body.find(piece, self._seen)) < 0 or (end := self.body.find(b"\n\n", found)) < 0:
                 await self._more(piece)
             self._seen = end + 2
 
     async def to_the_end(self) -> bytes:
-        """The whole stream, once the gateway has ended it."""
+        """Reads until the gateway ends the stream, and returns all of it."""
         async with asyncio.timeout(10):
             self.body += await self.response.content.read()
         return self.body
@@ -75,18 +76,18 @@ class Reader:
 
 
 class Service:
-    """A running stream server. Its board hears what the test says."""
+    """A running stream server. The test sends events to its board."""
 
     def __init__(
         self,
         board: Board,
-        seats: StreamLimiter,
-        streams: ProgressStreams,
+        limiter: StreamLimiter,
+        streams: EventStreamHandler,
         server: TestServer,
         session: aiohttp.ClientSession,
     ) -> None:
         self.board = board
-        self.seats = seats
+        self.limiter = limiter
         self.streams = streams
         self.server = server
         self._session = session
@@ -99,7 +100,7 @@ class Service:
             yield Reader(response)
 
     async def get(self, query: str = "", **headers: str) -> aiohttp.ClientResponse:
-        """Asks for a stream and reads only a refusal."""
+        """Requests a stream. Reads the body only of a refusal."""
         address = self.server.make_url(f"{PROGRESS}?{query}")
         response = await self._session.get(address, headers=headers)
         if response.status == 200:
@@ -109,32 +110,33 @@ class Service:
         return response
 
     async def goodbye(self) -> None:
-        """As on SIGTERM."""
+        """Closes the streams as SIGTERM does."""
         await self.streams.close(web.Application())
 
 
 @asynccontextmanager
 async def serving(
-    access: Access | None = None,
+    authorizer: Authorizer | None = None,
     *,
     heartbeat: float = 60,
-    patience: float = 30,
-    pace: float = 0,
-    seats: StreamLimiter | None = None,
+    write_timeout: float = 30,
+    min_interval: float = 0,
+    limiter: StreamLimiter | None = None,
     tickets: Tickets | None = None,
 ) -> AsyncIterator[Service]:
-    """Streams that everybody may read, unless `access` says otherwise."""
-    board, rhythm = Board(), Rhythm(heartbeat, patience, pace)
-    allowed = access or Access(cast("KubeApi", None), "models", open_to_all=True)  # which asks no API server
-    seats = seats or StreamLimiter(100, 100)
-    streams = ProgressStreams(board, allowed, seats, tickets or Tickets(), lambda: NOW, rhythm)
-    app = web.Application(middlewares=[problems])
-    app.add_routes(streams.routes())
+    """A stream server. Without an `authorizer`, streams need no token."""
+    board, timing = Board(), StreamTiming(heartbeat, write_timeout, min_interval)
+    authorizer = authorizer or Authorizer(cast("KubeApi", None), "models", open_to_all=True)  # asks no API server
+    limiter = limiter or StreamLimiter(100, 100)
+    streams = EventStreamHandler(board, authorizer, limiter, tickets or Tickets(), lambda: NOW, timing)
+    app = web.Application(middlewares=[middleware])
+    handlers = streams.handlers()
+    app.add_routes(routes(handlers, [call for call in CALLS if call.operation_id in handlers]))
     server = TestServer(app)
     await server.start_server(shutdown_timeout=0.1)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
         try:
-            yield Service(board, seats, streams, server, session)
+            yield Service(board, limiter, streams, server, session)
         finally:
             await streams.close(app)
             await server.close()

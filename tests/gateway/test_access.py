@@ -1,4 +1,4 @@
-"""Who may read: what the API server says of the caller's token, for how long it counts, and what comes of a refusal."""
+"""Read access: the reviews of the API server, how long they are cached, and what a refusal does. And wrong settings."""
 
 import argparse
 import asyncio
@@ -12,13 +12,13 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from deploy.local.cluster import Cluster
 from model_provisioner.gateway import command
-from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.app import make_app
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import Problem
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
-from model_provisioner.settings import GatewaySettings
+from model_provisioner.settings.gateway import GatewaySettings
 from tests.gateway.caller import GROUP, grant, opened
 from tests.gateway.clock import Clock
 from tests.gateway.streaming import serving
@@ -31,7 +31,7 @@ DENIED = {"status": {"allowed": False}}
 
 @pytest.fixture
 async def api(cluster: Cluster) -> AsyncIterator[KubeApi]:
-    """The API server as the administrator; a caller's token must outrank that."""
+    """A client with the administrator's rights. The token of a caller must be used instead of these."""
     connected = await KubeApi.connect(cluster.kubeconfig)
     yield connected
     await connected.close()
@@ -41,58 +41,58 @@ def bearing(token: str) -> web.Request:
     return make_mocked_request("GET", "/v1/models", headers={"Authorization": f"Bearer {token}"})
 
 
-async def test_an_answer_counts_for_a_minute(cluster: Cluster, namespace: str, api: KubeApi) -> None:
+async def test_a_review_is_cached_for_a_minute(cluster: Cluster, namespace: str, api: KubeApi) -> None:
     clock = Clock()
-    access = Access(api, namespace, open_to_all=False, monotonic=clock)
+    authorizer = Authorizer(api, namespace, open_to_all=False, monotonic=clock)
     grant(cluster, namespace, "reader", ["list"])
     request = bearing(cluster.token(namespace, "reader"))
-    assert await access.readable(request, "list", None) == namespace
+    assert await authorizer.readable_namespace(request, "list", None) == namespace
     cluster.api.delete(f"{RBAC}/namespaces/{namespace}/rolebindings/reader")
     clock.seconds = 59
-    assert await access.readable(request, "list", namespace) == namespace
+    assert await authorizer.readable_namespace(request, "list", namespace) == namespace
     clock.seconds = 61
     with pytest.raises(Problem, match=f"may not list modeldownloads.{GROUP} in namespace {namespace}") as refused:
-        await access.readable(request, "list", namespace)
+        await authorizer.readable_namespace(request, "list", namespace)
     assert refused.value.status == 403
 
 
-async def test_two_thousand_streams_ask_a_hundred_times_a_minute_at_most(
+async def test_two_thousand_streams_need_at_most_a_hundred_reviews_a_minute(
     cluster: Cluster, namespace: str, api: KubeApi
 ) -> None:
-    """Twenty accounts that may read one namespace: the cluster is asked about once each, then that namespace."""
+    """Twenty accounts that may read one namespace: one review each for the cluster, then only for the namespace."""
     clock, minutes, accounts = Clock(), 5, 20
-    access = Access(api, namespace, open_to_all=False, monotonic=clock)
+    authorizer = Authorizer(api, namespace, open_to_all=False, monotonic=clock)
     for number in range(accounts):
         grant(cluster, namespace, f"reader-{number}", ["watch"])
     requests = [bearing(cluster.token(namespace, f"reader-{number}")) for number in range(accounts)]
-    permits = await asyncio.gather(
-        *(access.permit(requests[number % accounts], None, "watch", None) for number in range(2000))
+    grants = await asyncio.gather(
+        *(authorizer.grant(requests[number % accounts], None, "watch", None) for number in range(2000))
     )
-    assert {permit.scope for permit in permits} == {namespace}
-    assert len({permit.identity for permit in permits}) == accounts
+    assert {grant.namespace for grant in grants} == {namespace}
+    assert len({grant.identity for grant in grants}) == accounts
     for _ in range(minutes * 4):
         clock.seconds += 15
-        assert all(await asyncio.gather(*(permit.holds() for permit in permits)))
-    assert access.reviews <= 100 * minutes
-    assert access.reviews == 2 * accounts + minutes * accounts
+        assert all(await asyncio.gather(*(grant.is_valid() for grant in grants)))
+    assert authorizer.reviews <= 100 * minutes
+    assert authorizer.reviews == 2 * accounts + minutes * accounts
 
 
 async def test_rights_are_per_verb_and_per_token(cluster: Cluster, namespace: str, api: KubeApi) -> None:
-    access = Access(api, namespace, open_to_all=False)
+    authorizer = Authorizer(api, namespace, open_to_all=False)
     grant(cluster, namespace, "lister", ["list"])
     cluster.create_service_account(namespace, "stranger")
     lister = bearing(cluster.token(namespace, "lister"))
-    assert await access.readable(lister, "list", None) == namespace
+    assert await authorizer.readable_namespace(lister, "list", None) == namespace
     for request, verb in ((lister, "watch"), (bearing(cluster.token(namespace, "stranger")), "list")):
         with pytest.raises(Problem) as refused:
-            await access.readable(request, verb, None)
+            await authorizer.readable_namespace(request, verb, None)
         assert refused.value.status == 403
 
 
-async def test_who_may_read_everywhere_sees_everything_or_what_is_named(
+async def test_a_cluster_wide_reader_sees_all_namespaces_or_the_requested_one(
     cluster: Cluster, namespace: str, api: KubeApi
 ) -> None:
-    access = Access(api, "elsewhere", open_to_all=False)
+    authorizer = Authorizer(api, "elsewhere", open_to_all=False)
     cluster.create_service_account(namespace, "auditor")
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"audit-{namespace}"}
     rule = {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": ["list", "watch"]}
@@ -105,22 +105,22 @@ async def test_who_may_read_everywhere_sees_everything_or_what_is_named(
         ]
     )
     request = bearing(cluster.token(namespace, "auditor"))
-    assert await access.readable(request, "watch", None) is None
-    assert await access.readable(request, "watch", "anywhere") == "anywhere"
+    assert await authorizer.readable_namespace(request, "watch", None) is None
+    assert await authorizer.readable_namespace(request, "watch", "anywhere") == "anywhere"
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer  ", "Basic YTpi", "Bearer tökén"])
-async def test_what_is_no_bearer_token_is_told_how_to_get_one(api: KubeApi, value: str) -> None:
-    access = Access(api, "default", open_to_all=False)
+async def test_a_request_without_bearer_token_is_answered_with_how_to_get_one(api: KubeApi, value: str) -> None:
+    authorizer = Authorizer(api, "default", open_to_all=False)
     request = make_mocked_request("GET", "/v1/models", headers={"Authorization": value})
-    for ask in (access.readable(request, "list", None), _writer(access, request)):
+    for ask in (authorizer.readable_namespace(request, "list", None), _writer(authorizer, request)):
         with pytest.raises(Problem, match="kubectl create token") as refused:
             await ask
         assert refused.value.status == 401
 
 
-async def _writer(access: Access, request: web.Request) -> str | None:
-    return access.writer(request)
+async def _writer(authorizer: Authorizer, request: web.Request) -> str | None:
+    return authorizer.write_token(request)
 
 
 @pytest.mark.parametrize("answer", [DENIED, 401, 403])
@@ -128,9 +128,9 @@ async def test_a_stream_ends_when_its_token_is_refused(tmp_path: Path, answer: d
     reviews = watch_server.WatchServer([ALLOWED, answer], [])
     async with watch_server.serving(reviews, tmp_path) as kubeconfig:
         api, clock = await KubeApi.connect(kubeconfig), Clock()
-        access = Access(api, "models", open_to_all=False, monotonic=clock)
+        authorizer = Authorizer(api, "models", open_to_all=False, monotonic=clock)
         async with (
-            serving(access, heartbeat=0.05) as service,
+            serving(authorizer, heartbeat=0.05) as service,
             service.reading(Authorization="Bearer good-for-a-minute") as reader,
         ):
             await reader.until(b": heartbeat")
@@ -143,9 +143,9 @@ async def test_an_api_server_that_does_not_answer_ends_no_stream(tmp_path: Path)
     reviews = watch_server.WatchServer([ALLOWED, 500], [])
     async with watch_server.serving(reviews, tmp_path) as kubeconfig:
         api, clock = await KubeApi.connect(kubeconfig), Clock()
-        access = Access(api, "models", open_to_all=False, monotonic=clock)
+        authorizer = Authorizer(api, "models", open_to_all=False, monotonic=clock)
         async with (
-            serving(access, heartbeat=0.05) as service,
+            serving(authorizer, heartbeat=0.05) as service,
             service.reading(Authorization="Bearer good") as reader,
         ):
             await reader.until(b": heartbeat")
@@ -158,7 +158,7 @@ async def test_an_api_server_that_does_not_answer_ends_no_stream(tmp_path: Path)
 
 
 async def test_nothing_is_answered_from_memory_before_the_first_list(tmp_path: Path) -> None:
-    """An empty answer would tell a client that every download is gone."""
+    """An empty list would mean to a client that every download is deleted."""
     server = watch_server.WatchServer([500], [])
     async with watch_server.serving(server, tmp_path) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
@@ -177,7 +177,7 @@ async def test_nothing_is_answered_from_memory_before_the_first_list(tmp_path: P
         await api.close()
 
 
-def test_without_authentication_everybody_reads_and_nobody_writes(
+def test_without_authentication_all_may_read_and_none_may_write(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
     with opened(cluster, namespace, tmp_path, "--auth=none") as desk:
@@ -195,9 +195,7 @@ def test_without_authentication_everybody_reads_and_nobody_writes(
         assert "START" not in desk.program.output()
 
 
-def test_a_second_word_lets_everybody_write_with_the_gateways_own_rights(
-    cluster: Cluster, namespace: str, tmp_path: Path
-) -> None:
+def test_anonymous_writes_are_allowed_by_a_second_flag(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     rights = ["get", "create", "patch", "delete"]
     with opened(cluster, namespace, tmp_path, "--auth=none", "--anonymous-writes", more=rights) as desk:
         nobody = desk.caller(None)
@@ -220,7 +218,7 @@ def test_a_second_word_lets_everybody_write_with_the_gateways_own_rights(
         (["--max-streams=0"], "--max-streams"),
     ],
 )
-def test_settings_that_do_not_fit_are_told(flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_settings_are_refused(flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     assert command.run(parser.parse_args(flags)) == 2

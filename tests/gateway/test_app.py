@@ -1,4 +1,4 @@
-"""What the gateway as a whole promises: a write is finished, and a part that dies ends the process."""
+"""The gateway as a whole: a write runs to its end, and a failed task ends the process."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.programs import Program, free_port
 
 
 @pytest.mark.parametrize(("method", "finished"), [("GET", False), ("POST", True), ("PATCH", True), ("DELETE", True)])
-async def test_a_write_is_finished_although_its_client_leaves(method: str, finished: bool) -> None:
+async def test_a_write_runs_to_its_end_if_its_client_disconnects(method: str, finished: bool) -> None:
     begun, left, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
     done: list[str] = []
 
@@ -49,8 +49,8 @@ async def test_a_write_is_finished_although_its_client_leaves(method: str, finis
     assert done == ([method] if finished else [])
 
 
-def test_a_part_that_fails_ends_the_process(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
-    """The kubelet starts it anew; a gateway that no longer reads the Lease would go on calling old figures fresh."""
+def test_a_task_that_fails_ends_the_process(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    """The kubelet restarts it. A gateway that no longer reads the Lease would present old figures as current."""
     arguments = [
         "gateway",
         f"--listen=127.0.0.1:{free_port()}",

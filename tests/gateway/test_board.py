@@ -1,4 +1,4 @@
-"""What the board keeps of what it was asked for: enough to be quick, never more than one state of each download."""
+"""The cache of encoded states: one variant of each kind for each download."""
 
 from model_provisioner.domain.lifecycle.events import Queued, Started
 from model_provisioner.gateway.board import Board
@@ -7,7 +7,7 @@ from tests.support.samples import MODEL
 
 
 class Encoder:
-    """Counts how often it had to work."""
+    """Counts how often it is called."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -17,7 +17,7 @@ class Encoder:
         return b"%d" % self.times
 
 
-def test_a_state_is_encoded_once_for_all_and_anew_when_it_changes() -> None:
+def test_a_state_is_encoded_once_until_it_changes() -> None:
     board, encode = Board(), Encoder()
     board.on_event("ADDED", document("m", 1, Queued("waiting")))
     assert [board.encoded("uid-m", "state", 1, encode) for _ in range(3)] == [b"1"] * 3
@@ -26,7 +26,7 @@ def test_a_state_is_encoded_once_for_all_and_anew_when_it_changes() -> None:
     assert board.encoded("uid-m", "state", 2, encode) == b"3"
 
 
-def test_a_download_that_moves_up_a_long_queue_leaves_nothing_behind() -> None:
+def test_only_the_last_position_in_the_queue_is_cached() -> None:
     board, encode = Board(), Encoder()
     board.on_event("ADDED", document("m", 1, Queued("waiting")))
     for position in (3, 2, 1, 2):
@@ -34,7 +34,7 @@ def test_a_download_that_moves_up_a_long_queue_leaves_nothing_behind() -> None:
     assert encode.times == 4, "of all positions but the last, nothing is kept"
 
 
-def test_nothing_is_kept_of_what_is_gone() -> None:
+def test_nothing_is_cached_of_a_deleted_download() -> None:
     board, encode = Board(), Encoder()
     board.on_event("ADDED", document("m", 1, Started(MODEL, 0)))
     board.on_event("DELETED", document("m", 2, Started(MODEL, 0)))

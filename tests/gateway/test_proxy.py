@@ -1,4 +1,4 @@
-"""The event stream behind nginx with its buffering on, as it is unless somebody turns it off."""
+"""The event stream behind nginx with buffering, which is its default."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,12 +14,12 @@ from tests.support import nginx
 from tests.support.samples import MODEL
 
 COMPRESSING = "gzip on; gzip_proxied any; gzip_types *; gzip_min_length 1;"
-DEAF_TO_US = "proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k;"
+IGNORING_OUR_HEADER = "proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k;"
 
 
 @asynccontextmanager
 async def proxied(service: Service, directory: Path, directives: str, **headers: str) -> AsyncIterator[Reader]:
-    """A stream through nginx, in HTTP/1.0 to us as is its habit."""
+    """A stream through nginx, which speaks HTTP/1.0 to the gateway by default."""
     assert service.server.port is not None
     with nginx.before(service.server.port, directory, directives) as port:
         async with (
@@ -47,21 +47,21 @@ async def test_every_event_comes_through_as_it_happens(tmp_path: Path, directive
         assert (await reader.to_the_end()).endswith(b": goodbye: the gateway stops; come back\n\n")
 
 
-async def test_without_our_word_nginx_would_keep_the_events(tmp_path: Path) -> None:
-    """What the test above can tell apart: the same nginx, told not to listen to us."""
+async def test_without_our_header_nginx_buffers_the_events(tmp_path: Path) -> None:
+    """Shows that the test above can fail: the same nginx, which ignores `X-Accel-Buffering`."""
     async with serving() as service:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1), proxied(service, tmp_path, DEAF_TO_US) as reader:
+            async with asyncio.timeout(1), proxied(service, tmp_path, IGNORING_OUR_HEADER) as reader:
                 await reader.until(b"event: sync")
 
 
-async def test_the_last_id_comes_through_and_a_client_that_leaves_frees_its_place(tmp_path: Path) -> None:
+async def test_the_last_id_is_passed_on_and_a_disconnected_client_is_no_longer_counted(tmp_path: Path) -> None:
     async with serving() as service:
         service.board.on_event("ADDED", document("done", 5, Available(MODEL)))
         async with proxied(service, tmp_path, "", **{"Last-Event-ID": "4"}) as reader:
             await reader.until(b"event: complete")
             await reader.until(b"event: sync")
-            assert service.seats.taken == 1
+            assert service.limiter.open == 1
         async with asyncio.timeout(5):
-            while service.seats.taken:  # noqa: ASYNC110 -- another task's state
+            while service.limiter.open:  # noqa: ASYNC110 -- another task's state
                 await asyncio.sleep(0.01)

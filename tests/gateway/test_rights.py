@@ -1,4 +1,4 @@
-"""Who may call what: real service accounts and their tokens at a real API server, for each call there is."""
+"""The rights for each call: real service accounts and tokens at a real API server."""
 
 import time
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ MATRIX = {
 
 @pytest.fixture(scope="module")
 def house(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """One gateway for all: nothing here changes what another case sees."""
+    """One gateway for all tests: no test changes the state that another one sees."""
     for name in ("rights", "rights-elsewhere"):
         cluster.create_namespace(name)
     grant(cluster, "rights-elsewhere", "editor", ALL)
@@ -74,7 +74,7 @@ def tokens(house: Desk) -> dict[str, str | None]:
 
 @pytest.mark.parametrize("who", MATRIX)
 def test_each_call_of_each_caller(house: Desk, tokens: dict[str, str | None], who: str) -> None:
-    """In the order of the table: what the editor deletes is made anew for each caller."""
+    """The calls are in the order of the table. The downloads that the editor deletes are created for each caller."""
     for victim in ("victim-1", "victim-2"):
         house.apply(victim, f"hf:acme/{victim}")
     ids = {name: house.until_known(name)["download_id"] for name in ("kept", "victim-1", "victim-2")}
@@ -86,8 +86,8 @@ def test_each_call_of_each_caller(house: Desk, tokens: dict[str, str | None], wh
     assert answers == MATRIX[who]
 
 
-def test_it_is_the_hour_alone_that_an_expired_token_is_refused_for(house: Desk, tokens: dict[str, str | None]) -> None:
-    """The same token, signed again by the same hand, with an hour to go."""
+def test_an_expired_token_is_refused_only_for_its_age(house: Desk, tokens: dict[str, str | None]) -> None:
+    """The same token, signed again with the same key, valid for an hour, is accepted."""
     key, valid = house.cluster.directory / "pki" / "accounts.key", tokens["editor"]
     assert valid is not None
     renewed = reissued(valid, key, exp=int(time.time()) + 3600)
@@ -95,14 +95,14 @@ def test_it_is_the_hour_alone_that_an_expired_token_is_refused_for(house: Desk, 
 
 
 @pytest.mark.parametrize("who", ["no token", "forged", "expired", "account is gone"])
-def test_who_is_nobody_is_told_how_to_become_somebody(house: Desk, tokens: dict[str, str | None], who: str) -> None:
+def test_a_refused_token_is_answered_with_how_to_get_one(house: Desk, tokens: dict[str, str | None], who: str) -> None:
     refused = Caller(house.url, tokens[who]).call("GET", "/v1/models")
     assert refused.headers["WWW-Authenticate"] == "Bearer"
     assert refused.headers["Content-Type"].startswith("application/problem+json")
     assert "kubectl create token" in refused.json()["detail"]
 
 
-def test_whoever_may_not_see_a_namespace_is_not_told_what_is_in_it(house: Desk, tokens: dict[str, str | None]) -> None:
+def test_a_refusal_does_not_show_what_is_in_the_namespace(house: Desk, tokens: dict[str, str | None]) -> None:
     stranger = Caller(house.url, tokens["rights in another namespace"])
     kept = house.until_known("kept")["download_id"]
     there, nowhere = (stranger.call("GET", f"/v1/models/downloads/{one}") for one in (kept, "never-was"))

@@ -1,4 +1,4 @@
-"""How the gateway is reached: below a path, over TLS, from other origins; and what no answer ever carries."""
+"""How the gateway is served: base path, TLS, other origins. Also queries, lists and metrics, in this process."""
 
 import asyncio
 import ssl
@@ -19,7 +19,7 @@ from model_provisioner.gateway.app import make_app
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.tls import Certificate
 from model_provisioner.kube.client import KubeApi
-from model_provisioner.settings import GatewaySettings
+from model_provisioner.settings.gateway import GatewaySettings
 from tests.gateway.caller import opened
 from tests.gateway.streaming import PROGRESS, document
 from tests.kube import watch_server
@@ -33,7 +33,7 @@ Client = TestClient[Request, Application]
 async def gateway(
     directory: Path, board: Board, **settings: object
 ) -> AsyncIterator[tuple[Client, watch_server.WatchServer]]:
-    """All of the gateway's routes in this process, and the API server behind it, which answers nothing but 500."""
+    """All routes of the gateway in this process, and its API server, which always answers 500."""
     server = watch_server.WatchServer([500], [])
     async with watch_server.serving(server, directory) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
@@ -94,8 +94,8 @@ async def test_no_answer_sets_a_cookie(tmp_path: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-async def test_a_form_of_another_page_starts_nothing(tmp_path: Path, kind: str) -> None:
-    """What a browser sends without asking us first; an open gateway must not take it for a call."""
+async def test_a_form_of_another_page_starts_no_download(tmp_path: Path, kind: str) -> None:
+    """A browser sends these content types to another origin without a preflight request."""
     async with gateway(tmp_path, Board(), anonymous_writes=True) as (client, server):
         body = b'{"model_ref": "hf:a/b"}'
         answer = await client.post("/v1/models/download", data=body, headers={"Content-Type": kind})
@@ -118,14 +118,14 @@ async def test_a_form_of_another_page_starts_nothing(tmp_path: Path, kind: str) 
         (f"{PROGRESS}?download=x", "download: is not known"),
     ],
 )
-async def test_a_query_that_is_wrong_is_told_by_field(tmp_path: Path, path: str, says: str) -> None:
+async def test_a_wrong_query_is_answered_with_the_field(tmp_path: Path, path: str, says: str) -> None:
     async with gateway(tmp_path, Board()) as (client, _):
         answer = await client.get(path)
         assert answer.status == 400
         assert (await answer.json(content_type=None))["detail"].startswith(says)
 
 
-async def test_a_method_that_is_not_served_is_told_which_are(tmp_path: Path) -> None:
+async def test_a_method_that_is_not_served_is_answered_with_those_that_are(tmp_path: Path) -> None:
     async with gateway(tmp_path, Board()) as (client, _):
         answer = await client.put("/v1/models/download")
         assert (answer.status, answer.headers["Allow"]) == (405, "POST")
@@ -165,8 +165,8 @@ async def test_the_catalog_is_answered_from_memory_alone(tmp_path: Path) -> None
         assert server.requests == []
 
 
-async def test_what_stops_being_ready_is_claimed_no_longer(tmp_path: Path) -> None:
-    """Also not from what was made of it before."""
+async def test_a_model_that_is_no_longer_ready_is_not_offered(tmp_path: Path) -> None:
+    """The cached encoding must not be used either."""
     board, find = Board(), "/v1/models/local?model_ref=hf:acme/m"
     board.on_event("ADDED", document("m", 1, Available(MODEL)))
     async with gateway(tmp_path, board) as (client, _):
@@ -180,13 +180,13 @@ async def test_metrics_are_figures(tmp_path: Path) -> None:
     async with gateway(tmp_path, Board()) as (client, _):
         stream = await client.get(PROGRESS)
         text = await (await client.get("/metrics")).text()
-        assert "\nmodel_provisioner_gateway_streams 1\n" in text
+        assert "\nmodel_provisioner_gateway_streams 1.0\n" in text
         assert all(line.startswith("#") or float(line.split(" ")[1]) >= 0 for line in text.splitlines())
         stream.close()
 
 
-async def test_a_deletion_is_finished_although_the_caller_leaves_in_the_middle(tmp_path: Path) -> None:
-    """Of its two steps, the first alone would leave a model whose file goes with it one day, unasked."""
+async def test_a_deletion_is_finished_if_the_caller_disconnects_in_the_middle(tmp_path: Path) -> None:
+    """The first of its two steps alone would leave a model whose file is deleted with it later."""
     patched, go_on, deleted = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def answer(request: Request) -> Response:

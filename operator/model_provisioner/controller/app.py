@@ -49,7 +49,8 @@ from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path, parse
-from model_provisioner.settings import OperatorSettings, own_namespace
+from model_provisioner.settings.common import own_namespace
+from model_provisioner.settings.operator import OperatorSettings
 
 _LOG = logging.getLogger(__name__)
 _START_SECONDS = 300.0

@@ -1,4 +1,7 @@
-"""`model-provisioner operator`: its flags. Called by `cli`; what runs is `controller.app`."""
+"""`model-provisioner operator`: reads the settings and runs `controller.app`. Called by `cli`.
+
+The flags and their help texts are in `settings.operator`.
+"""
 
 import argparse
 import asyncio
@@ -10,68 +13,23 @@ from pydantic import ValidationError
 
 from model_provisioner.controller.app import run_operator
 from model_provisioner.proxy_file import load_proxy
-from model_provisioner.settings import OperatorSettings, explain, refuse
+from model_provisioner.settings.flags import add_flags, explain, refuse
+from model_provisioner.settings.operator import OperatorSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Every flag may also be set as MODEL_PROVISIONER_<FLAG>; lists are then separated by commas."""
-    parser.add_argument(
-        "--watch-namespace",
-        action="append",
-        metavar="NS",
-        help="namespace to serve (repeatable; default: the stores' own)",
-    )
-    parser.add_argument(
-        "--store",
-        action="append",
-        metavar="NAMESPACE/CLAIM=DIR",
-        help="a claim and where it is mounted (repeatable; the first is its namespace's default)",
-    )
-    parser.add_argument("--slots", type=int, metavar="N", help="downloads at one time (default 4)")
-    parser.add_argument(
-        "--max-bytes-per-second",
-        metavar="QUANTITY",
-        help="the most that all downloads together may take in a second, such as 100Mi (default: no limit)",
-    )
-    parser.add_argument("--endpoint", metavar="URL", help="the hub (default https://huggingface.co)")
-    parser.add_argument(
-        "--allow-network", action="append", metavar="CIDR", help="private network that sources may be in (repeatable)"
-    )
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        metavar="HOST[:PORT]",
-        help="host, or *.NAME, that sources may be on although it is private, over http too (repeatable)",
-    )
-    parser.add_argument(
-        "--ca-file", metavar="FILE", help="certificates to trust for sources, in addition to the system's"
-    )
-    parser.add_argument(
-        "--proxy",
-        metavar="URL|@FILE",
-        help="go to sources through this proxy; needs --allow-host. @FILE holds the URL of one with a password",
-    )
-    parser.add_argument("--directory-mode", metavar="MODE", help="of directories on the volume (default 0755)")
-    parser.add_argument("--file-mode", metavar="MODE", help="of models on the volume (default 0444)")
-    parser.add_argument("--group", type=int, metavar="GID", help="that models and directories belong to")
-    parser.add_argument(
-        "--lease-namespace",
-        metavar="NS",
-        help="where the Lease is (default: this pod's namespace, else the first store's)",
-    )
-    parser.add_argument("--health-listen", metavar="HOST:PORT", help="serve /healthz and /readyz there")
-    parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="serve /metrics there, for Prometheus")
-    parser.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's service account, else KUBECONFIG")
+    add_flags(parser, OperatorSettings)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 after a signal, 1 without the API server, 2: wrong settings, 3: the Lease is lost, 4: a bug."""
-    given = {key: value for key, value in vars(args).items() if value is not None}
+    """Returns the exit code: 0 after a signal, 1 without the API server, 2 for wrong settings, 3 if the Lease is lost,
+    4 for a bug.
+    """
     try:
-        settings = OperatorSettings(**given)
+        settings = OperatorSettings(**vars(args))
         _check_proxy(settings)
     except ValidationError as error:
-        return refuse("operator", explain(error, vars(args)))
+        return refuse("operator", explain(error))
     except ValueError as error:
         return refuse("operator", f"--proxy: {error}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -81,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(settings: OperatorSettings) -> int:
-    """kopf takes the signals once it runs. Until then, as while another holds the Lease, nobody would: process 1 of
-    a container does not even end by default.
+    """Handles SIGTERM until kopf does, for example while another operator holds the Lease.
+
+    Without a handler, the kernel does not even end process 1 of a container at SIGTERM.
     """
     task = asyncio.current_task()
     if task:
@@ -91,6 +50,6 @@ async def _run(settings: OperatorSettings) -> int:
 
 
 def _check_proxy(settings: OperatorSettings) -> None:
-    """The workers read it; a wrong one is told here, before anything starts. Raises ValueError."""
+    """Reads the proxy's URL as the workers do, to report a wrong one before anything starts. Raises ValueError."""
     if settings.proxy is not None:
         load_proxy(settings.proxy)

@@ -1,0 +1,1 @@
+"""The HTTP gateway: everything that `model-provisioner gateway` serves, from memory or with the caller's token."""

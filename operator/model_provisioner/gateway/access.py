@@ -1,8 +1,7 @@
-"""Who may read what: the API server is asked on the caller's behalf, with the caller's own token.
+"""Decides what a caller may read, by asking the API server with the caller's own token.
 
-A SelfSubjectAccessReview cluster-wide first, then for one namespace. The answer counts for a minute, for
-everybody who sends the same token, and those who ask meanwhile wait for the same review. Writes are not
-judged here: they go to the API server as the caller.
+A SelfSubjectAccessReview asks for the whole cluster first, then for one namespace. `api` and `stream` call this for
+each request. Writes are not decided here: they go to the API server with the caller's token.
 """
 
 import asyncio
@@ -22,54 +21,68 @@ from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import PLURAL
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_REMEMBERED_SECONDS = 60.0
-_OUTAGE_SECONDS = 2.0  # an API server that does not answer is left alone for so long
-_MOST_REMEMBERED = 10_000
+_CACHE_SECONDS = 60.0
+_OUTAGE_SECONDS = 2.0  # after a request without an answer, the API server is not asked again for this time
+_MAX_CACHED = 10_000
 
 _Key = tuple[str, str, str]
+"""The digest of a token, a verb, and a namespace or "" for the whole cluster."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What a review said, or why it said nothing; good until a time in seconds."""
+class _Review:
+    """The result of one review, or the error instead of it; valid until `expires`, in seconds of the clock."""
 
     allowed: bool
     error: ApiError | None
-    until: float
+    expires: float
 
 
-class Permit:
-    """A caller's leave to look at `scope`, one namespace or all of them, for as long as `holds` says so."""
+class Grant:
+    """The right of a caller to read for longer than one request.
+
+    `namespace` is the one that may be read; None means all. `identity` is the same for all tokens of an account.
+    `expires` is in seconds of the clock of the `authorizer`; `token` is None if callers need none.
+    """
 
     def __init__(
-        self, access: "Access", token: str | None, verb: str, scope: str | None, identity: str, expires: float
+        self,
+        authorizer: "Authorizer",
+        token: str | None,
+        verb: str,
+        namespace: str | None,
+        identity: str,
+        expires: float,
     ) -> None:
-        self.scope = scope
+        self.namespace = namespace
         self.identity = identity
-        self._access = access
+        self._authorizer = authorizer
         self._token = token
         self._verb = verb
         self._expires = expires
-        self._asked = access.monotonic()
+        self._checked = authorizer.monotonic()
 
-    async def holds(self) -> bool:
-        """Asks again once a minute. An API server that does not answer has refused nothing."""
-        now = self._access.monotonic()
+    async def is_valid(self) -> bool:
+        """Checks the right once a minute. It stays valid while the API server does not answer."""
+        now = self._authorizer.monotonic()
         if now >= self._expires:
             return False
-        if self._token is None or now < self._asked + _REMEMBERED_SECONDS:
+        if self._token is None or now < self._checked + _CACHE_SECONDS:
             return True
         try:
-            allowed = await self._access.may(self._token, self._verb, self.scope or "")
+            allowed = await self._authorizer.is_allowed(self._token, self._verb, self.namespace or "")
         except ApiError as error:
             return not error.is_refused
-        self._asked = now
+        self._checked = now
         return allowed
 
 
-class Access:
-    """`open_to_all` is the administrator's explicit `--auth none`: reading needs no token, and writing is refused
-    unless `anonymous_writes` lets everybody write with the gateway's own rights.
+class Authorizer:
+    """Asks once a minute for each token, verb and namespace; concurrent requests share one review.
+
+    `default_namespace` is read if a request names no namespace and the caller may not read the whole cluster.
+    With `open_to_all` (`--auth none`) reading needs no token, and writing is refused unless `anonymous_writes`
+    allows it with the gateway's own rights. `monotonic` is a clock in seconds.
     """
 
     def __init__(
@@ -84,15 +97,15 @@ class Access:
         self._api = api
         self._default_namespace = default_namespace
         self._anonymous_writes = anonymous_writes
-        self._answers: dict[_Key, _Answer] = {}
-        self._asking: dict[_Key, asyncio.Task[_Answer]] = {}
+        self._cache: dict[_Key, _Review] = {}
+        self._running: dict[_Key, asyncio.Task[_Review]] = {}
         self.open_to_all = open_to_all
         self.monotonic = monotonic
         self.reviews = 0
-        """How often the API server was asked."""
+        """The number of reviews that the API server was asked for."""
 
-    def writer(self, request: web.Request) -> str | None:
-        """The token that a write acts with; None means the gateway's own. Raises Problem."""
+    def write_token(self, request: web.Request) -> str | None:
+        """The token for a write; None means the gateway's own account. Raises Problem (401, 403)."""
         if not self.open_to_all:
             return bearer(request)
         if self._anonymous_writes:
@@ -100,63 +113,70 @@ class Access:
         detail = "this gateway was started with --auth none, which is read-only; use kubectl to change things"
         raise Problem(403, "Forbidden", detail)
 
-    def token(self, request: web.Request) -> str | None:
-        """The caller's own token, for a read that the API server itself is to judge; None where callers need none."""
+    def caller_token(self, request: web.Request) -> str | None:
+        """The caller's token, for a read that the API server authorizes itself; None if callers need no token.
+
+        Raises Problem (401).
+        """
         return None if self.open_to_all else bearer(request)
 
-    async def readable(self, request: web.Request, verb: str, namespace: str | None) -> str | None:
-        """The namespace that the call may see, or None for all of them. Raises Problem (401, 403), ApiError.
+    async def readable_namespace(self, request: web.Request, verb: str, namespace: str | None) -> str | None:
+        """The namespace that the request may read; None means all namespaces.
 
-        Who may not read everywhere and names no namespace is shown the default one.
+        `namespace` is the one that the request names. Raises Problem (401, 403), ApiError.
         """
-        return namespace if self.open_to_all else await self._scope(bearer(request), verb, namespace)
+        return namespace if self.open_to_all else await self._authorize(bearer(request), verb, namespace)
 
-    async def permit(
+    async def grant(
         self, request: web.Request, token: str | None, verb: str, namespace: str | None, expires: float = math.inf
-    ) -> Permit:
-        """The same for what goes on for longer. Raises Problem (401, 403), ApiError."""
+    ) -> Grant:
+        """Like `readable_namespace`, for a request that lasts. `token` goes before the one in the request.
+
+        Raises Problem (401, 403), ApiError.
+        """
         if self.open_to_all:
-            return Permit(self, None, verb, namespace, request.remote or "", math.inf)
+            return Grant(self, None, verb, namespace, request.remote or "", math.inf)
         token = token or bearer(request)
-        scope = await self._scope(token, verb, namespace)
-        return Permit(self, token, verb, scope, _identity(token), expires)
+        readable = await self._authorize(token, verb, namespace)
+        return Grant(self, token, verb, readable, _identity(token), expires)
 
-    async def may(self, token: str, verb: str, namespace: str) -> bool:
-        """Whether the token's account may do `verb` in `namespace`, "" being everywhere. Raises ApiError."""
+    async def is_allowed(self, token: str, verb: str, namespace: str) -> bool:
+        """Whether the account of `token` may `verb` ModelDownloads in `namespace`; "" means the whole cluster.
+
+        Raises ApiError.
+        """
         key = (_digest(token), verb, namespace)
-        answer = self._answers.get(key)
-        if answer is None or answer.until <= self.monotonic():
-            if key not in self._asking:
-                self._asking[key] = asyncio.create_task(self._ask(key, token))
-            answer = await asyncio.shield(self._asking[key])
-        if answer.error is not None:
-            raise answer.error.with_traceback(None)
-        return answer.allowed
+        review = self._cache.get(key)
+        if review is None or review.expires <= self.monotonic():
+            if key not in self._running:
+                self._running[key] = asyncio.create_task(self._refresh(key, token))
+            review = await asyncio.shield(self._running[key])  # another request may wait for the same review
+        if review.error is not None:
+            raise review.error.with_traceback(None)
+        return review.allowed
 
-    async def _scope(self, token: str, verb: str, namespace: str | None) -> str | None:
-        if await self.may(token, verb, ""):
+    async def _authorize(self, token: str, verb: str, namespace: str | None) -> str | None:
+        if await self.is_allowed(token, verb, ""):
             return namespace
-        asked = namespace or self._default_namespace
-        if await self.may(token, verb, asked):
-            return asked
-        raise Problem(403, "Forbidden", f"this token may not {verb} {PLURAL}.{GROUP} in namespace {asked}")
+        readable = namespace or self._default_namespace
+        if await self.is_allowed(token, verb, readable):
+            return readable
+        raise Problem(403, "Forbidden", f"this token may not {verb} {PLURAL}.{GROUP} in namespace {readable}")
 
-    async def _ask(self, key: _Key, token: str) -> _Answer:
+    async def _refresh(self, key: _Key, token: str) -> _Review:
         self.reviews += 1
         begun = self.monotonic()
         try:
-            answer = _Answer(await self._review(key, token), None, begun + _REMEMBERED_SECONDS)
+            review = _Review(await self._ask(key, token), None, begun + _CACHE_SECONDS)
         except ApiError as error:
-            refused = error.is_refused
-            answer = _Answer(
-                allowed=False, error=error, until=begun + (_REMEMBERED_SECONDS if refused else _OUTAGE_SECONDS)
-            )
+            seconds = _CACHE_SECONDS if error.is_refused else _OUTAGE_SECONDS
+            review = _Review(allowed=False, error=error, expires=begun + seconds)
         finally:
-            del self._asking[key]
-        self._remember(key, answer)
-        return answer
+            del self._running[key]
+        self._store(key, review)
+        return review
 
-    async def _review(self, key: _Key, token: str) -> bool:
+    async def _ask(self, key: _Key, token: str) -> bool:
         _, verb, namespace = key
         attributes = {"group": GROUP, "resource": PLURAL, "verb": verb, "namespace": namespace}
         review = {
@@ -166,16 +186,16 @@ class Access:
         }
         return bool((await self._api.create(_REVIEWS, review, token=token))["status"].get("allowed"))
 
-    def _remember(self, key: _Key, answer: _Answer) -> None:
-        """The oldest answers make room: they are the first to be asked for anew anyway."""
-        self._answers.pop(key, None)
-        while len(self._answers) >= _MOST_REMEMBERED:
-            del self._answers[next(iter(self._answers))]
-        self._answers[key] = answer
+    def _store(self, key: _Key, review: _Review) -> None:
+        """The oldest reviews make room, because they expire first."""
+        self._cache.pop(key, None)
+        while len(self._cache) >= _MAX_CACHED:
+            del self._cache[next(iter(self._cache))]
+        self._cache[key] = review
 
 
 def bearer(request: web.Request) -> str:
-    """Raises Problem (401) that says how to get a token."""
+    """The bearer token of the request (RFC 6750). Raises Problem (401)."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip() or not token.isascii():
         raise unauthorized()
@@ -183,8 +203,9 @@ def bearer(request: web.Request) -> str:
 
 
 def _identity(token: str) -> str:
-    """Whose token it is. Read without verifying, because the API server has just accepted it; an account may have
-    many tokens, which are told apart only where they are no JSON Web Tokens.
+    """The account of a JSON Web Token (RFC 7519: `iss` and `sub`), else the digest of the token.
+
+    The signature is not verified, because the API server has just accepted the token.
     """
     try:
         payload = token.split(".")[1]

@@ -1,4 +1,7 @@
-"""Puts the gateway together and runs it: reflectors and Lease → board → HTTP API, stream and page."""
+"""Puts the gateway together and runs it: the reflectors and the Lease fill the board, which API and stream read.
+
+Called by `command`. What one route answers is in `api`, `stream` and `metrics`; the web page is in `page`.
+"""
 
 import asyncio
 import contextlib
@@ -13,29 +16,30 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from model_provisioner.aio.background import in_background
-from model_provisioner.gateway import cors
-from model_provisioner.gateway.access import Access
+from model_provisioner.gateway import cors, problems
+from model_provisioner.gateway.access import Authorizer
+from model_provisioner.gateway.api.calls import routes
 from model_provisioner.gateway.api.downloads import Downloads
 from model_provisioner.gateway.api.models import Models
 from model_provisioner.gateway.api.openapi import openapi
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.metrics import metrics
-from model_provisioner.gateway.problems import Problem, problems
+from model_provisioner.gateway.problems import Problem
 from model_provisioner.gateway.stream.lease_monitor import OperatorLeaseMonitor
 from model_provisioner.gateway.stream.limiter import StreamLimiter
-from model_provisioner.gateway.stream.progress import ProgressStreams
+from model_provisioner.gateway.stream.progress import EventStreamHandler
 from model_provisioner.gateway.stream.tickets import Tickets
 from model_provisioner.gateway.tls import Certificate
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path
-from model_provisioner.settings import GatewaySettings
+from model_provisioner.settings.gateway import GatewaySettings
 
 _LOG = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "page"
-_LARGEST_BODY = 64 * 1024
-_LONGEST_ADDRESS = 16 * 1024  # the longest ref, percent-encoded
-_DEAF_SECONDS = 180.0
+_MAX_BODY_BYTES = 64 * 1024
+_MAX_REQUEST_LINE_BYTES = 16 * 1024  # room for the longest ref, percent-encoded
+_MAX_EVENT_AGE_SECONDS = 180.0
 _SHUTDOWN_SECONDS = 5.0
 _BACKLOG = 1024
 _PAGE_HEADERS = {
@@ -47,13 +51,16 @@ _PAGE_HEADERS = {
 }
 
 Reflectors = Mapping[str | None, Reflector]
-"""By namespace; None is the one of all namespaces."""
+"""By namespace; None is the key of a reflector of all namespaces."""
 
 
 async def run_gateway(settings: GatewaySettings) -> int:
-    """Until SIGTERM or SIGINT. Raises OSError, ssl.SSLError for a certificate that can't be read."""
-    _warn(settings)
-    _allow_as_many_files_as_possible()
+    """Runs until SIGTERM or SIGINT and returns the exit code.
+
+    Raises OSError, or ssl.SSLError if the certificate can't be read.
+    """
+    _warn_if_open(settings)
+    _raise_file_limit()
     certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
     async with contextlib.AsyncExitStack() as closing:
         api = await KubeApi.connect(settings.kubeconfig)
@@ -73,7 +80,7 @@ async def run_gateway(settings: GatewaySettings) -> int:
             access_log=None,
             shutdown_timeout=_SHUTDOWN_SECONDS,
             handler_cancellation=True,
-            max_line_size=_LONGEST_ADDRESS,
+            max_line_size=_MAX_REQUEST_LINE_BYTES,
         )
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
@@ -81,78 +88,85 @@ async def run_gateway(settings: GatewaySettings) -> int:
         context = certificate.context if certificate else None
         await web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=context, backlog=_BACKLOG).start()
         _LOG.info("listening on %s", settings.listen)
-        await _signal()
+        await _wait_for_signal()
     return 0
 
 
 def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: GatewaySettings) -> web.Application:
-    """All routes of the gateway. Everything but the probes is below the base path."""
+    """The application with all routes. All but the probes and the metrics are below the base path."""
     namespace, base = settings.default_namespace, settings.base_path
     open_to_all = settings.auth == "none"
-    access = Access(api, namespace, open_to_all=open_to_all, anonymous_writes=settings.anonymous_writes)
+    authorizer = Authorizer(api, namespace, open_to_all=open_to_all, anonymous_writes=settings.anonymous_writes)
     limiter = StreamLimiter(settings.max_streams, settings.max_streams_per_identity)
-    streams = ProgressStreams(board, access, limiter, Tickets())
-    downloads = Downloads(api, board, access, _learner(reflectors), namespace, settings.watch_namespace, base)
-    served = [*streams.routes(), *downloads.routes(), *Models(api, board, access).routes(), *_page()]
-    served.append(_description(openapi(base, with_tokens=not open_to_all)))
-    app = web.Application(
-        middlewares=[*_cors(settings), problems, _once_listed(base, [*reflectors.values()]), _finish_writes()],
-        client_max_size=_LARGEST_BODY,
+    streams = EventStreamHandler(board, authorizer, limiter, Tickets())
+    downloads = Downloads(
+        api, board, authorizer, _write_recorder(reflectors), namespace, settings.watch_namespace, base
     )
-    app.add_routes([web.route(one.method, base + one.path, one.handler, **one.kwargs) for one in served])
+    handlers = streams.handlers() | downloads.handlers() | Models(api, board, authorizer).handlers()
+    served = [*routes(handlers), *_page_routes(), _openapi_route(openapi(base, with_tokens=not open_to_all))]
+    app = web.Application(
+        middlewares=[
+            *_cors(settings),
+            problems.middleware,
+            _refuse_until_synced(base, [*reflectors.values()]),
+            _finish_writes(),
+        ],
+        client_max_size=_MAX_BODY_BYTES,
+    )
+    app.add_routes([web.route(route.method, base + route.path, route.handler, **route.kwargs) for route in served])
     app.add_routes(_probes([*reflectors.values()]))
-    app.add_routes([metrics(board, limiter, access, [*reflectors.values()])])
+    app.add_routes([metrics(board, limiter, authorizer, [*reflectors.values()])])
     if base:
-        app.add_routes([web.get(base, _to_the_page)])
+        app.add_routes([web.get(base, _redirect_to_page)])
     if settings.cors_origin:
         app.on_response_prepare.append(cors.allow(settings.cors_origin))
     app.on_shutdown.append(streams.close)
     return app
 
 
-def _warn(settings: GatewaySettings) -> None:
+def _warn_if_open(settings: GatewaySettings) -> None:
     if settings.auth == "none":
         rights = "read all downloads, and START AND DELETE THEM" if settings.anonymous_writes else "read all downloads"
         _LOG.warning("--auth none: everybody who reaches %s can %s", settings.listen, rights)
 
 
-def _allow_as_many_files_as_possible() -> None:
-    """Every stream is an open file, and a shell's limit is often 1024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS takes no limit that is infinite
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def _raise_file_limit() -> None:
+    """Every stream is an open file, and the soft limit is often 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS accepts no infinite limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _cors(settings: GatewaySettings) -> list[Middleware]:
     return [cors.preflight(settings.cors_origin)] if settings.cors_origin else []
 
 
-def _learner(reflectors: Reflectors) -> Callable[[dict[str, Any]], None]:
-    """Hands the answer of a write to the reflector that watches over its namespace."""
+def _write_recorder(reflectors: Reflectors) -> Callable[[dict[str, Any]], None]:
+    """Hands the object that a write has returned to the reflector of its namespace."""
 
-    def learn(document: dict[str, Any]) -> None:
+    def record(document: dict[str, Any]) -> None:
         reflector = reflectors.get(document["metadata"]["namespace"]) or reflectors.get(None)
         if reflector:
             reflector.record_write(document)
 
-    return learn
+    return record
 
 
-def _once_listed(base: str, reflectors: Sequence[Reflector]) -> Middleware:
-    """No answer from memory before the first list: an empty board would say that every download is gone."""
+def _refuse_until_synced(base: str, reflectors: Sequence[Reflector]) -> Middleware:
+    """Before the first list the board is empty, and an answer from it would say that every download is deleted."""
 
     @web.middleware
-    async def refuse_until_then(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith(f"{base}/v1/") and not all(reflector.synced.is_set() for reflector in reflectors):
             detail = "the gateway has not yet listed the downloads; ask again in a moment"
             raise Problem(503, "NotReady", detail, headers={"Retry-After": "1"})
         return await handler(request)
 
-    return refuse_until_then
+    return refuse
 
 
 def _finish_writes() -> Middleware:
-    """A handler ends when its client leaves; one that changes things first finishes what it has begun."""
+    """aiohttp cancels a handler when its client disconnects. The handler of a write runs to its end all the same."""
     running: set[asyncio.Task[web.StreamResponse]] = set()
 
     @web.middleware
@@ -167,7 +181,7 @@ def _finish_writes() -> Middleware:
     def done(task: asyncio.Task[web.StreamResponse]) -> None:
         running.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at, because whoever waited for it may have left
+            task.exception()  # retrieved, because the request that waits for it may be cancelled
 
     return finish
 
@@ -175,7 +189,7 @@ def _finish_writes() -> Middleware:
 def _probes(reflectors: Sequence[Reflector]) -> list[web.RouteDef]:
     async def healthz(_request: web.Request) -> web.Response:
         age = max(reflector.last_event_age() for reflector in reflectors)
-        if age > _DEAF_SECONDS:
+        if age > _MAX_EVENT_AGE_SECONDS:
             return web.Response(status=503, text=f"nothing heard from the API server for {age:.0f}s")
         return web.Response(text="ok")
 
@@ -186,15 +200,15 @@ def _probes(reflectors: Sequence[Reflector]) -> list[web.RouteDef]:
     return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
 
 
-def _description(document: dict[str, Any]) -> web.RouteDef:
+def _openapi_route(document: dict[str, Any]) -> web.RouteDef:
     async def show(_request: web.Request) -> web.Response:
         return web.json_response(document)
 
     return web.get("/openapi.json", show)
 
 
-def _page() -> list[web.RouteDef]:
-    """Only the files of the page, each by its name, with a policy that lets nothing else in."""
+def _page_routes() -> list[web.RouteDef]:
+    """One route for each file of the page. The headers forbid content from elsewhere."""
 
     def serve(file: Path) -> web.RouteDef:
         async def answer(_request: web.Request) -> web.FileResponse:
@@ -205,12 +219,12 @@ def _page() -> list[web.RouteDef]:
     return [serve(file) for file in sorted(_PAGE.iterdir()) if file.suffix in {".html", ".js", ".css"}]
 
 
-async def _to_the_page(request: web.Request) -> web.Response:
-    """The page's own addresses are relative, which works below a slash only."""
+async def _redirect_to_page(request: web.Request) -> web.Response:
+    """Adds the slash at the end, because the page's links are relative."""
     return web.Response(status=308, headers={"Location": f"{request.path}/"})
 
 
-async def _signal() -> None:
+async def _wait_for_signal() -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

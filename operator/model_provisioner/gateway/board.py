@@ -1,7 +1,7 @@
-"""All downloads as the gateway knows them: derived from the reflectors, and told to whoever subscribes.
+"""All downloads in memory: filled by the reflectors, read by `api`, and followed by `stream`.
 
-Everything that is answered from memory is answered from here. A subscriber is told that a download has
-changed, not how: it reads the newest state when it gets to it, so nothing can pile up.
+Every answer that needs no API server comes from here. A subscription is told that a download has changed, not how:
+the subscriber reads the newest state when it is ready, so nothing queues up for a slow one. No I/O.
 """
 
 import asyncio
@@ -16,134 +16,146 @@ from model_provisioner.kube.resource import parse
 
 _LOG = logging.getLogger(__name__)
 
-Wanted = Callable[[ModelDownload], bool]
+Predicate = Callable[[ModelDownload], bool]
 
 
-class Subscriber:
-    """What has changed since somebody last looked: one entry per download, however often it changed."""
+class Subscription:
+    """The downloads that have changed since the last `wait`: one entry for each, however often it changed.
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
+    A download for which `predicate` is false is left out.
+    """
+
+    def __init__(self, predicate: Predicate) -> None:
+        self._predicate = predicate
         self._changed: dict[str, ModelDownload | None] = {}
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
 
-    def tell(self, download: ModelDownload, *, gone: bool) -> None:
-        if self._wanted(download):
-            self._changed[download.uid] = download if gone else None
-            self._news.set()
+    def notify(self, download: ModelDownload, *, deleted: bool) -> None:
+        if self._predicate(download):
+            self._changed[download.uid] = download if deleted else None
+            self._wakeup.set()
 
     def wake(self) -> None:
-        """Ends the waiting, with or without news."""
-        self._news.set()
+        """Ends `wait` although nothing has changed."""
+        self._wakeup.set()
 
-    async def news(self, seconds: float) -> dict[str, ModelDownload | None]:
-        """By uid: None where it has changed, its last state where it is gone. Empty after `seconds` of silence."""
+    async def wait(self, seconds: float) -> dict[str, ModelDownload | None]:
+        """Waits for a change. By uid: None for a changed download, the last state of a deleted one.
+
+        Empty after `seconds` without a change, and after `wake`.
+        """
         try:
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._wakeup.wait()
         except TimeoutError:
             return {}
-        self._news.clear()
+        self._wakeup.clear()
         changed, self._changed = self._changed, {}
         return changed
 
 
 class Board:
-    """The newest state of every download, and whether it still moves."""
+    """The newest state of every download, and whether an operator acts on it."""
 
     def __init__(self) -> None:
         self._downloads: dict[str, ModelDownload] = {}
         self._encoded: dict[str, dict[str, tuple[Hashable, bytes]]] = {}
-        self._subscribers: set[Subscriber] = set()
+        self._subscriptions: set[Subscription] = set()
         self._positions: dict[str, int] | None = None
-        self._in_order: list[ModelDownload] | None = None
+        self._sorted: list[ModelDownload] | None = None
         self._ready: dict[str, tuple[ModelDownload, Model]] | None = None
         self.stale = False
-        """No operator acts: what was on its way stands still."""
+        """No operator acts, so a download that has not ended makes no progress."""
         self.version = 0
-        """The newest resourceVersion that was heard: who knows the state at this version is told what is newer."""
+        """The highest resourceVersion of all events. A client that has seen this state needs only newer ones."""
 
     def on_event(self, kind: str, document: Mapping[str, Any]) -> None:
-        """A reflector's listener."""
+        """The listener of the reflectors. `kind` is ADDED, MODIFIED or DELETED."""
         try:
             download = parse(document)
         except ValueError as error:
             _LOG.warning("an object could not be read and is left out: %s", error)
             return
-        self._positions = self._in_order = self._ready = None
+        self._positions = self._sorted = self._ready = None
         self._encoded.pop(download.uid, None)
         self.version = max(self.version, int(download.resource_version or 0))
-        gone = kind == "DELETED"
-        if gone:
+        deleted = kind == "DELETED"
+        if deleted:
             self._downloads.pop(download.uid, None)
         else:
             self._downloads[download.uid] = download
-        self._tell(download, gone=gone)
+        self._notify(download, deleted=deleted)
 
     def set_stale(self, *, stale: bool) -> None:
-        """Whether an operator acts; when that changes, everybody is told of what is not over yet."""
+        """Sets whether no operator acts. A change counts as a change of every download that has not ended."""
         if stale == self.stale:
             return
         self.stale = stale
         for download in self.all():
             if not has_ended(download):
-                self._tell(download, gone=False)
+                self._notify(download, deleted=False)
 
     def get(self, uid: str) -> ModelDownload | None:
         return self._downloads.get(uid)
 
     def all(self, namespace: str | None = None) -> list[ModelDownload]:
-        """Of one namespace or of all, oldest first."""
-        if self._in_order is None:
-            self._in_order = sorted(self._downloads.values(), key=place)
+        """The downloads of one namespace or, with None, of all; oldest first."""
+        if self._sorted is None:
+            self._sorted = sorted(self._downloads.values(), key=sort_key)
         if namespace is None:
-            return self._in_order[:]
-        return [one for one in self._in_order if one.namespace == namespace]
+            return self._sorted[:]
+        return [download for download in self._sorted if download.namespace == namespace]
 
     def ready(self, namespace: str | None = None) -> dict[str, tuple[ModelDownload, Model]]:
-        """Those whose model is there, by uid, oldest first. Nothing else may be claimed to be there."""
+        """The downloads whose model is Ready, with the model, by uid; oldest first. No other model may be offered."""
         if self._ready is None:
-            known = self.all()
-            self._ready = {one.uid: (one, one.status.model) for one in known if one.status.ready and one.status.model}
+            self._ready = {
+                download.uid: (download, download.status.model)
+                for download in self.all()
+                if download.status.ready and download.status.model
+            }
         if namespace is None:
             return self._ready.copy()
-        return {uid: both for uid, both in self._ready.items() if both[0].namespace == namespace}
+        return {uid: entry for uid, entry in self._ready.items() if entry[0].namespace == namespace}
 
     def queue_position(self, uid: str) -> int | None:
-        """From 1; None unless it is queued. Reckoned once per change, however many clients are told."""
+        """The position in the operator's queue, from 1; None if the download is not queued. Cached until a change."""
         if self._positions is None:
             self._positions = queue_positions(self._downloads.values())
         return self._positions.get(uid)
 
     def encoded(self, uid: str, kind: str, variant: Hashable, encode: Callable[[], bytes]) -> bytes:
-        """What `encode` makes of this download's state, once for all who ask for the same; of each kind, the variant
-        that was asked for last is kept.
+        """The result of `encode` for the current state of the download, cached.
+
+        `kind` names the encoding, and `variant` has all that it depends on beside the download. For each kind only the
+        last variant is kept.
         """
-        known = self._encoded.setdefault(uid, {}) if uid in self._downloads else {}
-        kept = known.get(kind)
-        if kept is None or kept[0] != variant:
-            kept = known[kind] = (variant, encode())
-        return kept[1]
+        cache = self._encoded.setdefault(uid, {}) if uid in self._downloads else {}
+        entry = cache.get(kind)
+        if entry is None or entry[0] != variant:
+            entry = cache[kind] = (variant, encode())
+        return entry[1]
 
     @contextmanager
-    def subscribe(self, wanted: Wanted) -> Iterator[Subscriber]:
-        subscriber = Subscriber(wanted)
-        self._subscribers.add(subscriber)
+    def subscribe(self, predicate: Predicate) -> Iterator[Subscription]:
+        """A subscription for as long as the block runs."""
+        subscription = Subscription(predicate)
+        self._subscriptions.add(subscription)
         try:
-            yield subscriber
+            yield subscription
         finally:
-            self._subscribers.discard(subscriber)
+            self._subscriptions.discard(subscription)
 
     def wake(self) -> None:
-        """Everybody looks up, because something other than a download has changed."""
-        for subscriber in self._subscribers:
-            subscriber.wake()
+        """Wakes every subscriber, because something other than a download has changed."""
+        for subscription in self._subscriptions:
+            subscription.wake()
 
-    def _tell(self, download: ModelDownload, *, gone: bool) -> None:
-        for subscriber in self._subscribers:
-            subscriber.tell(download, gone=gone)
+    def _notify(self, download: ModelDownload, *, deleted: bool) -> None:
+        for subscription in self._subscriptions:
+            subscription.notify(download, deleted=deleted)
 
 
-def place(download: ModelDownload) -> tuple[str, str, str]:
-    """Where a download stands in every list."""
+def sort_key(download: ModelDownload) -> tuple[str, str, str]:
+    """The order of every list: by creation, then by namespace and name."""
     return download.creation_time, download.namespace, download.name

@@ -1,6 +1,7 @@
-"""Lets the web pages of configured origins call the API (WHATWG Fetch, "CORS protocol"). Without any, nothing is said.
+"""Allows the web pages of configured origins to call the API (WHATWG Fetch, "CORS protocol"). Used by `app`.
 
-There are no cookies here, so credentials are never allowed: a page has to bring a token of its own.
+Without configured origins no CORS header is sent. Credentials are never allowed, because there are no cookies: a page
+sends a token of its own.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -16,12 +17,12 @@ _ALLOWED = {
 
 
 def preflight(origins: Collection[str]) -> Middleware:
-    """Answers the question that a browser asks before a call from another origin."""
+    """Answers the preflight request, which a browser sends before a call from another origin."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if asks and request.headers.get("Origin") in origins:
+        is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        if is_preflight and request.headers.get("Origin") in origins:
             return web.Response(status=204, headers=_ALLOWED)
         return await handler(request)
 
@@ -29,13 +30,16 @@ def preflight(origins: Collection[str]) -> Middleware:
 
 
 def allow(origins: Collection[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Marks every answer, streams too, as readable for the origin that asked, if it is one of `origins`."""
+    """A signal handler (`on_response_prepare`) that allows the origin of the request to read the response.
 
-    async def mark(request: web.Request, response: web.StreamResponse) -> None:
+    It adds the headers to event streams too. Other origins than `origins` get only `Vary`.
+    """
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Vary"] = "Origin"
         origin = request.headers.get("Origin")
         if origin in origins:
             response.headers["Access-Control-Allow-Origin"] = str(origin)
             response.headers["Access-Control-Expose-Headers"] = "Location, Retry-After"
 
-    return mark
+    return add_headers

@@ -1,47 +1,64 @@
-"""`/metrics`: what the gateway counts, in Prometheus' text format (version 0.0.4). Figures only, no names of models."""
+"""`/metrics`: the metrics of the gateway, for Prometheus. Called once by `app`.
+
+Everything is read at the scrape from the parts that count it. No label has the name of a model or of a caller.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.aiohttp import make_aiohttp_handler
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.kube.reflector import Reflector
 
-_Row = tuple[str, str, str, Callable[[], float]]
-_PREFIX = "model_provisioner_gateway"
+_PREFIX = "model_provisioner_gateway_"
 
 
-def metrics(board: Board, limiter: StreamLimiter, access: Access, reflectors: Sequence[Reflector]) -> web.RouteDef:
-    """The route that prints them."""
-    rows: list[_Row] = [
-        ("streams", "gauge", "Event streams that are open.", lambda: limiter.taken),
-        ("streams_refused_total", "counter", "Event streams refused because of a limit.", lambda: limiter.refused),
-        ("access_reviews_total", "counter", "Access reviews asked of the API server.", lambda: access.reviews),
-        ("tasks", "gauge", "Tasks of the event loop; they fall back to a few when all streams are closed.", _tasks),
-        ("downloads", "gauge", "ModelDownloads that are known.", lambda: len(board.all())),
-        ("operator_stale", "gauge", "1 while no operator renews its Lease.", lambda: board.stale),
-        (
+def metrics(
+    board: Board, limiter: StreamLimiter, authorizer: Authorizer, reflectors: Sequence[Reflector]
+) -> web.RouteDef:
+    """The route, in the format that the caller prefers (`Accept`)."""
+    registry = CollectorRegistry()
+    registry.register(_GatewayCollector(board, limiter, authorizer, reflectors))
+    return web.get("/metrics", make_aiohttp_handler(registry))
+
+
+class _GatewayCollector(Collector):
+    def __init__(
+        self, board: Board, limiter: StreamLimiter, authorizer: Authorizer, reflectors: Sequence[Reflector]
+    ) -> None:
+        self._board = board
+        self._limiter = limiter
+        self._authorizer = authorizer
+        self._reflectors = reflectors
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        yield _gauge("streams", "Event streams that are open.", self._limiter.open)
+        yield _counter("streams_refused_total", "Event streams refused because of a limit.", self._limiter.refused)
+        yield _counter("access_reviews_total", "Access reviews asked of the API server.", self._authorizer.reviews)
+        yield _gauge(
+            "tasks",
+            "Tasks of the event loop; they fall back to a few when all streams are closed.",
+            len(asyncio.all_tasks()),
+        )
+        yield _gauge("downloads", "ModelDownloads that are known.", len(self._board.all()))
+        yield _gauge("operator_stale", "1 while no operator renews its Lease.", self._board.stale)
+        yield _gauge(
             "last_watch_event_age_seconds",
-            "gauge",
             "Seconds since the API server was last heard.",
-            lambda: max((reflector.last_event_age() for reflector in reflectors), default=0.0),
-        ),
-    ]
-
-    async def show(_request: web.Request) -> web.Response:
-        text = "".join(_lines(*row) for row in rows)
-        return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
-    return web.get("/metrics", show)
+            max((reflector.last_event_age() for reflector in self._reflectors), default=0.0),
+        )
 
 
-def _tasks() -> int:
-    return len(asyncio.all_tasks())
+def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(_PREFIX + name, meaning, value=value)
 
 
-def _lines(name: str, kind: str, says: str, value: Callable[[], float]) -> str:
-    full = f"{_PREFIX}_{name}"
-    return f"# HELP {full} {says}\n# TYPE {full} {kind}\n{full} {float(value()):g}\n"
+def _counter(name: str, meaning: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(_PREFIX + name, meaning, value=value)

@@ -1,6 +1,6 @@
-"""Errors of the HTTP API: RFC 9457 problem documents with the same words as conditions.
+"""The errors of the HTTP API: problem documents (RFC 9457) with the same reasons as the conditions of the object.
 
-Handlers raise `Problem`; the middleware here turns it, and what the API server refused, into answers.
+Handlers raise `Problem`. `middleware` makes a response of it, and of every other error.
 """
 
 import logging
@@ -20,7 +20,7 @@ _LOGIN = (
 
 
 class Problem(Exception):
-    """`reason` is one CamelCase word, `detail` is for people; `more` are further members of the document."""
+    """`reason` is one CamelCase word, `detail` is for people; `more` has further members of the document."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Problem(Exception):
         self.headers = headers or {}
         self.more = more or {}
 
-    def answer(self) -> web.Response:
+    def response(self) -> web.Response:
         document = {"type": self.reason, "title": self.reason, "status": self.status, "detail": self.detail}
         return web.json_response(
             {**document, **self.more},
@@ -52,8 +52,28 @@ def unauthorized(detail: str = _LOGIN) -> Problem:
     return Problem(401, "Unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def from_api(error: ApiError) -> Problem:
-    """What the API server said to the caller, passed on in its words."""
+@web.middleware
+async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers every error with a problem document; an unexpected error is logged and is a 500."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except ApiError as error:
+        return _from_api(error).response()
+    except ProvisionError as error:
+        return Problem(400, error.reason, error.message).response()
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _from_http(error).response()
+    except Exception:  # noqa: BLE001 -- the edge where a bug becomes an answer
+        _LOG.exception("%s %s", request.method, request.path)
+        return Problem(500, "InternalError", "a bug of the gateway; its log has the details").response()
+
+
+def _from_api(error: ApiError) -> Problem:
+    """An error of the API server, with its status and message."""
     if error.is_unauthorized:
         return unauthorized()
     if error.is_unanswered:
@@ -63,27 +83,7 @@ def from_api(error: ApiError) -> Problem:
 
 
 def _from_http(error: web.HTTPException) -> Problem:
-    """What the HTTP server itself refuses: no such address, no such method, too long a body."""
+    """An error of aiohttp itself: an unknown path, a method that is not served, a body that is too long."""
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     reason = str(error.reason).title().replace(" ", "")
     return Problem(error.status, reason, error.text or error.reason, headers=headers)
-
-
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error leaves as a problem document; an unforeseen one is logged and told as such."""
-    try:
-        return await handler(request)
-    except Problem as problem:
-        return problem.answer()
-    except ApiError as error:
-        return from_api(error).answer()
-    except ProvisionError as error:
-        return Problem(400, error.reason, error.message).answer()
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        return _from_http(error).answer()
-    except Exception:  # noqa: BLE001 -- the edge where a bug becomes an answer
-        _LOG.exception("%s %s", request.method, request.path)
-        return Problem(500, "InternalError", "a bug of the gateway; its log has the details").answer()

@@ -1,4 +1,4 @@
-"""The HTTP API over a real API server: what each call does, for whom, and what it answers when it must not."""
+"""The HTTP API with a real API server: the effect of each call, and its answer if it is refused."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from model_provisioner.gateway.app import make_app
 from model_provisioner.gateway.board import Board
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
-from model_provisioner.settings import GatewaySettings
+from model_provisioner.settings.gateway import GatewaySettings
 from tests.gateway.caller import Desk
 from tests.kube.watch_server import WatchServer, listing, serving
 from tests.support.programs import eventually
@@ -71,7 +71,7 @@ def test_a_ready_model_is_answered_with_its_path_and_a_stalled_one_tried_again(d
         ({"model_ref": "hf:a/b", "name": "Not A Name"}, "metadata.name"),
     ],
 )
-def test_a_bad_request_is_told_which_field_is_wrong(desk: Desk, body: dict[str, object], says: str) -> None:
+def test_a_bad_request_is_answered_with_the_wrong_field(desk: Desk, body: dict[str, object], says: str) -> None:
     answer = desk.caller("editor").call("POST", START, json=body)
     assert answer.status_code in {400, 422}
     assert answer.headers["Content-Type"].startswith("application/problem+json")
@@ -132,7 +132,7 @@ def test_a_download_is_cancelled_as_the_caller(desk: Desk) -> None:
     assert remaining == []
 
 
-def test_a_model_is_deleted_with_its_file_unless_somebody_else_holds_it(desk: Desk) -> None:
+def test_a_model_is_deleted_with_its_file_unless_another_download_has_it(desk: Desk) -> None:
     editor = desk.caller("editor")
     for name in ("one", "two"):
         desk.apply(name, "hf:acme/same", destination={"claimName": "models"})
@@ -206,7 +206,7 @@ def test_a_download_that_is_being_deleted_is_not_joined(desk: Desk) -> None:
 
 
 def test_an_old_page_deletes_no_namesake(desk: Desk) -> None:
-    """The id stands for one object: whoever kept it from before must not hit what now has the name."""
+    """The id is that of one object: an id from before must not delete a new object with the same name."""
     desk.apply("same", "hf:acme/tiny")
     old = desk.until_known("same")["download_id"]
     desk.cluster.api.delete(desk.path("same"))
@@ -216,7 +216,7 @@ def test_an_old_page_deletes_no_namesake(desk: Desk) -> None:
 
 
 async def test_what_was_started_is_shown_although_the_watch_is_silent(tmp_path: Path) -> None:
-    """Nothing is waited for: the answer to the write is known at once, to the list and to the stream too."""
+    """The returned object is in the list and in the stream at once, without a watch event."""
     created = {
         "metadata": {"name": "m", "namespace": "models", "uid": "uid-m", "resourceVersion": "11"},
         "spec": {"modelRef": "hf:acme/m"},

@@ -47,13 +47,13 @@ def test_a_download_is_started_and_its_bar_moves_to_the_end(desk: Desk, page: Ch
     assert not bars(page)
 
 
-def test_a_wrong_ref_is_told_where_it_was_typed(page: Chrome) -> None:
+def test_a_wrong_ref_is_reported_at_its_field(page: Chrome) -> None:
     page.find_element(By.ID, "ref").send_keys("hf:acme")
     page.find_element(By.CSS_SELECTOR, "#start button").click()
     eventually(lambda: "<owner>/<repo>" in text(page, "#start .problem"), "the problem is shown")
 
 
-def test_a_token_that_is_refused_is_told_how_to_get_one(page: Chrome) -> None:
+def test_a_refused_token_is_answered_with_how_to_get_one(page: Chrome) -> None:
     page.find_element(By.ID, "change-token").click()
     page.find_element(By.ID, "token").send_keys("worthless")
     page.find_element(By.CSS_SELECTOR, "#login button").click()
@@ -91,7 +91,7 @@ def test_cancelling_asks_first(desk: Desk, page: Chrome) -> None:
     eventually(lambda: not bars(page), "the bar is gone")
 
 
-def test_the_page_fits_a_phone_and_asks_nobody_else(desk: Desk, page: Chrome) -> None:
+def test_the_page_fits_a_phone_and_requests_nothing_from_elsewhere(desk: Desk, page: Chrome) -> None:
     desk.apply("long", "hf:acme/" + "very-long-name-" * 5 + "x:Q4_K_M")
     eventually(lambda: bars(page), "a bar is there")
     page.execute_cdp_cmd(
@@ -106,7 +106,7 @@ def test_the_page_fits_a_phone_and_asks_nobody_else(desk: Desk, page: Chrome) ->
 
 
 def requested_elsewhere(browser: Chrome, origin: str) -> list[str]:
-    """Every address that the page has asked for outside of its origin."""
+    """Every address outside of its origin that the page has requested."""
     messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
     asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
     return [url for url in asked if not url.startswith((f"{origin}/", "data:", "chrome:"))]

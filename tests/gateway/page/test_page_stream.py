@@ -1,4 +1,4 @@
-"""How the page reads the stream and the lists when things go wrong, in a real browser."""
+"""The page in a real browser, while the stream or the lists fail."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,7 +56,7 @@ def model(name: str) -> Document:
 
 
 def connect(browser: Chrome, gateway: ScriptedGateway) -> Connection:
-    """Opens the page; its stream asks to be taken up again after 100 ms."""
+    """Opens the page; its stream tells it to reconnect after 100 ms."""
     browser.get(gateway.url)
     connection = gateway.connection()
     connection.send(b"retry: 100\n\n")
@@ -65,7 +65,7 @@ def connect(browser: Chrome, gateway: ScriptedGateway) -> Connection:
 
 @contextmanager
 def timers(browser: Chrome, milliseconds: str) -> Iterator[None]:
-    """Pages opened in the block wait as long as this expression of `ms` says."""
+    """In pages that are opened in the block, `setTimeout` waits for the value of this expression of `ms`."""
     source = f"const wait = setTimeout; window.setTimeout = (work, ms) => wait(work, ({milliseconds}));"
     added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
     try:
@@ -92,7 +92,7 @@ def test_a_stream_that_is_cut_goes_on_where_it_was(
     assert shown(browser, "#connection") == ["Live"]
 
 
-def test_what_was_deleted_while_nobody_listened_is_gone(browser: Chrome, gateway: ScriptedGateway) -> None:
+def test_a_download_that_was_deleted_during_a_gap_disappears(browser: Chrome, gateway: ScriptedGateway) -> None:
     gateway.lists = 503
     first = connect(browser, gateway)
     first.tell("progress", download("kept", 10))
@@ -176,7 +176,7 @@ def test_events_are_read_whole_however_they_arrive(browser: Chrome, gateway: Scr
     assert shown == name
 
 
-def test_failures_that_the_stream_no_longer_tells_are_shown_and_tried_again(
+def test_failures_that_the_stream_no_longer_sends_are_shown_and_tried_again(
     browser: Chrome, gateway: ScriptedGateway
 ) -> None:
     gateway.downloads = [download("old", state="AccessDenied", error="private; name a Secret")]
@@ -218,7 +218,7 @@ def test_many_that_end_together_are_one_question_and_few_words(browser: Chrome, 
     assert shown(browser, "#announcements") == ["hf:acme/m0 is ready"]
 
 
-def test_what_a_deletion_meets_is_told_where_it_was_asked_for(browser: Chrome, gateway: ScriptedGateway) -> None:
+def test_a_refused_deletion_is_shown_at_its_card(browser: Chrome, gateway: ScriptedGateway) -> None:
     gateway.models = [model("shared")]
     connect(browser, gateway).tell("sync", {"ids": []})
     eventually(lambda: shown(browser, "#models .ref") == ["hf:acme/shared"], "the model is shown")

@@ -1,4 +1,4 @@
-"""What a person does with the page: searches, pauses, looks closer; by keyboard, on a phone, with a screen reader."""
+"""Use of the page in a real browser: search, pause, details; by keyboard, on a phone, with a screen reader."""
 
 import concurrent.futures
 import sys
@@ -40,7 +40,7 @@ def visible(page: Chrome, selector: str) -> list[str]:
 
 
 def violations(page: Chrome) -> list[str]:
-    """Of every rule that axe knows, best practices too."""
+    """The violations of all rules of axe, including best practices."""
     page.execute_script(AXE)
     found: dict[str, Any] = page.execute_async_script("axe.run(document).then(arguments[0])")
     assert found["passes"], "axe has looked"
@@ -100,7 +100,7 @@ def test_a_download_is_paused_and_resumed(desk: Desk, page: Chrome) -> None:
     eventually(lambda: not desk.cluster.api.get(desk.path("long"))["spec"]["suspend"], "it is to go on")
 
 
-def test_conditions_and_events_are_told(desk: Desk, page: Chrome) -> None:
+def test_conditions_and_events_are_shown(desk: Desk, page: Chrome) -> None:
     desk.apply("odd", "hf:acme/odd")
     uid = desk.tell("odd", "NotGGUF", error="<i>no</i> model")["metadata"]["uid"]
     eventually(lambda: visible(page, "#downloads .ref"), "it is shown")

@@ -1,5 +1,6 @@
-"""Clients that come and go: nothing of them stays, neither a task nor a file nor a place; the long form is
-`make bench-gateway`.
+"""Clients that connect and disconnect leave no task, no open file and no counted stream.
+
+`make bench-gateway` does the same for longer.
 """
 
 import asyncio
@@ -17,8 +18,8 @@ def open_files() -> int:
     return len([*Path("/proc/self/fd").iterdir()])
 
 
-async def come_and_go(service: Service, times: int) -> None:
-    """Half of them leave without a word in the middle of the snapshot, the other half after it."""
+async def connect_and_disconnect(service: Service, times: int) -> None:
+    """Half of the clients disconnect within the snapshot, the other half after it."""
     port = service.server.port
     assert port is not None
     left = iter(range(times))
@@ -32,16 +33,16 @@ async def come_and_go(service: Service, times: int) -> None:
 
     await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
     async with asyncio.timeout(10):
-        while service.seats.taken or len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 -- other tasks' state
+        while service.limiter.open or len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 -- other tasks' state
             await asyncio.sleep(0.01)
 
 
-async def test_nothing_stays_of_those_who_left() -> None:
+async def test_disconnected_clients_leave_nothing_behind() -> None:
     async with serving(heartbeat=3600) as service:
         for number in range(20):
             service.board.on_event("ADDED", document(f"m{number}", number + 1, Started(MODEL, 0)))
-        await come_and_go(service, AT_ONCE)
+        await connect_and_disconnect(service, AT_ONCE)
         before = open_files()
-        await come_and_go(service, TIMES)
+        await connect_and_disconnect(service, TIMES)
         assert open_files() <= before
-        assert service.seats.refused == 0
+        assert service.limiter.refused == 0

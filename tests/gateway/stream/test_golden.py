@@ -1,6 +1,6 @@
-"""The event stream byte for byte, as clients in other languages read it.
+"""The event stream byte for byte, for clients in other languages.
 
-`UPDATE_GOLDENS=1 pytest tests/gateway/test_golden.py` writes the transcripts anew; git shows what changed.
+`UPDATE_GOLDENS=1 pytest tests/gateway/stream/test_golden.py` rewrites the transcripts; `git diff` shows the changes.
 """
 
 import os
@@ -49,7 +49,7 @@ async def test_a_download_from_its_creation_to_its_deletion() -> None:
         assert_golden("lifecycle.txt", await reader.to_the_end())
 
 
-async def test_the_snapshot_tells_what_matters_and_names_everything() -> None:
+async def test_the_snapshot_has_active_and_recent_downloads_and_the_ids_of_all() -> None:
     there = [
         document("active", 21, Started(MODEL, 0), Progressed(250, 0, 50, 15)),
         document("done-lately", 22, Available(MODEL)),
@@ -80,7 +80,7 @@ async def test_a_filtered_stream_ends_with_its_download() -> None:
             assert_golden("filtered.txt", await reader.to_the_end())
 
 
-async def test_who_comes_back_is_told_what_has_happened_meanwhile() -> None:
+async def test_a_resumed_stream_begins_with_what_has_changed_since() -> None:
     async with serving() as service:
         service.board.on_event("ADDED", document("seen", 50, Available(MODEL), at=LONG_AGO))
         service.board.on_event("ADDED", document("missed", 52, FAILED, at=LONG_AGO))

@@ -1,4 +1,4 @@
-"""What is on its way stands still when no operator acts: how that is noticed, and how it is told."""
+"""Downloads are stale while no operator acts: how the Lease shows it, and how the stream sends it."""
 
 import asyncio
 from pathlib import Path
@@ -24,8 +24,8 @@ def lease(version: int, holder: str = "pod-a") -> dict[str, Any]:
     return {"metadata": {"resourceVersion": str(version)}, "spec": {"holderIdentity": holder}}
 
 
-async def judged(script: list[Entry], directory: Path) -> list[bool]:
-    """Whether the board was stale after each look; a look takes five seconds."""
+async def stale_after_each_poll(script: list[Entry], directory: Path) -> list[bool]:
+    """Whether the board was stale after each poll. Polls are five seconds apart."""
     async with watch_server.serving(watch_server.WatchServer([*script], []), directory) as kubeconfig:
         api, board, clock, seen = await KubeApi.connect(kubeconfig), Board(), Clock(), list[bool]()
 
@@ -36,9 +36,9 @@ async def judged(script: list[Entry], directory: Path) -> list[bool]:
                 raise asyncio.CancelledError
             await clock.sleep(seconds)
 
-        pulse = OperatorLeaseMonitor(api, "models", board, clock, sleep)
+        monitor = OperatorLeaseMonitor(api, "models", board, clock, sleep)
         with pytest.raises(asyncio.CancelledError):
-            await pulse.run()
+            await monitor.run()
     return seen
 
 
@@ -55,13 +55,13 @@ async def judged(script: list[Entry], directory: Path) -> list[bool]:
     ],
     ids=["renewed", "silent", "back", "handed over", "never there", "unknown", "API server gone"],
 )
-async def test_a_lease_tells_whether_an_operator_acts(tmp_path: Path, script: list[Entry], stale: list[bool]) -> None:
-    assert await judged(script, tmp_path) == stale
+async def test_the_lease_shows_whether_an_operator_acts(tmp_path: Path, script: list[Entry], stale: list[bool]) -> None:
+    assert await stale_after_each_poll(script, tmp_path) == stale
 
 
-async def test_who_may_not_read_the_lease_calls_nothing_stale_and_asks_rarely(tmp_path: Path) -> None:
+async def test_without_the_right_to_read_the_lease_nothing_is_stale_and_polls_are_rare(tmp_path: Path) -> None:
     script: list[Entry] = [*[lease(1)] * 6, 403, lease(1)]
-    assert await judged(script, tmp_path) == [False] * 5 + [True, False, False]
+    assert await stale_after_each_poll(script, tmp_path) == [False] * 5 + [True, False, False]
     pauses = list[float]()
 
     async def sleep(seconds: float) -> None:
@@ -76,15 +76,15 @@ async def test_who_may_not_read_the_lease_calls_nothing_stale_and_asks_rarely(tm
     assert pauses == [300]
 
 
-async def test_the_least_rights_are_enough_for_a_look(cluster: Cluster, namespace: str) -> None:
+async def test_the_least_rights_are_enough(cluster: Cluster, namespace: str) -> None:
     rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"]}
     cluster.grant(namespace, "gateway", {**rule, "resourceNames": ["model-provisioner"]})
     api = await KubeApi.connect(cluster.kubeconfig_for_service_account(namespace, "gateway"))
-    board, looks = Board(), list[bool]()
+    board, polls = Board(), list[bool]()
 
     async def sleep(_seconds: float) -> None:
-        looks.append(board.stale)
-        if len(looks) == 2:
+        polls.append(board.stale)
+        if len(polls) == 2:
             raise asyncio.CancelledError
         spec = {"holderIdentity": "pod-a", "leaseDurationSeconds": 60}
         cluster.apply(
@@ -99,10 +99,10 @@ async def test_the_least_rights_are_enough_for_a_look(cluster: Cluster, namespac
     with pytest.raises(asyncio.CancelledError):
         await OperatorLeaseMonitor(api, namespace, board, sleep=sleep).run()
     await api.close()
-    assert looks == [True, False]
+    assert polls == [True, False]
 
 
-async def test_what_is_on_its_way_is_told_as_stale_and_as_moving_again() -> None:
+async def test_active_downloads_are_sent_as_stale_and_as_active_again() -> None:
     moving = (Started(MODEL, 0), Progressed(400, 0, 100, 6))
     async with serving() as service:
         service.board.on_event("ADDED", document("done", 40, Available(MODEL)))

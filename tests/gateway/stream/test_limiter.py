@@ -1,4 +1,4 @@
-"""How many may listen, and what whoever is one too many is told."""
+"""The limits of open streams, and the answer to a client above them."""
 
 import asyncio
 import base64
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_provisioner.domain.lifecycle.events import Started
-from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.problems import Problem
 from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.kube.client import KubeApi
@@ -19,30 +19,30 @@ from tests.support.samples import MODEL
 
 
 def token_of(account: str, number: int) -> str:
-    """A JSON Web Token as the API server issues them; each is another one."""
+    """A JSON Web Token like those of the API server, different for each `number`."""
     claims = {"iss": "kubernetes", "sub": account, "jti": number}
     return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.signature"
 
 
-def test_each_has_a_share_and_all_together_have_a_bound() -> None:
-    seats = StreamLimiter(3, 2)
-    with seats.take("a"), seats.take("a"):
-        with pytest.raises(Problem, match="--max-streams-per-identity") as refused, seats.take("a"):
+def test_each_identity_has_a_limit_and_all_together_have_one() -> None:
+    limiter = StreamLimiter(3, 2)
+    with limiter.acquire("a"), limiter.acquire("a"):
+        with pytest.raises(Problem, match="--max-streams-per-identity") as refused, limiter.acquire("a"):
             pass
         assert (refused.value.status, refused.value.reason) == (429, "TooManyStreams")
-        with seats.take("b"), pytest.raises(Problem, match=r"--max-streams$"), seats.take("c"):
+        with limiter.acquire("b"), pytest.raises(Problem, match=r"--max-streams$"), limiter.acquire("c"):
             pass
-    assert (seats.taken, seats.refused) == (0, 2)
-    with seats.take("a"), seats.take("a"):
-        assert seats.taken == 2
+    assert (limiter.open, limiter.refused) == (0, 2)
+    with limiter.acquire("a"), limiter.acquire("a"):
+        assert limiter.open == 2
 
 
-async def test_an_account_has_one_share_however_many_tokens_it_has(tmp_path: Path) -> None:
+async def test_all_tokens_of_an_account_count_for_one_limit(tmp_path: Path) -> None:
     reviews = watch_server.WatchServer([ALLOWED], [])
     async with watch_server.serving(reviews, tmp_path) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
-        access = Access(api, "models", open_to_all=False)
-        async with serving(access, seats=StreamLimiter(10, 1)) as service:
+        authorizer = Authorizer(api, "models", open_to_all=False)
+        async with serving(authorizer, limiter=StreamLimiter(10, 1)) as service:
             async with service.reading(Authorization=f"Bearer {token_of('one', 1)}") as reader:
                 await reader.until(b"event: sync")
                 answer = await service.get(Authorization=f"Bearer {token_of('one', 2)}")
@@ -61,22 +61,22 @@ async def test_an_account_has_one_share_however_many_tokens_it_has(tmp_path: Pat
         await api.close()
 
 
-async def test_a_seat_is_free_as_soon_as_its_client_has_gone() -> None:
-    """Without waiting for the next heartbeat, which would fail: many who come and go would fill the house."""
-    seats = StreamLimiter(5, 5)
-    async with serving(seats=seats, heartbeat=3600) as service:
+async def test_a_stream_is_no_longer_counted_once_its_client_has_disconnected() -> None:
+    """Before the next heartbeat, whose write fails: otherwise many short streams would reach the limit."""
+    limiter = StreamLimiter(5, 5)
+    async with serving(limiter=limiter, heartbeat=3600) as service:
         for _ in range(50):
             async with service.reading() as reader:
                 await reader.until(b"event: sync")
                 reader.response.close()
             async with asyncio.timeout(5):
-                while seats.taken:  # noqa: ASYNC110 -- another task's state
+                while limiter.open:  # noqa: ASYNC110 -- another task's state
                     await asyncio.sleep(0)
-        assert seats.refused == 0
+        assert limiter.refused == 0
 
 
-async def test_what_changes_between_two_writes_is_told_once() -> None:
-    async with serving(pace=0.2) as service, service.reading() as reader:
+async def test_changes_between_two_writes_are_sent_once() -> None:
+    async with serving(min_interval=0.2) as service, service.reading() as reader:
         await reader.until(b"event: sync")
         for version in range(1, 100):
             service.board.on_event("MODIFIED", document("busy", version, Started(MODEL, version)))

@@ -12,6 +12,6 @@ def test_the_stream_as_bytes() -> None:
     )
 
 
-def test_the_id_stands_at_the_last_event() -> None:
+def test_the_last_event_has_the_id() -> None:
     pair = sse.event("error", {"error": "no\n\nevent: x"}) + sse.event("failed", {})
     assert sse.with_id(pair, "7") == pair.replace(b"event: failed", b"id: 7\nevent: failed")

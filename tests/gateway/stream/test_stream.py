@@ -1,11 +1,11 @@
-"""The event stream over real HTTP, while the test writes the status that the operator would write."""
+"""The event stream of a running gateway, while the test writes the status in place of the operator."""
 
 import pytest
 
 from tests.gateway.caller import Desk
 
 
-def test_a_download_is_told_from_its_start_to_its_end(desk: Desk) -> None:
+def test_a_download_is_sent_from_its_start_to_its_end(desk: Desk) -> None:
     with desk.caller("reader").stream() as stream:
         assert stream.next("sync").data == {"ids": []}
         uid = desk.apply("tiny", "hf:acme/tiny")["metadata"]["uid"]
@@ -24,7 +24,7 @@ def test_a_download_is_told_from_its_start_to_its_end(desk: Desk) -> None:
         assert stream.next("deleted").data["download_id"] == uid
 
 
-def test_an_error_is_told_under_both_names(desk: Desk) -> None:
+def test_an_error_is_sent_under_both_names(desk: Desk) -> None:
     with desk.caller("reader").stream() as stream:
         desk.apply("broken", "hf:acme/broken")
         desk.tell("broken", "SourceNotFound", error="no such repository")
@@ -33,7 +33,7 @@ def test_an_error_is_told_under_both_names(desk: Desk) -> None:
     assert (error.data["error"], error.data["state"]) == ("no such repository", "SourceNotFound")
 
 
-def test_who_connects_gets_a_snapshot_of_what_is_active_and_named(desk: Desk) -> None:
+def test_a_stream_begins_with_the_active_and_the_requested_downloads(desk: Desk) -> None:
     desk.apply("going", "hf:acme/going")
     desk.apply("done", "hf:acme/done")
     desk.tell("going", "Downloading", done=100)
@@ -85,6 +85,6 @@ def test_a_stream_says_goodbye_when_the_gateway_stops(desk: Desk) -> None:
         assert stream.ended.wait(10)
 
 
-def test_a_ref_that_is_none_is_refused_before_the_stream_begins(desk: Desk) -> None:
+def test_a_wrong_ref_is_refused_before_the_stream_begins(desk: Desk) -> None:
     answer = desk.caller("reader").call("GET", "/v1/models/download/progress?model_ref=nonsense")
     assert (answer.status_code, answer.json()["title"]) == (400, "InvalidRef")

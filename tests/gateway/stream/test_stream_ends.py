@@ -1,4 +1,4 @@
-"""How streams begin again and end: gaps, filters, retries, and clients that do not read."""
+"""How streams resume and end: gaps, filters, retries, and clients that do not read."""
 
 import asyncio
 import socket
@@ -46,7 +46,7 @@ async def test_a_stalled_download_that_was_asked_to_try_again_has_not_ended() ->
             assert b"event: failed" in await reader.to_the_end()
 
 
-async def test_who_comes_back_is_told_what_ended_since_however_long_ago() -> None:
+async def test_a_resumed_stream_has_what_ended_since_however_long_ago() -> None:
     async with serving() as service:
         service.board.on_event("ADDED", document("before", 5, Available(MODEL), at=LONG_AGO))
         service.board.on_event("ADDED", document("after", 9, Available(MODEL), at=LONG_AGO))
@@ -58,7 +58,7 @@ async def test_who_comes_back_is_told_what_ended_since_however_long_ago() -> Non
 
 
 @pytest.mark.parametrize("nonsense", ["", "-1", "²", "1.5", "9" * 5000, "uid-x"])
-async def test_an_id_that_is_none_is_as_good_as_no_id(nonsense: str) -> None:
+async def test_an_invalid_last_event_id_is_ignored(nonsense: str) -> None:
     async with serving() as service:
         service.board.on_event("ADDED", document("old", 5, Available(MODEL), at=LONG_AGO))
         async with service.reading(**{"Last-Event-ID": nonsense}) as reader:
@@ -66,7 +66,7 @@ async def test_an_id_that_is_none_is_as_good_as_no_id(nonsense: str) -> None:
         assert b"event: complete" not in reader.body
 
 
-async def test_an_id_stands_only_where_everything_up_to_it_was_told() -> None:
+async def test_an_id_is_sent_only_after_everything_up_to_it() -> None:
     async with serving() as service:
         for name, version in (("newest", 9), ("older", 4)):
             service.board.on_event("ADDED", document(name, version, Started(MODEL, 0)))
@@ -81,13 +81,13 @@ async def test_an_id_stands_only_where_everything_up_to_it_was_told() -> None:
         assert b'id: 11\nevent: complete\ndata: {"model_ref":"hf:acme/older"' in reader.body
 
 
-async def test_a_quiet_stream_shows_that_it_lives() -> None:
+async def test_a_stream_without_changes_sends_heartbeats() -> None:
     async with serving(heartbeat=0.05) as service, service.reading() as reader:
         await reader.until(b": heartbeat")
         await reader.until(b": heartbeat")
 
 
-async def test_a_long_queue_is_told_at_once() -> None:
+async def test_a_long_queue_is_sent_quickly() -> None:
     async with serving() as service:
         for number in range(3000):
             service.board.on_event("ADDED", document(f"n{number:04}", number + 1, Queued("waiting")))
@@ -96,7 +96,7 @@ async def test_a_long_queue_is_told_at_once() -> None:
             await reader.until(b"event: sync")
         assert reader.body.count(b"event: started") == 3000
         assert b'"queue_position":3000' in reader.body
-        assert time.process_time() - begun < 5, "positions in the queue must not be reckoned anew for each event"
+        assert time.process_time() - begun < 5, "positions in the queue must not be computed for each event"
 
 
 async def test_places_in_the_queue_move_up() -> None:
@@ -111,8 +111,8 @@ async def test_places_in_the_queue_move_up() -> None:
         assert (b'"queue_position":null' in first, b'"queue_position":1' in second) == (True, True)
 
 
-async def test_a_client_that_never_reads_is_cut_and_harms_nobody() -> None:
-    async with serving(patience=0.5) as service, service.reading() as reader:
+async def test_a_client_that_never_reads_is_disconnected_and_delays_no_other() -> None:
+    async with serving(write_timeout=0.5) as service, service.reading() as reader:
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(("127.0.0.1", service.server.port))
@@ -131,8 +131,8 @@ async def test_a_client_that_never_reads_is_cut_and_harms_nobody() -> None:
 
 
 @pytest.mark.parametrize("query", ["download_id=uid-done", "model_ref=hf:acme/done", "download_id=uid-deleted"])
-async def test_who_comes_back_to_a_stream_that_has_ended_is_told_to_stop(query: str) -> None:
-    """An EventSource takes every end for a lost connection, and only 204 for an answer."""
+async def test_a_client_that_resumes_an_ended_stream_is_answered_with_204(query: str) -> None:
+    """An EventSource reconnects after every end of a stream, and stops only at 204."""
     async with serving() as service:
         service.board.on_event("ADDED", document("done", 5, Available(MODEL)))
         assert (await service.get(query, **{"Last-Event-ID": "5"})).status == 204
@@ -140,32 +140,32 @@ async def test_who_comes_back_to_a_stream_that_has_ended_is_told_to_stop(query: 
             await reader.until(b"event: sync")
 
 
-async def test_who_comes_back_and_has_not_seen_the_end_is_told_it() -> None:
+async def test_a_client_that_resumes_before_the_end_gets_it() -> None:
     async with serving() as service:
         service.board.on_event("ADDED", document("done", 5, Available(MODEL)))
         async with service.reading("download_id=uid-done", **{"Last-Event-ID": "4"}) as reader:
             assert b"event: complete" in await reader.to_the_end()
 
 
-async def test_a_model_that_nobody_has_asked_for_yet_is_waited_for() -> None:
+async def test_a_stream_waits_for_a_model_without_a_download() -> None:
     async with serving() as service, service.reading("model_ref=hf:acme/done", **{"Last-Event-ID": "4"}) as reader:
         service.board.on_event("ADDED", document("done", 5, Available(MODEL)))
         assert b"event: complete" in await reader.to_the_end()
 
 
-async def test_a_client_that_does_not_read_keeps_no_gateway_from_stopping() -> None:
+async def test_a_client_that_does_not_read_does_not_keep_the_gateway_from_stopping() -> None:
     async with serving() as service:
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(("127.0.0.1", service.server.port))
             deaf.sendall(f"GET {PROGRESS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             async with asyncio.timeout(10):
-                while not service.seats.taken:  # noqa: ASYNC110 -- another task's state
+                while not service.limiter.open:  # noqa: ASYNC110 -- another task's state
                     await asyncio.sleep(0.01)
-            for number in range(5000):  # megabytes: more than there is room for on the way
+            for number in range(5000):  # megabytes: more than the buffers of the connection take
                 service.board.on_event("ADDED", document(f"n{number}", number + 1))
             await asyncio.sleep(0.2)
             await service.goodbye()
             async with asyncio.timeout(5):
                 await service.server.close()
-            assert service.seats.taken == 0
+            assert service.limiter.open == 0

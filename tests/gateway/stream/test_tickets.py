@@ -1,11 +1,11 @@
-"""Tickets: for streams alone, for an hour, and only as long as the token behind them is good."""
+"""Tickets open streams only, for an hour, and only while their token is valid."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.stream.tickets import Tickets
 from model_provisioner.kube.client import KubeApi
 from tests.gateway.caller import Desk
@@ -43,7 +43,7 @@ def test_a_later_ticket_of_the_same_token_does_not_lengthen_an_earlier_one() -> 
 
 
 @pytest.mark.parametrize("forged", ["", ".", "..", "99999999.x.y", "é.ü.ö", "{later}", "{other}", "{cut}"])
-def test_what_was_not_signed_here_is_worth_nothing(forged: str) -> None:
+def test_a_ticket_that_was_not_signed_here_is_refused(forged: str) -> None:
     tickets = Tickets(b"key", Clock())
     expires, holder, signature = tickets.issue("secret").split(".")
     other = Tickets(b"other key", Clock()).issue("secret")
@@ -78,7 +78,7 @@ def _as(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_who_may_not_watch_gets_no_ticket(desk: Desk) -> None:
+def test_an_account_that_may_not_watch_gets_no_ticket(desk: Desk) -> None:
     assert desk.caller("stranger").call("POST", TICKET).status_code == 403
     forged = desk.caller(None).call("GET", "/v1/models/download/progress?ticket=1.2.3")
     assert (forged.status_code, forged.json()["title"]) == (401, "Unauthorized")
@@ -93,10 +93,10 @@ async def test_a_stream_ends_with_its_ticket_or_with_the_right_behind_it(
     async with watch_server.serving(server, tmp_path) as kubeconfig:
         api, clock = await KubeApi.connect(kubeconfig), Clock()
         tickets = Tickets(b"key", clock)
-        access = Access(api, "models", open_to_all=False, monotonic=clock)
+        authorizer = Authorizer(api, "models", open_to_all=False, monotonic=clock)
         ticket = tickets.issue("secret")
         async with (
-            serving(access, heartbeat=0.05, tickets=tickets) as service,
+            serving(authorizer, heartbeat=0.05, tickets=tickets) as service,
             service.reading(f"ticket={ticket}") as reader,
         ):
             await reader.until(b": heartbeat")
@@ -106,21 +106,21 @@ async def test_a_stream_ends_with_its_ticket_or_with_the_right_behind_it(
     assert set(server.tokens) == {"secret"}
 
 
-async def test_many_who_ask_at_once_are_one_question(tmp_path: Path) -> None:
+async def test_concurrent_requests_share_one_review(tmp_path: Path) -> None:
     reviews = watch_server.WatchServer([ALLOWED], [])
     async with watch_server.serving(reviews, tmp_path) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
-        access = Access(api, "models", open_to_all=False)
-        assert all(await asyncio.gather(*(access.may("shared", "watch", "") for _ in range(500))))
+        authorizer = Authorizer(api, "models", open_to_all=False)
+        assert all(await asyncio.gather(*(authorizer.is_allowed("shared", "watch", "") for _ in range(500))))
         await api.close()
-    assert (len(reviews.requests), access.reviews) == (1, 1)
+    assert (len(reviews.requests), authorizer.reviews) == (1, 1)
 
 
-async def test_a_question_outlives_who_asked_it_first(tmp_path: Path) -> None:
+async def test_a_review_goes_on_if_its_first_request_is_cancelled(tmp_path: Path) -> None:
     async with watch_server.serving(watch_server.WatchServer([ALLOWED], []), tmp_path) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
-        access = Access(api, "models", open_to_all=False)
-        first, second = (asyncio.create_task(access.may("shared", "watch", "")) for _ in range(2))
+        authorizer = Authorizer(api, "models", open_to_all=False)
+        first, second = (asyncio.create_task(authorizer.is_allowed("shared", "watch", "")) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
         assert await second

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.store.claim import Claim
-from model_provisioner.settings import OperatorSettings
+from model_provisioner.settings.operator import OperatorSettings
 
 _MAX_STORE_WORKERS = 4  # a process takes half a second to start, and some 40 MiB
 

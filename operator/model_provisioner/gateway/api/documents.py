@@ -1,6 +1,7 @@
-"""What the HTTP API takes and gives: the shape of every document, and their descriptions for /openapi.json.
+"""The documents of the HTTP API: the fields of every request and response, as they are in /openapi.json.
 
-Handlers read requests with these and make answers of them; `gateway.openapi` prints them. Nothing here decides.
+Handlers parse requests into these and make responses of them; `openapi` describes them. The docstrings of the classes
+are shown in /openapi.json. No decisions are made here.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from model_provisioner.domain.modeldownload import Condition, Model, ModelDownlo
 from model_provisioner.domain.stream import messages
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_LONGEST_LIST = 1000
+_MAX_LIST_LENGTH = 1000
 
 Namespace = Annotated[str, StringConstraints(max_length=63, pattern=DNS_LABEL)]
 Ref = Annotated[
@@ -32,7 +33,7 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def _flag(value: object) -> object:
+def _parse_flag(value: object) -> object:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
@@ -70,7 +71,7 @@ class Scoped(Input):
 class Page(Scoped):
     """Query of a list: without `limit` it is whole."""
 
-    limit: int | None = Field(default=None, ge=1, le=_LONGEST_LIST, description="Most entries in the answer.")
+    limit: int | None = Field(default=None, ge=1, le=_MAX_LIST_LENGTH, description="Most entries in the answer.")
     continue_: str | None = Field(
         default=None,
         alias="continue",
@@ -83,7 +84,7 @@ class Page(Scoped):
 class DownloadsQuery(Page):
     """Query of the list of downloads."""
 
-    all: Annotated[bool, BeforeValidator(_flag)] = Field(
+    all: Annotated[bool, BeforeValidator(_parse_flag)] = Field(
         default=False, strict=True, description="Also those that have ended."
     )
 
@@ -128,8 +129,8 @@ class Download(BaseModel):
     @classmethod
     def of(cls, download: ModelDownload, queue_position: int | None, *, stale: bool) -> "Download":
         ready = download.status.condition("Ready")
-        said = messages(download, queue_position, stale=stale)[0].data
-        return cls.model_validate({**said, "message": ready.message if ready else ""})
+        data = messages(download, queue_position, stale=stale)[0].data
+        return cls.model_validate({**data, "message": ready.message if ready else ""})
 
 
 class ConditionDetail(BaseModel):
@@ -163,7 +164,7 @@ class EventDetail(BaseModel):
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> "EventDetail":
-        """From a core/v1 Event, whose times and counts may be missing."""
+        """From a core/v1 Event; its times and its count may be missing."""
         return cls(
             type=event.get("type") or "Normal",
             reason=event.get("reason") or "",

@@ -1,7 +1,7 @@
-"""Lists of the HTTP API: encoded once per download, and cut into pages that stay in step while things change.
+"""The lists of the HTTP API, whole or in pages. Called by the handlers of `downloads` and `models`.
 
-A page ends at a place in the order of creation, not at a number: what is deleted or created meanwhile
-moves nothing else from one page to another.
+A page ends at a position in the order of creation, not at a number: a download that is created or deleted meanwhile
+moves no other from one page to another.
 """
 
 import base64
@@ -12,28 +12,32 @@ from aiohttp import web
 
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.gateway.api.documents import Page
-from model_provisioner.gateway.board import place
+from model_provisioner.gateway.board import sort_key
 from model_provisioner.gateway.problems import Problem
 
 
-def listing(
-    key: str, chosen: Sequence[ModelDownload], page: Page, encode: Callable[[ModelDownload], bytes]
+def list_response(
+    key: str, downloads: Sequence[ModelDownload], page: Page, encode: Callable[[ModelDownload], bytes]
 ) -> web.Response:
-    """`{key: [...]}`, with `continue` where there is more. Raises Problem (400) for a `continue` that we never gave."""
-    after = _place_of(page.continue_) if page.continue_ is not None else None
-    rest = [one for one in chosen if place(one) > after] if after else chosen
+    """`{key: [...]}`, and `continue` if there is another page.
+
+    `downloads` are sorted by `sort_key`; `encode` makes the JSON of one. Raises Problem (400) if `page.continue_` is no
+    token of ours.
+    """
+    after = _decode_token(page.continue_) if page.continue_ is not None else None
+    rest = [download for download in downloads if sort_key(download) > after] if after else downloads
     shown = rest[: page.limit]
-    more = b',"continue":"%b"' % _token(shown[-1]) if len(shown) < len(rest) else b""
-    entries = b",".join(encode(one) for one in shown)
+    more = b',"continue":"%b"' % _encode_token(shown[-1]) if len(shown) < len(rest) else b""
+    entries = b",".join(encode(download) for download in shown)
     body = b'{"%b":[%b]%b}' % (key.encode(), entries, more)
     return web.Response(body=body, content_type="application/json")
 
 
-def _token(last: ModelDownload) -> bytes:
-    return base64.urlsafe_b64encode(json.dumps(place(last)).encode())
+def _encode_token(last: ModelDownload) -> bytes:
+    return base64.urlsafe_b64encode(json.dumps(sort_key(last)).encode())
 
 
-def _place_of(token: str) -> tuple[str, str, str]:
+def _decode_token(token: str) -> tuple[str, str, str]:
     try:
         time, namespace, name = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
     except (ValueError, TypeError, RecursionError):

@@ -1,14 +1,18 @@
-"""`/v1/models`: what is ready, where a model is, and taking one away. Only what is Ready is ever claimed."""
+"""`/v1/models`: lists the models that are Ready, finds one of them, and deletes one with its files.
+
+Reads come from the board; writes go to the API server with the caller's own token.
+"""
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
 from model_provisioner.domain.refs.matching import matching
 from model_provisioner.domain.refs.refs import LocalRef, parse_lenient
-from model_provisioner.gateway.access import Access
+from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.api.documents import Deleting, ModelQuery, Page, ReadyModel
-from model_provisioner.gateway.api.lists import listing
-from model_provisioner.gateway.api.request_parsing import answer, query
+from model_provisioner.gateway.api.lists import list_response
+from model_provisioner.gateway.api.request_parsing import json_response, parse_query
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import Problem
 from model_provisioner.kube.client import KubeApi
@@ -16,61 +20,71 @@ from model_provisioner.kube.resource import object_path
 
 
 class Models:
-    def __init__(self, api: KubeApi, board: Board, access: Access) -> None:
+    """The handlers of the calls about models."""
+
+    def __init__(self, api: KubeApi, board: Board, authorizer: Authorizer) -> None:
         self._api = api
         self._board = board
-        self._access = access
+        self._authorizer = authorizer
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/models", self.index),
-            web.get("/v1/models/local", self.local),
-            web.delete("/v1/models", self.delete),
-        ]
+    def handlers(self) -> dict[str, Handler]:
+        """By operation id, see `calls`."""
+        return {"listModels": self.list_models, "findModel": self.find_model, "deleteModel": self.delete_model}
 
-    async def index(self, request: web.Request) -> web.Response:
-        wanted = query(Page, request)
-        scope = await self._access.readable(request, "list", wanted.namespace)
-        ready = self._board.ready(scope)
-        there = [one for one, _ in ready.values()]
-        return listing("models", there, wanted, lambda one: self._encoded(*ready[one.uid]))
+    async def list_models(self, request: web.Request) -> web.Response:
+        """Raises Problem (400, 401, 403), ApiError."""
+        query = parse_query(Page, request)
+        ready = self._board.ready(await self._authorizer.readable_namespace(request, "list", query.namespace))
+        downloads = [download for download, _ in ready.values()]
+        return list_response("models", downloads, query, lambda download: self._encoded(*ready[download.uid]))
 
-    async def local(self, request: web.Request) -> web.Response:
-        """The path of a model that is there."""
-        wanted = query(ModelQuery, request)
-        scope = await self._access.readable(request, "list", wanted.namespace)
-        ready = self._board.ready(scope)
-        found = matching(parse_lenient(wanted.model_ref), [one for one, _ in ready.values()])
-        places = {(one.namespace, ready[one.uid][1].claim_name, ready[one.uid][1].path) for one in found}
+    async def find_model(self, request: web.Request) -> web.Response:
+        """The one model that matches a ref.
+
+        Raises Problem (400, 401, 403, 404, or 409 if there is more than one file), ApiError, InvalidRef,
+        UnsupportedSource.
+        """
+        query = parse_query(ModelQuery, request)
+        ready = self._board.ready(await self._authorizer.readable_namespace(request, "list", query.namespace))
+        found = matching(parse_lenient(query.model_ref), [download for download, _ in ready.values()])
+        entries = [ready[download.uid] for download in found]
+        files = {(download.namespace, model.claim_name, model.path) for download, model in entries}
         if not found:
-            detail = f"{wanted.model_ref} is not ready here; POST /v1/models/download fetches it"
+            detail = f"{query.model_ref} is not ready here; POST /v1/models/download fetches it"
             raise Problem(404, "NotFound", detail)
-        if len(places) > 1:
-            raise _several(found)
+        if len(files) > 1:
+            raise _ambiguous(found)
         return web.Response(body=self._encoded(*ready[found[0].uid]), content_type="application/json")
 
-    async def delete(self, request: web.Request) -> web.Response:
-        """The object and its file, as the caller; refused where that would take a file from somebody else."""
-        token = self._access.writer(request)
-        wanted = query(ModelQuery, request)
-        scope = await self._access.readable(request, "list", wanted.namespace)
-        ref = parse_lenient(wanted.model_ref)
+    async def delete_model(self, request: web.Request) -> web.Response:
+        """Deletes the object and its files as the caller. Refused if another download has the same files.
+
+        Raises Problem (400, 401, 403, 404, 409), ApiError, InvalidRef, UnsupportedSource.
+        """
+        token = self._authorizer.write_token(request)
+        query = parse_query(ModelQuery, request)
+        namespace = await self._authorizer.readable_namespace(request, "list", query.namespace)
+        ref = parse_lenient(query.model_ref)
         if isinstance(ref, LocalRef):
             raise Problem(409, "LocalModel", f"{ref} is a file that somebody put there; it is never deleted from here")
-        found = matching(ref, self._board.all(scope))
+        found = matching(ref, self._board.all(namespace))
         if not found:
             raise Problem(404, "NotFound", f"there is no download of {ref}")
         if len(found) > 1:
-            raise _several(found)
+            raise _ambiguous(found)
         download = found[0]
-        others = [one for one in self._board.all(download.namespace) if one is not download and _shares(one, download)]
-        if others:
-            raise _several([download, *others])
+        sharing = [
+            other
+            for other in self._board.all(download.namespace)
+            if other is not download and _has_same_files(other, download)
+        ]
+        if sharing:
+            raise _ambiguous([download, *sharing])
         path = object_path(download.namespace, download.name)
         body = {"metadata": {"uid": download.uid}, "spec": {"reclaimPolicy": ReclaimPolicy.DELETE}}
         await self._api.patch(path, body, token=token)
         await self._api.delete(path, {"preconditions": {"uid": download.uid}}, token=token)
-        return answer(Deleting(download_id=download.uid), status=202)
+        return json_response(Deleting(download_id=download.uid), status=202)
 
     def _encoded(self, download: ModelDownload, model: Model) -> bytes:
         return self._board.encoded(
@@ -78,15 +92,17 @@ class Models:
         )
 
 
-def _shares(one: ModelDownload, other: ModelDownload) -> bool:
-    ours, theirs = one.status.model, other.status.model
-    return bool(ours and theirs and (ours.store_id, ours.path) == (theirs.store_id, theirs.path))
+def _has_same_files(download: ModelDownload, other: ModelDownload) -> bool:
+    model, other_model = download.status.model, other.status.model
+    return bool(model and other_model and (model.store_id, model.path) == (other_model.store_id, other_model.path))
 
 
-def _several(found: list[ModelDownload]) -> Problem:
-    names = [f"{one.namespace}/{one.name}" for one in found]
+def _ambiguous(found: list[ModelDownload]) -> Problem:
+    names = [f"{download.namespace}/{download.name}" for download in found]
     detail = (
         f"several downloads hold this model: {', '.join(names)}; name the namespace, or use the downloads' own address"
     )
-    listed = [{"download_id": one.uid, "namespace": one.namespace, "name": one.name} for one in found]
-    return Problem(409, "AmbiguousModel", detail, more={"downloads": listed})
+    downloads = [
+        {"download_id": download.uid, "namespace": download.namespace, "name": download.name} for download in found
+    ]
+    return Problem(409, "AmbiguousModel", detail, more={"downloads": downloads})

@@ -1,6 +1,6 @@
-"""Tells the board whether an operator acts: its Lease is read every few seconds, and nothing else.
+"""Reads the operator's Lease every few seconds, and sets on the board whether an operator acts.
 
-The gateway may get this one Lease and not watch it, so it asks; what it sees is judged in `domain.liveness`.
+The gateway may get this one Lease but not watch it, so it polls. `domain.liveness` judges what it reads.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _FORBIDDEN_SECONDS = 300.0
 
 
 class OperatorLeaseMonitor:
-    """Run `run` as a task. An operator that never took its Lease in `namespace` does not act either."""
+    """`namespace` is that of the Lease. If there is no Lease, no operator acts. `monotonic` is a clock in seconds."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class OperatorLeaseMonitor:
         self._observation: LeaseObservation | None = None
 
     async def run(self) -> None:
-        """Until cancelled. Who may not read the Lease can't tell, calls nothing stale, and tries again rarely."""
+        """Runs until cancelled. If the Lease may not be read, nothing is stale, and the next try is minutes later."""
         while True:
             pause = _POLL_SECONDS
             try:
-                await self._look()
+                await self._observe()
             except ApiError as error:
                 if error.is_forbidden:
                     _LOG.warning("whether an operator acts can't be told: %s", error)
@@ -53,7 +53,7 @@ class OperatorLeaseMonitor:
             )
             await self._sleep(pause)
 
-    async def _look(self) -> None:
+    async def _observe(self) -> None:
         lease = await self._api.get(self._path)
-        holder, mark = lease["spec"].get("holderIdentity") or "", lease["metadata"]["resourceVersion"]
-        self._observation = observe(self._observation, mark, holder, self._monotonic())
+        holder, version = lease["spec"].get("holderIdentity") or "", lease["metadata"]["resourceVersion"]
+        self._observation = observe(self._observation, version, holder, self._monotonic())

@@ -1,4 +1,4 @@
-"""How many streams may be open: in all, because each costs memory, and per identity, so that nobody takes all."""
+"""Limits the open event streams: in all, because each costs memory, and per identity, so that one can't take all."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,45 +6,47 @@ from contextlib import contextmanager
 
 from model_provisioner.gateway.problems import Problem
 
-_COME_BACK = {"Retry-After": "10"}
+_RETRY_AFTER = {"Retry-After": "10"}
 
 
 class StreamLimiter:
-    """`most` in all, `most_each` per identity."""
+    """`limit` is for all streams together, `limit_per_identity` for those of one account."""
 
-    def __init__(self, most: int, most_each: int) -> None:
-        self._most = most
-        self._most_each = most_each
+    def __init__(self, limit: int, limit_per_identity: int) -> None:
+        self._limit = limit
+        self._limit_per_identity = limit_per_identity
         self._by_identity: Counter[str] = Counter()
-        self.taken = 0
+        self.open = 0
+        """The number of open streams."""
         self.refused = 0
+        """The number of streams that were refused since the start."""
 
     @contextmanager
-    def take(self, identity: str) -> Iterator[None]:
-        """One seat for as long as the block runs. Raises Problem (429)."""
+    def acquire(self, identity: str) -> Iterator[None]:
+        """Counts one stream for as long as the block runs. Raises Problem (429)."""
         self._check(identity)
-        self.taken += 1
+        self.open += 1
         self._by_identity[identity] += 1
         try:
             yield
         finally:
-            self.taken -= 1
+            self.open -= 1
             self._by_identity[identity] -= 1
             if not self._by_identity[identity]:
                 del self._by_identity[identity]
 
     def _check(self, identity: str) -> None:
-        if self._by_identity[identity] >= self._most_each:
+        if self._by_identity[identity] >= self._limit_per_identity:
             self._refuse(
-                f"{self._most_each} streams of this account are open: close some (one stream without a filter tells "
-                "of all downloads), or ask the administrator to raise --max-streams-per-identity"
+                f"{self._limit_per_identity} streams of this account are open: close some (one stream without a filter "
+                "tells of all downloads), or ask the administrator to raise --max-streams-per-identity"
             )
-        if self.taken >= self._most:
+        if self.open >= self._limit:
             self._refuse(
-                f"{self._most} streams are open, which is all that this gateway serves: come back later, "
+                f"{self._limit} streams are open, which is all that this gateway serves: come back later, "
                 "or ask the administrator to raise --max-streams"
             )
 
     def _refuse(self, detail: str) -> None:
         self.refused += 1
-        raise Problem(429, "TooManyStreams", detail, headers=_COME_BACK)
+        raise Problem(429, "TooManyStreams", detail, headers=_RETRY_AFTER)

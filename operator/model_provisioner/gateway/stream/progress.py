@@ -1,9 +1,10 @@
 """`/v1/models/download/progress`: the state of downloads as a stream of server-sent events.
 
-On connect a snapshot, closed by `sync` with all ids so that deletions during a gap are seen; then
-whatever changes, newest wins. Nothing queues up for a client that reads slowly, and one that does not
-read at all is cut by the time limit on writing. An id stands only where everything up to it was told,
-so that a client that was cut in the middle and comes back with its last id misses nothing.
+A stream begins with a snapshot. `sync` closes it with the ids of all downloads, so that a client sees what was deleted
+while it was away. Then follow the changes, the newest state only.
+
+An event id (`Last-Event-ID`) is sent only with the last event of a version: a client that loses the connection in the
+middle and resumes with its last id misses nothing. A client that does not read is disconnected by the write timeout.
 """
 
 import asyncio
@@ -13,23 +14,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.refs.refs import parse_lenient
 from model_provisioner.domain.stream import Message, deleted, ended_recently, has_ended, messages, started
-from model_provisioner.gateway.access import Access, Permit, bearer
+from model_provisioner.gateway.access import Authorizer, Grant, bearer
 from model_provisioner.gateway.api.documents import IssuedTicket, Scoped, StreamQuery
-from model_provisioner.gateway.api.request_parsing import answer, query
-from model_provisioner.gateway.board import Board, Subscriber, Wanted
+from model_provisioner.gateway.api.request_parsing import json_response, parse_query
+from model_provisioner.gateway.board import Board, Predicate, Subscription
 from model_provisioner.gateway.problems import Problem, unauthorized
 from model_provisioner.gateway.stream import sse
 from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.gateway.stream.tickets import LIFETIME_SECONDS, Tickets
 
 _RETRY_MILLISECONDS = 3000
-_LONGEST_ID = 20
-_LONGEST_WRITE = 64 * 1024
-_IN_FLIGHT = 16 * 1024
+_MAX_ID_LENGTH = 20
+_MAX_WRITE_BYTES = 64 * 1024
+_SEND_BUFFER_BYTES = 16 * 1024
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
@@ -38,234 +40,253 @@ _HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
-    """All in seconds: how long a stream may be quiet, how long one write may take, and the least time between two
-    writes to one client. What changes meanwhile is told once, so that a busy day costs no more than a quiet one.
+class StreamTiming:
+    """All in seconds. After `heartbeat` without a change a comment is sent; a write may take `write_timeout`.
+
+    Between two writes to one client are at least `min_interval`; what changes meanwhile is sent once.
     """
 
     heartbeat: float = 15.0
-    patience: float = 30.0
-    pace: float = 0.25
+    write_timeout: float = 30.0
+    min_interval: float = 0.25
 
 
-class ProgressStreams:
-    """Serves every client; after `close` they all end with a goodbye."""
+class EventStreamHandler:
+    """Serves all event streams. `now` is the wall clock, which decides what has ended recently."""
 
     def __init__(
         self,
         board: Board,
-        access: Access,
+        authorizer: Authorizer,
         limiter: StreamLimiter,
         tickets: Tickets,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        rhythm: Rhythm | None = None,
+        timing: StreamTiming | None = None,
     ) -> None:
         self._board = board
-        self._access = access
+        self._authorizer = authorizer
         self._limiter = limiter
         self._tickets = tickets
         self._now = now
-        self._rhythm = rhythm or Rhythm()
+        self._timing = timing or StreamTiming()
         self._closing = False
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/models/download/progress", self.stream, allow_head=False),  # it would never end
-            web.post("/v1/models/download/progress/ticket", self.ticket),
-        ]
+    def handlers(self) -> dict[str, Handler]:
+        """By operation id, see `api.calls`."""
+        return {"streamProgress": self.stream_progress, "issueTicket": self.issue_ticket}
 
     async def close(self, _app: web.Application) -> None:
-        """Before the server stops: streams would keep it waiting."""
+        """Ends all streams (`on_shutdown`): otherwise the server waits for them when it stops."""
         self._closing = True
         self._board.wake()
 
-    async def ticket(self, request: web.Request) -> web.Response:
-        """For a caller who may watch. Raises Problem (401, 403)."""
-        wanted = query(Scoped, request)
-        if self._access.open_to_all:
+    async def issue_ticket(self, request: web.Request) -> web.Response:
+        """A ticket for a caller that may watch. Raises Problem (401, 403, 409)."""
+        query = parse_query(Scoped, request)
+        if self._authorizer.open_to_all:
             raise Problem(409, "NotNeeded", "this gateway asks for no token: open the stream without a ticket")
-        await self._access.readable(request, "watch", wanted.namespace)
+        await self._authorizer.readable_namespace(request, "watch", query.namespace)
         issued = IssuedTicket(ticket=self._tickets.issue(bearer(request)), expires_in=LIFETIME_SECONDS)
-        return answer(issued, status=201, headers={"Cache-Control": "no-store"})
+        return json_response(issued, status=201, headers={"Cache-Control": "no-store"})
 
-    async def stream(self, request: web.Request) -> web.StreamResponse:
-        asked = query(StreamQuery, request)
-        permit = await self._permit(request, asked)
-        wanted = _filter(asked, permit.scope)
-        known = _last_id(request)
-        if self._nothing_more(asked, wanted, known):
-            return web.Response(status=204)  # which alone ends an EventSource
-        with self._limiter.take(permit.identity):
-            return await self._serve(request, permit, wanted, named=_named(asked), known=known)
+    async def stream_progress(self, request: web.Request) -> web.StreamResponse:
+        """Raises Problem (400, 401, 403, 429), and InvalidRef or UnsupportedSource for a wrong `model_ref`."""
+        query = parse_query(StreamQuery, request)
+        grant = await self._grant(request, query)
+        predicate = _predicate(query, grant.namespace)
+        last_id = _last_event_id(request)
+        if self._is_over(query, predicate, last_id):
+            return web.Response(status=204)  # the only answer after which an EventSource does not reconnect
+        with self._limiter.acquire(grant.identity):
+            return await self._serve(request, grant, predicate, filtered=_is_filtered(query), last_id=last_id)
 
     async def _serve(
-        self, request: web.Request, permit: Permit, wanted: Wanted, *, named: bool, known: int | None
+        self, request: web.Request, grant: Grant, predicate: Predicate, *, filtered: bool, last_id: int | None
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        _keep_little_in_flight(request)
-        client = _Client(response, self._board, self._rhythm.patience)
+        _limit_send_buffer(request)
+        stream = _EventStream(response, self._board, self._timing.write_timeout)
         try:
-            with self._board.subscribe(wanted) as subscriber:
-                await client.send(sse.retry(_RETRY_MILLISECONDS))
-                await self._snapshot(client, wanted, self._worth_telling(named=named, known=known))
-                await self._follow(client, subscriber, permit, named=named)
+            with self._board.subscribe(predicate) as subscription:
+                await stream.send(sse.retry(_RETRY_MILLISECONDS))
+                await self._send_snapshot(stream, predicate, self._in_snapshot(filtered=filtered, last_id=last_id))
+                await self._send_changes(stream, subscription, grant, filtered=filtered)
         except (ConnectionError, TimeoutError):
-            if request.transport:  # not reading: a proper end would wait for it; whoever comes back gets a snapshot
+            if request.transport:  # a graceful end waits for a client that does not read; it can reconnect
                 request.transport.abort()
         return response
 
-    async def _permit(self, request: web.Request, asked: StreamQuery) -> Permit:
+    async def _grant(self, request: web.Request, query: StreamQuery) -> Grant:
         """Raises Problem (401, 403)."""
-        if asked.ticket is None or self._access.open_to_all:
-            return await self._access.permit(request, None, "watch", asked.namespace)
-        ticket = self._tickets.redeem(asked.ticket)
+        if query.ticket is None or self._authorizer.open_to_all:
+            return await self._authorizer.grant(request, None, "watch", query.namespace)
+        ticket = self._tickets.redeem(query.ticket)
         if ticket is None:
             raise unauthorized("this ticket is not valid any longer: get another one")
-        return await self._access.permit(request, ticket.token, "watch", asked.namespace, ticket.expires)
+        return await self._authorizer.grant(request, ticket.token, "watch", query.namespace, ticket.expires)
 
-    def _nothing_more(self, asked: StreamQuery, wanted: Wanted, known: int | None) -> bool:
-        """Whoever comes back to a stream that has ended has been told everything there will be."""
-        if known is None or not _named(asked):
+    def _is_over(self, query: StreamQuery, predicate: Predicate, last_id: int | None) -> bool:
+        """Whether the client resumes a filtered stream that has ended, and has seen its last event."""
+        if last_id is None or not _is_filtered(query):
             return False
-        there = [one for one in self._board.all() if wanted(one)]
-        over = all(has_ended(one) and int(one.resource_version or 0) <= known for one in there)
-        return over and bool(there or asked.download_id)
+        downloads = [download for download in self._board.all() if predicate(download)]
+        seen = all(has_ended(download) and _version(download) <= last_id for download in downloads)
+        return seen and bool(downloads or query.download_id)
 
-    async def _snapshot(self, client: "_Client", wanted: Wanted, matters: Wanted) -> None:
-        version, there = self._board.version, [one for one in self._board.all() if wanted(one)]
-        await client.tell({one.uid: None for one in there if matters(one)}, None)
-        await client.finish_snapshot(sorted(one.uid for one in there), _id(version))
+    async def _send_snapshot(self, stream: "_EventStream", predicate: Predicate, in_snapshot: Predicate) -> None:
+        version = self._board.version
+        downloads = [download for download in self._board.all() if predicate(download)]
+        await stream.send_states({download.uid: None for download in downloads if in_snapshot(download)}, None)
+        await stream.send_sync(sorted(download.uid for download in downloads), _event_id(version))
 
-    async def _follow(self, client: "_Client", subscriber: Subscriber, permit: Permit, *, named: bool) -> None:
-        while not (named and client.has_seen_the_last()):
-            changed = {} if self._closing else await subscriber.news(self._rhythm.heartbeat)
+    async def _send_changes(
+        self, stream: "_EventStream", subscription: Subscription, grant: Grant, *, filtered: bool
+    ) -> None:
+        while not (filtered and stream.has_ended()):
+            changed = {} if self._closing else await subscription.wait(self._timing.heartbeat)
             version = self._board.version
             if self._closing:
-                await client.send(sse.comment("goodbye: the gateway stops; come back"))
+                await stream.send(sse.comment("goodbye: the gateway stops; come back"))
                 return
-            if not await permit.holds():
-                await client.send(sse.comment("goodbye: this token may not watch any longer"))
+            if not await grant.is_valid():
+                await stream.send(sse.comment("goodbye: this token may not watch any longer"))
                 return
             if not changed:
-                await client.send(sse.comment("heartbeat"))
+                await stream.send(sse.comment("heartbeat"))
                 continue
-            await client.tell(changed, _id(version))
-            await asyncio.sleep(self._rhythm.pace)
+            await stream.send_states(changed, _event_id(version))
+            await asyncio.sleep(self._timing.min_interval)
 
-    def _worth_telling(self, *, named: bool, known: int | None) -> Wanted:
-        """What is active, what has ended lately or since the client was last here, and what the filter names."""
+    def _in_snapshot(self, *, filtered: bool, last_id: int | None) -> Predicate:
+        """True for all downloads of a filtered stream; else for what is active, or has ended recently or after
+        `last_id`.
+        """
 
-        def matters(download: ModelDownload) -> bool:
-            if named or not has_ended(download) or ended_recently(download, self._now()):
+        def in_snapshot(download: ModelDownload) -> bool:
+            if filtered or not has_ended(download) or ended_recently(download, self._now()):
                 return True
-            return known is not None and int(download.resource_version or 0) > known
+            return last_id is not None and _version(download) > last_id
 
-        return matters
+        return in_snapshot
 
 
-class _Client:
-    """One open stream: which downloads it has been told of, and whether they had ended then."""
+class _EventStream:
+    """One open stream. Remembers which downloads it has sent, and whether they had ended.
 
-    def __init__(self, response: web.StreamResponse, board: Board, patience: float) -> None:
+    `write_timeout` is in seconds.
+    """
+
+    def __init__(self, response: web.StreamResponse, board: Board, write_timeout: float) -> None:
         self._response = response
         self._board = board
-        self._patience = patience
+        self._write_timeout = write_timeout
         self._ended: dict[str, bool] = {}
-        self._told = False
+        self._has_sent = False
 
-    async def tell(self, changed: Mapping[str, ModelDownload | None], last_id: str | None) -> None:
-        """The newest state of these downloads, or what each was before it was deleted; the last event has the id."""
-        await self._send_all([piece for uid, last in changed.items() for piece in self._news_of(uid, last)], last_id)
+    async def send_states(self, changed: Mapping[str, ModelDownload | None], event_id: str | None) -> None:
+        """Sends, by uid, the newest state of the downloads, or `deleted` with the given last state.
 
-    async def finish_snapshot(self, ids: list[str], last_id: str | None) -> None:
-        await self._send_all([sse.event("sync", {"ids": ids})], last_id)
+        The last event has `event_id`. Raises TimeoutError, ConnectionError.
+        """
+        events = [event for uid, last in changed.items() for event in self._events(uid, last)]
+        await self._send_all(events, event_id)
 
-    def has_seen_the_last(self) -> bool:
-        """Everything that this stream has told of had ended, or was deleted."""
-        return self._told and all(self._ended.values())
+    async def send_sync(self, ids: list[str], event_id: str | None) -> None:
+        """Closes the snapshot. Raises TimeoutError, ConnectionError."""
+        await self._send_all([sse.event("sync", {"ids": ids})], event_id)
+
+    def has_ended(self) -> bool:
+        """Whether at least one download was sent, and all that were sent have ended or are deleted."""
+        return self._has_sent and all(self._ended.values())
 
     async def send(self, data: bytes) -> None:
-        """Raises TimeoutError for a client that does not read, ConnectionError for one that is gone."""
-        async with asyncio.timeout(self._patience):
+        """Raises TimeoutError if the client does not read, ConnectionError if it has disconnected."""
+        async with asyncio.timeout(self._write_timeout):
             await self._response.write(data)
 
-    async def _send_all(self, news: list[bytes], last_id: str | None) -> None:
-        if news and last_id is not None:
-            news[-1] = sse.with_id(news[-1], last_id)
-        for batch in _batches(news):
+    async def _send_all(self, events: list[bytes], event_id: str | None) -> None:
+        if events and event_id is not None:
+            events[-1] = sse.with_id(events[-1], event_id)
+        for batch in _batches(events):
             await self.send(batch)
 
-    def _news_of(self, uid: str, last: ModelDownload | None) -> list[bytes]:
+    def _events(self, uid: str, last: ModelDownload | None) -> list[bytes]:
         download = self._board.get(uid)
         if download is None and last is None:
-            return []  # deleted a moment ago: that is the next news
-        self._told = True
+            return []  # deleted after the change: the subscription has that as the next change
+        self._has_sent = True
         if download is None:
             self._ended.pop(uid, None)
-            return [_encoded(deleted(last))] if last else []
-        opening = [] if uid in self._ended else [self._opening_of(download)]
+            return [_encode(deleted(last))] if last else []
+        first = [] if uid in self._ended else [self._started_event(download)]
         self._ended[uid] = has_ended(download)
-        return [*opening, self._state_of(download)]
+        return [*first, self._state_event(download)]
 
-    def _opening_of(self, download: ModelDownload) -> bytes:
-        return self._board.encoded(download.uid, "started", None, lambda: _encoded(started(download)))
+    def _started_event(self, download: ModelDownload) -> bytes:
+        return self._board.encoded(download.uid, "started", None, lambda: _encode(started(download)))
 
-    def _state_of(self, download: ModelDownload) -> bytes:
+    def _state_event(self, download: ModelDownload) -> bytes:
         position, stale = self._board.queue_position(download.uid), self._board.stale
 
         def encode() -> bytes:
-            return b"".join(_encoded(message) for message in messages(download, position, stale=stale))
+            return b"".join(_encode(message) for message in messages(download, position, stale=stale))
 
         return self._board.encoded(download.uid, "state", (position, stale), encode)
 
 
-def _encoded(message: Message) -> bytes:
+def _encode(message: Message) -> bytes:
     return sse.event(message.name, message.data)
 
 
-def _batches(news: list[bytes]) -> Iterator[bytes]:
-    """Few writes, but none so long that a slow client could not take it in time."""
+def _batches(events: list[bytes]) -> Iterator[bytes]:
+    """Joins events to few writes, none so long that a slow client can't take it within the write timeout."""
     batch: list[bytes] = []
-    for piece in news:
-        batch.append(piece)
-        if sum(map(len, batch)) > _LONGEST_WRITE:
+    for event in events:
+        batch.append(event)
+        if sum(map(len, batch)) > _MAX_WRITE_BYTES:
             yield b"".join(batch)
             batch = []
     if batch:
         yield b"".join(batch)
 
 
-def _keep_little_in_flight(request: web.Request) -> None:
-    """Of what nobody reads, the kernel would keep megabytes per client."""
+def _limit_send_buffer(request: web.Request) -> None:
+    """Without a limit, the kernel buffers megabytes for each client that does not read."""
     connection = request.get_extra_info("socket")
     if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _IN_FLIGHT)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
-def _id(version: int) -> str | None:
-    """None before anything was heard: coming back with 0 would mean everything that ever ended."""
+def _event_id(version: int) -> str | None:
+    """None before the first event: a client that resumes with 0 would get everything that has ever ended."""
     return str(version) if version else None
 
 
-def _last_id(request: web.Request) -> int | None:
-    since = request.headers.get("Last-Event-ID", "")
-    return int(since) if since.isascii() and since.isdigit() and len(since) <= _LONGEST_ID else None
+def _last_event_id(request: web.Request) -> int | None:
+    """None if there is no header, or its value is none of our ids."""
+    value = request.headers.get("Last-Event-ID", "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= _MAX_ID_LENGTH else None
 
 
-def _named(asked: StreamQuery) -> bool:
-    return asked.download_id is not None or asked.model_ref is not None
+def _version(download: ModelDownload) -> int:
+    return int(download.resource_version or 0)
 
 
-def _filter(asked: StreamQuery, scope: str | None) -> Wanted:
-    """Raises InvalidRef, UnsupportedSource for a ref that is none."""
-    ref = str(parse_lenient(asked.model_ref)) if asked.model_ref else None
+def _is_filtered(query: StreamQuery) -> bool:
+    """Whether the stream is about one download or model. Such a stream ends with it."""
+    return query.download_id is not None or query.model_ref is not None
 
-    def wanted(download: ModelDownload) -> bool:
+
+def _predicate(query: StreamQuery, namespace: str | None) -> Predicate:
+    """Raises InvalidRef, UnsupportedSource if `model_ref` is no ref."""
+    ref = str(parse_lenient(query.model_ref)) if query.model_ref else None
+
+    def matches(download: ModelDownload) -> bool:
         return (
-            scope in {None, download.namespace}
-            and asked.download_id in {None, download.uid}
+            namespace in {None, download.namespace}
+            and query.download_id in {None, download.uid}
             and ref in {None, download.spec.model_ref}
         )
 
-    return wanted
+    return matches

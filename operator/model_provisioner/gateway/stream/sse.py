@@ -1,26 +1,26 @@
-"""Server-sent events as bytes (WHATWG HTML, "Server-sent events"). No I/O."""
+"""Server-sent events as bytes (WHATWG HTML, "Server-sent events"). No I/O; `progress` sends them."""
 
 import json
 from collections.abc import Mapping
 
 
 def event(name: str, data: Mapping[str, object]) -> bytes:
-    """One event. Its data is one line: JSON escapes every line break in it."""
+    """One event. Its data is one line, because JSON escapes every line break."""
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
-def with_id(events: bytes, last_id: str) -> bytes:
-    """The same events, the last of which has an id. Data has no line breaks, so none can look like an event."""
+def with_id(events: bytes, event_id: str) -> bytes:
+    """The same events, the last one with an id. Data has no line break, so it can't be taken for an event."""
     at = events.rfind(b"\n\nevent: ")
     begin = 0 if at < 0 else at + 2
-    return b"%bid: %b\n%b" % (events[:begin], last_id.encode(), events[begin:])
+    return b"%bid: %b\n%b" % (events[:begin], event_id.encode(), events[begin:])
 
 
 def comment(text: str) -> bytes:
-    """What clients ignore: a heartbeat, or a word to whoever reads the wire."""
+    """A line that clients ignore: a heartbeat, or a message for a person who reads the raw stream."""
     return f": {text}\n\n".encode()
 
 
 def retry(milliseconds: int) -> bytes:
-    """How long a client shall wait before it comes back."""
+    """How long a client waits before it reconnects."""
     return f"retry: {milliseconds}\n\n".encode()

@@ -1,8 +1,8 @@
-"""Tickets: what an EventSource puts into its address, because it can send no header.
+"""Tickets: an EventSource can send no header, so it sends a ticket in the address instead of a token.
 
-A ticket opens event streams and nothing else, for an hour, however often the EventSource comes back. It
-holds no token: it names one that this process remembers, and is signed with a key that only this process
-has. Whether that token may watch is asked of the API server all the same.
+A ticket opens event streams only, for an hour, as often as the EventSource reconnects. It has no token in it: it names
+one that this process keeps, and is signed with a key of this process. Whether that token may watch is still for the API
+server to decide, see `access`.
 """
 
 import hashlib
@@ -13,49 +13,52 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 LIFETIME_SECONDS = 3600
-_MOST_REMEMBERED = 10_000
+_MAX_TOKENS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The token that a ticket stands for, and when it stops doing so on the clock of `Tickets`, in seconds."""
+    """The token of a valid ticket; `expires` is in seconds of the clock of `Tickets`."""
 
     token: str
     expires: float
 
 
 class Tickets:
-    """Issues tickets and takes them back. They die with the process."""
+    """Issues and redeems tickets. They are lost when the process ends.
+
+    `key` signs them; None makes a random one. `monotonic` is a clock in seconds.
+    """
 
     def __init__(self, key: bytes | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._key = key or secrets.token_bytes(32)
         self._monotonic = monotonic
-        self._remembered: dict[str, Ticket] = {}
+        self._tokens: dict[str, Ticket] = {}
 
     def issue(self, token: str) -> str:
-        """A ticket for this token, which must have been found good. One token is remembered once."""
-        self._forget()
-        holder, expires = self._signature(f"token {token}"), int(self._monotonic()) + LIFETIME_SECONDS
-        self._remembered.pop(holder, None)
-        self._remembered[holder] = Ticket(token, expires)
-        return f"{expires}.{holder}.{self._signature(f'ticket {expires}.{holder}')}"
+        """A ticket for `token`, which the API server must have accepted. A token is kept once for all its tickets."""
+        self._make_room()
+        token_id, expires = self._sign(f"token {token}"), int(self._monotonic()) + LIFETIME_SECONDS
+        self._tokens.pop(token_id, None)
+        self._tokens[token_id] = Ticket(token, expires)
+        return f"{expires}.{token_id}.{self._sign(f'ticket {expires}.{token_id}')}"
 
     def redeem(self, text: str) -> Ticket | None:
-        """None where it is forged, or its hour is over."""
+        """None if the ticket is forged or has expired."""
         expires, _, rest = text.partition(".")
-        holder, _, signature = rest.partition(".")
-        genuine = hmac.compare_digest(signature.encode(), self._signature(f"ticket {expires}.{holder}").encode())
-        if not genuine or int(expires) <= self._monotonic() or holder not in self._remembered:
+        token_id, _, signature = rest.partition(".")
+        genuine = hmac.compare_digest(signature.encode(), self._sign(f"ticket {expires}.{token_id}").encode())
+        if not genuine or int(expires) <= self._monotonic() or token_id not in self._tokens:
             return None
-        return Ticket(self._remembered[holder].token, int(expires))
+        return Ticket(self._tokens[token_id].token, int(expires))
 
-    def _signature(self, text: str) -> str:
+    def _sign(self, text: str) -> str:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
-    def _forget(self) -> None:
-        """What has expired is at the front, because whoever comes again goes to the end."""
-        while self._remembered:
-            holder, oldest = next(iter(self._remembered.items()))
-            if oldest.expires > self._monotonic() and len(self._remembered) < _MOST_REMEMBERED:
+    def _make_room(self) -> None:
+        """Expired tokens are at the front, because a token moves to the end with each new ticket."""
+        while self._tokens:
+            token_id, oldest = next(iter(self._tokens.items()))
+            if oldest.expires > self._monotonic() and len(self._tokens) < _MAX_TOKENS:
                 return
-            del self._remembered[holder]
+            del self._tokens[token_id]

@@ -1,0 +1,147 @@
+"""The settings of `model-provisioner operator`, which `controller.command` reads and `controller.app` acts on."""
+
+import socket
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from model_provisioner.domain.network.addresses import NetworkPolicy, parse_allowed_host, parse_network
+from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS
+from model_provisioner.domain.quantity import parse_quantity
+from model_provisioner.domain.refs.refs import HUGGING_FACE
+from model_provisioner.domain.store.modes import Modes, parse_mode
+from model_provisioner.settings.common import Kubeconfig, Settings, StringList
+from model_provisioner.settings.flags import Metavar
+
+
+class Mount(BaseModel):
+    """One store: a claim and the directory at which this process sees it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    namespace: str
+    claim: str
+    directory: Path
+
+    @classmethod
+    def parse(cls, text: str) -> "Mount":
+        """`NAMESPACE/CLAIM=DIR`. Raises ValueError."""
+        full_claim, equals, directory = text.partition("=")
+        namespace, slash, claim = full_claim.partition("/")
+        if not (equals and slash and namespace and claim and directory.startswith("/")) or "/" in claim:
+            raise ValueError(f"{text!r}: write NAMESPACE/CLAIM=/absolute/directory")
+        return cls(namespace=namespace, claim=claim, directory=Path(directory))
+
+
+class OperatorSettings(Settings):
+    """`instance` names this process in the Lease and in Events; it has no flag."""
+
+    watch_namespace: Annotated[StringList, Metavar("NS")] = Field(
+        default_factory=list, description="namespace to serve (repeatable; default: the stores' own)"
+    )
+    store: Annotated[StringList, Metavar("NAMESPACE/CLAIM=DIR")] = Field(
+        default_factory=list,
+        min_length=1,
+        description="a claim and where it is mounted (repeatable; the first is its namespace's default)",
+    )
+    slots: Annotated[int, Metavar("N")] = Field(default=4, ge=1, le=64, description="downloads at one time (default 4)")
+    max_bytes_per_second: Annotated[int | None, Metavar("QUANTITY")] = Field(
+        default=None,
+        ge=1,
+        description="the most that all downloads together may take in a second, such as 100Mi (default: no limit)",
+    )
+    endpoint: Annotated[str, Metavar("URL")] = Field(
+        default=HUGGING_FACE, description=f"the hub (default {HUGGING_FACE})"
+    )
+    allow_network: Annotated[StringList, Metavar("CIDR")] = Field(
+        default_factory=list, description="private network that sources may be in (repeatable)"
+    )
+    allow_host: Annotated[StringList, Metavar("HOST[:PORT]")] = Field(
+        default_factory=list,
+        description="host, or *.NAME, that sources may be on although it is private, over http too (repeatable)",
+    )
+    ca_file: Annotated[Path | None, Metavar("FILE")] = Field(
+        default=None, description="certificates to trust for sources, in addition to the system's"
+    )
+    proxy: Annotated[str | None, Metavar("URL|@FILE")] = Field(
+        default=None,
+        description="go to sources through this proxy; needs --allow-host. @FILE holds the URL of one with a password",
+    )
+    directory_mode: Annotated[str, Metavar("MODE")] = Field(
+        default="0755", description="of directories on the volume (default 0755)"
+    )
+    file_mode: Annotated[str, Metavar("MODE")] = Field(
+        default="0444", description="of models on the volume (default 0444)"
+    )
+    group: Annotated[int | None, Metavar("GID")] = Field(
+        default=None, ge=0, description="that models and directories belong to"
+    )
+    lease_namespace: Annotated[str | None, Metavar("NS")] = Field(
+        default=None, description="where the Lease is (default: this pod's namespace, else the first store's)"
+    )
+    health_listen: Annotated[str | None, Metavar("HOST:PORT")] = Field(
+        default=None, description="serve /healthz and /readyz there"
+    )
+    metrics_listen: Annotated[str | None, Metavar("HOST:PORT")] = Field(
+        default=None, description="serve /metrics there, for Prometheus"
+    )
+    kubeconfig: Kubeconfig = None
+    instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")
+
+    @field_validator("store")
+    @classmethod
+    def _check_mounts(cls, value: list[str]) -> list[str]:
+        claims = [(mount.namespace, mount.claim) for mount in map(Mount.parse, value)]
+        if len(set(claims)) != len(claims):
+            raise ValueError("a claim is given twice")
+        return value
+
+    @field_validator("max_bytes_per_second", mode="before")
+    @classmethod
+    def _parse_quantity(cls, value: object) -> object:
+        return parse_quantity(value) if isinstance(value, str) else value
+
+    @field_validator("allow_network")
+    @classmethod
+    def _normalize_networks(cls, value: list[str]) -> list[str]:
+        return [str(parse_network(text)) for text in value]
+
+    @field_validator("allow_host")
+    @classmethod
+    def _normalize_hosts(cls, value: list[str]) -> list[str]:
+        return [str(parse_allowed_host(text)) for text in value]
+
+    @field_validator("proxy")
+    @classmethod
+    def _check_proxy(cls, value: str | None, others: ValidationInfo) -> str | None:
+        """`allow_host` is among the `others` only if it is valid and stands above `proxy` in the class."""
+        if value is not None and not others.data.get("allow_host"):
+            raise ValueError(PROXY_NEEDS_HOSTS)
+        return value
+
+    @field_validator("directory_mode", "file_mode")
+    @classmethod
+    def _check_mode(cls, value: str) -> str:
+        parse_mode(value)
+        return value
+
+    @property
+    def modes(self) -> Modes:
+        return Modes(parse_mode(self.directory_mode), parse_mode(self.file_mode), self.group)
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        return tuple(Mount.parse(text) for text in self.store)
+
+    @property
+    def policy(self) -> NetworkPolicy:
+        """What sources may be reached beside the public internet; through a proxy, what may be reached at all."""
+        networks = tuple(parse_network(text) for text in self.allow_network)
+        hosts = tuple(parse_allowed_host(text) for text in self.allow_host)
+        return NetworkPolicy(networks, hosts, only_listed=self.proxy is not None)
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The watched namespaces: the given ones, else those of the stores."""
+        return self.watch_namespace or sorted({mount.namespace for mount in self.mounts})

@@ -1,0 +1,127 @@
+"""The flags of `operator` and `gateway`: how they are read, how the environment joins them, what `--help` lists."""
+
+import argparse
+import re
+from typing import Any
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from model_provisioner import cli
+from model_provisioner.settings.flags import add_flags
+from model_provisioner.settings.gateway import GatewaySettings
+from model_provisioner.settings.operator import OperatorSettings
+
+STORE = "--store=ai/models=/models"
+
+
+def given(settings: type[BaseSettings], *arguments: str) -> dict[str, Any]:
+    """The values of the flags in `arguments`, before the settings class has judged them."""
+    parser = argparse.ArgumentParser()
+    add_flags(parser, settings)
+    return vars(parser.parse_args(arguments))
+
+
+def operator(*arguments: str) -> OperatorSettings:
+    return OperatorSettings(**given(OperatorSettings, *arguments))
+
+
+def test_a_flag_that_is_not_given_is_left_to_the_environment_and_the_default() -> None:
+    assert given(OperatorSettings) == {}
+    assert given(GatewaySettings, "--anonymous-writes") == {"anonymous_writes": True}
+
+
+def test_the_value_of_a_flag_follows_an_equals_sign_or_a_space() -> None:
+    settings = operator(STORE, "--slots=2", "--endpoint", "https://hub.example")
+    assert (settings.slots, settings.endpoint) == (2, "https://hub.example")
+
+
+def test_a_repeated_flag_makes_a_list_in_its_order() -> None:
+    assert operator("--store=b/b=/b", "--store", "a/a=/a").store == ["b/b=/b", "a/a=/a"]
+
+
+def test_a_value_of_a_flag_may_have_a_comma() -> None:
+    assert operator("--store=a/a=/a,b", "--store=b/b=/b").store == ["a/a=/a,b", "b/b=/b"]
+
+
+@pytest.mark.parametrize("value", ["[]", '["a/a=/a"]', '{"a": 1}', "null", ""])
+def test_no_value_is_read_as_json(value: str) -> None:
+    assert given(OperatorSettings, f"--store={value}", f"--endpoint={value}") == {"store": [value], "endpoint": value}
+    assert operator(STORE, f"--endpoint={value}").endpoint == value
+
+
+@pytest.mark.parametrize("value", ["a/a=/a,b/b=/b", "a/a=/a b/b=/b", " a/a=/a, b/b=/b ,"])
+def test_a_list_in_the_environment_is_separated_by_commas(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("MODEL_PROVISIONER_STORE", value)
+    assert operator().store == ["a/a=/a", "b/b=/b"]
+
+
+def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_PROVISIONER_STORE", "a/a=/a,b/b=/b")
+    monkeypatch.setenv("MODEL_PROVISIONER_SLOTS", "7")
+    settings = operator("--store=c/c=/c")
+    assert (settings.store, settings.slots) == (["c/c=/c"], 7)
+
+
+def test_the_instance_is_the_name_of_the_pod_and_has_no_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_NAME", "operator-0")
+    assert operator(STORE).instance == "operator-0"
+    for flag in ("--instance=x", "--pod-name=x", "--POD_NAME=x"):
+        with pytest.raises(SystemExit, match=r"^2$"):
+            operator(STORE, flag)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["gateway", "--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        (["gateway", "--no-anonymous-writes"], "unrecognized arguments: --no-anonymous-writes"),
+        (["gateway", "--anonymous-writes=true"], "argument --anonymous-writes: ignored explicit argument 'true'"),
+        (["gateway", "--auth=some"], "argument --auth: invalid choice: 'some'"),
+        (["gateway", "--listen"], "argument --listen: expected one argument"),
+    ],
+)
+def test_a_wrong_flag_ends_with_exit_code_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(arguments)
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["operator"], "model-provisioner operator: --store: List should have at least 1 item"),
+        (["operator", STORE, "--slots=many"], "model-provisioner operator: --slots: Input should be a valid integer"),
+        (["operator", STORE, "--group=-1"], "model-provisioner operator: --group: Input should be greater than"),
+        (["operator", STORE, STORE], "model-provisioner operator: --store: a claim is given twice\n"),
+        (["gateway", "--max-streams=0"], "model-provisioner gateway: --max-streams: Input should be greater than"),
+        (["gateway", "--tls-key=x"], "model-provisioner gateway: --tls-cert and --tls-key are given together\n"),
+    ],
+)
+def test_a_wrong_value_is_exit_code_2(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err.startswith(says)
+
+
+def test_a_wrong_value_in_the_environment_is_told_by_its_flag(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODEL_PROVISIONER_MAX_STREAMS", "few")
+    assert cli.main(["gateway"]) == 2
+    assert capsys.readouterr().err.startswith("model-provisioner gateway: --max-streams: Input should be a valid")
+
+
+@pytest.mark.parametrize(("subcommand", "settings"), [("operator", OperatorSettings), ("gateway", GatewaySettings)])
+def test_help_lists_every_setting_with_its_description(
+    subcommand: str, settings: type[BaseSettings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main([subcommand, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    fields = {name: field for name, field in settings.model_fields.items() if name != "instance"}
+    for name, field in fields.items():
+        assert field.description, name
+        assert re.search(rf"--{name.replace('_', '-')} (\S+ )?{re.escape(field.description)}", shown), name
+    assert len(re.findall(r"\[--", shown)) == len(fields)
