@@ -20,7 +20,7 @@ from model_provisioner.controller.transfers.bandwidth import Bandwidth
 from model_provisioner.controller.transfers.queue import TransferQueue
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
-from model_provisioner.controller.workers.child_process import WorkerProcess
+from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
 from model_provisioner.domain.errors import AccessDenied, LicenseNotAccepted, ProvisionError, SourceNotFound
 from model_provisioner.domain.lifecycle.events import Event, Progressed, Queued, Verifying
 from model_provisioner.domain.lifecycle.speed import Meter
@@ -288,9 +288,7 @@ class SharedTransfer:
         if self._url and self._remaining_bytes():
             self._services.rate_limits.check(self._url)
 
-    def _progress_handler(
-        self, count_received: Callable[[int], None]
-    ) -> Callable[[messages.Progress | messages.VerifyingAnswer], None]:
+    def _progress_handler(self, count_received: Callable[[int], None]) -> ProgressHandler:
         """Turns progress messages into events, and adds speed and remaining time."""
         meter = Meter(self._services.monotonic(), self._bytes_done)
 
