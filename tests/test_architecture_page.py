@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from model_provisioner.domain.errors import DigestMismatch, SourceUnavailable
+from model_provisioner.domain.errors import DigestMismatch, SourceNotFound, SourceUnavailable
 from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
@@ -50,7 +50,8 @@ EVENTS: dict[str, Event] = {
     "VerifyHandled": VerifyHandled("now"),
     "Lost": Lost("gone"),
     "Failed with a Retryable error": Failed(SourceUnavailable("down"), NOW),
-    "Failed with a Terminal error": Failed(DigestMismatch("differs"), None),
+    "Failed with a Terminal error that is tried again": Failed(SourceNotFound("not there"), NOW),
+    "Failed with a Terminal error that is not": Failed(DigestMismatch("differs"), None),
     "ReconcileHandled": ReconcileHandled("now"),
 }
 
