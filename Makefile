@@ -21,6 +21,7 @@ demo: .venv/installed  ## one download from manifest to deletion, on a control p
 	.venv/bin/python -m deploy.local.demo
 
 test: .venv/installed  ## all tests, except the longest fault campaigns
+	.venv/bin/python -m tests.support.tools
 	.venv/bin/python -m pytest $(PYTEST_FLAGS)
 
 CLUSTER_FAULTS = $(patsubst %,tests/controller/test_%.py,any_order api_faults killed_writes tokens liveness)

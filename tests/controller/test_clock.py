@@ -4,9 +4,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import pytest
-
-from tests.faults.test_clock import LIBRARIES, wrong_by
+from tests.faults.test_clock import wrong_by
+from tests.support import tools
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.programs import Program, eventually
 from tests.support.stand import Stand
@@ -16,7 +15,7 @@ SIZE = 24 * MIB
 LOOKS = 4
 
 
-@pytest.mark.skipif(not LIBRARIES, reason="libfaketime is not installed (Debian: libfaketime)")
+@tools.needs("libfaketime")
 def test_a_clock_that_is_wrong_by_an_hour_costs_no_lease_and_no_download(bench: Stand, tmp_path: Path) -> None:
     """A standby that compared its clock with `renewTime` would take the Lease when it first reads it.
 

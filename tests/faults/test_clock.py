@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import tools
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
 
 MIB = 1024 * 1024
-LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 CONTENT = tiny_gguf(size=20 * MIB)
 
 
 def wrong_by(offset: str) -> dict[str, str]:
     """The environment that gives a process and its children such a clock."""
-    return {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {"LD_PRELOAD": tools.require("libfaketime"), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def run(arguments: list[str], offset: str) -> "subprocess.CompletedProcess[str]":
@@ -29,7 +29,7 @@ def run(arguments: list[str], offset: str) -> "subprocess.CompletedProcess[str]"
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.skipif(not LIBRARIES, reason="libfaketime is not installed (Debian: libfaketime)")
+@tools.needs("libfaketime")
 @pytest.mark.parametrize("offset", ["-1h", "+1h"])
 def test_a_clock_that_is_wrong_by_an_hour(hub: Hub, tmp_path: Path, offset: str) -> None:
     told = float(run(["-c", "import time; print(time.time())"], offset).stdout)

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.worker_protocol.messages import Published, Settle, Settled
+from tests.support import tools
 from tests.support.ggufs import write_split
 from tests.support.hub import Hub
 from tests.transfer.bench import HOLDER, NAME, REF, Bench
@@ -54,8 +54,7 @@ def parse(log: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def calls(hub: Hub, tmp_path: Path) -> list[tuple[str, str]]:
-    if not shutil.which("strace"):
-        pytest.skip("strace is not installed")
+    tools.require("strace")
     repository = hub.repository(NAME)
     for part in write_split(tmp_path, "model.Q4_K_M", parts=2, size=24 * MIB):
         repository.add(part.name, part)

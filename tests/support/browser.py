@@ -1,15 +1,14 @@
 """A real browser without a window: Debian's Chromium, driven over WebDriver."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 
+from tests.support import tools
 from tests.support.programs import eventually
 
 _FLAGS = (
@@ -27,9 +26,7 @@ _FLAGS = (
 @contextmanager
 def chromium(profile: Path) -> Iterator[Chrome]:
     """A browser with an empty profile, which logs what pages say on the console and request."""
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("needs the programs chromium and chromedriver (Debian: chromium, chromium-driver)")
+    program, driver = tools.require("chromium"), tools.require("chromedriver")
     options = ChromeOptions()
     options.binary_location = program
     for flag in (*_FLAGS, f"--user-data-dir={profile}"):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import tools
+
 _MOUNT_SECONDS = 20
 
 
@@ -59,6 +61,7 @@ def faulty_volume(directory: Path, capacity: int = 2**30) -> Iterator[FaultyVolu
     """A volume of `capacity` bytes, mounted at `directory`, which is made."""
     if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("mounting a FUSE file system needs root and /dev/fuse")
+    tools.require("fuse")
     directory.mkdir()
     command = [sys.executable, "-m", "tests.support.memory_volume", str(directory), str(capacity)]
     pipe = subprocess.PIPE
@@ -66,7 +69,7 @@ def faulty_volume(directory: Path, capacity: int = 2**30) -> Iterator[FaultyVolu
         try:
             deadline = time.monotonic() + _MOUNT_SECONDS
             while not os.path.ismount(directory):
-                assert process.poll() is None, "the file system ended: is fuse3 installed?"
+                assert process.poll() is None, "the file system ended"
                 assert time.monotonic() < deadline, "the file system was not mounted"
                 time.sleep(0.01)
             yield FaultyVolume(directory, process)

@@ -4,13 +4,11 @@ Called by tests of what must hold behind a proxy. Knows nothing of what is behin
 """
 
 import contextlib
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from tests.support import tools
 from tests.support.programs import eventually, free_port, is_listening
 
 _CONFIGURATION = """
@@ -30,9 +28,7 @@ http {{
 @contextlib.contextmanager
 def before(behind: int, directory: Path, directives: str = "") -> Iterator[int]:
     """The port of an nginx that passes on to the port `behind`; `directives` are for its `location`."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    if program is None:
-        pytest.skip("nginx is not installed: apt-get install nginx-light")
+    program = tools.require("nginx")
     port = free_port()
     configuration = directory / "nginx.conf"
     configuration.write_text(

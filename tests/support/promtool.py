@@ -1,14 +1,14 @@
 """Prometheus' own promtool, which judges rules by what was scraped in a simulated time."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support import tools
 
 Check = Mapping[str, Any]
 """One `promql_expr_test` or `alert_rule_test` of promtool: what is asked, when, and what the answer must be."""
@@ -56,10 +56,7 @@ def quiet(begin: int, end: int, alerts: str = ".*") -> Check:
 
 
 def promtool(*arguments: str) -> None:
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([tools.require("promtool"), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

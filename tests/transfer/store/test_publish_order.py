@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +13,11 @@ import pytest
 
 from model_provisioner.transfer.store import partfile
 from model_provisioner.transfer.store.store import Store
+from tests.support import tools
 from tests.support.models import files_below, holder, plan_of, private_files, sample
 from tests.transfer.store_writer import bring
 
-pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+pytestmark = tools.needs("strace")
 
 ROOT = Path(__file__).parents[3]
 FILE = sample()
