@@ -14,7 +14,7 @@ from tests.support.programs import eventually
 from tests.support.stand import Stand
 
 MIB = 1024**2
-LINE = re.compile(r" (INFO|WARNING) model_provisioner\.controller\.announcer: (\S+/\S+): (\w+): (.*)")
+LINE = re.compile(r" (INFO|WARNING) model_provisioner\.controller\.reconcile\.event_recorder: (\S+/\S+): (\w+): (.*)")
 
 
 def told(bench: Stand, name: str) -> list[tuple[str, str, str]]:
