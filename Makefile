@@ -20,8 +20,9 @@ cluster-down:  ## stop it
 demo: .venv/installed  ## the main job from manifest to verified file, on a control plane and a hub of its own
 	.venv/bin/python -m deploy.local.demo
 
-test: .venv/installed  ## every test, but for the longest fault campaigns
-	.venv/bin/python -m pytest $(PYTEST_FLAGS)
+TEST_PROCESSES ?= auto
+test: .venv/installed  ## every test, but for the longest fault campaigns; in TEST_PROCESSES at one time, two for each core
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_FLAGS)
 
 CLUSTER_FAULTS = $(patsubst %,tests/controller/test_%.py,any_order api_faults killed_writes tokens liveness)
 faults: .venv/installed  ## the fault campaigns in full: every point, not a sample
