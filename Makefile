@@ -20,9 +20,10 @@ cluster-down:  ## stop that control plane
 demo: .venv/installed  ## one download from manifest to deletion, on a control plane and a hub of its own
 	.venv/bin/python -m deploy.local.demo
 
-test: .venv/installed  ## all tests, except the longest fault campaigns
+TEST_PROCESSES ?= auto
+test: .venv/installed  ## all tests, except the longest fault campaigns; TEST_PROCESSES at one time, by default two for each core
 	.venv/bin/python -m tests.support.tools
-	.venv/bin/python -m pytest $(PYTEST_FLAGS)
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_FLAGS)
 
 CLUSTER_FAULTS = $(patsubst %,tests/controller/test_%.py,any_order api_faults killed_writes tokens liveness)
 faults: .venv/installed  ## the fault campaigns in full: every point instead of a sample

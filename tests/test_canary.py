@@ -189,11 +189,13 @@ def shown_by_processes(pids: list[int]) -> dict[str, str]:
 
 
 def files_of(volume: Path) -> dict[str, str]:
-    """Journals, records and models: their names and what is in them."""
+    """Journals, records and models: their names and what is in them, except of a file that is renamed meanwhile."""
     files = [path for path in volume.rglob("*") if path.is_file()]
-    return {"names on the volume": "\n".join(map(str, files))} | {
-        str(path.relative_to(volume)): path.read_bytes().decode("latin-1") for path in files
-    }
+    found = {"names on the volume": "\n".join(map(str, files))}
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            found[str(path.relative_to(volume))] = path.read_bytes().decode("latin-1")
+    return found
 
 
 def kept_by_the_cluster(bench: Stand) -> dict[str, str]:
@@ -240,7 +242,7 @@ def check_that_they_were_used(bench: Stand, proxy: Proxy) -> None:
     assert any(request.authorization for request in bench.hub.log if request.origin == "api")
     assert not any(request.authorization for request in bench.hub.log if request.origin == "content")
     assert bench.hub.signatures
-    assert all("proxy-authorization" in asked.headers for asked in proxy.log)
+    assert [asked for asked in proxy.log if "proxy-authorization" not in asked.headers] == []
     assert len(proxy.log) > len(ENDS)
 
 

@@ -25,10 +25,11 @@ BOTH = r"No space left on device.*needs \d.* more and the volume has \d.* free"
 
 
 def fill(root: Path, leave: int) -> Path:
-    """A file that leaves about `leave` bytes of the volume free."""
+    """A file that leaves about `leave` bytes of the volume free; less if another process writes at the same time."""
     facts = os.statvfs(root)
     ballast = root / "ballast"
-    ballast.write_bytes(bytes(max(0, facts.f_bavail * facts.f_frsize - leave)))
+    with ballast.open("wb", buffering=0) as file:  # a single write, which takes what is left when that is less
+        file.write(bytes(max(0, facts.f_bavail * facts.f_frsize - leave)))
     return ballast
 
 

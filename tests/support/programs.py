@@ -5,6 +5,7 @@ A program's output goes to a file that a failing test can show. Everything is en
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_PORTS = range(20_000, 32_768)  # Linux chooses from 32768 on (ip_local_port_range), macOS from 49152
 
 
 class Program:
@@ -98,10 +101,16 @@ def eventually(probe: Callable[[], T | None], what: str, seconds: float = 60) ->
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback on which nothing listens now.
+
+    Between this call and the start of the program that listens there, the kernel gives the port to no other socket: it
+    is below the ports that it chooses for sockets without one.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("all ports are in use")
 
 
 def is_listening(port: int) -> bool:

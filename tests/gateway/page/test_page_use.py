@@ -75,6 +75,7 @@ def test_a_search_shows_what_has_all_its_words(desk: Desk, page: Chrome) -> None
     for name in ("alpha", "beta", "gamma"):
         desk.apply(name, f"hf:acme/{name}")
     desk.tell("gamma", "Available", done=1000)
+    eventually(lambda: visible(page, "#models .card .ref") == ["hf:acme/gamma"], "one is a model")
     eventually(lambda: len(visible(page, ".card .ref")) == 3, "all are shown")
     ActionChains(page).send_keys("/").perform()
     assert page.switch_to.active_element.get_attribute("id") == "search"
