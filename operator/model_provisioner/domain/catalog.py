@@ -51,7 +51,7 @@ def refusal(models: int, used: int, more: int) -> str | None:
         return None
     return (
         f"holds {models} models in {_kib(used)} of at most {_kib(LIMIT_BYTES)}, and this one needs {_kib(more)} more: "
-        "delete ModelDownloads that nobody needs, or create it in another namespace; it is tried again by itself"
+        "delete ModelDownloads that are not needed, or create it in another namespace; it is tried again by itself"
     )
 
 

@@ -127,7 +127,7 @@ def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: Gatew
 def _warn_if_open(settings: GatewaySettings) -> None:
     if settings.auth == "none":
         rights = "read all downloads, and START AND DELETE THEM" if settings.anonymous_writes else "read all downloads"
-        _LOG.warning("--auth none: everybody who reaches %s can %s", settings.listen, rights)
+        _LOG.warning("--auth none: every caller that reaches %s can %s", settings.listen, rights)
 
 
 def _raise_file_limit() -> None:

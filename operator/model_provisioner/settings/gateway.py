@@ -27,11 +27,11 @@ class GatewaySettings(Settings):
     )
     auth: Literal["token", "none"] = Field(
         default="token",
-        description="token: callers send a Kubernetes token (default); none: everybody may read, nobody write",
+        description="token: callers send a Kubernetes token (default); none: every caller may read, none may write",
     )
     anonymous_writes: bool = Field(
         default=False,
-        description="with --auth none: let everybody start and delete downloads too, with the gateway's own rights",
+        description="with --auth none: let every caller start and delete downloads too, with the gateway's own rights",
     )
     base_path: Annotated[str, Metavar("/PATH")] = Field(
         default="",

@@ -245,11 +245,11 @@ async def test_repeated_changes_are_reverted_after_growing_pauses(
         await case.catalog.enter(case.new("tiny"), MODEL)
         await case.clock.sleep(1)
         assert [await answer(number) for number in range(9)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
-        assert caplog.text.count("was changed by somebody else") == 1
+        assert caplog.text.count("was changed by another client") == 1
         assert len(case.writes) == 10
         await case.clock.sleep(71)
         assert await answer(9) == 0
-    assert caplog.text.count("was changed by somebody else") == 2
+    assert caplog.text.count("was changed by another client") == 2
 
 
 async def test_a_catalog_that_is_deleted_comes_back(case: Case, cluster: Cluster) -> None:
@@ -345,7 +345,7 @@ async def test_the_config_map_of_another_owner_is_not_changed_until_it_is_handed
     theirs = {"metadata": {"name": "model-catalog"}, "data": {"theirs": "1"}}
     cluster.api.create(f"/api/v1/namespaces/{case.namespace}/configmaps", theirs)
     async with running(case.catalog):
-        with pytest.raises(CatalogUnavailable, match=r"is somebody else's .*hand it over with the label"):
+        with pytest.raises(CatalogUnavailable, match=r"belongs to another owner .*hand it over with the label"):
             await case.catalog.enter(case.new("tiny"), MODEL)
         await case.catalog.leave(case.new("another"))
         assert (await case.found())["data"] == {"theirs": "1"}

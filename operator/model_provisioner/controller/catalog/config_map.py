@@ -20,8 +20,8 @@ PATIENCE_SECONDS = 3.0
 _PAUSES = Backoff(first=0.25, longest=PATIENCE_SECONDS)
 
 HOW_TO_HAND_OVER = (
-    f"is somebody else's and is left as it is: rename or delete it, or hand it over with the label "
-    f"{_MANAGED_BY}={_FIELD_MANAGER}; keys that are no model's are then removed"
+    f"belongs to another owner and is left as it is: rename or delete it, or hand it over with the label "
+    f"{_MANAGED_BY}={_FIELD_MANAGER}; keys that belong to no model are then removed"
 )
 
 Document = Mapping[str, Any]

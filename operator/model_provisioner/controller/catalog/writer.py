@@ -231,7 +231,7 @@ class CatalogWriter:
             drift = drift.next(self._monotonic())
             if not drift.pause:
                 _LOG.info(
-                    "%s was changed by somebody else and is put right, ever later while that goes on", self._config_map
+                    "%s was changed by another client and is restored, ever later while that goes on", self._config_map
                 )
             await self._sleep(drift.pause)
             self._drifted.clear()

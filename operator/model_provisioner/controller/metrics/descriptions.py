@@ -41,7 +41,7 @@ RETRIES = Description(
 FAILURES = Description(
     "failures_total",
     "counter",
-    "Attempts that ended with an error for which somebody must act: each slow retry, and those of Ready models, too.",
+    "Attempts that ended with an error that needs an action: each slow retry, and those of Ready models, too.",
     ("reason",),
 )
 DOWNLOADS = Description(

@@ -79,7 +79,7 @@ class StatusWriter:
     def on_update(self, download: ModelDownload) -> None:
         """Takes the newest version of the object. A foreign status is replaced after a delay: it may come again."""
         if self.is_foreign(download):
-            _LOG.warning("%s was written by somebody else and is put right", self._path)
+            _LOG.warning("%s was written by another client and is restored", self._path)
             self._written, self._overwritten = download.status, True
             self._version = int(download.resource_version)
             self._changed.set()

@@ -28,7 +28,7 @@ Ref = Annotated[
 
 
 class Input(BaseModel):
-    """What callers send: a field that nobody knows is refused, because it is a misspelt one."""
+    """What callers send. An unknown field is refused, because it is a misspelt one."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -66,7 +66,9 @@ class Models:
         namespace = await self._authorizer.readable_namespace(request, "list", query.namespace)
         ref = parse_lenient(query.model_ref)
         if isinstance(ref, LocalRef):
-            raise Problem(409, "LocalModel", f"{ref} is a file that somebody put there; it is never deleted from here")
+            raise Problem(
+                409, "LocalModel", f"{ref} is a file that was put on the volume by hand; it is never deleted from here"
+            )
         found = matching(ref, self._board.all(namespace))
         if not found:
             raise Problem(404, "NotFound", f"there is no download of {ref}")

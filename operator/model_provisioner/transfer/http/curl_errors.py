@@ -68,7 +68,7 @@ def proxy_error(status: int, origin: Origin) -> ProvisionError:
             "ask the administrator to correct its address (--proxy @FILE)"
         )
     if status == _FORBIDDEN:
-        return AddressNotAllowed(f"the proxy does not lead to {origin} (403): ask whoever runs it to allow that host")
+        return AddressNotAllowed(f"the proxy does not lead to {origin} (403): ask its administrator to allow that host")
     return SourceUnavailable(f"the proxy got no connection to {origin} ({status})")
 
 

@@ -151,7 +151,7 @@ class PartFile:
 
     def _check_epoch(self) -> None:
         if self._journal_version() is None:
-            raise WriterSuperseded(f"{self._file.path} was published or given up by somebody else: stopping")
+            raise WriterSuperseded(f"{self._file.path} was published or given up by another writer: stopping")
         journal = read_journal(self._parts, self.key)
         if journal is not None and journal.epoch > self._epoch:
             raise _superseded(self._file.path, journal.epoch, self._epoch)
