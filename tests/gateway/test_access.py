@@ -191,7 +191,7 @@ def test_without_authentication_all_may_read_and_none_may_write(
             assert answer.status_code == 403
             assert "read-only" in answer.json()["detail"]
         assert "WARNING" in desk.program.output()
-        assert "everybody" in desk.program.output()
+        assert "every caller" in desk.program.output()
         assert "START" not in desk.program.output()
 
 
