@@ -33,6 +33,10 @@ class FaultyVolume:
         """What was not made durable is gone. Nobody may have files open."""
         self._order("power-cycle")
 
+    def limit_names(self, length: int) -> None:
+        """A name with more than `length` characters ends with ENAMETOOLONG from now on."""
+        self._order(f"longest-name {length}")
+
     def format(self) -> None:
         """Empty again."""
         self._order("format")

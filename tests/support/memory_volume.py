@@ -70,6 +70,7 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
         self.faults = Faults()
         self._capacity = capacity
         self._lock = threading.Lock()
+        self._longest_name = 255
         self._numbers = 1
         self._handles: dict[int, Node] = {}
         self._root = self._node(stat.S_IFDIR | 0o755)
@@ -86,6 +87,8 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
                 return str(seen)
             elif word == "power-cycle":
                 self._lose_power()
+            elif word == "longest-name":
+                self._longest_name = int(arguments[0])
             elif word == "format":
                 self._root = self._node(stat.S_IFDIR | 0o755)
         return "done"
@@ -107,6 +110,8 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
     def _find(self, path: str) -> Node:
         node = self._root
         for part in path.split("/"):
+            if len(part) > self._longest_name:
+                raise mfusepy.FuseOSError(errno.ENAMETOOLONG)
             if part:
                 found = node.entries.get(part)
                 if found is None:

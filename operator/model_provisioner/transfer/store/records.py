@@ -80,7 +80,8 @@ class StoreRecords:
         """Writes durably that `holder` wants the files of `plan`, and returns `plan` with their final paths.
 
         If the holder's record has other files and parts from an earlier plan, they are removed as in `remove`.
-        Raises PathConflict, UnsupportedSource for a hostile path, InsufficientStorage, VolumeNotWritable.
+        Raises PathConflict, UnsupportedSource for a hostile path, InsufficientStorage, VolumeNotWritable,
+        VolumeUnsuitable, also for what would prevent the files from being published (`StoreFiles.check_paths`).
         """
         with (
             self._storage_errors(plan),
@@ -88,6 +89,7 @@ class StoreRecords:
         ):
             own, (others, complete) = self._records.read(holder.uid), self._records.recent_others(holder.uid)
             settled = holders.settle(plan, own, others)
+            self._files.check_paths(settled)
             wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
             record = holders.hold(wanted, settled, own, others, self._exists)
             if own is not None:

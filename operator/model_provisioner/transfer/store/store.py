@@ -59,7 +59,7 @@ class Store:
             if expected_id is None:
                 identity.probe(private)
             holder_records = HolderRecords(holders, cache)
-            files = StoreFiles(root, parts, holder_records, modes)
+            files = StoreFiles(root, private, parts, holder_records, modes)
             records = StoreRecords(root, parts, holder_records, files)
             return cls(store_id, files, records, opened.pop_all())
 
