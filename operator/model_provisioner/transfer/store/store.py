@@ -60,7 +60,7 @@ class Store:
                 identity.probe(private)
             holder_records = HolderRecords(holders, cache)
             files = StoreFiles(root, private, parts, holder_records, modes)
-            records = StoreRecords(root, parts, holder_records, files)
+            records = StoreRecords(root, private, parts, holder_records, files)
             return cls(store_id, files, records, opened.pop_all())
 
     @classmethod
