@@ -282,11 +282,11 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Bytes: `needed` are still to be written, `free` may be written."""
+    """Bytes: `needed` are still to be written, `free` may be written (None: unknown)."""
 
     id: str
     needed: int
-    free: int
+    free: int | None
     event: Literal["measured"] = "measured"
 
 

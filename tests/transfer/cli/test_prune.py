@@ -59,6 +59,7 @@ def test_what_nobody_holds_is_listed_and_stays(
         listed = sum(entry.size for entry in store.records.unheld().all_files)
         usage = store.records.usage()
     assert usage.unheld == listed > len(RETAINED.content)
+    assert usage.free
     assert usage.free > 0
     assert everything(root) == before
 

@@ -13,7 +13,7 @@ from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.plan import Plan, PlannedFile
-from model_provisioner.domain.store.space import Room
+from model_provisioner.domain.store.space import Room, free_bytes
 from model_provisioner.transfer.store import obstacles, partfile, posix, published_files
 from model_provisioner.transfer.store.holder_records import HolderRecords
 from model_provisioner.transfer.store.partfile import PartFile
@@ -121,7 +121,8 @@ class StoreFiles:
         """The bytes that are still needed and those that are free.
 
         Files in `fetched` are written even if a file is at their path; files in `waiting` only if they are missing.
-        The blocks of a part count as written, journalled or not, because the fetch overwrites them.
+        The blocks of a part count as written, journalled or not, because the fetch overwrites them. Raises
+        VolumeNotWritable if the volume does not answer.
         """
         needed = sum(file.size - partfile.occupied_bytes(self._parts, file) for file in fetched)
         needed += sum(
@@ -136,10 +137,14 @@ class StoreFiles:
         """
         return sum(self._verified_bytes(file) for file in plan.files)
 
-    def free_bytes(self) -> int:
-        """The bytes that an unprivileged user may still write to the volume (statvfs `f_bavail`)."""
-        facts = os.fstatvfs(self._root)
-        return facts.f_bavail * facts.f_frsize
+    def free_bytes(self) -> int | None:
+        """The bytes that an unprivileged user may still write to the volume; None if it does not say.
+
+        Raises VolumeNotWritable if it does not answer.
+        """
+        with posix.volume_errors("measure the free space of the volume"):
+            facts = posix.statvfs(self._root)
+        return facts and free_bytes(facts.f_frsize, facts.f_blocks, facts.f_bfree, facts.f_bavail)
 
     def _verified_bytes(self, file: PlannedFile) -> int:
         found = self.published(file)

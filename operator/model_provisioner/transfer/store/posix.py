@@ -170,6 +170,16 @@ def open_regular(name: str, directory: int) -> int:
     raise FileNotFoundError(errno.ENOENT, "not a regular file", name)
 
 
+def statvfs(directory: int) -> os.statvfs_result | None:
+    """What the file system says about itself; None if it lacks this call."""
+    try:
+        return os.fstatvfs(directory)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return None
+        raise
+
+
 def read_document(name: str, directory: int) -> bytes | None:
     """The content of a small file; None if it is missing, not a regular file, or larger than 4 MiB."""
     try:

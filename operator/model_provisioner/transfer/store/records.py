@@ -223,7 +223,8 @@ class StoreRecords:
                 UnheldFile(path, found.st_size) for path in paths if (found := published_files.stat(self._root, path))
             )
             parts = tuple(
-                UnheldFile(f"{PRIVATE}/parts/{partfile.part_name(key)}", self._part_bytes(key)) for key in keys
+                UnheldFile(f"{PRIVATE}/parts/{partfile.part_name(key)}", partfile.stored_bytes(self._parts, key))
+                for key in keys
             )
             return UnheldFiles(files, parts, self._records.unreadable())
 
@@ -270,10 +271,6 @@ class StoreRecords:
 
     def _exists(self, path: str) -> bool:
         return published_files.stat(self._root, path) is not None
-
-    def _part_bytes(self, key: str) -> int:
-        found = posix.stat_regular(partfile.part_name(key), self._parts)
-        return found.st_blocks * partfile.BLOCK_BYTES if found else 0
 
     def _release_files(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
         self._discard_parts(own.part_keys, others)
