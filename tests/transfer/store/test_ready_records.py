@@ -52,10 +52,19 @@ def test_a_restored_object_takes_over_what_it_held_under_its_former_uid(store: S
     publish(store, "a")
     assert sweep(store) == SweepResult(), "until then its former record keeps the file"
     assert store.records.record_ready([ready(FILE)]) == RecordResult((RESTORED.uid,))
-    assert sweep(store).records == ("uid-a",)
+    assert private_files(root, "holders") == {f"{RESTORED.uid}.json"}
     assert store.records.unheld().all_files == ()
     assert store.records.check((FILE.record,), RESTORED.uid).unattested == (), "no byte has to be read again"
     assert store.records.remove(RESTORED.uid, delete=True) == (FILE.path,)
+
+
+def test_a_former_record_with_other_files_stays_until_the_sweep(store: Store, root: Path) -> None:
+    publish(store, "a")
+    fetch(store, SECOND)
+    store.records.record_ready([ready(SECOND)])
+    assert private_files(root, "holders") == {f"{RESTORED.uid}.json", "uid-a.json"}
+    assert store.records.unheld().all_files == ()
+    assert sweep(store).records == ("uid-a",)
 
 
 def test_without_a_former_record_the_file_is_kept_and_counts_as_adopted(store: Store, root: Path) -> None:

@@ -124,6 +124,21 @@ def rewritten(holding: Holding, records: Collection[HolderRecord], mtimes_ns: Ma
     return replace(own, files=files)
 
 
+def taken_over(own: HolderRecord, records: Iterable[HolderRecord]) -> tuple[HolderRecord, ...]:
+    """The records that `own`, which was `rewritten`, replaces: of the same name, and without a file that it has not.
+
+    The object has not left, so they must not be released as if it had done so with `Retain`.
+    """
+    return tuple(
+        record
+        for record in records
+        if _full_name(record) == _full_name(own)
+        and record.uid != own.uid
+        and not record.released
+        and all(own.file(file.path) for file in record.files)
+    )
+
+
 def replacing(record: HolderRecord, path: str, mtime_ns: int) -> HolderRecord:
     """`record` as it must be before a fetched file with `mtime_ns` replaces an adopted file at `path`.
 

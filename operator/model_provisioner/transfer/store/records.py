@@ -262,7 +262,12 @@ class StoreRecords:
         mtimes_ns = {path: facts.st_mtime_ns for path, facts in found.items() if facts}
         if not mtimes_ns or len(mtimes_ns) < len(found):
             return False
-        self._records.write(holders.rewritten(holding, self._records.recent_others("").records, mtimes_ns))
+        records = self._records.recent_others("").records
+        record = holders.rewritten(holding, records, mtimes_ns)
+        self._records.write(record)
+        for former in holders.taken_over(record, records):
+            self._discard_parts(former.part_keys, self._records.recent_others(former.uid).records)
+            self._records.unlink(former.uid)
         return True
 
     def _stat_published(self, file: FileRecord) -> os.stat_result | None:
