@@ -170,6 +170,20 @@ def test_a_directory_that_cannot_be_made(hub: Hub, tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("PathConflict: could not make the directory")
 
 
+@pytest.mark.parametrize("obstacle", ["a symbolic link", "a directory", "a file"])
+def test_what_is_in_the_way_is_reported_before_a_byte_is_fetched(hub: Hub, tmp_path: Path, obstacle: str) -> None:
+    there = tmp_path / (PATH if obstacle != "a file" else f"hf/{NAME}")
+    there.parent.mkdir(parents=True)
+    make = {"a symbolic link": lambda: there.symlink_to("elsewhere"), "a directory": there.mkdir, "a file": there.touch}
+    make[obstacle]()
+    done = fetch(hub, REF, "--to", str(tmp_path))
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith(f"PathConflict: {there.relative_to(tmp_path)} is {obstacle}, and ")
+    assert told.endswith("remove or rename it on the volume")
+    assert hub.bytes_sent() == 0
+
+
 def test_the_endpoint_is_allowed_and_other_hosts_are_not(hub: Hub, tmp_path: Path) -> None:
     flags = ["--endpoint", hub.endpoint, "--ca-file", str(hub.ca_file)]
     arguments = [sys.executable, "-m", "model_provisioner.cli", "fetch", REF, "--to", str(tmp_path), *flags]

@@ -147,6 +147,23 @@ def test_a_terminal_failure_says_what_to_do(bench: Stand, case: str) -> None:
     assert not list((bench.volume / ".provisioner" / "parts").glob("*"))
 
 
+@pytest.mark.parametrize("suspend", [True, False], ids=["suspended", "fetched"])
+def test_what_is_in_the_way_is_reported_before_a_byte_is_fetched(bench: Stand, suspend: bool) -> None:
+    link = bench.volume / "hf/acme/tiny/tiny.Q4_K_M.gguf"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("elsewhere.gguf")
+    bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny", suspend=suspend)
+    bench.until("tiny", "PathConflict")
+    assert "tiny.Q4_K_M.gguf is a symbolic link" in bench.ready("tiny")["message"]
+    assert "startTime" not in bench.get("tiny")["status"]
+    assert link.is_symlink()
+    assert bench.hub.bytes_sent() == 0
+    link.unlink()
+    bench.patch("tiny", annotations={"models.rbee.dev/reconcileAt": "now"})
+    bench.until("tiny", "Suspended" if suspend else "Available")
+
+
 def test_a_hub_that_is_down_is_asked_again_until_it_is_up(bench: Stand) -> None:
     bench.hub.down()
     bench.start_operator()

@@ -35,6 +35,19 @@ class FaultyVolume:
         """What was not made durable is gone. Nobody may have files open."""
         self._order("power-cycle")
 
+    def limit_names(self, length: int) -> None:
+        """A name with more than `length` characters ends with ENAMETOOLONG from now on."""
+        self._order(f"longest-name {length}")
+
+    def answer(self, **fields: int) -> None:
+        """The fields of struct statvfs (`f_…`) and of struct stat of every file (`st_…`) have these values from now on.
+
+        Fields that are not named have their true values again.
+        """
+        for call, prefix in (("statfs", "f_"), ("stat", "st_")):
+            named = (f"{name}={value}" for name, value in fields.items() if name.startswith(prefix))
+            self._order(" ".join([call, *named]))
+
     def format(self) -> None:
         """Empty again."""
         self._order("format")

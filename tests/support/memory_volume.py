@@ -70,6 +70,9 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
         self.faults = Faults()
         self._capacity = capacity
         self._lock = threading.Lock()
+        self._longest_name = 255
+        self._statfs: dict[str, int] = {}
+        self._stat: dict[str, int] = {}
         self._numbers = 1
         self._handles: dict[int, Node] = {}
         self._root = self._node(stat.S_IFDIR | 0o755)
@@ -86,6 +89,12 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
                 return str(seen)
             elif word == "power-cycle":
                 self._lose_power()
+            elif word == "longest-name":
+                self._longest_name = int(arguments[0])
+            elif word == "statfs":
+                self._statfs = _numbers(arguments)
+            elif word == "stat":
+                self._stat = _numbers(arguments)
             elif word == "format":
                 self._root = self._node(stat.S_IFDIR | 0o755)
         return "done"
@@ -107,6 +116,8 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
     def _find(self, path: str) -> Node:
         node = self._root
         for part in path.split("/"):
+            if len(part) > self._longest_name:
+                raise mfusepy.FuseOSError(errno.ENAMETOOLONG)
             if part:
                 found = node.entries.get(part)
                 if found is None:
@@ -138,14 +149,22 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
         times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), node.mtime_ns)
         blocks = -(-size // BLOCK) * BLOCK // 512
         owner = {"st_uid": os.getuid(), "st_gid": os.getgid()}
-        return {"st_mode": node.mode, "st_nlink": links, "st_size": size, "st_blocks": blocks, **owner, **times}
+        found = {"st_mode": node.mode, "st_nlink": links, "st_size": size, "st_blocks": blocks, **owner, **times}
+        return found if node.is_directory else {**found, **self._stat}
 
     def readdir(self, path: str, fh: int) -> list[str]:
         return [".", "..", *self._find(path).entries]
 
     def statfs(self, path: str) -> dict[str, int]:
         blocks = self._capacity // BLOCK
-        return {"f_bsize": BLOCK, "f_frsize": BLOCK, "f_blocks": blocks, "f_bfree": blocks, "f_bavail": blocks}
+        return {
+            "f_bsize": BLOCK,
+            "f_frsize": BLOCK,
+            "f_blocks": blocks,
+            "f_bfree": blocks // 2,
+            "f_bavail": blocks // 2,
+            **self._statfs,
+        }
 
     def create(self, path: str, mode: int, fi: Any = None) -> int:
         with self._lock:
@@ -238,6 +257,11 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
 
     def utimens(self, path: str, times: tuple[int, int] | None = None) -> None:
         self._find(path).mtime_ns = times[1] if times else time.time_ns()
+
+
+def _numbers(arguments: list[str]) -> dict[str, int]:
+    """The fields of an order, such as `f_bfree=0`."""
+    return {name: int(value) for name, _, value in (argument.partition("=") for argument in arguments)}
 
 
 def main(mount: str, capacity: int) -> None:

@@ -30,6 +30,20 @@ def read_only(directory: Path, at: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def acting_as(uid: int) -> Iterator[None]:
+    """This process has the rights of another user, without those of root, until the block ends."""
+    if os.geteuid() != 0:
+        pytest.skip("acting as another user needs root")
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@contextmanager
 def _mounted(directory: Path, *arguments: str) -> Iterator[None]:
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")

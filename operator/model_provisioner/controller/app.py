@@ -35,6 +35,7 @@ from model_provisioner.controller.reconcile.manager import Manager
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.garbage_collector import GarbageCollector
 from model_provisioner.controller.stores.object_index import ObjectIndex, trim
+from model_provisioner.controller.stores.record_keeper import RecordKeeper
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
@@ -167,7 +168,9 @@ async def _load_objects(reflectors: Sequence[Reflector], catalog: Catalog, queue
 async def _start_stores(
     closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base, objects: _Objects, epoch: int
 ) -> Manager:
-    """Starts what looks after the stores: file monitor, usage, garbage collector. Returns the manager that uses them.
+    """Starts what looks after the stores: file monitor, usage, record keeper, garbage collector.
+
+    Returns the manager that uses them.
 
     The workers, which kopf's startup handler starts, are stopped at the end.
     """
@@ -190,6 +193,7 @@ async def _start_stores(
     )
     manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services))
     closing.push_async_callback(base.workers.stop)
+    await _in_background(closing, RecordKeeper(stores, objects.index).run())
     garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
     await _in_background(closing, garbage_collector.run())
     return manager

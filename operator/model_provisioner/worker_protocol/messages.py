@@ -11,8 +11,8 @@ from typing import Literal
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.store.claim import StoreRef
-from model_provisioner.domain.store.holders import Holder
+from model_provisioner.domain.store.claim import Claim, StoreRef
+from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Usage
 
@@ -84,6 +84,21 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordReady:
+    """Write the record of each of these Ready objects that has none. Answered by RecordedReady.
+
+    If each of them has one, that is confirmed for the claim `confirm`, see `domain.store.confirmation`. None confirms
+    nothing.
+    """
+
+    id: str
+    store: StoreRef
+    holdings: tuple[Holding, ...]
+    confirm: Claim | None = None
+    op: Literal["record_ready"] = "record_ready"
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Check that these files exist with their sizes, and what the record of `holder` (a uid) confirms of their content.
 
@@ -145,13 +160,15 @@ class Remove:
 class Sweep:
     """Remove the records of deleted objects of `namespaces`. Answered by Swept.
 
-    `uids` are the uids of all existing objects in `namespaces`, from a complete list.
+    `uids` are the uids of all existing objects in `namespaces`, from a complete list; `names` are their names, as
+    `namespace/name`.
     """
 
     id: str
     store: StoreRef
     namespaces: tuple[str, ...]
     uids: tuple[str, ...]
+    names: tuple[str, ...] = ()
     op: Literal["sweep"] = "sweep"
 
 
@@ -172,7 +189,7 @@ class Cancel:
     op: Literal["cancel"] = "cancel"
 
 
-Task = Resolve | Settle | Fetch | Check | Measure | Verify | MarkCorrupt | Remove | Sweep | Survey
+Task = Resolve | Settle | Fetch | RecordReady | Check | Measure | Verify | MarkCorrupt | Remove | Sweep | Survey
 Request = Task | Limit | Cancel
 
 
@@ -239,6 +256,16 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedReady:
+    """The uids of the objects whose record was written. `complete` is False if an object is still without one."""
+
+    id: str
+    uids: tuple[str, ...]
+    complete: bool
+    event: Literal["recorded_ready"] = "recorded_ready"
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """`missing` are the paths of files that do not exist or have another size.
 
@@ -255,11 +282,11 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Bytes: `needed` are still to be written, `free` may be written."""
+    """Bytes: `needed` are still to be written, `free` may be written (None: unknown)."""
 
     id: str
     needed: int
-    free: int
+    free: int | None
     event: Literal["measured"] = "measured"
 
 
@@ -330,6 +357,7 @@ Answer = (
     | Progress
     | VerifyingAnswer
     | Published
+    | RecordedReady
     | Checked
     | Measured
     | Verified

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
+from model_provisioner.controller.metrics.metrics import Metrics
+from model_provisioner.controller.process.collectors import register_work
 from model_provisioner.controller.stores.object_index import ObjectIndex
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
+from model_provisioner.controller.transfers.queue import TransferQueue
+from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
@@ -123,6 +128,24 @@ async def test_there_is_no_usage_while_objects_disagree_about_the_volume(surveys
     surveys.record("two", "another")
     await surveys.again()
     assert surveys.collector.usages == {}
+
+
+async def test_free_space_that_makes_no_sense_is_no_metric(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with faulty_volume(tmp_path / "odd") as odd:
+        Store.open(odd.root, None).close()
+        put(odd.root, "hf/acme/old/old.gguf", b"12345")
+        odd.answer(f_blocks=0, f_bfree=0, f_bavail=0)
+        async with collecting({CLAIM: odd.root}) as surveys:
+            metrics = Metrics(registry, lambda: 0.0)
+            register_work(metrics, [], TransferQueue([]), Reservations(), surveys.collector, lambda: 0.0)
+            await surveys.end()
+            page = generate_latest(registry).decode()
+            assert "volume_free_bytes{" not in page
+            assert 'volume_unheld_bytes{claim="models",namespace="models"} 5.0' in page
+            odd.answer()
+            await surveys.again()
+            assert "volume_free_bytes{" in generate_latest(registry).decode()
 
 
 async def test_a_volume_that_hangs_keeps_its_usage_for_a_while_and_does_not_delay_another_one(

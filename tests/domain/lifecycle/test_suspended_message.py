@@ -14,6 +14,7 @@ Q2, Q5, Q8 = (Alternative(*one) for one in (("Q2_K", 462 * MIB), ("Q5_K_M", 746 
 CASES: list[tuple[int, Room | None, Alternatives, str]] = [
     (0, None, NONE, "637 MiB in all"),
     (0, Room(637 * MIB, 42 * GIB), NONE, "637 MiB in all, 42 GiB are free"),
+    (0, Room(637 * MIB, None), NONE, "637 MiB in all; the volume does not say how much is free"),
     (0, Room(0, 0), NONE, "637 MiB in all, 0 B are free"),
     (
         0,

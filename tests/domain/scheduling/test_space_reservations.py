@@ -12,3 +12,7 @@ def test_space_that_running_downloads_will_use_is_not_free() -> None:
         "waiting for room: 600 B are needed, and of the volume's 4 MiB free running downloads will take 401 B"
     )
     assert wait_reason(Room(needed=10**9, free=0), [0]) is None
+
+
+def test_no_download_waits_for_space_that_is_unknown() -> None:
+    assert wait_reason(Room(needed=600, free=None), [400]) is None

@@ -8,7 +8,7 @@ from model_provisioner.domain.errors import PathConflict
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.digest import Digest
-from model_provisioner.domain.store.holders import HeldFile, HolderRecord
+from model_provisioner.domain.store.holders import HeldFile, Holder, HolderRecord, Holding
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 
 OLD, NEW = Digest("aa" * 32), Digest("bb" * 32)
@@ -155,6 +155,51 @@ ORPHANED = {
 @pytest.mark.parametrize(("found", "gone"), ORPHANED.values(), ids=ORPHANED.keys())
 def test_whose_records_are_swept(found: HolderRecord, gone: bool) -> None:
     assert holders.orphaned((found,), {"ns"}, {"there"}) == ((found,) if gone else ())
+
+
+def test_the_record_under_a_former_uid_stays_until_the_object_has_one_of_its_own() -> None:
+    former, own = replace(record("gone"), name="it"), replace(record("there"), name="it")
+    assert holders.orphaned((former,), {"ns"}, {"there"}, {"ns/it"}) == ()
+    assert holders.orphaned((former, own), {"ns"}, {"there"}, {"ns/it"}) == (former,)
+    assert holders.orphaned((former,), {"ns"}, {"there"}, {"other/it"}) == (former,)
+
+
+READY = Holding(Holder("own", "ns", "it"), C1, (FileRecord(MAIN, 10, str(OLD)),))
+VERIFIED = HeldFile(MAIN, 10, OLD, mtime_ns=5)
+UNKNOWN = HeldFile(MAIN, 10, None, adopted=True, mtime_ns=77)
+REWRITTEN = {
+    "nothing is known": ((), UNKNOWN),
+    "what it knew under its former uid": ((replace(record("former", VERIFIED), name="it"),), VERIFIED),
+    "of other bytes it knew nothing": ((replace(record("former", held(digest=NEW)), name="it"),), None),
+    "one that left with Retain": ((replace(record("former", VERIFIED, released=True), name="it"),), UNKNOWN),
+    "another object fetched it": ((record("o", VERIFIED),), replace(UNKNOWN, adopted=False)),
+    "another object adopted it": ((record("o", replace(VERIFIED, adopted=True)),), UNKNOWN),
+}
+
+
+@pytest.mark.parametrize(("records", "file"), REWRITTEN.values(), ids=REWRITTEN.keys())
+def test_a_lost_record_is_written_again(records: tuple[HolderRecord, ...], file: HeldFile | None) -> None:
+    made = holders.rewritten(READY, records, {MAIN: 77})
+    assert (made.uid, made.namespace, made.name, made.revision) == ("own", "ns", "it", C1)
+    assert made.files == (file or replace(UNKNOWN, adopted=False),)
+    assert holders.is_recorded(READY, made)
+    if file != VERIFIED:
+        assert holders.attested_digest(MAIN, 10, 77, (made,)) is None
+        assert not holders.is_corrupt(MAIN, (made,))
+
+
+def test_a_record_without_all_files_or_of_one_who_left_is_none() -> None:
+    assert not holders.is_recorded(READY, None)
+    assert not holders.is_recorded(READY, record("own", held(MOVED)))
+    assert not holders.is_recorded(READY, record("own", held(), released=True))
+
+
+def test_a_record_that_was_written_again_vouches_for_nothing_when_it_is_settled() -> None:
+    own = holders.rewritten(READY, (), {MAIN: 77})
+    settled = holders.hold(record("own", revision=C1), plan(planned(digest=OLD), revision=C1), own, (), lambda _: True)
+    assert settled.files == (HeldFile(MAIN, 10, OLD, adopted=True),)
+    verified = record("o", HeldFile(MAIN, 10, OLD, mtime_ns=77))
+    assert holders.attested_digest(MAIN, 10, 77, (own, verified)) == OLD, "it hides no other record"
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """`model-provisioner prune` on a real store: what it lists, what it deletes, and what it never touches."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from model_provisioner import cli
 from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
 from tests.support.models import fetch, files_below, holder, plan_of, private_files, put, sample
 
@@ -16,11 +18,15 @@ FOREIGN = ("local/mine.gguf", "elsewhere/theirs.gguf", "hf/acme/tiny/README.md",
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A store with one held file and one held part, one of each without a holder, and files that others put there."""
+    """A store with one held file and one held part, one of each without a holder, and files that others put there.
+
+    An operator has just confirmed its records.
+    """
     for path in FOREIGN:
         put(tmp_path, path, b"x")
     with Store.open(tmp_path, None) as store:
         store.records.settle(holder("a"), plan_of(HELD, BEGUN))
+        store.records.confirm(Claim("models", "models"))
         for file in (HELD, RETAINED):
             fetch(store, file)
         for file in (BEGUN, ABANDONED):
@@ -43,7 +49,8 @@ def test_what_nobody_holds_is_listed_and_stays(
 ) -> None:
     before = everything(root)
     assert cli.main(["prune", "--store", str(root), *flags]) == 0
-    file, part, total, advice = capsys.readouterr().out.splitlines()
+    record, file, part, total, advice = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"record: models/a  uid uid-a  2 files  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", record)
     assert file == f"{RETAINED.path}  292 KiB"
     assert part.startswith(f".provisioner/parts/{ABANDONED.planned.part_key}.part  ")
     assert total.endswith("(published files: 1, parts: 1)")
@@ -52,6 +59,7 @@ def test_what_nobody_holds_is_listed_and_stays(
         listed = sum(entry.size for entry in store.records.unheld().all_files)
         usage = store.records.usage()
     assert usage.unheld == listed > len(RETAINED.content)
+    assert usage.free
     assert usage.free > 0
     assert everything(root) == before
 
@@ -63,7 +71,43 @@ def test_with_yes_exactly_that_is_deleted(root: Path, capsys: pytest.CaptureFixt
     assert everything(root) == before - {RETAINED.path, f"{key}.part", f"{key}.json"}
     capsys.readouterr()
     assert cli.main(["prune", "--store", str(root)]) == 0
-    assert capsys.readouterr().out == "held by nobody: 0 B (published files: 0, parts: 0)\n"
+    assert capsys.readouterr().out.splitlines()[1:] == ["held by nobody: 0 B (published files: 0, parts: 0)"]
+
+
+OLD = b'{"version":1,"claim":"models/models","at":1000000000}'
+
+
+@pytest.mark.parametrize(
+    ("confirmation", "says"),
+    [
+        (None, "no operator has confirmed that each Ready object has its record on this store: start the operator"),
+        (OLD, "the operator that mounts claim models/models has not confirmed within 5m00s"),
+        (OLD[:20], "delete .provisioner/confirmed-"),
+    ],
+    ids=["none", "old", "damaged"],
+)
+def test_without_a_recent_confirmation_of_the_operator_nothing_is_deleted(
+    root: Path, capsys: pytest.CaptureFixture[str], confirmation: bytes | None, says: str
+) -> None:
+    (found,) = (root / ".provisioner").glob("confirmed-*.json")
+    found.unlink() if confirmation is None else found.write_bytes(confirmation)
+    before = everything(root)
+    assert cli.main(["prune", "--store", str(root), "--yes"]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("nothing is deleted: ")
+    assert says in told.err
+    assert RETAINED.path in told.out, "what it would delete is shown all the same"
+    assert everything(root) == before
+    assert cli.main(["prune", "--store", str(root)]) == 0
+    assert says in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_released_record_is_shown_as_one(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store.open(root, None) as store:
+        store.records.settle(holder("b"), plan_of(HELD))
+        store.records.remove("uid-a", delete=False)
+    assert cli.main(["prune", "--store", str(root)]) == 0
+    assert [line.split("Z")[-1] for line in capsys.readouterr().out.splitlines()[:2]] == [", object deleted", ""]
 
 
 def test_while_a_record_can_not_be_read_nothing_is_deleted(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

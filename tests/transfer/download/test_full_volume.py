@@ -73,3 +73,9 @@ def test_a_quota_that_ends_before_the_volume_is_told_as_such() -> None:
         error.message == "could not write: Disk quota exceeded (hf:a/b needs 10 B more and the volume has 1000 B free)"
     )
     Room(10, 10).check("hf:a/b")
+
+
+def test_a_volume_that_is_full_without_having_said_so_is_told_as_such() -> None:
+    Room(10**15, None).check("hf:a/b")
+    error = Room(10, None).explain("hf:a/b", InsufficientStorage("could not write: No space left on device"))
+    assert error.message.endswith("(hf:a/b needs 10 B more and the volume does not say how much is free)")

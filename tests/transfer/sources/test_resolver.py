@@ -264,5 +264,5 @@ async def test_a_local_link_is_not_followed(bench: Bench, tmp_path: Path) -> Non
     with pytest.raises(PathConflict):
         await bench.resolve("local:mine.gguf")
     (bench.root / "local" / "sub").symlink_to(secret.parent)
-    with pytest.raises(SourceNotFound):
+    with pytest.raises(PathConflict, match="local/sub is a symbolic link"):
         await bench.resolve("local:sub/secret.gguf")

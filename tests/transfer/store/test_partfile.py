@@ -253,7 +253,7 @@ def test_a_full_volume_keeps_what_was_committed(tmp_path: Path) -> None:
         assert again.spans == Spans().add(0, 4 * MIB)
         assert again.read(0, 4 * MIB) == file.content[: 4 * MIB]
         again.discard()
-        assert store.files.free_bytes() > 7 * MIB
+        assert (store.files.free_bytes() or 0) > 7 * MIB
         assert files_below(root) == set()
 
 

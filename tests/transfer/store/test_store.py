@@ -268,22 +268,34 @@ def try_everything(root: Path) -> None:
         fetch(store, FILE)
 
 
-def test_a_link_at_the_final_path_is_replaced_not_followed(store: Store, root: Path, tmp_path: Path) -> None:
+def test_a_link_at_the_final_path_is_neither_replaced_nor_followed(store: Store, root: Path, tmp_path: Path) -> None:
     victim = put(tmp_path, "victim.gguf", b"victim")
     (root / FILE.path).parent.mkdir(parents=True)
     (root / FILE.path).symlink_to(victim)
     with pytest.raises(PathConflict, match="symbolic link"):
         store.files.open_published(FILE.path)
-    fetch(store, FILE)
-    assert victim.read_bytes() == b"victim"
-    assert not (root / FILE.path).is_symlink()
-
-
-def test_a_directory_at_the_final_path_is_named_and_the_part_is_kept(store: Store, root: Path) -> None:
-    (root / FILE.path / "sub").mkdir(parents=True)
-    with pytest.raises(PathConflict, match=f"could not publish {FILE.path}"):
+    with pytest.raises(PathConflict, match=f"{FILE.path} is a symbolic link"):
         fetch(store, FILE)
+    assert victim.read_bytes() == b"victim"
+    assert (root / FILE.path).is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["directory", "link"])
+def test_what_comes_to_the_final_path_during_a_fetch_is_named_and_the_part_is_kept(
+    store: Store, root: Path, tmp_path: Path, kind: str
+) -> None:
+    part = store.files.part(FILE.planned, 1)
+    part.write(0, FILE.content)
+    part.commit(Spans().add(0, part.size))
+    (root / FILE.path).parent.mkdir(parents=True)
+    if kind == "directory":
+        (root / FILE.path).mkdir()
+    else:
+        (root / FILE.path).symlink_to(tmp_path)
+    with pytest.raises(PathConflict, match=f"{FILE.path} is a .*{kind}, and the model needs a file there"):
+        store.files.publish(part, FILE.path)
     assert store.files.durable_bytes(plan_of(FILE)) == 300_000
+    part.close()
 
 
 def test_what_is_no_file_is_not_opened(store: Store, root: Path) -> None:

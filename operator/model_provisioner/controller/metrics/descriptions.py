@@ -57,7 +57,7 @@ SLOTS = Description("slots", "gauge", "Transfers that may run at one time.")
 FREE = Description(
     "volume_free_bytes",
     "gauge",
-    "Bytes that may still be written to the volume, at the last look.",
+    "Bytes that may still be written to the volume, at the last look; absent if the volume does not say.",
     ("namespace", "claim"),
 )
 RESERVED = Description(

@@ -57,8 +57,10 @@ def _single(value: float) -> Samples:
     return [((), value)]
 
 
-def _volumes(usage_collector: VolumeUsageCollector, value: Callable[[Usage], int]) -> Samples:
-    return [(_labels(claim), value(usage)) for claim, usage in usage_collector.usages.items()]
+def _volumes(usage_collector: VolumeUsageCollector, value: Callable[[Usage], int | None]) -> Samples:
+    """The value of each volume, except volumes for which it is None."""
+    values = ((claim, value(usage)) for claim, usage in usage_collector.usages.items())
+    return [(_labels(claim), found) for claim, found in values if found is not None]
 
 
 def _labels(claim: Claim) -> tuple[str, str]:

@@ -60,4 +60,5 @@ class GarbageCollector:
             _LOG.info("swept %s/%s: removed %s", claim.namespace, claim.name, what)
 
     def _live_objects(self) -> LiveObjects:
-        return LiveObjects(self._index.namespaces, tuple(self._index.uids().union(self._active_uids())))
+        uids = self._index.uids().union(self._active_uids())
+        return LiveObjects(self._index.namespaces, tuple(uids), tuple(self._index.names()))

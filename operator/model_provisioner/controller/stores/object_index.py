@@ -1,13 +1,16 @@
 """All objects of the watched namespaces, as the reflectors have them. Read-only.
 
 Complete from the first list on: an object that is not in here is deleted. `controller.stores.garbage_collector` reads
-which objects exist; `controller.stores.store_client` and `controller.stores.usage` read the recorded store ids.
+which objects exist; `controller.stores.record_keeper` reads which are Ready; `controller.stores.store_client` and
+`controller.stores.usage` read the recorded store ids.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store.claim import Claim
+from model_provisioner.domain.store.holders import Holder, Holding
 
 
 class Lister(Protocol):
@@ -27,6 +30,16 @@ class ObjectIndex:
         """The uids of all objects."""
         return frozenset(document["metadata"]["uid"] for lister in self._listers for document in lister.objects())
 
+    def names(self) -> frozenset[str]:
+        """The names of all objects, as `namespace/name`."""
+        metadata = (document["metadata"] for lister in self._listers for document in lister.objects())
+        return frozenset(f"{found['namespace']}/{found['name']}" for found in metadata)
+
+    def ready(self, claim: Claim) -> tuple[Holding, ...]:
+        """The files of each object on `claim` that is Ready and is not being deleted."""
+        documents = (document for lister in self._listers for document in lister.objects())
+        return tuple(_holding(document) for document in documents if _is_kept(document) and _claim(document) == claim)
+
     def store_ids(self, claim: Claim, exclude_uid: str | None = None) -> frozenset[str]:
         """The store ids in the status of all objects with a model on `claim`, except the object `exclude_uid`.
 
@@ -39,14 +52,40 @@ class ObjectIndex:
 
 def trim(document: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of `document` that the index reads, to save memory: there may be ten thousand objects."""
-    metadata, model = document["metadata"], (document.get("status") or {}).get("model") or {}
+    metadata, model = document["metadata"], _model(document)
+    fields, conditions = ["claimName", "storeID"], list[dict[str, str]]()
+    if _is_kept(document):
+        fields += ["revision", "files"]
+        conditions.append({"type": "Ready", "status": "True"})
+    kept = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
     return {
-        "metadata": {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")},
-        "status": {"model": {key: model[key] for key in ("claimName", "storeID") if key in model}},
+        "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "status": {"conditions": conditions, "model": {key: model[key] for key in fields if key in model}},
     }
 
 
+def _is_kept(document: Mapping[str, Any]) -> bool:
+    """Whether the object is Ready and is not being deleted."""
+    conditions = (document.get("status") or {}).get("conditions") or ()
+    ready = any((found.get("type"), found.get("status")) == ("Ready", "True") for found in conditions)
+    return ready and "deletionTimestamp" not in document["metadata"]
+
+
+def _holding(document: Mapping[str, Any]) -> Holding:
+    metadata, model = document["metadata"], _model(document)
+    files = (FileRecord(file["path"], file["sizeBytes"], file.get("digest")) for file in model.get("files") or ())
+    holder = Holder(metadata["uid"], metadata["namespace"], metadata["name"])
+    return Holding(holder, model.get("revision"), tuple(files))
+
+
 def _store_id(document: Mapping[str, Any], claim: Claim) -> str | None:
-    model = (document.get("status") or {}).get("model") or {}
-    recorded = Claim(document["metadata"]["namespace"], model.get("claimName", ""))
-    return model.get("storeID") if recorded == claim else None
+    return _model(document).get("storeID") if _claim(document) == claim else None
+
+
+def _claim(document: Mapping[str, Any]) -> Claim:
+    return Claim(document["metadata"]["namespace"], _model(document).get("claimName", ""))
+
+
+def _model(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    model: Mapping[str, Any] = (document.get("status") or {}).get("model") or {}
+    return model

@@ -21,7 +21,7 @@ from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
 from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
 from model_provisioner.domain.store.claim import Claim, StoreRef
-from model_provisioner.domain.store.holders import Holder
+from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.domain.store.modes import READABLE, Modes
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room, Usage
@@ -32,6 +32,8 @@ from model_provisioner.worker_protocol.messages import (
     MarkedCorrupt,
     Measure,
     Measured,
+    RecordedReady,
+    RecordReady,
     Remove,
     Removed,
     Settle,
@@ -51,10 +53,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class LiveObjects:
-    """The uids of all objects of these namespaces."""
+    """The uids of all objects of these namespaces, and their names as `namespace/name`."""
 
     namespaces: tuple[str, ...]
     uids: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 class StoreClient:
@@ -118,6 +121,17 @@ class StoreClient:
         request = Settle(new_request_id(), self.reference(claim, store_id), holder, plan, delete)
         return expect(Settled, await self._call(claim, request))
 
+    async def record_ready(
+        self, claim: Claim, store_id: str | None, holdings: tuple[Holding, ...], *, confirm: bool
+    ) -> RecordedReady:
+        """Writes the record of each of these Ready objects that has none.
+
+        With `confirm`, the store is told that each Ready object on `claim` has its record, if each of these has one.
+        """
+        reference = self.reference(claim, store_id)
+        request = RecordReady(new_request_id(), reference, holdings, claim if confirm else None)
+        return expect(RecordedReady, await self._call(claim, request))
+
     async def check(
         self, claim: Claim, store_id: str, files: tuple[FileRecord, ...] = (), holder: str | None = None
     ) -> Checked:
@@ -168,7 +182,7 @@ class StoreClient:
         reference = self.reference(claim, store_id)
         async with self._request_locks[claim]:
             live = live_objects()
-            request = Sweep(new_request_id(), reference, live.namespaces, live.uids)
+            request = Sweep(new_request_id(), reference, live.namespaces, live.uids, live.names)
             return expect(Swept, await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS))
 
     async def survey(self, claim: Claim, store_id: str | None) -> Usage | None:
@@ -179,7 +193,9 @@ class StoreClient:
         request = Survey(new_request_id(), self.reference(claim, store_id))
         return expect(Surveyed, await self._store_workers[claim].call(request)).usage
 
-    async def _call(self, claim: Claim, request: Settle | Check | Measure | MarkCorrupt | Remove) -> object:
+    async def _call(
+        self, claim: Claim, request: Settle | RecordReady | Check | Measure | MarkCorrupt | Remove
+    ) -> object:
         async with self._request_locks[claim]:
             return await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS)
 

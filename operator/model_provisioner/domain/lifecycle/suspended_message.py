@@ -41,6 +41,8 @@ def _fit(size: str, bytes_here: int, room: Room | None) -> str:
         return f"{format_bytes(bytes_here)} of {size} are here"
     if room is None:
         return f"{size} in all"
+    if room.free is None:
+        return f"{size} in all; the volume does not say how much is free"
     free = f"{format_bytes(room.free)} are free"
     if room.needed > room.free:
         return f"{size} in all, which does not fit: {format_bytes(room.needed)} are needed and {free}"

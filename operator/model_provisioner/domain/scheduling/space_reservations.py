@@ -17,10 +17,10 @@ def wait_reason(room: Room, remaining: Iterable[int]) -> str | None:
     """Why a download that needs `room` must wait, as a message; None if it can start.
 
     `remaining` are the bytes that each running download still writes. If no download runs, waiting cannot help: the
-    download starts, and `Room.check` reports a volume that is too small.
+    download starts, and `Room.check` reports a volume that is too small. It also starts if the free space is unknown.
     """
     reserved = sum(remaining)
-    if not reserved or room.needed + reserved + HEADROOM <= room.free:
+    if not reserved or room.free is None or room.needed + reserved + HEADROOM <= room.free:
         return None
     return (
         f"waiting for room: {format_bytes(room.needed)} are needed, and of the volume's {format_bytes(room.free)} free "

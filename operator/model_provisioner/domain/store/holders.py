@@ -5,7 +5,7 @@ content. A file may be deleted when its last holder leaves with `Delete`, unless
 fetched, or an earlier holder left with `Retain`.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from model_provisioner.domain.errors import PathConflict
@@ -29,9 +29,10 @@ class HeldFile:
     """One file that a holder wants; `size` is in bytes.
 
     `adopted`: the file was at its path before any object held it, so it is never deleted. `mtime_ns` is the
-    modification time at which the content had `digest`; None until the content is verified. `replaced_ns` is the
-    modification time of a fetched file that replaces an adopted one. It is recorded before that file is published, so
-    that after a crash it shows which of the two files is at the path.
+    modification time at which the content had `digest`; None until the content is verified. With `digest` None it is
+    the time of the file when a lost record was written again (`rewritten`): the content is then neither verified nor
+    known to be wrong. `replaced_ns` is the modification time of a fetched file that replaces an adopted one. It is
+    recorded before that file is published, so that after a crash it shows which of the two files is at the path.
     """
 
     path: str
@@ -63,6 +64,15 @@ class HolderRecord:
         return next((file for file in self.files if file.path == path), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """The files of a Ready object as its status has them; `revision` is the commit, None for `local:`."""
+
+    holder: Holder
+    revision: str | None
+    files: tuple[FileRecord, ...]
+
+
 def settle(plan: Plan, own: HolderRecord | None, others: tuple[HolderRecord, ...]) -> Plan:
     """`plan` with the final paths of its files.
 
@@ -92,6 +102,41 @@ def hold(
     files = tuple(_held(file, settled.revision, own, others, exists) for file in settled.files)
     part_keys = tuple(file.part_key for file in settled.files if file.url is not None)
     return replace(holder, revision=settled.revision, files=files, part_keys=part_keys)
+
+
+def is_recorded(holding: Holding, own: HolderRecord | None) -> bool:
+    """Whether the record `own` keeps every file of a Ready object."""
+    return own is not None and not own.released and all(own.file(file.path) for file in holding.files)
+
+
+def rewritten(holding: Holding, records: Collection[HolderRecord], mtimes_ns: Mapping[str, int]) -> HolderRecord:
+    """The record of a Ready object that has none, such as one that a backup restored under a new uid.
+
+    `records` are all records of the store, `mtimes_ns` has the modification time of each file. What a record of the
+    same name, which the object had under its former uid, knows about the same bytes is kept. Otherwise nothing is known
+    about the content, and unless another object has fetched the file it counts as adopted, so that it is never deleted
+    with the object.
+    """
+    holder = holding.holder
+    own = HolderRecord(holder.uid, holder.namespace, holder.name, holding.revision)
+    former = [record for record in records if _full_name(record) == _full_name(own) and not record.released]
+    files = tuple(_rewritten_file(file, former, records, mtimes_ns[file.path]) for file in holding.files)
+    return replace(own, files=files)
+
+
+def taken_over(own: HolderRecord, records: Iterable[HolderRecord]) -> tuple[HolderRecord, ...]:
+    """The records that `own`, which was `rewritten`, replaces: of the same name, and without a file that it has not.
+
+    The object has not left, so they must not be released as if it had done so with `Retain`.
+    """
+    return tuple(
+        record
+        for record in records
+        if _full_name(record) == _full_name(own)
+        and record.uid != own.uid
+        and not record.released
+        and all(own.file(file.path) for file in record.files)
+    )
 
 
 def replacing(record: HolderRecord, path: str, mtime_ns: int) -> HolderRecord:
@@ -141,14 +186,14 @@ def corrupt(record: HolderRecord, paths: Collection[str]) -> HolderRecord:
 
 def is_fetched(path: str, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
     """Whether we fetched the file at `path`, modified at `mtime_ns`, according to the live `records`."""
-    files = [held for record in records if not record.released and (held := record.file(path))]
+    files = _live_files(path, records)
     return any(held.replaced_ns == mtime_ns if held.adopted else held.mtime_ns == mtime_ns for held in files)
 
 
 def attested_digest(path: str, size: int, mtime_ns: int, records: Iterable[HolderRecord]) -> Digest | None:
     """The digest that one of `records` confirms for the file at `path`; None if none does, or the file changed."""
-    files = (record.file(path) for record in records)
-    return next((file.digest for file in files if file and (file.size, file.mtime_ns) == (size, mtime_ns)), None)
+    files = (file for record in records if (file := record.file(path)) and file.digest)
+    return next((file.digest for file in files if (file.size, file.mtime_ns) == (size, mtime_ns)), None)
 
 
 def deletable(path: str, mtime_ns: int, leaving: HolderRecord, others: Iterable[HolderRecord], delete: bool) -> bool:
@@ -169,17 +214,24 @@ def abandoned_parts(part_keys: Iterable[str], others: Iterable[HolderRecord]) ->
 
 
 def orphaned(
-    records: Iterable[HolderRecord], namespaces: Collection[str], uids: Collection[str]
+    records: Collection[HolderRecord], namespaces: Collection[str], uids: Collection[str], names: Collection[str] = ()
 ) -> tuple[HolderRecord, ...]:
     """The records of objects that were deleted without their record being removed.
 
-    `uids` must contain every object of `namespaces`. Records of other namespaces stay, because their objects are not
-    known. Released records stay until no holder shares their files.
+    `uids` must contain every object of `namespaces`, and `names` have their names as `namespace/name`. The record of an
+    object that was created again under its name, as a restored backup does, stays until the new object has a record:
+    no file is without a holder in between. Records of other namespaces stay, because their objects are not known.
+    Released records stay until no holder shares their files.
     """
+    recorded = {_full_name(record) for record in records if record.uid in uids}
+    awaited = frozenset(names) - recorded
     return tuple(
         record
         for record in records
-        if record.namespace in namespaces and record.uid not in uids and not record.released
+        if record.namespace in namespaces
+        and record.uid not in uids
+        and not record.released
+        and _full_name(record) not in awaited
     )
 
 
@@ -208,10 +260,31 @@ def _held(
 ) -> HeldFile:
     known = own.file(file.path) if own else None
     if own and known and _same_bytes(known, own.revision, file, revision):
+        if known.digest is None:  # `mtime_ns` confirms no digest
+            return replace(known, digest=file.digest, mtime_ns=None if file.digest else known.mtime_ns)
         return replace(known, digest=file.digest or known.digest)
-    shared = [held for other in others if not other.released and (held := other.file(file.path))]
+    shared = _live_files(file.path, others)
     adopted = any(held.adopted for held in shared) if shared else is_local(file.path) or exists(file.path)
     return HeldFile(file.path, file.size, file.digest, adopted)
+
+
+def _rewritten_file(
+    file: FileRecord, former: Iterable[HolderRecord], records: Iterable[HolderRecord], mtime_ns: int
+) -> HeldFile:
+    for known in _live_files(file.path, former):
+        if known.digest and (known.size, str(known.digest)) == (file.size_bytes, file.digest):
+            return known
+    shared = _live_files(file.path, records)
+    adopted = is_local(file.path) or not shared or any(held.adopted for held in shared)
+    return HeldFile(file.path, file.size_bytes, None, adopted, mtime_ns)
+
+
+def _live_files(path: str, records: Iterable[HolderRecord]) -> list[HeldFile]:
+    return [held for record in records if not record.released and (held := record.file(path))]
+
+
+def _full_name(record: HolderRecord) -> str:
+    return f"{record.namespace}/{record.name}"
 
 
 def _at_commit(plan: Plan) -> list[Plan]:

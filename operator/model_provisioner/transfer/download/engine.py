@@ -105,6 +105,7 @@ class _Transfer:
     async def run(self) -> Provided:
         """When it ends, also with an error, no thread uses the store, so the caller may close it."""
         try:
+            await self._threads.run(self._store.check_paths, self._plan)
             for file in (*self._plan.files[1:], self._plan.files[0]):
                 if not await self._reuse_published(file):
                     await self._fetch(file)

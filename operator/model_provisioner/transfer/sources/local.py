@@ -14,7 +14,7 @@ from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
-from model_provisioner.transfer.store import posix, published_files
+from model_provisioner.transfer.store import obstacles, posix, published_files
 from model_provisioner.transfer.store.store import Store
 
 _NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -24,7 +24,8 @@ def resolve(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
     """The plan for a file on the volume, with all files if it belongs to a split model. Blocks.
 
     `digest` is the one that the user expects. No store is created. Raises SourceNotFound, IncompleteModel, PathConflict
-    for a symbolic link, VolumeChanged if `store` has an id and that store is not in its directory.
+    for something else than a file at the path or than a directory above it, VolumeChanged if `store` has an id and that
+    store is not in its directory.
     """
     directory = Path(store.directory)
     if store.id is not None:
@@ -36,6 +37,7 @@ def resolve(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
 
 def _file_paths(root: int, ref: LocalRef) -> tuple[str, ...]:
     path = PurePosixPath(store_path(ref))
+    obstacles.check_parents(root, str(path))
     if path.name not in (names := _list_directory(root, path.parent)):
         raise SourceNotFound(f"{path} is not on the volume: put the file there, or correct the path after local:")
     parent = PurePosixPath(ref.path).parent

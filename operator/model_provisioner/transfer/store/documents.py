@@ -1,4 +1,4 @@
-"""The JSON documents below `.provisioner`: the store's id, journals and holder records.
+"""The JSON documents below `.provisioner`: the store's id, journals, holder records and confirmations.
 
 Each has a version. Only this module encodes and decodes them; it reads no file. A document that is damaged, foreign or
 of a later version decodes to None, and the caller decides what that means.
@@ -51,6 +51,12 @@ class _HolderDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     files: list[_FileDocument]
     part_keys: list[str]
     released: bool
+
+
+class _ConfirmationDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    version: Literal[1] = 1
+    claim: str
+    at: int
 
 
 def encode_store(document: StoreDocument) -> bytes:
@@ -123,6 +129,20 @@ def decode_holder(data: bytes) -> HolderRecord | None:
     except ValueError:
         return None
     return HolderRecord(read.uid, read.namespace, read.name, read.revision, files, tuple(read.part_keys), read.released)
+
+
+def encode_confirmation(claim: str, at: int) -> bytes:
+    """`claim` is `namespace/name`, `at` is in seconds since the epoch."""
+    return msgspec.json.encode(_ConfirmationDocument(claim=claim, at=at))
+
+
+def decode_confirmation(data: bytes) -> tuple[str, int] | None:
+    """Claim and time; None if `data` is not a valid confirmation of this version."""
+    try:
+        read = msgspec.json.decode(data, type=_ConfirmationDocument)
+    except ValueError:
+        return None
+    return read.claim, read.at
 
 
 def _encode_digest(digest: Digest | None) -> str | None:

@@ -13,8 +13,8 @@ from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.plan import Plan, PlannedFile
-from model_provisioner.domain.store.space import Room
-from model_provisioner.transfer.store import partfile, posix, published_files
+from model_provisioner.domain.store.space import Room, free_bytes
+from model_provisioner.transfer.store import obstacles, partfile, posix, published_files
 from model_provisioner.transfer.store.holder_records import HolderRecords
 from model_provisioner.transfer.store.partfile import PartFile
 
@@ -37,18 +37,37 @@ class PublishedFile:
 class StoreFiles:
     """Works on descriptors that belong to the `Store`.
 
-    `root` is the volume's root, `parts` the directory of unfinished files. `modes` applies to published files and to
-    directories that publishing makes.
+    `root` is the volume's root, `private` the store's own directory, `parts` the directory of unfinished files. `modes`
+    applies to published files and to directories that publishing makes.
     """
 
-    def __init__(self, root: int, parts: int, records: HolderRecords, modes: Modes) -> None:
+    def __init__(self, root: int, private: int, parts: int, records: HolderRecords, modes: Modes) -> None:
         self._root = root
+        self._private = private
         self._parts = parts
         self._records = records
         self._modes = modes
 
+    def check_paths(self, plan: Plan) -> None:
+        """Checks that each file of `plan` that has to be fetched can be published, and that each other one can be read.
+
+        Raises PathConflict, VolumeNotWritable, VolumeUnsuitable.
+        """
+        for file in plan.files:
+            obstacles.check_kinds(self._root, file.path)
+            found = published_files.stat(self._root, file.path)
+            if file.url is None or (found is not None and found.st_size == file.size):
+                obstacles.check_readable(self._root, file.path)
+            else:
+                obstacles.check_writable(self._root, self._private, file.path)
+
     def part(self, file: PlannedFile, epoch: int) -> PartFile:
-        """The unfinished file, resumed if that is safe. Raises as `PartFile.open` does."""
+        """The unfinished file, resumed if that is safe.
+
+        Raises PathConflict, VolumeNotWritable or VolumeUnsuitable if it could not be published, and as `PartFile.open`
+        does.
+        """
+        obstacles.check_writable(self._root, self._private, file.path)
         return PartFile.open(self._parts, file, epoch)
 
     def published(self, file: PlannedFile) -> PublishedFile | None:
@@ -71,7 +90,7 @@ class StoreFiles:
 
         On return the file is durable and has its final mode. If `path` holds an adopted file, the record of `uid` (the
         holder for which the part was fetched) says before the rename that this file is replaced. Raises PathConflict
-        if a directory or a symbolic link is at `path`, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
+        if something else than a file is at `path`, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
         """
         with posix.volume_errors(f"publish {path}"):
             part.sync()
@@ -102,7 +121,8 @@ class StoreFiles:
         """The bytes that are still needed and those that are free.
 
         Files in `fetched` are written even if a file is at their path; files in `waiting` only if they are missing.
-        The blocks of a part count as written, journalled or not, because the fetch overwrites them.
+        The blocks of a part count as written, journalled or not, because the fetch overwrites them. Raises
+        VolumeNotWritable if the volume does not answer.
         """
         needed = sum(file.size - partfile.occupied_bytes(self._parts, file) for file in fetched)
         needed += sum(
@@ -117,10 +137,14 @@ class StoreFiles:
         """
         return sum(self._verified_bytes(file) for file in plan.files)
 
-    def free_bytes(self) -> int:
-        """The bytes that an unprivileged user may still write to the volume (statvfs `f_bavail`)."""
-        facts = os.fstatvfs(self._root)
-        return facts.f_bavail * facts.f_frsize
+    def free_bytes(self) -> int | None:
+        """The bytes that an unprivileged user may still write to the volume; None if it does not say.
+
+        Raises VolumeNotWritable if it does not answer.
+        """
+        with posix.volume_errors("measure the free space of the volume"):
+            facts = posix.statvfs(self._root)
+        return facts and free_bytes(facts.f_frsize, facts.f_blocks, facts.f_bfree, facts.f_bavail)
 
     def _verified_bytes(self, file: PlannedFile) -> int:
         found = self.published(file)

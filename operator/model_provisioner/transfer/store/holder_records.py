@@ -107,6 +107,11 @@ class HolderRecords:
         """The file names of the records that can't be read."""
         return tuple(name for name in self._names("") if self._read(name) is None)
 
+    def written_at(self) -> dict[str, float]:
+        """When the record of each uid was written, in seconds since the epoch."""
+        found = {name: posix.stat_regular(name, self._directory) for name in self._names("")}
+        return {name.removesuffix(_SUFFIX): facts.st_mtime for name, facts in found.items() if facts}
+
     def write(self, record: HolderRecord) -> None:
         """Writes a record durably and atomically."""
         name = _file_name(record.uid)

@@ -12,12 +12,11 @@ from contextlib import ExitStack
 
 from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.store import space
 from model_provisioner.domain.store.journal import Journal, Restart, Resume, Superseded, decide
 from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.transfer.store import posix
 from model_provisioner.transfer.store.documents import decode_journal, encode_journal
-
-BLOCK_BYTES = 512  # the unit of st_blocks on Linux, see stat(2)
 
 
 class WriterSuperseded(ProvisionError):
@@ -177,7 +176,13 @@ def read_journal(parts: int, key: str) -> Journal | None:
 def occupied_bytes(parts: int, file: PlannedFile) -> int:
     """How many bytes of the volume the part of `file` occupies, at most the size of the file."""
     found = posix.stat_regular(part_name(file.part_key), parts)
-    return min(file.size, found.st_blocks * BLOCK_BYTES) if found else 0
+    return space.occupied_bytes(file.size, found.st_blocks, durable_bytes(parts, file)) if found else 0
+
+
+def stored_bytes(parts: int, key: str) -> int:
+    """How many bytes of the volume the part `key` occupies, at most its length; 0 if there is no part."""
+    found, journal = posix.stat_regular(part_name(key), parts), read_journal(parts, key)
+    return space.occupied_bytes(found.st_size, found.st_blocks, journal.spans.total if journal else 0) if found else 0
 
 
 def durable_bytes(parts: int, file: PlannedFile) -> int:
@@ -201,9 +206,12 @@ def discard(parts: int, key: str) -> None:
 
 
 def _part_size(parts: int, key: str) -> int | None:
-    """The length of the part in bytes. Anything else under its name, such as a link or a pipe, is removed."""
+    """The length of the part in bytes. Anything else under its name, such as a link or a pipe, is removed.
+
+    Some file systems count no links: 0 of them is no second name.
+    """
     found = posix.stat_regular(part_name(key), parts)
-    if found is not None and found.st_nlink == 1:
+    if found is not None and found.st_nlink <= 1:
         return found.st_size
     posix.unlink_if_exists(part_name(key), parts)
     return None

@@ -41,8 +41,8 @@ _ERRORS_BY_NUMBER: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] 
     (
         frozenset({errno.EACCES, errno.EPERM}),
         VolumeNotWritable,
-        "the download runs as {uid}:{gid}, which may not write there: set the pod's fsGroup to a group that may, or, "
-        "where the volume's driver ignores that, run `chown -R {uid}:{gid}` on the volume",
+        "the download runs as {uid}:{gid}, which has no permission for it: set the pod's fsGroup to a group that has, "
+        "or, if the volume's driver ignores that, run `chown -R {uid}:{gid}` on the volume",
     ),
     (
         frozenset({errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}),
@@ -55,7 +55,17 @@ _ERRORS_BY_NUMBER: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] 
         "a symbolic link, or a file where a directory should be, is in the way: remove it",
     ),
     (
-        _UNSUPPORTED | {errno.EFBIG, errno.ENAMETOOLONG},
+        frozenset({errno.ENAMETOOLONG, errno.EILSEQ}),
+        VolumeUnsuitable,
+        "the file system of the volume does not accept this name: use a volume of another storage class",
+    ),
+    (
+        frozenset({errno.EXDEV, errno.EBUSY}),
+        VolumeUnsuitable,
+        "another file system is mounted below the volume's root, and a file can't be renamed into it: unmount it there",
+    ),
+    (
+        _UNSUPPORTED | {errno.EFBIG},
         VolumeUnsuitable,
         "the file system lacks what publishing a file safely needs: use a volume of another storage class",
     ),
@@ -158,6 +168,16 @@ def open_regular(name: str, directory: int) -> int:
         return fd
     os.close(fd)
     raise FileNotFoundError(errno.ENOENT, "not a regular file", name)
+
+
+def statvfs(directory: int) -> os.statvfs_result | None:
+    """What the file system says about itself; None if it lacks this call."""
+    try:
+        return os.fstatvfs(directory)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return None
+        raise
 
 
 def read_document(name: str, directory: int) -> bytes | None:

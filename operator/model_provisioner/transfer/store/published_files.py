@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.paths import is_safe
-from model_provisioner.transfer.store import posix
+from model_provisioner.transfer.store import obstacles, posix
 
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _MOVE_ATTEMPTS = 3  # deleting another model may remove an empty directory after it was made and before it is used
@@ -58,10 +58,14 @@ def model_paths(root: int, directories: Iterable[str]) -> Iterator[str]:
 
 
 def move_into_place(part: str, parts: int, root: int, path: str, modes: Modes) -> None:
-    """Renames the file `part` in the directory `parts` (a descriptor) to `path`, durably; makes missing directories."""
+    """Renames the file `part` in the directory `parts` (a descriptor) to `path`, durably; makes missing directories.
+
+    Raises PathConflict if there is something else than a file at `path`.
+    """
     for attempt in range(1, _MOVE_ATTEMPTS + 1):
         try:
             with posix.opened_parent(root, path, create=modes) as (directory, name):
+                obstacles.check_replaceable(name, directory, path)
                 os.rename(part, name, src_dir_fd=parts, dst_dir_fd=directory)
                 posix.sync_directory(directory)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The holders of an open store as the store worker uses them: settle, check, remove, sweep and prune.
+"""The holders of an open store as the store worker uses them: settle, record, check, remove, sweep and prune.
 
 Called by `transfer.worker.store_requests` and `transfer.cli.prune`. Paths, attestation and deletion are decided in
 `domain.store.holders`; `holder_records` reads and writes the record files. Fetching is in `files`: if the store worker
@@ -6,6 +6,7 @@ marks a file as corrupt while a fetcher uses it, that file is hashed once more a
 """
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,11 +15,13 @@ from pathlib import PurePosixPath
 from model_provisioner.domain.errors import InsufficientStorage
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store import holders
-from model_provisioner.domain.store.holders import Holder, HolderRecord
-from model_provisioner.domain.store.paths import FETCHED_ROOTS, PRIVATE
+from model_provisioner.domain.store.claim import Claim
+from model_provisioner.domain.store.confirmation import Confirmation
+from model_provisioner.domain.store.holders import Holder, HolderRecord, Holding
+from model_provisioner.domain.store.paths import FETCHED_ROOTS, PRIVATE, is_safe
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Usage
-from model_provisioner.transfer.store import partfile, posix, published_files
+from model_provisioner.transfer.store import confirmations, partfile, posix, published_files
 from model_provisioner.transfer.store.files import StoreFiles
 from model_provisioner.transfer.store.holder_records import HolderRecords
 
@@ -48,6 +51,22 @@ class UnheldFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedRecord:
+    """A holder record and when it was written, in seconds since the epoch."""
+
+    record: HolderRecord
+    written_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordResult:
+    """The uids whose record was `written`. `complete` is False if an object is without one."""
+
+    written: tuple[str, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class SweepResult:
     """The keys of the parts and the uids of the records that were removed."""
 
@@ -67,11 +86,13 @@ class CheckResult:
 class StoreRecords:
     """Works on descriptors that belong to the `Store`.
 
-    `root` is the volume's root, `parts` the directory of unfinished files. `files` are the files of the same store.
+    `root` is the volume's root, `private` the store's own directory, `parts` the directory of unfinished files. `files`
+    are the files of the same store.
     """
 
-    def __init__(self, root: int, parts: int, records: HolderRecords, files: StoreFiles) -> None:
+    def __init__(self, root: int, private: int, parts: int, records: HolderRecords, files: StoreFiles) -> None:
         self._root = root
+        self._private = private
         self._parts = parts
         self._records = records
         self._files = files
@@ -80,7 +101,8 @@ class StoreRecords:
         """Writes durably that `holder` wants the files of `plan`, and returns `plan` with their final paths.
 
         If the holder's record has other files and parts from an earlier plan, they are removed as in `remove`.
-        Raises PathConflict, UnsupportedSource for a hostile path, InsufficientStorage, VolumeNotWritable.
+        Raises PathConflict, UnsupportedSource for a hostile path, InsufficientStorage, VolumeNotWritable,
+        VolumeUnsuitable, also for what would prevent the files from being published (`StoreFiles.check_paths`).
         """
         with (
             self._storage_errors(plan),
@@ -88,6 +110,7 @@ class StoreRecords:
         ):
             own, (others, complete) = self._records.read(holder.uid), self._records.recent_others(holder.uid)
             settled = holders.settle(plan, own, others)
+            self._files.check_paths(settled)
             wanted = HolderRecord(holder.uid, holder.namespace, holder.name, settled.revision)
             record = holders.hold(wanted, settled, own, others, self._exists)
             if own is not None:
@@ -95,6 +118,26 @@ class StoreRecords:
             if record != own:
                 self._records.write(record)
             return settled
+
+    def record_ready(self, holdings: Iterable[Holding]) -> RecordResult:
+        """Writes a record for each of these Ready objects that has none with all of its files. No file is hashed.
+
+        An object gets none if one of its files is missing or has another size: that object will be settled anew.
+        """
+        with posix.volume_errors("record what Ready objects hold"):
+            missing = [one for one in holdings if not holders.is_recorded(one, self._records.read(one.holder.uid))]
+            written = tuple(one.holder.uid for one in missing if self._record_again(one))
+            return RecordResult(written, complete=len(written) == len(missing))
+
+    def confirm(self, claim: Claim, now: float | None = None) -> None:
+        """Writes that each Ready object on `claim` has its record at `now`, in seconds since the epoch (None: now)."""
+        with posix.volume_errors("confirm the records of the store"):
+            confirmations.write(self._private, claim, round(time.time() if now is None else now))
+
+    def confirmations(self) -> tuple[Confirmation, ...]:
+        """The confirmation of each claim that has ever confirmed."""
+        with posix.volume_errors("read the confirmations of the store"):
+            return confirmations.read_all(self._private)
 
     def check(self, files: tuple[FileRecord, ...], holder: str | None = None) -> CheckResult:
         """Which of `files` are missing, and which of the others the record of `holder` (a uid) does not attest.
@@ -140,20 +183,32 @@ class StoreRecords:
             self._end_record(uid, None if delete else own, others)
             return deleted
 
-    def sweep(self, namespaces: frozenset[str], uids: frozenset[str]) -> SweepResult:
+    def sweep(
+        self, namespaces: frozenset[str], uids: frozenset[str], names: frozenset[str] = frozenset()
+    ) -> SweepResult:
         """Removes the holders of `namespaces` whose uid is not in `uids`, which must be all uids of these namespaces.
 
-        Published files stay, because the deletion policy of a deleted object is not known. While a record can't be
-        read nothing is removed, because that record may name any part.
+        `names` are the names of these objects as `namespace/name`, see `holders.orphaned`. Published files stay,
+        because the deletion policy of a deleted object is not known. While a record can't be read nothing is removed,
+        because that record may name any part.
         """
         with posix.volume_errors("sweep the store"):
             records, complete = self._records.all()
-            orphaned = holders.orphaned(records, namespaces, uids) if complete else ()
+            orphaned = holders.orphaned(records, namespaces, uids, names) if complete else ()
             parts = partfile.keys(self._parts).intersection(key for record in orphaned for key in record.part_keys)
             for record in orphaned:
                 self.remove(record.uid, delete=False)
             parts -= partfile.keys(self._parts)
         return SweepResult(tuple(sorted(parts)), tuple(record.uid for record in orphaned))
+
+    def listed(self) -> tuple[ListedRecord, ...]:
+        """The records that can be read, by namespace and name."""
+        with posix.volume_errors("list the holder records"):
+            written = self._records.written_at()
+            records = sorted(
+                self._records.all().records, key=lambda record: (record.namespace, record.name, record.uid)
+            )
+            return tuple(ListedRecord(record, written[record.uid]) for record in records if record.uid in written)
 
     def unheld(self) -> UnheldFiles:
         """The published files and the parts that no record names.
@@ -168,7 +223,8 @@ class StoreRecords:
                 UnheldFile(path, found.st_size) for path in paths if (found := published_files.stat(self._root, path))
             )
             parts = tuple(
-                UnheldFile(f"{PRIVATE}/parts/{partfile.part_name(key)}", self._part_bytes(key)) for key in keys
+                UnheldFile(f"{PRIVATE}/parts/{partfile.part_name(key)}", partfile.stored_bytes(self._parts, key))
+                for key in keys
             )
             return UnheldFiles(files, parts, self._records.unreadable())
 
@@ -198,16 +254,28 @@ class StoreRecords:
         except InsufficientStorage as error:
             raise self._files.room((), plan.files).explain(plan.ref, error) from error
 
+    def _record_again(self, holding: Holding) -> bool:
+        """Returns False if a file is missing. A status may have been written by others: its paths are not trusted."""
+        if not all(is_safe(file.path) for file in holding.files):
+            return False
+        found = {file.path: self._stat_published(file) for file in holding.files}
+        mtimes_ns = {path: facts.st_mtime_ns for path, facts in found.items() if facts}
+        if not mtimes_ns or len(mtimes_ns) < len(found):
+            return False
+        records = self._records.recent_others("").records
+        record = holders.rewritten(holding, records, mtimes_ns)
+        self._records.write(record)
+        for former in holders.taken_over(record, records):
+            self._discard_parts(former.part_keys, self._records.recent_others(former.uid).records)
+            self._records.unlink(former.uid)
+        return True
+
     def _stat_published(self, file: FileRecord) -> os.stat_result | None:
         found = published_files.stat(self._root, file.path)
         return found if found and found.st_size == file.size_bytes else None
 
     def _exists(self, path: str) -> bool:
         return published_files.stat(self._root, path) is not None
-
-    def _part_bytes(self, key: str) -> int:
-        found = posix.stat_regular(partfile.part_name(key), self._parts)
-        return found.st_blocks * partfile.BLOCK_BYTES if found else 0
 
     def _release_files(self, own: HolderRecord, others: tuple[HolderRecord, ...], delete: bool) -> tuple[str, ...]:
         self._discard_parts(own.part_keys, others)

@@ -59,8 +59,8 @@ class Store:
             if expected_id is None:
                 identity.probe(private)
             holder_records = HolderRecords(holders, cache)
-            files = StoreFiles(root, parts, holder_records, modes)
-            records = StoreRecords(root, parts, holder_records, files)
+            files = StoreFiles(root, private, parts, holder_records, modes)
+            records = StoreRecords(root, private, parts, holder_records, files)
             return cls(store_id, files, records, opened.pop_all())
 
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any
 
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.store.holder_records import RecordCache
-from model_provisioner.transfer.store.records import SweepResult
+from model_provisioner.transfer.store.records import RecordResult, SweepResult
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol import messages
 from model_provisioner.worker_protocol.messages import Answer, Task
@@ -50,6 +50,14 @@ def _settle(request: messages.Settle, opener: StoreOpener) -> Answer:
         return messages.Settled(request.id, store.id, plan, store.files.durable_bytes(plan))
 
 
+def _record_ready(request: messages.RecordReady, opener: StoreOpener) -> Answer:
+    with opener.find(request.store) as store:
+        result = store.records.record_ready(request.holdings) if store else RecordResult(complete=not request.holdings)
+        if store and request.confirm and result.complete:
+            store.records.confirm(request.confirm)
+        return messages.RecordedReady(request.id, result.written, result.complete)
+
+
 def _check(request: messages.Check, opener: StoreOpener) -> Answer:
     with opener.open(request.store) as store:
         result = store.records.check(request.files, request.holder)
@@ -76,7 +84,8 @@ def _remove(request: messages.Remove, opener: StoreOpener) -> Answer:
 
 def _sweep(request: messages.Sweep, opener: StoreOpener) -> Answer:
     with opener.find(request.store) as store:
-        swept = store.records.sweep(frozenset(request.namespaces), frozenset(request.uids)) if store else SweepResult()
+        live = frozenset(request.namespaces), frozenset(request.uids), frozenset(request.names)
+        swept = store.records.sweep(*live) if store else SweepResult()
         return messages.Swept(request.id, swept.parts, swept.records)
 
 
@@ -87,6 +96,7 @@ def _survey(request: messages.Survey, opener: StoreOpener) -> Answer:
 
 _HANDLERS: Mapping[type[Task], Callable[[Any, StoreOpener], Answer]] = {
     messages.Settle: _settle,
+    messages.RecordReady: _record_ready,
     messages.Check: _check,
     messages.Measure: _measure,
     messages.MarkCorrupt: _mark_corrupt,
