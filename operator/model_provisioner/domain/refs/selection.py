@@ -3,18 +3,28 @@
 `transfer.sources` calls `select` with the file names that the hub lists. The rules are deterministic, do not depend on
 the order of the list, and never choose a model that is only similar to the selector:
 
-1. A selector that ends in .gguf is a path. Letter case is ignored if that leaves one file.
-2. Any other selector is a quantisation. It is matched as a whole word against file names, then against directory names,
-   so that F16 does not match BF16. A plain name comes before one with the prefix UD-, which some publishers add.
-3. Without a selector: Q4_K_M, else Q8_0, else the model of the repository if it has only one.
-
-Companion files (projectors, importance matrices, draft models) are selected only by path.
+1. Files that end in .gguf are models. The parts `…-00001-of-0000N.gguf` are one model.
+2. A selector that ends in .gguf is a path, of any of these files. Letter case is ignored if that leaves one file.
+3. Each file has a standing, by the first line that its name fits. The words are whole words in any letter case.
+   a. Projector or matrix: `mmproj` anywhere in the name; `imatrix` at its front, or in a name without a quantisation;
+      or it lies in a directory of one of these names.
+   b. Drafter: `mtp`, `eagle3`, `dflash` or `dspark` at the front of the name, or it lies in a directory of that name.
+   c. Probably a drafter: `eagle3`, `dflash` or `dspark` elsewhere in the name.
+   d. Variant: `mtp` elsewhere (a model with prediction layers), or `imatrix` (a model quantised with a matrix).
+   e. Model: everything else.
+4. The candidates are the models and the variants. If there are none, all files of the next best standing are, unless
+   a model is there in raw pieces, which are not joined.
+5. A selector is else a quantisation. It is matched as a whole word against file names, then against directory names,
+   so that F16 does not match BF16. A plain name comes before one with the prefix UD-, which some publishers add, and a
+   model before a variant.
+6. Without a selector: Q4_K_M, else Q8_0, else the only one; of the models, or of the variants if there is no model.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from model_provisioner.domain.errors import AmbiguousModel, IncompleteModel, SourceNotFound, UnsupportedSource
 from model_provisioner.domain.gguf.format import FILE_TYPES
@@ -26,15 +36,38 @@ _PART = re.compile(
     r"(?P<stem>.*)-(?P<number>[0-9]{5})(?P<end>-of-(?P<count>[0-9]{5})\.gguf)", re.IGNORECASE | re.DOTALL
 )
 _RAW_PIECE = re.compile(r"\.gguf[._-](?:part|split)[\w.-]*\Z", re.IGNORECASE)
-_COMPANION = "(?:mmproj|imatrix|mtp|eagle3|dflash|dspark)"
-_COMPANION_FILE = re.compile(rf"(?:^|[-._]){_COMPANION}(?=[-._]|$)", re.IGNORECASE)
-_COMPANION_DIRECTORY = re.compile(rf"(?:^|/){_COMPANION}/", re.IGNORECASE)
 _QUANTIZATION = re.compile(
     r"(?:^|(?<=[-._/]))(?:UD-)?"
     r"(?:I?Q[1-8]_(?:K|[01]|XXS|XS|NL|S|M|L|XL)(?:_(?:XXS|XS|S|M|L|XL|[48]_[48]))?"
     r"|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)"
     r"(?=[-._/]|$)"
 )
+
+
+class _Standing(IntEnum):
+    """How much a file's name looks like that of a model; a lower number is better."""
+
+    MODEL = 0
+    VARIANT = 1
+    PROBABLY_DRAFTER = 2
+    DRAFTER = 3
+    PROJECTOR_OR_MATRIX = 4
+
+
+_DRAFTERS = "(?:eagle3|dflash|dspark)"
+_QUANTIZED = "(?:I?Q[1-8]|TQ[12]|MXFP4|NVFP4)"
+_STANDINGS = tuple(
+    (re.compile(pattern, re.IGNORECASE), standing)
+    for pattern, standing in (
+        (r"mmproj[^/]*$|(?:^|/)(?:mmproj|imatrix)/", _Standing.PROJECTOR_OR_MATRIX),
+        (r"(?:^|/)imatrix(?:[-._][^/]*)?$", _Standing.PROJECTOR_OR_MATRIX),
+        (rf"(?:^|/)(?![^/]*[-._]{_QUANTIZED})[^/]*[-._]imatrix(?:[-._][^/]*)?$", _Standing.PROJECTOR_OR_MATRIX),
+        (rf"(?:^|/)(?:mtp|{_DRAFTERS})(?:/|(?:[-._][^/]*)?$)", _Standing.DRAFTER),
+        (rf"[-._]{_DRAFTERS}(?:[-._][^/]*)?$", _Standing.PROBABLY_DRAFTER),
+        (r"[-._](?:mtp|imatrix)(?:[-._][^/]*)?$", _Standing.VARIANT),
+    )
+)
+"""Patterns for a path without .gguf; the first that matches decides. A path that none matches is a MODEL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +89,9 @@ def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
         raise _no_model(paths)
     if selector is not None and _SUFFIX.search(selector):
         return _complete(_only(_by_path(models, selector), selector))
-    candidates = [model for model in models if not _is_companion(model.paths[0])]
-    if not candidates:
-        raise SourceNotFound(
-            "the repository has no model, only files that go with one (projectors, importance matrices or draft "
-            f"models): {_listed(models)}; name one by its path after a colon if that is what you want"
-        )
+    candidates = _candidates(models)
+    if _standing(candidates[0]) > _Standing.VARIANT and (pieces := _pieces(paths)):
+        raise _in_pieces(pieces)
     if selector is None:
         return _complete(_only(_by_default(candidates), selector))
     fitting = _by_quantization(candidates, selector)
@@ -72,15 +102,14 @@ def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
 
 def other_models(paths: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:
     """The paths of each complete model in `paths`, except the one with the `chosen` paths."""
-    candidates = (model for model in _models(paths) if not _is_companion(model.paths[0]))
+    candidates = _candidates(_models(paths))
     return [model.paths for model in candidates if len(model.paths) == model.parts and model.paths[0] not in chosen]
 
 
 def selector_of(paths: Sequence[str], model: Sequence[str]) -> str:
     """A selector that selects the files `model` from `paths`: their quantisation if it is unique, else a path."""
-    candidates = [candidate for candidate in _models(paths) if not _is_companion(candidate.paths[0])]
     label = quantization_of(model[0])
-    if label and [match.paths for match in _by_quantization(candidates, label)] == [tuple(model)]:
+    if label and [match.paths for match in _by_quantization(_candidates(_models(paths)), label)] == [tuple(model)]:
         return label
     return _shown(model[0])
 
@@ -104,9 +133,21 @@ def _models(paths: Iterable[str]) -> list[_Model]:
     return sorted([*single, *joined], key=lambda model: model.paths)
 
 
-def _is_companion(path: str) -> bool:
-    name = _stem(path.rpartition("/")[2])
-    return bool(_COMPANION_FILE.search(name) or _COMPANION_DIRECTORY.search(path))
+def _standing(model: _Model) -> _Standing:
+    stem = _stem(model.paths[0])
+    return next((standing for pattern, standing in _STANDINGS if pattern.search(stem)), _Standing.MODEL)
+
+
+def _candidates(models: Sequence[_Model]) -> list[_Model]:
+    """The models and the variants; if there are none, those of the next best standing."""
+    best = min(map(_standing, models), default=_Standing.MODEL)
+    return [model for model in models if _standing(model) <= max(best, _Standing.VARIANT)]
+
+
+def _tiers(candidates: Sequence[_Model]) -> list[list[_Model]]:
+    """The candidates of each standing, the best first."""
+    standings = sorted(set(map(_standing, candidates)))
+    return [[model for model in candidates if _standing(model) == standing] for standing in standings]
 
 
 def _by_path(models: Sequence[_Model], path: str) -> list[_Model]:
@@ -119,14 +160,19 @@ def _by_path(models: Sequence[_Model], path: str) -> list[_Model]:
 
 
 def _by_default(candidates: Sequence[_Model]) -> Sequence[_Model]:
-    preferred = (_by_quantization(candidates, quantization) for quantization in _DEFAULTS)
-    return next(filter(None, preferred), candidates)
+    best = _tiers(candidates)[0]
+    preferred = (_by_quantization(best, quantization) for quantization in _DEFAULTS)
+    return next(filter(None, preferred), best)
 
 
 def _by_quantization(candidates: Sequence[_Model], quantization: str) -> list[_Model]:
     """The best matches; several if they match equally well."""
-    names = {model: _stem(model.paths[0].rpartition("/")[2]) for model in candidates}
-    directories = {model: model.paths[0].rpartition("/")[0] for model in candidates}
+    return next(filter(None, (_labelled(tier, quantization) for tier in _tiers(candidates))), [])
+
+
+def _labelled(tier: Sequence[_Model], quantization: str) -> list[_Model]:
+    names = {model: _stem(model.paths[0].rpartition("/")[2]) for model in tier}
+    directories = {model: model.paths[0].rpartition("/")[0] for model in tier}
     for texts in (names, directories):
         labelled = [model for model, text in texts.items() if _label(text) == quantization.upper()]
         if labelled:
@@ -174,8 +220,7 @@ def _complete(model: _Model) -> tuple[str, ...]:
 
 
 def _no_match(paths: Sequence[str], candidates: Sequence[_Model], selector: str) -> SourceNotFound | UnsupportedSource:
-    pieces = [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
-    fitting = _by_quantization([_Model((piece,)) for piece in pieces], selector)
+    fitting = _by_quantization([_Model((piece,)) for piece in _pieces(paths)], selector)
     if fitting:
         return _in_pieces([model.paths[0] for model in fitting])
     return _not_found(selector, candidates)
@@ -188,8 +233,7 @@ def _not_found(selector: str, models: Sequence[_Model]) -> SourceNotFound:
 
 
 def _no_model(paths: Sequence[str]) -> SourceNotFound | UnsupportedSource:
-    pieces = [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
-    if pieces:
+    if pieces := _pieces(paths):
         return _in_pieces(pieces)
     kinds = Counter(_kind(path) for path in set(paths)).most_common()
     found = ", ".join(
@@ -199,6 +243,10 @@ def _no_model(paths: Sequence[str]) -> SourceNotFound | UnsupportedSource:
         f"the repository has no GGUF file, {f'only {found}' if found else 'nor any other'}: "
         "look for a repository of this model in GGUF, often one whose name ends in -GGUF"
     )
+
+
+def _pieces(paths: Iterable[str]) -> list[str]:
+    return [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
 
 
 def _in_pieces(pieces: Sequence[str]) -> UnsupportedSource:
