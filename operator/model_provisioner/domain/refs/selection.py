@@ -14,10 +14,12 @@ the order of the list, and never choose a model that is only similar to the sele
    e. Model: everything else.
 4. The candidates are the models and the variants. If there are none, all files of the next best standing are, unless
    a model is there in raw pieces, which are not joined.
-5. A selector is else a quantisation. It is matched as a whole word against file names, then against directory names,
+5. A selector that ends in a slash is a directory. Only the files in it and below it count. Letter case is ignored if
+   that leaves one directory. It then goes on as without a selector.
+6. Any other selector is a quantisation. It is matched as a whole word against file names, then against directory names,
    so that F16 does not match BF16. A plain name comes before one with the prefix UD-, which some publishers add, and a
    model before a variant.
-6. Without a selector: Q4_K_M, else Q8_0, else the only one; of the models, or of the variants if there is no model.
+7. Without a selector: Q4_K_M, else Q8_0, else the only one; of the models, or of the variants if there is no model.
 """
 
 import re
@@ -89,10 +91,14 @@ def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
         raise _no_model(paths)
     if selector is not None and _SUFFIX.search(selector):
         return _complete(_only(_by_path(models, selector), selector))
+    in_directory = selector is not None and selector.endswith("/")
+    if selector is not None and in_directory:
+        paths = _inside(paths, selector)
+        models = _models(paths)
     candidates = _candidates(models)
     if _standing(candidates[0]) > _Standing.VARIANT and (pieces := _pieces(paths)):
         raise _in_pieces(pieces)
-    if selector is None:
+    if selector is None or in_directory:
         return _complete(_only(_by_default(candidates), selector))
     fitting = _by_quantization(candidates, selector)
     if not fitting:
@@ -159,6 +165,27 @@ def _by_path(models: Sequence[_Model], path: str) -> list[_Model]:
     return fitting
 
 
+def _inside(paths: Sequence[str], directory: str) -> list[str]:
+    """The paths below `directory`, at least one of them a model."""
+    depth = directory.count("/")
+    places = {path: "".join(f"{part}/" for part in path.split("/")[:-1][:depth]) for path in paths}
+    fitting = {directory} & {*places.values()} or {
+        place for place in places.values() if place.casefold() == directory.casefold()
+    }
+    inside = [path for path in paths if places[path] in fitting]
+    models = _models(inside)
+    if not models and (pieces := _pieces(inside)):
+        raise _in_pieces(pieces)
+    if not models:
+        what = f"holds no GGUF file, only {_kinds(inside)}" if inside else "is not there"
+        raise SourceNotFound(
+            f"the directory {_shown(directory)} {what}; the repository has {_listed(_models(paths))}; name one of these"
+        )
+    if len(fitting) > 1:
+        raise _ambiguous(models, directory)
+    return inside
+
+
 def _by_default(candidates: Sequence[_Model]) -> Sequence[_Model]:
     best = _tiers(candidates)[0]
     preferred = (_by_quantization(best, quantization) for quantization in _DEFAULTS)
@@ -199,12 +226,18 @@ def _patterns(quantization: str) -> Iterator[re.Pattern[str]]:
 def _only(fitting: Sequence[_Model], selector: str | None) -> _Model:
     if len(fitting) == 1:
         return fitting[0]
+    raise _ambiguous(fitting, selector)
+
+
+def _ambiguous(fitting: Sequence[_Model], selector: str | None) -> AmbiguousModel:
     first = fitting[0].paths[0]
-    label = quantization_of(first)
+    label = None if selector and selector.endswith("/") else quantization_of(first)
     unique = label is not None and [quantization_of(model.paths[0]) for model in fitting].count(label) == 1
     example = f"its quantisation, as in :{label}, or its path, as in" if unique else "its path, as in"
     what = f" {_shown(selector)}" if selector else ""
-    raise AmbiguousModel(f"{len(fitting)} models fit{what}: {_listed(fitting)}; name one by {example} :{_shown(first)}")
+    return AmbiguousModel(
+        f"{len(fitting)} models fit{what}: {_listed(fitting)}; name one by {example} :{_shown(first)}"
+    )
 
 
 def _complete(model: _Model) -> tuple[str, ...]:
@@ -235,12 +268,8 @@ def _not_found(selector: str, models: Sequence[_Model]) -> SourceNotFound:
 def _no_model(paths: Sequence[str]) -> SourceNotFound | UnsupportedSource:
     if pieces := _pieces(paths):
         return _in_pieces(pieces)
-    kinds = Counter(_kind(path) for path in set(paths)).most_common()
-    found = ", ".join(
-        f"{count} × {_shown(kind)}" for kind, count in sorted(kinds, key=lambda kind: (-kind[1], kind[0]))[:8]
-    )
     return SourceNotFound(
-        f"the repository has no GGUF file, {f'only {found}' if found else 'nor any other'}: "
+        f"the repository has no GGUF file, {f'only {_kinds(paths)}' if paths else 'nor any other'}: "
         "look for a repository of this model in GGUF, often one whose name ends in -GGUF"
     )
 
@@ -264,6 +293,14 @@ def _label(text: str) -> str | None:
 
 def _stem(name: str) -> str:
     return _SUFFIX.sub("", name)
+
+
+def _kinds(paths: Iterable[str]) -> str:
+    """The most frequent kinds of file, with their numbers."""
+    kinds = Counter(_kind(path) for path in set(paths)).most_common()
+    return ", ".join(
+        f"{count} × {_shown(kind)}" for kind, count in sorted(kinds, key=lambda kind: (-kind[1], kind[0]))[:8]
+    )
 
 
 def _kind(path: str) -> str:
