@@ -310,6 +310,7 @@ STATUS = {
             "contextLength": 2048,
             "license": "apache-2.0",
             "chatTemplate": True,
+            "unknownTensorTypes": [36, 137],
         },
     },
 }
