@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from model_provisioner import cli
+from tests.support.gguf_headers import STRING, header, pair, string, tensor
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
 from tests.support.models import files_below, private_files, put
@@ -88,6 +89,17 @@ def test_json_is_one_document(hub: Hub, tmp_path: Path) -> None:
     assert done["files"] == [{"path": PATH, "sizeBytes": len(CONTENT), "digest": DIGEST}]
     assert done["gguf"]["quantization"] == "Q4_K_M"
     assert dry == {key: value for key, value in done.items() if key != "gguf"}
+
+
+def test_a_model_with_tensor_types_of_another_program_is_fetched_with_a_warning(hub: Hub, tmp_path: Path) -> None:
+    start = header((pair(b"general.architecture", STRING, string(b"llama")),), (tensor(b"a", (256, 64), kind=137),))
+    content = start + bytes(-len(start) % 32) + os.urandom(64 * 76)
+    hub.repository("owner/IK-GGUF").add("model-IQ2_K.gguf", content)
+    done = fetch(hub, "hf:owner/IK-GGUF", "--to", str(tmp_path), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["gguf"]["unknownTensorTypes"] == [137]
+    assert "llama.cpp does not know its tensor type 137; load it with" in done.stderr
+    assert (tmp_path / "hf/owner/IK-GGUF/model-IQ2_K.gguf").read_bytes() == content
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,12 @@ from tests.support.samples import MODEL
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\.(json|path|claim|a))?", fullmatch=True)
 
 
+def test_tensor_types_that_llama_cpp_does_not_know_are_listed() -> None:
+    model = replace(MODEL, gguf=GGUFSummary(architecture="llama", unknown_tensor_types=(137, 144)))
+    document = json.loads(rows("tiny", Entry("hf:a/b", model))["tiny.json"])
+    assert document["gguf"]["unknownTensorTypes"] == [137, 144]
+
+
 def test_a_model_has_three_keys() -> None:
     model = replace(MODEL, gguf=GGUFSummary(architecture="llama", context_length=4096, chat_template=True))
     said = rows("tiny", Entry("hf:a/b", model))

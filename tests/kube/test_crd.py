@@ -115,6 +115,15 @@ REFS = [
         for selector in ("./a.gguf", "a//b.gguf", "a/./b.gguf", "a/../b.gguf", "/a.gguf", "../a.gguf")
     ),
     *(f"{REF}:{selector}" for selector in ("a\\b.gguf", "a\nb.gguf", "a\x7f.gguf", "Q4:b.gguf", "Q4:Q8", "a.gguf/")),
+    *(
+        f"{REF}:{selector}"
+        for selector in ("UD-IQ1_S/", "a b/модель/", ".x/", "main/", "/", "//", "a//", "/a/", "./", "../")
+    ),
+    *(
+        f"{REF}:{selector}"
+        for selector in ("a/../b/", "a/.", "a/..", "a/b", "a:b/", "a\\/", "a\n/", "a\x00/", f"{'a/' * 256}")
+    ),
+    *(f"{REF}:{'a' * length}/" for length in (255, 256)),
     *(f"{REF}:{'a' * length}/{'b' * 250}.gguf" for length in (255, 256)),
     f"{REF}:{'b' * 251}.gguf",
     *(f"{REF}:{'a/' * length}b.gguf" for length in (253, 254)),
@@ -301,6 +310,7 @@ STATUS = {
             "contextLength": 2048,
             "license": "apache-2.0",
             "chatTemplate": True,
+            "unknownTensorTypes": [36, 137],
         },
     },
 }

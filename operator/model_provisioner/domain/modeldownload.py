@@ -50,7 +50,11 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class GGUFSummary:
-    """What the GGUF header says about a model, for users and schedulers."""
+    """What the GGUF header says about a model, for users and schedulers.
+
+    `unknown_tensor_types` are the numbers of tensor types that are not in llama.cpp, in ascending order; None if there
+    are none.
+    """
 
     architecture: str | None = None
     name: str | None = None
@@ -59,6 +63,7 @@ class GGUFSummary:
     context_length: int | None = None
     license: str | None = None
     chat_template: bool = False
+    unknown_tensor_types: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import math
 import struct
 import time
 import timeit
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -259,6 +260,9 @@ HOSTILE = {
     "half a block": header((), (tensor(b"a", (48,), kind=2),)),
     "a tensor twice": header((), (tensor(b"a", (1,)), tensor(b"a", (1,), offset=32))),
     "data beyond the file": header((), (tensor(b"a", (1,), offset=2**40),)),
+    "a sum that overflows, one after the other": header(
+        (), (tensor(b"a", (2**62,), kind=99), tensor(b"b", (2**62,), kind=99, offset=2**59))
+    ),
     "parameters beyond the file, of a type yet unknown": header((), (tensor(b"a", (2**40,), kind=9999),)),
 }
 
@@ -315,6 +319,57 @@ def test_an_unknown_file_type_or_tensor_type_is_not_an_error() -> None:
     data = header((pair(b"general.file_type", U32, struct.pack("<I", 999)),), (tensor(b"a", (7, 3), kind=99),))
     assert read(data).summary.quantization is None
     assert read(data).summary.parameters == 21
+
+
+IQ2_K, I2_S = 137, 36  # of ik_llama.cpp and of bitnet.cpp
+
+
+def test_tensor_types_of_other_programs_are_recorded() -> None:
+    tensors = (
+        tensor(b"a", (256, 4), kind=IQ2_K),
+        tensor(b"b", (8,), offset=512),
+        tensor(b"c", (256,), kind=I2_S, offset=544),
+        tensor(b"d", (256,), kind=IQ2_K, offset=640),
+    )
+    content = header((), tensors)
+    content += bytes(-len(content) % 32 + 640 + 32)
+    found = read(content)
+    check_complete(found, len(content))
+    assert found.summary == GGUFSummary(parameters=1544, unknown_tensor_types=(36, 137))
+    assert found.tensors_end == found.data_offset + 640 + 32, "at least one bit for each parameter"
+    with pytest.raises(NotGGUF, match="truncated"):
+        check_complete(found, len(content) - 1)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        pytest.param((tensor(b"a", (4096,), kind=IQ2_K), tensor(b"b", (8,), offset=256)), id="reaches into the next"),
+        pytest.param((tensor(b"a", (256,), kind=IQ2_K), tensor(b"b", (256,), kind=IQ2_K)), id="at one place"),
+        pytest.param((tensor(b"a", (256,), kind=IQ2_K), tensor(b"b", (8,), offset=40)), id="misaligned"),
+        pytest.param(
+            (tensor(b"a", (256,), kind=IQ2_K), tensor(b"b", (8,), offset=512), tensor(b"c", (8,), offset=1024)),
+            id="a gap behind the next",
+        ),
+        pytest.param((tensor(b"a", (8,)), tensor(b"b", (256,), kind=IQ2_K, offset=64)), id="a gap before it"),
+    ],
+)
+def test_what_can_be_checked_beside_an_unknown_tensor_type_is_checked(tensors: tuple[bytes, ...]) -> None:
+    with pytest.raises(NotGGUF, match=r"damaged: the tensor '[bc]' has the offset"):
+        read(header((), tensors), 10**6)
+
+
+def test_very_many_unknown_tensor_types_are_cut_short() -> None:
+    tensors = tuple(tensor(b"%d" % n, (1,), kind=1000 - n, offset=32 * n) for n in range(100))
+    assert read(header((), tensors)).summary.unknown_tensor_types == tuple(range(901, 917))
+
+
+def test_the_unknown_tensor_types_of_all_parts_are_joined() -> None:
+    parts = [
+        replace(one, summary=replace(one.summary, unknown_tensor_types=types))
+        for one, types in zip([part(0, 3, 3), part(1, 3, 3), part(2, 3, 3)], [None, (144, 137), (137, 36)], strict=True)
+    ]
+    assert combine(parts).unknown_tensor_types == (36, 137, 144)
 
 
 def test_a_tensor_without_dimensions_is_one_number() -> None:

@@ -27,7 +27,7 @@ ALLOCATED_AT_LEAST = 64 * KIB
 
 COUNTS = st.integers(0, 5) | st.sampled_from((2**16, 2**20, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1))
 KINDS = st.integers(0, 13) | st.integers(0, 2**32 - 1)
-TYPES = st.sampled_from((*fmt.TENSOR_TYPES, 4, 36, 99, 2**31)) | st.integers(0, 2**32 - 1)
+TYPES = st.sampled_from((*fmt.TENSOR_TYPES, 4, 36, 99, 137, 2**31)) | st.integers(0, 2**32 - 1)
 KEYS = st.sampled_from(
     (
         b"general.alignment",
@@ -104,6 +104,7 @@ def check_sound(found: GGUFHeader | Incomplete | NotGGUF, data: bytes, file_size
         assert min(len(data), file_size) < found.needed <= min(file_size, fmt.MAX_HEADER)
     else:
         assert found.tensors_end <= file_size
+        assert len(found.summary.unknown_tensor_types or ()) <= fmt.MAX_UNKNOWN_TYPES
         assert 0 <= (found.summary.parameters or 0) <= 8 * file_size
 
 

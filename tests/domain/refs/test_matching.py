@@ -24,3 +24,10 @@ def test_a_bare_ref_finds_the_quantisation_it_resolved_to() -> None:
     assert matching(parse("hf:a/c"), [bare]) == []
     assert matching(parse("hf:a/b@dev"), [bare]) == []
     assert matching(parse("local:x.gguf"), [bare]) == []
+
+
+def test_a_directory_finds_what_lies_in_it() -> None:
+    found = download("bare", "hf:a/b", "hf/a/b/UD-IQ1_S/x-00001-of-00002.gguf")
+    assert matching(parse("hf:a/b:UD-IQ1_S/"), [found]) == [found]
+    assert matching(parse("hf:a/b:IQ1_S/"), [found]) == []
+    assert matching(parse("hf:a/b:b/"), [found]) == []

@@ -109,6 +109,7 @@ LISTINGS = [
         (MXFP4, None, "gpt-oss-20b-mxfp4.gguf"),
         (TWO_MODELS, "Q8_0", "b-Q8_0.gguf"),
         (GOLIATH, None, "goliath-120b.Q2_K.gguf"),
+        (COMPANIONS, None, "Model-MTP-Q4_K_M.gguf"),
         (CASES, "model.gguf", "model.gguf"),
         (CASES, None, "MODEL-Q8_0.gguf"),
         (["x-f32-Q4_K_S.gguf", "x-f32.gguf"], "F32", "x-f32.gguf"),
@@ -136,6 +137,57 @@ def test_one_file_is_meant(paths: list[str], selector: str | None, expected: str
 )
 def test_all_parts_of_a_split_model_are_meant(selector: str | None, expected: list[str]) -> None:
     assert select(DEEPSEEK[::-1], selector) == tuple(expected)
+
+
+FOLDERS = [
+    "Model-Q4_K_M.gguf",
+    *(f"UD-IQ1_S/Model-UD-IQ1_S-{number:05}-of-00003.gguf" for number in (1, 2, 3)),
+    "UD-IQ1_S/mmproj-F16.gguf",
+    "v2/Q5_K_M/a.gguf",
+    "v2/Q6_K/a.gguf",
+    "MTP/mtp-Model-Q8_0.gguf",
+    "onnx/model.onnx",
+    "raw/x-Q8_0.gguf.part1of2",
+    "X/x.gguf",
+    "x/x.gguf",
+]
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ("UD-IQ1_S/", FOLDERS[1:4]),
+        ("ud-iq1_s/", FOLDERS[1:4]),
+        ("v2/Q6_K/", ["v2/Q6_K/a.gguf"]),
+        ("MTP/", ["MTP/mtp-Model-Q8_0.gguf"]),
+        ("x/", ["x/x.gguf"]),
+    ],
+)
+def test_a_directory_means_the_model_in_it(selector: str, expected: list[str]) -> None:
+    assert select(FOLDERS[::-1], selector) == tuple(expected)
+
+
+@pytest.mark.parametrize(
+    ("selector", "error", "says"),
+    [
+        ("v2/", AmbiguousModel, r"2 models fit v2/: v2/Q5_K_M/a\.gguf, v2/Q6_K/a\.gguf; name one by its path, as"),
+        ("V2/q5_k_m/a/", SourceNotFound, r"the directory V2/q5_k_m/a/ is not there; the repository has MTP/mtp-Model"),
+        ("IQ1_S/", SourceNotFound, r"IQ1_S/ is not there; the repository has .*UD-IQ1_S/Model-UD-IQ1_S-00001"),
+        ("onnx/", SourceNotFound, r"onnx/ holds no GGUF file, only 1 × \.onnx; the repository has"),
+        ("raw/", UnsupportedSource, r"raw pieces"),
+        ("Model-Q4_K_M.gguf/", SourceNotFound, r"is not there"),
+    ],
+)  # fmt: skip
+def test_a_directory_without_one_model_lists_what_is_there(
+    selector: str, error: type[ProvisionError], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        select(FOLDERS, selector)
+
+
+def test_directories_that_differ_in_case_are_told_apart() -> None:
+    with pytest.raises(AmbiguousModel, match=r"2 models fit AB/: Ab/x\.gguf, aB/x\.gguf"):
+        select(["Ab/x.gguf", "aB/x.gguf"], "AB/")
 
 
 @pytest.mark.parametrize("selector", ["Q8_0", "Q8_0/DeepSeek-V3-Q8_0-00003-of-00003.gguf"])
@@ -194,7 +246,6 @@ def test_ambiguity_lists_the_candidates(paths: list[str], selector: str | None, 
         ([], None, r"no GGUF file, nor any other"),
         ([], "x.gguf", r"no GGUF file, nor any other"),
         ([".gitattributes", "LICENSE"], None, r"1 × \.gitattributes, 1 × LICENSE"),
-        (COMPANIONS, None, r"only files that go with one .*DFlash-x\.GGUF, Model-MTP-Q4_K_M\.gguf"),
         (["a\x1b[31m\n.gguf"], "Q8_0", "which has a�\\[31m�\\.gguf"),
     ],
 )
@@ -204,7 +255,15 @@ def test_what_is_not_there(paths: list[str], selector: str | None, says: str) ->
 
 
 @pytest.mark.parametrize(
-    ("paths", "selector"), [(GOLIATH, "Q6_K"), (PIECES, None), (PIECES, "Q8_0"), (PIECES, "x.gguf")]
+    ("paths", "selector"),
+    [
+        (GOLIATH, "Q6_K"),
+        (PIECES, None),
+        (PIECES, "Q8_0"),
+        (PIECES, "x.gguf"),
+        (["mmproj-Q8_0.gguf", *PIECES], None),
+        (["mmproj-Q8_0.gguf", *PIECES], "Q8_0"),
+    ],
 )
 def test_raw_pieces_are_told_apart(paths: list[str], selector: str | None) -> None:
     with pytest.raises(UnsupportedSource, match=r"raw pieces.*\.gguf[.-](split-a|part1of2), "):
@@ -214,7 +273,7 @@ def test_raw_pieces_are_told_apart(paths: list[str], selector: str | None) -> No
 @given(
     listing=st.sampled_from(LISTINGS).flatmap(st.permutations),
     selector=st.none()
-    | st.sampled_from(["Q4_K_M", "Q4", "F16", "UD-Q4_K_XL", "model.gguf", "mmproj-F16.gguf", "Q6_K"]),
+    | st.sampled_from(["Q4_K_M", "Q4", "F16", "UD-Q4_K_XL", "model.gguf", "mmproj-F16.gguf", "Q6_K", "q6_k/", "BF16/"]),
 )
 def test_the_order_of_the_listing_never_matters(listing: list[str], selector: str | None) -> None:
     assert outcome(listing, selector) == outcome(sorted(listing), selector)
@@ -224,7 +283,7 @@ NAME = st.text("aQ4_K.-/F16UDm8", min_size=1, max_size=12)
 PATH = NAME | NAME.map(lambda name: f"{name}.gguf") | st.sampled_from([*chain.from_iterable(LISTINGS)])
 
 
-@given(listing=st.lists(PATH, max_size=12), selector=st.none() | NAME | PATH)
+@given(listing=st.lists(PATH, max_size=12), selector=st.none() | NAME | PATH | PATH.map(lambda path: f"{path}/"))
 def test_what_is_selected_was_listed(listing: list[str], selector: str | None) -> None:
     found = outcome(listing, selector)
     assert isinstance(found, str) or (found and set(found) <= set(listing) and len(set(found)) == len(found))

@@ -72,10 +72,17 @@ TENSOR_TYPES: Mapping[int, tuple[int, int]] = MappingProxyType(
         41: (128, 18),  # Q1_0
     }
 )
-"""Tensor type → (elements, bytes) of one block. A type that is in no table here is newer than the tables."""
+"""Tensor type → (elements, bytes) of one block, as in llama.cpp.
 
-REMOVED_TENSOR_TYPES = frozenset({4, 5, 31, 32, 33, 36, 37, 38})
-"""Tensor types that were removed from the format: two early 4-bit types, and types for one kind of processor."""
+A type that is in no table here is newer than the tables, or of another program. ik_llama.cpp uses numbers from 97 on,
+bitnet.cpp those from 36 on, which llama.cpp used for a short time and removed.
+"""
+
+REMOVED_TENSOR_TYPES = frozenset({4, 5, 31, 32, 33})
+"""Tensor types that no program reads any more: two early 4-bit types, and types for one kind of processor."""
+
+MAX_UNKNOWN_TYPES = 16
+"""The most types outside the table that are listed for one model."""
 
 FILE_TYPES: Mapping[int, str] = MappingProxyType(
     {

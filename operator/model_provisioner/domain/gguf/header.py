@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF
 from model_provisioner.domain.gguf import format as fmt
 from model_provisioner.domain.gguf.cursor import HeaderBytes, NeedMoreError, readable
-from model_provisioner.domain.gguf.tensors import MIN_TENSOR_BYTES, read_tensors
+from model_provisioner.domain.gguf.tensors import MIN_TENSOR_BYTES, Tensors, read_tensors
 from model_provisioner.domain.modeldownload import GGUFSummary
 
 _MIN_KEY_BYTES = 8 + 4 + 1
@@ -63,7 +63,8 @@ class GGUFHeader:
     """The header of one file.
 
     `data_offset` and `tensors_end` are byte positions in the file. A tensor of a type that is not in our table counts
-    as empty in `tensors_end`. `summary.parameters` counts the tensors of this file only.
+    with one bit for each parameter in `tensors_end`, because no type needs less. `summary.parameters` and
+    `summary.unknown_tensor_types` are those of this file only.
     """
 
     version: int
@@ -88,17 +89,12 @@ def read_header(data: bytes | memoryview, file_size: int) -> GGUFHeader | Incomp
 
 
 def check_complete(header: GGUFHeader, file_size: int) -> None:
-    """Raises NotGGUF if the file is too short for the tensors that its header lists.
-
-    Types that are not in our table count with one bit per parameter, because no type needs less.
-    """
+    """Raises NotGGUF if the file is too short for the tensors that its header lists."""
     if header.tensors_end > file_size:
         raise NotGGUF(
-            f"truncated: its tensors end at byte {header.tensors_end}, the file has {file_size}: "
+            f"truncated: its tensors reach byte {header.tensors_end}, the file has {file_size}: "
             "the file at the source is incomplete, upload it again or choose another"
         )
-    if (header.summary.parameters or 0) > 8 * file_size:
-        raise NotGGUF(f"damaged: it claims {header.summary.parameters} parameters in {file_size} bytes")
 
 
 def combine(headers: Sequence[GGUFHeader]) -> GGUFSummary:
@@ -112,7 +108,12 @@ def combine(headers: Sequence[GGUFHeader]) -> GGUFSummary:
     for position, header in enumerate(headers):
         _check_part(header.split, first.split, position, len(headers))
     _check_tensor_count(headers)
-    return replace(first.summary, parameters=sum(header.summary.parameters or 0 for header in headers))
+    unknown = {kind for header in headers for kind in header.summary.unknown_tensor_types or ()}
+    return replace(
+        first.summary,
+        parameters=sum(header.summary.parameters or 0 for header in headers),
+        unknown_tensor_types=tuple(sorted(unknown)[: fmt.MAX_UNKNOWN_TYPES]) or None,
+    )
 
 
 def _check_part(split: Split | None, first: Split | None, position: int, count: int) -> None:
@@ -143,15 +144,15 @@ def _read(header: HeaderBytes) -> GGUFHeader:
     metadata, chat_template = _metadata(header, header.count("keys", fmt.MAX_KEYS), tensor_count)
     _check_kind(_text(metadata, b"general.type"))
     alignment = _alignment(metadata)
-    parameters, end = read_tensors(header, tensor_count, alignment)
+    tensors = read_tensors(header, tensor_count, alignment)
     data_offset = -(-header.position // alignment) * alignment
     return GGUFHeader(
         version=version,
         tensor_count=tensor_count,
         data_offset=data_offset,
-        tensors_end=data_offset + end if tensor_count else header.position,
+        tensors_end=data_offset + tensors.end if tensor_count else header.position,
         split=_split(metadata),
-        summary=_summary(metadata, parameters, chat_template=chat_template),
+        summary=_summary(metadata, tensors, chat_template=chat_template),
     )
 
 
@@ -254,17 +255,18 @@ def _split(metadata: dict[bytes, _Value]) -> Split | None:
     return Split(number, count, tensors)
 
 
-def _summary(metadata: dict[bytes, _Value], parameters: int, *, chat_template: bool) -> GGUFSummary:
+def _summary(metadata: dict[bytes, _Value], tensors: Tensors, *, chat_template: bool) -> GGUFSummary:
     architecture = _text(metadata, b"general.architecture")
     file_type = _integer(metadata, b"general.file_type")
     return GGUFSummary(
         architecture=architecture,
         name=_text(metadata, b"general.name"),
-        parameters=parameters,
+        parameters=tensors.parameters,
         quantization=None if file_type is None else fmt.FILE_TYPES.get(file_type),
         context_length=_integer(metadata, (architecture or "").encode() + _CONTEXT_LENGTH),
         license=_text(metadata, b"general.license"),
         chat_template=chat_template,
+        unknown_tensor_types=tensors.unknown_types or None,
     )
 
 

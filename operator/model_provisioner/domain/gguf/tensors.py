@@ -17,35 +17,65 @@ MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
 
 
 @dataclass(frozen=True, slots=True)
+class Tensors:
+    """The tensors of one file.
+
+    `parameters` is the number of their elements. `end` is the end of the last one, in bytes from the start of the data.
+    `unknown_types` are the types that are not in the table of `domain.gguf.format`, in ascending order; at most
+    MAX_UNKNOWN_TYPES.
+    """
+
+    parameters: int
+    end: int
+    unknown_types: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Tensor:
-    """`offset` and `size` are in bytes; the offset is from the start of the data. An unknown type has no `size`."""
+    """`offset` and `size` are in bytes; the offset is from the start of the data.
+
+    For a type that is not `known`, `size` is the least that it can be: one bit for each element.
+    """
 
     name: bytes
+    kind: int
     elements: int
     offset: int
-    size: int | None
+    size: int
+    known: bool
 
 
-def read_tensors(header: HeaderBytes, count: int, alignment: int) -> tuple[int, int]:
-    """Returns the number of parameters of all tensors, and the end of the last tensor in bytes from the data's start.
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """Where the next tensor must be, in bytes from the start of the data; at this offset or later if not `exact`."""
+
+    offset: int = 0
+    exact: bool = True
+
+
+def read_tensors(header: HeaderBytes, count: int, alignment: int) -> Tensors:
+    """Reads the list of `count` tensors.
 
     Raises NotGGUF, and NeedMoreError if the bytes end before the list does.
     """
     parameters = end = 0
-    expected: int | None = 0
+    expected = _Next()
     seen: set[bytes] = set()
+    unknown: set[int] = set()
     for left in range(count - 1, -1, -1):
         header.reserved = left * MIN_TENSOR_BYTES
         tensor = _tensor(header)
         if tensor.name in seen:
             raise NotGGUF(f"damaged: the tensor {readable(tensor.name)!r} is there twice")
         seen.add(tensor.name)
+        if not tensor.known:
+            unknown.add(tensor.kind)
         expected = _next_offset(tensor, alignment, expected)
         parameters += tensor.elements
-        end = max(end, tensor.offset + (tensor.size or 0))
+        end = max(end, tensor.offset + tensor.size)
     if max(parameters, end) > fmt.MAX_INT64:
         raise NotGGUF(f"damaged: it claims {parameters} parameters")
-    return parameters, end
+    return Tensors(parameters, end, tuple(sorted(unknown)[: fmt.MAX_UNKNOWN_TYPES]))
 
 
 def _tensor(header: HeaderBytes) -> _Tensor:
@@ -60,32 +90,31 @@ def _tensor(header: HeaderBytes) -> _Tensor:
     elements = math.prod(shape)
     if max(elements, *shape, 0) > fmt.MAX_INT64:
         raise _bad_tensor(name, f"the shape {shape}")
-    return _Tensor(name, elements, offset, _size(name, kind, shape, elements))
+    known = kind in fmt.TENSOR_TYPES
+    return _Tensor(name, kind, elements, offset, _size(name, kind, shape, elements), known)
 
 
-def _size(name: bytes, kind: int, shape: Sequence[int], elements: int) -> int | None:
+def _size(name: bytes, kind: int, shape: Sequence[int], elements: int) -> int:
     if kind in fmt.REMOVED_TENSOR_TYPES or kind > fmt.MAX_INT32:
         raise _bad_tensor(name, f"the type {kind}, which no current program reads: choose a newer conversion")
     if kind not in fmt.TENSOR_TYPES:
-        return None
+        return -(-elements // 8)
     block, size = fmt.TENSOR_TYPES[kind]
     if elements and shape and shape[0] % block:
         raise _bad_tensor(name, f"rows of {shape[0]} elements, which its type stores in blocks of {block}")
     return elements // block * size
 
 
-def _next_offset(tensor: _Tensor, alignment: int, expected: int | None) -> int | None:
-    """The offset that the next tensor must have; None if the size of this one is unknown.
+def _next_offset(tensor: _Tensor, alignment: int, expected: _Next) -> _Next:
+    """The offset that the tensor after `tensor` must have.
 
-    Tensors follow each other, each padded to `alignment`. Raises NotGGUF if `tensor` is not at `expected`.
+    Tensors follow each other, each padded to `alignment`. Raises NotGGUF if `tensor` is not where it is `expected`.
     """
     if tensor.offset % alignment or tensor.offset > fmt.MAX_INT64:
         raise _bad_tensor(tensor.name, f"the offset {tensor.offset}, which is not a multiple of {alignment}")
-    if expected is None:
-        return None
-    if tensor.offset != expected:
-        raise _bad_tensor(tensor.name, f"the offset {tensor.offset}, where those before it end at {expected}")
-    return None if tensor.size is None else expected + -(-tensor.size // alignment) * alignment
+    if tensor.offset < expected.offset or (expected.exact and tensor.offset > expected.offset):
+        raise _bad_tensor(tensor.name, f"the offset {tensor.offset}, where those before it end at {expected.offset}")
+    return _Next(tensor.offset + -(-tensor.size // alignment) * alignment, exact=tensor.known)
 
 
 def _bad_tensor(name: bytes, what: str) -> NotGGUF:

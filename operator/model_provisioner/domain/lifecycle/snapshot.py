@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from model_provisioner.domain.errors import DigestMismatch, NotGGUF, Terminal, VolumeChanged
+from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.advice import with_advice
 from model_provisioner.domain.lifecycle.events import (
     Available,
@@ -176,7 +177,8 @@ def _available(snapshot: Snapshot, event: Available, now: datetime) -> Snapshot:
 
 
 def _published(model: Model) -> str:
-    return f"verified and published at {model.path}"
+    warning = unknown_types_warning(model.gguf) if model.gguf else None
+    return f"verified and published at {model.path}" + (f"; {warning}" if warning else "")
 
 
 def _rereading(snapshot: Snapshot, event: Rereading, _now: datetime) -> Snapshot:

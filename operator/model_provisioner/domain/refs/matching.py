@@ -36,10 +36,12 @@ def _is_same_model(wanted: ModelRef, download: ModelDownload) -> bool:
 
 
 def _is_selected(selector: str, download: ModelDownload) -> bool:
-    """Whether the file that the download resolved to has this quantisation, or this path in its repository."""
+    """Whether the file that the download resolved to has this quantisation, or is or lies at this path."""
     model = download.status.model
     if model is None:
         return False
     if selector.lower().endswith(".gguf"):
         return model.path.endswith(f"/{selector}")
+    if selector.endswith("/"):
+        return model.path.split("/", 3)[-1].startswith(selector)  # after hf/<owner>/<repo>/
     return quantization_of(model.path) == selector.upper()

@@ -1,15 +1,15 @@
 """Parses model refs, the strings that name models, and prints them in one canonical spelling.
 
 The resource, the HTTP API, the event stream, the catalog and the command line all use this parser. `parse` accepts only
-the canonical spelling; `parse_lenient` also accepts what users paste (`hf://…`, the URL of a hub page). Which files a
-ref means is decided in `domain.refs.selection`.
+the canonical spelling; `parse_lenient` also accepts what users paste (`hf://…`, the URL of a hub page). What a page
+shows is read in `domain.refs.hub_pages`. Which files a ref means is decided in `domain.refs.selection`.
 """
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
 
 from model_provisioner.domain.errors import InvalidRef, UnsupportedSource
+from model_provisioner.domain.refs.hub_pages import read_page
 
 HUGGING_FACE = "https://huggingface.co"
 
@@ -18,12 +18,15 @@ _REVISION = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._/-]{0,253}[A-Za-z0-9_])?")
 _QUANTISATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
 _BRANCHES = frozenset({"main", "master", "latest"})
 _NOT_SERVED = ("modelscope:", "https:", "http:", "s3:", "oci:", "ollama:")
-_SPELLING = "write hf:<owner>/<repo>[@<revision>][:<quantisation or file.gguf>] or local:<path>.gguf"
+_SPELLING = "write hf:<owner>/<repo>[@<revision>][:<quantisation, file.gguf or directory/>] or local:<path>.gguf"
 
 
 @dataclass(frozen=True, slots=True)
 class HuggingFaceRef:
-    """A model in a Hugging Face repository. `selector` is a quantisation or a path that ends in .gguf."""
+    """A model in a Hugging Face repository.
+
+    `selector` is a quantisation, a path that ends in .gguf, or the path of a directory, which ends in a slash.
+    """
 
     owner: str
     repo: str
@@ -75,22 +78,25 @@ def parse_lenient(text: str) -> ModelRef:
     text = text.strip()
     if text.startswith("hf://"):
         return parse("hf:" + text.removeprefix("hf://"))
-    if text.startswith((f"{HUGGING_FACE}/", "https://hf.co/")):
-        return _parse_page(text)
+    page = read_page(text)
+    if page is not None:
+        return _hugging_face(text, page.repository, page.revision, page.selector)
     return parse(text)
 
 
 def _parse_hugging_face(text: str, rest: str) -> HuggingFaceRef:
     head, has_selector, selector = rest.partition(":")
     repository, has_revision, revision = head.partition("@")
+    return _hugging_face(text, repository, revision if has_revision else None, selector if has_selector else None)
+
+
+def _hugging_face(text: str, repository: str, revision: str | None, selector: str | None) -> HuggingFaceRef:
     owner, slash, repo = repository.partition("/")
     if not slash or not _is_name(owner) or not _is_name(repo):
         raise InvalidRef(f"{_shown(text)}: {_shown(repository)} is not <owner>/<repo>: {_SPELLING}")
-    if has_revision and not _is_revision(revision):
+    if revision is not None and not _is_revision(revision):
         raise InvalidRef(f"{_shown(text)}: {_shown(revision)} is not a revision: write a branch, tag or commit after @")
-    if has_selector:
-        selector = _selector(text, selector)
-    return HuggingFaceRef(owner, repo, revision or None, selector or None)
+    return HuggingFaceRef(owner, repo, revision, None if selector is None else _selector(text, selector))
 
 
 def _is_name(name: str) -> bool:
@@ -107,35 +113,33 @@ def _is_revision(revision: str) -> bool:
 def _selector(text: str, selector: str) -> str:
     if selector.lower().endswith(".gguf"):
         return _model_path(text, selector)
+    if selector.endswith("/"):
+        return f"{_path(text, selector.removesuffix('/'), 'a directory and a slash')}/"
     if selector.lower() in _BRANCHES:
         raise InvalidRef(f"{_shown(text)}: a revision is written @{selector}, after : stands a quantisation or a file")
     if not _QUANTISATION.fullmatch(selector):
         raise InvalidRef(
-            f"{_shown(text)}: {_shown(selector)} is neither a quantisation such as Q4_K_M nor a path that ends in .gguf"
+            f"{_shown(text)}: {_shown(selector)} is neither a quantisation such as Q4_K_M nor a path that ends in "
+            ".gguf or in a slash"
         )
     return selector
 
 
 def _model_path(text: str, path: str) -> str:
+    if not path.lower().endswith(".gguf"):
+        raise InvalidRef(f"{_shown(text)}: {_shown(path)} must be a path that ends in .gguf")
+    return _path(text, path, "a path that ends in .gguf")
+
+
+def _path(text: str, path: str, what: str) -> str:
     hostile = any(ord(char) < 32 or ord(char) == 127 or char in "\\:" for char in path)
-    if hostile or len(path) > 512 or not path.lower().endswith(".gguf"):
-        raise InvalidRef(f"{_shown(text)}: {_shown(path)} must be a path of at most 512 characters that ends in .gguf")
+    if hostile or len(path) > 512:
+        raise InvalidRef(
+            f"{_shown(text)}: {_shown(path)} must be {what}, of at most 512 characters without ':', '\\' or controls"
+        )
     if any(part in {"", ".", ".."} or len(part.encode()) > 255 for part in path.split("/")):
         raise InvalidRef(f"{_shown(text)}: {_shown(path)} must be relative, without empty, '.' or '..' parts")
     return path
-
-
-def _parse_page(text: str) -> ModelRef:
-    """Parses `/owner/repo`, `/owner/repo/tree/<rev>` and `/owner/repo/{blob,resolve}/<rev>/<path>` of the hub."""
-    parts = [unquote(part) for part in urlsplit(text).path.strip("/").split("/")]
-    repository, rest = ":".join(["hf", "/".join(parts[:2])]), parts[2:]
-    if not rest:
-        return parse(repository)
-    kind, revision, path = rest[0], "".join(rest[1:2]), "/".join(rest[2:])
-    if kind not in {"tree", "blob", "resolve"} or not revision:
-        raise _misspelled(text)
-    at = "" if revision == "main" else f"@{revision}"
-    return parse(f"{repository}{at}:{path}" if path and kind != "tree" else f"{repository}{at}")
 
 
 def _misspelled(text: str) -> InvalidRef:

@@ -3,18 +3,30 @@
 `transfer.sources` calls `select` with the file names that the hub lists. The rules are deterministic, do not depend on
 the order of the list, and never choose a model that is only similar to the selector:
 
-1. A selector that ends in .gguf is a path. Letter case is ignored if that leaves one file.
-2. Any other selector is a quantisation. It is matched as a whole word against file names, then against directory names,
-   so that F16 does not match BF16. A plain name comes before one with the prefix UD-, which some publishers add.
-3. Without a selector: Q4_K_M, else Q8_0, else the model of the repository if it has only one.
-
-Companion files (projectors, importance matrices, draft models) are selected only by path.
+1. Files that end in .gguf are models. The parts `…-00001-of-0000N.gguf` are one model.
+2. A selector that ends in .gguf is a path, of any of these files. Letter case is ignored if that leaves one file.
+3. Each file has a standing, by the first line that its name fits. The words are whole words in any letter case.
+   a. Projector or matrix: `mmproj` anywhere in the name; `imatrix` at its front, or in a name without a quantisation;
+      or it lies in a directory of one of these names.
+   b. Drafter: `mtp`, `eagle3`, `dflash` or `dspark` at the front of the name, or it lies in a directory of that name.
+   c. Probably a drafter: `eagle3`, `dflash` or `dspark` elsewhere in the name.
+   d. Variant: `mtp` elsewhere (a model with prediction layers), or `imatrix` (a model quantised with a matrix).
+   e. Model: everything else.
+4. The candidates are the models and the variants. If there are none, all files of the next best standing are, unless
+   a model is there in raw pieces, which are not joined.
+5. A selector that ends in a slash is a directory. Only the files in it and below it count. Letter case is ignored if
+   that leaves one directory. It then goes on as without a selector.
+6. Any other selector is a quantisation. It is matched as a whole word against file names, then against directory names,
+   so that F16 does not match BF16. A plain name comes before one with the prefix UD-, which some publishers add, and a
+   model before a variant.
+7. Without a selector: Q4_K_M, else Q8_0, else the only one; of the models, or of the variants if there is no model.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from model_provisioner.domain.errors import AmbiguousModel, IncompleteModel, SourceNotFound, UnsupportedSource
 from model_provisioner.domain.gguf.format import FILE_TYPES
@@ -26,15 +38,38 @@ _PART = re.compile(
     r"(?P<stem>.*)-(?P<number>[0-9]{5})(?P<end>-of-(?P<count>[0-9]{5})\.gguf)", re.IGNORECASE | re.DOTALL
 )
 _RAW_PIECE = re.compile(r"\.gguf[._-](?:part|split)[\w.-]*\Z", re.IGNORECASE)
-_COMPANION = "(?:mmproj|imatrix|mtp|eagle3|dflash|dspark)"
-_COMPANION_FILE = re.compile(rf"(?:^|[-._]){_COMPANION}(?=[-._]|$)", re.IGNORECASE)
-_COMPANION_DIRECTORY = re.compile(rf"(?:^|/){_COMPANION}/", re.IGNORECASE)
 _QUANTIZATION = re.compile(
     r"(?:^|(?<=[-._/]))(?:UD-)?"
     r"(?:I?Q[1-8]_(?:K|[01]|XXS|XS|NL|S|M|L|XL)(?:_(?:XXS|XS|S|M|L|XL|[48]_[48]))?"
     r"|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)"
     r"(?=[-._/]|$)"
 )
+
+
+class _Standing(IntEnum):
+    """How much a file's name looks like that of a model; a lower number is better."""
+
+    MODEL = 0
+    VARIANT = 1
+    PROBABLY_DRAFTER = 2
+    DRAFTER = 3
+    PROJECTOR_OR_MATRIX = 4
+
+
+_DRAFTERS = "(?:eagle3|dflash|dspark)"
+_QUANTIZED = "(?:I?Q[1-8]|TQ[12]|MXFP4|NVFP4)"
+_STANDINGS = tuple(
+    (re.compile(pattern, re.IGNORECASE), standing)
+    for pattern, standing in (
+        (r"mmproj[^/]*$|(?:^|/)(?:mmproj|imatrix)/", _Standing.PROJECTOR_OR_MATRIX),
+        (r"(?:^|/)imatrix(?:[-._][^/]*)?$", _Standing.PROJECTOR_OR_MATRIX),
+        (rf"(?:^|/)(?![^/]*[-._]{_QUANTIZED})[^/]*[-._]imatrix(?:[-._][^/]*)?$", _Standing.PROJECTOR_OR_MATRIX),
+        (rf"(?:^|/)(?:mtp|{_DRAFTERS})(?:/|(?:[-._][^/]*)?$)", _Standing.DRAFTER),
+        (rf"[-._]{_DRAFTERS}(?:[-._][^/]*)?$", _Standing.PROBABLY_DRAFTER),
+        (r"[-._](?:mtp|imatrix)(?:[-._][^/]*)?$", _Standing.VARIANT),
+    )
+)
+"""Patterns for a path without .gguf; the first that matches decides. A path that none matches is a MODEL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +91,14 @@ def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
         raise _no_model(paths)
     if selector is not None and _SUFFIX.search(selector):
         return _complete(_only(_by_path(models, selector), selector))
-    candidates = [model for model in models if not _is_companion(model.paths[0])]
-    if not candidates:
-        raise SourceNotFound(
-            "the repository has no model, only files that go with one (projectors, importance matrices or draft "
-            f"models): {_listed(models)}; name one by its path after a colon if that is what you want"
-        )
-    if selector is None:
+    in_directory = selector is not None and selector.endswith("/")
+    if selector is not None and in_directory:
+        paths = _inside(paths, selector)
+        models = _models(paths)
+    candidates = _candidates(models)
+    if _standing(candidates[0]) > _Standing.VARIANT and (pieces := _pieces(paths)):
+        raise _in_pieces(pieces)
+    if selector is None or in_directory:
         return _complete(_only(_by_default(candidates), selector))
     fitting = _by_quantization(candidates, selector)
     if not fitting:
@@ -72,15 +108,14 @@ def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
 
 def other_models(paths: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:
     """The paths of each complete model in `paths`, except the one with the `chosen` paths."""
-    candidates = (model for model in _models(paths) if not _is_companion(model.paths[0]))
+    candidates = _candidates(_models(paths))
     return [model.paths for model in candidates if len(model.paths) == model.parts and model.paths[0] not in chosen]
 
 
 def selector_of(paths: Sequence[str], model: Sequence[str]) -> str:
     """A selector that selects the files `model` from `paths`: their quantisation if it is unique, else a path."""
-    candidates = [candidate for candidate in _models(paths) if not _is_companion(candidate.paths[0])]
     label = quantization_of(model[0])
-    if label and [match.paths for match in _by_quantization(candidates, label)] == [tuple(model)]:
+    if label and [match.paths for match in _by_quantization(_candidates(_models(paths)), label)] == [tuple(model)]:
         return label
     return _shown(model[0])
 
@@ -104,9 +139,21 @@ def _models(paths: Iterable[str]) -> list[_Model]:
     return sorted([*single, *joined], key=lambda model: model.paths)
 
 
-def _is_companion(path: str) -> bool:
-    name = _stem(path.rpartition("/")[2])
-    return bool(_COMPANION_FILE.search(name) or _COMPANION_DIRECTORY.search(path))
+def _standing(model: _Model) -> _Standing:
+    stem = _stem(model.paths[0])
+    return next((standing for pattern, standing in _STANDINGS if pattern.search(stem)), _Standing.MODEL)
+
+
+def _candidates(models: Sequence[_Model]) -> list[_Model]:
+    """The models and the variants; if there are none, those of the next best standing."""
+    best = min(map(_standing, models), default=_Standing.MODEL)
+    return [model for model in models if _standing(model) <= max(best, _Standing.VARIANT)]
+
+
+def _tiers(candidates: Sequence[_Model]) -> list[list[_Model]]:
+    """The candidates of each standing, the best first."""
+    standings = sorted(set(map(_standing, candidates)))
+    return [[model for model in candidates if _standing(model) == standing] for standing in standings]
 
 
 def _by_path(models: Sequence[_Model], path: str) -> list[_Model]:
@@ -118,15 +165,41 @@ def _by_path(models: Sequence[_Model], path: str) -> list[_Model]:
     return fitting
 
 
+def _inside(paths: Sequence[str], directory: str) -> list[str]:
+    """The paths below `directory`, at least one of them a model."""
+    depth = directory.count("/")
+    places = {path: "".join(f"{part}/" for part in path.split("/")[:-1][:depth]) for path in paths}
+    fitting = {directory} & {*places.values()} or {
+        place for place in places.values() if place.casefold() == directory.casefold()
+    }
+    inside = [path for path in paths if places[path] in fitting]
+    models = _models(inside)
+    if not models and (pieces := _pieces(inside)):
+        raise _in_pieces(pieces)
+    if not models:
+        what = f"holds no GGUF file, only {_kinds(inside)}" if inside else "is not there"
+        raise SourceNotFound(
+            f"the directory {_shown(directory)} {what}; the repository has {_listed(_models(paths))}; name one of these"
+        )
+    if len(fitting) > 1:
+        raise _ambiguous(models, directory)
+    return inside
+
+
 def _by_default(candidates: Sequence[_Model]) -> Sequence[_Model]:
-    preferred = (_by_quantization(candidates, quantization) for quantization in _DEFAULTS)
-    return next(filter(None, preferred), candidates)
+    best = _tiers(candidates)[0]
+    preferred = (_by_quantization(best, quantization) for quantization in _DEFAULTS)
+    return next(filter(None, preferred), best)
 
 
 def _by_quantization(candidates: Sequence[_Model], quantization: str) -> list[_Model]:
     """The best matches; several if they match equally well."""
-    names = {model: _stem(model.paths[0].rpartition("/")[2]) for model in candidates}
-    directories = {model: model.paths[0].rpartition("/")[0] for model in candidates}
+    return next(filter(None, (_labelled(tier, quantization) for tier in _tiers(candidates))), [])
+
+
+def _labelled(tier: Sequence[_Model], quantization: str) -> list[_Model]:
+    names = {model: _stem(model.paths[0].rpartition("/")[2]) for model in tier}
+    directories = {model: model.paths[0].rpartition("/")[0] for model in tier}
     for texts in (names, directories):
         labelled = [model for model, text in texts.items() if _label(text) == quantization.upper()]
         if labelled:
@@ -153,12 +226,18 @@ def _patterns(quantization: str) -> Iterator[re.Pattern[str]]:
 def _only(fitting: Sequence[_Model], selector: str | None) -> _Model:
     if len(fitting) == 1:
         return fitting[0]
+    raise _ambiguous(fitting, selector)
+
+
+def _ambiguous(fitting: Sequence[_Model], selector: str | None) -> AmbiguousModel:
     first = fitting[0].paths[0]
-    label = quantization_of(first)
+    label = None if selector and selector.endswith("/") else quantization_of(first)
     unique = label is not None and [quantization_of(model.paths[0]) for model in fitting].count(label) == 1
     example = f"its quantisation, as in :{label}, or its path, as in" if unique else "its path, as in"
     what = f" {_shown(selector)}" if selector else ""
-    raise AmbiguousModel(f"{len(fitting)} models fit{what}: {_listed(fitting)}; name one by {example} :{_shown(first)}")
+    return AmbiguousModel(
+        f"{len(fitting)} models fit{what}: {_listed(fitting)}; name one by {example} :{_shown(first)}"
+    )
 
 
 def _complete(model: _Model) -> tuple[str, ...]:
@@ -174,8 +253,7 @@ def _complete(model: _Model) -> tuple[str, ...]:
 
 
 def _no_match(paths: Sequence[str], candidates: Sequence[_Model], selector: str) -> SourceNotFound | UnsupportedSource:
-    pieces = [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
-    fitting = _by_quantization([_Model((piece,)) for piece in pieces], selector)
+    fitting = _by_quantization([_Model((piece,)) for piece in _pieces(paths)], selector)
     if fitting:
         return _in_pieces([model.paths[0] for model in fitting])
     return _not_found(selector, candidates)
@@ -188,17 +266,16 @@ def _not_found(selector: str, models: Sequence[_Model]) -> SourceNotFound:
 
 
 def _no_model(paths: Sequence[str]) -> SourceNotFound | UnsupportedSource:
-    pieces = [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
-    if pieces:
+    if pieces := _pieces(paths):
         return _in_pieces(pieces)
-    kinds = Counter(_kind(path) for path in set(paths)).most_common()
-    found = ", ".join(
-        f"{count} × {_shown(kind)}" for kind, count in sorted(kinds, key=lambda kind: (-kind[1], kind[0]))[:8]
-    )
     return SourceNotFound(
-        f"the repository has no GGUF file, {f'only {found}' if found else 'nor any other'}: "
+        f"the repository has no GGUF file, {f'only {_kinds(paths)}' if paths else 'nor any other'}: "
         "look for a repository of this model in GGUF, often one whose name ends in -GGUF"
     )
+
+
+def _pieces(paths: Iterable[str]) -> list[str]:
+    return [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
 
 
 def _in_pieces(pieces: Sequence[str]) -> UnsupportedSource:
@@ -216,6 +293,14 @@ def _label(text: str) -> str | None:
 
 def _stem(name: str) -> str:
     return _SUFFIX.sub("", name)
+
+
+def _kinds(paths: Iterable[str]) -> str:
+    """The most frequent kinds of file, with their numbers."""
+    kinds = Counter(_kind(path) for path in set(paths)).most_common()
+    return ", ".join(
+        f"{count} × {_shown(kind)}" for kind, count in sorted(kinds, key=lambda kind: (-kind[1], kind[0]))[:8]
+    )
 
 
 def _kind(path: str) -> str:

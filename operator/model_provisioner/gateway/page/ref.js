@@ -1,22 +1,53 @@
 // Explains a model ref while it is typed. What is right is judged by the gateway; this only tells what was understood.
 
-const HUB_PAGE = /^https:\/\/huggingface\.co\/([^/\s]+)\/([^/\s?#]+)(?:\/(?:tree|blob|resolve)\/([^/\s?#]+)(?:\/([^\s?#]+))?)?/;
+const HUB_PAGE = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/([^?#\s]*)(?:\?([^#\s]*))?/i;
 const HUB = /^hf:(?:\/\/)?([^/@:\s]*)(?:\/([^/@:\s]*))?(?:@([^:\s]*))?(?::(\S*))?$/;
+const NO_MODELS = [
+  "api", "blog", "buckets", "collections", "datasets", "docs", "learn", "organizations", "papers", "posts", "spaces",
+];
+const FILE_LISTS = ["tree", "blob", "resolve", "raw", "blame", "commit", "commits"];
 
 // Pairs of a part's name and what stands for it; empty where nothing can be said yet.
 export function explain(text) {
   const ref = text.trim();
   if (!ref) return [];
   if (ref.startsWith("local:")) return [["Source", "a file on the volume"], ["Path", `local/${ref.slice(6)}`]];
-  const [, owner, repository, revision, selector] = HUB_PAGE.exec(ref) ?? HUB.exec(ref) ?? [];
-  if (owner === undefined) return [["Not understood yet", "a ref begins with hf: or local:"]];
+  const page = HUB_PAGE.exec(ref);
+  const parts = page ? shownBy(page[1], page[2]) : HUB.exec(ref)?.slice(1);
+  if (!parts) return [["Not understood yet", page ? "this page shows no files of a model" : "a ref begins with hf: or local:"]];
+  const [owner, repository, revision, selector] = parts;
   return [
     ["Source", "Hugging Face"],
     ["Owner", owner || "is missing"],
     ["Repository", repository || "is missing"],
     ["Revision", revision || "main"],
-    selector?.toLowerCase().endsWith(".gguf")
-      ? ["File", selector]
-      : ["Quantisation", selector || "Q4_K_M, else Q8_0, else the only one"],
+    selected(selector),
   ];
+}
+
+function selected(selector) {
+  if (selector?.toLowerCase().endsWith(".gguf")) return ["File", selector];
+  if (selector?.endsWith("/")) return ["Directory", `the model in ${selector}`];
+  return ["Quantisation", selector || "Q4_K_M, else Q8_0, else the only one"];
+}
+
+// Owner, repository, revision and selector of a hub page; undefined where it shows no files. As in domain/refs/hub_pages.py.
+function shownBy(address, query) {
+  const [owner, named, list, ...rest] = address.split("/").filter(Boolean).map(decoded);
+  if (NO_MODELS.includes(owner) || (list && !FILE_LISTS.includes(list))) return undefined;
+  const [repository, tag] = (named ?? "").split(":");
+  const revision = rest.splice(0, rest[0] === "refs" ? 3 : 1).join("/");
+  const path = rest.join("/");
+  const directory = path && !path.toLowerCase().endsWith(".gguf") ? `${path}/` : "";
+  const file = new URLSearchParams(query ?? "").get("show_file_info");
+  const opened = file && (file.startsWith(directory) ? file : directory + file);
+  return [owner, repository, revision, tag || opened || directory || path];
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }

@@ -21,6 +21,7 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     TransferStalled,
 )
+from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.network.addresses import Origin
@@ -132,6 +133,8 @@ async def _fetch(options: FetchOptions, network: NetworkSettings, display: Progr
             _print_plan(options, plan)
             return
         provided = await _transfer(options, plan, client, display, clock)
+    if warning := unknown_types_warning(provided.gguf):
+        _print_error(warning)
     if options.json:
         _print(json.dumps(_document(options, plan, provided.files, {"gguf": _gguf_document(provided.gguf)}), indent=2))
     else:
@@ -204,6 +207,7 @@ def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
         "contextLength": gguf.context_length,
         "license": gguf.license,
         "chatTemplate": gguf.chat_template,
+        "unknownTensorTypes": gguf.unknown_tensor_types,
     }
 
 
