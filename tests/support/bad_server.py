@@ -96,6 +96,17 @@ def stops_at(offset: int, ending: Ending) -> Behaviour:
     return lambda asked: _cut(honest(asked), offset - asked.start, ending)
 
 
+def cut(behaviour: Behaviour, offset: int) -> Behaviour:
+    """Closes the connection once `offset` bytes of the file, or of a body in chunks, have been sent."""
+
+    def answer(asked: Asked) -> Answer:
+        told = behaviour(asked)
+        starts_at = asked.start if told.status.startswith("206") and len(told.body) <= len(asked.body) else 0
+        return _cut(told, offset - starts_at, Ending.CLOSE)
+
+    return answer
+
+
 def says_range(text: str | None, start: int = 0, last: int = 0, size: int = 0) -> Behaviour:
     """`text` may name {start}, {last} and {size}, each wrong by what is given."""
 

@@ -8,12 +8,12 @@ writes nor hashes bytes.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.download.concurrency import ConnectionScaler
-from model_provisioner.domain.download.ranges import MIB, SMALLEST_RANGE, next_range, range_size
+from model_provisioner.domain.download.ranges import MIB, SMALLEST_RANGE, ByteRange, next_range, range_size
 from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -28,9 +28,8 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.transfer.download.range_request import STALL_SECONDS, RangeRequest, RangeRequests
-from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile
+from model_provisioner.transfer.download.remote_file import RangeReply, RangesNotSupported, RemoteFile
 from model_provisioner.transfer.download.throttle import Limits
-from model_provisioner.transfer.http.client import Reply
 
 _MAX_ATTEMPTS = 3
 _MIN_PARALLEL_BYTES = 64 * MIB
@@ -54,6 +53,9 @@ class Target(Protocol):
     async def receive(self, body: "RangeBody") -> None:
         """Reads `body` to its end. When it returns, `written` has all bytes that were read."""
 
+    async def pace(self, size: int) -> None:
+        """Counts `size` received bytes that are not needed, and waits until they are within the bandwidth limit."""
+
     def tick(self) -> None:
         """Called once a second, whether bytes were received or not."""
 
@@ -64,16 +66,28 @@ class RangeBody:
     `on_received` is called with the size in bytes of each chunk.
     """
 
-    def __init__(self, reply: Reply, request: RangeRequest, clock: Clock, on_received: Callable[[int], None]) -> None:
-        self._reply = reply
+    def __init__(
+        self, answer: RangeReply, request: RangeRequest, clock: Clock, on_received: Callable[[int], None]
+    ) -> None:
+        self._reply = answer.reply
+        self._skip = answer.skip
+        self._open_ended = answer.open_ended
         self._request = request
         self._clock = clock
         self._on_received = on_received
+        self._left_over = b""
 
     @property
     def position(self) -> int:
         """The offset in the file of the next byte."""
         return self._request.position
+
+    async def skip(self, pace: Callable[[int], Awaitable[None]]) -> None:
+        """Receives and drops the bytes before the range. `pace` is called with the size of each chunk."""
+        while self._skip and (chunk := await self._receive(None)):
+            dropped = min(self._skip, len(chunk))
+            self._skip, self._left_over = self._skip - dropped, chunk[dropped:]
+            await pace(dropped)
 
     async def read(self, max_bytes: int | None) -> bytes:
         """The next bytes, at most about `max_bytes`; b"" at the end of the range or of the reply.
@@ -82,25 +96,41 @@ class RangeBody:
         Raises SourceUnavailable if the source sends more bytes than were requested, and what `Reply.read` raises.
         """
         request = self._request
-        if request.done:
+        if request.done or self._skip:
             return b""
-        request.begin_wait(self._clock.monotonic())
-        chunk = await self._reply.read(max_bytes)
-        request.end_wait(self._clock.monotonic(), len(chunk))
-        if request.position + len(chunk) > request.asked.stop:
-            raise SourceUnavailable(f"{self._reply.origin} sends more than it was asked for")
+        chunk = self._left_over or await self._receive(max_bytes)
+        self._left_over = b""
+        await self._check_end(request.position + len(chunk))
         chunk = chunk[: max(0, request.stop - request.position)]
         request.position += len(chunk)
         if chunk:
             self._on_received(len(chunk))
         return chunk
 
+    async def _check_end(self, end: int) -> None:
+        """Raises SourceUnavailable if the body has bytes beyond the requested range.
+
+        Called before the last bytes are handed out, so that they are requested again and the error stays visible.
+        """
+        asked = self._request.asked
+        if end > asked.stop or (self._open_ended and end == asked.stop and await self._receive(None)):
+            raise SourceUnavailable(
+                f"{self._reply.origin} sends more than it was asked for: the file has another size there, "
+                "or a proxy interferes"
+            )
+
+    async def _receive(self, max_bytes: int | None) -> bytes:
+        self._request.begin_wait(self._clock.monotonic())
+        chunk = await self._reply.read(max_bytes)
+        self._request.end_wait(self._clock.monotonic(), len(chunk))
+        return chunk
+
 
 class ConnectionPool:
     """Downloads the bytes that `target` lacks.
 
-    `limits.connections` may change while `run` is active. With `whole_file`, one connection requests the file as a
-    single range.
+    `limits.connections` may change while `run` is active. With `whole_file`, one connection requests all bytes from the
+    first missing one to the end of the file, and accepts a reply with the whole file.
     """
 
     def __init__(
@@ -186,6 +216,8 @@ class ConnectionPool:
         wanted = wanted or self._requests.take_tail(self._now)
         if wanted is None:
             return None
+        if self._whole_file:
+            wanted = ByteRange(wanted.start, target.size)
         request = RangeRequest.of(wanted, self._now)
         self._requests.add(request)
         return request
@@ -216,10 +248,13 @@ class ConnectionPool:
     async def _receive(self, request: RangeRequest) -> None:
         asked = self._now
         request.begin_wait(asked)
-        async with await self._remote.get(request.asked) as reply:
+        answer = await self._remote.get(request.asked, allow_whole=self._whole_file)
+        async with answer.reply as reply:
             request.end_wait(self._now, 0)
             self._first_byte_seconds = self._now - asked
-            await self._target.receive(RangeBody(reply, request, self._clock, self._count_received))
+            body = RangeBody(answer, request, self._clock, self._count_received)
+            await body.skip(self._target.pace)
+            await self._target.receive(body)
         if not request.done:
             missing = request.stop - request.position
             raise SourceUnavailable(f"{reply.origin} ended the connection {missing} bytes early")

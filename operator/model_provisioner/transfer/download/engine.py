@@ -13,6 +13,7 @@ from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.download.range_answer import RequestedFile
 from model_provisioner.domain.errors import (
     DigestMismatch,
     InsufficientStorage,
@@ -200,7 +201,8 @@ class _Transfer:
         if file.url is None:
             raise SourceNotFound(f"{file.path} has no address to be fetched from")
         job = self._job
-        remote = RemoteFile(self._client, file.url, file.size, file.source, job.credentials, self._clock)
+        requested = RequestedFile(file.size, digest_known=file.digest is not None)
+        remote = RemoteFile(self._client, file.url, requested, file.source, job.credentials, self._clock)
         download = FileDownload(
             part,
             remote,
