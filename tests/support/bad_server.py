@@ -44,7 +44,10 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`pause` seconds lie between pieces of `piece` bytes. Without `headers` the status line alone is sent, unended."""
+    """`delay` and `body_delay` seconds pass before the header and before the body.
+
+    `pause` seconds lie between pieces of `piece` bytes. Without `headers` the status line alone is sent, unended.
+    """
 
     status: str
     headers: Mapping[str, str] | None
@@ -52,6 +55,8 @@ class Answer:
     ending: Ending = Ending.KEEP
     piece: int = _PIECE_BYTES
     pause: float = 0.0
+    delay: float = 0.0
+    body_delay: float = 0.0
 
     @property
     def head(self) -> bytes:
@@ -193,7 +198,9 @@ class BadServer:
         return Asked(self.content, start, stop, found is not None, head)
 
     async def _send(self, answer: Answer, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(answer.delay)
         writer.write(answer.head)
+        await asyncio.sleep(answer.body_delay)
         for start in range(0, len(answer.body), answer.piece):
             piece = answer.body[start : start + answer.piece]
             writer.write(piece)

@@ -509,21 +509,53 @@ SILENT: dict[str, Behaviour] = {
 }
 
 
+UNANSWERED = ("no answer", "half a header", "a header and nothing more", "half of the body")
+"""The last request brings no byte: also after half of the body, because the next one begins there."""
+
+
 @pytest.mark.parametrize("name", SILENT)
 async def test_silence_ends(client: Client, name: str) -> None:
     client.clock = fast_clock(60)
+    message = "did not begin to answer within 90 seconds" if name in UNANSWERED else "30 seconds of silence"
     async with BadServer(SMALL, always=SILENT[name]).running() as server:
-        with pytest.raises(TransferStalled):
+        with pytest.raises(TransferStalled, match=message):
             await client.fetch(server)
         server.always = None
         await client.fetch(server)
     assert client.published == SMALL
 
 
-async def test_what_is_slow_but_steady_is_waited_for(client: Client) -> None:
-    """1.5 KiB a second. On this clock the whole file takes longer than a stalled connection is kept."""
+LATE: dict[str, Behaviour] = {
+    "no header": lambda a: replace(honest(a), delay=40 / 20),
+    "a header and no body": lambda a: replace(honest(a), body_delay=40 / 20),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+async def test_a_first_byte_after_40_seconds_is_waited_for(client: Client, name: str) -> None:
     client.clock = fast_clock(20)
-    async with BadServer(SMALL, always=lambda a: replace(honest(a), piece=3 * KIB, pause=1 / 10)).running() as server:
+    async with BadServer(LARGE, always=LATE[name]).running() as server:
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert len(server.log) == 2
+    told = client.recorder.waits
+    assert {(wait.origin, wait.begun) for wait in told} == {(server.url.removesuffix("/file.gguf"), False)}
+    assert max(wait.seconds for wait in told) >= 30
+
+
+async def test_silence_in_the_middle_is_told_as_such(client: Client) -> None:
+    client.clock = fast_clock(20)
+    async with BadServer(SMALL, [stops_at(len(SMALL) // 2, HANG)]).running() as server:
+        await client.fetch(server)
+    assert {wait.begun for wait in client.recorder.waits} == {True}
+    assert max(wait.seconds for wait in client.recorder.waits) <= 30
+
+
+async def test_what_is_slow_but_steady_is_waited_for(client: Client) -> None:
+    """3 KiB a second. On this clock the whole file takes longer than a stalled connection is kept."""
+    client.clock = fast_clock(20)
+    content = tiny_gguf(size=150 * KIB)
+    async with BadServer(content, always=lambda a: replace(honest(a), piece=6 * KIB, pause=1 / 10)).running() as server:
         began = client.clock.monotonic()
         await client.fetch(server)
     assert client.clock.monotonic() - began > 45

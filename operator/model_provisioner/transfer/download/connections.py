@@ -15,6 +15,7 @@ from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.download.concurrency import ConnectionScaler
 from model_provisioner.domain.download.ranges import MIB, SMALLEST_RANGE, ByteRange, next_range, range_size
 from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import (
     AccessDenied,
     LicenseNotAccepted,
@@ -27,6 +28,7 @@ from model_provisioner.domain.errors import (
     TransferStalled,
 )
 from model_provisioner.domain.lifecycle.backoff import delay
+from model_provisioner.domain.network.response_time import no_answer
 from model_provisioner.transfer.download.range_request import STALL_SECONDS, RangeRequest, RangeRequests
 from model_provisioner.transfer.download.remote_file import RangeReply, RangesNotSupported, RemoteFile
 from model_provisioner.transfer.download.throttle import Limits
@@ -63,17 +65,23 @@ class Target(Protocol):
 class RangeBody:
     """The bytes that one connection receives for its range, in order.
 
-    `on_received` is called with the size in bytes of each chunk.
+    `on_begun` is called when the first byte has come, `on_received` with the size in bytes of each chunk of the range.
     """
 
     def __init__(
-        self, answer: RangeReply, request: RangeRequest, clock: Clock, on_received: Callable[[int], None]
+        self,
+        answer: RangeReply,
+        request: RangeRequest,
+        clock: Clock,
+        on_begun: Callable[[], None],
+        on_received: Callable[[int], None],
     ) -> None:
         self._reply = answer.reply
         self._skip = answer.skip
         self._open_ended = answer.open_ended
         self._request = request
         self._clock = clock
+        self._on_begun = on_begun
         self._on_received = on_received
         self._left_over = b""
 
@@ -122,7 +130,10 @@ class RangeBody:
     async def _receive(self, max_bytes: int | None) -> bytes:
         self._request.begin_wait(self._clock.monotonic())
         chunk = await self._reply.read(max_bytes)
+        first = bool(chunk) and not self._request.begun
         self._request.end_wait(self._clock.monotonic(), len(chunk))
+        if first:
+            self._on_begun()
         return chunk
 
 
@@ -143,10 +154,10 @@ class ConnectionPool:
         self._whole_file = whole_file
         self._parallel_allowed = False
         self._scaler = ConnectionScaler()
-        self._requests = RangeRequests()
+        self._requests = RangeRequests(remote.response_timeout)
+        self._header_seconds = 0.0
         self._running = 0
         self._received = 0
-        self._first_byte_seconds = 0.0
         self._refused_since: float | None = None
         self._tasks = asyncio.TaskGroup()
 
@@ -154,6 +165,11 @@ class ConnectionPool:
     def running(self) -> int:
         """The number of open connections."""
         return self._running
+
+    @property
+    def wait(self) -> Wait | None:
+        """What the connections wait for, if no byte comes on any of them."""
+        return self._requests.wait(self._now)
 
     async def run(self) -> None:
         """Returns when no byte is missing. Raises the error of the last connection, or the first error of `target`."""
@@ -179,7 +195,7 @@ class ConnectionPool:
     def _count_received(self, size: int) -> None:
         self._received += size
         self._refused_since = None
-        self._scaler = self._scaler.observe(self._now, self._received, self._max_connections, self._first_byte_seconds)
+        self._scaler = self._scaler.observe(self._now, self._received, self._max_connections, self._header_seconds)
         self._open_connections()
 
     def _open_connections(self) -> None:
@@ -237,22 +253,32 @@ class ConnectionPool:
                 await self._receive(request)
         except TimeoutError:
             if not request.done:
-                raise TransferStalled(
-                    f"the source of {self._remote.subject} sent too little for too long "
-                    f"({STALL_SECONDS:.0f} seconds of silence, or far less than on other connections)"
-                ) from None
+                raise self._stalled_error(request) from None
         finally:
             request.timeout = None
             self._requests.end(request, self._now)
 
+    def _stalled_error(self, request: RangeRequest) -> TransferStalled:
+        if request.stalled(self._now, self._remote.response_timeout) and not request.begun:
+            return no_answer(request.origin, self._remote.response_timeout)
+        return TransferStalled(
+            f"the source of {self._remote.subject} sent too little for too long "
+            f"({STALL_SECONDS:.0f} seconds of silence, or far less than on other connections)"
+        )
+
     async def _receive(self, request: RangeRequest) -> None:
         asked = self._now
-        request.begin_wait(asked)
-        answer = await self._remote.get(request.asked, allow_whole=self._whole_file)
+        answer = await self._remote.get(
+            request.asked,
+            allow_whole=self._whole_file,
+            on_request=lambda origin: request.sent(str(origin), self._now),
+        )
         async with answer.reply as reply:
             request.end_wait(self._now, 0)
-            self._first_byte_seconds = self._now - asked
-            body = RangeBody(answer, request, self._clock, self._count_received)
+            self._header_seconds = self._now - asked
+            body = RangeBody(
+                answer, request, self._clock, lambda: self._requests.begun(request, self._now), self._count_received
+            )
             await body.skip(self._target.pace)
             await self._target.receive(body)
         if not request.done:

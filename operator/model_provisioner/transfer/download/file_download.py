@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.download.ranges import MIB
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import NotGGUF, ProvisionError, SourceUnavailable
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
 from model_provisioner.domain.store.digest import Digest
@@ -86,6 +87,11 @@ class FileDownload:
     @property
     def bytes_written(self) -> int:
         return self.written.total
+
+    @property
+    def wait(self) -> Wait | None:
+        """What the download waits for, if no byte comes."""
+        return self._connections.wait
 
     @property
     def bytes_hashed(self) -> int:

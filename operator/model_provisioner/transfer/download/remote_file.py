@@ -7,7 +7,7 @@ often a request is tried again belongs to `connections`.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from model_provisioner.aio.clock import Clock
@@ -77,15 +77,20 @@ class RemoteFile:
         self._refresh_at: float | None = None
         self._resolving = asyncio.Lock()
 
-    async def get(self, wanted: ByteRange, *, allow_whole: bool) -> RangeReply:
-        """A reply with the range `wanted`. The caller closes it.
+    @property
+    def response_timeout(self) -> float:
+        """How many seconds the source may take until its answer begins."""
+        return self._client.response_timeout
+
+    async def get(self, wanted: ByteRange, *, allow_whole: bool, on_request: Callable[[Origin], None]) -> RangeReply:
+        """A reply with the range `wanted`. The caller closes it. `on_request` is that of `Client.get`.
 
         `allow_whole`: the reply may have the whole file; then `wanted` reaches to the end of the file. Without it,
         such a reply raises RangesNotSupported. Raises RepresentationChanged, what `Client.get` raises, and what
         `hub_error` returns.
         """
         asked = self._file.whole if allow_whole and self._sends_unlabelled else wanted
-        reply = await self._send(asked)
+        reply = await self._send(asked, on_request)
         try:
             body = self._body(reply, asked, allow_whole=allow_whole)
             self._check_validator(reply)
@@ -94,11 +99,11 @@ class RemoteFile:
             raise
         return RangeReply(reply, wanted.start - body.range.start, body.open_ended)
 
-    async def _send(self, wanted: ByteRange) -> Reply:
+    async def _send(self, wanted: ByteRange, on_request: Callable[[Origin], None]) -> Reply:
         headers = {"Range": wanted.header}
         url = self._cached_url()
         if url is not None:
-            reply = await self._client.get(url, headers, self._credentials)
+            reply = await self._client.get(url, headers, self._credentials, on_request)
             if reply.status not in _EXPIRED_STATUSES:
                 return reply
             reply.close()
@@ -107,12 +112,12 @@ class RemoteFile:
         async with self._resolving:
             url = self._cached_url()
             if url is None:
-                return await self._resolve(headers)
-        return await self._client.get(url, headers, self._credentials)
+                return await self._resolve(headers, on_request)
+        return await self._client.get(url, headers, self._credentials, on_request)
 
-    async def _resolve(self, headers: dict[str, str]) -> Reply:
+    async def _resolve(self, headers: dict[str, str], on_request: Callable[[Origin], None]) -> Reply:
         """Requests the URL of the hub. After the redirect, the reply already brings the requested range."""
-        reply = await self._client.get(self._url, headers, self._credentials)
+        reply = await self._client.get(self._url, headers, self._credentials, on_request)
         if reply.origin != Origin.of(self._url):
             self._content_url = reply.url
             self._refresh_at = refresh_at(reply.url, self._clock.wall())
