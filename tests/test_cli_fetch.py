@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -297,3 +298,15 @@ def test_a_wrong_flag_says_what_to_write(arguments: list[str], says: str, capsys
         cli.main(arguments)
     assert caught.value.code == 2
     assert says in capsys.readouterr().err
+
+
+def test_the_time_until_an_answer_begins_is_a_flag(hub: Hub, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        flags = ["--endpoint", endpoint, "--timeout", "1", "--retries", "0"]
+        done = run([*command(hub)[:4], REF, "--to", str(tmp_path), *flags])
+    assert done.returncode == 1
+    assert f"TransferStalled: {endpoint} did not begin to answer within 1 seconds" in done.stderr
+    refused = fetch(hub, REF, "--to", str(tmp_path), "--timeout", "0")
+    assert refused.returncode == 2
+    assert "not a number of seconds from 1 to 3600" in refused.stderr

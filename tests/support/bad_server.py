@@ -44,7 +44,10 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`pause` seconds lie between pieces of `piece` bytes. Without `headers` the status line alone is sent, unended."""
+    """`delay` and `body_delay` seconds pass before the header and before the body.
+
+    `pause` seconds lie between pieces of `piece` bytes. Without `headers` the status line alone is sent, unended.
+    """
 
     status: str
     headers: Mapping[str, str] | None
@@ -52,6 +55,8 @@ class Answer:
     ending: Ending = Ending.KEEP
     piece: int = _PIECE_BYTES
     pause: float = 0.0
+    delay: float = 0.0
+    body_delay: float = 0.0
 
     @property
     def head(self) -> bytes:
@@ -94,6 +99,17 @@ def refuses(status: str, body: bytes = b"", **headers: str) -> Behaviour:
 def stops_at(offset: int, ending: Ending) -> Behaviour:
     """Ends every body that reaches `offset` of the file there."""
     return lambda asked: _cut(honest(asked), offset - asked.start, ending)
+
+
+def cut(behaviour: Behaviour, offset: int) -> Behaviour:
+    """Closes the connection once `offset` bytes of the file, or of a body in chunks, have been sent."""
+
+    def answer(asked: Asked) -> Answer:
+        told = behaviour(asked)
+        starts_at = asked.start if told.status.startswith("206") and len(told.body) <= len(asked.body) else 0
+        return _cut(told, offset - starts_at, Ending.CLOSE)
+
+    return answer
 
 
 def says_range(text: str | None, start: int = 0, last: int = 0, size: int = 0) -> Behaviour:
@@ -182,7 +198,9 @@ class BadServer:
         return Asked(self.content, start, stop, found is not None, head)
 
     async def _send(self, answer: Answer, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(answer.delay)
         writer.write(answer.head)
+        await asyncio.sleep(answer.body_delay)
         for start in range(0, len(answer.body), answer.piece):
             piece = answer.body[start : start + answer.piece]
             writer.write(piece)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host_port
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.claim import StoreRef
@@ -39,12 +40,15 @@ class Recorder:
     progress_lines: list[tuple[int, int, int]] = field(default_factory=list)
     verifying_lines: list[tuple[int, int]] = field(default_factory=list)
     received: int = 0
+    waits: list[Wait] = field(default_factory=list)
     verified_first: bool = False
     """True if `verifying` was called before any `progress`."""
 
-    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
+    def progress(self, done: int, total: int, restarts: int, received: int, wait: Wait | None = None) -> None:
         self.progress_lines.append((done, total, restarts))
         self.received = received
+        if wait and wait not in self.waits:
+            self.waits.append(wait)
 
     def verifying(self, hashed: int, total: int, received: int) -> None:
         self.verifying_lines.append((hashed, total))

@@ -80,9 +80,9 @@ class WorkerProcess:
 
 
 @contextmanager
-def worker_process(hub: Hub) -> Iterator[WorkerProcess]:
+def worker_process(hub: Hub, *flags: str) -> Iterator[WorkerProcess]:
     """A worker that may connect to `hub`. It is killed at the end if it still runs."""
-    with subprocess.Popen(command(hub), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([*command(hub), *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             yield WorkerProcess(process)
         finally:

@@ -8,6 +8,7 @@ credentials, so it must never be logged, nor passed in argv or the environment.
 from dataclasses import dataclass
 from typing import Literal
 
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.network.credentials import Credentials
@@ -218,7 +219,8 @@ class Settled:
 class Progress:
     """`bytes` of `total` are written. `restarts` counts how often journalled bytes were discarded.
 
-    `received` is the number of bytes from the source since the fetch began, including discarded ones.
+    `received` is the number of bytes from the source since the fetch began, including discarded ones. `wait` says what
+    the fetch waits for if no byte comes.
     """
 
     id: str
@@ -226,6 +228,7 @@ class Progress:
     total: int
     restarts: int
     received: int
+    wait: Wait | None = None
     event: Literal["progress"] = "progress"
 
 

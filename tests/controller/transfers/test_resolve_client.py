@@ -10,6 +10,7 @@ from model_provisioner.controller.transfers.resolve_client import ResolveClient
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import ProvisionError, RateLimited
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES
+from model_provisioner.domain.network.response_time import resolve_seconds
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 
@@ -24,9 +25,10 @@ class Resolver:
         self.requests: list[str] = []
         self.answers = asyncio.Event()
         self.refusal: ProvisionError | None = None
+        self.seconds = 0.0
 
     async def call(self, request: Resolve, *, seconds: float) -> ResolvedAnswer:
-        assert seconds == 60
+        self.seconds = seconds
         self.requests.append(request.ref)
         await self.answers.wait()
         if self.refusal:
@@ -88,3 +90,12 @@ async def test_a_local_ref_does_not_wait_for_a_hub() -> None:
     await client.resolve(resolve_request(100, "local:m.gguf"))
     with pytest.raises(RateLimited, match="asked us to slow down"):
         await client.resolve(resolve_request(101))
+
+
+@pytest.mark.parametrize("response_timeout", [10.0, 90.0, 600.0])
+async def test_the_resolver_tells_of_its_own_deadline_first(response_timeout: float) -> None:
+    resolver = Resolver()
+    resolver.answers.set()
+    client = ResolveClient(cast("WorkerProcess", resolver), RateLimits(), response_timeout)
+    await client.resolve(resolve_request(1))
+    assert response_timeout < resolve_seconds(response_timeout) < resolver.seconds

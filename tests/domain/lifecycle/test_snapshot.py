@@ -6,6 +6,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import (
     AccessDenied,
     DigestMismatch,
@@ -45,6 +46,15 @@ def test_the_main_path() -> None:
     assert (snapshot.reason, snapshot.ready, snapshot.bytes) == (State.AVAILABLE, True, 1000)
     assert snapshot.completion_time == NOW
     assert snapshot.bytes_per_second is None
+
+
+def test_the_message_tells_what_a_transfer_waits_for() -> None:
+    wait = Wait("https://mirror.example", 35, begun=False)
+    waiting = after(Started(MODEL, 0), Progressed(0, 0, 0, None, wait))
+    assert waiting.reason == State.DOWNLOADING
+    assert waiting.message.endswith("; waiting for the first byte from https://mirror.example for 35s")
+    moving = after(Progressed(400, 0, 100, 6), start=waiting)
+    assert moving.message == after(Started(MODEL, 0)).message
 
 
 def test_a_resume_neither_counts_as_an_attempt_nor_runs_backwards() -> None:

@@ -43,7 +43,7 @@ async def send_file(
     state: State, request: web.Request, file: StoredFile, etag: str, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Answers 200, 206, 304 or 416, with `etag` (unquoted) and `headers`."""
-    headers = {**headers, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
+    headers = {**headers, "ETag": f'"{etag}"', "Accept-Ranges": "bytes", **state.faults.edge_headers(request.path)}
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)
     span = requested_span(_range_header(state, request, headers["ETag"]), file.size)

@@ -51,6 +51,19 @@ class IgnoreRanges(Fault):
     """Answers 200 with the whole file to a request for a range."""
 
 
+@dataclass(kw_only=True)
+class Edges(Fault):
+    """Answers as `count` edges of a content host in turn: the same bytes, an ETag and a Last-Modified of each edge."""
+
+    count: int
+    answers: int = 0
+
+    def headers(self) -> dict[str, str]:
+        number = self.answers % self.count
+        self.answers += 1
+        return {"ETag": f'"edge-{number}"', "Last-Modified": f"Wed, 21 Oct 2026 07:28:{number:02} GMT"}
+
+
 class BodyFault(Fault):
     """A rule about a body that starts at file offset `start`."""
 
@@ -179,6 +192,10 @@ class Faults:
 
     def ignores_ranges(self, url_path: str) -> bool:
         return any(isinstance(rule, IgnoreRanges) and rule.applies(url_path) for rule in self._rules)
+
+    def edge_headers(self, url_path: str) -> dict[str, str]:
+        edges = (rule for rule in self._rules if isinstance(rule, Edges) and rule.applies(url_path))
+        return next((rule.headers() for rule in edges), {})
 
     def of_body(self, url_path: str) -> list[BodyFault]:
         return [rule for rule in self._rules if isinstance(rule, BodyFault) and rule.applies(url_path)]

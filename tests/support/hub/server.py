@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.support.certificates import server_context
-from tests.support.hub.faults import Corrupt, Fail, Gate, IgnoreRanges, PauseAt, ResetAfter, Where
+from tests.support.hub.faults import Corrupt, Edges, Fail, Gate, IgnoreRanges, PauseAt, ResetAfter, Where
 from tests.support.hub.listener import Listener, LoopThread
 from tests.support.hub.log import Request
 from tests.support.hub.origins import api_application, content_application
@@ -152,6 +152,10 @@ class Hub:
     def ignore_ranges(self, path: str | None = None) -> None:
         """Answers 200 with the whole file to requests for a range."""
         self._state.faults.add(IgnoreRanges(path=path))
+
+    def edges(self, count: int, path: str | None = None) -> None:
+        """Gives the same bytes the validators of `count` edges in turn, one for each answer."""
+        self._state.faults.add(Edges(count=count, path=path))
 
     def clear_faults(self) -> None:
         """Drops all of the above and releases all gates; rates stay."""

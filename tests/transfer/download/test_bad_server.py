@@ -7,7 +7,7 @@ The refusals of a hub and their meanings are in `tests.transfer.sources.test_res
 import asyncio
 import gzip
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from tests.support.bad_server import (
     Behaviour,
     Ending,
     chunked,
+    cut,
     honest,
     refuses,
     says_range,
@@ -150,6 +151,21 @@ async def test_what_passes_costs_little(client: Client, name: str) -> None:
     assert client.restarts == ("once" in name)
 
 
+def in_chunks(answer: Callable[[Asked], Answer]) -> Behaviour:
+    """The same body without a length."""
+
+    def behaviour(asked: Asked) -> Answer:
+        told = answer(asked)
+        body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces(told.body))
+        return replace(told.saying(content_length=None, transfer_encoding="chunked"), body=body + b"0\r\n\r\n")
+
+    return behaviour
+
+
+def pieces(body: bytes) -> list[bytes]:
+    return [body[start : start + 100_000] for start in range(0, len(body), 100_000)]
+
+
 # Responses that end the download, each with its error and a part of the message.
 
 REFUSED: dict[str, tuple[Behaviour, type[ProvisionError], str]] = {
@@ -157,13 +173,22 @@ REFUSED: dict[str, tuple[Behaviour, type[ProvisionError], str]] = {
     "always closed at once": (lambda _: Answer("", None, ending=CLOSE), SourceUnavailable, "broke"),
     "always reset": (lambda _: Answer("", None, ending=RESET), SourceUnavailable, "broke"),
     "always encoded": (lambda a: honest(a).saying(content_encoding="gzip"), SourceUnavailable, "encoded as 'gzip'"),
-    "a page to sign in": (refuses("200 OK", HTML), SourceUnavailable, "can't send parts"),
+    "a page to sign in": (refuses("200 OK", HTML), SourceUnavailable, rf"with {len(HTML)} bytes instead of the"),
+    "a page to sign in, in chunks": (
+        lambda a: in_chunks(whole)(replace(a, content=HTML)).saying(content_type="text/html; charset=utf-8"),
+        SourceUnavailable,
+        "with a page .text/html.",
+    ),
     "a page, said to be the range": (
         sends(lambda body: (HTML * 900)[: len(body)]),
         NotGGUF,
         "file.gguf",
     ),
-    "a pointer to a large file": (refuses("200 OK", POINTER), SourceUnavailable, "can't send parts"),
+    "a pointer to a large file": (
+        refuses("200 OK", POINTER),
+        SourceUnavailable,
+        rf"with {len(POINTER)} bytes instead of the {len(SMALL)}",
+    ),
     "always one bit wrong": (
         sends(lambda body: body[:-9] + bytes([body[-9] ^ 1]) + body[-8:]),
         DigestMismatch,
@@ -200,13 +225,10 @@ async def test_what_does_not_pass_is_named_and_nothing_is_published(client: Clie
 
 RIGHT_RANGES = ["bytes {start}-{last}/{size}", "Bytes {start}-{last}/{size}", "bytes  {start}-{last}/{size} "]
 WRONG_RANGES: dict[str, Behaviour] = {
-    "missing": says_range(None),
-    "empty": says_range(""),
     "only the unit": says_range("bytes"),
     "no size": says_range("bytes {start}-{last}"),
     "no last position": says_range("bytes {start}-/{size}"),
     "no first position": says_range("bytes -{last}/{size}"),
-    "unknown size": says_range("bytes {start}-{last}/*"),
     "unknown range": says_range("bytes */{size}"),
     "another unit": says_range("items {start}-{last}/{size}"),
     "no unit": says_range("{start}-{last}/{size}"),
@@ -250,6 +272,123 @@ async def test_a_server_without_ranges_is_read_in_one_stream(client: Client) -> 
     assert len(server.log) == 2
 
 
+def unlabelled(answer: Callable[[Asked], Answer]) -> Behaviour:
+    """A 206 that does not say which bytes it sends."""
+    return lambda asked: replace(answer(asked), status="206 Partial Content").saying(content_range=None)
+
+
+# Answers that bring the whole file or do not say which bytes they bring, each with the requests that it costs.
+
+WHOLE_OR_UNLABELLED: dict[str, tuple[Behaviour, int]] = {
+    "200 in chunks": (in_chunks(whole), 2),
+    "200 until the connection closes": (lambda a: whole(a).saying(content_length=None).ending_by(CLOSE), 2),
+    "200, a wrong length beside chunks": (lambda a: in_chunks(whole)(a).saying(content_length="12"), 2),
+    "206 of the range without Content-Range": (unlabelled(honest), 2),
+    "206 of the range without Content-Range, in chunks": (in_chunks(unlabelled(honest)), 2),
+    "206 of the whole without Content-Range": (unlabelled(whole), 2),
+    "206 of the whole without Content-Range, in chunks": (in_chunks(unlabelled(whole)), 2),
+    "206 of an unknown size": (says_range("bytes {start}-{last}/*"), 2),
+}
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("name", WHOLE_OR_UNLABELLED)
+async def test_what_comes_as_a_whole_or_without_a_label_is_right_in_the_end(
+    client: Client, name: str, content: bytes
+) -> None:
+    behaviour, requests = WHOLE_OR_UNLABELLED[name]
+    async with BadServer(content, always=behaviour).running() as server:
+        await client.fetch(server)
+    assert client.published == content
+    assert len(server.log) <= requests if content is LARGE else len(server.log) == 1
+    assert client.restarts == 0
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE_OR_UNLABELLED if name != "206 of an unknown size"])
+async def test_without_a_digest_it_is_fetched_as_a_whole(client: Client, name: str) -> None:
+    behaviour, requests = WHOLE_OR_UNLABELLED[name]
+    async with BadServer(LARGE, always=behaviour).running() as server:
+        await client.fetch(server, None)
+    assert client.published == LARGE
+    assert len(server.log) == requests
+    assert (server.log[-1].start, server.log[-1].stop) == (0, len(LARGE))
+
+
+async def test_without_a_digest_a_part_of_a_file_of_unknown_size_is_refused(client: Client) -> None:
+    async with BadServer(LARGE, always=says_range("bytes {start}-{last}/*")).running() as server:
+        with pytest.raises(SourceUnavailable, match=r"does not tell the size .* and no digest"):
+            await client.fetch(server, None)
+    assert client.recorder.progress_lines[-1][0] == 0
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE_OR_UNLABELLED if name != "206 of an unknown size"])
+async def test_a_broken_stream_of_a_whole_file_keeps_what_came(client: Client, name: str) -> None:
+    """The stream begins at byte 0 again, and its first bytes are not written a second time."""
+    behaviour, _ = WHOLE_OR_UNLABELLED[name]
+    script = [behaviour, cut(behaviour, 6 * MIB), cut(behaviour, 7 * MIB)]
+    async with BadServer(LARGE, script, always=behaviour).running() as server:
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert client.restarts == 0
+
+
+@pytest.mark.parametrize("digest", ["right", None])
+async def test_a_source_that_no_longer_serves_ranges_costs_no_byte_of_the_journal(
+    client: Client, digest: str | None
+) -> None:
+    async with BadServer(
+        LARGE, [stops_at(5 * MIB, CLOSE)], always=refuses("503 Service Unavailable")
+    ).running() as server:
+        with pytest.raises(SourceUnavailable):
+            await client.fetch(server, digest)
+        client.recorder = Recorder()
+        server.always = whole
+        await client.fetch(server, digest)
+    assert client.published == LARGE
+    assert client.recorder.progress_lines[0][0] == 5 * MIB
+    assert client.restarts == 0
+
+
+WRONG_SIZES: dict[str, tuple[Behaviour, str]] = {
+    "more, in chunks": (in_chunks(lambda a: replace(whole(a), body=a.content + b"x")), "sends more"),
+    "much more, in chunks": (in_chunks(lambda a: replace(whole(a), body=a.content * 2)), "sends more"),
+    "more until the connection closes": (
+        lambda a: replace(whole(a), body=a.content + b"x").saying(content_length=None).ending_by(CLOSE),
+        "sends more",
+    ),
+    "less, in chunks": (in_chunks(lambda a: replace(whole(a), body=a.content[:-10])), "10 bytes early"),
+    "less until the connection closes": (
+        lambda a: replace(whole(a), body=a.content[:-10]).saying(content_length=None).ending_by(CLOSE),
+        "10 bytes early",
+    ),
+    "more, and it says so": (
+        lambda a: replace(whole(a), body=a.content + b"x").saying(content_length=str(len(a.content) + 1)),
+        "instead of the",
+    ),
+    "less, and it says so": (
+        lambda a: replace(whole(a), body=a.content[1:]).saying(content_length=str(len(a.content) - 1)),
+        "instead of the",
+    ),
+    "another part without a label": (
+        unlabelled(lambda a: replace(honest(a), body=a.body[1:]).saying(content_length=str(len(a.body) - 1))),
+        "without Content-Range",
+    ),
+}
+
+
+@pytest.mark.parametrize("digest", ["right", None])
+@pytest.mark.parametrize("name", WRONG_SIZES)
+async def test_a_stream_of_another_size_is_named_and_not_published(
+    client: Client, name: str, digest: str | None
+) -> None:
+    behaviour, message = WRONG_SIZES[name]
+    async with BadServer(LARGE, always=behaviour).running() as server:
+        with pytest.raises(SourceUnavailable, match=message):
+            await client.fetch(server, digest)
+    assert not files_below(client.root)
+    assert len(server.log) <= 8
+
+
 async def test_a_server_that_refuses_to_send_the_whole_is_never_asked_for_it(client: Client) -> None:
     def bounded(asked: Asked) -> Answer:
         return honest(asked) if asked.ranged else refuses("400 Bad Request")(asked)
@@ -260,8 +399,8 @@ async def test_a_server_that_refuses_to_send_the_whole_is_never_asked_for_it(cli
     assert [(asked.start, asked.stop) for asked in server.log] == [(0, 8 * MIB), (8 * MIB, len(LARGE))]
 
 
-def version(content: bytes, etag: str | None) -> Behaviour:
-    return lambda asked: honest(replace(asked, content=content)).saying(etag=etag)
+def version(content: bytes, etag: str | None, changed: str | None = None) -> Behaviour:
+    return lambda asked: honest(replace(asked, content=content)).saying(etag=etag, last_modified=changed)
 
 
 OTHER = tiny_gguf(size=9 * MIB, seed=3)
@@ -269,7 +408,7 @@ OTHER = tiny_gguf(size=9 * MIB, seed=3)
 
 @pytest.mark.parametrize("digest", ["right", None])
 async def test_two_versions_are_never_mixed(client: Client, digest: str | None) -> None:
-    """The first range is of the old version. The ETag shows the change at once, without a digest too."""
+    """The first range is of the old version. Without a digest the ETag shows the change at once."""
     script = [version(OTHER, '"old"'), version(LARGE, '"new"')]
     async with BadServer(LARGE, script, always=version(LARGE, '"new"')).running() as server:
         await client.fetch(server, digest)
@@ -277,13 +416,73 @@ async def test_two_versions_are_never_mixed(client: Client, digest: str | None) 
     assert client.restarts == 1
 
 
-async def test_a_file_that_changes_again_and_again_is_given_up(client: Client) -> None:
-    versions = [version(LARGE, f'"{number}"') for number in range(20)]
+LAST_YEAR, THIS_YEAR = "Wed, 21 Oct 2025 07:28:00 GMT", "Thu, 22 Oct 2026 07:28:00 GMT"
+
+
+async def test_without_digest_and_etag_the_time_of_the_change_tells(client: Client) -> None:
+    old, new = [version(content, None, time) for content, time in ((OTHER, LAST_YEAR), (LARGE, THIS_YEAR))]
+    async with BadServer(LARGE, [old], always=new).running() as server:
+        await client.fetch(server, None)
+    assert client.published == LARGE
+    assert client.restarts == 1
+
+
+async def test_without_a_digest_a_file_that_changes_again_and_again_is_given_up(client: Client) -> None:
+    """Also the stream that begins after the first change is broken, and goes on with another version."""
+    versions = [cut(version(LARGE, f'"{number}"'), 8 * MIB - number * 1000) for number in range(20)]
     async with BadServer(LARGE, versions).running() as server:
         with pytest.raises(SourceUnavailable, match="changes while it is fetched"):
-            await client.fetch(server)
+            await client.fetch(server, None)
     assert not files_below(client.root)
     assert len(server.log) <= 8
+
+
+def edge(number: int) -> Behaviour:
+    return version(LARGE, f'"edge-{number}"', (LAST_YEAR, THIS_YEAR)[number % 2])
+
+
+async def test_without_a_digest_edges_with_tags_of_their_own_are_read_in_one_stream(client: Client) -> None:
+    """Twice the tags differ from range to range; then one answer brings all."""
+    edges = [edge(number) for number in range(20)]
+    async with BadServer(LARGE, edges).running() as server:
+        await client.fetch(server, None)
+    assert client.published == LARGE
+    assert client.restarts == 2
+    assert [(asked.start, asked.stop) for asked in server.log][4:] == [(0, len(LARGE))]
+
+
+async def test_edges_with_tags_of_their_own_cost_nothing_with_a_digest(client: Client) -> None:
+    """Each answer has another ETag and another Last-Modified, also those after broken connections and a restart."""
+    breaks = [cut(edge(number), offset) for number, offset in enumerate((MIB, 3 * MIB, 5 * MIB, 7 * MIB))]
+    down = [refuses("503 Service Unavailable")] * 3
+    async with BadServer(LARGE, [*breaks, *down, *map(edge, range(5, 20))]).running() as server:
+        with pytest.raises(SourceUnavailable):
+            await client.fetch(server)
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert client.restarts == 0
+    assert server.sent == len(LARGE)
+
+
+async def test_edges_with_tags_of_their_own_cost_nothing_in_the_refetch(client: Client) -> None:
+    damaged = sends(lambda body: body[:-9] + bytes([body[-9] ^ 1]) + body[-8:])
+    async with BadServer(LARGE, [damaged]).running() as server:
+        server.script = [damaged, *map(edge, range(1, 20))]
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert client.restarts == 1
+    assert server.sent == 2 * len(LARGE)
+
+
+async def test_a_changed_size_is_an_error_although_the_digest_is_known(client: Client) -> None:
+    grown = says_range("bytes {start}-{last}/{size}", size=1)
+    async with BadServer(LARGE, [honest], always=grown).running() as server:
+        with pytest.raises(SourceUnavailable, match="has changed there"):
+            await client.fetch(server)
+        server.always = None
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert client.restarts == 0
 
 
 async def test_without_an_etag_the_digest_tells(client: Client) -> None:
@@ -310,21 +509,53 @@ SILENT: dict[str, Behaviour] = {
 }
 
 
+UNANSWERED = ("no answer", "half a header", "a header and nothing more", "half of the body")
+"""The last request brings no byte: also after half of the body, because the next one begins there."""
+
+
 @pytest.mark.parametrize("name", SILENT)
 async def test_silence_ends(client: Client, name: str) -> None:
     client.clock = fast_clock(60)
+    message = "did not begin to answer within 90 seconds" if name in UNANSWERED else "30 seconds of silence"
     async with BadServer(SMALL, always=SILENT[name]).running() as server:
-        with pytest.raises(TransferStalled):
+        with pytest.raises(TransferStalled, match=message):
             await client.fetch(server)
         server.always = None
         await client.fetch(server)
     assert client.published == SMALL
 
 
+LATE: dict[str, Behaviour] = {
+    "no header": lambda a: replace(honest(a), delay=40 / 20),
+    "a header and no body": lambda a: replace(honest(a), body_delay=40 / 20),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+async def test_a_first_byte_after_40_seconds_is_waited_for(client: Client, name: str) -> None:
+    client.clock = fast_clock(20)
+    async with BadServer(LARGE, always=LATE[name]).running() as server:
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert len(server.log) == 2
+    told = client.recorder.waits
+    assert {(wait.origin, wait.begun) for wait in told} == {(server.url.removesuffix("/file.gguf"), False)}
+    assert max(wait.seconds for wait in told) >= 30
+
+
+async def test_silence_in_the_middle_is_told_as_such(client: Client) -> None:
+    client.clock = fast_clock(20)
+    async with BadServer(SMALL, [stops_at(len(SMALL) // 2, HANG)]).running() as server:
+        await client.fetch(server)
+    assert {wait.begun for wait in client.recorder.waits} == {True}
+    assert max(wait.seconds for wait in client.recorder.waits) <= 30
+
+
 async def test_what_is_slow_but_steady_is_waited_for(client: Client) -> None:
-    """1.5 KiB a second. On this clock the whole file takes longer than a stalled connection is kept."""
-    client.clock = fast_clock(60)
-    async with BadServer(SMALL, always=lambda a: replace(honest(a), piece=3 * KIB, pause=1 / 30)).running() as server:
+    """3 KiB a second. On this clock the whole file takes longer than a stalled connection is kept."""
+    client.clock = fast_clock(20)
+    content = tiny_gguf(size=150 * KIB)
+    async with BadServer(content, always=lambda a: replace(honest(a), piece=6 * KIB, pause=1 / 10)).running() as server:
         began = client.clock.monotonic()
         await client.fetch(server)
     assert client.clock.monotonic() - began > 45

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import LicenseNotAccepted, TransferStalled
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.hub import Gate
@@ -62,9 +63,9 @@ class Standing(Recorder):
         self.times = 0
         self._gate = gate
 
-    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
+    def progress(self, done: int, total: int, restarts: int, received: int, wait: Wait | None = None) -> None:
         self.times += bool(self.progress_lines) and done == self.progress_lines[-1][0]
-        super().progress(done, total, restarts, received)
+        super().progress(done, total, restarts, received, wait)
         if self.times == 5:
             self._gate.release()
 
@@ -101,8 +102,10 @@ async def test_silence_is_not_waited_for_for_ever(bench: Bench) -> None:
     bench.hub.repository(NAME).add(MODEL, tiny_gguf(size=3 * MIB))
     bench.clock = fast_clock(60)
     bench.hub.pause_at(MIB)
-    with pytest.raises(TransferStalled, match="30 seconds of silence"):
-        await bench.fetch()
+    recorder = Recorder()
+    with pytest.raises(TransferStalled, match="did not begin to answer within 90 seconds"):
+        await bench.fetch(recorder=recorder)
+    assert {wait.begun for wait in recorder.waits} == {True, False}, "the next requests begin where it stopped"
     assert not files_below(bench.root)
     bench.hub.clear_faults()
     bench.hub.clear_log()

@@ -2,6 +2,10 @@
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,12 +21,16 @@ from model_provisioner.domain.errors import (
     RateLimited,
     SourceNotFound,
     SourceUnavailable,
+    TransferStalled,
     UnsupportedSource,
 )
 from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host_port
+from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
+from model_provisioner.transfer.sources import huggingface
+from model_provisioner.transfer.sources.huggingface_transport import use_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.support.ggufs import write_split
@@ -222,19 +230,40 @@ async def test_nobody_but_the_hub_is_asked(bench: Bench, monkeypatch: pytest.Mon
     assert asked == []
 
 
-async def test_a_hub_that_does_not_answer_in_time_is_unavailable(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_provisioner.transfer.sources.huggingface._ANSWER_SECONDS", 0.3)
+@asynccontextmanager
+async def silent_hub(said: bytes) -> AsyncIterator[str]:
+    """The address of a hub that says `said` and nothing more."""
     patience = asyncio.Event()
 
     async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
         await patience.wait()
         writer.close()
 
-    async with open_client(network(bench.hub)) as client, await asyncio.start_server(accept, "127.0.0.1", 0) as server:
-        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        with pytest.raises(SourceUnavailable, match="did not tell what hf:owner/Model-GGUF is within"):
-            await Resolver(client).resolve(Resolve("1", REF, endpoint, None, None, None, store=None))
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         patience.set()
+
+
+async def test_a_hub_that_does_not_begin_to_answer_is_named(bench: Bench) -> None:
+    settings = replace(network(bench.hub), response_timeout=0.3)
+    async with silent_hub(b"") as endpoint, open_client(settings) as client:
+        with pytest.raises(TransferStalled, match=rf"{endpoint} did not begin to answer within 0\.3 seconds"):
+            await Resolver(client).resolve(Resolve("1", REF, endpoint, None, None, None, store=None))
+
+
+async def test_all_answers_of_a_hub_together_have_a_deadline(bench: Bench) -> None:
+    """The deadline is shorter than the response timeout here, and the first byte comes in time."""
+    begun = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
+    ref = parse(REF)
+    assert isinstance(ref, HuggingFaceRef)
+    threads = ThreadPoolExecutor(1)
+    async with open_client(network(bench.hub)) as client:
+        use_client(client)
+        async with silent_hub(begun) as endpoint:
+            with pytest.raises(SourceUnavailable, match=r"did not tell what hf:owner/Model-GGUF is within 0\.3 sec"):
+                await huggingface.resolve(ref, endpoint, None, None, None, threads, 0.3)
+        await asyncio.to_thread(threads.shutdown)
 
 
 async def test_a_local_file_is_found_where_somebody_put_it(bench: Bench) -> None:

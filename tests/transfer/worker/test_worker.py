@@ -4,13 +4,16 @@ import asyncio
 import hashlib
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.plan import Plan
@@ -130,6 +133,20 @@ def test_what_is_asked_for_by_a_refusal_comes_up(bench: Bench, plan: Plan) -> No
         failed = worker.ask(fetch_request(bench.root, plan))
     assert isinstance(failed, FailedAnswer)
     assert (failed.reason, failed.retry_after) == ("RateLimited", 5)
+
+
+def test_a_worker_tells_what_it_waits_for_and_gives_up_after_the_time_of_its_flag(bench: Bench, plan: Plan) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, worker_process(bench.hub, "--timeout", "7") as worker:
+        origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        elsewhere = replace(plan, files=(replace(plan.files[0], url=f"{origin}/{MODEL}"),))
+        worker.send(fetch_request(bench.root, elsewhere))
+        worker.wait_until(lambda: any(isinstance(line, Progress) and line.wait for line in worker.progress))
+        failed = worker.answer()
+    told = {line.wait for line in worker.progress if isinstance(line, Progress) and line.wait}
+    assert told == {Wait(origin, 5, begun=False)}
+    assert isinstance(failed, FailedAnswer)
+    assert failed.reason == "TransferStalled"
+    assert failed.message.startswith(f"{origin} did not begin to answer within 7 seconds")
 
 
 def test_cancel_stops_within_a_second_and_keeps_what_came(bench: Bench, plan: Plan, large: Path) -> None:

@@ -11,17 +11,22 @@ from model_provisioner.controller.stores.store_client import expect
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, resolve_call_seconds
 from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Resolve, ResolvedAnswer
-
-_ANSWER_SECONDS = 60.0
 
 
 class ResolveClient:
-    """`resolver` is the process that sends the requests; `rate_limits` are shared with the transfers."""
+    """`resolver` is the process that sends the requests; `rate_limits` are shared with the transfers.
 
-    def __init__(self, resolver: WorkerProcess, rate_limits: RateLimits) -> None:
+    `response_timeout` is how many seconds a source may take until its answer begins, as the resolver was told.
+    """
+
+    def __init__(
+        self, resolver: WorkerProcess, rate_limits: RateLimits, response_timeout: float = DEFAULT_RESPONSE_SECONDS
+    ) -> None:
         self._resolver = resolver
         self._rate_limits = rate_limits
+        self._seconds = resolve_call_seconds(response_timeout)
         self._semaphore = asyncio.Semaphore(MAX_HUB_REQUESTS)
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
@@ -37,4 +42,4 @@ class ResolveClient:
                 raise
 
     async def _call(self, request: Resolve) -> ResolvedAnswer:
-        return expect(ResolvedAnswer, await self._resolver.call(request, seconds=_ANSWER_SECONDS))
+        return expect(ResolvedAnswer, await self._resolver.call(request, seconds=self._seconds))

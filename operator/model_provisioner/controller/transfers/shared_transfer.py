@@ -301,7 +301,8 @@ class SharedTransfer:
                 return
             meter = meter.observe(self._services.monotonic(), answer.bytes)
             rate = None if meter.rate is None else round(meter.rate)
-            self._broadcast(Progressed(answer.bytes, answer.restarts, rate, meter.seconds_left(answer.total)))
+            left = meter.seconds_left(answer.total)
+            self._broadcast(Progressed(answer.bytes, answer.restarts, rate, left, answer.wait))
 
         return report
 

@@ -1,10 +1,9 @@
-"""Decides which bytes a connection requests next, and whether a response brings exactly those bytes.
+"""Decides which bytes a connection requests next.
 
 `transfer.download.range_request` and the connections of a download call this. Every request has a bounded range: some
-content hosts refuse a request for the whole of a very large file.
+content hosts refuse a request for the whole of a very large file. What an answer has is decided in `range_answer`.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,7 +15,6 @@ LARGEST_RANGE = 64 * MIB
 _RANGES_PER_CONNECTION = 2
 _MIN_SPLIT = MIB
 _SOON_SECONDS = 2.0
-_CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d+)-(\d+)/(\d+)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +32,6 @@ class ByteRange:
     def header(self) -> str:
         """The value of the Range header (RFC 9110, 14.2), whose last position is inclusive."""
         return f"bytes={self.start}-{self.stop - 1}"
-
-    def is_answered_by(self, content_range: str, file_size: int) -> bool:
-        """Whether a Content-Range header announces exactly these bytes of a file of `file_size` bytes."""
-        match = _CONTENT_RANGE.fullmatch(content_range)
-        return match is not None and tuple(map(int, match.groups())) == (self.start, self.stop - 1, file_size)
 
 
 def range_size(remaining: int, connections: int) -> int:

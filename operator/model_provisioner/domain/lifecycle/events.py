@@ -7,6 +7,7 @@ belongs here: an event only carries what was observed.
 from dataclasses import dataclass
 from datetime import datetime
 
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
@@ -61,12 +62,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """`bytes` are written so far. The speed is 0 if no bytes arrive; bytes were discarded `restarts` times."""
+    """`bytes` are written so far. The speed is 0 if no bytes arrive; bytes were discarded `restarts` times.
+
+    `wait` says what the transfer waits for if no byte comes.
+    """
 
     bytes: int
     restarts: int
     bytes_per_second: int | None
     eta_seconds: int | None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)

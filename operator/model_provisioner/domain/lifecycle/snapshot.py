@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import DigestMismatch, NotGGUF, Terminal, VolumeChanged
 from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.advice import with_advice
@@ -136,7 +137,7 @@ def _progressed(snapshot: Snapshot, event: Progressed, _now: datetime) -> Snapsh
     return replace(
         snapshot,
         reason=State.DOWNLOADING,
-        message=_fetching(snapshot.model) if snapshot.model else snapshot.message,
+        message=_fetching(snapshot.model, event.wait) if snapshot.model else snapshot.message,
         attempts=snapshot.attempts + 1 if again else snapshot.attempts,
         restarts=event.restarts,
         bytes=event.bytes if again else max(snapshot.bytes, event.bytes),
@@ -152,9 +153,10 @@ def _discarded_bytes(snapshot: Snapshot, event: Progressed) -> bool:
     return snapshot.restarts is not None and event.restarts != snapshot.restarts
 
 
-def _fetching(model: Model) -> str:
+def _fetching(model: Model, wait: Wait | None = None) -> str:
     count = len(model.files)
-    return f"fetching {model.size} in {count} {'file' if count == 1 else 'files'} to {model.path}"
+    fetching = f"fetching {model.size} in {count} {'file' if count == 1 else 'files'} to {model.path}"
+    return f"{fetching}; {wait}" if wait else fetching
 
 
 def _verifying(snapshot: Snapshot, event: Verifying, _now: datetime) -> Snapshot:

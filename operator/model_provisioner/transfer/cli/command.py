@@ -20,6 +20,7 @@ from model_provisioner.domain.network.addresses import (
     parse_network,
 )
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS
+from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, parse_response_timeout
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.refs import HUGGING_FACE
 from model_provisioner.domain.store.digest import Digest
@@ -63,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=5,
         metavar="N",
         help="how often to try again, in a row without a new byte, what may pass (default %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_checked(parse_response_timeout),
+        default=DEFAULT_RESPONSE_SECONDS,
+        metavar="SECONDS",
+        help="how long the source may take until its answer begins; a caching proxy may need minutes (default 90)",
     )
     parser.add_argument(
         "--allow-network",
@@ -147,7 +155,8 @@ def _network(args: argparse.Namespace) -> NetworkSettings:
     if args.endpoint != HUGGING_FACE:
         origin = Origin.of(args.endpoint)
         hosts.append(HostPort(origin.host, origin.port))
-    return NetworkSettings(NetworkPolicy(tuple(args.allow_network), tuple(hosts)), args.ca_file, args.proxy)
+    policy = NetworkPolicy(tuple(args.allow_network), tuple(hosts))
+    return NetworkSettings(policy, args.ca_file, args.proxy, args.timeout)
 
 
 def _endpoint(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.speed import Meter
 from model_provisioner.domain.quantity import format_bytes, format_duration, format_rate
 
@@ -29,7 +30,7 @@ class ProgressBar:
         self._meter: Meter | None = None
         self.max_done = 0
 
-    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
+    def progress(self, done: int, total: int, restarts: int, received: int, wait: Wait | None = None) -> None:
         del restarts, received
         self.max_done = max(self.max_done, done)
         if not self._is_due():
@@ -39,7 +40,8 @@ class ProgressBar:
         left = self._meter.seconds_left(total)
         speed = f" · {format_rate(self._meter.rate)}" if self._meter.rate is not None else ""
         time = f" · {format_duration(left)} left" if left is not None else ""
-        self._show(done, total, f"{format_bytes(done)} of {format_bytes(total)}{speed}{time}")
+        state = f" · {wait}" if wait else f"{speed}{time}"
+        self._show(done, total, f"{format_bytes(done)} of {format_bytes(total)}{state}")
 
     def verifying(self, hashed: int, total: int, received: int) -> None:
         del received

@@ -8,13 +8,14 @@ writes nor hashes bytes.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.download.concurrency import ConnectionScaler
-from model_provisioner.domain.download.ranges import MIB, SMALLEST_RANGE, next_range, range_size
+from model_provisioner.domain.download.ranges import MIB, SMALLEST_RANGE, ByteRange, next_range, range_size
 from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import (
     AccessDenied,
     LicenseNotAccepted,
@@ -27,10 +28,10 @@ from model_provisioner.domain.errors import (
     TransferStalled,
 )
 from model_provisioner.domain.lifecycle.backoff import delay
+from model_provisioner.domain.network.response_time import no_answer
 from model_provisioner.transfer.download.range_request import STALL_SECONDS, RangeRequest, RangeRequests
-from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile
+from model_provisioner.transfer.download.remote_file import RangeReply, RangesNotSupported, RemoteFile
 from model_provisioner.transfer.download.throttle import Limits
-from model_provisioner.transfer.http.client import Reply
 
 _MAX_ATTEMPTS = 3
 _MIN_PARALLEL_BYTES = 64 * MIB
@@ -54,6 +55,9 @@ class Target(Protocol):
     async def receive(self, body: "RangeBody") -> None:
         """Reads `body` to its end. When it returns, `written` has all bytes that were read."""
 
+    async def pace(self, size: int) -> None:
+        """Counts `size` received bytes that are not needed, and waits until they are within the bandwidth limit."""
+
     def tick(self) -> None:
         """Called once a second, whether bytes were received or not."""
 
@@ -61,19 +65,37 @@ class Target(Protocol):
 class RangeBody:
     """The bytes that one connection receives for its range, in order.
 
-    `on_received` is called with the size in bytes of each chunk.
+    `on_begun` is called when the first byte has come, `on_received` with the size in bytes of each chunk of the range.
     """
 
-    def __init__(self, reply: Reply, request: RangeRequest, clock: Clock, on_received: Callable[[int], None]) -> None:
-        self._reply = reply
+    def __init__(
+        self,
+        answer: RangeReply,
+        request: RangeRequest,
+        clock: Clock,
+        on_begun: Callable[[], None],
+        on_received: Callable[[int], None],
+    ) -> None:
+        self._reply = answer.reply
+        self._skip = answer.skip
+        self._open_ended = answer.open_ended
         self._request = request
         self._clock = clock
+        self._on_begun = on_begun
         self._on_received = on_received
+        self._left_over = b""
 
     @property
     def position(self) -> int:
         """The offset in the file of the next byte."""
         return self._request.position
+
+    async def skip(self, pace: Callable[[int], Awaitable[None]]) -> None:
+        """Receives and drops the bytes before the range. `pace` is called with the size of each chunk."""
+        while self._skip and (chunk := await self._receive(None)):
+            dropped = min(self._skip, len(chunk))
+            self._skip, self._left_over = self._skip - dropped, chunk[dropped:]
+            await pace(dropped)
 
     async def read(self, max_bytes: int | None) -> bytes:
         """The next bytes, at most about `max_bytes`; b"" at the end of the range or of the reply.
@@ -82,25 +104,44 @@ class RangeBody:
         Raises SourceUnavailable if the source sends more bytes than were requested, and what `Reply.read` raises.
         """
         request = self._request
-        if request.done:
+        if request.done or self._skip:
             return b""
-        request.begin_wait(self._clock.monotonic())
-        chunk = await self._reply.read(max_bytes)
-        request.end_wait(self._clock.monotonic(), len(chunk))
-        if request.position + len(chunk) > request.asked.stop:
-            raise SourceUnavailable(f"{self._reply.origin} sends more than it was asked for")
+        chunk = self._left_over or await self._receive(max_bytes)
+        self._left_over = b""
+        await self._check_end(request.position + len(chunk))
         chunk = chunk[: max(0, request.stop - request.position)]
         request.position += len(chunk)
         if chunk:
             self._on_received(len(chunk))
         return chunk
 
+    async def _check_end(self, end: int) -> None:
+        """Raises SourceUnavailable if the body has bytes beyond the requested range.
+
+        Called before the last bytes are handed out, so that they are requested again and the error stays visible.
+        """
+        asked = self._request.asked
+        if end > asked.stop or (self._open_ended and end == asked.stop and await self._receive(None)):
+            raise SourceUnavailable(
+                f"{self._reply.origin} sends more than it was asked for: the file has another size there, "
+                "or a proxy interferes"
+            )
+
+    async def _receive(self, max_bytes: int | None) -> bytes:
+        self._request.begin_wait(self._clock.monotonic())
+        chunk = await self._reply.read(max_bytes)
+        first = bool(chunk) and not self._request.begun
+        self._request.end_wait(self._clock.monotonic(), len(chunk))
+        if first:
+            self._on_begun()
+        return chunk
+
 
 class ConnectionPool:
     """Downloads the bytes that `target` lacks.
 
-    `limits.connections` may change while `run` is active. With `whole_file`, one connection requests the file as a
-    single range.
+    `limits.connections` may change while `run` is active. With `whole_file`, one connection requests all bytes from the
+    first missing one to the end of the file, and accepts a reply with the whole file.
     """
 
     def __init__(
@@ -113,10 +154,10 @@ class ConnectionPool:
         self._whole_file = whole_file
         self._parallel_allowed = False
         self._scaler = ConnectionScaler()
-        self._requests = RangeRequests()
+        self._requests = RangeRequests(remote.response_timeout)
+        self._header_seconds = 0.0
         self._running = 0
         self._received = 0
-        self._first_byte_seconds = 0.0
         self._refused_since: float | None = None
         self._tasks = asyncio.TaskGroup()
 
@@ -124,6 +165,11 @@ class ConnectionPool:
     def running(self) -> int:
         """The number of open connections."""
         return self._running
+
+    @property
+    def wait(self) -> Wait | None:
+        """What the connections wait for, if no byte comes on any of them."""
+        return self._requests.wait(self._now)
 
     async def run(self) -> None:
         """Returns when no byte is missing. Raises the error of the last connection, or the first error of `target`."""
@@ -149,7 +195,7 @@ class ConnectionPool:
     def _count_received(self, size: int) -> None:
         self._received += size
         self._refused_since = None
-        self._scaler = self._scaler.observe(self._now, self._received, self._max_connections, self._first_byte_seconds)
+        self._scaler = self._scaler.observe(self._now, self._received, self._max_connections, self._header_seconds)
         self._open_connections()
 
     def _open_connections(self) -> None:
@@ -186,6 +232,8 @@ class ConnectionPool:
         wanted = wanted or self._requests.take_tail(self._now)
         if wanted is None:
             return None
+        if self._whole_file:
+            wanted = ByteRange(wanted.start, target.size)
         request = RangeRequest.of(wanted, self._now)
         self._requests.add(request)
         return request
@@ -205,21 +253,34 @@ class ConnectionPool:
                 await self._receive(request)
         except TimeoutError:
             if not request.done:
-                raise TransferStalled(
-                    f"the source of {self._remote.subject} sent too little for too long "
-                    f"({STALL_SECONDS:.0f} seconds of silence, or far less than on other connections)"
-                ) from None
+                raise self._stalled_error(request) from None
         finally:
             request.timeout = None
             self._requests.end(request, self._now)
 
+    def _stalled_error(self, request: RangeRequest) -> TransferStalled:
+        if request.stalled(self._now, self._remote.response_timeout) and not request.begun:
+            return no_answer(request.origin, self._remote.response_timeout)
+        return TransferStalled(
+            f"the source of {self._remote.subject} sent too little for too long "
+            f"({STALL_SECONDS:.0f} seconds of silence, or far less than on other connections)"
+        )
+
     async def _receive(self, request: RangeRequest) -> None:
         asked = self._now
-        request.begin_wait(asked)
-        async with await self._remote.get(request.asked) as reply:
+        answer = await self._remote.get(
+            request.asked,
+            allow_whole=self._whole_file,
+            on_request=lambda origin: request.sent(str(origin), self._now),
+        )
+        async with answer.reply as reply:
             request.end_wait(self._now, 0)
-            self._first_byte_seconds = self._now - asked
-            await self._target.receive(RangeBody(reply, request, self._clock, self._count_received))
+            self._header_seconds = self._now - asked
+            body = RangeBody(
+                answer, request, self._clock, lambda: self._requests.begun(request, self._now), self._count_received
+            )
+            await body.skip(self._target.pace)
+            await self._target.receive(body)
         if not request.done:
             missing = request.stop - request.position
             raise SourceUnavailable(f"{reply.origin} ended the connection {missing} bytes early")

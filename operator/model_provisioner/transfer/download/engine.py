@@ -13,6 +13,8 @@ from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.download.range_answer import RequestedFile
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import (
     DigestMismatch,
     InsufficientStorage,
@@ -69,10 +71,11 @@ class Provided:
 class Reporter(Protocol):
     """Receives every change of progress, many times a second. Its methods must not block."""
 
-    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
+    def progress(self, done: int, total: int, restarts: int, received: int, wait: Wait | None = None) -> None:
         """`done` of `total` bytes are written; `done` never falls while `restarts` stays the same.
 
-        `received` bytes came from the source for this job, discarded ones included.
+        `received` bytes came from the source for this job, discarded ones included. `wait` says what the transfer waits
+        for if no byte comes.
         """
 
     def verifying(self, hashed: int, total: int, received: int) -> None:
@@ -201,7 +204,8 @@ class _Transfer:
         if file.url is None:
             raise SourceNotFound(f"{file.path} has no address to be fetched from")
         job = self._job
-        remote = RemoteFile(self._client, file.url, file.size, file.source, job.credentials, self._clock)
+        requested = RequestedFile(file.size, digest_known=file.digest is not None)
+        remote = RemoteFile(self._client, file.url, requested, file.source, job.credentials, self._clock)
         download = FileDownload(
             part,
             remote,
@@ -225,7 +229,7 @@ class _Transfer:
             self._reporter.verifying(finished + download.bytes_hashed, self._total, received)
         else:
             restarts = self._restarts + part.restarts
-            self._reporter.progress(finished + download.bytes_written, self._total, restarts, received)
+            self._reporter.progress(finished + download.bytes_written, self._total, restarts, received, download.wait)
 
     def _report_hashed(self, file: PlannedFile, hashed: int) -> None:
         """Of a published file. Other files of a split model may be missing, so this is not always `verifying`."""

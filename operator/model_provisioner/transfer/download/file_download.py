@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.download.ranges import MIB
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import NotGGUF, ProvisionError, SourceUnavailable
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
 from model_provisioner.domain.store.digest import Digest
@@ -24,7 +25,7 @@ from model_provisioner.transfer.download.remote_file import RangesNotSupported, 
 from model_provisioner.transfer.download.throttle import Limits, Throttle
 from model_provisioner.transfer.store.partfile import PartFile
 
-_MAX_ATTEMPTS = 3
+_MAX_CHANGES = 3
 _BATCH_BYTES = MIB  # of a single connection; several share half of it, to save memory
 _MIN_BATCH_BYTES = 128 * 1024
 _BATCH_SECONDS = 0.25
@@ -88,6 +89,11 @@ class FileDownload:
         return self.written.total
 
     @property
+    def wait(self) -> Wait | None:
+        """What the download waits for, if no byte comes."""
+        return self._connections.wait
+
+    @property
     def bytes_hashed(self) -> int:
         return self._hasher.position
 
@@ -108,17 +114,20 @@ class FileDownload:
         return result
 
     async def _attempts(self) -> tuple[Digest, GGUFHeader]:
-        problem = ""
-        for _ in range(_MAX_ATTEMPTS):
+        """Each RangesNotSupported makes the next request clearer, and without bytes lost; so there are two at most."""
+        changes = 0
+        while True:
             try:
                 return await self._attempt()
             except RangesNotSupported:
-                problem = "the source can't send parts of a file, and no connection lasted for the whole of it"
-                await self._restart(whole_file=True)
+                await self._begin_again(whole_file=True)
             except RepresentationChanged:
-                problem = "the file changes while it is fetched"
-                await self._restart(whole_file=False)
-        raise SourceUnavailable(problem)
+                changes += 1
+                await self._discard()
+                if changes == _MAX_CHANGES:
+                    raise SourceUnavailable(f"{self._remote.subject} changes while it is fetched") from None
+                # One stream has one version, also if the edges of a host give the same bytes different validators.
+                await self._begin_again(whole_file=changes == _MAX_CHANGES - 1)
 
     async def _attempt(self) -> tuple[Digest, GGUFHeader]:
         await self._hasher.offer(0, (), self.written.prefix_end)
@@ -133,14 +142,19 @@ class FileDownload:
             raise NotGGUF("its header does not end within the file")
         return digest.result(), self._header
 
-    async def _restart(self, *, whole_file: bool) -> None:
+    async def _begin_again(self, *, whole_file: bool) -> None:
+        """Prepares the next attempt, which goes on with the bytes that are written."""
+        await self._threads.idle()
+        await self._checkpointer.wait_idle()
+        self._connections = ConnectionPool(self, self._remote, self._limits, self._clock, whole_file=whole_file)
+        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change)
+
+    async def _discard(self) -> None:
         await self._threads.idle()
         await self._checkpointer.wait_idle()
         if self.written.total:
             await self._threads.run(self._part.restart)
         self.written = self._part.spans
-        self._connections = ConnectionPool(self, self._remote, self._limits, self._clock, whole_file=whole_file)
-        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change)
         self._header, self._header_read_bytes = None, initial_read_size(self.size)
         self._on_change()
 
@@ -153,7 +167,7 @@ class FileDownload:
         try:
             while chunk := await body.read(self._read_bytes):
                 batch.append(chunk)
-                await self._throttle.take(len(chunk))
+                await self.pace(len(chunk))
                 if self._is_due(batch):
                     if writing:
                         await asyncio.shield(writing)
@@ -163,6 +177,10 @@ class FileDownload:
             if writing:
                 await writing
             await self._store(batch)
+
+    async def pace(self, size: int) -> None:
+        """Counts `size` received bytes, and waits until they are within the bandwidth limit."""
+        await self._throttle.take(size)
 
     def tick(self) -> None:
         """Reports unchanged progress too: the receiver learns that no bytes come and that this process is alive."""

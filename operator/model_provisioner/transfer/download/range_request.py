@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from model_provisioner.domain.download.ranges import ByteRange, split_position
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.speed import Meter
 
 STALL_SECONDS = 30.0
@@ -22,8 +23,9 @@ class RangeRequest:
     """The bytes from `asked.start` up to `stop`; those before `position` are received.
 
     `stop` falls below `asked.stop` when another connection takes over the tail. `timeout` is the one of the task that
-    receives the range, while it does. Times are in seconds of the monotonic clock. Only the time in which this process
-    waits for the connection counts as waiting, not the time for writing or for a bandwidth limit.
+    receives the range, while it does. `origin` is where the newest request was sent to, and `begun` is True from the
+    first byte of the body on. Times are in seconds of the monotonic clock. Only the time in which this process waits
+    for the connection counts as waiting, not the time for writing or for a bandwidth limit.
     """
 
     asked: ByteRange
@@ -32,12 +34,16 @@ class RangeRequest:
     stop: int = field(init=False)
     position: int = field(init=False)
     timeout: asyncio.Timeout | None = None
+    origin: str = ""
+    begun: bool = False
+    _measured_since: float = field(init=False)
     _waiting_since: float | None = None
     _waited: float = 0.0
     _received: int = 0
 
     def __post_init__(self) -> None:
         self.position, self.stop = self.asked.start, self.asked.stop
+        self._measured_since = self.started_at
 
     @classmethod
     def of(cls, asked: ByteRange, now: float) -> "RangeRequest":
@@ -66,6 +72,10 @@ class RangeRequest:
         """Bytes per second at the last measurement."""
         return self.meter.rate or 0.0
 
+    def sent(self, origin: str, now: float) -> None:
+        """A request was sent to `origin`; after a redirect, this is called again."""
+        self.origin, self._waited, self._waiting_since = origin, 0.0, now
+
     def begin_wait(self, now: float) -> None:
         self._waiting_since = now
 
@@ -74,18 +84,32 @@ class RangeRequest:
         if self._waiting_since is not None:
             self._waited += now - self._waiting_since
         self._waiting_since = None
+        if size and not self.begun:
+            self.begun, self._waited = True, 0.0
+            self._measured_since, self.meter = now, Meter(now, 0)
         self._received += size
         if self._received >= _MIN_BYTES:
             self._waited, self._received = 0.0, 0
+
+    def age(self, now: float) -> float:
+        """The time since the first byte of the body; before it, since the start."""
+        return now - self._measured_since
 
     def measure_rate(self, now: float) -> None:
         """Updates `rate`. Called about once a second."""
         self.meter = self.meter.observe(now, self.position - self.asked.start)
 
-    def stalled(self, now: float) -> bool:
-        """Whether it waited 30 seconds for less than 30 KiB."""
-        waiting = now - self._waiting_since if self._waiting_since is not None else 0.0
-        return self._waited + waiting >= STALL_SECONDS
+    def stalled(self, now: float, response_timeout: float) -> bool:
+        """Whether it waited `response_timeout` seconds for its first byte, or later 30 seconds for less than 30 KiB."""
+        if not self.begun:
+            return self.silence(now) >= response_timeout
+        return self._waited + self.silence(now) >= STALL_SECONDS
+
+    def silence(self, now: float) -> float:
+        """How long it has waited since the last byte, or since the request was sent; 0 if it does not wait."""
+        if self._waiting_since is None:
+            return 0.0
+        return now - self._waiting_since + (0.0 if self.begun else self._waited)
 
     def cancel_wait(self) -> None:
         """Raises TimeoutError in the task that waits for the connection, if one waits. Received bytes are kept."""
@@ -94,9 +118,15 @@ class RangeRequest:
 
 
 class RangeRequests:
-    """All open requests for one file. Belongs to the connection pool, which alone calls it."""
+    """All open requests for one file. Belongs to the connection pool, which alone calls it.
 
-    def __init__(self) -> None:
+    `response_timeout` is how long a request may wait for its first byte. `first_byte_seconds` is how long the newest
+    answer took to begin. A request that waits for its answer is not called slow before twice that time.
+    """
+
+    def __init__(self, response_timeout: float) -> None:
+        self._response_timeout = response_timeout
+        self.first_byte_seconds = 0.0
         self._open: set[RangeRequest] = set()
         self._recent_rates: list[tuple[float, float]] = []
 
@@ -116,6 +146,15 @@ class RangeRequests:
             (now, request.rate),
         ]
 
+    def begun(self, request: RangeRequest, now: float) -> None:
+        """The first byte of `request` has come."""
+        self.first_byte_seconds = now - request.started_at
+
+    def wait(self, now: float) -> Wait | None:
+        """What all open requests wait for; None if one of them does not."""
+        newest = min(self._open, key=lambda request: request.silence(now), default=None)
+        return Wait.of(newest.origin, newest.silence(now), begun=newest.begun) if newest else None
+
     @property
     def any_received(self) -> bool:
         """Whether an open request has received bytes."""
@@ -127,7 +166,7 @@ class RangeRequests:
         slowest = max(
             self._open, key=lambda request: (request.stop - request.position) / max(request.rate, 1.0), default=None
         )
-        if slowest is None or now - slowest.started_at < _SLOW_SECONDS / 2:
+        if slowest is None or self._is_early(slowest, now, _SLOW_SECONDS / 2):
             return None
         cut = split_position(
             slowest.position, slowest.stop, slowest.rate, median(request.rate for request in self._open)
@@ -142,7 +181,7 @@ class RangeRequests:
         """Cancels requests that stall, that are far slower than the others, or whose rest was taken over."""
         self._measure_rates(now)
         for request in tuple(self._open):
-            if request.stalled(now) or request.done or self._is_far_slower(request, now):
+            if request.stalled(now, self._response_timeout) or request.done or self._is_far_slower(request, now):
                 request.cancel_wait()
 
     def _measure_rates(self, now: float) -> None:
@@ -158,6 +197,11 @@ class RangeRequests:
         ]
         return (
             bool(others)
-            and now - request.started_at >= _SLOW_SECONDS
+            and not self._is_early(request, now, _SLOW_SECONDS)
             and request.rate < median(others) * _SLOW_FRACTION
         )
+
+    def _is_early(self, request: RangeRequest, now: float, seconds: float) -> bool:
+        """Whether it is too early to compare the rate of `request`, which is `seconds` old or less."""
+        patience = 0.0 if request.begun else 2 * self.first_byte_seconds
+        return request.age(now) < seconds + patience

@@ -2,13 +2,23 @@
 
 Called by `connections`. A hub answers with a redirect to a signed URL of a content host, which expires. The URL is
 resolved once and shared by all connections; it is resolved again near its expiry or when the content host refuses it.
-A response that does not announce exactly the requested bytes raises an error, so that its bytes are never written.
-How often a request is tried again belongs to `connections`.
+Which bytes an answer has is decided in `domain.download.range_answer`; those of any other answer are never written. How
+often a request is tried again belongs to `connections`.
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.download.range_answer import (
+    AnswerHeader,
+    Body,
+    RequestedFile,
+    Unlabelled,
+    WrongAnswer,
+    judge,
+)
 from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
@@ -22,49 +32,78 @@ _EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})
 
 
 class RangesNotSupported(Exception):
-    """The source answered a range request with the whole file (RFC 9110, 14.2), and none before with a range."""
+    """The source sends the whole file, or does not say which part it sends, and has never sent a labelled part."""
 
 
 class RepresentationChanged(Exception):
-    """The entity tag changed during the download: bytes from before and after must not be mixed."""
+    """A validator changed during the download of a file without a digest: bytes of two versions must not be mixed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeReply:
+    """A reply whose body has the requested range after `skip` other bytes.
+
+    `open_ended`: the header does not announce the size of the body, so its end must be read too.
+    """
+
+    reply: Reply
+    skip: int
+    open_ended: bool
 
 
 class RemoteFile:
-    """`url` is the one of the hub, which does not expire. `size` is in bytes, `subject` names the file in messages."""
+    """`url` is the one of the hub, which does not expire. `file` says what the plan knows; `subject` names the file in
+    messages."""
 
     def __init__(
-        self, client: Client, url: str, size: int, subject: str, credentials: Credentials | None, clock: Clock
+        self,
+        client: Client,
+        url: str,
+        file: RequestedFile,
+        subject: str,
+        credentials: Credentials | None,
+        clock: Clock,
     ) -> None:
         self._client = client
         self._url = url
-        self._size = size
+        self._file = file
         self.subject = subject
         self._credentials = credentials
         self._clock = clock
         self._content_url: str | None = None
         self._serves_ranges = False
-        self._validators: dict[Origin, str] = {}
+        self._sends_unlabelled = False
+        self._validators: dict[tuple[Origin, str], str] = {}
         self._refresh_at: float | None = None
         self._resolving = asyncio.Lock()
 
-    async def get(self, wanted: ByteRange) -> Reply:
-        """A reply whose body is the range `wanted`. The caller closes it.
+    @property
+    def response_timeout(self) -> float:
+        """How many seconds the source may take until its answer begins."""
+        return self._client.response_timeout
 
-        Raises RangesNotSupported, RepresentationChanged, what `Client.get` raises, and what `hub_error` returns.
+    async def get(self, wanted: ByteRange, *, allow_whole: bool, on_request: Callable[[Origin], None]) -> RangeReply:
+        """A reply with the range `wanted`. The caller closes it. `on_request` is that of `Client.get`.
+
+        `allow_whole`: the reply may have the whole file; then `wanted` reaches to the end of the file. Without it,
+        such a reply raises RangesNotSupported. Raises RepresentationChanged, what `Client.get` raises, and what
+        `hub_error` returns.
         """
-        reply = await self._send(wanted)
+        asked = self._file.whole if allow_whole and self._sends_unlabelled else wanted
+        reply = await self._send(asked, on_request)
         try:
-            self._check(reply, wanted)
+            body = self._body(reply, asked, allow_whole=allow_whole)
+            self._check_validator(reply)
         except BaseException:
             reply.close()
             raise
-        return reply
+        return RangeReply(reply, wanted.start - body.range.start, body.open_ended)
 
-    async def _send(self, wanted: ByteRange) -> Reply:
+    async def _send(self, wanted: ByteRange, on_request: Callable[[Origin], None]) -> Reply:
         headers = {"Range": wanted.header}
         url = self._cached_url()
         if url is not None:
-            reply = await self._client.get(url, headers, self._credentials)
+            reply = await self._client.get(url, headers, self._credentials, on_request)
             if reply.status not in _EXPIRED_STATUSES:
                 return reply
             reply.close()
@@ -73,12 +112,12 @@ class RemoteFile:
         async with self._resolving:
             url = self._cached_url()
             if url is None:
-                return await self._resolve(headers)
-        return await self._client.get(url, headers, self._credentials)
+                return await self._resolve(headers, on_request)
+        return await self._client.get(url, headers, self._credentials, on_request)
 
-    async def _resolve(self, headers: dict[str, str]) -> Reply:
+    async def _resolve(self, headers: dict[str, str], on_request: Callable[[Origin], None]) -> Reply:
         """Requests the URL of the hub. After the redirect, the reply already brings the requested range."""
-        reply = await self._client.get(self._url, headers, self._credentials)
+        reply = await self._client.get(self._url, headers, self._credentials, on_request)
         if reply.origin != Origin.of(self._url):
             self._content_url = reply.url
             self._refresh_at = refresh_at(reply.url, self._clock.wall())
@@ -89,44 +128,46 @@ class RemoteFile:
             return None
         return self._content_url
 
-    def _check(self, reply: Reply, wanted: ByteRange) -> None:
-        encoding = reply.headers.get("Content-Encoding", "identity")
-        length = reply.headers.get("Content-Length")
+    def _body(self, reply: Reply, asked: ByteRange, *, allow_whole: bool) -> Body:
+        """What the body has. Raises the error if it is neither `asked` nor, with `allow_whole`, the whole file."""
         if reply.status not in {200, 206}:
             raise self._status_error(reply)
+        encoding = reply.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
             raise SourceUnavailable(
                 f"{reply.origin} sends {self.subject} encoded as {encoding[:20]!r}: a proxy's doing?"
             )
-        if reply.status == 200 and (wanted.start > 0 or length != str(wanted.size)):
-            raise self._range_ignored_error(reply)
-        announced = reply.headers.get("Content-Range", "")
-        if reply.status == 206 and not wanted.is_answered_by(announced, self._size):
-            raise SourceUnavailable(
-                f"{reply.origin} answered {announced[:60]!r} when asked for {wanted.header} of {self._size}: "
-                f"{self.subject} has changed there, or a proxy interferes"
-            )
-        self._serves_ranges = reply.status == 206
-        self._check_validator(reply)
+        body = judge(_header(reply.status, reply.headers), asked, self._file)
+        if isinstance(body, WrongAnswer):
+            raise SourceUnavailable(f"{reply.origin}, asked for {self.subject}, {body.problem}")
+        if isinstance(body, Unlabelled) or not (body.range == asked or allow_whole):
+            raise self._range_ignored_error(reply, body)
+        self._serves_ranges = self._serves_ranges or body.range != self._file.whole
+        return body
 
     def _check_validator(self, reply: Reply) -> None:
-        """Raises RepresentationChanged if a host sends another strong entity tag (RFC 9110, 8.8.3) than before.
+        """Raises RepresentationChanged if a host sends another validator than before (RFC 9110, 8.8).
 
-        Tags of different hosts are not compared. A reply without a strong tag is accepted.
+        The validator is the strong entity tag, else the time of the last change. Those of different hosts are not
+        compared. A file with a known digest needs none: the edges of one host may give the same bytes different
+        validators, and the digest decides at the end.
         """
-        tag = reply.headers.get("ETag", "")
-        if not tag.startswith('"'):
+        if self._file.digest_known:
             return
-        if self._validators.setdefault(reply.origin, tag) != tag:
+        tag = reply.headers.get("ETag", "")
+        name = "ETag" if tag.startswith('"') else "Last-Modified"
+        value = reply.headers.get(name)
+        if value is not None and self._validators.setdefault((reply.origin, name), value) != value:
             self._validators.clear()
             raise RepresentationChanged
 
-    def _range_ignored_error(self, reply: Reply) -> Exception:
+    def _range_ignored_error(self, reply: Reply, body: Body | Unlabelled) -> Exception:
         if not self._serves_ranges:
+            self._sends_unlabelled = self._sends_unlabelled or isinstance(body, Unlabelled)
             return RangesNotSupported()
         return SourceUnavailable(
-            f"{reply.origin} answered with the whole of {self.subject} when asked for a part, though it has served "
-            "parts before: a proxy's doing?"
+            f"{reply.origin} answered with the whole of {self.subject}, or with a part that has no label, though it "
+            "has served labelled parts before: a proxy's doing?"
         )
 
     def _status_error(self, reply: Reply) -> ProvisionError:
@@ -141,3 +182,8 @@ class RemoteFile:
         if reply.status == 429:
             return RateLimited(f"the content host {reply.origin} limits how often it is asked (429)", wait)
         return SourceUnavailable(f"the content host {reply.origin} refused a new address ({reply.status})", wait)
+
+
+def _header(status: int, headers: Mapping[str, str]) -> AnswerHeader:
+    names = ("Content-Range", "Content-Length", "Transfer-Encoding", "Content-Type")
+    return AnswerHeader(status, *(headers.get(name, "") for name in names))

@@ -7,7 +7,7 @@ signed, so no message shows more of it than its origin.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from model_provisioner.domain.errors import AccessDenied, AddressNotAllowed, Sou
 from model_provisioner.domain.network.addresses import NetworkPolicy, Origin, check_url
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.proxy import Proxy
+from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, no_answer
 from model_provisioner.transfer.http.address_guard import Guard, Resolve, system_resolve
 from model_provisioner.transfer.http.ca_bundle import trusted_authorities
 from model_provisioner.transfer.http.curl_errors import (
@@ -32,7 +33,7 @@ from model_provisioner.transfer.http.curl_errors import (
 )
 from model_provisioner.transfer.http.curl_request import BufferLimit, CurlRequest, ReadTimeout
 
-_READ_TIMEOUT_SECONDS = 30.0
+_SILENCE_SECONDS = 30.0  # between two bytes of a body
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
@@ -46,32 +47,62 @@ class NetworkSettings:
     """What the administrator configured: allowed addresses and hosts, a PEM file of further authorities, and a proxy.
 
     With a proxy only listed hosts are allowed, because the addresses that it connects to are not visible.
+    `response_timeout` is how many seconds a source may take until its answer begins.
     """
 
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
     ca_file: Path | None = None
     proxy: Proxy | None = None
+    response_timeout: float = DEFAULT_RESPONSE_SECONDS
 
 
 class Exchange:
     """One request to one origin, without redirects, and the address guard of its connection."""
 
-    def __init__(
-        self, url: str, curl: pycurl.Curl, buffer_limit: BufferLimit, policy: NetworkPolicy, proxy: Proxy | None
-    ) -> None:
+    def __init__(self, url: str, curl: pycurl.Curl, buffer_limit: BufferLimit, settings: NetworkSettings) -> None:
         self.origin = Origin.of(url)
-        self.guard = Guard(policy, self.origin)
-        self.request = CurlRequest(curl, buffer_limit)
+        self.guard = Guard(settings.policy, self.origin)
+        self._request = CurlRequest(curl, buffer_limit)
         self._curl = curl
-        self._proxy = proxy
+        self._proxy = settings.proxy
+        self._response_timeout = settings.response_timeout
+        self._body_begun = False
+
+    @property
+    def status(self) -> int:
+        return self._request.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._request.headers
+
+    async def start(self, multi: pycurl.AsyncCurlMulti) -> None:
+        """Sends the request and waits for the header of the response. Raises what `_source_errors` raises."""
+        with self._source_errors():
+            self._request.start(multi)
+            await self._request.wait_for_header(self._response_timeout)
+
+    async def read(self, max_bytes: int | None) -> bytes:
+        """See `Reply.read`. A proxy may send the header before it has the body, so its first byte may take as long."""
+        with self._source_errors():
+            seconds = _SILENCE_SECONDS if self._body_begun else self._response_timeout
+            chunk = await self._request.read(seconds, max_bytes)
+        self._body_begun = True
+        return chunk
+
+    def close(self) -> None:
+        """Keeps the connection for reuse if the body was read to its end, else closes it."""
+        self._request.close()
 
     @contextlib.contextmanager
-    def source_errors(self) -> Iterator[None]:
+    def _source_errors(self) -> Iterator[None]:
         """Raises TransferStalled, AddressNotAllowed or what `error_for` returns, instead of errors of libcurl."""
         try:
             yield
         except ReadTimeout:
-            raise TransferStalled(f"{self.origin} sent nothing for {_READ_TIMEOUT_SECONDS:.0f} seconds") from None
+            if not self._body_begun:
+                raise no_answer(self.origin, self._response_timeout) from None
+            raise TransferStalled(f"{self.origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds") from None
         except pycurl.error as error:
             raise self.guard.refusal or error_for(self._curl, error, self.origin, self._proxy) from None
 
@@ -83,25 +114,24 @@ class Reply:
         self.url = url
         self.origin = exchange.origin
         self._exchange = exchange
-        self._request = exchange.request
 
     @property
     def status(self) -> int:
-        return self._request.status
+        return self._exchange.status
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The names are case-insensitive."""
-        return self._request.headers
+        return self._exchange.headers
 
     async def read(self, max_bytes: int | None = None) -> bytes:
         """The bytes of the body received so far, content encoding not removed; b"" at the end.
 
         Waits for the first byte. Returns at most about `max_bytes`; the rest stays for the next call. Raises
-        SourceUnavailable, and TransferStalled after 30 seconds without a byte.
+        SourceUnavailable, and TransferStalled if the first byte does not come within the response timeout, or none
+        for 30 seconds after it.
         """
-        with self._exchange.source_errors():
-            return await self._request.read(_READ_TIMEOUT_SECONDS, max_bytes)
+        return await self._exchange.read(max_bytes)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The whole body, in the pieces that `read` returns."""
@@ -110,7 +140,7 @@ class Reply:
 
     def close(self) -> None:
         """Keeps the connection for reuse if the body was read to its end, else closes it."""
-        self._request.close()
+        self._exchange.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -124,24 +154,35 @@ class Reply:
 class Client:
     """Sends GET requests over the connections of `multi`, and reuses these.
 
-    `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used with a `proxy`, which
+    `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used with a proxy, which
     resolves the names itself.
     """
 
     def __init__(
-        self, multi: pycurl.AsyncCurlMulti, policy: NetworkPolicy, ca_bundle: str, proxy: Proxy | None, resolve: Resolve
+        self, multi: pycurl.AsyncCurlMulti, settings: NetworkSettings, ca_bundle: str, resolve: Resolve
     ) -> None:
         self._multi = multi
         self._buffer_limit = BufferLimit()
-        self._policy = policy
+        self._settings = settings
         self._ca_bundle = ca_bundle
-        self._proxy = proxy
         self._resolve = resolve
 
-    async def get(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
+    @property
+    def response_timeout(self) -> float:
+        """How many seconds a source may take until its answer begins; on each hop of a redirect."""
+        return self._settings.response_timeout
+
+    async def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        credentials: Credentials | None,
+        on_request: Callable[[Origin], None] = lambda _: None,
+    ) -> Reply:
         """The response to a GET, whatever its status, after at most five redirects.
 
-        Another origin receives only the `headers` about ranges and content types.
+        Another origin receives only the `headers` about ranges and content types. `on_request` is called with the
+        origin of each request just before it is sent.
 
         Raises AddressNotAllowed, NameResolutionFailed, TLSVerificationFailed, SourceUnavailable,
         TransferStalled, AccessDenied (by the proxy).
@@ -149,6 +190,7 @@ class Client:
         first = Origin.of(url)
         for _ in range(_MAX_REDIRECTS + 1):
             own = headers if Origin.of(url) == first else _cross_origin_headers(headers)
+            on_request(Origin.of(url))
             reply = await self._send(url, own, credentials)
             if reply.status not in _REDIRECTS or "Location" not in reply.headers:
                 return reply
@@ -157,29 +199,27 @@ class Client:
         raise SourceUnavailable(f"{Origin.of(url)} redirects again and again: the address leads nowhere")
 
     async def _send(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
-        check_url(url, self._policy)
+        check_url(url, self._settings.policy)
         origin = Origin.of(url)
         curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)})
-        exchange = Exchange(url, curl, self._buffer_limit, self._policy, self._proxy)
+        exchange = Exchange(url, curl, self._buffer_limit, self._settings)
         try:
             await self._pin_addresses(curl, exchange)
             curl.setopt(pycurl.CAINFO, self._ca_bundle)
             curl.setopt(pycurl.PROXY_CAINFO, self._ca_bundle)
-            with exchange.source_errors():
-                exchange.request.start(self._multi)
-                await exchange.request.wait_for_header(CONNECT_SECONDS + _READ_TIMEOUT_SECONDS)
-            if exchange.request.status == PROXY_AUTHENTICATION_REQUIRED:
-                raise proxy_error(exchange.request.status, origin)
+            await exchange.start(self._multi)
+            if exchange.status == PROXY_AUTHENTICATION_REQUIRED:
+                raise proxy_error(exchange.status, origin)
         except BaseException:
-            exchange.request.close()
+            exchange.close()
             raise
         return Reply(url, exchange)
 
     async def _pin_addresses(self, curl: pycurl.Curl, exchange: Exchange) -> None:
         """Lets libcurl connect to the allowed addresses only; with a proxy, to the proxy only."""
-        if self._proxy is not None:
+        if self._settings.proxy is not None:
             exchange.guard.check_host()
-            _use_proxy(curl, self._proxy)
+            _use_proxy(curl, self._settings.proxy)
             return
         try:
             addresses = await exchange.guard.addresses(self._resolve)
@@ -197,11 +237,10 @@ async def open_client(settings: NetworkSettings, resolve: Resolve = system_resol
 
     Raises OSError or ssl.SSLError if the CA file can't be used.
     """
-    proxy = settings.proxy
-    policy = replace(settings.policy, only_listed=settings.policy.only_listed or proxy is not None)
+    policy = replace(settings.policy, only_listed=settings.policy.only_listed or settings.proxy is not None)
     with trusted_authorities(settings.ca_file) as ca_bundle:
         async with pycurl.AsyncCurlMulti() as multi:
-            yield Client(multi, policy, ca_bundle, proxy, resolve)
+            yield Client(multi, replace(settings, policy=policy), ca_bundle, resolve)
 
 
 def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:

@@ -26,8 +26,6 @@ from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.sources.huggingface_transport import ORIGIN_HEADER
 
-_ANSWER_SECONDS = 45.0
-
 T = TypeVar("T")
 
 
@@ -54,25 +52,27 @@ async def resolve(
     digest: Digest | None,
     credentials: Credentials | None,
     threads: Executor,
+    seconds: float,
 ) -> tuple[Plan, Alternatives]:
     """Resolves `ref` at the commit `revision` (None: the current one), and lists other models of the repository.
 
-    `digest` is the one that the user expects, for a model in one file. The library is called in `threads`, which must
-    not be the default executor of the event loop: that one also resolves host names, and the library would occupy all
-    its threads while it waits for a name. Call `huggingface_transport.use_client` first.
+    `digest` is the one that the user expects, for a model in one file. `seconds` is the deadline of all requests
+    together. The library is called in `threads`, which must not be the default executor of the event loop: that one
+    also resolves host names, and the library would occupy all its threads while it waits for a name. Call
+    `huggingface_transport.use_client` first.
 
     Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the client
     and of `select`, InvalidRef and DigestMismatch for `digest`.
     """
     hub = _HubRepository(ref, endpoint.rstrip("/"), credentials, threads)
-    deadline = asyncio.timeout(_ANSWER_SECONDS)
+    deadline = asyncio.timeout(seconds)
     try:
         async with deadline:
             return await hub.plan(revision or ref.revision, digest)
     except TimeoutError:
         if not deadline.expired():
             raise
-        message = f"{Origin.of(endpoint)} did not tell what {ref} is within {_ANSWER_SECONDS:.0f} seconds"
+        message = f"{Origin.of(endpoint)} did not tell what {ref} is within {seconds:g} seconds"
         raise SourceUnavailable(message) from None
 
 

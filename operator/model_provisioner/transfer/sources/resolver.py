@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from model_provisioner.domain.errors import InvalidRef
+from model_provisioner.domain.network.response_time import resolve_seconds
 from model_provisioner.domain.refs.refs import LocalRef, parse
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.http.client import Client
@@ -20,6 +21,7 @@ class Resolver:
 
     def __init__(self, client: Client) -> None:
         use_client(client)
+        self._seconds = resolve_seconds(client.response_timeout)
         self._threads = ThreadPoolExecutor(MAX_HUB_REQUESTS, thread_name_prefix="hub")
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
@@ -30,7 +32,7 @@ class Resolver:
                 raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
             return ResolvedAnswer(request.id, await asyncio.to_thread(local.resolve, ref, request.store, digest))
         plan, alternatives = await huggingface.resolve(
-            ref, request.endpoint, request.revision, digest, request.credentials, self._threads
+            ref, request.endpoint, request.revision, digest, request.credentials, self._threads, self._seconds
         )
         return ResolvedAnswer(request.id, plan, alternatives)
 

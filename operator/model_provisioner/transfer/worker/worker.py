@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.download import engine
@@ -242,8 +243,8 @@ class _Reporter:
         self._id = request_id
         self._outbox = outbox
 
-    def progress(self, done: int, total: int, restarts: int, received: int) -> None:
-        self._outbox.post(messages.Progress(self._id, done, total, restarts, received))
+    def progress(self, done: int, total: int, restarts: int, received: int, wait: Wait | None = None) -> None:
+        self._outbox.post(messages.Progress(self._id, done, total, restarts, received, wait))
 
     def verifying(self, hashed: int, total: int, received: int = 0) -> None:
         self._outbox.post(messages.VerifyingAnswer(self._id, hashed, total, received))
