@@ -1,9 +1,9 @@
 """The HTTP client for every URL that a model ref leads to.
 
 Called by `transfer.download.remote_file` and `transfer.sources.huggingface_transport`. It checks every URL and every
-address, follows redirects itself, sends a credential to its own origins only, uses the administrator's proxy if there
-is one, and raises errors below HTTP as ProvisionError. The meaning of a status belongs to the caller. A URL may be
-signed, so no message shows more of it than its origin.
+address, follows redirects itself, sends a credential to its own origins only, uses the administrator's proxy for the
+hosts that it serves, and raises errors below HTTP as ProvisionError. The meaning of a status belongs to the caller. A
+URL may be signed, so no message shows more of it than its origin.
 """
 
 import contextlib
@@ -46,8 +46,8 @@ _CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "accept", "accept-encodi
 class NetworkSettings:
     """What the administrator configured: allowed addresses and hosts, a PEM file of further authorities, and a proxy.
 
-    With a proxy only listed hosts are allowed, because the addresses that it connects to are not visible.
-    `response_timeout` is how many seconds a source may take until its answer begins.
+    With a proxy only listed hosts are allowed, because the addresses that it connects to are not visible. This includes
+    the hosts that are connected to without it. `response_timeout` is the most seconds until an answer begins.
     """
 
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
@@ -57,14 +57,24 @@ class NetworkSettings:
 
 
 class Exchange:
-    """One request to one origin, without redirects, and the address guard of its connection."""
+    """One request to one origin, without redirects, and the address guard of its connection.
 
-    def __init__(self, url: str, curl: pycurl.Curl, buffer_limit: BufferLimit, settings: NetworkSettings) -> None:
+    `proxy` is None if the connection is direct.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        curl: pycurl.Curl,
+        buffer_limit: BufferLimit,
+        settings: NetworkSettings,
+        proxy: Proxy | None,
+    ) -> None:
         self.origin = Origin.of(url)
         self.guard = Guard(settings.policy, self.origin)
         self._request = CurlRequest(curl, buffer_limit)
         self._curl = curl
-        self._proxy = settings.proxy
+        self.proxy = proxy
         self._response_timeout = settings.response_timeout
         self._body_begun = False
 
@@ -104,7 +114,7 @@ class Exchange:
                 raise no_answer(self.origin, self._response_timeout) from None
             raise TransferStalled(f"{self.origin} sent nothing for {_SILENCE_SECONDS:.0f} seconds") from None
         except pycurl.error as error:
-            raise self.guard.refusal or error_for(self._curl, error, self.origin, self._proxy) from None
+            raise self.guard.refusal or error_for(self._curl, error, self.origin, self.proxy) from None
 
 
 class Reply:
@@ -154,8 +164,8 @@ class Reply:
 class Client:
     """Sends GET requests over the connections of `multi`, and reuses these.
 
-    `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used with a proxy, which
-    resolves the names itself.
+    `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used for the hosts that `proxy`
+    serves, because the proxy resolves their names itself.
     """
 
     def __init__(
@@ -202,7 +212,9 @@ class Client:
         check_url(url, self._settings.policy)
         origin = Origin.of(url)
         curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)})
-        exchange = Exchange(url, curl, self._buffer_limit, self._settings)
+        proxy = self._settings.proxy
+        direct = proxy is None or not proxy.serves(origin)
+        exchange = Exchange(url, curl, self._buffer_limit, self._settings, None if direct else proxy)
         try:
             await self._pin_addresses(curl, exchange)
             curl.setopt(pycurl.CAINFO, self._ca_bundle)
@@ -217,9 +229,9 @@ class Client:
 
     async def _pin_addresses(self, curl: pycurl.Curl, exchange: Exchange) -> None:
         """Lets libcurl connect to the allowed addresses only; with a proxy, to the proxy only."""
-        if self._settings.proxy is not None:
+        if exchange.proxy is not None:
             exchange.guard.check_host()
-            _use_proxy(curl, self._settings.proxy)
+            _use_proxy(curl, exchange.proxy)
             return
         try:
             addresses = await exchange.guard.addresses(self._resolve)
