@@ -61,7 +61,10 @@ class _Settings(BaseSettings):
 
 
 class OperatorSettings(_Settings):
-    """`model-provisioner operator`. `instance` names this process in the Lease and in Events."""
+    """`model-provisioner operator`. `instance` names this process in the Lease and in Events.
+
+    `pod_uid` is None outside of a pod. With it, another operator can find out that this pod is gone.
+    """
 
     store: Words = Field(default_factory=list, min_length=1)
     slots: int = Field(default=4, ge=1, le=64)
@@ -78,6 +81,7 @@ class OperatorSettings(_Settings):
     health_listen: str | None = None
     metrics_listen: str | None = None
     instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")
+    pod_uid: str | None = Field(default=None, validation_alias="POD_UID")
 
     @field_validator("store")
     @classmethod
