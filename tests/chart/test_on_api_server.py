@@ -124,7 +124,12 @@ RIGHTS: list[tuple[str, str, str, str | None, bool]] = [
     (OPERATOR, "patch", "configmaps", "model-catalog", True),
     (OPERATOR, "patch", "configmaps", "settings", False),
     (OPERATOR, "delete", "configmaps", "model-catalog", False),
+    (OPERATOR, "get", "pods", "another-pod", True),
+    (OPERATOR, "list", "pods", None, False),
+    (OPERATOR, "watch", "pods", None, False),
+    (OPERATOR, "get", "pods/log", "another-pod", False),
     (OPERATOR, "create", "pods", None, False),
+    (OPERATOR, "delete", "pods", "another-pod", False),
     (OPERATOR, "create", "leases.coordination.k8s.io", None, True),
     (OPERATOR, "patch", "leases.coordination.k8s.io", "model-provisioner", True),
     (OPERATOR, "patch", "leases.coordination.k8s.io", "another", False),
@@ -133,6 +138,7 @@ RIGHTS: list[tuple[str, str, str, str | None, bool]] = [
     (GATEWAY, "patch", "modeldownloads.models.rbee.dev", "tiny", False),
     (GATEWAY, "delete", "modeldownloads.models.rbee.dev", "tiny", False),
     (GATEWAY, "get", "secrets", "hf-token", False),
+    (GATEWAY, "get", "pods", "another-pod", False),
     (GATEWAY, "get", "leases.coordination.k8s.io", "model-provisioner", True),
     (GATEWAY, "patch", "leases.coordination.k8s.io", "model-provisioner", False),
 ]
@@ -151,6 +157,7 @@ def test_the_operator_has_no_rights_where_it_does_not_watch(cluster: Cluster, in
     operator = (installed, OPERATOR)
     assert not may(cluster, operator, "list", "modeldownloads.models.rbee.dev", "default", None)
     assert not may(cluster, operator, "get", "secrets", "kube-system", "any")
+    assert not may(cluster, operator, "get", "pods", "default", "any")
 
 
 def test_the_right_to_apply_the_catalog_creates_that_one_only(cluster: Cluster, installed: str) -> None:

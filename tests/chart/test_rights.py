@@ -25,7 +25,7 @@ ROLES: list[tuple[str, list[Rule]]] = [
     ("model-provisioner", OPERATOR),
     (
         "model-provisioner-lease",
-        [(LEASES, (), ("create",)), (LEASES, ("model-provisioner",), ("get", "patch"))],
+        [(LEASES, (), ("create",)), (LEASES, ("model-provisioner",), ("get", "patch")), ("pods", (), ("get",))],
     ),
     ("model-provisioner-gateway", [(MODELS, (), ("list", "watch"))]),
     ("model-provisioner-gateway-lease", [(LEASES, ("model-provisioner",), ("get",))]),

@@ -1,9 +1,19 @@
 """When an operator counts as inactive, for an observer that reads its Lease now and then."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from model_provisioner.domain.liveness import LeaseObservation, is_renewed, observe
+from model_provisioner.domain.liveness import (
+    LeaseHolder,
+    LeaseObservation,
+    PodObservation,
+    is_gone,
+    is_renewed,
+    observe,
+)
 
+UID, ANOTHER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "6fa459ea-ee8a-3ca4-894e-db77e160355e"
 FIRST = LeaseObservation("1", "pod-a", 100.0)
 
 
@@ -24,3 +34,47 @@ def test_a_lease_that_was_given_up_is_dead_at_once() -> None:
 
 def test_the_first_look_gives_the_benefit_of_the_doubt() -> None:
     assert is_renewed(observe(None, "7", "pod-a", 3.0), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("identity", "holder"),
+    [
+        (f"operator-6c4f-x2x_{UID}", LeaseHolder("operator-6c4f-x2x", UID)),
+        (f"a.b-c_{UID}", LeaseHolder("a.b-c", UID)),
+        ("operator-6c4f-x2x", LeaseHolder("operator-6c4f-x2x")),
+        ("my_host", LeaseHolder("my_host")),
+        (f"_{UID}", LeaseHolder(f"_{UID}")),
+        (f"My_Host_{UID}", LeaseHolder(f"My_Host_{UID}")),
+        (f"pod_{UID}\n", LeaseHolder(f"pod_{UID}\n")),
+        (f"pod_{UID.upper()}", LeaseHolder(f"pod_{UID.upper()}")),
+        (f"{'a' * 254}_{UID}", LeaseHolder(f"{'a' * 254}_{UID}")),
+        ("", LeaseHolder("")),
+    ],
+)
+def test_an_identity_names_a_pod_only_in_the_form_that_we_write(identity: str, holder: LeaseHolder) -> None:
+    assert LeaseHolder.parse(identity) == holder
+
+
+@given(st.text())
+def test_every_identity_is_parsed_to_what_writes_it(identity: str) -> None:
+    assert str(LeaseHolder.parse(identity)) == identity
+
+
+@pytest.mark.parametrize(
+    ("holder", "pod", "gone"),
+    [
+        (LeaseHolder("pod", UID), None, True),
+        (LeaseHolder("pod", UID), PodObservation(ANOTHER, "Running"), True),
+        (LeaseHolder("pod", UID), PodObservation(UID, "Failed"), True),
+        (LeaseHolder("pod", UID), PodObservation(UID, "Succeeded"), True),
+        (LeaseHolder("pod", UID), PodObservation(UID, "Running"), False),
+        (LeaseHolder("pod", UID), PodObservation(UID, "Unknown"), False),
+        (LeaseHolder("pod", UID), PodObservation(UID, ""), False),
+        (LeaseHolder("host"), None, False),
+        (LeaseHolder("host"), PodObservation(ANOTHER, "Failed"), False),
+    ],
+)
+def test_a_holder_is_gone_only_if_its_pod_certainly_does_not_run(
+    holder: LeaseHolder, pod: PodObservation | None, *, gone: bool
+) -> None:
+    assert is_gone(holder, pod) is gone

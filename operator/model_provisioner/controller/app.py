@@ -46,6 +46,7 @@ from model_provisioner.controller.transfers.resolve_client import ResolveClient
 from model_provisioner.controller.transfers.shared_transfer import TransferServices
 from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.controller.workers.pool import WorkerPool
+from model_provisioner.domain.liveness import LeaseHolder
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
@@ -127,11 +128,20 @@ async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorS
 async def _acquire_lease(closing: contextlib.AsyncExitStack, api: KubeApi, settings: OperatorSettings) -> int:
     """Waits for the Lease, renews it in the background, and gives it up at the end. Returns its epoch."""
     namespace = settings.lease_namespace or own_namespace() or settings.mounts[0].namespace
-    lease = Lease(api, namespace, settings.instance, _now, time.monotonic)
+    lease = Lease(api, namespace, _identity(settings, namespace), _now, time.monotonic)
     epoch = await lease.acquire()
     closing.push_async_callback(lease.release)
     await _in_background(closing, lease.renew())
     return epoch
+
+
+def _identity(settings: OperatorSettings, lease_namespace: str) -> LeaseHolder:
+    """Names this process in the Lease, without a uid if this pod is in another namespace than the Lease.
+
+    Other operators look for the pod in the Lease's namespace, so that such a pod would seem to be gone.
+    """
+    is_beside = own_namespace() in {None, lease_namespace}
+    return LeaseHolder(settings.instance, settings.pod_uid if is_beside else None)
 
 
 async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base) -> _Objects:

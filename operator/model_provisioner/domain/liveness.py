@@ -1,14 +1,20 @@
-"""Decides whether an operator is active, from its Lease as another process sees it.
+"""Decides whether an operator is active, from its Lease and its pod as another process sees them.
 
 `gateway.stream.lease_monitor` reads the Lease and calls this. An active operator renews its Lease every few seconds;
 one that does not is dead, blocked, or cut off from the API server. The gateway reports that long before the Lease
 expires and another replica may act. Only our own clock is used, because the clocks of two machines may differ.
+
+`controller.process.lease` asks whether the pod that the Lease names is gone: then nothing is left to wait for.
 """
 
+import re
 from dataclasses import dataclass
+from typing import Self
 
 RENEWAL_SECONDS = 5.0
 _LATE_SECONDS = 20.0
+_POD_IDENTITY = re.compile(r"(?P<name>[a-z0-9][a-z0-9.-]{0,252})_(?P<uid>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_ENDED_PHASES = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +39,42 @@ def observe(before: LeaseObservation | None, mark: str, holder: str, now: float)
 def is_renewed(observation: LeaseObservation, now: float) -> bool:
     """Whether an operator holds the Lease and renewed it recently."""
     return bool(observation.holder) and now - observation.changed <= _LATE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """The process that a Lease names in `holderIdentity`.
+
+    In a pod, `name` and `uid` are those of the pod. Otherwise `uid` is None and `name` is any text, such as a host's.
+    """
+
+    name: str
+    uid: str | None = None
+
+    @classmethod
+    def parse(cls, identity: str) -> Self:
+        """The holder whose text is `identity`. A text of another form, also of an older version, is a bare name."""
+        match = _POD_IDENTITY.fullmatch(identity)
+        return cls(match["name"], match["uid"]) if match else cls(identity)
+
+    def __str__(self) -> str:
+        return f"{self.name}_{self.uid}" if self.uid else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class PodObservation:
+    """A pod as the API server has it; `phase` is empty for a new one."""
+
+    uid: str
+    phase: str
+
+
+def is_gone(holder: LeaseHolder, pod: PodObservation | None) -> bool:
+    """Whether no container of the pod that `holder` names can run; `pod` is the one of that name, None without one.
+
+    In the phases Succeeded and Failed, such as after an eviction, every container has ended for good. A holder without
+    a uid is never gone: its name may be that of a host outside of the cluster.
+    """
+    if holder.uid is None:
+        return False
+    return pod is None or pod.uid != holder.uid or pod.phase in _ENDED_PHASES

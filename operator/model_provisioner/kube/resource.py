@@ -48,6 +48,10 @@ def lease_collection_path(namespace: str) -> str:
     return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
 
+def pod_path(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/pods/{name}"
+
+
 def parse(document: Document) -> ModelDownload:
     """Parses an object. Raises ValueError, which names the wrong field."""
     metadata = document["metadata"]

@@ -35,7 +35,10 @@ class Mount(BaseModel):
 
 
 class OperatorSettings(Settings):
-    """`instance` names this process in the Lease and in Events; it has no flag."""
+    """`instance` names this process in the Lease and in Events; it has no flag.
+
+    `pod_uid` is None outside of a pod. With it, another operator can find out that this pod is gone.
+    """
 
     watch_namespace: Annotated[StringList, Metavar("NS")] = Field(
         default_factory=list, description="namespace to serve (repeatable; default: the stores' own)"
@@ -93,6 +96,7 @@ class OperatorSettings(Settings):
     )
     kubeconfig: Kubeconfig = None
     instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")
+    pod_uid: str | None = Field(default=None, validation_alias="POD_UID")
 
     @field_validator("store")
     @classmethod

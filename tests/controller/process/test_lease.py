@@ -1,4 +1,4 @@
-"""The Lease while the API server does not answer: never do two operators act."""
+"""The Lease: never do two operators act, and none waits for one whose pod is gone."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -8,26 +8,40 @@ import pytest
 
 from model_provisioner.controller.process import lease
 from model_provisioner.controller.process.lease import DURATION_SECONDS, Lease, LeaseLost
+from model_provisioner.domain.liveness import LeaseHolder
 from model_provisioner.kube.client import ApiError, KubeApi
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OUT_OF_REACH = ApiError(0, "Unreachable", "no answer")
+NO_POD = ApiError(404, "NotFound", 'pods "operator-a" not found')
+UID, ANOTHER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "6fa459ea-ee8a-3ca4-894e-db77e160355e"
+ME = LeaseHolder("me")
+HELD = f"operator-a_{UID}"
 
 
 class World:
     """A held Lease, a clock that only `sleep` moves, and an API server that is unreachable during the `outages`.
 
-    An outage is a begin and an end in seconds.
+    An outage is a begin and an end in seconds. `pod` is the answer to every request for a pod.
     """
 
-    def __init__(self, *outages: tuple[float, float], answer_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        *outages: tuple[float, float],
+        answer_seconds: float = 0.0,
+        holder: str = "me",
+        pod: dict[str, Any] | ApiError = NO_POD,
+        me: LeaseHolder = ME,
+    ) -> None:
         self.now = 0.0
+        self.pod = pod
+        self.pods_read: list[str] = []
         self.answer_seconds = answer_seconds
         self.outages = outages
-        self.spec: dict[str, Any] = {"holderIdentity": "me", "leaseTransitions": 4}
+        self.spec: dict[str, Any] = {"holderIdentity": holder, "leaseTransitions": 4}
         self.renewals: list[float] = []
         self.lease = Lease(
-            cast("KubeApi", self), "models", "me", lambda: START, lambda: self.now, cast("Any", self.sleep)
+            cast("KubeApi", self), "models", me, lambda: START, lambda: self.now, cast("Any", self.sleep)
         )
 
     async def sleep(self, seconds: float) -> None:
@@ -35,8 +49,13 @@ class World:
         if self.now > 200:
             raise asyncio.CancelledError
 
-    async def get(self, _path: str) -> dict[str, Any]:
+    async def get(self, path: str) -> dict[str, Any]:
         self._raise_if_out()
+        if "/pods/" in path:
+            self.pods_read.append(path)
+            if isinstance(self.pod, ApiError):
+                raise self.pod
+            return self.pod
         return {"metadata": {"resourceVersion": "1"}, "spec": self.spec}
 
     async def patch(self, _path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +98,7 @@ async def test_requests_that_are_never_answered_are_given_up_in_time(monkeypatch
     monkeypatch.setattr(lease, "_REQUEST_TIMEOUT_SECONDS", 0.001)
     world = World()
 
-    async def never_answer(_path: str) -> dict[str, Any]:
+    async def never_answer(path: str) -> dict[str, Any]:
         await asyncio.Event().wait()
         return {}
 
@@ -102,7 +121,7 @@ async def test_an_operator_that_starts_during_an_outage_waits_for_its_end() -> N
 async def test_a_refusal_to_read_the_lease_is_raised() -> None:
     world = World()
 
-    async def refuse(_path: str) -> dict[str, Any]:
+    async def refuse(path: str) -> dict[str, Any]:
         raise ApiError(403, "Forbidden", "may not")
 
     world.get = refuse  # type: ignore[method-assign]
@@ -114,3 +133,71 @@ async def test_giving_it_up_may_fail() -> None:
     world = World((0, 30))
     await world.lease.release()
     assert world.spec["holderIdentity"] == "me"
+
+
+def pod(uid: str, phase: str = "Running") -> dict[str, Any]:
+    return {"metadata": {"uid": uid}, "status": {"phase": phase}}
+
+
+@pytest.mark.parametrize(
+    "answer", [NO_POD, pod(ANOTHER), pod(UID, "Failed")], ids=["no pod", "another pod of that name", "evicted"]
+)
+async def test_a_holder_whose_pod_is_gone_is_succeeded_at_once(answer: dict[str, Any] | ApiError) -> None:
+    world = World(holder=HELD, pod=answer, me=LeaseHolder("operator-b", ANOTHER))
+    assert await world.lease.acquire() == 5
+    assert world.now == 0
+    assert world.spec["holderIdentity"] == f"operator-b_{ANOTHER}"
+    assert world.pods_read == ["/api/v1/namespaces/models/pods/operator-a"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pod(UID),
+        {"metadata": {"uid": UID}},
+        ApiError(403, "Forbidden", "may not"),
+        ApiError(404, "Not Found", "the page of a proxy"),
+        ApiError(503, "ServiceUnavailable", "busy"),
+        OUT_OF_REACH,
+    ],
+    ids=["running", "new", "forbidden", "404 of a proxy", "unavailable", "no answer"],
+)
+async def test_a_holder_whose_pod_may_exist_is_waited_for(answer: dict[str, Any] | ApiError) -> None:
+    world = World(holder=HELD, pod=answer)
+    assert await world.lease.acquire() == 5
+    assert DURATION_SECONDS < world.now < DURATION_SECONDS + 5
+
+
+async def test_a_pod_that_is_never_told_of_does_not_keep_an_expired_lease_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_REQUEST_TIMEOUT_SECONDS", 0.001)
+    world = World(holder=HELD)
+    read = world.get
+
+    async def never_tell_of_a_pod(path: str) -> dict[str, Any]:
+        if "/pods/" in path:
+            await asyncio.Event().wait()
+        return await read(path)
+
+    world.get = never_tell_of_a_pod  # type: ignore[method-assign]
+    assert await world.lease.acquire() == 5
+    assert DURATION_SECONDS < world.now < DURATION_SECONDS + 5
+
+
+@pytest.mark.parametrize("holder", ["operator-a", "a-host", "my_host"])
+async def test_a_holder_without_a_uid_is_waited_for_and_not_looked_up(holder: str) -> None:
+    world = World(holder=holder)
+    assert await world.lease.acquire() == 5
+    assert world.now > DURATION_SECONDS
+    assert world.pods_read == []
+
+
+async def test_a_restarted_container_goes_on_at_once_with_the_same_epoch() -> None:
+    world = World(holder=HELD, me=LeaseHolder.parse(HELD))
+    assert await world.lease.acquire() == 4
+    assert (world.now, world.pods_read) == (0, [])
+
+
+async def test_a_lease_that_an_older_version_holds_in_the_same_pod_is_taken_at_once() -> None:
+    world = World(holder="operator-a", me=LeaseHolder.parse(HELD))
+    assert await world.lease.acquire() == 5
+    assert world.now == 0

@@ -5,8 +5,9 @@ stop at once, which `app` does. As in client-go, another holder's Lease has expi
 duration on our own clock: clocks of two machines are never compared. `leaseTransitions` is the epoch in the journals
 of the stores: it identifies a writer whose operator has lost the Lease.
 
-The duration outlasts half a minute without an API server, as during its upgrade: downloads go on. The price is that
-another operator waits a minute after the loss of a node. After a restart or an update there is no such wait.
+The duration outlasts half a minute without an API server, as during its upgrade: downloads go on. Another operator does
+not wait for it if the holder's pod is gone, as after a forced deletion or the loss of a node. A process of that pod may
+still run on a node that is cut off; it may write until its own deadline, and the epoch makes its writes harmless.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from model_provisioner.domain.liveness import RENEWAL_SECONDS
+from model_provisioner.domain.liveness import RENEWAL_SECONDS, LeaseHolder, PodObservation, is_gone
 from model_provisioner.kube.client import ApiError, KubeApi
-from model_provisioner.kube.resource import LEASE_NAME, lease_collection_path
+from model_provisioner.kube.resource import LEASE_NAME, lease_collection_path, pod_path
 
 _LOG = logging.getLogger(__name__)
 DURATION_SECONDS = 60
@@ -36,22 +37,25 @@ class LeaseLost(Exception):
 class Lease:
     """The Lease in `namespace`, for the holder `identity`.
 
-    A restarted container with the same identity takes it at once. `now` returns the time in UTC for the timestamps in
-    the Lease; `monotonic`, in seconds, decides about expiry.
+    A restarted container with the same identity takes it at once. The pod of another holder is looked up in
+    `namespace`, so an operator whose pod is elsewhere must have an identity without uid. `now` returns the time in UTC
+    for the timestamps in the Lease; `monotonic`, in seconds, decides about expiry.
     """
 
     def __init__(
         self,
         api: KubeApi,
         namespace: str,
-        identity: str,
+        identity: LeaseHolder,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api = api
+        self._namespace = namespace
         self._collection = lease_collection_path(namespace)
-        self._identity = identity
+        self._name = identity.name
+        self._identity = str(identity)
         self._now = now
         self._monotonic = monotonic
         self._sleep = sleep
@@ -67,7 +71,7 @@ class Lease:
             try:
                 async with asyncio.timeout(_REQUEST_TIMEOUT_SECONDS):
                     current = await self._read()
-                    epoch = await self._try_acquire(current) if self._is_free(current) else None
+                    epoch = await self._try_acquire(current) if await self._is_free(current) else None
                 if epoch is not None:
                     return epoch
             except TimeoutError:
@@ -110,17 +114,41 @@ class Lease:
         except (ApiError, TimeoutError) as error:
             _LOG.warning("the Lease could not be given up: %s", str(error) or "no answer")
 
-    def _is_free(self, current: Document | None) -> bool:
-        """Whether the Lease does not exist, is ours, has no holder, or has expired."""
+    async def _is_free(self, current: Document | None) -> bool:
+        """Whether the Lease does not exist, is ours, has no holder, has expired, or its holder's pod is gone.
+
+        An older version wrote the name of the pod alone; such a Lease of our own pod is ours.
+        """
         holder = current["spec"].get("holderIdentity") if current else None
         version = current["metadata"]["resourceVersion"] if current else None
         if self._observed is None or self._observed[0] != version:
             self._observed = (version, self._monotonic())
         expired = self._monotonic() - self._observed[1] > DURATION_SECONDS
-        if holder and holder != self._identity and not expired:
-            _LOG.info("waiting: %s holds the Lease %s", holder, LEASE_NAME)
-            return False
-        return True
+        return expired or holder in {None, "", self._identity, self._name} or await self._has_lost_its_pod(holder)
+
+    async def _has_lost_its_pod(self, identity: str) -> bool:
+        """Whether the API server says that the pod of another holder is gone; False if it does not say."""
+        holder = LeaseHolder.parse(identity)
+        unknown = ""
+        if holder.uid:
+            try:
+                if is_gone(holder, await self._find_pod(holder.name)):
+                    _LOG.warning("the pod of %s is gone: taking the Lease %s over", holder, LEASE_NAME)
+                    return True
+            except ApiError as error:
+                unknown = f"; whether its pod is gone is not known: {error}"
+        _LOG.info("waiting: %s holds the Lease %s%s", holder, LEASE_NAME, unknown)
+        return False
+
+    async def _find_pod(self, name: str) -> PodObservation | None:
+        """The pod of this name; None without one. Raises ApiError, also for a 404 that is a proxy's."""
+        try:
+            pod = await self._api.get(pod_path(self._namespace, name))
+        except ApiError as error:
+            if error.is_not_found and error.reason == "NotFound":
+                return None
+            raise
+        return PodObservation(pod["metadata"]["uid"], pod.get("status", {}).get("phase", ""))
 
     async def _renew_once(self) -> None:
         current = await self._read()
