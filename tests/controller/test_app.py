@@ -9,7 +9,7 @@ import pytest
 from model_provisioner.controller import app
 from model_provisioner.controller.process.lease import LeaseLost
 from model_provisioner.domain.liveness import LeaseHolder
-from model_provisioner.settings import OperatorSettings
+from model_provisioner.settings.operator import OperatorSettings
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 
