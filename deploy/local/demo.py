@@ -1,7 +1,8 @@
 """`make demo`: one download from manifest to deletion, on a real control plane on this machine.
 
 Starts a kube-apiserver, a hub, the operator and the gateway; applies the sample, shows its progress, checks the file,
-deletes the object and stops everything. KEEP=1 keeps everything running until Ctrl-C and prints how to connect.
+deletes the object and stops everything. KEEP=1 keeps everything running until Ctrl-C or SIGTERM and prints how to
+connect; the end then says what the user changed in the meantime, and that is no failure.
 MODEL=hf:owner/repo fetches that model from the real hub. Each visible step is a function of this file.
 """
 
@@ -24,6 +25,7 @@ from deploy.local import binaries, gobuild
 from deploy.local.api import ApiError, Document
 from deploy.local.cluster import Cluster
 from deploy.local.demo_programs import Programs, running
+from deploy.local.processes import ProcessEnded
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "models"
@@ -64,17 +66,28 @@ def main() -> int:
             )
             name = apply_sample(stage, model)
             watch(stage)
-            prove(stage, name)
+            sample = prove(stage, name)
             if keep:
                 wait_for_interrupt(stage)
-            delete(stage, name)
+                say("Ending the demo:", *say_goodbye(stage, sample))
+            else:
+                delete(stage, name)
     except KeyboardInterrupt:
         return 130
-    except (gobuild.BuildFailed, ApiError, TimeoutError, DemoFailed) as error:
+    except (gobuild.BuildFailed, ApiError, ProcessEnded, TimeoutError, DemoFailed) as error:
         say(f"The demo failed: {error}")
         return 1
     say("Done: nothing is left running.")
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The object of the demo, and where its file is, relative to the volume's root."""
+
+    name: str
+    uid: str
+    path: str
 
 
 class DemoFailed(Exception):
@@ -115,9 +128,10 @@ def watch(stage: Stage) -> None:
     say("Three lines of the event stream:", *[shown[0], shown[len(shown) // 2], shown[-1]])
 
 
-def prove(stage: Stage, name: str) -> None:
+def prove(stage: Stage, name: str) -> Sample:
     """Prints the catalog, and compares the digest of the file with the hub's. Raises DemoFailed if they differ."""
-    model = stage.get(name)["status"]["model"]
+    found = stage.get(name)
+    model = found["status"]["model"]
     catalog = stage.cluster.api.get(CATALOG)["data"]
     say("The catalog, ConfigMap model-catalog:", *(f"{key}: {value[:100]}" for key, value in sorted(catalog.items())))
     file = stage.programs.store / model["path"]
@@ -127,6 +141,7 @@ def prove(stage: Stage, name: str) -> None:
     say("sha256sum of the file on the volume, and the hub's:", f"{here}  {model['path']}", f"{there}  hub")
     if here != there or catalog[f"{name}.path"] != model["path"]:
         raise DemoFailed("the file is not the hub's, or the catalog does not lead to it")
+    return Sample(name, found["metadata"]["uid"], model["path"])
 
 
 def delete(stage: Stage, name: str) -> None:
@@ -134,25 +149,72 @@ def delete(stage: Stage, name: str) -> None:
     file = stage.programs.store / stage.get(name)["status"]["model"]["path"]
     stage.cluster.api.merge(f"{OBJECTS}/{name}", {"spec": {"reclaimPolicy": "Delete"}})
     stage.cluster.api.delete(f"{OBJECTS}/{name}")
-    deadline = time.monotonic() + GONE_WITHIN
-    while exists(stage, name):
-        if time.monotonic() > deadline:
-            raise DemoFailed(f"{name} is still there {GONE_WITHIN:.0f} s after its deletion")
-        time.sleep(0.1)
+    if not is_gone(stage, name):
+        raise DemoFailed(f"{name} is still there {GONE_WITHIN:.0f} s after its deletion")
     listed = f"{name}.path" in (stage.cluster.api.get(CATALOG).get("data") or {})
     say("Deleted with reclaimPolicy Delete:", f"file there: {file.exists()}", f"in the catalog: {listed}")
     if file.exists() or listed:
         raise DemoFailed("the deletion left something behind")
 
 
+def say_goodbye(stage: Stage, sample: Sample) -> list[str]:
+    """Deletes the sample with reclaimPolicy Delete. Returns lines that say what was done, and what is left and why.
+
+    Unlike `delete` it expects nothing: the user may have changed or deleted anything while the demo was left up.
+    """
+    return [delete_if_unchanged(stage, sample), state_of_file(stage, sample), state_of_catalog(stage)]
+
+
+def delete_if_unchanged(stage: Stage, sample: Sample) -> str:
+    """Deletes the sample, unless the user has deleted it, or has created another object of this name."""
+    name = sample.name
+    found = find(stage, f"{OBJECTS}/{name}")
+    if found is None:
+        return f"{name} was deleted while the demo was left up"
+    if found["metadata"]["uid"] != sample.uid:
+        return f"{name} was deleted and created again while the demo was left up: it is yours, and is not deleted"
+    try:
+        stage.cluster.api.merge(f"{OBJECTS}/{name}", {"spec": {"reclaimPolicy": "Delete"}})
+        stage.cluster.api.delete(f"{OBJECTS}/{name}")
+    except ApiError as error:
+        return f"{name} is not deleted: {error}"
+    if is_gone(stage, name):
+        return f"{name} is deleted with reclaimPolicy Delete"
+    waiting = (find(stage, f"{OBJECTS}/{name}") or {}).get("metadata", {}).get("finalizers", [])
+    return f"{name} is still there {GONE_WITHIN:.0f} s after its deletion, with the finalizers {', '.join(waiting)}"
+
+
+def state_of_file(stage: Stage, sample: Sample) -> str:
+    if not (stage.programs.store / sample.path).exists():
+        return f"its file is gone: {sample.path}"
+    listed = find(stage, OBJECTS) or {"items": []}
+    holders = [item["metadata"]["name"] for item in listed["items"] if sample.path in paths_of(item)]
+    if holders:
+        return f"its file stays, because it is shared with {', '.join(holders)}: {sample.path}"
+    return f"its file stays, because an object that had it was deleted with reclaimPolicy Retain: {sample.path}"
+
+
+def state_of_catalog(stage: Stage) -> str:
+    catalog = find(stage, CATALOG) or {}
+    models = [key.removesuffix(".path") for key in catalog.get("data") or {} if key.endswith(".path")]
+    return f"the catalog has {', '.join(models) or 'no model'}"
+
+
+def paths_of(download: Document) -> list[str]:
+    """The paths of the files that the object has resolved to."""
+    model = download.get("status", {}).get("model", {})
+    return [file["path"] for file in model.get("files", [])]
+
+
 def wait_for_interrupt(stage: Stage) -> None:
-    say(
-        "Left up until Ctrl-C:",
-        f"page     {stage.programs.gateway}/",
-        f"token    {stage.programs.token}",
-        f"kubectl  export KUBECONFIG={stage.cluster.kubeconfig}; kubectl get -n {NAMESPACE} modeldownloads",
-    )
+    """Prints how to connect, and returns after Ctrl-C or SIGTERM. Raises ProcessEnded if the control plane ends."""
     with contextlib.suppress(KeyboardInterrupt):
+        say(
+            "Left up until Ctrl-C:",
+            f"page     {stage.programs.gateway}/",
+            f"token    {stage.programs.token}",
+            f"kubectl  export KUBECONFIG={stage.cluster.kubeconfig}; kubectl get -n {NAMESPACE} modeldownloads",
+        )
         while True:
             stage.cluster.check()
             time.sleep(1)
@@ -197,14 +259,23 @@ def columns(stage: Stage, title: str) -> None:
     say(title, *("   ".join(cell.ljust(width) for cell, width in zip(text, widths, strict=True)) for text in texts))
 
 
-def exists(stage: Stage, name: str) -> bool:
+def is_gone(stage: Stage, name: str) -> bool:
+    """Waits for GONE_WITHIN seconds until the object is gone. Returns whether it is."""
+    deadline = time.monotonic() + GONE_WITHIN
+    while find(stage, f"{OBJECTS}/{name}") is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def find(stage: Stage, path: str) -> Document | None:
     try:
-        stage.get(name)
+        return stage.cluster.api.get(path)
     except ApiError as error:
         if error.code == 404:
-            return False
+            return None
         raise
-    return True
 
 
 def say(title: str, *lines: str) -> None:
