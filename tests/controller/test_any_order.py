@@ -184,4 +184,4 @@ def test_after_any_walk_everything_is_as_it_should_be(bench: Stand) -> None:
         for name in walk.specs:
             bench.until_gone(name)
         assert bench.catalog() == {}
-        assert [file.name for file in bench.volume.rglob("*") if file.is_file()] == ["store.json"]
+        assert bench.left_behind() == []

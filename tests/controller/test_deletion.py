@@ -136,7 +136,7 @@ def test_a_namespace_that_goes_away_disturbs_no_other_and_may_come_back(bench: S
             eventually(lambda: is_on_its_way_out(bench, "running"), "the objects are deleted", SOON_SECONDS)
             eventually(lambda: bench.hub.connections == 1, "only the other one is connected", 5)
             finished.result()
-        assert [file.name for file in bench.volume.rglob("*") if file.is_file()] == ["store.json"]
+        assert bench.left_behind() == []
         assert other.ready("going")["reason"] == "Downloading"
         gate.release()
         assert other.until("going", "Available")["status"]["attempts"] == 1
@@ -175,7 +175,7 @@ def test_what_waits_for_its_source_or_for_room_goes_at_once_and_so_do_connection
         eventually(lambda: bench.hub.connections == 0, "every connection is closed", 5)
         for name in ("fetched", "waiting", "unavailable"):
             bench.until_gone(name, SOON_SECONDS)
-        assert [file.name for file in bench.volume.rglob("*") if file.is_file()] == ["store.json"]
+        assert bench.left_behind() == []
 
 
 def test_what_is_read_again_and_what_waits_for_that_go_at_once_and_so_do_others(bench: Stand, tmp_path: Path) -> None:

@@ -80,8 +80,7 @@ def live(bench: Stand, kubelet: Kubelet) -> float:
     bench.delete("tiny")
     bench.until_gone("tiny", 60)
     to_be_gone = seconds_of_operation(kubelet, asked)
-    left = [file for file in bench.volume.rglob("*") if file.is_file() and file.name != "store.json"]
-    assert left == []
+    assert bench.left_behind() == []
     assert bench.catalog() == {}
     assert max(to_be_ready, to_be_gone) <= WITHIN_SECONDS
     return max(to_be_ready, to_be_gone)

@@ -172,6 +172,11 @@ class Stand:
         paths = (file.relative_to(self.volume).as_posix() for file in files)
         return sorted(path for path in paths if not path.startswith(".provisioner/"))
 
+    def left_behind(self) -> list[str]:
+        """The names of all files on the volume, except those that a store without objects has."""
+        names = (file.name for file in self.volume.rglob("*") if file.is_file())
+        return [name for name in names if name != "store.json" and not name.startswith("confirmed-")]
+
 
 def _values(flags: Sequence[str], name: str) -> list[str]:
     return [flag.removeprefix(f"{name}=") for flag in flags if flag.startswith(f"{name}=")]
