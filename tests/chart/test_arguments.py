@@ -1,4 +1,4 @@
-"""The chart and the program agree: what the chart writes as arguments, the program reads as settings."""
+"""The program reads the arguments that the chart writes as the settings that the values mean."""
 
 import argparse
 from pathlib import Path

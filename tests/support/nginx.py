@@ -1,6 +1,6 @@
-"""nginx as people run it before a server: one process on loopback, for as long as a block runs.
+"""nginx as a reverse proxy on loopback, for as long as a block runs.
 
-Called by tests of what must hold behind a proxy. Knows nothing of what is behind it.
+Called by tests of the gateway behind a proxy. It knows only the port of the server behind it.
 """
 
 import contextlib
@@ -29,7 +29,10 @@ http {{
 
 @contextlib.contextmanager
 def before(behind: int, directory: Path, directives: str = "") -> Iterator[int]:
-    """The port of an nginx that passes on to the port `behind`; `directives` are for its `location`."""
+    """The port of an nginx that passes requests on to the port `behind`.
+
+    `directory` is for its files; `directives` go into its `location`. Skips the test if nginx is not installed.
+    """
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if program is None:
         pytest.skip("nginx is not installed: apt-get install nginx-light")
