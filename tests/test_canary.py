@@ -1,7 +1,7 @@
-"""Secrets go in, through every way that a download can end; then every output is searched for them.
+"""Runs downloads to every end with secrets that are unique, then searches every output for these secrets.
 
-One whole provisioner, behind a proxy that wants a password: token, password and signed addresses are canaries, in their
-plain and in their encoded spellings. What a new part of the program writes belongs into `outputs`.
+Operator and gateway run behind a proxy with a password. Token, password and signatures are canaries, plain and in each
+encoding. The output of a new part of the program must be added to `run_all`.
 """
 
 import base64
@@ -42,7 +42,7 @@ ENDS = {
 
 
 def spellings(secret: str) -> set[str]:
-    """As it is, as a header has it, and as an address has it; of long ones the beginning, which a cut leaves."""
+    """Plain, as in a header, and as in a URL. Only the beginning of a long secret: a message may be cut."""
     encoded = {
         secret,
         quote(secret, safe=""),
@@ -54,7 +54,7 @@ def spellings(secret: str) -> set[str]:
 
 
 def found_in(text: str, needles: set[str]) -> list[str]:
-    """What stands around each find."""
+    """The text around each find."""
     places = ((needle, text.find(needle)) for needle in needles)
     return [text[max(0, at - 80) : at + len(needle) + 20] for needle, at in places if at >= 0]
 
@@ -79,7 +79,7 @@ def content(name: str, directory: Path) -> bytes | Path:
 
 
 class Desk:
-    """The gateway, and somebody with every right of a user."""
+    """A gateway, and a client with all rights of a user."""
 
     def __init__(self, program: Program, url: str, token: str) -> None:
         self.program = program
@@ -94,7 +94,7 @@ class Desk:
 
     @contextlib.contextmanager
     def recorded_stream(self) -> Iterator[list[str]]:
-        """Everything that the event stream of all downloads sends while the block runs."""
+        """Records the event stream of all downloads while the block runs."""
         text: list[str] = []
         with self._client.stream("GET", "/v1/models/download/progress", timeout=None) as response:
             reader = threading.Thread(target=record, args=(response, text), daemon=True)
@@ -142,7 +142,7 @@ def test_no_secret_shows_up_in_any_output(bench: Stand, desk: Desk, tmp_path: Pa
 
 
 def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str, str]:
-    """Every end that a download can have, and what was shown meanwhile and afterwards, by the name of the place."""
+    """Runs a download to every end; returns each output, during the run and after it, by its name."""
     metrics = f"127.0.0.1:{free_port()}"
     operator = start_operator(bench, proxy, directory, metrics)
     script_faults(bench)
@@ -180,7 +180,7 @@ def script_faults(bench: Stand) -> None:
 
 
 def shown_by_processes(pids: list[int]) -> dict[str, str]:
-    """What anybody on the machine can see of them: arguments, environment."""
+    """Arguments and environment of processes, which others on the machine can read."""
     return {
         f"{what} of {pid}": Path(f"/proc/{pid}/{what}").read_bytes().decode(errors="replace")
         for pid in pids
@@ -189,7 +189,7 @@ def shown_by_processes(pids: list[int]) -> dict[str, str]:
 
 
 def files_of(volume: Path) -> dict[str, str]:
-    """Journals, records and models: their names and what is in them, except of a file that is renamed meanwhile."""
+    """Names and content of journals, records and models, without the content of a file that is renamed meanwhile."""
     files = [path for path in volume.rglob("*") if path.is_file()]
     found = {"names on the volume": "\n".join(map(str, files))}
     for path in files:
@@ -199,7 +199,7 @@ def files_of(volume: Path) -> dict[str, str]:
 
 
 def kept_by_the_cluster(bench: Stand) -> dict[str, str]:
-    """Objects with their status, Events, the catalog, the Lease: all that there is but the Secrets themselves."""
+    """Objects with their status, Events, the catalog and the Lease: everything except the Secrets."""
     api, core = bench.cluster.api, f"/api/v1/namespaces/{bench.namespace}"
     paths = {
         "objects": f"/apis/{GROUP_VERSION}/namespaces/{bench.namespace}/modeldownloads",
@@ -233,12 +233,12 @@ def answers(desk: Desk) -> dict[str, str]:
 
 
 def logs(bench: Stand, desk: Desk) -> dict[str, str]:
-    """The workers write into the operator's."""
+    """The log of the operator, which has the lines of its workers, and that of the gateway."""
     return {"operator's log": bench.operator_output(), "gateway's log": desk.program.output()}
 
 
 def check_that_they_were_used(bench: Stand, proxy: Proxy) -> None:
-    """Else nothing could have been shown."""
+    """Checks that the secrets were used: otherwise no output could contain them."""
     assert any(request.authorization for request in bench.hub.log if request.origin == "api")
     assert not any(request.authorization for request in bench.hub.log if request.origin == "content")
     assert bench.hub.signatures

@@ -1,8 +1,8 @@
-"""Runs a script of deploy/argocd as Argo CD does: Lua 5.1 with few libraries, the object as the global `obj`.
+"""Runs a script of deploy/argocd as Argo CD does: in Lua 5.1 with few libraries, the object is the global `obj`.
 
-What there is stands in Argo CD's util/lua/lua.go (`runLuaWithResourceActionParameters`): the base library without
-access to files, `table`, and an `os` of `date` and `time` that only `require` gives. No `string`, not even as methods
-of strings, unless an administrator sets `useOpenLibs`.
+Called by the tests of this folder. Argo CD's util/lua/lua.go (`runLuaWithResourceActionParameters`) provides the base
+library without access to files, `table`, and with `require` an `os` that has only `date` and `time`. `string` and the
+methods of strings are missing unless an administrator sets `useOpenLibs`.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ end
 
 
 def run(source: str, document: Document) -> Any:
-    """What the script returns. Raises lua51.LuaError."""
+    """The result of the script `source` for the object `document`. Raises lua51.LuaError."""
     lua = lua51.LuaRuntime(register_eval=False, register_builtins=False)
     returned = lua.execute(_SANDBOX)(source, lua.table_from(document, recursive=True))
     return _decoded(returned)
@@ -46,7 +46,7 @@ def run_file(name: str, document: Document) -> Any:
 
 
 def _decoded(value: Any) -> Any:
-    """As Argo CD's JSON encoder sees it: a table with keys from 1 is a list."""
+    """A Lua value as Argo CD's JSON encoder reads it: a table with keys from 1 is a list."""
     if lua51.lua_type(value) != "table":
         return value
     if 1 in value:

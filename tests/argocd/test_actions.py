@@ -1,4 +1,4 @@
-"""The actions that Argo CD offers for an object: which ones when, what they change, and that the operator does it."""
+"""The actions that Argo CD offers for an object: when it offers each, what it changes, and what the operator does."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -80,7 +80,7 @@ def bench(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Stand]:
 
 def test_the_operator_does_what_the_actions_ask_for(bench: Stand) -> None:
     def act(action: str) -> Document:
-        """Argo CD sends what the script changed as a merge patch."""
+        """Sends the changes of the script as a merge patch, as Argo CD does."""
         changed = _act(action, bench.get("tiny"))
         bench.patch("tiny", changed["spec"], annotations=changed["metadata"].get("annotations", {}))
         return changed

@@ -1,4 +1,4 @@
-"""deploy/argocd/argocd-cm.yaml is what an administrator installs; it holds the scripts that the other tests run.
+"""deploy/argocd/argocd-cm.yaml, which an administrator installs, contains the scripts that the other tests run.
 
 `UPDATE_GOLDENS=1 pytest tests/argocd/test_config_map.py` writes it anew from the scripts.
 """
@@ -20,7 +20,7 @@ _HEAD = """\
 
 
 class _Blocks(yaml.SafeDumper):
-    """Scripts stay readable: text of more than one line as it is."""
+    """Writes text of more than one line as a block, so that scripts stay readable."""
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> Any:

@@ -1,4 +1,4 @@
-"""What Argo CD says about an object in every state that it can be in: the goldens of the status are its input."""
+"""The health that Argo CD shows for an object in every state; the goldens of the status are the input."""
 
 import pytest
 
@@ -65,7 +65,7 @@ AS_KSTATUS = {
     "Healthy": {"Current"},
     "Degraded": {"Failed"},
     "Progressing": {"InProgress", "Terminating"},
-    "Suspended": {"InProgress"},  # Argo CD alone has a word for it
+    "Suspended": {"InProgress"},  # kstatus has no such state
 }
 LATER: dict[str, Document] = {
     "now": {},

@@ -1,4 +1,4 @@
-"""The surroundings in which the scripts are tested are as poor as Argo CD's."""
+"""Scripts are tested with no more libraries than Argo CD provides."""
 
 import pytest
 from lupa import lua51

@@ -1,4 +1,4 @@
-"""What is measured is what people install, and the pages are written by the commands that they name."""
+"""The benchmark measures the programs that users install, and its pages name the commands that wrote them."""
 
 import re
 import subprocess

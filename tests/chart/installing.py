@@ -5,22 +5,22 @@ from tests.chart.rendering import Manifest, Rendering
 
 
 def create(api: Api, manifest: Manifest, *, dry_run: bool = False) -> Document:
-    """Create one object, or have the server do everything but store it.
+    """Creates one object; with `dry_run` the server does not store it.
 
-    Raises ApiError, also for a field that the server does not know.
+    Raises ApiError, also if the server does not know a field.
     """
     query = "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
     return api.create(path_of(api, manifest).rpartition("/")[0] + query, manifest)
 
 
 def path_of(api: Api, manifest: Manifest) -> str:
-    """The path of the object itself."""
+    """The path of the object in the API."""
     metadata = manifest["metadata"]
     return api.resource(manifest["apiVersion"], manifest["kind"]).path(metadata.get("namespace"), metadata["name"])
 
 
 def install(api: Api, rendering: Rendering, namespace: str) -> Rendering:
-    """Creates what the pod and its rights need in `namespace`, and leaves out the Deployment and what is elsewhere."""
+    """Creates the objects of `namespace`, except the Deployment; skips those of other namespaces and of the cluster."""
     for manifest in rendering.manifests:
         if manifest["metadata"].get("namespace") == namespace and manifest["kind"] != "Deployment":
             create(api, manifest)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 NAMESPACE = "ai"
 
 Manifest = dict[str, Any]
-"""One Kubernetes object as it stands in YAML; its shape is the API server's business."""
+"""One Kubernetes object, parsed from YAML; the API server validates it."""
 
 
 class HelmError(Exception):
@@ -29,7 +29,7 @@ class Helm:
     binary: Path
 
     def run(self, *arguments: str) -> str:
-        """Run Helm at the repository's root and return its standard output.
+        """Runs Helm at the root of the repository; returns its standard output.
 
         Raises HelmError with Helm's message.
         """
@@ -44,14 +44,14 @@ class Helm:
         return self.run("template", release, ".", "--namespace", namespace, *flags)
 
     def render(self, *settings: str, release: str = "model-provisioner", namespace: str = NAMESPACE) -> "Rendering":
-        """The same, parsed."""
+        """The rendered chart, parsed. `settings` as for `template`."""
         documents = yaml.safe_load_all(self.template(*settings, release=release, namespace=namespace))
         return Rendering(tuple(document for document in documents if document))
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """The objects that one run of Helm made."""
+    """The objects of one rendering."""
 
     manifests: tuple[Manifest, ...]
 
@@ -59,7 +59,7 @@ class Rendering:
         return [manifest for manifest in self.manifests if manifest["kind"] == kind]
 
     def one(self, kind: str, name: str) -> Manifest:
-        """The only object of this kind and name; raises ValueError where there is none or more than one."""
+        """The only object of this kind and name; raises ValueError if there is none, or more than one."""
         (found,) = [manifest for manifest in self.kind(kind) if manifest["metadata"]["name"] == name]
         return found
 
@@ -80,6 +80,6 @@ class Rendering:
 
 
 def schema() -> Manifest:
-    """The schema of the values."""
+    """The JSON schema of the values."""
     loaded: Manifest = json.loads((ROOT / "values.schema.json").read_text())
     return loaded

@@ -1,4 +1,4 @@
-"""Where Helm is looked for, and in which order."""
+"""The places that Helm is taken from, and their order."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`helm install`, `upgrade` and `uninstall` on a real API server: what they leave, and what they tell to do next."""
+"""`helm install`, `upgrade` and `uninstall` on a real API server: the objects that they leave, and Helm's notes."""
 
 import json
 import re
@@ -20,7 +20,7 @@ INSTALLING = (ROOT / "docs" / "install.md").read_text()
 
 @pytest.fixture
 def printed(helm: Helm, cluster: Cluster, namespace: str) -> Iterator[str]:
-    """What Helm prints when it has installed a release in `namespace`."""
+    """The notes that Helm prints after it has installed a release in `namespace`."""
     place = ("--namespace", namespace, "--kubeconfig", str(cluster.kubeconfig))
     yield helm.run("install", RELEASE, ".", *place)
     helm.run("uninstall", RELEASE, *place, "--ignore-not-found")
@@ -76,7 +76,7 @@ def test_the_documented_upgrade_takes_a_chart_with_a_further_value_and_keeps_tho
 
 
 def next_version(helm: Helm, directory: Path) -> Path:
-    """The chart with one value more, which a template reads."""
+    """A copy of the chart with one more value, which a template reads."""
     helm.run("package", ".", "--destination", str(directory))
     with tarfile.open(next(directory.glob("*.tgz"))) as archive:
         archive.extractall(directory, filter="data")
@@ -113,7 +113,7 @@ def test_uninstalling_leaves_the_models_and_nothing_else(helm: Helm, cluster: Cl
 
 
 def present(cluster: Cluster, manifests: Iterable[Manifest]) -> set[str]:
-    """The kinds of those objects that are there and not on their way out."""
+    """The kinds of those objects that exist and are not being deleted."""
     return {manifest["kind"] for manifest in manifests if is_there(cluster, manifest)}
 
 

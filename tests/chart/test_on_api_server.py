@@ -1,4 +1,4 @@
-"""What a real API server makes of the rendered chart: validation, Pod Security, and rights as they are enforced.
+"""The rendered chart on a real API server: validation, Pod Security, and the rights that RBAC enforces.
 
 There is no controller here, so a Deployment's pod is created directly, as the controller would from its template.
 """
@@ -47,7 +47,7 @@ def restricted(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="module")
 def installed(helm: Helm, cluster: Cluster) -> str:
-    """A namespace in which the default rendering's accounts and rights are."""
+    """A namespace with the service accounts and the rights of the default rendering."""
     name = f"chart-{uuid.uuid4().hex[:8]}"
     cluster.create_namespace(name)
     install(cluster.api, helm.render(namespace=name), name)
@@ -171,7 +171,7 @@ def test_the_right_to_apply_the_catalog_creates_that_one_only(cluster: Cluster, 
 
 
 def may(cluster: Cluster, account: tuple[str, str], verb: str, resource: str, namespace: str, name: str | None) -> bool:
-    """Whether the authorizer lets a service account do that; a resource is `plural[.group][/subresource]`."""
+    """Whether RBAC allows this to a service account; a resource is `plural[.group][/subresource]`."""
     kind, _, subresource = resource.partition("/")
     plural, _, group = kind.partition(".")
     attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": plural, "name": name or ""}

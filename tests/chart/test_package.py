@@ -1,4 +1,4 @@
-"""What `helm package` puts into the chart.
+"""The files that `helm package` puts into the chart.
 
 The repository's root is the chart, and Helm stores all of it in a Secret, so sources and tests must stay out.
 """

@@ -1,4 +1,4 @@
-"""What the chart renders: the whole default as a golden, and what each value changes."""
+"""The rendered chart: the default as a golden, and what each value changes."""
 
 import os
 from pathlib import Path

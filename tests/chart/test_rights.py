@@ -1,4 +1,4 @@
-"""Who may do what after an install.
+"""The rights of each service account and of users after an install.
 
 The operator's and the gateway's Roles are the least they need, and what users get reaches no other resource.
 """
@@ -8,7 +8,7 @@ import pytest
 from tests.chart.rendering import NAMESPACE, Helm, Manifest, Rendering
 
 Rule = tuple[str, tuple[str, ...], tuple[str, ...]]
-"""Resource with its API group, names it is bound to, verbs."""
+"""Resource with its API group, the names that the rule is limited to, verbs."""
 
 MODELS = "modeldownloads.models.rbee.dev"
 LEASES = "leases.coordination.k8s.io"

@@ -1,4 +1,4 @@
-"""The values: a closed schema, a sentence for each, and none that no template reads."""
+"""The values: the schema allows no others, each has a description, and each is read by a template."""
 
 import re
 from collections.abc import Iterator

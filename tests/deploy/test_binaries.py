@@ -1,4 +1,4 @@
-"""Where the control plane's programs come from, and that they are built once."""
+"""The places that the programs of the control plane are taken from, and that they are built only once."""
 
 import io
 import os
@@ -79,7 +79,7 @@ def test_two_that_want_the_same_build_it_once(tmp_path: Path) -> None:
         f"small = gobuild.Program('small', 'example.com/small', Path({str(tmp_path / 'source')!r}));"
         f"gobuild.build(small, Path({str(tmp_path / 'built')!r}), sys.stderr)"
     )
-    environment = os.environ | {"GOCACHE": str(tmp_path / "gocache")}  # cold, so that the second one meets the first
+    environment = os.environ | {"GOCACHE": str(tmp_path / "gocache")}  # empty, so that the two builds overlap
     root = Path(__file__).parents[2]
     both = [
         subprocess.Popen([sys.executable, "-c", script], cwd=root, env=environment, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""The control plane itself: several side by side, real rights, and nothing left behind."""
+"""The control plane: several at one time, rights that are enforced, and nothing left when it ends."""
 
 import os
 import signal
@@ -18,19 +18,19 @@ from deploy.local.cluster import Cluster
 from deploy.local.processes import ProcessEnded
 
 ROOT = Path(__file__).parents[2]
-STARTS_WITHIN = 60.0  # seconds; generous, because the point is that it starts
+STARTS_WITHIN = 60.0  # seconds; generous, because the tests are not about the time
 
 
 @pytest.fixture
 def own(binaries: Binaries) -> Iterator[Cluster]:
-    """A control plane that the test may break."""
+    """A control plane of this test alone, which it may break."""
     with Cluster(binaries) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def short_directory() -> Iterator[str]:
-    """For what a killed program leaves behind; pytest's own are too long for the path of a socket."""
+    """A directory for files that a killed program leaves. The path of pytest's is too long for a socket in it."""
     with tempfile.TemporaryDirectory() as directory:
         yield directory
 
@@ -45,7 +45,10 @@ def descendants(process: int) -> set[int]:
 
 
 def parent_of(stat: Path) -> list[tuple[int, int]]:
-    """A process and its parent from proc(5), where the name in parentheses may hold anything; none if it is gone."""
+    """The ids of a process and its parent from /proc/PID/stat; None if the process has ended.
+
+    The name of the program there is in parentheses and may contain any character.
+    """
     try:
         text = stat.read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -114,7 +117,7 @@ def test_rights_are_really_asked_for(cluster: Cluster, namespace: str) -> None:
     assert (refused.value.code, refused.value.reason) == (403, "Forbidden")
     cluster.apply(grant(namespace))
     deadline = time.monotonic() + 10
-    while not may_list(cluster, namespace):  # the authorizer watches the rules, so it knows of new ones a moment later
+    while not may_list(cluster, namespace):  # the authorizer watches the rules and sees new ones a moment later
         assert time.monotonic() < deadline, "the rights were granted, and never came"
         time.sleep(0.05)
 

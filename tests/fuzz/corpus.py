@@ -1,4 +1,4 @@
-"""Writes what the fuzzer starts from: tiny files that are right, and each case that a loader refuses.
+"""Writes the first inputs of the fuzzer: small valid files, and one file for each case that a loader refuses.
 
 Made anew for each run, so that the repository holds no binary files. Called by `make fuzz`:
 `python -m tests.fuzz.corpus DIRECTORY`.

@@ -1,8 +1,8 @@
-"""Feeds the GGUF reader whatever atheris comes up with, guided by which lines that reaches.
+"""Calls the GGUF reader with inputs from atheris, which are guided by code coverage.
 
-`make fuzz` runs it for a minute. The first eight bytes of an input are the file's claimed size, the rest its first
-bytes. Anything but a header, a wish for more bytes or NotGGUF ends the run with the input that did it; so do more
-than two seconds or 256 MiB for one input, by libFuzzer's own limits.
+`make fuzz` runs it for a minute. The first eight bytes of an input are the size of the file (little-endian), the rest
+are its first bytes. The run ends with the input that caused it if the result is neither a header, a request for more
+bytes nor NotGGUF; or if one input takes more than two seconds or 256 MiB, which libFuzzer limits.
 """
 
 import sys
@@ -18,7 +18,7 @@ _SIZE_BYTES = 8
 
 
 def judge(content: bytes, file_size: int) -> None:
-    """Raises AssertionError, or what the reader should not have raised, where the reader breaks its promise."""
+    """Raises AssertionError, or the unexpected error of the reader, if the reader is wrong."""
     refused = refusal(content, file_size)
     assert refused is None or refused.message.isprintable()
 

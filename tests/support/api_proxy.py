@@ -1,9 +1,9 @@
-"""A proxy in front of a real kube-apiserver, which can be told to misbehave while it runs.
+"""A proxy in front of a real kube-apiserver that a test makes misbehave while it runs.
 
-The program under test is given a kubeconfig that leads here; everything else talks to the API server itself. Plain
-HTTP on loopback towards the program unless it is given a `tls`, TLS towards the API server: as the bearer of the
-token that the program sends, else as the administrator. Every request is kept, so that a test can wait for what the
-program has asked.
+Called by tests: the program under test gets a kubeconfig of the proxy, everything else talks to the API server itself.
+The program speaks plain HTTP on loopback to the proxy, or TLS if the proxy has a `tls`. The proxy speaks TLS to the API
+server, with the bearer token of the request, or as the administrator if it has none. It keeps every request, so that a
+test can wait for one.
 """
 
 import asyncio
@@ -31,13 +31,15 @@ _LEASES = "/leases"
 _OBJECTS = "/modeldownloads"
 
 Distortion = Callable[[list[bytes], bytes], Awaitable[list[bytes] | None]]
-"""What becomes of one line of a watch: the lines to send now. The list is the stream's own; what is left in it when the
-fault ends is sent then. None: no harm was done yet; what has left the list is sent, and the line unless it is in it."""
+"""Takes the lines that a stream holds back and the next line of the watch; returns the lines to send now.
+
+It may change the list of held lines; what the list holds when the fault ends is sent then. None means that nothing was
+distorted yet: lines that were removed from the list are sent, and the line itself unless it was added to the list."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request; `agent` is who says to ask, `path` has no query."""
+    """One request. `agent` is its User-Agent, `path` has no query."""
 
     method: str
     path: str
@@ -74,7 +76,7 @@ def kopfs_watch(asked: Asked) -> bool:
 
 
 def own_watch(asked: Asked) -> bool:
-    """The reflector's; of objects, as kopf's, and not of the catalog."""
+    """The reflector's watch of objects; neither kopf's watch nor a watch of the catalog."""
     return asked.is_watch and not asked.is_kopfs and asked.path.endswith(_OBJECTS)
 
 
@@ -84,9 +86,11 @@ def status_patches(asked: Asked) -> bool:
 
 @dataclass(eq=False)
 class Fault:
-    """`refuse` and `after` may answer in place of the API server, or hold back; `distort` changes lines of a watch.
+    """One way to misbehave. `which` selects the requests that it applies to.
 
-    `bitten` has the requests that were refused or held back, and the watches once for each line that was changed.
+    `refuse` runs before a request is passed on, `after` runs after it was answered; each may wait, and may return an
+    answer that replaces the API server's. `distort` changes lines of a watch. `bitten` has the requests that were
+    refused or held back, and a watch once for each line that was changed.
     """
 
     which: Which
@@ -105,7 +109,7 @@ class Fault:
 
 @dataclass(eq=False)
 class _Stream:
-    """A watch that is being passed on."""
+    """An open watch."""
 
     asked: Asked
     request: web.Request
@@ -118,9 +122,10 @@ class _Stream:
 
 
 class ApiProxy:
-    """Everything here may be called from any thread; faults are context managers and end with their block.
+    """All methods may be called from any thread. Faults are context managers and end with their block.
 
-    `log` has every request as it comes, `answers` the HTTP status that it was answered with.
+    `cluster` is the control plane behind the proxy; `tls` is the server context, None for plain HTTP. `log` has every
+    request as it arrives, `answers` the requests with the HTTP status of their answer.
     """
 
     def __init__(self, cluster: Cluster, tls: ssl.SSLContext | None = None) -> None:
@@ -152,7 +157,7 @@ class ApiProxy:
         return self._listener.origin
 
     def kubeconfig(self, path: Path, user: dict[str, str] | None = None) -> Path:
-        """Writes a kubeconfig that leads here; without `user` one is the administrator."""
+        """Writes a kubeconfig whose server is this proxy; without `user`, requests are the administrator's."""
         document = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -165,7 +170,7 @@ class ApiProxy:
         return path
 
     def down(self) -> None:
-        """Refuses connections and drops those there are."""
+        """Closes all connections and refuses new ones."""
         self._thread.run(self._listener.close())
 
     def up(self) -> None:
@@ -173,18 +178,18 @@ class ApiProxy:
         self._thread.run(self._listener.open())
 
     def asked(self, which: Which) -> list[Asked]:
-        """The requests so far."""
+        """The requests so far that `which` selects, oldest first."""
         return [one for one in list(self.log) if which(one)]
 
     def cut(self, which: Which = watches) -> int:
-        """Drops the connections of the watches there are; tells how many."""
+        """Aborts the connections of open watches; returns how many."""
         return self._thread.run(self._cut(which))
 
     @contextlib.contextmanager
     def answering(
         self, status: int, which: Which, *, times: int | None = None, retry_after: int | None = None
     ) -> Iterator[Fault]:
-        """The next `times` requests (None: all) are refused, in the words of an API server, and not passed on."""
+        """Answers the next `times` requests (None: all) with `status` and a Status document; does not pass them on."""
 
         async def refuse(asked: Asked) -> web.Response | None:
             if times is not None and fault.hits >= times:
@@ -198,7 +203,7 @@ class ApiProxy:
 
     @contextlib.contextmanager
     def hanging(self, which: Which = everything) -> Iterator[Fault]:
-        """Takes requests and says nothing until the block ends, watches too; who has waited so long is served then."""
+        """Answers no request and sends no line of a watch until the block ends; then all of them go on."""
         over = asyncio.Event()
 
         async def wait(asked: Asked) -> web.Response | None:
@@ -219,7 +224,7 @@ class ApiProxy:
 
     @contextlib.contextmanager
     def distorting(self, distortion: Distortion, which: Which = watches) -> Iterator[Fault]:
-        """Lines of watches, also of those that are open now, go through `distortion`."""
+        """Passes the lines of watches through `distortion`, also of watches that are open already."""
         fault = Fault(which, distort=distortion)
         with self._added(fault):
             yield fault
@@ -228,7 +233,8 @@ class ApiProxy:
     def at(self, number: int, which: Which, act: Callable[[], bool], *, after: bool) -> Iterator[Fault]:
         """Calls `act` once, just before or just after the request `number` (from 0) has reached the API server.
 
-        Nothing is answered until it has returned; if it returns False, the request goes no further, or its answer.
+        Nothing is answered until `act` has returned. If it returns False, the request, or its answer, is dropped and a
+        503 is sent instead.
         """
         seen = 0
 
@@ -322,7 +328,7 @@ class ApiProxy:
             async for line in answer.content:
                 await stream.send(await self._distorted(stream, line))
         except OSError:
-            pass  # the reader has gone, or was cut off
+            pass  # the client has closed the connection, or `cut` has
         finally:
             self._streams.discard(stream)
         return response
@@ -344,7 +350,7 @@ async def _open(gate: asyncio.Event) -> None:
 
 
 async def dropped(_held: list[bytes], _line: bytes) -> list[bytes]:
-    """For ever: the watch is open and says nothing."""
+    """The watch stays open, and its lines are lost for good."""
     return []
 
 
@@ -353,7 +359,7 @@ async def duplicated(_held: list[bytes], line: bytes) -> list[bytes]:
 
 
 async def reordered(held: list[bytes], line: bytes) -> list[bytes] | None:
-    """Every two versions of one object in the wrong order; but after the last there is no other."""
+    """Swaps every two versions of an object. A DELETED event stays last."""
     event = json.loads(line)
     earlier = next((one for one in held if _uid(one) == _uid(line)), None)
     if earlier:
@@ -370,7 +376,7 @@ def _uid(line: bytes) -> str | None:
 
 
 def failing(status: int) -> Distortion:
-    """As an API server ends a watch that has begun: 410 says that the version is too old to go on from."""
+    """An ERROR event, as an API server ends an open watch; 410 means that the resourceVersion is too old."""
 
     async def fail(_held: list[bytes], _line: bytes) -> list[bytes]:
         return [json.dumps({"type": "ERROR", "object": _status(status)}).encode() + b"\n"]

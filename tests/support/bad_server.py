@@ -1,7 +1,7 @@
-"""A raw HTTP/1.1 server for one file that misbehaves as it is told: each way to do so is one function, most one line.
+"""A raw HTTP/1.1 server for one file that misbehaves on command; each way to misbehave is one function.
 
-An honest server would never send what this one does, so nothing but bytes and sockets is used. `BadServer` answers its
-first requests as its script says, one entry each, and those after them honestly; or all of them as `always` says.
+Called by tests of the download. It writes to sockets itself, because an HTTP library refuses to send such answers.
+`BadServer` answers its first requests by its script, one entry for each, and later requests correctly or by `always`.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _PIECE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`start` up to, not including, `stop` of `content` are asked for; `ranged` is false where it was all of it."""
+    """A request for bytes `start` to `stop` (exclusive) of `content`. `ranged` is false if it has no Range header."""
 
     content: bytes
     start: int
@@ -34,7 +34,7 @@ class Asked:
 
 
 class Ending(Enum):
-    """What becomes of the connection after the body."""
+    """What the server does with the connection after the body."""
 
     KEEP = "keep"
     CLOSE = "close"
@@ -66,7 +66,7 @@ class Answer:
         return "\r\n".join([*lines, "", ""]).encode()
 
     def saying(self, **headers: str | None) -> "Answer":
-        """With these headers instead (`content_range` is content-range); None takes one away."""
+        """The same answer with these headers replaced (`content_range` is content-range); None removes a header."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         others = {name: value for name, value in (self.headers or {}).items() if name.lower() not in named}
         return replace(self, headers=others | {name: value for name, value in named.items() if value is not None})
@@ -87,7 +87,7 @@ def honest(asked: Asked) -> Answer:
 
 
 def whole(asked: Asked) -> Answer:
-    """As a server does that knows no ranges."""
+    """The answer of a server that does not know ranges."""
     return Answer("200 OK", {"Content-Length": str(len(asked.content))}, asked.content)
 
 
@@ -97,7 +97,7 @@ def refuses(status: str, body: bytes = b"", **headers: str) -> Behaviour:
 
 
 def stops_at(offset: int, ending: Ending) -> Behaviour:
-    """Ends every body that reaches `offset` of the file there."""
+    """Ends every body at `offset` of the file if it reaches that offset."""
     return lambda asked: _cut(honest(asked), offset - asked.start, ending)
 
 
@@ -113,7 +113,10 @@ def cut(behaviour: Behaviour, offset: int) -> Behaviour:
 
 
 def says_range(text: str | None, start: int = 0, last: int = 0, size: int = 0) -> Behaviour:
-    """`text` may name {start}, {last} and {size}, each wrong by what is given."""
+    """Sends `text` as Content-Range (None: no such header).
+
+    {start}, {last} and {size} in it stand for the right values plus `start`, `last` and `size`.
+    """
 
     def answer(asked: Asked) -> Answer:
         names = {"start": asked.start + start, "last": asked.stop - 1 + last, "size": len(asked.content) + size}
@@ -123,7 +126,7 @@ def says_range(text: str | None, start: int = 0, last: int = 0, size: int = 0) -
 
 
 def sends(body: Callable[[bytes], bytes], *, told: bool = False) -> Behaviour:
-    """Another body; `told`: the length that is announced is that of the other one."""
+    """Sends `body(right body)`. `told`: Content-Length is the length of that body, not of the right one."""
 
     def answer(asked: Asked) -> Answer:
         other = body(asked.body)
@@ -134,7 +137,7 @@ def sends(body: Callable[[bytes], bytes], *, told: bool = False) -> Behaviour:
 
 
 def chunked(missing: int = 0) -> Behaviour:
-    """In chunks of at most 1000 bytes; with `missing` bytes the last of them ends early."""
+    """Chunked, at most 1000 bytes in a chunk; the body lacks its last `missing` bytes and its end."""
 
     def answer(asked: Asked) -> Answer:
         pieces = [asked.body[start : start + 1000] for start in range(0, len(asked.body), 1000)]
@@ -153,7 +156,10 @@ def _cut(answer: Answer, size: int, ending: Ending) -> Answer:
 
 @dataclass
 class BadServer:
-    """`log` has what was asked, in order; `sent` counts the bytes of bodies that were handed to the system."""
+    """`content` is the file, `script` the behaviours for the first requests, `always` the one for all later requests.
+
+    `log` has the requests in order; `sent` counts bytes of bodies that were written to sockets.
+    """
 
     content: bytes
     script: Sequence[Behaviour] = ()

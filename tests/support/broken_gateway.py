@@ -1,4 +1,4 @@
-"""`python -m tests.support.broken_gateway gateway ...`: our gateway, of which the part that reads the Lease fails."""
+"""`python -m tests.support.broken_gateway gateway ...`: the gateway with an OperatorLeaseMonitor that fails at once."""
 
 from model_provisioner import cli
 from model_provisioner.gateway.stream.lease_monitor import OperatorLeaseMonitor

@@ -40,9 +40,9 @@ def chromium(profile: Path) -> Iterator[Chrome]:
 
 
 def shown(browser: Chrome, selector: str) -> list[str]:
-    """The text that each matching element shows, "" for a hidden one; read at one moment, while the page changes.
+    """The text of each matching element, "" for a hidden one. All are read at once, because the page changes.
 
-    Not its innerText: of what the browser skips because it is out of sight, that is empty.
+    It is the textContent: innerText is empty for elements that the browser does not render because they are off-screen.
     """
     script = (
         "return [...document.querySelectorAll(arguments[0])].map(e => e.checkVisibility() ? e.textContent.trim() : '')"
@@ -52,20 +52,20 @@ def shown(browser: Chrome, selector: str) -> list[str]:
 
 
 def bars(browser: Chrome) -> list[str | None]:
-    """Where the progress bar of each download stands, in percent; None while that is not known."""
+    """The progress bar of each download in percent; None while the total is unknown."""
     script = "return [...document.querySelectorAll('#downloads progress')].map(bar => bar.getAttribute('value'))"
     values: list[str | None] = browser.execute_script(script)
     return values
 
 
 def logged(browser: Chrome, kind: str) -> list[dict[str, str]]:
-    """What the browser has logged of `kind` since it was asked last."""
+    """The entries of the log `kind` (`browser` or `performance`) since the last call."""
     entries: list[dict[str, str]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
     return entries
 
 
 def log_in(browser: Chrome, url: str, token: str) -> None:
-    """Opens the page and pastes a token; returns when the stream is open."""
+    """Opens the page and enters a token; returns when the event stream is open."""
     browser.get(f"{url}/")
     eventually(lambda: browser.find_element(By.ID, "token").is_displayed(), "the page asks for a token")
     browser.find_element(By.ID, "token").send_keys(token)
@@ -74,7 +74,7 @@ def log_in(browser: Chrome, url: str, token: str) -> None:
 
 
 def question(browser: Chrome, *, accept: bool) -> str:
-    """What the page asks for confirmation, answered."""
+    """Waits for a confirmation dialog and answers it; returns its text."""
 
     def asked() -> str | None:
         try:
@@ -91,7 +91,7 @@ def question(browser: Chrome, *, accept: bool) -> str:
 
 
 def screenshot(browser: Chrome, name: str) -> None:
-    """Kept in `.artifacts`, for people to look at."""
+    """Writes .artifacts/page-`name`.png, for people to look at."""
     file = Path(__file__).parents[2] / ".artifacts" / f"page-{name}.png"
     file.parent.mkdir(exist_ok=True)
     browser.save_screenshot(str(file))

@@ -1,7 +1,6 @@
 """A certificate authority for one test server.
 
-Called by the test hub (and by whatever else must speak TLS on loopback). Decides nothing about who trusts it: clients
-are handed the CA file.
+Called by the test hub and by other servers that speak TLS on loopback. Clients trust it through the CA file.
 """
 
 import ssl

@@ -1,12 +1,11 @@
-"""What must hold of the status of every object at every moment, whatever a test does to it.
+"""Rules for the status of every version of every object, and for every step from one version to the next.
 
-The first rules are those of Flux's checker for objects that follow kstatus (fluxcd/pkg,
-runtime/conditions/check), under their names there. FAIL0007 (not Ready while another spec is observed) is
-not among them: an edit comes before anybody can have seen it, so it takes the clock of `judgement`.
-FAIL0008 (not Ready while a condition is about an older generation) follows from that one and FAIL0009.
-There is no FAIL0010 any more: Flux has withdrawn it.
+Called by `judgement`. Rules that need the time belong there, not here. The FAIL rules are those of Flux's checker for
+objects that follow kstatus (fluxcd/pkg, runtime/conditions/check), with their names. FAIL0007 (not Ready while another
+spec is observed) is in `judgement`, because the operator needs time to see an edit. FAIL0008 (not Ready while a
+condition is about an older generation) follows from FAIL0007 and FAIL0009. Flux has withdrawn FAIL0010.
 
-`kstatus` is what `helm --wait`, Flux and others make of a version of an object.
+`kstatus` is what `helm --wait`, Flux and others read from a version of an object.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,12 @@ _MAKE_A_NEW_TRY = ("modelRef", "digest", "credentialsSecretRef", "endpoint", "su
 
 
 def broken_rules(version: Document) -> list[str]:
-    """The names of the rules that one version of an object breaks; its spec is the one that its status is about."""
+    """The names of the rules that `version` breaks. Its spec must be the one that its status is about."""
     return [name for name, holds in RULES.items() if not holds(version)]
 
 
 def broken_steps(before: Document, after: Document) -> list[str]:
-    """The names of the rules that a change from one version to the next breaks."""
+    """The names of the rules that the step from `before` to `after` breaks."""
     return [name for name, holds in STEPS.items() if not holds(before, after)]
 
 
@@ -34,17 +33,17 @@ def condition(version: Document, kind: str) -> Document | None:
 
 
 def is_verdict_on_another_spec(before: Document, after: Document) -> bool:
-    """Whether `after` goes on saying what was said of a spec that wanted something else: Stalled, and why.
+    """Whether `after` repeats the Stalled condition of `before` although the spec now asks for something else.
 
-    A new try that fails in the same way says the same, too; but where it is made again by itself, it is so at
-    another time. Edits that make no new try leave a verdict as right as it was.
+    A new try that fails in the same way has the same reason and message; if it is retried, it has another
+    nextRetryTime. An edit that starts no new try leaves the condition valid.
     """
     asked_anew = any(before["spec"].get(field) != after["spec"].get(field) for field in _MAKE_A_NEW_TRY)
     return asked_anew and verdict(before) == verdict(after) is not None
 
 
 def verdict(version: Document) -> tuple[str, ...] | None:
-    """What there is to be said of why it is Stalled, since when and until when."""
+    """Reason, message and lastTransitionTime of Stalled, and the status' nextRetryTime; None without Stalled."""
     found = condition(version, "Stalled")
     if found is None:
         return None
@@ -54,8 +53,8 @@ def verdict(version: Document) -> tuple[str, ...] | None:
 def kstatus(version: Document) -> str:
     """`Compute` of sigs.k8s.io/cli-utils/pkg/kstatus/status at 5895ad6: status.go, and what it calls in generic.go.
 
-    Without what it does for built-in kinds. As there, the first condition that says something counts, an absent
-    observedGeneration is no reason to wait, and who says nothing at all is Current.
+    Without its rules for built-in kinds. The first condition that has a meaning decides, an object without
+    observedGeneration is not waited for, and an object without conditions is Current.
     """
     metadata, status = version["metadata"], version.get("status") or {}
     if metadata.get("deletionTimestamp"):

@@ -1,4 +1,4 @@
-"""What a call costs, in bytes and in lines of code that ran: the same on any machine, however busy it is."""
+"""What a call costs, in bytes and in executed lines of code: the same on any machine, busy or not. Called by tests."""
 
 import sys
 import tracemalloc
@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def traced_peak() -> Iterator[Callable[[], int]]:
-    """Yields a function that says, after the block, how many bytes Python allocated at most within it."""
+    """Yields a function that returns, after the block, the most bytes that Python had allocated in it."""
     peak = 0
     tracemalloc.start()
     try:
@@ -22,7 +22,7 @@ def traced_peak() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def counted_lines(package: str) -> Iterator[Callable[[], int]]:
-    """Yields a function that says how many lines of modules of `package` have run in the block, loops each time."""
+    """Yields a function that returns how many lines of modules of `package` the block has executed, so far."""
     lines = 0
     before = sys.gettrace()
 

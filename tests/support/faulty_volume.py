@@ -1,4 +1,7 @@
-"""Starts a `memory_volume` for a test: a mount whose every call can be made to fail, and that can lose its power."""
+"""Starts and controls a `memory_volume`: a mount whose calls fail on command, and which simulates a loss of power.
+
+Called by the fixtures of tests/faults. What the file system does is decided in `memory_volume`.
+"""
 
 import os
 import signal
@@ -17,22 +20,25 @@ _MOUNT_SECONDS = 20
 
 
 class FaultyVolume:
-    """`root` is where it is mounted. Calls are counted from the last order on."""
+    """`root` is the mount point, `process` the `memory_volume`. Calls are counted from the last command."""
 
     def __init__(self, root: Path, process: "subprocess.Popen[str]") -> None:
         self.root = root
         self._process = process
 
     def fail(self, error: str, first: int = 1, last: int = 10**9, calls: tuple[str, ...] = ()) -> None:
-        """Calls number `first` to `last` of `calls` (none named: of all that change anything) end with `error`."""
+        """Calls number `first` to `last` (from 1) fail with `error`, the name of an errno.
+
+        `calls` are the calls that count; empty means all that change the file system.
+        """
         self._order(f"fail {first} {last} {error} {' '.join(calls)}")
 
     def heal(self) -> int:
-        """No more faults; how many calls could have been struck since the last order."""
+        """Ends the faults; returns how many calls were counted since the last command."""
         return int(self._order("heal"))
 
     def power_cycle(self) -> None:
-        """What was not made durable is gone. Nobody may have files open."""
+        """Drops everything that was not made durable. No file may be open."""
         self._order("power-cycle")
 
     def limit_names(self, length: int) -> None:
@@ -49,12 +55,12 @@ class FaultyVolume:
             self._order(" ".join([call, *named]))
 
     def format(self) -> None:
-        """Empty again."""
+        """Removes all files and directories."""
         self._order("format")
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """No call is answered for as long as the block runs, as with a server of files that is away."""
+        """Answers no call while the block runs, as a file server that is down."""
         self._process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -71,7 +77,7 @@ class FaultyVolume:
 
 @contextmanager
 def faulty_volume(directory: Path, capacity: int = 2**30) -> Iterator[FaultyVolume]:
-    """A volume of `capacity` bytes, mounted at `directory`, which is made."""
+    """A volume of `capacity` bytes, mounted at `directory`, which is created. Skips the test without root or FUSE."""
     if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("mounting a FUSE file system needs root and /dev/fuse")
     tools.require("fuse")

@@ -1,4 +1,7 @@
-"""GGUF headers made by hand, byte by byte, right or wrong in any way: `header((pair(…), …), (tensor(…), …))`."""
+"""GGUF headers built byte by byte, valid or not: `header((pair(…), …), (tensor(…), …))`.
+
+Called by tests of the GGUF reader and by the fuzzer's corpus. Valid models of a real size are in `ggufs`.
+"""
 
 import struct
 from pathlib import Path
@@ -39,7 +42,7 @@ def header(
 
 
 def write_sparse(path: Path, size: int) -> Path:
-    """A right model of `size` bytes of zeros: it takes no room on the disk, and as long to hash as any other."""
+    """A valid model of `size` zero bytes: it takes no space on the disk and as long to hash as any other model."""
     architecture = pair(b"general.architecture", STRING, string(b"llama"))
     start = header((architecture,), (tensor(b"blk.0.ffn_up.weight", (size // 4,)),))
     aligned = -(-len(start) // _ALIGNMENT) * _ALIGNMENT

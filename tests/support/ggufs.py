@@ -1,7 +1,7 @@
-"""GGUF files for tests, demo and benchmarks, made with the `gguf` package: real headers, noise for weights.
+"""GGUF files for tests, demo and benchmarks, made with the `gguf` package: real headers, random weights.
 
-The weights are the same for the same seed and differ at every offset, so that bytes written to the wrong place change
-the digest. llama.cpp can read the headers but could not run the models.
+The same seed gives the same weights. They differ at every offset, so that bytes at a wrong place change the digest.
+llama.cpp can read the headers and cannot run the models. Invalid headers are in `gguf_headers`.
 """
 
 import random
@@ -54,10 +54,10 @@ def write_gguf(
     context_length: int = 4096,
     seed: int = 0,
 ) -> Path:
-    """Writes one model; `size` is the least number of bytes of weights, the header comes on top.
+    """Writes one model with at least `size` bytes of weights, plus its header; returns `path`.
 
-    `architecture` is llama, qwen2 or gemma3; `vocabulary` None is as many tokens as those really have (the header of
-    qwen2 is then about 7 MB). An empty `chat_template` or `license` leaves the key out.
+    `architecture` is llama, qwen2 or gemma3. `vocabulary` is the number of tokens; None is the number of real models of
+    the architecture (the header of qwen2 then has about 7 MB). An empty `chat_template` or `license` omits the key.
     """
     writer = GGUFWriter(path, architecture)
     writer.add_name(name)
@@ -127,7 +127,7 @@ def _write_weights(writer: GGUFWriter, seed: int) -> None:
 
 
 def _noise(seed: int) -> Iterator[memoryview]:
-    """Blocks that all differ: one block of random bytes, each time begun at another place."""
+    """Blocks that all differ: one block of random bytes, each time from another offset."""
     block = memoryview(random.Random(seed).randbytes(_NOISE_BYTES) * 2)
     start = 0
     while True:

@@ -1,6 +1,6 @@
-"""Objects as people get them from the API server, as YAML files: a change of what they see shows in a diff.
+"""Objects as the API server returns them, kept as YAML files, so that a change of what users see shows in a diff.
 
-`UPDATE_GOLDENS=1 pytest` on the tests that hold them writes them anew; git shows what changed.
+Called by tests. `UPDATE_GOLDENS=1 pytest` on the tests that compare them writes them again; git shows what changed.
 """
 
 import json
@@ -23,7 +23,7 @@ def read_goldens(kind: str) -> dict[str, Document]:
 
 
 def assert_golden(kind: str, case: str, document: Document) -> None:
-    """`document` is compared as the API server would get it, as JSON."""
+    """Fails if `document`, as JSON, is not the golden; writes the golden if UPDATE_GOLDENS is set."""
     golden = GOLDENS / kind / f"{case}.yaml"
     sent = json.loads(json.dumps(document))
     if os.environ.get("UPDATE_GOLDENS"):
@@ -34,6 +34,6 @@ def assert_golden(kind: str, case: str, document: Document) -> None:
 
 
 def assert_all_used(kind: str, cases: Iterable[str]) -> None:
-    """A golden that no test compares with anything proves nothing and misleads its readers."""
+    """Fails if a golden of the set belongs to no case: it would test nothing and mislead readers."""
     left = sorted({file.name for file in (GOLDENS / kind).iterdir()} - {f"{case}.yaml" for case in cases})
     assert not left, f"no case makes {left}; delete the files"

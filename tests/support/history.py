@@ -1,7 +1,6 @@
-"""Every version that every object of a namespace ever had, and a judgement of all of them at the end.
+"""Records every version of every ModelDownload of a namespace, and checks them at the end.
 
-Started with each stand, so that the rules of `conditions` and `judgement` are asserted on every status patch
-of every test, and those about Events on all that were posted.
+Started by `stand`, so that every status patch of every test is checked. The rules are in `conditions` and `judgement`.
 """
 
 import contextlib
@@ -27,10 +26,10 @@ Document = dict[str, Any]
 
 
 class History:
-    """Watches while the block runs; raises at its end if a rule was broken at any time.
+    """Watches while the block runs; raises AssertionError at its end if a rule was broken at any time.
 
-    `lease_namespace` is where the operator that serves the namespace has its Lease; `most_events` may be told of one
-    object.
+    `lease_namespace` is the namespace of the Lease of the operator that serves `namespace`. `most_events` is the most
+    Events that one object may have.
     """
 
     def __init__(self, api: Api, namespace: str) -> None:
@@ -64,24 +63,24 @@ class History:
             assert not found, "\n".join(found)
 
     def of(self, name: str) -> list[Document]:
-        """All versions of the objects of that name, oldest first."""
+        """All versions of the objects with this name, oldest first."""
         all_ = (one.document for versions in list(self._versions.values()) for one in versions)
         return [document for document in all_ if document["metadata"]["name"] == name]
 
     def reasons(self, name: str) -> list[str]:
-        """The reasons that Ready had, one after the other."""
+        """The reasons of the Ready condition in order, without repetitions."""
         found = [ready["reason"] for one in self.of(name) if (ready := condition(one, "Ready"))]
         return [reason for before, reason in zip([None, *found], found, strict=False) if reason != before]
 
     def complaints(self) -> list[str]:
-        """What was not as it must be."""
+        """The broken rules, one line for each."""
         reign = self._reign()
         by_object = (complaints(versions, reign) for versions in self._versions.values())
         events = self._api.get(f"/api/v1/namespaces/{self._namespace}/events")["items"]
         return [complaint for found in by_object for complaint in found] + event_storms(events, self.most_events)
 
     def _reign(self) -> Reign | None:
-        """By the Lease: its holder stamps it when it begins, and then every few seconds."""
+        """From the Lease: its holder writes acquireTime at its start, and renewTime every few seconds."""
         leases = f"/apis/coordination.k8s.io/v1/namespaces/{self.lease_namespace}/leases"
         try:
             lease = self._api.get(f"{leases}/model-provisioner")
@@ -93,7 +92,7 @@ class History:
         return Reign(since.timestamp(), until.timestamp())
 
     def _see_all(self) -> None:
-        """Returns when the watch has told of all that the API server has now, and has not ended before."""
+        """Returns when the watch has sent every version that the API server has now. Fails if the watch has ended."""
         items = self._api.get(self._path)["items"]
         listed = {item["metadata"]["uid"]: int(item["metadata"]["resourceVersion"]) for item in items}
 

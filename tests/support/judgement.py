@@ -1,7 +1,7 @@
-"""What must hold of all versions that an object had, in their order and by the clock, and of the Events about it.
+"""Rules for all versions of one object that need the time or a count, and for the number of its Events.
 
-Rules about one version, or about the step from one to the next, are those of `conditions`; these need to
-know when, and how many. Called by `history`, for each object at the end of each stand.
+Called by `history` for each object at the end of each stand. Rules about a single version, or about a single step, are
+in `conditions`.
 """
 
 import math
@@ -18,7 +18,7 @@ _START_SECONDS = 10.0
 _FAIL0007 = "FAIL0007 Ready is said of a spec that has long been another"
 _TAKEN_BACK = "a verdict on another spec is said of the new one, and taken back"
 _STORM = "statuses come faster than one a second"
-_MOST_AT_ONCE = 10  # transitions are written at once, and a slow machine brings late what came in time: 4 were seen
+_MOST_AT_ONCE = 10  # transitions are written at once, and a slow machine delivers some late; 4 were seen
 MOST_EVENTS = 10
 _RECONCILE_AT = "models.rbee.dev/reconcileAt"
 
@@ -27,7 +27,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Version:
-    """`at` is when it was seen, in seconds of the wall clock, by which the Lease tells its times, too."""
+    """`at` is when the watch sent it, in seconds since the epoch: the Lease has times of the wall clock, too."""
 
     at: float
     document: Document
@@ -48,14 +48,17 @@ class Version:
 
 @dataclass(frozen=True)
 class Reign:
-    """From when until when one operator certainly acted."""
+    """The time in which one operator certainly acted, in seconds since the epoch."""
 
     since: float
     until: float
 
 
 def complaints(versions: Sequence[Version], reign: Reign | None) -> list[str]:
-    """What was wrong with the object whose versions these are, oldest first; `reign` is that of the last operator."""
+    """The rules that an object has broken, one line for each.
+
+    `versions` are all of its versions, oldest first; `reign` is that of the last operator, None without one.
+    """
     known_at = _known_at(versions)
     written = _with_their_specs(_written(versions), versions)
     found = [(rule, version) for version in written for rule in broken_rules(version.document)]
@@ -69,7 +72,7 @@ def complaints(versions: Sequence[Version], reign: Reign | None) -> list[str]:
 
 
 def event_storms(items: Iterable[Document], most: int = MOST_EVENTS) -> list[str]:
-    """Of which objects there are more than `most` Events; one that came again has counted up."""
+    """The objects with more than `most` Events. An Event that is repeated counts each time (its `count`)."""
     told: Counter[tuple[str, str]] = Counter()
     for item in items:
         told[item["involvedObject"]["name"], item["involvedObject"]["uid"]] += item.get("count") or 1
@@ -77,13 +80,13 @@ def event_storms(items: Iterable[Document], most: int = MOST_EVENTS) -> list[str
 
 
 def _written(versions: Sequence[Version]) -> list[Version]:
-    """The versions with which a status came: others are edits."""
+    """The versions that changed the status; the others are edits."""
     pairs = zip([None, *versions], versions, strict=False)
     return [new for old, new in pairs if (new.status != old.status if old else "conditions" in new.status)]
 
 
 def _with_their_specs(written: Sequence[Version], versions: Sequence[Version]) -> list[Version]:
-    """Each with the spec that its status is about instead of the newest one."""
+    """Each version with the spec of its observedGeneration instead of the newest spec."""
     specs = {version.generation: version.document["spec"] for version in versions}
 
     def with_its_spec(one: Version) -> Version:
@@ -94,21 +97,24 @@ def _with_their_specs(written: Sequence[Version], versions: Sequence[Version]) -
 
 
 def _verdicts_on_another_spec(written: Sequence[Version]) -> Iterator[tuple[Version, Version]]:
-    """Each with what was written next."""
+    """Each such version with the next one that was written."""
     for before, one, then in zip(written, written[1:], written[2:], strict=False):
         if is_verdict_on_another_spec(before.document, one.document):
             yield one, then
 
 
 def _is_taken_back(one: Version, then: Version) -> bool:
-    """Nobody asked for another try, and it is too soon for one that comes by itself: so there was none before."""
+    """Whether the verdict changed soon, without an edit and without a request for a new try.
+
+    A retry comes later, so no try had been made for `one`.
+    """
     asked = [(version.generation, version.annotation(_RECONCILE_AT)) for version in (one, then)]
     is_soon = then.at - one.at < _LATE_SECONDS
     return is_soon and asked[0] == asked[1] and verdict(one.document) != verdict(then.document)
 
 
 def _one_too_many(written: Sequence[Version]) -> Iterator[Version]:
-    """The first that came when there had been as many at once as may be, if one a second is no haste."""
+    """The first version that exceeds a burst of `_MOST_AT_ONCE` statuses; the burst refills at one a second."""
     at_once, before = 0.0, -math.inf
     for one in written:
         at_once = max(0.0, at_once - (one.at - before)) + 1
@@ -119,12 +125,12 @@ def _one_too_many(written: Sequence[Version]) -> Iterator[Version]:
 
 
 def _known_at(versions: Sequence[Version]) -> dict[int, float]:
-    """For each generation the time from which on a status may tell of no earlier one."""
+    """For each generation, the time from which a status must not be about an earlier one."""
     return {version.generation: version.at + _LATE_SECONDS for version in reversed(versions)}
 
 
 def _is_left_behind(last: Version, known_at: Mapping[int, float], reign: Reign) -> bool:
-    """Nobody has written of the newest spec, although there was somebody, for long enough."""
+    """Whether the status is not about the newest spec, although an operator had the time to write it."""
     is_deleted = "deletionTimestamp" in last.document["metadata"]
     since = max(known_at[last.generation], reign.since + _START_SECONDS)
     return _is_stale(last) and not is_deleted and reign.until > since

@@ -1,6 +1,6 @@
-"""Keeps one operator of a stand running as a kubelet does: a container that ends is started again, by the same name.
+"""Keeps one operator of a stand running as a kubelet does: it is started again, with the same pod name, when it ends.
 
-For tests in which an end of the process is allowed, or brought about.
+Called by tests in which the operator may end, or is killed.
 """
 
 import threading
@@ -15,9 +15,10 @@ _POD = {"POD_NAME": "the-operator"}
 
 
 class Kubelet:
-    """`exits` has the exit code of every operator that has ended by itself or by a signal, but for the last.
+    """`flags` and `module` are those of `Stand.start_operator`.
 
-    `started` is when the last one was started, in seconds of the monotonic clock.
+    `operator` is the present process, `exits` has the exit codes of those before it, and `started` is the start of the
+    present one in seconds of the monotonic clock.
     """
 
     def __init__(self, stand: Stand, *flags: str, module: str = "model_provisioner.cli") -> None:

@@ -1,8 +1,8 @@
-"""A file system in memory that fails on command and forgets, at a loss of power, all that was not synced.
+"""A FUSE file system in memory that fails on command and simulates a loss of power.
 
-Run as a program it serves one mount point and takes orders on standard input; `tests.support.faulty_volume`
-starts it. It is as forgetful as POSIX allows: content becomes durable only by fsync of the file, a name
-only by fsync of its directory, and a rename is two changes of two directories. Real file systems keep more.
+Started by `faulty_volume` as a program: it serves one mount point and reads commands from standard input. A loss of
+power drops all that POSIX does not promise to keep: content is durable after fsync of the file, a name after fsync of
+its directory, and a rename is two changes of two directories. Real file systems keep more.
 """
 
 import errno
@@ -21,7 +21,7 @@ BLOCK = 4096
 
 @dataclass
 class Node:
-    """A file (`data`) or a directory (`entries`); `durable` is what a loss of power leaves of it."""
+    """A file (`data`) or a directory (`entries`). The `durable_` fields are what a loss of power leaves."""
 
     number: int
     mode: int
@@ -44,7 +44,10 @@ class Node:
 
 @dataclass
 class Faults:
-    """Calls `first` to `last` of those named in `calls` (None: all that change anything) end with error `number`."""
+    """Calls `first` to `last` (from 1) of those named in `calls` fail with the errno `number`.
+
+    `calls` None means all calls that change the file system. `seen` counts them.
+    """
 
     first: int = 0
     last: int = 0
@@ -53,7 +56,7 @@ class Faults:
     seen: int = 0
 
     def strike(self, call: str) -> None:
-        """Raises if it is this call's turn."""
+        """Counts the call; raises FuseOSError if it must fail."""
         if self.calls is not None and call not in self.calls:
             return
         self.seen += 1
@@ -62,7 +65,7 @@ class Faults:
 
 
 class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
-    """`capacity` is in bytes; it is told by statfs, and faults are what ends it."""
+    """`capacity` is what statfs reports, in bytes; it is not enforced. A test makes calls fail with ENOSPC instead."""
 
     use_ns = True
 
@@ -78,7 +81,7 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
         self._root = self._node(stat.S_IFDIR | 0o755)
 
     def order(self, line: str) -> str:
-        """Carries out one order; the answer."""
+        """Carries out one command; returns the answer."""
         word, *arguments = line.split()
         with self._lock:
             if word == "fail":
@@ -100,7 +103,7 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
         return "done"
 
     def _lose_power(self) -> None:
-        """Also what is lost may hang below what is kept: each node forgets, from the root on."""
+        """Resets each node that can be reached, from the root down, to its durable state."""
         waiting, met = [self._root], set[int]()
         while waiting:
             node = waiting.pop()
@@ -273,7 +276,7 @@ def main(mount: str, capacity: int) -> None:
             sys.stdout.flush()
 
     threading.Thread(target=obey, daemon=True).start()
-    # Nothing is remembered by the kernel, so that a loss of power needs no new mount.
+    # The kernel caches nothing, so that a loss of power needs no new mount.
     options = {"direct_io": True, "hard_remove": True, "entry_timeout": 0, "attr_timeout": 0, "negative_timeout": 0}
     mfusepy.FUSE(volume, mount, foreground=True, nothreads=True, **options)
 

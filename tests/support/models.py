@@ -1,4 +1,4 @@
-"""Planned files with their bytes, for tests of the store that need no hub."""
+"""Planned files with their content, for tests of the store. They need no hub."""
 
 import hashlib
 import random
@@ -17,7 +17,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass(frozen=True)
 class SampleFile:
-    """`planned` says what `content` is."""
+    """A file of a plan and its `content`."""
 
     planned: PlannedFile
     content: bytes
@@ -32,7 +32,7 @@ class SampleFile:
 
 
 def sample(path: str = "hf/acme/tiny/tiny.Q4_K_M.gguf", size: int = 300_000, seed: int = 0) -> SampleFile:
-    """Random bytes; another `seed`, other bytes."""
+    """A file of `size` random bytes; the same `seed` gives the same bytes."""
     content = random.Random(seed).randbytes(size)
     digest = Digest(hashlib.sha256(content).hexdigest())
     url = None if path.startswith("local/") else f"https://hub.test/{path}"
@@ -56,7 +56,7 @@ def fetch(store: Store, file: SampleFile, path: str | None = None, epoch: int = 
 
 
 def put(root: Path, path: str, content: bytes) -> Path:
-    """A file that somebody put on the volume by hand."""
+    """A file that was put on the volume by hand."""
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
@@ -64,7 +64,7 @@ def put(root: Path, path: str, content: bytes) -> Path:
 
 
 def files_below(root: Path) -> set[str]:
-    """Every path below `root` but what the store keeps for itself."""
+    """Every path below `root` except the private files of the store."""
     found = {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
     return {path for path in found if not path.startswith(".provisioner/")}
 

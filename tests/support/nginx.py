@@ -1,6 +1,6 @@
-"""nginx as people run it before a server: one process on loopback, for as long as a block runs.
+"""nginx as a reverse proxy on loopback, for as long as a block runs.
 
-Called by tests of what must hold behind a proxy. Knows nothing of what is behind it.
+Called by tests of the gateway behind a proxy. It knows only the port of the server behind it.
 """
 
 import contextlib

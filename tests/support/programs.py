@@ -1,6 +1,6 @@
-"""Our own programs as real processes, for tests that look at them from outside.
+"""The programs of this project as real processes, and what tests need to know about processes and ports.
 
-A program's output goes to a file that a failing test can show. Everything is ended by its process id.
+Called by tests, stands and benchmarks. The output of a program goes to a file, so that a failing test can show it.
 """
 
 import contextlib
@@ -21,7 +21,10 @@ _PORTS = range(20_000, 32_768)  # Linux chooses from 32768 on (ip_local_port_ran
 
 
 class Program:
-    """One process of ours: `model-provisioner <arguments>`, or a `module` that stands in for it."""
+    """A process `model-provisioner <arguments>`, or the `module` that replaces it.
+
+    `log` is the file that its output is appended to; `environment` is added to that of the tests.
+    """
 
     def __init__(
         self,
@@ -40,23 +43,23 @@ class Program:
             )
 
     def children(self) -> list[int]:
-        """The process ids of its children (Linux)."""
+        """The process ids of its child processes (Linux)."""
         text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in text.split()]
 
     def child(self, word: str) -> int:
-        """The process id of the one of them with `word` on its command line."""
+        """The process id of the only child process with `word` on its command line."""
         found = [pid for pid in self.children() if word in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
         assert len(found) == 1, (word, found)
         return found[0]
 
     def kill(self) -> None:
-        """As a crash: SIGKILL, no goodbye."""
+        """Ends it with SIGKILL, as a crash."""
         self.process.kill()
         self.process.wait()
 
     def stop(self, seconds: float = 30) -> int:
-        """As Kubernetes does: SIGTERM. Returns the exit code."""
+        """Ends it with SIGTERM, as Kubernetes does. Returns the exit code. Raises TimeoutExpired after `seconds`."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
@@ -67,7 +70,7 @@ class Program:
 
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """A process that hangs for as long as the block runs; it may be killed meanwhile."""
+    """Stops a process with SIGSTOP while the block runs. It may be killed in the block."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -78,7 +81,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def running(arguments: Sequence[str], log: Path) -> Iterator[Program]:
-    """The program for as long as the block runs."""
+    """The program runs while the block runs; then it is stopped."""
     program = Program(arguments, log)
     try:
         yield program
@@ -90,7 +93,10 @@ def running(arguments: Sequence[str], log: Path) -> Iterator[Program]:
 
 
 def eventually(probe: Callable[[], T | None], what: str, seconds: float = 60) -> T:
-    """The first truthy answer of `probe`; the bound is generous, so that only a real failure meets it."""
+    """The first true result of `probe`. Raises AssertionError with `what` after `seconds`.
+
+    The default is generous, so that only a real failure takes so long.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = probe()
@@ -114,13 +120,13 @@ def free_port() -> int:
 
 
 def is_listening(port: int) -> bool:
-    """Whether somebody accepts connections at this port of loopback."""
+    """Whether a process accepts connections at this port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def fetcher(operator: Program) -> int:
-    """The worker that moves bytes: the one child of the operator that holds a part open."""
+    """The process id of a worker that fetches: a child process of the operator with a part open."""
 
     def probe() -> int | None:
         return next((pid for pid in operator.children() if holds_a_part(pid)), None)
@@ -133,7 +139,7 @@ def holds_a_part(pid: int) -> bool:
 
 
 def open_files(pid: int) -> list[str]:
-    """What the process has open (Linux); nothing where it is gone, or ends meanwhile."""
+    """The paths that the process has open (Linux); empty if it has ended."""
     try:
         return [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:

@@ -1,4 +1,4 @@
-"""Prometheus' own promtool, which judges rules by what was scraped in a simulated time."""
+"""Checks alert rules with Prometheus' own promtool, on pages that were scraped at simulated times. Called by tests."""
 
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support import tools
 
 Check = Mapping[str, Any]
-"""One `promql_expr_test` or `alert_rule_test` of promtool: what is asked, when, and what the answer must be."""
+"""One `promql_expr_test` or `alert_rule_test` of promtool: an expression, a time, and the expected result."""
 
 
 class Recording:
-    """What was scraped, `seconds` apart. A series that a page no longer has is stale at once, as in Prometheus."""
+    """Scrapes, `seconds` apart. A series that is missing from the next page is stale at once, as in Prometheus."""
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
@@ -23,7 +23,7 @@ class Recording:
         self._values: dict[str, list[str]] = {}
 
     def scrape(self, pages: Mapping[str, str | None]) -> None:
-        """The page of each pod; None where it could not be had."""
+        """Adds one scrape: the metrics page of each pod, None if the scrape failed."""
         found = {series: value for pod, page in pages.items() if page for series, value in _samples(pod, page)}
         for series in sorted(self._values.keys() | found.keys()):
             values = self._values.setdefault(series, ["_"] * self._scrapes)
@@ -32,7 +32,7 @@ class Recording:
         self._scrapes += 1
 
     def judge(self, rules: Path, directory: Path, samples: Sequence[Check] = (), alerts: Sequence[Check] = ()) -> None:
-        """Fails where `rules`, evaluated every minute, do not answer as they must."""
+        """Fails if `rules`, evaluated every minute, do not give the results of `samples` and `alerts`."""
         series = [{"series": name, "values": " ".join(values)} for name, values in self._values.items()]
         checks = {"promql_expr_test": list(samples), "alert_rule_test": list(alerts)}
         test = {"interval": f"{self._seconds}s", "input_series": series, **checks}
@@ -43,13 +43,13 @@ class Recording:
 
 
 def firing(alert: str, minute: int, labels: str = "{}") -> Check:
-    """That it fires in that minute, once, about what `labels` say."""
+    """Expects that `alert` fires in that minute for exactly one set of labels, `labels`."""
     expression = f'count by (namespace, reason, claim) (ALERTS{{alertname="{alert}", alertstate="firing"}})'
     return {"expr": expression, "eval_time": f"{minute}m", "exp_samples": [{"labels": labels, "value": 1}]}
 
 
 def quiet(begin: int, end: int, alerts: str = ".*") -> Check:
-    """That none of `alerts` fires between these minutes."""
+    """Expects that no alert that matches the regular expression `alerts` fires between these minutes."""
     selector = f'ALERTS{{alertname=~"{alerts}", alertstate="firing"}}[{end - begin}m]'
     expression = f"sum by (alertname) (count_over_time({selector}))"
     return {"expr": expression, "eval_time": f"{end}m", "exp_samples": []}

@@ -1,7 +1,6 @@
-"""A forward proxy on loopback: CONNECT for https, absolute addresses for http, with or without a password.
+"""A forward proxy on loopback: CONNECT for https, absolute URLs for http, with or without a password.
 
-For tests of whoever should go through one. It keeps what it was asked for, and can be told where a name that does not
-exist leads to.
+Called by tests of the HTTP client. It keeps its requests, and maps host names that do not exist to real hosts.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from tests.support.hub.listener import LoopThread
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: `target` as it was written, and every header that the proxy could read (names in lower case)."""
+    """One request: `target` as it was sent, and every header that the proxy can read (names in lower case)."""
 
     method: str
     target: str
@@ -26,7 +25,11 @@ class Asked:
 
 
 class Proxy:
-    """`names` maps a host to the host that it really is; `user` and `password` must be given where they are set."""
+    """`names` maps host names to the hosts that the proxy connects to. If `user` is set, requests need the credentials.
+
+    `tls` is the server context of a proxy with TLS. `log` has the requests. With `refuse_with` set, the proxy answers
+    every request with that status.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""One model, one moment, and the snapshot that events lead to: what tests of every layer start from."""
+"""One model, one time, and the snapshot after given events, for tests of every layer."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The proxy does the harm that it says it does."""
+"""Each fault of the proxy does what its name says."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def test_two_versions_of_one_object_change_places(cluster: Cluster, namespace: s
 
 
 def events(watch: Iterator[bytes]) -> Iterator[tuple[str, str, int]]:
-    """Type, name and generation."""
+    """Type, name and generation of a watch event."""
     for line in watch:
         event = json.loads(line)
         metadata = event["object"]["metadata"]

@@ -1,4 +1,4 @@
-"""Every rule bites: for each there are documents, or steps from one to the next, that break it."""
+"""Every rule fails for some document, or for some step from one document to the next."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ Document = dict[str, Any]
 
 
 def with_conditions(*pairs: tuple[str, str], observed: int = 1, **said: Any) -> Document:
-    """An object whose conditions have these values, all for one reason, and `said` about each."""
+    """An object whose conditions have these values and one reason, with the fields `said` in each condition."""
     return document(conditions=[stated(kind, value, "Available", observed) | said for kind, value in pairs])
 
 
@@ -154,7 +154,7 @@ def test_kstatus_is_the_one_of_its_source(version: Document, verdict: str) -> No
 
 
 def test_kstatus_makes_of_every_status_what_the_page_about_it_says() -> None:
-    """Done when it is Available, failed when somebody must act (docs/modeldownload.md), else to be waited for."""
+    """Current when Available, Failed if a user must act (docs/modeldownload.md), else InProgress."""
     stalled = {error.__name__ for error in Terminal.__subclasses__()}
     expected = dict.fromkeys(stalled, "Failed") | {"Available": "Current"}
     found = {(_reason(golden), kstatus(golden)) for golden in GOLDENS}

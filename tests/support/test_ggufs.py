@@ -1,4 +1,4 @@
-"""The files that tests use as models are models, by the word of the package that reads them."""
+"""The `gguf` package reads the files that tests use as models."""
 
 import struct
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 
 
 def array_length(path: Path, key: bytes) -> int:
-    """Read from the bytes behind the key: GGUFReader takes ten seconds for the largest tokenizer."""
+    """The number of tokens, read from the bytes after the key: GGUFReader takes ten seconds for the largest one."""
     data = path.read_bytes()
     kind, _, length = struct.unpack_from("<IIQ", data, data.index(key) + len(key))
     assert kind == GGUFValueType.ARRAY

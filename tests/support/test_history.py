@@ -1,4 +1,4 @@
-"""The history of a real namespace in which a test plays the operator, badly."""
+"""The history of a real namespace in which the test writes what a faulty operator would write."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Proxied = tuple[ApiProxy, Api]
 
 
 class Site:
-    """One namespace, with what its people and its operator do."""
+    """One namespace, with what its users and its operator do."""
 
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
@@ -47,7 +47,7 @@ class Site:
         self._api.merge(f"{self._collection}/tiny/status", {"status": document(reason, observed=observed)["status"]})
 
     def tell(self, count: int) -> None:
-        """An Event that has counted up."""
+        """An Event that was repeated `count` times."""
         event = {
             "metadata": {"name": "some"},
             "involvedObject": {"name": "tiny", "namespace": self._namespace, "uid": "1"},
@@ -55,7 +55,7 @@ class Site:
         self._api.create(f"/api/v1/namespaces/{self._namespace}/events", event | {"count": count})
 
     def reign(self, since: float, until: float) -> None:
-        """Of an operator that acts, in seconds from now."""
+        """Writes the Lease of an operator that acts from `since` to `until`, in seconds from now."""
         stamps = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (since, until))
         acquired, renewed = (stamp.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for stamp in stamps)
         lease = {"metadata": {"name": "model-provisioner"}, "spec": {"acquireTime": acquired, "renewTime": renewed}}
@@ -69,7 +69,7 @@ def site(cluster: Cluster, namespace: str) -> Site:
 
 @pytest.fixture
 def proxied(cluster: Cluster, tmp_path: Path) -> Iterator[Proxied]:
-    """A proxy that can misbehave, and the API as it is seen through it."""
+    """A proxy that can misbehave, and an API client that uses it."""
     ca_file = tmp_path / "ca.pem"
     with ApiProxy(cluster, server_context(["127.0.0.1"], ca_file)) as proxy:
         yield proxy, replace(cluster.api, url=proxy.url, tls=ssl.create_default_context(cafile=str(ca_file)))
@@ -77,7 +77,7 @@ def proxied(cluster: Cluster, tmp_path: Path) -> Iterator[Proxied]:
 
 @contextmanager
 def complaining(of: str) -> Iterator[None]:
-    """What is done in the block ends with a complaint of that."""
+    """Expects that the history complains about `what` at the end of the block."""
     with pytest.raises(AssertionError, match=of):
         yield
 

@@ -1,4 +1,4 @@
-"""Ranges, signed addresses and what the content host refuses, seen with `http.client`: no client logic in between."""
+"""Ranges, signed URLs and refusals of the content host, with `http.client`, which adds no logic of its own."""
 
 import hashlib
 import http.client
@@ -26,7 +26,7 @@ class Answer:
 
 
 def call(hub: Hub, url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Answer:
-    """One request on a connection of its own, redirects not followed."""
+    """The answer to one request on a new connection; redirects are not followed."""
     parts = urlsplit(url)
     context = ssl.create_default_context(cafile=hub.ca_file)
     connection = http.client.HTTPSConnection(parts.netloc, context=context, timeout=10)

@@ -1,4 +1,4 @@
-"""Every scripted fault does what its name says, once or for ever, and the log counts what was really sent."""
+"""Each scripted fault does what its name says, as often as it says, and the log counts the bytes that were sent."""
 
 import concurrent.futures
 import http.client
@@ -46,7 +46,7 @@ def signed_path(hub: Hub) -> str:
 
 
 def get(hub: Hub, first: int | None = None) -> tuple[int, bytes]:
-    """Status and body; a body that breaks off is what had come."""
+    """Status and body; if the connection ends early, the part of the body that arrived."""
     body = b""
     with closing(open_connection(hub.content_origin)) as connection:
         connection.request("GET", signed_path(hub), headers={} if first is None else {"Range": f"bytes={first}-"})
@@ -140,7 +140,7 @@ def test_rules_hold_together(hub: Hub, content: bytes) -> None:
 
 
 def test_rates_limit_the_hub_or_each_connection(hub: Hub, content: bytes) -> None:
-    """Lower bounds only: a busy machine is slower, never faster."""
+    """There are only lower bounds: a busy machine is slower, never faster."""
     size = len(content)
     for limit, least in ((hub.bytes_per_second, 0.5), (hub.bytes_per_connection, 0.25)):
         limit(size * 4)

@@ -1,4 +1,4 @@
-"""The test hub is faithful, by the word of the real client: `huggingface_hub` reads and downloads from it over TLS."""
+"""The real client, `huggingface_hub`, reads and downloads from the test hub over TLS."""
 
 import hashlib
 import os
@@ -52,7 +52,7 @@ def repository(hub: Hub, content: bytes) -> Repository:
 
 @pytest.fixture
 def api(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfApi]:
-    """The client as people use it, but for our CA and for Xet, whose protocol the hub does not speak."""
+    """The client with its defaults, except for the CA, and without Xet, which the hub does not support."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     context = ssl.create_default_context(cafile=hub.ca_file)
     set_client_factory(lambda: httpx2.Client(verify=context, follow_redirects=True, timeout=10))
@@ -152,7 +152,7 @@ def test_downloads_both_kinds_of_file_and_leaks_no_token(
 
 
 def test_the_client_resumes_after_a_reset(api: HfApi, hub: Hub, repository: Repository, tmp_path: Path) -> None:
-    chunk = constants.DOWNLOAD_CHUNK_SIZE  # what the client loses of a chunk that did not come whole, it asks for again
+    chunk = constants.DOWNLOAD_CHUNK_SIZE  # the client drops a chunk that did not arrive whole, and requests it again
     content = tiny_gguf(size=chunk + 2_000_000)
     repository.add("large.gguf", content)
     hub.reset_after(chunk + 1_000_000)

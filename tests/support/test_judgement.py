@@ -1,4 +1,4 @@
-"""What is said of the lives of objects, on lives that never were."""
+"""The complaints about the versions of objects, with versions that the tests make up."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ MODEL = {"path": "hf/acme/tiny/t.gguf", "sizeBytes": 100, "digestSource": "Sourc
 def document(
     reason: str = "Available", generation: int = 1, observed: int = 1, spec: dict[str, Any] | None = None, **status: Any
 ) -> dict[str, Any]:
-    """An object that says `reason`, in good words."""
+    """An object with `reason` in all conditions, which breaks no rule."""
     return {
         "metadata": {"name": "tiny", "generation": generation},
         "spec": SPEC | (spec or {}),
@@ -39,7 +39,7 @@ def stated(kind: str, value: str, reason: str, observed: int) -> dict[str, Any]:
 
 
 def told(*life: tuple[float, dict[str, Any]], reign: Reign | None = LONG_AGO) -> list[str]:
-    """The rules that this life breaks; its times are seconds."""
+    """The rules that these versions break; times are in seconds."""
     found = complaints([Version(at, document) for at, document in life], reign)
     assert all(complaint.startswith("tiny: ") for complaint in found)
     return [complaint.split(": ")[1] for complaint in found]
@@ -108,7 +108,7 @@ LATER: dict[str, Any] = {"nextRetryTime": "2026-01-01T00:05:00Z"}
 
 
 def edited(reason: str, generation: int = 2, observed: int = 2, **status: Any) -> dict[str, Any]:
-    """After something was put right that makes a new try."""
+    """After an edit that starts a new try."""
     return document(reason, generation, observed, {"digest": "sha256:00"}, **status)
 
 

@@ -1,4 +1,4 @@
-"""What is asserted of every stand by itself, in each of its namespaces: that an acting operator leaves no edit behind.
+"""Every stand asserts, in each of its namespaces, that an operator which acts sees every edit.
 
 A test plays the operator, badly, in the place of one that was killed as soon as it was started.
 """
@@ -21,7 +21,7 @@ FLAGS: dict[str, Callable[[Stand, str], list[str]]] = {
 
 
 def leave_behind(site: Stand, lease_namespace: str) -> None:
-    """An edit, by an operator that has acted all the time as its Lease says."""
+    """An edit that the operator has not seen, although its Lease says that it has acted all the time."""
     played = Site(site.cluster.api, site.namespace)
     played.create()
     played.write("Available")

@@ -1,4 +1,7 @@
-"""Tokens that the API server would have issued at another time: a real one, changed and signed again with its key."""
+"""Service account tokens with other times: a token of the API server, changed and signed again with its key.
+
+Called by tests of expired tokens.
+"""
 
 import base64
 import json
@@ -12,17 +15,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 _COORDINATE_BYTES = 32  # of P-256; a JWS has both halves of a signature side by side (RFC 7518, 3.4)
-_LEEWAY_SECONDS = 60  # for which the API server takes a token that has expired (go-jose's DefaultLeeway)
+_LEEWAY_SECONDS = 60  # the API server accepts a token for so long after its expiry (go-jose's DefaultLeeway)
 
 
 def expiring(token: str, key_file: Path, seconds: float) -> str:
-    """The same token, accepted for so long from now on, and by an API server that remembers it 10 s longer."""
+    """The same token, accepted for `seconds` from now, or 10 s longer if the API server has cached it."""
     end = int(time.time() + seconds) - _LEEWAY_SECONDS
     return reissued(token, key_file, iat=end - 600, nbf=end - 600, exp=end)
 
 
 def reissued(token: str, key_file: Path, **claims: Any) -> str:
-    """The same token with other claims, valid as far as its signature goes."""
+    """The same token with other claims and a valid signature. `key_file` is the key of the issuer, in PEM."""
     header, payload, _ = token.split(".")
     changed = {**json.loads(_decoded(payload)), **claims}
     signed = f"{header}.{_encoded(json.dumps(changed).encode())}"

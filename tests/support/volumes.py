@@ -1,6 +1,6 @@
-"""Volumes that misbehave: real mounts of this machine, for tests that run as root.
+"""Small and read-only volumes: a tmpfs and a bind mount, for as long as a block runs. Called by tests.
 
-A full volume is a small tmpfs, a read-only one a bind mount; both are gone when the block ends.
+Mounting needs root; the tests are skipped without it.
 """
 
 import os
@@ -14,7 +14,7 @@ import pytest
 
 @contextmanager
 def small_volume(directory: Path, size: int) -> Iterator[Path]:
-    """A file system of `size` bytes, mounted at `directory`, which is made."""
+    """A file system of `size` bytes, mounted at `directory`, which is created."""
     directory.mkdir()
     with _mounted(directory, "-t", "tmpfs", "-o", f"size={size}", "tmpfs"):
         yield directory
@@ -22,7 +22,7 @@ def small_volume(directory: Path, size: int) -> Iterator[Path]:
 
 @contextmanager
 def read_only(directory: Path, at: Path) -> Iterator[Path]:
-    """The content of `directory` once more at `at`, which is made, where nobody can write it."""
+    """`directory`, mounted again and read-only at `at`, which is created."""
     at.mkdir()
     with _mounted(at, "--bind", str(directory)):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(at)], check=True)

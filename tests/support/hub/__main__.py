@@ -14,7 +14,7 @@ from tests.support.hub.server import Hub
 
 def main() -> None:
     options = _parser().parse_args()
-    # Blocked before any thread exists, so that all of them inherit it and sigwait below gets the signal.
+    # Blocked before any thread exists, so that all threads inherit it and `sigwait` below gets the signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     host, _, port = options.listen.rpartition(":")
     with Hub(tls=not options.plain, host=host.strip("[]"), port=int(port), names=("localhost", *options.name)) as hub:

@@ -1,8 +1,8 @@
-"""Who may read what, and with which status, code and words the hub refuses.
+"""Which token may read which repository, and the status, error code and message of a refusal.
 
-The quirks are the real hub's, as `huggingface_hub` 2.4 expects them (utils/_http.py, hf_raise_for_status): a repository
-that is missing or private looks the same to a stranger, 401 without an error code; a bad token is told apart only by
-its message.
+Called by `api` and `resolve`. The refusals are the real hub's, as `huggingface_hub` 2.4 reads them (utils/_http.py,
+hf_raise_for_status): a missing and a private repository look the same without a token, 401 without an error code; only
+its message distinguishes a bad token.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def _gated(name: str, token: str | None) -> Refusal:
 
 
 class Repositories:
-    """All repositories of a hub. `tokens` are accounts that exist and were granted nothing."""
+    """All repositories of a hub. `tokens` are tokens of accounts that exist and may read no private repository."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Repository] = {}
@@ -55,7 +55,10 @@ class Repositories:
         return self._by_name.get(name)
 
     def listed(self, name: str, token: str | None) -> Repository:
-        """The repository, if the holder of `token` may know of it; gated ones are listed to everybody."""
+        """The repository if `token` may see its metadata; gated repositories are visible without a token.
+
+        Raises Refused.
+        """
         if token is not None and token not in self._known_tokens():
             raise Refused(BAD_TOKEN)
         repository = self._by_name.get(name)
@@ -66,7 +69,7 @@ class Repositories:
         return repository
 
     def readable(self, name: str, token: str | None) -> Repository:
-        """The repository, if the holder of `token` may read its files."""
+        """The repository if `token` may read its files. Raises Refused."""
         repository = self.listed(name, token)
         if repository.gated and token not in repository.tokens:
             raise Refused(_gated(name, token))

@@ -1,6 +1,6 @@
-"""Sends a file or a range of it, piece by piece, under the rules and rates that hold.
+"""Sends a file or a range of it, piece by piece; applies the faults and rates to each piece.
 
-Used by the content host for LFS files and by the API host for small ones.
+Called by `content` for LFS files and by `resolve` for small ones.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Span:
 
 
 def requested_span(header: str | None, size: int) -> Span | None:
-    """The span a Range header asks for, the whole file where there is none or it is not understood, None for a 416."""
+    """The span of a Range header; the whole file if there is none or it is not understood; None for a 416."""
     match = _RANGE.fullmatch(header or "")
     if match is None or match.groups() == ("", ""):
         return Span(0, size, partial=False)
@@ -87,7 +87,7 @@ async def _send_span(
         for rule in rules:
             data = rule.alter(position, data)
         await asyncio.gather(state.pacer.take(len(data)), connection.take(len(data)))
-        exchange.bytes_sent += len(data)  # before the write: whoever has read the bytes finds them counted
+        exchange.bytes_sent += len(data)  # before the write, so that bytes that a client has read are counted
         if stop == span.stop:
             state.log.close(exchange)
         await response.write(data)

@@ -1,7 +1,7 @@
-"""The content host: LFS files at signed addresses, on an origin of its own.
+"""The content host: LFS files at signed URLs, on its own origin.
 
-Like the object stores behind the real hub it refuses a request that carries an Authorization header besides the
-signature, so a client that leaks its token is caught, and it answers in XML.
+As the object stores behind the real hub, it answers errors in XML and refuses a request with both a signature and an
+Authorization header, so that a client that leaks its token fails.
 """
 
 from aiohttp import web

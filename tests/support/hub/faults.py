@@ -1,8 +1,7 @@
-"""Scripted misbehaviour, as a list of small rules; any number of them hold at once.
+"""Scripted faults, as a list of small rules; any number of them apply at once.
 
-A test adds rules through the hub; the origins ask for those that apply to the request at hand, on the event loop only.
-Rules about bodies see absolute file offsets and are asked again for every piece, so one that is added during a transfer
-takes hold.
+Tests add rules through `server`. The origins look up those that apply to a request, on the event loop only. Rules about
+bodies use offsets in the file and are looked up for every piece, so a rule that is added during a transfer applies.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ Where = Literal["content", "api", "resolve"]
 
 @dataclass(kw_only=True)
 class Fault:
-    """`path` (a file, or a repository) narrows a rule; `times` None is for ever."""
+    """A rule for `path` (a file or a repository, None: all) that applies `times` times (None: without end)."""
 
     path: str | None = None
     times: int | None = None
@@ -37,7 +36,7 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Fail(Fault):
-    """Answers `status` instead of serving. With `above`, only while more content requests than that are in progress."""
+    """Answers `status`. With `above`, only while more than `above` content requests are in progress."""
 
     status: int
     where: Where
@@ -65,10 +64,10 @@ class Edges(Fault):
 
 
 class BodyFault(Fault):
-    """A rule about a body that starts at file offset `start`."""
+    """A rule about bodies. `start` is the offset in the file at which the body starts."""
 
     def edge(self, start: int) -> int | None:
-        """The file offset at which a piece must end, so that `at` is asked there."""
+        """The offset in the file at which a piece must end, so that `at` is called there; None without one."""
         return None
 
     async def at(self, position: int, start: int, transport: asyncio.Transport) -> None:
@@ -95,19 +94,20 @@ class ResetAfter(BodyFault):
         self.spend()
         await delivered(transport)
         reset(transport)
-        await asyncio.get_running_loop().create_future()  # the lost connection cancels the handler
+        await asyncio.get_running_loop().create_future()  # the reset connection cancels this handler
 
 
 class Gate:
-    """Where a body stops. Any thread may wait for it to be reached, and release it."""
+    """The offset at which bodies stop. Any thread may wait until a body is there, and release it."""
 
     def __init__(self) -> None:
         self._reached = threading.Event()
         self._released: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def wait_reached(self, timeout: float = 30) -> None:
-        """Blocks until a body stands at the gate and all before it was delivered; TimeoutError after `timeout`
-        seconds.
+        """Blocks until a body stops at the gate and everything before it is in the buffers of the client's machine.
+
+        The client may not have read it yet. Raises TimeoutError after `timeout` seconds.
         """
         if not self._reached.wait(timeout):
             raise TimeoutError(f"no body reached the gate within {timeout} s")
@@ -178,7 +178,7 @@ class Faults:
         self._rules = []
 
     def failure(self, where: Where, url_path: str, running: int) -> Fail | None:
-        """The next scripted failure for this request; it is spent by asking. `running` content requests there are."""
+        """The scripted failure for this request, which is counted; `running` is the number of content requests."""
         for rule in self._rules:
             if (
                 isinstance(rule, Fail)

@@ -1,6 +1,7 @@
-"""An event loop in a thread of its own, and listening sockets that can go away and come back on the same port.
+"""An event loop in its own thread, and servers that can stop and start again on the same port.
 
-So that synchronous tests, asyncio tests and other processes can all use a server, and none of them can starve it.
+Called by the hub and the proxies of tests. With its own thread, synchronous tests, asyncio tests and other processes
+can use a server, and a test that blocks does not block it.
 """
 
 import asyncio
@@ -32,7 +33,10 @@ class LoopThread:
 
 
 class Listener:
-    """One origin: an application behind one address. `port` 0 takes a free port and keeps it until `release`."""
+    """One origin: an application at one address. `port` 0 takes a free port. The port is kept until `release`.
+
+    `application` is called for each `open`; `tls` is the server context, None for plain HTTP.
+    """
 
     def __init__(
         self, application: Callable[[], web.Application], host: str, port: int, tls: ssl.SSLContext | None
@@ -41,7 +45,7 @@ class Listener:
         self._host = host
         self._tls = tls
         self._runner: web.AppRunner | None = None
-        # Bound and never listening: connections are refused while the origin is down, and nobody else gets the port.
+        # Bound and never listening: while the origin is down, connections are refused and the port is not reused.
         self._reservation = _bound(host, port)
         self.port: int = self._reservation.getsockname()[1]
 
@@ -59,7 +63,7 @@ class Listener:
         await site.start()
 
     async def close(self) -> None:
-        """Stops listening and drops every connection. Does nothing if it is closed."""
+        """Stops listening and closes every connection. Does nothing if it is closed."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()

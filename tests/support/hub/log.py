@@ -1,6 +1,7 @@
-"""What the hub saw and sent: one entry per request, visible from the moment the request arrives.
+"""The log of the hub: one entry for each request, from the moment it arrives.
 
-Written by the hub's event loop, read by tests from any thread. An entry is a snapshot; the live counters stay in here.
+Written by `origins` on the hub's event loop, read by tests from any thread. Tests get snapshots; the counters that
+change stay in this module.
 """
 
 import time
@@ -17,7 +18,7 @@ _LOGGED_HEADERS = ("Host", "User-Agent", "Accept-Encoding", "If-Range", "If-None
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it stands now: a running transfer shows the bytes sent so far."""
+    """A snapshot of one request: `bytes_sent` and `status` of a running one are those so far."""
 
     time: float  # seconds since the epoch, when its headers had arrived
     origin: Origin
@@ -25,13 +26,13 @@ class Request:
     path: str  # decoded, without the query
     range: tuple[int, int] | None  # first and last byte served of a 206, both inclusive
     authorization: bool
-    headers: Mapping[str, str]  # those that tests ask about; never a credential
+    headers: Mapping[str, str]  # those that tests read; never a credential
     status: int  # 0 until answered
     bytes_sent: int  # body bytes handed to the socket
 
 
 @dataclass
-class CurlRequest:
+class Exchange:
     """The live counters of one request, owned by the hub's event loop."""
 
     origin: Origin
@@ -56,27 +57,27 @@ def names_path(url_path: str, path: str | None) -> bool:
 
 class RequestLog:
     def __init__(self) -> None:
-        self._exchanges: list[CurlRequest] = []
+        self._exchanges: list[Exchange] = []
         self._content_running = 0
         self._high_water = 0
 
-    def open(self, origin: Origin, request: web.Request) -> CurlRequest:
+    def open(self, origin: Origin, request: web.Request) -> Exchange:
         headers = {name: request.headers[name] for name in _LOGGED_HEADERS if name in request.headers}
-        exchange = CurlRequest(origin, request.method, request.path, "Authorization" in request.headers, headers)
+        exchange = Exchange(origin, request.method, request.path, "Authorization" in request.headers, headers)
         self._exchanges.append(exchange)
         if origin == "content":
             self._content_running += 1
             self._high_water = max(self._high_water, self._content_running)
         return exchange
 
-    def close(self, exchange: CurlRequest) -> None:
-        """Ends a request, for a body when its last piece is about to leave: who has read it all finds it ended."""
+    def close(self, exchange: Exchange) -> None:
+        """Ends a request. Called before the last piece of a body is sent: a client that has read all finds it ended."""
         if exchange.running and exchange.origin == "content":
             self._content_running -= 1
         exchange.running = False
 
     def clear(self) -> None:
-        """Forgets what was; requests that are still running count only towards the new high-water mark."""
+        """Removes all entries; requests that are still running count only for the new high-water mark."""
         self._exchanges = []
         self._high_water = self._content_running
 

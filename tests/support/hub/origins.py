@@ -1,4 +1,7 @@
-"""The two origins as web applications: routes, and around each request its log, scripted failures and errors."""
+"""The two origins as web applications: routes, and middlewares for the log, scripted failures and errors.
+
+Called by `server`.
+"""
 
 import itertools
 
@@ -78,7 +81,7 @@ def _hub_headers() -> Middleware:
 
     @web.middleware
     async def add(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A request id, and the rate limit that rides on every answer, whatever its reason."""
+        """Adds a request id, and the rate limit headers that the real hub sends with every answer."""
         response = await handler(request)
         if not response.prepared:
             kind = _where(request)

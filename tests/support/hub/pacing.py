@@ -1,19 +1,19 @@
-"""How fast bodies flow: a rate in bytes per second over everything that shares the pacer."""
+"""Limits the rate of bodies: bytes per second for all bodies that share a pacer. Called by `bodies`."""
 
 import asyncio
 
-_CREDIT = 0.1  # seconds: what a sleep overslept is made up for, a pause is not
+_CREDIT = 0.1  # seconds: a sleep that was too long is made up for, a longer pause is not
 
 
 class Pacer:
-    """`rate` None is unlimited; it may change while bodies flow."""
+    """`rate` is in bytes per second, None without a limit. It may change while bodies are sent."""
 
     def __init__(self, rate: int | None = None) -> None:
         self.rate = rate
         self._free_at: float | None = None  # on the event loop's clock
 
     def largest_piece(self, limit: int) -> int:
-        """`limit`, or a twentieth of a second's worth, so that a slow body flows instead of coming in gulps."""
+        """At most `limit` bytes, and at most the bytes of 1/20 s, so that a slow body is sent in small pieces."""
         return limit if self.rate is None else min(limit, max(1, self.rate // 20))
 
     async def take(self, size: int) -> None:

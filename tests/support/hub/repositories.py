@@ -1,7 +1,7 @@
-"""The hub's repositories: files, commits, branches and tags, as pure bookkeeping.
+"""The repositories of the hub: files, commits, branches and tags, with the git and LFS identities of each file.
 
-Knows git and LFS identities of a file (blob id, pointer size, SHA-256), nothing of HTTP. Tests add files from bytes or
-from a path on disk, which is read when it is served and must not change.
+Called by tests, which add files, and by the origins. Nothing about HTTP belongs here. A file comes from bytes or from a
+path on the disk, which is read when the file is served and must not change.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class StoredFile:
 
     @property
     def xet_hash(self) -> str:
-        """64 hex digits that are not the SHA-256, as on the real hub, where the content host's ETag is this hash."""
+        """64 hex digits other than the SHA-256. As on the real hub, the content host's ETag is this hash."""
         return hashlib.sha256(b"xet" + self.sha256.encode()).hexdigest()
 
     def read(self, start: int, stop: int) -> bytes:
@@ -92,7 +92,7 @@ class Repository:
 
     @property
     def commit(self) -> str:
-        """The commit `main` points at."""
+        """The commit of `main`."""
         return self.branches["main"]
 
     def add(self, path: str, data: bytes | Path, *, branch: str = "main", lfs: bool | None = None) -> str:
@@ -108,12 +108,12 @@ class Repository:
         return self._commit(branch, files)
 
     def branch(self, name: str, commit: str | None = None) -> str:
-        """Creates or moves a branch, by default to where `main` is; returns the commit."""
+        """Creates or moves a branch to `commit`, by default that of `main`; returns the commit."""
         self.branches[name] = commit or self.commit
         return self.branches[name]
 
     def tag(self, name: str, commit: str | None = None) -> str:
-        """Creates or moves a tag, by default to where `main` is; returns the commit."""
+        """Creates or moves a tag to `commit`, by default that of `main`; returns the commit."""
         self.tags[name] = commit or self.commit
         return self.tags[name]
 

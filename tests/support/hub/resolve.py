@@ -1,8 +1,8 @@
-"""`/resolve/`: from a repository, a revision and a path to where the bytes are.
+"""`/resolve/`: redirects from a repository, a revision and a path to the file.
 
-An LFS file is a 302 to a signed address on the content host, whose headers tell size and digest; the redirect's own
-Content-Length is that of its text. A small git file is a relative 307 to a cache on this origin, or served at once if
-its repository is private or gated or the file is empty.
+An LFS file is a 302 to a signed URL on the content host; the headers of the redirect have size and digest of the file,
+and its Content-Length is that of its own text. A small git file is a relative 307 to a cache on this origin; it is
+served at once if its repository is private or gated, or if it is empty.
 """
 
 from urllib.parse import quote

@@ -1,8 +1,7 @@
-"""The test hub: a Hugging Face hub on loopback that tests fill with repositories and script to misbehave.
+"""The test hub: a Hugging Face hub on loopback. Tests fill it with repositories and script its faults.
 
-It speaks what `huggingface_hub` and ranged downloaders use, on two origins: the API, and a content host with signed,
-expiring addresses. Everything here may be called from any thread, before or while it runs, except where `start` is said
-to be needed.
+It serves what `huggingface_hub` and downloads by ranges use, on two origins: the API, and a content host with signed
+URLs that expire. All methods may be called from any thread, before or while it runs, unless they need `start`.
 """
 
 import tempfile
@@ -27,8 +26,7 @@ class Hub:
         port: int = 0,
         names: tuple[str, ...] = ("localhost", "127.0.0.1"),
     ) -> None:
-        """`port` is the API's (0: any); the content host takes another one. The certificate is for `names` and
-        `host`."""
+        """`port` is that of the API (0: any); the content host takes any. The certificate is for `names` and `host`."""
         self._tls = tls
         self._host = host
         self._port = port
@@ -69,7 +67,7 @@ class Hub:
         self.stop()
 
     def down(self) -> None:
-        """Refuses connections and drops those there are. Needs `start`."""
+        """Closes all connections and refuses new ones. Needs `start`."""
         for listener in self._listeners:
             self._running().run(listener.close())
 
@@ -93,7 +91,7 @@ class Hub:
 
     @property
     def ca_file(self) -> Path:
-        """PEM of the CA that signed both origins' certificate; only there between `start` and `stop`."""
+        """The PEM file of the CA of both origins; it exists between `start` and `stop`."""
         if self._directory is None:
             raise RuntimeError("the hub is not started")
         return Path(self._directory.name) / "ca.pem"
@@ -106,13 +104,13 @@ class Hub:
         disabled: bool = False,
         tokens: frozenset[str] = frozenset({"hf_good"}),
     ) -> Repository:
-        """Creates (or replaces) `owner/name`. `tokens` may read its files; public ones need none."""
+        """Creates or replaces `owner/name`. `tokens` may read its files; those of a public one need no token."""
         repository = Repository(name, private=private, gated=gated, disabled=disabled, tokens=tokens)
         return self._state.repositories.create(repository)
 
     @property
     def tokens(self) -> set[str]:
-        """Tokens of accounts that exist and were granted nothing; any other unknown token is a bad one."""
+        """Tokens of accounts that exist and may read no private repository; any other unknown token is a bad one."""
         return self._state.repositories.tokens
 
     def fail(
@@ -158,20 +156,20 @@ class Hub:
         self._state.faults.add(Edges(count=count, path=path))
 
     def clear_faults(self) -> None:
-        """Drops all of the above and releases all gates; rates stay."""
+        """Removes all faults and releases all gates; rates stay."""
         self._state.faults.clear()
 
     def bytes_per_second(self, rate: int | None) -> None:
-        """Limits all bodies together, at once; None lifts the limit."""
+        """Limits all bodies together, from now on; None removes the limit."""
         self._state.pacer.rate = rate
 
     def bytes_per_connection(self, rate: int | None) -> None:
-        """Limits each body, at once; None lifts the limit."""
+        """Limits each body, from now on; None removes the limit."""
         self._state.connection_rate = rate
 
     @property
     def signed_url_seconds(self) -> float:
-        """The life of addresses signed from now on."""
+        """How long URLs that are signed from now on are valid."""
         return self._state.signer.seconds
 
     @signed_url_seconds.setter
@@ -180,11 +178,11 @@ class Hub:
 
     @property
     def signatures(self) -> list[str]:
-        """The secret part of every address that was signed so far, before it was percent-encoded."""
+        """The signature of every URL that was signed so far, not percent-encoded."""
         return self._state.signer.signatures
 
     def expire_signed_urls(self) -> None:
-        """Lets every address handed out so far be over, as if its time had come."""
+        """Makes every URL that was signed so far expire now."""
         self._state.signer.expire_all()
 
     @property

@@ -1,4 +1,4 @@
-"""Signed, expiring addresses on the content host, in the shape of CloudFront's canned policies."""
+"""Signed URLs of the content host that expire, in the format of CloudFront's canned policies. Called by `resolve`."""
 
 import base64
 import hashlib
@@ -14,9 +14,9 @@ Verdict = Literal["valid", "expired", "forged"]
 
 
 class Signer:
-    """`seconds` is the life of the addresses signed from now on, `signatures` are those of all so far.
+    """`seconds` is how long URLs that are signed from now on are valid; `signatures` has those of all so far.
 
-    The clock is the wall clock: `Expires` is shown to clients.
+    It uses the wall clock, because clients see `Expires`.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Signer:
         self.signatures: list[str] = []
 
     def sign(self, origin: str, path: str) -> str:
-        """The absolute address of `path` (decoded) on `origin`, about as long as a real one (1000 characters)."""
+        """The signed URL of `path` (decoded) on `origin`, about as long as a real one (1000 characters)."""
         expires = int(time.time() + self.seconds)
         statement = {"Resource": f"{origin}{path}", "Condition": {"DateLessThan": {"AWS:EpochTime": expires}}}
         policy = base64.b64encode(json.dumps({"Statement": [statement]}).encode(), altchars=b"-~").decode()
@@ -49,7 +49,7 @@ class Signer:
         return "valid" if current else "expired"
 
     def expire_all(self) -> None:
-        """Every address handed out so far is answered as if its time were over."""
+        """Makes every URL that was signed so far expire now."""
         self._key_pair += 1
 
     def _signature(self, *parts: str) -> str:

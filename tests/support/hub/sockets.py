@@ -1,4 +1,4 @@
-"""What asyncio does not offer on a connection: to know that bytes were delivered, and to end with RST."""
+"""What asyncio transports lack: to wait until bytes were delivered, and to close with RST. Called by `faults`."""
 
 import asyncio
 import fcntl
@@ -6,17 +6,17 @@ import socket
 import struct
 import termios
 
-_LOOKS = 1000  # of 2 ms
+_POLLS = 1000  # every 2 ms
 
 
 async def delivered(transport: asyncio.Transport) -> None:
-    """Waits (a few seconds at most: the client may not be reading) until the peer's kernel has what was written.
+    """Waits until the kernel of the peer has all that was written, a few seconds at most: a client may not read.
 
-    The transport's lower layer may refill an empty socket on the next turn of the loop, hence several empty looks in a
-    row.
+    The TLS layer may fill an empty socket again on the next turn of the event loop, so the socket must be empty several
+    times in a row.
     """
     empty = 0
-    for _ in range(_LOOKS):
+    for _ in range(_POLLS):
         empty = empty + 1 if transport.get_write_buffer_size() == 0 and _unacknowledged(transport) == 0 else 0
         if empty == 5:
             return

@@ -1,4 +1,4 @@
-"""What both origins share: the repositories, the rules, the log, the signer and the rates."""
+"""What both origins share: repositories, faults, log, signer and rates. Made by `server`."""
 
 from dataclasses import dataclass, field
 
@@ -6,11 +6,11 @@ from aiohttp import web
 
 from tests.support.hub.access import Repositories
 from tests.support.hub.faults import Faults
-from tests.support.hub.log import CurlRequest, RequestLog
+from tests.support.hub.log import Exchange, RequestLog
 from tests.support.hub.pacing import Pacer
 from tests.support.hub.signing import Signer
 
-EXCHANGE = web.RequestKey("exchange", CurlRequest)
+EXCHANGE = web.RequestKey("exchange", Exchange)
 
 
 @dataclass
