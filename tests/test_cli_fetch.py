@@ -259,6 +259,7 @@ def _read(terminal: int) -> bytes:
         (["fetch", REF, "--to", "x", "--digest", "abc"], "is not a digest"),
         (["fetch", REF, "--to", "x", "--allow-network", "10"], "is not a network"),
         (["fetch", REF, "--to", "x", "--allow-host", "a b"], "is not HOST"),
+        (["fetch", REF, "--to", "x", "--no-proxy", "a b,10.*"], "'10.*' is not HOST"),
         (["fetch", REF, "--to", "x", "--ca-file", "/nothing"], "No such file"),
         (["fetch", REF, "--to", "x", "--ca-file", __file__], "not a file of certificates"),
         (["fetch", REF, "--to", "x", "--endpoint", "ftp://hub"], "'ftp' is not a scheme"),
@@ -271,3 +272,54 @@ def test_a_wrong_flag_says_what_to_write(arguments: list[str], says: str, capsys
         cli.main(arguments)
     assert caught.value.code == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["", "/", "\n", " /\r\n"])
+def test_hub_and_token_of_the_environment_may_end_in_white_space(hub: Hub, tmp_path: Path, end: str) -> None:
+    hub.repository("owner/Private-GGUF", private=True, tokens=frozenset({"hf_right"})).add(MODEL, CONTENT)
+    flags = ["--allow-host", "127.0.0.1", "--ca-file", str(hub.ca_file), "--to", str(tmp_path)]
+    variables = {"HF_ENDPOINT": hub.endpoint + end.replace(" /", "/ "), "HF_TOKEN": "hf_right" + end.replace("/", "")}
+    done = subprocess.run(
+        [sys.executable, "-m", "model_provisioner.cli", "fetch", "hf:owner/Private-GGUF", *flags],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | variables,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/hf/owner/Private-GGUF/{MODEL}\n"), done.stderr
+
+
+@pytest.mark.parametrize("in_environment", ["", " \n", "ftp://elsewhere.example"])
+def test_the_flag_goes_before_the_hub_of_the_environment(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_environment: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", in_environment)
+    assert fetch(hub, REF, "--to", str(tmp_path), "--dry-run").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("in_environment", "says"),
+    [
+        ("hub.example", "HF_ENDPOINT: the address of the hub has no scheme: write https://HOST"),
+        ("ftp://hub.example", "HF_ENDPOINT: 'ftp' is not a scheme"),
+        ("https://user:canary@hub.example", "HF_ENDPOINT: the address of the hub holds a user name or password"),
+        ("https://hub example", "HF_ENDPOINT: an address holds spaces"),
+    ],
+)
+def test_a_wrong_hub_in_the_environment_is_told_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_environment: str, says: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", in_environment)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(["fetch", REF, "--to", "x"])
+    printed = capsys.readouterr().err
+    assert says in printed
+    assert "canary" not in printed
+
+
+def test_a_worker_takes_no_hub_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "ftp://hub.example")
+    worker = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"]
+    done = subprocess.run(worker, check=False, capture_output=True, text=True, input="", timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -21,6 +21,7 @@ def operator_settings(helm: Helm) -> OperatorSettings:
         'endpoint="https://hub.example.com"',
         'allowedHosts=["a.example:8443"]',
         'proxy="http://proxy.example:3128"',
+        'noProxy=["*.svc","mirror.example:8443","10.0.0.0/8","10.1.2.3","[fd00::1]:9000","fd00::/8","*"]',
         'allowedNetworks=["10.1.0.0/16"]',
         'caSecret.name="corporate"',
     ).container("operator")
@@ -39,6 +40,15 @@ def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSetti
     assert operator_settings.allow_host == ["a.example:8443"]
     assert operator_settings.allow_network == ["10.1.0.0/16"]
     assert operator_settings.proxy == "http://proxy.example:3128"
+    assert operator_settings.no_proxy == [
+        ".svc",
+        "mirror.example:8443",
+        "10.0.0.0/8",
+        "10.1.2.3/32",
+        "[fd00::1]:9000",
+        "fd00::/8",
+        "*",
+    ]
     assert operator_settings.policy.only_listed
     assert operator_settings.ca_file == Path("/etc/model-provisioner/ca/ca.crt")
     assert (operator_settings.lease_namespace, operator_settings.health_listen) == ("ai", "0.0.0.0:8080")

@@ -46,14 +46,28 @@ def test_a_value_of_a_flag_may_have_a_comma() -> None:
 
 @pytest.mark.parametrize("value", ["[]", '["a/a=/a"]', '{"a": 1}', "null", ""])
 def test_no_value_is_read_as_json(value: str) -> None:
-    assert given(OperatorSettings, f"--store={value}", f"--endpoint={value}") == {"store": [value], "endpoint": value}
-    assert operator(STORE, f"--endpoint={value}").endpoint == value
+    flags = (f"--store={value}", f"--lease-namespace={value}")
+    assert given(OperatorSettings, *flags) == {"store": [value], "lease_namespace": value}
+    assert operator(STORE, f"--lease-namespace={value}").lease_namespace == value
 
 
 @pytest.mark.parametrize("value", ["a/a=/a,b/b=/b", "a/a=/a b/b=/b", " a/a=/a, b/b=/b ,"])
 def test_a_list_in_the_environment_is_separated_by_commas(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("MODEL_PROVISIONER_STORE", value)
     assert operator().store == ["a/a=/a", "b/b=/b"]
+
+
+@pytest.mark.parametrize("value", [".svc,10.0.0.0/8,*.corp.example:443", " .svc 10.0.0.0/8\n*.corp.example:443 "])
+def test_hosts_without_the_proxy_are_a_list_as_in_no_proxy(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    expected = [".svc", "10.0.0.0/8", ".corp.example:443"]
+    assert operator(STORE, f"--no-proxy={value}").no_proxy == expected
+    assert operator(STORE, *(f"--no-proxy={entry}" for entry in expected)).no_proxy == expected
+    monkeypatch.setenv("MODEL_PROVISIONER_NO_PROXY", value)
+    assert operator(STORE).no_proxy == expected
+
+
+def test_an_endpoint_may_end_in_a_slash_and_a_line_break() -> None:
+    assert operator(STORE, "--endpoint=https://hub.example/api/\n").endpoint == "https://hub.example/api"
 
 
 def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +109,11 @@ def test_a_wrong_flag_ends_with_exit_code_2(
         (["operator"], "model-provisioner operator: --store: List should have at least 1 item"),
         (["operator", STORE, "--slots=many"], "model-provisioner operator: --slots: Input should be a valid integer"),
         (["operator", STORE, "--group=-1"], "model-provisioner operator: --group: Input should be greater than"),
+        (
+            ["operator", STORE, "--endpoint=hub"],
+            "model-provisioner operator: --endpoint: the address of the hub has no scheme",
+        ),
+        (["operator", STORE, "--no-proxy=10.*"], "model-provisioner operator: --no-proxy: '10.*' is not HOST"),
         (["operator", STORE, STORE], "model-provisioner operator: --store: a claim is given twice\n"),
         (["gateway", "--max-streams=0"], "model-provisioner gateway: --max-streams: Input should be greater than"),
         (["gateway", "--tls-key=x"], "model-provisioner gateway: --tls-cert and --tls-key are given together\n"),

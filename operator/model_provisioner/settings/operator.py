@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from model_provisioner.domain.network.addresses import NetworkPolicy, parse_allowed_host, parse_network
-from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS
+from model_provisioner.domain.network.addresses import NetworkPolicy, parse_allowed_host, parse_endpoint, parse_network
+from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.refs import HUGGING_FACE
 from model_provisioner.domain.store.modes import Modes, parse_mode
@@ -68,6 +68,11 @@ class OperatorSettings(Settings):
         default=None,
         description="go to sources through this proxy; needs --allow-host. @FILE holds the URL of one with a password",
     )
+    no_proxy: Annotated[StringList, Metavar("HOST[:PORT]|.NAME|CIDR")] = Field(
+        default_factory=list,
+        description="host, names below NAME, or addresses to connect to without the proxy "
+        "(repeatable; --allow-host as well)",
+    )
     directory_mode: Annotated[str, Metavar("MODE")] = Field(
         default="0755", description="of directories on the volume (default 0755)"
     )
@@ -102,6 +107,11 @@ class OperatorSettings(Settings):
     def _parse_quantity(cls, value: object) -> object:
         return parse_quantity(value) if isinstance(value, str) else value
 
+    @field_validator("endpoint")
+    @classmethod
+    def _normalize_endpoint(cls, value: str) -> str:
+        return parse_endpoint(value)
+
     @field_validator("allow_network")
     @classmethod
     def _normalize_networks(cls, value: list[str]) -> list[str]:
@@ -119,6 +129,11 @@ class OperatorSettings(Settings):
         if value is not None and not others.data.get("allow_host"):
             raise ValueError(PROXY_NEEDS_HOSTS)
         return value
+
+    @field_validator("no_proxy")
+    @classmethod
+    def _normalize_no_proxy(cls, value: list[str]) -> list[str]:
+        return [str(entry) for text in value for entry in parse_no_proxy(text)]
 
     @field_validator("directory_mode", "file_mode")
     @classmethod

@@ -14,6 +14,7 @@ from model_provisioner.domain.network.addresses import (
     check_address,
     check_url,
     parse_allowed_host,
+    parse_endpoint,
     parse_host_port,
     parse_network,
 )
@@ -256,7 +257,7 @@ def test_where_only_listed_hosts_are_reached_https_needs_the_word_too() -> None:
         "http://cdn.hf.example/x",
         "https://8.8.8.8/",
     ):
-        with pytest.raises(AddressNotAllowed, match=r"through a proxy.*add \S+:\d+ to allowedHosts"):
+        with pytest.raises(AddressNotAllowed, match=r"with a proxy only listed.*add \S+:\d+ to allowedHosts"):
             check_url(url, policy)
 
 
@@ -404,3 +405,38 @@ def test_parse_network() -> None:
 def test_parse_network_refuses(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse_network(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://hub.example", "https://hub.example"),
+        ("https://hub.example/", "https://hub.example"),
+        (" https://hub.example//\n", "https://hub.example"),
+        ("http://127.0.0.1:8080/api/hub/", "http://127.0.0.1:8080/api/hub"),
+    ],
+)
+def test_parse_endpoint(text: str, expected: str) -> None:
+    assert parse_endpoint(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "has no scheme: write https://HOST"),
+        ("hub.example", "has no scheme: write https://HOST"),
+        ("hub.example:8443", "has no scheme: write https://HOST"),
+        ("ftp://hub.example", "'ftp' is not a scheme"),
+        ("https://", "no scheme"),
+        ("https://:443", "no valid host"),
+        ("https://hub example", "spaces"),
+        ("https://hub.example:99999", "malformed"),
+        ("https://user:canary@hub.example/x", "write https://hub.example, and give a token"),
+        ("https://hub.example/x?token=canary", "more than a host, a port and a path: write https://hub.example"),
+        ("https://hub.example/x#canary", "more than a host, a port and a path: write https://hub.example"),
+    ],
+)
+def test_parse_endpoint_refuses(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as refused:
+        parse_endpoint(text)
+    assert "canary" not in str(refused.value)

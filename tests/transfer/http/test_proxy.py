@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from aiohttp.test_utils import TestServer
 from model_provisioner.domain.errors import AccessDenied, AddressNotAllowed, SourceUnavailable
 from model_provisioner.domain.network.addresses import NetworkPolicy, parse_allowed_host
 from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.network.proxy import parse_proxy
+from model_provisioner.domain.network.proxy import parse_no_proxy, parse_proxy
 from model_provisioner.proxy_file import load_proxy
+from model_provisioner.transfer.http.address_guard import Resolve
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from tests.support.certificates import server_context
 from tests.support.ggufs import tiny_gguf
@@ -33,9 +35,10 @@ def hub() -> Iterator[Hub]:
         yield running
 
 
-def through(proxy: Proxy, hub: Hub | None, *hosts: str) -> NetworkSettings:
+def through(proxy: Proxy, hub: Hub | None, *hosts: str, no_proxy: str = "") -> NetworkSettings:
     policy = NetworkPolicy(allowed_hosts=tuple(map(parse_allowed_host, hosts)))
-    return NetworkSettings(policy, hub.ca_file if hub else None, parse_proxy(proxy.url))
+    parsed = replace(parse_proxy(proxy.url), no_proxy=parse_no_proxy(no_proxy))
+    return NetworkSettings(policy, hub.ca_file if hub else None, parsed)
 
 
 async def status(client: Client, url: str, credentials: Credentials | None = None) -> int:
@@ -85,7 +88,7 @@ async def test_the_proxy_itself_may_be_spoken_to_over_tls(hub: Hub, tmp_path: Pa
 async def test_a_host_that_is_not_listed_is_not_even_asked_of_the_proxy(hub: Hub) -> None:
     with Proxy() as proxy:
         async with open_client(through(proxy, hub, "other.example")) as client:
-            with pytest.raises(AddressNotAllowed, match=r"through a proxy.*--allow-host"):
+            with pytest.raises(AddressNotAllowed, match=r"with a proxy only listed hosts.*--allow-host"):
                 await status(client, hub.endpoint)
     assert proxy.log == []
 
@@ -94,7 +97,7 @@ async def test_a_redirect_through_it_may_not_leave_the_list(hub: Hub) -> None:
     hub.fail(302, where="api", headers={"Location": "https://elsewhere.example/"})
     with Proxy() as proxy:
         async with open_client(through(proxy, hub, hub.host_port)) as client:
-            with pytest.raises(AddressNotAllowed, match=r"elsewhere\.example would be reached through a proxy"):
+            with pytest.raises(AddressNotAllowed, match=r"elsewhere\.example is not listed, and with a proxy"):
                 await status(client, f"{hub.endpoint}/api/models/a/b")
     assert len(proxy.log) == 1
 
@@ -141,6 +144,59 @@ async def test_a_proxy_that_is_down_is_told_as_such(hub: Hub) -> None:
             await status(client, hub.endpoint)
 
 
+async def test_a_host_in_no_proxy_is_connected_to_directly_and_its_redirects_are_not(hub: Hub) -> None:
+    content = hub.content_origin.removeprefix("https://")
+    hub.fail(302, where="api", headers={"Location": f"{hub.content_origin}/x"})
+    with Proxy() as proxy:
+        async with open_client(through(proxy, hub, "127.0.0.1", no_proxy=hub.host_port)) as client:
+            await status(client, f"{hub.endpoint}/api/models/a/b")
+    assert [asked.target for asked in proxy.log] == [content]
+
+
+async def test_a_name_is_not_resolved_to_find_out_whether_it_is_in_no_proxy(hub: Hub) -> None:
+    url = hub.endpoint.replace("127.0.0.1", "hub.example")
+    with Proxy({"hub.example": "127.0.0.1"}) as proxy:
+        settings = through(proxy, hub, "hub.example", no_proxy="127.0.0.0/8")
+        async with open_client(settings, answering("127.0.0.1")) as client:
+            assert await status(client, f"{url}/api/models/a/b") == 401
+    assert len(proxy.log) == 1
+
+
+async def test_a_host_in_no_proxy_has_to_be_listed_too(hub: Hub) -> None:
+    with Proxy() as proxy:
+        async with open_client(through(proxy, hub, "other.example", no_proxy="127.0.0.1")) as client:
+            with pytest.raises(AddressNotAllowed, match=r"with a proxy only listed hosts.*--allow-host"):
+                await status(client, hub.endpoint)
+    assert proxy.log == []
+    assert hub.log == []
+
+
+async def test_the_addresses_of_a_host_in_no_proxy_are_guarded() -> None:
+    with Proxy({"inside.example": "127.0.0.1"}) as proxy:
+        settings = through(proxy, None, "inside.example", no_proxy=".example")
+        async with open_client(settings, answering("169.254.169.254")) as client:
+            with pytest.raises(AddressNotAllowed, match="metadata"):
+                await status(client, "http://inside.example/latest/")
+    assert proxy.log == []
+
+
+async def test_a_host_in_no_proxy_that_is_down_is_not_told_as_the_proxy(hub: Hub) -> None:
+    with Proxy() as proxy:
+        async with open_client(through(proxy, hub, "127.0.0.1", no_proxy="127.0.0.1")) as client:
+            with pytest.raises(SourceUnavailable, match=r"no connection to http://127\.0\.0\.1:1:"):
+                await status(client, "http://127.0.0.1:1/")
+    assert proxy.log == []
+
+
+def answering(address: str) -> Resolve:
+    """A resolver that has this address for every name."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return [address]
+
+    return resolve
+
+
 def fetch(arguments: list[str], token: str | None = "hf_canary") -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
     command = [sys.executable, "-m", "model_provisioner.cli", "fetch", f"hf:{NAME}", *arguments]
@@ -165,6 +221,16 @@ def test_a_model_comes_through_a_proxy_with_a_password_that_is_never_shown(hub: 
     assert {asked.target for asked in proxy.log} == {hub.host_port, hub.content_origin.removeprefix("https://")}
     assert wrong.stderr.splitlines()[-1].startswith("AccessDenied: the proxy asks for a user name")
     assert "canary" not in done.stdout + done.stderr + wrong.stdout + wrong.stderr
+
+
+@pytest.mark.parametrize("written", [["--no-proxy", "{hub}", "--no-proxy=.svc"], ["--no-proxy=.svc,{hub}"]], ids=str)
+def test_a_hub_inside_is_reached_without_the_proxy(hub: Hub, tmp_path: Path, written: list[str]) -> None:
+    with Proxy() as proxy:
+        no_proxy = [text.format(hub=hub.host_port) for text in written]
+        done = fetch([*flags(hub, tmp_path / "models", proxy.url), "--allow-host", "127.0.0.1", *no_proxy])
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "models" / "hf" / NAME / "m.Q4_K_M.gguf").read_bytes() == CONTENT
+    assert {asked.target for asked in proxy.log} == {hub.content_origin.removeprefix("https://")}
 
 
 def test_a_proxy_without_hosts_is_refused_at_once(hub: Hub, tmp_path: Path) -> None:

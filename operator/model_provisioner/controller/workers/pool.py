@@ -52,4 +52,6 @@ def worker_command(settings: OperatorSettings) -> list[str]:
         command += ["--ca-file", str(settings.ca_file)]
     if settings.proxy:
         command += ["--proxy", settings.proxy]
+    for entry in settings.no_proxy:
+        command += ["--no-proxy", entry]
     return command

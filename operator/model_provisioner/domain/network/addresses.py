@@ -39,6 +39,11 @@ class HostPort:
     host: str
     port: int | None = None
 
+    @property
+    def is_address(self) -> bool:
+        """Whether the host is written like an IP address: no domain name ends in a number (RFC 3696, 2)."""
+        return ":" in self.host or self.host.rpartition(".")[2].isdigit()
+
     def covers(self, host: str, port: int) -> bool:
         return self._covers_host(_normalized(host)) and self.port in {None, port}
 
@@ -55,7 +60,8 @@ class NetworkPolicy:
 
     A host in `allowed_hosts` may be reached over http and may have a private address. Its address must not be
     link-local, multicast, reserved, of a tunnel, or of a metadata service: only `allowed_networks` permits those.
-    With `only_listed`, all other hosts are refused. A proxy needs this, because addresses behind it are not visible.
+    With `only_listed`, all other hosts are refused. A proxy needs this, because addresses behind it are not visible; it
+    also holds for hosts that are connected to without the proxy, so that one list says what is reached.
     """
 
     allowed_networks: tuple[Network, ...] = ()
@@ -159,7 +165,7 @@ def check_url(url: str, policy: NetworkPolicy) -> None:
     listed = policy.lists(origin.host, origin.port)
     if policy.only_listed and not listed:
         raise AddressNotAllowed(
-            f"{origin} would be reached through a proxy, which only listed hosts are: ask the administrator to add "
+            f"{origin} is not listed, and with a proxy only listed hosts are reached: ask the administrator to add "
             f"{HostPort(origin.host, origin.port)} to allowedHosts (--allow-host)"
         )
     if origin.scheme == "http" and not listed:
@@ -196,7 +202,7 @@ def parse_allowed_host(text: str) -> HostPort:
     if not text.startswith("*."):
         return parse_host_port(text)
     parent = parse_host_port(text[2:])
-    if ":" in parent.host or parent.host.rpartition(".")[2].isdigit():
+    if parent.is_address:
         raise ValueError(f"{text[:200]!r} is not *.NAME: an address has no names below it")
     return HostPort(f"*.{parent.host}", parent.port)
 
@@ -207,6 +213,25 @@ def parse_network(text: str) -> Network:
         return ip_network(text)
     except ValueError as error:
         raise ValueError(f"{text[:200]!r} is not a network such as 10.1.0.0/16 or fd12::/48: {error}") from None
+
+
+def parse_endpoint(text: str) -> str:
+    """The URL of a hub, without white space around it and without a slash at its end.
+
+    Raises ValueError with a message for users, which shows only scheme, host and port of `text`.
+    """
+    url = text.strip().rstrip("/")
+    if ":/" not in url:
+        raise ValueError("the address of the hub has no scheme: write https://HOST")
+    try:
+        origin = Origin.of(url)
+    except AddressNotAllowed as error:
+        raise ValueError(error.message) from None
+    if "@" in urlsplit(url).netloc:
+        raise ValueError(f"the address of the hub holds a user name or password: write {origin}, and give a token")
+    if "?" in url or "#" in url:
+        raise ValueError(f"the address of the hub has more than a host, a port and a path: write {origin}")
+    return url
 
 
 def _split(url: str) -> SplitResult:

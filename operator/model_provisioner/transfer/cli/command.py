@@ -9,17 +9,19 @@ import argparse
 import os
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
-from model_provisioner.domain.errors import AddressNotAllowed
 from model_provisioner.domain.network.addresses import (
     HostPort,
     NetworkPolicy,
     Origin,
     parse_allowed_host,
+    parse_endpoint,
     parse_network,
 )
-from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS
+from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.refs import HUGGING_FACE
 from model_provisioner.domain.store.digest import Digest
@@ -36,10 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, metavar="DIR", help="directory to fetch into; the file goes below DIR/hf/")
     parser.add_argument(
         "--endpoint",
-        type=_checked(_endpoint),
-        default=HUGGING_FACE,
+        type=_checked(parse_endpoint),
         metavar="URL",
-        help="the hub (default %(default)s)",
+        help=f"the hub (default: that of HF_ENDPOINT in the environment, else {HUGGING_FACE})",
     )
     parser.add_argument(
         "--digest",
@@ -87,6 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go through this proxy, to hosts that --allow-host names; @FILE holds the URL of one with a password",
     )
     parser.add_argument(
+        "--no-proxy",
+        type=_checked(parse_no_proxy),
+        action="extend",
+        default=[],
+        metavar="HOST[:PORT]|.NAME|CIDR",
+        help="host, names below NAME, or addresses to connect to without the proxy (repeatable; --allow-host as well)",
+    )
+    parser.add_argument(
         "--directory-mode",
         type=_checked(parse_mode),
         default=0o755,
@@ -116,46 +125,55 @@ def run(args: argparse.Namespace) -> int:
     if args.proxy and not args.allow_host:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
     if args.worker:
-        return worker.run(_network(args), preload_resolver=args.resolver)
+        return worker.run(_network(args, args.endpoint), preload_resolver=args.resolver)
     if args.plan is not None:
-        return worker.run_plan(args.plan, _network(args))
+        return worker.run_plan(args.plan, _network(args, args.endpoint))
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
+    endpoint = _endpoint(args)
     from model_provisioner.transfer.cli import fetch  # noqa: PLC0415 - brings huggingface_hub, which a worker must not load
 
     return fetch.run(
         fetch.FetchOptions(
             ref=args.ref,
             directory=args.to,
-            endpoint=args.endpoint,
+            endpoint=endpoint,
             digest=args.digest,
             connections=args.connections,
             bytes_per_second=args.max_bytes_per_second,
-            token=os.environ.get("HF_TOKEN") or None,
+            token=_from_environment("HF_TOKEN") or None,
             retries=args.retries,
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,
             json=args.json,
         ),
-        _network(args),
+        _network(args, endpoint),
     )
 
 
-def _network(args: argparse.Namespace) -> NetworkSettings:
+def _network(args: argparse.Namespace, endpoint: str | None) -> NetworkSettings:
     """The host of an endpoint that is named explicitly is allowed."""
     hosts = list(args.allow_host)
-    if args.endpoint != HUGGING_FACE:
-        origin = Origin.of(args.endpoint)
+    if endpoint is not None and endpoint != HUGGING_FACE:
+        origin = Origin.of(endpoint)
         hosts.append(HostPort(origin.host, origin.port))
-    return NetworkSettings(NetworkPolicy(tuple(args.allow_network), tuple(hosts)), args.ca_file, args.proxy)
+    proxy = replace(args.proxy, no_proxy=tuple(args.no_proxy)) if args.proxy else None
+    return NetworkSettings(NetworkPolicy(tuple(args.allow_network), tuple(hosts)), args.ca_file, proxy)
 
 
-def _endpoint(text: str) -> str:
+def _endpoint(args: argparse.Namespace) -> str:
+    """The hub that a person fetches from: the flag goes before HF_ENDPOINT, and that before the public hub."""
+    given: str | None = args.endpoint
+    usage_error: Callable[[str], NoReturn] = args.usage_error
     try:
-        Origin.of(text)
-    except AddressNotAllowed as error:
-        raise ValueError(error.message) from None
-    return text
+        return given or parse_endpoint(_from_environment("HF_ENDPOINT") or HUGGING_FACE)
+    except ValueError as error:
+        usage_error(f"HF_ENDPOINT: {error}")
+
+
+def _from_environment(name: str) -> str:
+    """The variable without white space around it: one that was read from a file often ends in a line break."""
+    return os.environ.get(name, "").strip()
 
 
 def _ca_file(text: str) -> Path:

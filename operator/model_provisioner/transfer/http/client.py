@@ -1,9 +1,9 @@
 """The HTTP client for every URL that a model ref leads to.
 
 Called by `transfer.download.remote_file` and `transfer.sources.huggingface_transport`. It checks every URL and every
-address, follows redirects itself, sends a credential to its own origins only, uses the administrator's proxy if there
-is one, and raises errors below HTTP as ProvisionError. The meaning of a status belongs to the caller. A URL may be
-signed, so no message shows more of it than its origin.
+address, follows redirects itself, sends a credential to its own origins only, uses the administrator's proxy for the
+hosts that it serves, and raises errors below HTTP as ProvisionError. The meaning of a status belongs to the caller. A
+URL may be signed, so no message shows more of it than its origin.
 """
 
 import contextlib
@@ -45,7 +45,8 @@ _CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "accept", "accept-encodi
 class NetworkSettings:
     """What the administrator configured: allowed addresses and hosts, a PEM file of further authorities, and a proxy.
 
-    With a proxy only listed hosts are allowed, because the addresses that it connects to are not visible.
+    With a proxy only listed hosts are allowed, because the addresses that it connects to are not visible. This includes
+    the hosts that are connected to without it.
     """
 
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
@@ -54,7 +55,10 @@ class NetworkSettings:
 
 
 class Exchange:
-    """One request to one origin, without redirects, and the address guard of its connection."""
+    """One request to one origin, without redirects, and the address guard of its connection.
+
+    `proxy` is None if the connection is direct.
+    """
 
     def __init__(
         self, url: str, curl: pycurl.Curl, buffer_limit: BufferLimit, policy: NetworkPolicy, proxy: Proxy | None
@@ -62,8 +66,8 @@ class Exchange:
         self.origin = Origin.of(url)
         self.guard = Guard(policy, self.origin)
         self.request = CurlRequest(curl, buffer_limit)
+        self.proxy = proxy
         self._curl = curl
-        self._proxy = proxy
 
     @contextlib.contextmanager
     def source_errors(self) -> Iterator[None]:
@@ -73,7 +77,7 @@ class Exchange:
         except ReadTimeout:
             raise TransferStalled(f"{self.origin} sent nothing for {_READ_TIMEOUT_SECONDS:.0f} seconds") from None
         except pycurl.error as error:
-            raise self.guard.refusal or error_for(self._curl, error, self.origin, self._proxy) from None
+            raise self.guard.refusal or error_for(self._curl, error, self.origin, self.proxy) from None
 
 
 class Reply:
@@ -124,8 +128,8 @@ class Reply:
 class Client:
     """Sends GET requests over the connections of `multi`, and reuses these.
 
-    `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used with a `proxy`, which
-    resolves the names itself.
+    `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used for the hosts that `proxy`
+    serves, because the proxy resolves their names itself.
     """
 
     def __init__(
@@ -160,7 +164,8 @@ class Client:
         check_url(url, self._policy)
         origin = Origin.of(url)
         curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)})
-        exchange = Exchange(url, curl, self._buffer_limit, self._policy, self._proxy)
+        proxy = self._proxy if self._proxy and self._proxy.serves(origin) else None
+        exchange = Exchange(url, curl, self._buffer_limit, self._policy, proxy)
         try:
             await self._pin_addresses(curl, exchange)
             curl.setopt(pycurl.CAINFO, self._ca_bundle)
@@ -177,9 +182,9 @@ class Client:
 
     async def _pin_addresses(self, curl: pycurl.Curl, exchange: Exchange) -> None:
         """Lets libcurl connect to the allowed addresses only; with a proxy, to the proxy only."""
-        if self._proxy is not None:
+        if exchange.proxy is not None:
             exchange.guard.check_host()
-            _use_proxy(curl, self._proxy)
+            _use_proxy(curl, exchange.proxy)
             return
         try:
             addresses = await exchange.guard.addresses(self._resolve)
