@@ -113,6 +113,14 @@ def test_a_wrong_flag_ends_with_exit_code_2(
             ["operator", STORE, "--endpoint=hub"],
             "model-provisioner operator: --endpoint: the address of the hub has no scheme",
         ),
+        (
+            ["operator", STORE, "--response-timeout=0"],
+            "model-provisioner operator: --response-timeout: Input should be greater than or equal to 1",
+        ),
+        (
+            ["operator", STORE, "--response-timeout=3601"],
+            "model-provisioner operator: --response-timeout: Input should be less than or equal to 3600",
+        ),
         (["operator", STORE, "--no-proxy=10.*"], "model-provisioner operator: --no-proxy: '10.*' is not HOST"),
         (["operator", STORE, STORE], "model-provisioner operator: --store: a claim is given twice\n"),
         (["gateway", "--max-streams=0"], "model-provisioner gateway: --max-streams: Input should be greater than"),

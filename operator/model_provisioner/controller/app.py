@@ -41,7 +41,7 @@ from model_provisioner.controller.transfers.bandwidth import Bandwidth
 from model_provisioner.controller.transfers.queue import TransferQueue
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
-from model_provisioner.controller.transfers.resolve_client import ResolveClient
+from model_provisioner.controller.transfers.resolve_client import ResolveClient, answer_seconds
 from model_provisioner.controller.transfers.shared_transfer import TransferServices
 from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.controller.workers.pool import WorkerPool
@@ -204,7 +204,9 @@ def _dependencies(
         file_monitor=file_monitor,
         queue=services.queue,
         transfers=Transfers(services),
-        resolve_client=ResolveClient(base.workers.resolver, services.rate_limits),
+        resolve_client=ResolveClient(
+            base.workers.resolver, services.rate_limits, answer_seconds(settings.response_timeout)
+        ),
         catalog=catalog,
         event_recorder=EventRecorder(base.api, settings.instance, _now),
         metrics=services.metrics,

@@ -6,11 +6,12 @@ from typing import cast
 import pytest
 
 from model_provisioner.controller.transfers.rate_limits import RateLimits
-from model_provisioner.controller.transfers.resolve_client import ResolveClient
+from model_provisioner.controller.transfers.resolve_client import ResolveClient, answer_seconds
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import ProvisionError, RateLimited
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES
 from model_provisioner.domain.store.plan import Plan
+from model_provisioner.transfer.http.curl_errors import CONNECT_SECONDS
 from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 
 HUB = "https://hub.example"
@@ -22,11 +23,12 @@ class Resolver:
 
     def __init__(self) -> None:
         self.requests: list[str] = []
+        self.seconds: float | None = None
         self.answers = asyncio.Event()
         self.refusal: ProvisionError | None = None
 
     async def call(self, request: Resolve, *, seconds: float) -> ResolvedAnswer:
-        assert seconds == 60
+        self.seconds = seconds
         self.requests.append(request.ref)
         await self.answers.wait()
         if self.refusal:
@@ -58,6 +60,17 @@ async def test_requests_that_wait_when_the_hub_answers_429_are_not_sent() -> Non
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(result) for result in results} == {RateLimited}
     assert len(resolver.requests) == AT_ONCE
+
+
+@pytest.mark.parametrize("response_timeout", [1, 90, 3600])
+async def test_the_resolver_gets_time_for_each_of_its_requests_to_the_hub(response_timeout: int) -> None:
+    """Metadata, and the access check of a gated repository. Each waits `response_timeout` after it is connected."""
+    resolver = Resolver()
+    resolver.answers.set()
+    client = ResolveClient(cast("WorkerProcess", resolver), RateLimits(), answer_seconds(response_timeout))
+    await client.resolve(resolve_request(1))
+    assert resolver.seconds is not None
+    assert resolver.seconds >= 2 * (response_timeout + CONNECT_SECONDS)
 
 
 async def test_a_waiting_request_that_is_cancelled_is_not_sent() -> None:

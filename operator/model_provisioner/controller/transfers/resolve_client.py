@@ -14,14 +14,27 @@ from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Resolve, ResolvedAnswer
 
 _ANSWER_SECONDS = 60.0
+_HUB_REQUESTS = 2  # metadata, and the access check of a gated repository
+
+
+def answer_seconds(response_timeout: float) -> float:
+    """How long the resolver may take if the hub may take `response_timeout` seconds to begin each response.
+
+    The rest is for connections and bodies. It must be longer than the worker's own limits, whose errors say more.
+    """
+    return _HUB_REQUESTS * response_timeout + _ANSWER_SECONDS
 
 
 class ResolveClient:
-    """`resolver` is the process that sends the requests; `rate_limits` are shared with the transfers."""
+    """`resolver` is the process that sends the requests; `rate_limits` are shared with the transfers.
 
-    def __init__(self, resolver: WorkerProcess, rate_limits: RateLimits) -> None:
+    A resolver that does not answer a request within `seconds` is replaced.
+    """
+
+    def __init__(self, resolver: WorkerProcess, rate_limits: RateLimits, seconds: float = _ANSWER_SECONDS) -> None:
         self._resolver = resolver
         self._rate_limits = rate_limits
+        self._seconds = seconds
         self._semaphore = asyncio.Semaphore(MAX_HUB_REQUESTS)
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
@@ -37,4 +50,4 @@ class ResolveClient:
                 raise
 
     async def _call(self, request: Resolve) -> ResolvedAnswer:
-        return expect(ResolvedAnswer, await self._resolver.call(request, seconds=_ANSWER_SECONDS))
+        return expect(ResolvedAnswer, await self._resolver.call(request, seconds=self._seconds))

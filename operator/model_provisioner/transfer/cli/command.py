@@ -31,6 +31,7 @@ from model_provisioner.transfer.http.client import NetworkSettings
 from model_provisioner.transfer.worker import worker
 
 _MAX_CONNECTIONS = 16
+_MAX_TIMEOUT_SECONDS = 3600
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=5,
         metavar="N",
         help="how often to try again, in a row without a new byte, what may pass (default %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_checked(_timeout),
+        default=90,
+        metavar="SECONDS",
+        help="how long the source may take to begin a response, 1 to 3600 (default %(default)s)",
     )
     parser.add_argument(
         "--allow-network",
@@ -158,7 +166,8 @@ def _network(args: argparse.Namespace, endpoint: str | None) -> NetworkSettings:
         origin = Origin.of(endpoint)
         hosts.append(HostPort(origin.host, origin.port))
     proxy = replace(args.proxy, no_proxy=tuple(args.no_proxy)) if args.proxy else None
-    return NetworkSettings(NetworkPolicy(tuple(args.allow_network), tuple(hosts)), args.ca_file, proxy)
+    policy = NetworkPolicy(tuple(args.allow_network), tuple(hosts))
+    return NetworkSettings(policy, args.ca_file, proxy, args.timeout)
 
 
 def _endpoint(args: argparse.Namespace) -> str:
@@ -189,6 +198,13 @@ def _connections(text: str) -> int:
     if not 1 <= number <= _MAX_CONNECTIONS:
         raise ValueError(f"{text!r} is not a number from 1 to {_MAX_CONNECTIONS}")
     return number
+
+
+def _timeout(text: str) -> int:
+    seconds = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= seconds <= _MAX_TIMEOUT_SECONDS:
+        raise ValueError(f"{text!r} is not a number of seconds from 1 to {_MAX_TIMEOUT_SECONDS}")
+    return seconds
 
 
 def _retries(text: str) -> int:

@@ -45,6 +45,8 @@ _CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "accept", "accept-encodi
 class NetworkSettings:
     """What the administrator configured: allowed addresses and hosts, a PEM file of further authorities, and a proxy.
 
+    `response_timeout` is how many seconds a connected source may take until it sends the header of its response.
+
     With a proxy only listed hosts are allowed, because the addresses that it connects to are not visible. This includes
     the hosts that are connected to without it.
     """
@@ -52,6 +54,7 @@ class NetworkSettings:
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
     ca_file: Path | None = None
     proxy: Proxy | None = None
+    response_timeout: float = 90.0
 
 
 class Exchange:
@@ -70,12 +73,15 @@ class Exchange:
         self._curl = curl
 
     @contextlib.contextmanager
-    def source_errors(self) -> Iterator[None]:
-        """Raises TransferStalled, AddressNotAllowed or what `error_for` returns, instead of errors of libcurl."""
+    def source_errors(self, silence: float) -> Iterator[None]:
+        """Raises TransferStalled, AddressNotAllowed or what `error_for` returns, instead of errors of libcurl.
+
+        `silence` is how many seconds the source had to send something.
+        """
         try:
             yield
         except ReadTimeout:
-            raise TransferStalled(f"{self.origin} sent nothing for {_READ_TIMEOUT_SECONDS:.0f} seconds") from None
+            raise TransferStalled(f"{self.origin} sent nothing for {silence:.0f} seconds") from None
         except pycurl.error as error:
             raise self.guard.refusal or error_for(self._curl, error, self.origin, self.proxy) from None
 
@@ -104,7 +110,7 @@ class Reply:
         Waits for the first byte. Returns at most about `max_bytes`; the rest stays for the next call. Raises
         SourceUnavailable, and TransferStalled after 30 seconds without a byte.
         """
-        with self._exchange.source_errors():
+        with self._exchange.source_errors(_READ_TIMEOUT_SECONDS):
             return await self._request.read(_READ_TIMEOUT_SECONDS, max_bytes)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -129,11 +135,17 @@ class Client:
     """Sends GET requests over the connections of `multi`, and reuses these.
 
     `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used for the hosts that `proxy`
-    serves, because the proxy resolves their names itself.
+    serves, because the proxy resolves their names itself. `response_timeout` is that of NetworkSettings.
     """
 
     def __init__(
-        self, multi: pycurl.AsyncCurlMulti, policy: NetworkPolicy, ca_bundle: str, proxy: Proxy | None, resolve: Resolve
+        self,
+        multi: pycurl.AsyncCurlMulti,
+        policy: NetworkPolicy,
+        ca_bundle: str,
+        proxy: Proxy | None,
+        resolve: Resolve,
+        response_timeout: float,
     ) -> None:
         self._multi = multi
         self._buffer_limit = BufferLimit()
@@ -141,6 +153,7 @@ class Client:
         self._ca_bundle = ca_bundle
         self._proxy = proxy
         self._resolve = resolve
+        self._response_timeout = response_timeout
 
     async def get(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
         """The response to a GET, whatever its status, after at most five redirects.
@@ -170,9 +183,9 @@ class Client:
             await self._pin_addresses(curl, exchange)
             curl.setopt(pycurl.CAINFO, self._ca_bundle)
             curl.setopt(pycurl.PROXY_CAINFO, self._ca_bundle)
-            with exchange.source_errors():
+            with exchange.source_errors(self._response_timeout):
                 exchange.request.start(self._multi)
-                await exchange.request.wait_for_header(CONNECT_SECONDS + _READ_TIMEOUT_SECONDS)
+                await exchange.request.wait_for_header(CONNECT_SECONDS + self._response_timeout)
             if exchange.request.status == PROXY_AUTHENTICATION_REQUIRED:
                 raise proxy_error(exchange.request.status, origin)
         except BaseException:
@@ -206,7 +219,7 @@ async def open_client(settings: NetworkSettings, resolve: Resolve = system_resol
     policy = replace(settings.policy, only_listed=settings.policy.only_listed or proxy is not None)
     with trusted_authorities(settings.ca_file) as ca_bundle:
         async with pycurl.AsyncCurlMulti() as multi:
-            yield Client(multi, policy, ca_bundle, proxy, resolve)
+            yield Client(multi, policy, ca_bundle, proxy, resolve, settings.response_timeout)
 
 
 def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
