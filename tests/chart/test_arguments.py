@@ -24,6 +24,7 @@ def operator_settings(helm: Helm) -> OperatorSettings:
         'noProxy=["*.svc","mirror.example:8443","10.0.0.0/8","10.1.2.3","[fd00::1]:9000","fd00::/8","*"]',
         'allowedNetworks=["10.1.0.0/16"]',
         'caSecret.name="corporate"',
+        "responseTimeout=300",
     ).container("operator")
     parser = argparse.ArgumentParser()
     operator.add_arguments(parser)
@@ -50,6 +51,7 @@ def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSetti
         "*",
     ]
     assert operator_settings.policy.only_listed
+    assert operator_settings.response_timeout == 300
     assert operator_settings.ca_file == Path("/etc/model-provisioner/ca/ca.crt")
     assert (operator_settings.lease_namespace, operator_settings.health_listen) == ("ai", "0.0.0.0:8080")
     assert operator_settings.metrics_listen == "0.0.0.0:8082"

@@ -28,6 +28,7 @@ OPERATOR_ARGUMENTS = [
     ('endpoint="https://hub.example.com"', ["--endpoint=https://hub.example.com"]),
     ('allowedHosts=["a.example","b.example:8443"]', ["--allow-host=a.example", "--allow-host=b.example:8443"]),
     ('allowedNetworks=["10.1.0.0/16","fd00::/8"]', ["--allow-network=10.1.0.0/16", "--allow-network=fd00::/8"]),
+    ("responseTimeout=300", ["--response-timeout=300"]),
     ('noProxy=[".svc:443","*","fd00::"]', ["--no-proxy=.svc:443", "--no-proxy=*", "--no-proxy=fd00::"]),
     ('watchNamespaces=["ml","ai"]', ["--watch-namespace=ai", "--watch-namespace=ml"]),
     ('persistence.existingClaim="lake"', ["--store=ai/lake=/models"]),

@@ -113,6 +113,14 @@ def test_a_wrong_flag_ends_with_exit_code_2(
             ["operator", STORE, "--endpoint=hub"],
             "model-provisioner operator: --endpoint: the address of the hub has no scheme",
         ),
+        (
+            ["operator", STORE, "--response-timeout=0"],
+            "model-provisioner operator: --response-timeout: Input should be greater than or equal to 1",
+        ),
+        (
+            ["operator", STORE, "--response-timeout=3601"],
+            "model-provisioner operator: --response-timeout: Input should be less than or equal to 3600",
+        ),
         (["operator", STORE, "--no-proxy=10.*"], "model-provisioner operator: --no-proxy: '10.*' is not HOST"),
         (["operator", STORE, STORE], "model-provisioner operator: --store: a claim is given twice\n"),
         (["gateway", "--max-streams=0"], "model-provisioner gateway: --max-streams: Input should be greater than"),
@@ -139,7 +147,7 @@ def test_help_lists_every_setting_with_its_description(
     with pytest.raises(SystemExit, match=r"^0$"):
         cli.main([subcommand, "--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    fields = {name: field for name, field in settings.model_fields.items() if name != "instance"}
+    fields = {name: field for name, field in settings.model_fields.items() if name not in {"instance", "pod_uid"}}
     for name, field in fields.items():
         assert field.description, name
         assert re.search(rf"--{name.replace('_', '-')} (\S+ )?{re.escape(field.description)}", shown), name

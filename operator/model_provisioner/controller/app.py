@@ -218,7 +218,7 @@ def _dependencies(
         file_monitor=file_monitor,
         queue=services.queue,
         transfers=Transfers(services),
-        resolve_client=ResolveClient(base.workers.resolver, services.rate_limits),
+        resolve_client=ResolveClient(base.workers.resolver, services.rate_limits, settings.response_timeout),
         catalog=catalog,
         event_recorder=EventRecorder(base.api, settings.instance, _now),
         metrics=services.metrics,

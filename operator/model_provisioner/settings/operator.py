@@ -57,6 +57,12 @@ class OperatorSettings(Settings):
     endpoint: Annotated[str, Metavar("URL")] = Field(
         default=HUGGING_FACE, description=f"the hub (default {HUGGING_FACE})"
     )
+    response_timeout: Annotated[int, Metavar("SECONDS")] = Field(
+        default=90,
+        ge=1,
+        le=3600,
+        description="how long a source may take to begin a response, 1 to 3600 (default 90)",
+    )
     allow_network: Annotated[StringList, Metavar("CIDR")] = Field(
         default_factory=list, description="private network that sources may be in (repeatable)"
     )

@@ -12,6 +12,7 @@ from model_provisioner.domain.errors import ProvisionError, RateLimited
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES
 from model_provisioner.domain.network.response_time import resolve_seconds
 from model_provisioner.domain.store.plan import Plan
+from model_provisioner.transfer.http.curl_errors import CONNECT_SECONDS
 from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 
 HUB = "https://hub.example"
@@ -23,6 +24,7 @@ class Resolver:
 
     def __init__(self) -> None:
         self.requests: list[str] = []
+        self.seconds: float | None = None
         self.answers = asyncio.Event()
         self.refusal: ProvisionError | None = None
         self.seconds = 0.0
@@ -62,6 +64,17 @@ async def test_requests_that_wait_when_the_hub_answers_429_are_not_sent() -> Non
     assert len(resolver.requests) == AT_ONCE
 
 
+@pytest.mark.parametrize("response_timeout", [1, 90, 3600])
+async def test_the_resolver_gets_time_for_each_of_its_requests_to_the_hub(response_timeout: int) -> None:
+    """Metadata, and the access check of a gated repository. Each waits `response_timeout` after it is connected."""
+    resolver = Resolver()
+    resolver.answers.set()
+    client = ResolveClient(cast("WorkerProcess", resolver), RateLimits(), response_timeout)
+    await client.resolve(resolve_request(1))
+    assert resolver.seconds is not None
+    assert resolver.seconds >= 2 * (response_timeout + CONNECT_SECONDS)
+
+
 async def test_a_waiting_request_that_is_cancelled_is_not_sent() -> None:
     resolver = Resolver()
     client = resolve_client(resolver)
@@ -98,4 +111,5 @@ async def test_the_resolver_tells_of_its_own_deadline_first(response_timeout: fl
     resolver.answers.set()
     client = ResolveClient(cast("WorkerProcess", resolver), RateLimits(), response_timeout)
     await client.resolve(resolve_request(1))
+    assert resolver.seconds is not None
     assert response_timeout < resolve_seconds(response_timeout) < resolver.seconds

@@ -14,6 +14,11 @@ def values(flag: str, arguments: list[str]) -> list[str]:
     return [value for name, value in pairwise(arguments) if name == flag]
 
 
+def test_a_worker_gets_the_response_timeout() -> None:
+    assert values("--timeout", command()) == ["90"]
+    assert values("--timeout", command(response_timeout=300)) == ["300"]
+
+
 def test_a_worker_gets_the_proxy_and_the_hosts_without_it() -> None:
     arguments = command(
         allow_host=["hub.internal", "*.hf.co:443"],

@@ -44,6 +44,7 @@ class WorkerPool:
 def worker_command(settings: OperatorSettings) -> list[str]:
     """The argv of a worker. It says which sources may be reached; secrets are sent in requests, never in argv."""
     command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker", "--endpoint", settings.endpoint]
+    command += ["--timeout", str(settings.response_timeout)]
     for network in settings.allow_network:
         command += ["--allow-network", network]
     for host in settings.allow_host:

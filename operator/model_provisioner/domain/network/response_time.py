@@ -8,7 +8,8 @@ from model_provisioner.domain.errors import TransferStalled
 
 DEFAULT_RESPONSE_SECONDS = 90.0
 MAX_RESPONSE_SECONDS = 3600
-_FURTHER_REQUESTS_SECONDS = 45.0
+_SLOW_ANSWERS = 2  # metadata, and the access check of a gated repository
+_OTHER_SECONDS = 45.0
 _PROCESS_SECONDS = 15.0
 
 
@@ -21,8 +22,8 @@ def parse_response_timeout(text: str) -> float:
 
 
 def resolve_seconds(response_timeout: float) -> float:
-    """The deadline of all requests that resolve one ref: one slow answer, and the time for the others."""
-    return response_timeout + _FURTHER_REQUESTS_SECONDS
+    """The deadline of all requests that resolve one ref: two slow answers, and the time for connections and bodies."""
+    return _SLOW_ANSWERS * response_timeout + _OTHER_SECONDS
 
 
 def resolve_call_seconds(response_timeout: float) -> float:
