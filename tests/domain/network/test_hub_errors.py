@@ -1,6 +1,10 @@
 """Errors for responses of a hub: the error code comes before the message, the message before the status."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -71,3 +75,67 @@ def test_a_wait_that_is_asked_for_is_handed_on() -> None:
     found = hub_error(429, {"RateLimit": '"api";r=0;t=30'}, HubRequest("hf:owner/repo", PAGE, False), now=0)
     assert isinstance(found, RateLimited)
     assert found.retry_after == 30
+
+
+IP_ADDRESS = "Your IP address is not in the allow-list of this organization"
+FINE_GRAINED = "The fine-grained token lacks the permission repo.content.read"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "authenticated", "error", "shown"),
+    [
+        (403, IP_ADDRESS, False, AccessDenied, rf"refuses access .*\(403\): '{IP_ADDRESS}'; see {PAGE}$"),
+        (403, FINE_GRAINED, True, AccessDenied, rf"\(403\): '{FINE_GRAINED}'; check the permissions of the token$"),
+        (403, "", False, AccessDenied, rf"\(403\): see {PAGE}$"),
+        (401, "User Access Token is expired", True, AccessDenied, "does not accept the token.*'User Access Token is"),
+        (401, BAD_TOKEN[MESSAGE], False, SourceNotFound, "does not exist, or is private"),
+        (404, "No mirror of this repository", False, SourceNotFound, "'No mirror of this repository'; check the sp"),
+        (503, "Maintenance until 12:00", False, SourceUnavailable, "answered 503 .*: 'Maintenance until 12:00'$"),
+        (429, "Quota of your plan", True, RateLimited, r"\(429\): 'Quota of your plan'$"),
+    ],
+)
+def test_the_words_of_the_hub_are_shown(
+    status: int, said: str, authenticated: bool, error: type[ProvisionError], shown: str
+) -> None:
+    found = hub_error(status, {MESSAGE: said}, HubRequest("hf:owner/repo", PAGE, authenticated), now=0)
+    assert type(found) is error
+    assert re.search(shown, found.message), found.message
+
+
+@pytest.mark.parametrize("code", [None, "GatedRepo", "RepoNotFound", "RevisionNotFound", "EntryNotFound"])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+def test_the_token_is_not_blamed_if_none_was_sent(status: int, code: str | None) -> None:
+    headers = {CODE: code} if code else {}
+    message = hub_error(status, headers, HubRequest("hf:owner/repo", PAGE, False), now=0).message
+    assert not re.search(r"the token|token's", message)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("a\x1b[31m red\r\n line", "'a\N{REPLACEMENT CHARACTER}[31m red line'"),
+        ("x" * 5000, "'" + "x" * 199 + "…'"),
+        ("at https://cdn.test/file?Signature=secret#part now", "'at https://cdn.test/file now'"),
+        ("token hf_abcdefghijklmnop is expired", "'token hf_… is expired'"),
+        ("you sent Authorization: Bearer abc.def", "'you sent Authorization: Bearer …'"),
+        ("   ", "(403): see"),
+    ],
+)
+def test_the_words_of_the_hub_are_bounded_printable_and_without_secrets(said: str, shown: str) -> None:
+    message = hub_error(403, {MESSAGE: said}, HubRequest("hf:owner/repo", PAGE, False), now=0).message
+    assert shown in message
+    assert message.isprintable()
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from([CODE, MESSAGE, "RateLimit", "Retry-After", "WWW-Authenticate"]),
+    st.text(st.characters(max_codepoint=255)) | st.sampled_from(["GatedRepo", '"api";r=0;t=99', BAD_TOKEN[MESSAGE]]),
+)
+
+
+@given(st.integers(), HEADERS, st.booleans())
+def test_any_answer_is_a_named_error(status: int, headers: dict[str, str], authenticated: bool) -> None:
+    found = hub_error(status, headers, HubRequest("hf:owner/repo", PAGE, authenticated), now=0)
+    assert type(found) is not ProvisionError
+    assert found.message.isprintable()
+    assert len(found.message) < 500

@@ -1,10 +1,13 @@
 """The pause that a server asks for in its headers."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model_provisioner.domain.network.retry_after import retry_after
 
 NOW = 1_445_412_420.0  # 2015-10-21T07:27:00Z
+DAY = 86400
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
@@ -24,7 +27,25 @@ DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
         ({"RateLimit": '"api";r=12;t=55'}, None),
         ({"RateLimit": '"api";r=12;t=55', "Retry-After": "3"}, 3),
         ({"RateLimit": "nonsense"}, None),
+        ({"RateLimit": '"api";r=0;t=٣'}, None),
+        ({"RateLimit": f'"api";r=0;t={"9" * 5000}'}, DAY),
+        ({"Retry-After": "9" * 5000}, DAY),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, DAY),
+        ({"Retry-After": f"Wed, 21 Oct 2015 07:28:00 +{'9' * 30}"}, None),
     ],
 )
 def test_what_is_asked(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, NOW) == seconds
+
+
+DATES = st.lists(
+    st.sampled_from(
+        ["Mon,", "21", "Oct", "2015", "07:28:00", "GMT", "+9999", "-99999999999", "9999", "0001", "x", "\0"]
+    )
+)
+
+
+@given(st.text(), st.text() | DATES.map(" ".join) | st.integers().map(str), st.floats(0, 1e12))
+def test_any_header_is_none_or_at_most_a_day(limit: str, after: str, now: float) -> None:
+    seconds = retry_after({"RateLimit": limit, "Retry-After": after}, now)
+    assert seconds is None or 0 <= seconds <= DAY

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-_RATE_LIMIT = re.compile(r'"\w+"\s*;\s*r\s*=\s*(\d+)\s*;\s*t\s*=\s*(\d+)')
+_RATE_LIMIT = re.compile(r'"\w+"\s*;\s*r\s*=\s*([0-9]+)\s*;\s*t\s*=\s*([0-9]+)')
+_MAX_SECONDS = 86400.0
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait; None if the server does not ask for a pause.
+    """Seconds to wait, at most a day; None if the server does not ask for a pause, or not in a form that is known.
 
     `headers` is case-insensitive, `now` is in seconds since the epoch. The Hugging Face hub sends `RateLimit` with
     every response; it explains an error only if no request is left (`r=0`). Otherwise `Retry-After` applies, in seconds
@@ -21,14 +22,15 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
     limit = _RATE_LIMIT.search(headers.get("RateLimit", ""))
     if limit and limit[1] == "0":
-        return float(limit[2])
+        return min(float(limit[2]), _MAX_SECONDS)
     asked = headers.get("Retry-After", "").strip()
-    return float(asked) if asked.isascii() and asked.isdigit() else _until(asked, now)
+    seconds = float(asked) if asked.isascii() and asked.isdigit() else _until(asked, now)
+    return None if seconds is None else min(seconds, _MAX_SECONDS)
 
 
 def _until(date: str, now: float) -> float | None:
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, OverflowError):  # the latter for a time zone that is days away
         return None
-    return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)

@@ -4,10 +4,12 @@
 and no log line may contain its query.
 """
 
+import re
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
 _MARGIN_SECONDS = 60.0
+_SECONDS = re.compile(r"[0-9]{1,15}")
 
 
 def refresh_at(url: str, obtained: float) -> float | None:
@@ -17,17 +19,26 @@ def refresh_at(url: str, obtained: float) -> float | None:
     the lifetime if that is less than two minutes. CloudFront writes `Expires=<epoch>`, S3 writes
     `X-Amz-Date=…&X-Amz-Expires=<seconds>`.
     """
-    expiry = _expiry(dict(parse_qsl(urlsplit(url).query)))
+    expiry = _expiry(url)
     return None if expiry is None else max(expiry - _MARGIN_SECONDS, obtained + (expiry - obtained) / 2)
 
 
-def _expiry(query: dict[str, str]) -> float | None:
+def _expiry(url: str) -> float | None:
+    """In seconds since the epoch; None if the URL has no expiry, or one that can't be read."""
     try:
+        query = dict(parse_qsl(urlsplit(url).query))
         if "Expires" in query:
-            return float(query["Expires"])
+            return _seconds(query["Expires"])
         if "X-Amz-Expires" in query:
             signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            return signed.timestamp() + float(query["X-Amz-Expires"])
+            return signed.timestamp() + _seconds(query["X-Amz-Expires"])
     except (KeyError, ValueError):
         pass
     return None
+
+
+def _seconds(text: str) -> float:
+    """Raises ValueError."""
+    if not _SECONDS.fullmatch(text):
+        raise ValueError
+    return float(text)
