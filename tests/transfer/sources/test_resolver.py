@@ -171,7 +171,6 @@ async def test_a_token_of_another_origin_is_not_sent(bench: Bench) -> None:
 
 
 async def test_a_token_in_the_environment_is_not_sent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN", False)
     monkeypatch.setenv("HF_TOKEN", "hf_environment")
     bench.hub.repository(NAME).add(MODEL, CONTENT)
     await bench.resolve()
@@ -194,7 +193,7 @@ async def test_a_hub_that_is_down_or_overloaded_is_not_a_missing_model(bench: Be
 
 
 async def test_many_refs_are_resolved_at_one_time(bench: Bench) -> None:
-    """More requests than the threads that resolve host names, to a hub with a host name."""
+    """More requests than the default executor has threads, which resolve host names."""
     bench.hub.repository(NAME).add(MODEL, CONTENT)
     endpoint = bench.hub.endpoint.replace("127.0.0.1", "localhost")
     requests = [Resolve(str(number), REF, endpoint, None, None, None, store=None) for number in range(100)]
@@ -203,23 +202,6 @@ async def test_many_refs_are_resolved_at_one_time(bench: Bench) -> None:
         resolver = Resolver(client)
         answers = await asyncio.gather(*(resolver.resolve(request) for request in requests))
     assert {answer.plan.files[0].size for answer in answers} == {len(CONTENT)}
-
-
-async def test_nobody_but_the_hub_is_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default the library first requests a list from huggingface.co, for its User-Agent."""
-    monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", None)
-    monkeypatch.setattr("huggingface_hub.constants.AGENT_HARNESSES_PATH", str(bench.root / "none.json"))
-    bench.hub.repository(NAME).add(MODEL, CONTENT)
-    request = Resolve("1", REF, bench.hub.endpoint, None, None, None, store=None)
-    asked: list[str] = []
-
-    async def names(host: str, _port: int) -> list[str]:
-        asked.append(host)
-        raise OSError
-
-    async with open_client(network(bench.hub), names) as client:
-        await Resolver(client).resolve(request)
-    assert asked == []
 
 
 async def test_a_hub_that_does_not_answer_in_time_is_unavailable(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
