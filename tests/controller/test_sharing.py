@@ -73,6 +73,26 @@ def test_two_objects_share_a_running_transfer_and_its_progress(bench: Stand, lar
     assert bench.published() == []
 
 
+def test_all_spellings_of_a_repository_share_one_transfer_and_one_file(
+    bench: Stand, repository: Repository, large: Gate, tmp_path: Path
+) -> None:
+    repository.former_names.add("former/name")
+    bench.start_operator("--slots=1")
+    ask(bench, "one", "one")
+    large.wait_reached()
+    refs = {"two": "hf:ACME/Large", "three": "hf:former/name@main"}
+    for name, ref in refs.items():
+        bench.apply(name, modelRef=ref, credentialsSecretRef={"name": "two"})
+        bench.until(name, "Downloading")
+    large.release()
+    for name in ("one", *refs):
+        done = bench.until(name, "Available")
+        assert (done["status"]["model"]["path"], done["status"]["model"]["repository"]) == (PATH, repository.name)
+        assert done["spec"]["modelRef"] == refs.get(name, "hf:acme/large"), "the ref stays as it is written"
+    assert bench.published() == [PATH]
+    assert bench.hub.bytes_sent(LARGE) == (tmp_path / LARGE).stat().st_size
+
+
 @pytest.mark.parametrize("how", ["deleted", "suspended", "names no Secret any more"])
 def test_when_the_one_whose_token_is_used_leaves_the_other_goes_on(
     bench: Stand, repository: Repository, large: Gate, tmp_path: Path, how: str

@@ -123,6 +123,7 @@ class Desk:
         model = {
             "claimName": "models",
             "storeID": "one",
+            "repository": f"Acme/{name.title()}",
             "path": path,
             "size": "1000 B",
             "sizeBytes": 1000,

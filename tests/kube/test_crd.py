@@ -293,6 +293,7 @@ STATUS = {
     "lastHandledReconcileAt": "now",
     "lastHandledVerifyAt": "then",
     "model": {
+        "repository": "TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF",
         "revision": "52e7645ba7c309695bec7ac98f4f005b139cf465",
         "claimName": "models",
         "storeID": "5b6c1f0e",

@@ -1,5 +1,6 @@
 """The real client, `huggingface_hub`, reads and downloads from the test hub over TLS."""
 
+import asyncio
 import hashlib
 import os
 import ssl
@@ -24,6 +25,7 @@ from huggingface_hub.utils._http import default_client_factory
 
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub, Repository
+from tests.transfer.bench import Bench
 
 NAME = "owner/Model-GGUF"
 MODEL = "tiny.Q4_K_M.gguf"
@@ -189,6 +191,45 @@ def test_a_gated_repository_is_listed_to_all_and_read_by_the_granted(
         with pytest.raises(GatedRepoError):
             api.auth_check(NAME, token=token)
     api.hf_hub_download(NAME, MODEL, cache_dir=tmp_path, token="hf_good")
+
+
+def test_the_digests_of_a_gated_repository_are_masked_for_a_stranger(api: HfApi, repository: Repository) -> None:
+    repository.gated = True
+
+    def digests(token: str | bool) -> set[str]:
+        siblings = api.model_info(NAME, files_metadata=True, token=token).siblings or []
+        entries = [entry for entry in api.list_repo_tree(NAME, token=token) if isinstance(entry, RepoFile)]
+        lfs = [file.lfs for file in siblings] + [file.lfs for file in entries]
+        return {one.sha256 for one in lfs if one}
+
+    assert digests(False) == {"*" * 64}
+    assert "*" * 64 not in digests("hf_good")
+
+
+@pytest.mark.parametrize("name", ["OWNER/model-gguf", "former/name"])
+def test_other_names_lead_to_the_repository(
+    api: HfApi, repository: Repository, content: bytes, tmp_path: Path, name: str
+) -> None:
+    repository.former_names.add("former/name")
+    assert api.model_info(name).id == NAME
+    assert Path(api.hf_hub_download(name, MODEL, cache_dir=tmp_path)).read_bytes() == content
+
+
+@pytest.mark.parametrize("omits", [set(), {"size", "lfs"}, {"sha"}])
+@pytest.mark.parametrize("name", [NAME, "former/name"])
+def test_the_resolver_reads_what_the_client_reads(
+    api: HfApi, hub: Hub, repository: Repository, tmp_path: Path, omits: set[str], name: str
+) -> None:
+    repository.former_names.add("former/name")
+    repository.add("plain.gguf", b"GGUF plain", lfs=False)
+    repository.omits = frozenset(omits)
+    for path in (MODEL, "sub folder/é+#%.Q8_0.gguf", "plain.gguf"):
+        metadata = get_hf_file_metadata(hf_hub_url(name, path, endpoint=hub.endpoint), token=False)
+        plan = asyncio.run(Bench(hub, tmp_path).resolve(f"hf:{name}:{path}"))
+        (file,) = plan.files
+        assert (file.size, plan.revision) == (metadata.size, metadata.commit_hash)
+        assert file.digest is None or file.digest.hexadecimal == metadata.etag
+        assert (file.digest is None) == (path == "plain.gguf")
 
 
 def test_what_is_missing_is_named(api: HfApi, repository: Repository, tmp_path: Path) -> None:

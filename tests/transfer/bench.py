@@ -19,7 +19,7 @@ from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.transfer.store.store import Store
-from model_provisioner.worker_protocol.messages import Resolve
+from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 from tests.support.hub import Hub
 
 NAME = "owner/Model-GGUF"
@@ -80,11 +80,20 @@ class Bench:
         digest: str | None = None,
         revision: str | None = None,
     ) -> Plan:
+        return (await self.answer(ref, credentials, digest, revision)).plan
+
+    async def answer(
+        self,
+        ref: str = REF,
+        credentials: Credentials | None = None,
+        digest: str | None = None,
+        revision: str | None = None,
+    ) -> ResolvedAnswer:
         request = Resolve(
             "1", ref, self.hub.endpoint, revision, digest, credentials, store=StoreRef(str(self.root), None)
         )
         async with open_client(network(self.hub)) as client:
-            return (await Resolver(client).resolve(request)).plan
+            return await Resolver(client).resolve(request)
 
     async def transfer(
         self,

@@ -71,7 +71,8 @@ class Model:
     """What a ref resolved to.
 
     `size` is formatted for users, `size_bytes` is exact. After a restart the download continues at `revision`, also if
-    the branch has moved.
+    the branch has moved. `repository` is the name that the source has for the repository; the ref may have another
+    spelling of it, or a former name.
     """
 
     claim_name: str
@@ -84,6 +85,7 @@ class Model:
     revision: str | None = None
     digest: str | None = None
     gguf: GGUFSummary | None = None
+    repository: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

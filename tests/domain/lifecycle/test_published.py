@@ -10,12 +10,13 @@ ONE, OTHER = (Digest.parse("sha256:" + digit * 64) for digit in "01")
 
 def plan(*digests: Digest | None) -> Plan:
     files = (PlannedFile(f"hf/a/b/{number}.gguf", 1024, one, "s", "u") for number, one in enumerate(digests))
-    return Plan("hf:a/b", "c" * 40, tuple(files))
+    return Plan("hf:A/b", "c" * 40, tuple(files), "a/b")
 
 
 def test_a_model_of_one_file_has_its_digest_and_says_whose_it_is() -> None:
     published = planned_model(plan(ONE), "models", "store", None)
     assert (published.digest, published.digest_source) == (str(ONE), DigestSource.SOURCE)
+    assert published.repository == "a/b"
     assert (published.path, published.size, published.size_bytes) == ("hf/a/b/0.gguf", "1 KiB", 1024)
     assert planned_model(plan(ONE), "models", "store", str(ONE)).digest_source == DigestSource.SPEC
 

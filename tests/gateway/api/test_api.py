@@ -115,7 +115,8 @@ def test_models_are_claimed_only_when_ready_and_found_by_their_quantisation(desk
     assert (missing.status_code, missing.json()["title"]) == (404, "NotFound")
     desk.tell("tiny", "Available", done=1000)
     eventually(lambda: reader.call("GET", "/v1/models").json()["models"], "the model is listed")
-    for ref in ("hf:acme/tiny", "hf:acme/tiny:q4_k_m", "hf:acme/tiny:tiny.Q4_K_M.gguf"):
+    names = ("hf:acme/tiny", "hf:acme/tiny@main", "hf:Acme/Tiny", "hf:Acme/Tiny@main")
+    for ref in (*names, "hf:acme/tiny:q4_k_m", "hf:acme/tiny@main:q4_k_m", "hf:acme/tiny:tiny.Q4_K_M.gguf"):
         found = reader.call("GET", f"/v1/models/local?model_ref={ref}")
         assert (found.status_code, found.json()["path"]) == (200, "hf/acme/tiny/tiny.Q4_K_M.gguf")
         assert found.json()["claim"] == "models"

@@ -54,6 +54,15 @@ class Repositories:
     def get(self, name: str) -> Repository | None:
         return self._by_name.get(name)
 
+    def moved_to(self, name: str) -> str | None:
+        """The name of the repository with this former name, or with this name in other letter case."""
+        if name in self._by_name:
+            return None
+        for repository in self._by_name.values():
+            if name in repository.former_names or name.lower() == repository.name.lower():
+                return repository.name
+        return None
+
     def listed(self, name: str, token: str | None) -> Repository:
         """The repository if `token` may see its metadata; gated repositories are visible without a token.
 

@@ -12,6 +12,7 @@ from tests.support.hub.access import Refusal, Refused, commit_of
 from tests.support.hub.repositories import Commit, Repository, StoredFile
 from tests.support.hub.state import State
 
+_MASK = "*" * 64
 _WHEN = "2026-01-02T03:04:05.000Z"
 
 
@@ -40,12 +41,15 @@ class Api:
         repository = self._listed(request)
         commit = commit_of(repository, request.match_info.get("revision", "main"))
         blobs = request.query.get("blobs", "").lower() == "true"
-        return web.json_response(_model_info(repository, commit, blobs=blobs))
+        info = _model_info(repository, commit, blobs=blobs, masked=_is_masked(repository, request))
+        return web.json_response({name: value for name, value in info.items() if name not in repository.omits})
 
     async def _tree(self, request: web.Request) -> web.Response:
-        commit = commit_of(self._listed(request), request.match_info["revision"])
+        repository = self._listed(request)
+        commit = commit_of(repository, request.match_info["revision"])
         folder = request.match_info.get("path", "").strip("/")
-        entries = _entries(commit, folder, recursive=request.query.get("recursive", "").lower() == "true")
+        recursive = request.query.get("recursive", "").lower() == "true"
+        entries = _entries(commit, folder, recursive=recursive, masked=_is_masked(repository, request))
         if folder and not entries:
             raise Refused(Refusal(404, "EntryNotFound", f"{folder} does not exist on {commit.sha}"))
         return self._page(request, entries)
@@ -75,9 +79,10 @@ class Api:
         return web.Response()
 
     async def _paths_info(self, request: web.Request) -> web.Response:
-        commit = commit_of(self._listed(request), request.match_info["revision"])
+        repository = self._listed(request)
+        commit = commit_of(repository, request.match_info["revision"])
         wanted = {str(path).strip("/") for path in (await request.post()).getall("paths", [])}
-        entries = _entries(commit, "", recursive=True)
+        entries = _entries(commit, "", recursive=True, masked=_is_masked(repository, request))
         return web.json_response([entry for entry in entries if entry["path"] in wanted])
 
     def _listed(self, request: web.Request) -> Repository:
@@ -88,7 +93,13 @@ def _name(request: web.Request) -> str:
     return f"{request.match_info['owner']}/{request.match_info['name']}"
 
 
-def _model_info(repository: Repository, commit: Commit, *, blobs: bool) -> dict[str, object]:
+def _is_masked(repository: Repository, request: web.Request) -> bool:
+    """Whether the caller may list the files of a gated repository, and not know their digests."""
+    return repository.gated and bearer(request) not in repository.tokens
+
+
+def _model_info(repository: Repository, commit: Commit, *, blobs: bool, masked: bool) -> dict[str, object]:
+    siblings = [_sibling(file, blobs=blobs, masked=masked) for file in commit.files.values()]
     return {
         "_id": hashlib.sha1(repository.name.encode(), usedforsecurity=False).hexdigest()[:24],
         "id": repository.name,
@@ -103,21 +114,24 @@ def _model_info(repository: Repository, commit: Commit, *, blobs: bool) -> dict[
         "downloads": 0,
         "likes": 0,
         "tags": ["gguf"],
-        "siblings": [_sibling(file, blobs=blobs) for file in commit.files.values()],
+        "siblings": [
+            {name: value for name, value in sibling.items() if name not in repository.omits} for sibling in siblings
+        ],
     }
 
 
-def _sibling(file: StoredFile, *, blobs: bool) -> dict[str, object]:
+def _sibling(file: StoredFile, *, blobs: bool, masked: bool) -> dict[str, object]:
     """The digest's key is `lfs.sha256` here and `lfs.oid` in the tree."""
     if not blobs:
         return {"rfilename": file.path}
     entry: dict[str, object] = {"rfilename": file.path, "size": file.size, "blobId": file.oid}
     if file.is_lfs:
-        entry["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": file.pointer_size}
+        digest = _MASK if masked else file.sha256
+        entry["lfs"] = {"sha256": digest, "size": file.size, "pointerSize": file.pointer_size}
     return entry
 
 
-def _entries(commit: Commit, folder: str, *, recursive: bool) -> list[dict[str, object]]:
+def _entries(commit: Commit, folder: str, *, recursive: bool, masked: bool) -> list[dict[str, object]]:
     """Directories before files, each in order of path."""
     prefix = f"{folder}/" if folder else ""
     files = [file for file in commit.files.values() if file.path.startswith(prefix)]
@@ -125,7 +139,7 @@ def _entries(commit: Commit, folder: str, *, recursive: bool) -> list[dict[str, 
     if not recursive:
         files = [file for file in files if "/" not in file.path.removeprefix(prefix)]
         folders = [path for path in folders if "/" not in path.removeprefix(prefix)]
-    return [_folder_entry(path) for path in folders] + [_file_entry(file) for file in files]
+    return [_folder_entry(path) for path in folders] + [_file_entry(file, masked) for file in files]
 
 
 def _folders(paths: Iterable[str], prefix: str) -> list[str]:
@@ -138,10 +152,11 @@ def _folder_entry(path: str) -> dict[str, object]:
     return {"type": "directory", "oid": oid, "size": 0, "path": path}
 
 
-def _file_entry(file: StoredFile) -> dict[str, object]:
+def _file_entry(file: StoredFile, masked: bool) -> dict[str, object]:
     entry: dict[str, object] = {"type": "file", "oid": file.oid, "size": file.size, "path": file.path}
     if file.is_lfs:
-        entry["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": file.pointer_size}
+        digest = _MASK if masked else file.sha256
+        entry["lfs"] = {"oid": digest, "size": file.size, "pointerSize": file.pointer_size}
         entry["xetHash"] = file.xet_hash
     return entry
 

@@ -20,7 +20,8 @@ _QUOTAS: dict[Where, int] = {"api": 500, "resolve": 3000}
 
 
 def api_application(state: State) -> web.Application:
-    application = web.Application(middlewares=[_recorded(state, "api"), _hub_headers(), _refusals, _failures(state)])
+    steps = [_recorded(state, "api"), _hub_headers(), _refusals, _failures(state), _moved(state)]
+    application = web.Application(middlewares=steps)
     application.add_routes([*Api(state).routes(), *Resolve(state).routes()])
     return application
 
@@ -57,6 +58,20 @@ def _failures(state: State) -> Middleware:
         return await handler(request) if failure is None else _scripted(failure)
 
     return fail
+
+
+def _moved(state: State) -> Middleware:
+    @web.middleware
+    async def redirect(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A relative 307 for a repository that was renamed, or is spelled in other letter case."""
+        name = "/".join((request.match_info.get("owner", ""), request.match_info.get("name", "")))
+        moved_to = state.repositories.moved_to(name)
+        if moved_to is None:
+            return await handler(request)
+        location = str(request.rel_url).replace(f"/{name}", f"/{moved_to}", 1)
+        return web.Response(status=307, headers={"Location": location})
+
+    return redirect
 
 
 def _scripted(failure: Fail) -> web.Response:

@@ -75,7 +75,9 @@ class Commit:
 class Repository:
     """A model repository with history: every change makes a commit, and every commit stays resolvable.
 
-    `private`, `gated`, `disabled` and `tokens` (those that may read its files) may be changed while the hub runs.
+    `private`, `gated`, `disabled` and `tokens` (those that may read its files) may be changed while the hub runs, as
+    may `former_names`, which redirect to its name, and `omits`: fields that a mirror leaves out of the description of
+    the repository (`sha`, `id`, `siblings`; `size` and `lfs` of each file).
     """
 
     def __init__(self, name: str, *, private: bool, gated: bool, disabled: bool, tokens: frozenset[str]) -> None:
@@ -84,6 +86,8 @@ class Repository:
         self.gated = gated
         self.disabled = disabled
         self.tokens = tokens
+        self.former_names: set[str] = set()
+        self.omits: frozenset[str] = frozenset()
         self.branches: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self._commits: dict[str, Commit] = {}

@@ -1,4 +1,4 @@
-"""The address guard: names that resolve to another address the second time, and the requests of huggingface_hub."""
+"""The address guard: names that resolve to another address the second time, and the pages of a list."""
 
 import ast
 import asyncio
@@ -10,15 +10,15 @@ import pycurl
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from huggingface_hub import HfApi
 
 import model_provisioner
-from model_provisioner.domain.errors import AddressNotAllowed, ProvisionError
+from model_provisioner.domain.errors import AddressNotAllowed, SourceUnavailable
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy, Origin, parse_network
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.refs.refs import HuggingFaceRef
 from model_provisioner.transfer.http.address_guard import Guard
-from model_provisioner.transfer.http.client import NetworkSettings, open_client
-from model_provisioner.transfer.sources.huggingface_transport import ORIGIN_HEADER, use_client
+from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
+from model_provisioner.transfer.sources.hub_client import HubClient
 from tests.support.hub import Hub
 
 LISTED = NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"), HostPort("localhost")))
@@ -144,41 +144,32 @@ class Pages:
         return web.json_response([])
 
 
-def list_tree(endpoint: str, headers: dict[str, str]) -> None:
-    list(HfApi(endpoint=endpoint, token="hf_canary", headers=headers).list_repo_tree("owner/model"))
+async def list_tree(client: Client, endpoint: str) -> None:
+    credentials = Credentials("hf_canary", (endpoint,))
+    await HubClient(client, endpoint, HuggingFaceRef("owner", "model"), credentials).tree("main")
 
 
-async def test_the_next_page_of_a_list_gets_the_token_only_at_home() -> None:
+async def test_every_page_of_a_list_is_asked_for_at_home() -> None:
+    """The host that a page names as that of the next one gets neither a request nor the token."""
     pages = Pages()
     async with (
         server(pages.hub) as hub,
         server(pages.foreign) as foreign,
         open_client(NetworkSettings(LISTED)) as client,
     ):
-        use_client(client)
-        for pages.next_page in (f"{hub}/next?cursor=1", f"{foreign}/next?cursor=1"):
-            await asyncio.to_thread(list_tree, hub, {ORIGIN_HEADER: hub})
-    assert pages.authorizations == {"hub": ["Bearer hf_canary"] * 3, "foreign": [None]}
+        targets = (hub, foreign, "http://169.254.169.254", "https://10.0.0.1")
+        for pages.next_page in (f"{target}/next?cursor=1" for target in targets):
+            await list_tree(client, hub)
+    assert pages.authorizations == {"hub": ["Bearer hf_canary"] * 8, "foreign": []}
 
 
-async def test_a_token_that_does_not_say_for_whom_is_sent_nowhere() -> None:
-    pages = Pages()
-    async with server(pages.hub) as hub, open_client(NetworkSettings(LISTED)) as client:
-        use_client(client)
-        pages.next_page = f"{hub}/next?cursor=1"
-        await asyncio.to_thread(list_tree, hub, {})
-    assert pages.authorizations["hub"] == [None, None]
-
-
-@pytest.mark.parametrize("target", ["http://169.254.169.254/latest", "https://10.0.0.1/", "file:///etc/passwd"])
-async def test_the_next_page_of_a_list_may_not_lead_inside(target: str) -> None:
+@pytest.mark.parametrize("target", ["http://169.254.169.254/latest", "https://[::1/", "file:///etc/passwd", ""])
+async def test_a_next_page_that_can_not_be_asked_for_is_a_named_error(target: str) -> None:
     pages = Pages()
     pages.next_page = target
     async with server(pages.hub) as hub, open_client(NetworkSettings(LISTED)) as client:
-        use_client(client)
-        with pytest.raises(ProvisionError) as refused:
-            await asyncio.to_thread(list_tree, hub, {ORIGIN_HEADER: hub})
-    assert isinstance(refused.value, AddressNotAllowed)
+        with pytest.raises(SourceUnavailable, match=hub):
+            await list_tree(client, hub)
 
 
 async def test_headers_of_a_caller_stay_at_home_but_for_ranges() -> None:
@@ -214,8 +205,6 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
         "transfer/http/address_guard.py": {"pycurl", "socket"},
         "transfer/http/curl_errors.py": {"pycurl"},
         "transfer/http/curl_request.py": {"pycurl"},
-        "transfer/sources/huggingface_transport.py": {"httpx2", "huggingface_hub"},
-        "transfer/sources/huggingface.py": {"huggingface_hub"},
         "controller/process/health.py": {"aiohttp"},
         "controller/process/http.py": {"aiohttp"},
         "controller/metrics/metrics.py": {"aiohttp"},

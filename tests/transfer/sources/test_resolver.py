@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,6 @@ from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.sources import huggingface
-from model_provisioner.transfer.sources.huggingface_transport import use_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.support.ggufs import write_split
@@ -179,7 +177,6 @@ async def test_a_token_of_another_origin_is_not_sent(bench: Bench) -> None:
 
 
 async def test_a_token_in_the_environment_is_not_sent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN", False)
     monkeypatch.setenv("HF_TOKEN", "hf_environment")
     bench.hub.repository(NAME).add(MODEL, CONTENT)
     await bench.resolve()
@@ -202,7 +199,7 @@ async def test_a_hub_that_is_down_or_overloaded_is_not_a_missing_model(bench: Be
 
 
 async def test_many_refs_are_resolved_at_one_time(bench: Bench) -> None:
-    """More requests than the threads that resolve host names, to a hub with a host name."""
+    """More requests than the default executor has threads, which resolve host names."""
     bench.hub.repository(NAME).add(MODEL, CONTENT)
     endpoint = bench.hub.endpoint.replace("127.0.0.1", "localhost")
     requests = [Resolve(str(number), REF, endpoint, None, None, None, store=None) for number in range(100)]
@@ -211,23 +208,6 @@ async def test_many_refs_are_resolved_at_one_time(bench: Bench) -> None:
         resolver = Resolver(client)
         answers = await asyncio.gather(*(resolver.resolve(request) for request in requests))
     assert {answer.plan.files[0].size for answer in answers} == {len(CONTENT)}
-
-
-async def test_nobody_but_the_hub_is_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default the library first requests a list from huggingface.co, for its User-Agent."""
-    monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", None)
-    monkeypatch.setattr("huggingface_hub.constants.AGENT_HARNESSES_PATH", str(bench.root / "none.json"))
-    bench.hub.repository(NAME).add(MODEL, CONTENT)
-    request = Resolve("1", REF, bench.hub.endpoint, None, None, None, store=None)
-    asked: list[str] = []
-
-    async def names(host: str, _port: int) -> list[str]:
-        asked.append(host)
-        raise OSError
-
-    async with open_client(network(bench.hub), names) as client:
-        await Resolver(client).resolve(request)
-    assert asked == []
 
 
 @asynccontextmanager
@@ -257,13 +237,9 @@ async def test_all_answers_of_a_hub_together_have_a_deadline(bench: Bench) -> No
     begun = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
     ref = parse(REF)
     assert isinstance(ref, HuggingFaceRef)
-    threads = ThreadPoolExecutor(1)
-    async with open_client(network(bench.hub)) as client:
-        use_client(client)
-        async with silent_hub(begun) as endpoint:
-            with pytest.raises(SourceUnavailable, match=r"did not tell what hf:owner/Model-GGUF is within 0\.3 sec"):
-                await huggingface.resolve(ref, endpoint, None, None, None, threads, 0.3)
-        await asyncio.to_thread(threads.shutdown)
+    async with open_client(network(bench.hub)) as client, silent_hub(begun) as endpoint:
+        with pytest.raises(SourceUnavailable, match=r"did not tell what hf:owner/Model-GGUF is within 0\.3 sec"):
+            await huggingface.resolve(ref, endpoint, None, None, None, client, 0.3)
 
 
 async def test_a_local_file_is_found_where_somebody_put_it(bench: Bench) -> None:

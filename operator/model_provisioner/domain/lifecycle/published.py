@@ -23,6 +23,7 @@ def planned_model(plan: Plan, claim_name: str, store_id: str, wanted_digest: str
         digest=_only_digest(files),
         digest_source=_digest_source(plan, wanted_digest),
         files=files,
+        repository=plan.repository,
     )
 
 

@@ -43,12 +43,14 @@ class PlannedFile:
 class Plan:
     """The files of one model; the parts of a split model are in order.
 
-    `revision` is the commit that `ref` resolved to (None for `local:`).
+    `revision` is the commit that `ref` resolved to, and `repository` the name that the source has for the repository,
+    which may be spelled differently in `ref`. Both are None for `local:`.
     """
 
     ref: str
     revision: str | None
     files: tuple[PlannedFile, ...]
+    repository: str | None = None
 
     @property
     def records(self) -> tuple[FileRecord, ...]:

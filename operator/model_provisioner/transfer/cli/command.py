@@ -1,8 +1,7 @@
 """The flags of `model-provisioner fetch`, and which mode they select. Called by `model_provisioner.cli`.
 
 `--worker` serves the operator, `--plan FILE` a Job (both in `transfer.worker`); without them one model is fetched for a
-person (`fetch`). `--resolver` makes a worker import the hub's client at once, so that the first `resolve` request does
-not wait for it.
+person (`fetch`). `--resolver` only shows in the list of processes which worker resolves refs.
 """
 
 import argparse
@@ -28,6 +27,7 @@ from model_provisioner.domain.refs.refs import HUGGING_FACE
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.proxy_file import load_proxy
+from model_provisioner.transfer.cli import fetch
 from model_provisioner.transfer.http.client import NetworkSettings
 from model_provisioner.transfer.worker import worker
 
@@ -133,14 +133,12 @@ def run(args: argparse.Namespace) -> int:
     if args.proxy and not args.allow_host:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
     if args.worker:
-        return worker.run(_network(args, args.endpoint), preload_resolver=args.resolver)
+        return worker.run(_network(args, args.endpoint))
     if args.plan is not None:
         return worker.run_plan(args.plan, _network(args, args.endpoint))
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
     endpoint = _endpoint(args)
-    from model_provisioner.transfer.cli import fetch  # noqa: PLC0415 - brings huggingface_hub, which a worker must not load
-
     return fetch.run(
         fetch.FetchOptions(
             ref=args.ref,

@@ -1,6 +1,6 @@
 """The HTTP client for every URL that a model ref leads to.
 
-Called by `transfer.download.remote_file` and `transfer.sources.huggingface_transport`. It checks every URL and every
+Called by `transfer.download.remote_file` and `transfer.sources.hub_client`. It checks every URL and every
 address, follows redirects itself, sends a credential to its own origins only, uses the administrator's proxy for the
 hosts that it serves, and raises errors below HTTP as ProvisionError. The meaning of a status belongs to the caller. A
 URL may be signed, so no message shows more of it than its origin.
@@ -11,16 +11,16 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-from urllib.parse import urljoin
+from typing import Literal, Self
 
 import pycurl
 
 from model_provisioner import __version__
-from model_provisioner.domain.errors import AccessDenied, AddressNotAllowed, SourceUnavailable, TransferStalled
+from model_provisioner.domain.errors import AccessDenied, SourceUnavailable, TransferStalled
 from model_provisioner.domain.network.addresses import NetworkPolicy, Origin, check_url
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.proxy import Proxy
+from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, no_answer
 from model_provisioner.transfer.http.address_guard import Guard, Resolve, system_resolve
 from model_provisioner.transfer.http.ca_bundle import trusted_authorities
@@ -38,6 +38,7 @@ _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
 _SUPPRESS_CONNECT_HEADERS = 265  # curl/curl.h; pycurl has no name for it
+Method = Literal["GET", "HEAD"]
 _CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
 """The headers of a caller that are sent to another origin after a redirect."""
 
@@ -134,6 +135,10 @@ class Reply:
         """The names are case-insensitive."""
         return self._exchange.headers
 
+    @property
+    def is_redirect(self) -> bool:
+        return self.status in _REDIRECTS and "Location" in self.headers
+
     async def read(self, max_bytes: int | None = None) -> bytes:
         """The bytes of the body received so far, content encoding not removed; b"" at the end.
 
@@ -162,7 +167,7 @@ class Reply:
 
 
 class Client:
-    """Sends GET requests over the connections of `multi`, and reuses these.
+    """Sends GET and HEAD requests over the connections of `multi`, and reuses these.
 
     `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used for the hosts that `proxy`
     serves, because the proxy resolves their names itself.
@@ -201,17 +206,41 @@ class Client:
         for _ in range(_MAX_REDIRECTS + 1):
             own = headers if Origin.of(url) == first else _cross_origin_headers(headers)
             on_request(Origin.of(url))
-            reply = await self._send(url, own, credentials)
-            if reply.status not in _REDIRECTS or "Location" not in reply.headers:
+            reply = await self._send("GET", url, own, credentials)
+            if not reply.is_redirect:
                 return reply
             reply.close()
-            url = _redirect_target(url, reply.headers["Location"])
-        raise SourceUnavailable(f"{Origin.of(url)} redirects again and again: the address leads nowhere")
+            url = redirect_target(url, reply.headers["Location"])
+        raise _redirect_loop(url)
 
-    async def _send(self, url: str, headers: Mapping[str, str], credentials: Credentials | None) -> Reply:
+    async def headers(
+        self, method: Method, url: str, headers: Mapping[str, str], credentials: Credentials | None
+    ) -> tuple[Reply, ...]:
+        """The replies to a request whose body is not wanted, in order; all of them are closed.
+
+        Each but the last is a redirect within the origin of `url`. The last may be a redirect to another origin, which
+        is not followed: its headers are those that describe the file (`X-Linked-Size`). Raises the same as `get`.
+        """
+        replies: list[Reply] = []
+        for _ in range(_MAX_REDIRECTS + 1):
+            reply = await self._send(method, url, headers, credentials)
+            reply.close()
+            replies.append(reply)
+            if not reply.is_redirect:
+                return tuple(replies)
+            target = redirect_target(url, reply.headers["Location"])
+            if Origin.of(target) != Origin.of(url):
+                return tuple(replies)
+            url = target
+        raise _redirect_loop(url)
+
+    async def _send(
+        self, method: Method, url: str, headers: Mapping[str, str], credentials: Credentials | None
+    ) -> Reply:
         check_url(url, self._settings.policy)
         origin = Origin.of(url)
         curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)})
+        curl.setopt(pycurl.NOBODY, method == "HEAD")
         proxy = self._settings.proxy
         direct = proxy is None or not proxy.serves(origin)
         exchange = Exchange(url, curl, self._buffer_limit, self._settings, None if direct else proxy)
@@ -302,9 +331,5 @@ def _cross_origin_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() in _CROSS_ORIGIN_HEADERS}
 
 
-def _redirect_target(url: str, location: str) -> str:
-    """The target of a redirect (RFC 9110, 10.2.2). Raises AddressNotAllowed if it leads from https to http."""
-    target = urljoin(url, location)
-    if Origin.of(url).scheme == "https" and Origin.of(target).scheme != "https":
-        raise AddressNotAllowed(f"{Origin.of(url)} redirects to {Origin.of(target)}, which is not encrypted: refused")
-    return target
+def _redirect_loop(url: str) -> SourceUnavailable:
+    return SourceUnavailable(f"{Origin.of(url)} redirects again and again: the address leads nowhere")

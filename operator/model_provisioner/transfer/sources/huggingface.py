@@ -1,48 +1,39 @@
-"""Resolves `hf:` refs to plans, with the metadata calls of `huggingface_hub`.
+"""Resolves `hf:` refs to plans.
 
-Called by `resolver`. No byte of a model is fetched here, and fetchers never import it. Which files a ref selects is
-decided in `domain.refs.selection`, what an HTTP error of the hub means in `domain.network.hub_errors`.
+Called by `resolver`. No byte of a model is fetched here. Which files a ref selects is decided in
+`domain.refs.selection`; here, where a fact comes from that one answer of the hub leaves out: a mirror may list files
+without sizes, or serve only the files themselves. The requests are sent by `hub_client`.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
-from typing import Protocol, TypeVar
-from urllib.parse import quote
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
-
-from model_provisioner.domain.errors import DigestMismatch, InvalidRef, ProvisionError, SourceUnavailable
+from model_provisioner.aio.cancellation import cancel_and_wait
+from model_provisioner.domain.errors import (
+    DigestMismatch,
+    InvalidRef,
+    ProvisionError,
+    SourceNotFound,
+    SourceUnavailable,
+)
 from model_provisioner.domain.lifecycle.suspended_message import MOST_ALTERNATIVES, Alternative, Alternatives
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.network.hub_errors import HubRequest, hub_error
-from model_provisioner.domain.refs.refs import HuggingFaceRef
+from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
 from model_provisioner.domain.refs.selection import other_models, select, selector_of
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
-from model_provisioner.transfer.sources.huggingface_transport import ORIGIN_HEADER
+from model_provisioner.transfer.http.client import Client
+from model_provisioner.transfer.sources.hub_answers import FileHeaders, ModelInfo, RemoteFile
+from model_provisioner.transfer.sources.hub_client import HubClient
 
-T = TypeVar("T")
-
-
-class _LFS(Protocol):
-    @property
-    def sha256(self) -> str: ...
-
-
-class _File(Protocol):
-    """The fields of `huggingface_hub.hf_api.RepoSibling` that are used here."""
-
-    @property
-    def rfilename(self) -> str: ...
-    @property
-    def size(self) -> int | None: ...
-    @property
-    def lfs(self) -> _LFS | None: ...
+_TREE_SECONDS = 20.0  # the rest of the time is for the headers of the files
+_MAX_PLAIN_BYTES = 10 * 1024 * 1024
+"""A larger file is an LFS file, which has a digest: the hub takes no larger file into git."""
+_PARALLEL_REQUESTS = 8
+_DEFAULT_BRANCH = "main"
 
 
 async def resolve(
@@ -51,24 +42,22 @@ async def resolve(
     revision: str | None,
     digest: Digest | None,
     credentials: Credentials | None,
-    threads: Executor,
+    client: Client,
     seconds: float,
 ) -> tuple[Plan, Alternatives]:
     """Resolves `ref` at the commit `revision` (None: the current one), and lists other models of the repository.
 
     `digest` is the one that the user expects, for a model in one file. `seconds` is the deadline of all requests
-    together. The library is called in `threads`, which must not be the default executor of the event loop: that one
-    also resolves host names, and the library would occupy all its threads while it waits for a name. Call
-    `huggingface_transport.use_client` first.
+    together.
 
     Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the client
     and of `select`, InvalidRef and DigestMismatch for `digest`.
     """
-    hub = _HubRepository(ref, endpoint.rstrip("/"), credentials, threads)
+    hub = HubClient(client, endpoint.rstrip("/"), ref, credentials)
     deadline = asyncio.timeout(seconds)
     try:
         async with deadline:
-            return await hub.plan(revision or ref.revision, digest)
+            return await _Repository(ref, hub, endpoint).plan(revision or ref.revision, digest)
     except TimeoutError:
         if not deadline.expired():
             raise
@@ -76,77 +65,153 @@ async def resolve(
         raise SourceUnavailable(message) from None
 
 
-class _HubRepository:
-    """One repository of the hub at `endpoint` (a URL without a trailing slash).
+class _Repository:
+    """The repository of `ref`, as `hub` describes it. `endpoint` is for messages."""
 
-    `credentials` are used only if they are for the endpoint's origin. The library is called in `threads`.
-    """
-
-    def __init__(self, ref: HuggingFaceRef, endpoint: str, credentials: Credentials | None, threads: Executor) -> None:
+    def __init__(self, ref: HuggingFaceRef, hub: HubClient, endpoint: str) -> None:
         self._ref = ref
+        self._hub = hub
         self._endpoint = endpoint
-        self._threads = threads
-        self._authenticated = credentials is not None and Origin.of(endpoint) in map(Origin.of, credentials.origins)
-        # False instead of None: with None the library sends a token that it finds in the environment or in a file.
-        self._api = HfApi(
-            endpoint=endpoint,
-            token=credentials.token if credentials and self._authenticated else False,
-            headers={ORIGIN_HEADER: str(Origin.of(endpoint))},
-        )
 
     async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
-        info = await self._call(
-            lambda: self._api.model_info(self._ref.repository, revision=revision, files_metadata=True)
-        )
-        if info.sha is None:
-            raise SourceUnavailable(f"{self._endpoint} does not tell the commit of {self._ref.repository}")
-        files = {file.rfilename: file for file in info.siblings or ()}
-        chosen = [files[path] for path in select(list(files), self._ref.selector)]
-        if info.gated:
-            await self._call(lambda: self._api.auth_check(self._ref.repository))
-        planned = tuple(self._planned(file, info.sha) for file in chosen)
-        return Plan(str(self._ref), info.sha, _with_expected_digest(planned, digest)), _alternatives(files, chosen)
+        info = await self._hub.model_info(revision)
+        at = info.commit or revision or _DEFAULT_BRANCH
+        files = await self._files(info, at)
+        chosen = select(list(files), self._ref.selector)
+        if info.files is not None and not all(_is_described(files[path]) for path in chosen):
+            files |= await self._described_by_tree(files, at)
+        commit, described = await self._described_by_headers([files[path] for path in chosen], info, at)
+        ref = _canonical(self._ref, info.repository)
+        planned = tuple(self._planned(ref, file, commit) for file in described)
+        files |= {file.path: file for file in described}
+        plan = Plan(str(self._ref), commit, _with_expected_digest(planned, digest), ref.repository)
+        return plan, _alternatives(files, described)
 
-    def _planned(self, file: _File, commit: str) -> PlannedFile:
-        if file.size is None:
-            raise SourceUnavailable(f"{self._endpoint} does not tell the size of {file.rfilename}")
-        repository, path = self._ref.repository, file.rfilename
-        return PlannedFile(
-            path=store_path(self._ref, path),
-            size=file.size,
-            digest=Digest.parse(file.lfs.sha256) if file.lfs else None,
-            source=f"hf:{repository}:{path}",
-            url=f"{self._endpoint}/{repository}/resolve/{commit}/{quote(path)}",
-        )
+    async def _files(self, info: ModelInfo, at: str) -> dict[str, RemoteFile]:
+        found = await self._hub.tree(at) if info.files is None else info.files
+        return {file.path: file for file in found}
 
-    async def _call(self, call: Callable[[], T]) -> T:
+    async def _described_by_tree(self, files: Mapping[str, RemoteFile], at: str) -> dict[str, RemoteFile]:
+        """The entries of the tree for `files`; none if the tree can't be read, which not every mirror has."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-        except HfHubHTTPError as error:
-            raise self._error(error) from None
+            async with asyncio.timeout(_TREE_SECONDS):
+                entries = await self._hub.tree(at)
+        except (ProvisionError, TimeoutError):  # then the headers of the files tell, or fail for the same reason
+            return {}
+        return {entry.path: _merged(files[entry.path], entry) for entry in entries if entry.path in files}
 
-    def _error(self, error: HfHubHTTPError) -> ProvisionError:
-        asked = HubRequest(
-            subject=f"hf:{self._ref.repository}" + (f"@{self._ref.revision}" if self._ref.revision else ""),
-            page=f"{self._endpoint}/{self._ref.repository}",
-            authenticated=self._authenticated,
+    async def _described_by_headers(
+        self, files: Sequence[RemoteFile], info: ModelInfo, at: str
+    ) -> tuple[str, list[RemoteFile]]:
+        """The commit, and `files` with what the headers of their URLs tell, if something is missing.
+
+        The first file of a gated repository is always asked for: a caller without access must not get a plan.
+        """
+        first, *others = files
+        headers: dict[str, FileHeaders] = {}
+        if info.gated or info.commit is None or not _is_described(first):
+            headers[first.path] = await self._headers(first, at)
+        missing = [file for file in others if not _is_described(file)]
+        headers |= dict(zip((file.path for file in missing), await self._all_headers(missing, at), strict=True))
+        commit = info.commit or headers[first.path].commit
+        if commit is None:
+            raise SourceUnavailable(f"{Origin.of(self._endpoint)} does not tell the commit of {self._ref.repository}")
+        return commit, [self._completed(file, headers.get(file.path)) for file in files]
+
+    async def _all_headers(self, files: Sequence[RemoteFile], at: str) -> list[FileHeaders]:
+        free = asyncio.Semaphore(_PARALLEL_REQUESTS)
+
+        async def headers(file: RemoteFile) -> FileHeaders:
+            async with free:
+                return await self._headers(file, at)
+
+        tasks = [asyncio.create_task(headers(file)) for file in files]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            await cancel_and_wait(*tasks)
+
+    async def _headers(self, file: RemoteFile, at: str) -> FileHeaders:
+        try:
+            return await self._hub.file_headers(at, file.path)
+        except SourceNotFound:
+            if file.masked:
+                raise self._hub.access_error() from None
+            raise
+
+    def _completed(self, file: RemoteFile, headers: FileHeaders | None) -> RemoteFile:
+        """`file` with what `headers` tell. Raises SourceUnavailable if its size is still not known.
+
+        A masked digest means that the caller may not read the file, unless the hub tells the digest in the headers: a
+        mirror may hand out the list that an anonymous caller gets.
+        """
+        told = file if headers is None else _merged(file, RemoteFile(file.path, headers.size, headers.digest))
+        if file.masked and told.digest is None:
+            raise self._hub.access_error()
+        if told.size is None:
+            raise SourceUnavailable(f"{Origin.of(self._endpoint)} does not tell the size of {file.path!a}")
+        return told
+
+    def _planned(self, ref: HuggingFaceRef, file: RemoteFile, commit: str) -> PlannedFile:
+        """`ref` has the canonical name of the repository, so that all its spellings share one file."""
+        return PlannedFile(
+            path=store_path(ref, file.path),
+            size=file.size or 0,
+            digest=file.digest,
+            source=f"hf:{ref.repository}:{file.path}",
+            url=self._hub.file_url(commit, file.path),
         )
-        return hub_error(error.response.status_code, error.response.headers, asked, time.time())
 
 
-def _alternatives(files: Mapping[str, _File], chosen: Sequence[_File]) -> Alternatives:
-    """The other models among `files`: those nearest in size to the `chosen` one, sorted by size."""
-    wanted, names = _size(chosen), list(files)
-    models = other_models(names, [file.rfilename for file in chosen])
-    sizes = {model: _size([files[path] for path in model]) for model in models}
-    nearest = sorted(models, key=lambda model: abs(sizes[model] - wanted))[:MOST_ALTERNATIVES]
+def _is_described(file: RemoteFile) -> bool:
+    """Whether size and digest are known, or the file is so small that it may have no digest."""
+    if file.size is None or file.masked:
+        return False
+    return file.digest is not None or file.size <= _MAX_PLAIN_BYTES
+
+
+def _merged(file: RemoteFile, other: RemoteFile) -> RemoteFile:
+    """`file` with the fields of `other` that it lacks."""
+    size = other.size if file.size is None else file.size
+    return RemoteFile(file.path, size, file.digest or other.digest, file.masked or other.masked)
+
+
+def _canonical(ref: HuggingFaceRef, name: str | None) -> HuggingFaceRef:
+    """`ref` with the `name` that the hub has for the repository, which differs in letter case or after a renaming.
+
+    A name that is not of the form owner/repo is ignored.
+    """
+    try:
+        named = parse(f"hf:{name}")
+    except ProvisionError:
+        return ref
+    if not isinstance(named, HuggingFaceRef) or named.repository != name:
+        return ref
+    return replace(ref, owner=named.owner, repo=named.repo)
+
+
+def _alternatives(files: Mapping[str, RemoteFile], chosen: Sequence[RemoteFile]) -> Alternatives:
+    """The other models among `files`: those nearest in size to the `chosen` one, sorted by size.
+
+    Models whose size is not known are only counted.
+    """
+    wanted, names = _size(chosen) or 0, list(files)
+    models = other_models(names, [file.path for file in chosen])
+    sizes = {model: size for model in models if (size := _size(files[path] for path in model)) is not None}
+    nearest = sorted(sizes, key=lambda model: abs(sizes[model] - wanted))[:MOST_ALTERNATIVES]
     nearest.sort(key=lambda model: sizes[model])
     alternatives = tuple(Alternative(selector_of(names, model), sizes[model]) for model in nearest)
     return Alternatives(alternatives, len(models) - len(alternatives))
 
 
-def _size(files: Iterable[_File]) -> int:
-    return sum(file.size or 0 for file in files)
+def _size(files: Iterable[RemoteFile]) -> int | None:
+    """The sum of all sizes; None if one of them is not known."""
+    total = 0
+    for file in files:
+        if file.size is None:
+            return None
+        total += file.size
+    return total
 
 
 def _with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:

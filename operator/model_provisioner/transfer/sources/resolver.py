@@ -1,7 +1,6 @@
 """Selects the source that resolves a ref to a plan. Called by `transfer.worker` and `transfer.cli.fetch`."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 from model_provisioner.domain.errors import InvalidRef
 from model_provisioner.domain.network.response_time import resolve_seconds
@@ -9,20 +8,15 @@ from model_provisioner.domain.refs.refs import LocalRef, parse
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.sources import huggingface, local
-from model_provisioner.transfer.sources.huggingface_transport import use_client
-from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Resolve, ResolvedAnswer
+from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 
 
 class Resolver:
-    """Import it only if needed: it imports `huggingface_hub`, which a fetcher does not need.
-
-    `client` sends all requests, and belongs to the running event loop.
-    """
+    """`client` sends all requests, and belongs to the running event loop."""
 
     def __init__(self, client: Client) -> None:
-        use_client(client)
+        self._client = client
         self._seconds = resolve_seconds(client.response_timeout)
-        self._threads = ThreadPoolExecutor(MAX_HUB_REQUESTS, thread_name_prefix="hub")
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
         """The plan for `request.ref`, and other models of the same repository. Raises ProvisionError."""
@@ -32,7 +26,7 @@ class Resolver:
                 raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
             return ResolvedAnswer(request.id, await asyncio.to_thread(local.resolve, ref, request.store, digest))
         plan, alternatives = await huggingface.resolve(
-            ref, request.endpoint, request.revision, digest, request.credentials, self._threads, self._seconds
+            ref, request.endpoint, request.revision, digest, request.credentials, self._client, self._seconds
         )
         return ResolvedAnswer(request.id, plan, alternatives)
 

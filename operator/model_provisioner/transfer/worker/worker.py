@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
@@ -24,6 +24,7 @@ from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
+from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.transfer.worker import store_requests
 from model_provisioner.transfer.worker.outbox import Outbox
@@ -33,9 +34,6 @@ from model_provisioner.worker_protocol import messages
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, decode_request
 from model_provisioner.worker_protocol.messages import Answer, Request, Task
 
-if TYPE_CHECKING:
-    from model_provisioner.transfer.sources.resolver import Resolver
-
 _LOG = logging.getLogger(__name__)
 _FLUSH_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -43,13 +41,10 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 T = TypeVar("T")
 
 
-def run(network: NetworkSettings, *, preload_resolver: bool = False) -> int:
-    """Serves requests until the end of standard input, and returns the exit code 0.
-
-    `preload_resolver` imports the hub's client at once; otherwise the first `resolve` request pays for the import.
-    """
+def run(network: NetworkSettings) -> int:
+    """Serves requests until the end of standard input, and returns the exit code 0."""
     die_with_parent()
-    asyncio.run(_serve(network, preload_resolver))
+    asyncio.run(_serve(network))
     return 0
 
 
@@ -92,13 +87,11 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-async def _serve(network: NetworkSettings, preload_resolver: bool) -> None:
+async def _serve(network: NetworkSettings) -> None:
     clock = Clock()
     outbox = Outbox(await _standard_output(), clock)
     async with open_client(network) as client:
         worker = Worker(client, outbox, clock)
-        if preload_resolver:
-            worker.load_resolver()
         async with _writing_answers(outbox):
             try:
                 await worker.serve(await _standard_input())
@@ -129,11 +122,7 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._limits: dict[str, Limits] = {}
         self._opener = StoreOpener()
-        self._resolver: Resolver | None = None
-
-    def load_resolver(self) -> None:
-        """Imports the hub's client now, so that the first `resolve` request does not wait for it."""
-        self._get_resolver()
+        self._resolver = Resolver(client)
 
     async def serve(self, lines: asyncio.StreamReader) -> None:
         """Starts the requests in `lines`; returns at the end of input, when requests may still run."""
@@ -204,7 +193,7 @@ class Worker:
             case messages.Fetch():
                 return await self._fetch(request)
             case messages.Resolve():
-                return await self._get_resolver().resolve(request)
+                return await self._resolver.resolve(request)
             case messages.Verify():
                 return await self._verify(request)
             case _:
@@ -227,13 +216,6 @@ class Worker:
         async with _open_store(self._opener, request.store) as store:
             wrong = await wrong_files(store, request.files, _Reporter(request.id, self._outbox).verifying)
         return messages.Verified(request.id, wrong)
-
-    def _get_resolver(self) -> "Resolver":
-        if self._resolver is None:
-            from model_provisioner.transfer.sources.resolver import Resolver  # noqa: PLC0415 - brings huggingface_hub along
-
-            self._resolver = Resolver(self._client)
-        return self._resolver
 
 
 class _Reporter:

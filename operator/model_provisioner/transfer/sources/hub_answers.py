@@ -1,0 +1,223 @@
+"""Reads the answers of a Hugging Face hub: documents, headers and links, none of which is trusted to have its shape.
+
+Called by `hub_client`, which sends the requests. Every function here is total: any bytes are a value or `Malformed`. A
+field that an answer leaves out is None, because mirrors leave fields out; a field of another type is an error. Which
+file is wanted, and what to do about a field that is missing, is decided in `huggingface`.
+Source of the fields: huggingface_hub 2.4, hf_api.py (`ModelInfo`, `RepoSibling`, `RepoFile`) and file_download.py
+(`get_hf_file_metadata`).
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from model_provisioner.domain.store.digest import Digest
+
+MAX_FILES = 100_000
+"""The most files of a repository; the hub recommends fewer (hub-docs, repositories-recommendations.md)."""
+MAX_SIZE = 2**46
+"""The largest size of a file, 64 TiB, so that the sum over all files fits the 64 bits of the resource's field."""
+_MAX_NAME = 1024
+_MAX_TEXT = 256
+_MASK = re.compile(r"\*+")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+_DIGITS = re.compile(r"[0-9]{1,20}")
+_CONTENT_RANGE = re.compile(r"bytes [0-9]{1,20}-[0-9]{1,20}/([0-9]{1,20})")
+_LINK = re.compile(r"<([^<>]*)>([^<>]*)")
+_REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
+_IN_QUERY = "%=&+/:;,?@!$'()*~"
+
+_Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
+_Name = Annotated[str, msgspec.Meta(max_length=_MAX_NAME)]
+_Text = Annotated[str, msgspec.Meta(max_length=_MAX_TEXT)]
+T = TypeVar("T")
+
+
+class Malformed(Exception):
+    """An answer that does not have its shape. The text says in a few words what was sent instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file of a repository; `size` is in bytes. None: the answer does not tell.
+
+    `masked`: the hub hides the digest, as it does from callers who may list a gated repository but not read it.
+    """
+
+    path: str
+    size: int | None
+    digest: Digest | None
+    masked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A repository at one commit. `repository` is its canonical name, `files` None if the answer lists none."""
+
+    repository: str | None
+    commit: str | None
+    gated: bool
+    files: tuple[RemoteFile, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeaders:
+    """What the headers of `/resolve/` say of one file."""
+
+    size: int | None
+    digest: Digest | None
+    commit: str | None
+
+
+class _LFS(msgspec.Struct):
+    size: _Size | None = None
+    sha256: _Text | None = None
+    oid: _Text | None = None
+
+
+class _Sibling(msgspec.Struct):
+    rfilename: _Name
+    size: _Size | None = None
+    lfs: _LFS | None = None
+
+
+class _ModelInfo(msgspec.Struct):
+    id: str | None = None
+    sha: _Text | None = None
+    gated: bool | _Text | None = None
+    siblings: list[_Sibling] | None = None
+
+
+class _Entry(msgspec.Struct):
+    path: _Name
+    type: _Text = "file"
+    size: _Size | None = None
+    lfs: _LFS | None = None
+
+
+_MODEL_INFO = msgspec.json.Decoder(_ModelInfo)
+_TREE = msgspec.json.Decoder(list[_Entry])
+
+
+def parse_model_info(body: bytes) -> ModelInfo:
+    """The answer of `/api/models/<repository>`. The digest's key is `lfs.sha256` here and `lfs.oid` in a tree."""
+    found = _decoded(_MODEL_INFO, body)
+    siblings = None if found.siblings is None else _bounded(found.siblings)
+    files = None if siblings is None else tuple(_file(one.rfilename, one.size, one.lfs) for one in siblings)
+    return ModelInfo(found.id, None if found.sha is None else _commit(found.sha), bool(found.gated), files)
+
+
+def parse_tree(body: bytes) -> tuple[RemoteFile, ...]:
+    """The files of one page of `/api/models/<repository>/tree/<commit>`."""
+    entries = _bounded(_decoded(_TREE, body))
+    return tuple(_file(entry.path, entry.size, entry.lfs) for entry in entries if entry.type == "file")
+
+
+def next_query(link: str) -> str | None:
+    """The query of the page that `link`, the header of a page, names as the next; None if this is the last.
+
+    Only the query is used, and applied to the address that was asked: the host in it may be another one, to which no
+    token may go, and mirrors pass on links to the hub that they mirror.
+    """
+    for target, parameters in _LINK.findall(link):
+        relations = " ".join(quoted or plain for quoted, plain in _REL.findall(parameters))
+        if "next" in relations.lower().split():
+            return _query(target)
+    return None
+
+
+def parse_file_headers(replies: Sequence[tuple[int, Mapping[str, str]]]) -> FileHeaders:
+    """The headers of all `replies` (status and headers) of `/resolve/`, the redirects first.
+
+    A redirect describes the file in `X-Linked-Size` and `X-Linked-ETag`; its Content-Length and ETag are its own. The
+    ETag of a content host is no SHA-256 of the file, even if it looks like one.
+    """
+    size = _first(replies, "X-Linked-Size", _size)
+    return FileHeaders(
+        size=_size_of_body(*replies[-1]) if size is None else size,
+        digest=_first(replies, "X-Linked-ETag", _etag_digest),
+        commit=_first(replies, "X-Repo-Commit", _commit),
+    )
+
+
+def is_web_page(headers: Mapping[str, str]) -> bool:
+    """Whether the answer is HTML, which portals and login pages send instead of what was asked for."""
+    return "html" in headers.get("Content-Type", "").lower()
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    if not body.strip():
+        raise Malformed("an empty body")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"JSON of another shape ({error})") from None
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested too deeply
+        raise Malformed("what is no JSON") from None
+
+
+def _bounded(entries: list[T]) -> list[T]:
+    if len(entries) > MAX_FILES:
+        raise Malformed(f"a list of more than {MAX_FILES} files")
+    return entries
+
+
+def _file(path: str, size: int | None, lfs: _LFS | None) -> RemoteFile:
+    text = (lfs.sha256 or lfs.oid) if lfs else None
+    masked = bool(text and _MASK.fullmatch(text))
+    return RemoteFile(path, size, _digest(text) if text and not masked else None, masked)
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except ValueError:
+        raise Malformed(f"{_shown(text)} as a SHA-256") from None
+
+
+def _commit(text: str) -> str:
+    if not _COMMIT.fullmatch(text):
+        raise Malformed(f"{_shown(text)} as a commit")
+    return text
+
+
+def _size(text: str) -> int:
+    if not _DIGITS.fullmatch(text) or int(text) > MAX_SIZE:
+        raise Malformed(f"{_shown(text)} as a size")
+    return int(text)
+
+
+def _size_of_body(status: int, headers: Mapping[str, str]) -> int | None:
+    if status == 206:
+        extent = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        return _size(extent[1]) if extent else None
+    if status == 200 and "Content-Encoding" not in headers and "Content-Length" in headers:
+        return _size(headers["Content-Length"])
+    return None
+
+
+def _etag_digest(tag: str) -> Digest | None:
+    """None for a tag that is no SHA-256: that of a small file is the SHA-1 of a git blob."""
+    try:
+        return Digest.parse(tag.removeprefix("W/").strip('"'))
+    except ValueError:
+        return None
+
+
+def _first(replies: Sequence[tuple[int, Mapping[str, str]]], name: str, parse: Callable[[str], T]) -> T | None:
+    return next((parse(headers[name]) for _, headers in replies if name in headers), None)
+
+
+def _query(target: str) -> str:
+    try:
+        return quote(urlsplit(target).query.encode("latin-1", "replace"), safe=_IN_QUERY)
+    except ValueError:
+        raise Malformed("a malformed address of the next page") from None
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 40 else text[:37] + "...")

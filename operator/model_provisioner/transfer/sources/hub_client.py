@@ -1,0 +1,180 @@
+"""Asks one repository of a Hugging Face hub for its description, with the client that every URL of a ref goes through.
+
+Called by `huggingface`. Three endpoints are all that is needed: the model, its tree, and the headers of a file. How an
+answer is read is in `hub_answers`, what a status means in `domain.network.hub_errors`. No byte of a model is read here.
+"""
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+from urllib.parse import quote
+
+from model_provisioner.domain.errors import ProvisionError, SourceUnavailable
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.hub_errors import HubRequest, access_not_granted, hub_error
+from model_provisioner.domain.network.redirects import redirect_target
+from model_provisioner.domain.refs.refs import HuggingFaceRef
+from model_provisioner.transfer.http.client import Client, Method, Reply
+from model_provisioner.transfer.sources.hub_answers import (
+    MAX_FILES,
+    FileHeaders,
+    Malformed,
+    ModelInfo,
+    RemoteFile,
+    is_web_page,
+    next_query,
+    parse_file_headers,
+    parse_model_info,
+    parse_tree,
+)
+
+_MAX_BYTES = 32 * 1024 * 1024
+_MAX_PAGES = 1000
+_HEAD_REFUSED = frozenset({400, 403, 404, 405, 501})
+"""Statuses of servers that do not know HEAD, and answer GET."""
+_GZIP_OR_ZLIB = 47  # zlib.h, inflateInit2: both formats, the largest window
+_GOOD = frozenset({200, 206})
+_ONE_BYTE = {"Range": "bytes=0-0"}
+_MAX_ORIGINS = 3
+_HUB_HEADERS = frozenset({"x-error-code", "x-error-message", "ratelimit", "retry-after"})
+
+T = TypeVar("T")
+
+
+class HubClient:
+    """One repository of the hub at `endpoint` (a URL without a trailing slash).
+
+    `credentials` are sent only if they are for the endpoint's origin. Each method raises what `Client.get` raises and
+    `hub_error` returns, and SourceUnavailable for an answer that does not have its shape.
+    """
+
+    def __init__(self, client: Client, endpoint: str, ref: HuggingFaceRef, credentials: Credentials | None) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._repository = ref.repository
+        self._credentials = credentials
+        self._request = HubRequest(
+            subject=f"hf:{ref.repository}" + (f"@{ref.revision}" if ref.revision else ""),
+            page=f"{endpoint}/{ref.repository}",
+            authenticated=credentials is not None and Origin.of(endpoint) in map(Origin.of, credentials.origins),
+        )
+
+    def file_url(self, revision: str, path: str) -> str:
+        """The URL of a file's bytes. It does not expire if `revision` is a commit."""
+        return f"{self._endpoint}/{self._repository}/resolve/{quote(revision, safe='')}/{quote(path)}"
+
+    async def model_info(self, revision: str | None) -> ModelInfo:
+        """The repository at `revision` (None: the default branch) and its files."""
+        at = f"/revision/{quote(revision, safe='')}" if revision else ""
+        found, _ = await self._document(f"{self._api}{at}?blobs=true", parse_model_info)
+        return found
+
+    async def tree(self, revision: str) -> list[RemoteFile]:
+        """All files at `revision`, from every page of the tree."""
+        url = f"{self._api}/tree/{quote(revision, safe='')}"
+        files: list[RemoteFile] = []
+        query, seen = "recursive=true&expand=false", {""}
+        for _ in range(_MAX_PAGES):
+            seen.add(query)
+            page, link = await self._document(f"{url}?{query}", parse_tree)
+            files += page
+            following = self._next_query(link)
+            if following is None:
+                return files
+            if following in seen or len(files) > MAX_FILES:
+                break
+            query = following
+        raise self._malformed(Origin.of(url), f"more than {MAX_FILES} files, or pages without an end,")
+
+    def _next_query(self, link: str) -> str | None:
+        return self._checked(Origin.of(self._endpoint), lambda: next_query(link))
+
+    async def file_headers(self, revision: str, path: str) -> FileHeaders:
+        """The size, digest and commit of a file, if the headers of its URL tell them; and whether it may be read.
+
+        Servers that refuse HEAD or tell no length are asked for one byte. A redirect to another origin is followed only
+        if it does not describe the file itself.
+        """
+        url = self.file_url(revision, path)
+        replies = await self._client.headers("HEAD", url, {}, self._credentials)
+        method: Method = "HEAD"
+        if _refuses_head(replies[-1]):
+            replies, method = await self._client.headers("GET", url, _ONE_BYTE, self._credentials), "GET"
+        found, last = self._described(replies), replies[-1]
+        for _ in range(_MAX_ORIGINS):
+            if found.size is not None or (method == "GET" and not last.is_redirect):
+                break
+            url = redirect_target(last.url, last.headers["Location"]) if last.is_redirect else last.url
+            replies, method = (*replies, *await self._client.headers("GET", url, _ONE_BYTE, self._credentials)), "GET"
+            found, last = self._described(replies), replies[-1]
+        return found
+
+    def _described(self, replies: Sequence[Reply]) -> FileHeaders:
+        last = replies[-1]
+        if last.status not in _GOOD and not last.is_redirect:
+            raise self._status_error(last)
+        if is_web_page(last.headers) and not last.is_redirect:
+            raise self._malformed(last.origin, "a web page")
+        return self._checked(
+            last.origin, lambda: parse_file_headers([(reply.status, reply.headers) for reply in replies])
+        )
+
+    @property
+    def _api(self) -> str:
+        return f"{self._endpoint}/api/models/{self._repository}"
+
+    async def _document(self, url: str, parse: Callable[[bytes], T]) -> tuple[T, str]:
+        """What `parse` makes of the answer's body, and its `Link` header."""
+        async with await self._client.get(url, {"Accept": "application/json"}, self._credentials) as reply:
+            if reply.status != 200:
+                raise self._status_error(reply)
+            if is_web_page(reply.headers):
+                raise self._malformed(reply.origin, "a web page")
+            try:
+                return parse(await _body(reply)), reply.headers.get("Link", "")
+            except Malformed as error:
+                raise self._malformed(reply.origin, str(error)) from None
+
+    def _checked(self, origin: Origin, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except Malformed as error:
+            raise self._malformed(origin, str(error)) from None
+
+    def _malformed(self, origin: Origin, sent: str) -> SourceUnavailable:
+        return SourceUnavailable(
+            f"{origin} sent {sent} when asked for {self._request.subject}, which is no answer of a hub: check the "
+            "endpoint, and whether a proxy or a login page answers in its place"
+        )
+
+    def access_error(self) -> ProvisionError:
+        """The error for a caller who may list the files and not read them."""
+        return access_not_granted(self._request)
+
+    def _status_error(self, reply: Reply) -> ProvisionError:
+        if reply.origin != Origin.of(self._endpoint) and not _HUB_HEADERS & set(map(str.lower, reply.headers)):
+            return SourceUnavailable(f"{reply.origin}, to which the hub redirects, answered {reply.status}")
+        return hub_error(reply.status, reply.headers, self._request, time.time())
+
+
+def _refuses_head(reply: Reply) -> bool:
+    return reply.status in _HEAD_REFUSED and "X-Error-Code" not in reply.headers
+
+
+async def _body(reply: Reply) -> bytes:
+    """The whole body, at most 32 MiB. Some proxies compress it although that is not asked for. Raises Malformed."""
+    encoding = reply.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
+        raise Malformed(f"content encoded as {encoding[:20]!a}")
+    inflate = None if encoding == "identity" else zlib.decompressobj(_GZIP_OR_ZLIB)
+    content = bytearray()
+    async for chunk in reply.chunks():
+        try:
+            content += inflate.decompress(chunk, _MAX_BYTES + 1 - len(content)) if inflate else chunk
+        except zlib.error:
+            raise Malformed(f"content that is not encoded as {encoding}") from None
+        if len(content) > _MAX_BYTES:
+            raise Malformed(f"more than {_MAX_BYTES // 1024**2} MiB")
+    return bytes(content)
