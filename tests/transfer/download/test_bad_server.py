@@ -28,8 +28,10 @@ from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.download import engine
+from model_provisioner.transfer.download.hashing import PrefixHasher
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
+from model_provisioner.transfer.store.partfile import PartFile
 from model_provisioner.transfer.store.store import Store
 from tests.support.bad_server import (
     Answer,
@@ -219,6 +221,31 @@ async def test_what_does_not_pass_is_named_and_nothing_is_published(client: Clie
     assert type(caught.value) is error
     assert not files_below(client.root)
     assert len(server.log) == 1 if error in NOT_TRIED_AGAIN else len(server.log) <= 18
+
+
+@pytest.mark.parametrize("behaviour", [honest, whole])
+async def test_a_slow_disk_lets_no_large_batch_pile_up(
+    client: Client, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a batch is written, up to 2 MiB come. Hashing may hold several batches, so each of them must be small."""
+    sizes: list[int] = []
+    really_check = PartFile.check_writer
+
+    def slowly(part: PartFile) -> None:
+        time.sleep(0.1)
+        really_check(part)
+
+    async def offer(hasher: PrefixHasher, offset: int, chunks: Sequence[bytes], prefix_end: int) -> None:
+        sizes.append(sum(map(len, chunks)))
+        await really_offer(hasher, offset, chunks, prefix_end)
+
+    really_offer = PrefixHasher.offer
+    monkeypatch.setattr(PartFile, "check_writer", slowly)
+    monkeypatch.setattr(PrefixHasher, "offer", offer)
+    async with BadServer(LARGE, always=behaviour).running() as server:
+        await client.fetch(server)
+    assert client.published == LARGE
+    assert MIB / 2 < max(sizes) <= MIB + 64 * KIB
 
 
 # Values of Content-Range. The cases are those of TestCheckContentRange in rclone.

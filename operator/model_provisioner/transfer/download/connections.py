@@ -97,7 +97,7 @@ class RangeBody:
             self._skip, self._left_over = self._skip - dropped, chunk[dropped:]
             await pace(dropped)
 
-    async def read(self, max_bytes: int | None) -> bytes:
+    async def read(self, max_bytes: int) -> bytes:
         """The next bytes, at most about `max_bytes`; b"" at the end of the range or of the reply.
 
         Bytes beyond the end of the range are dropped: another connection may have taken over the tail of the range.

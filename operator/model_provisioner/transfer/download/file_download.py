@@ -165,7 +165,7 @@ class FileDownload:
         """
         batch, writing = self._batch(body.position), None
         try:
-            while chunk := await body.read(self._read_bytes):
+            while chunk := await body.read(self._read_bytes(batch)):
                 batch.append(chunk)
                 await self.pace(len(chunk))
                 if self._is_due(batch):
@@ -186,11 +186,14 @@ class FileDownload:
         """Reports unchanged progress too: the receiver learns that no bytes come and that this process is alive."""
         self._on_change()
 
-    @property
-    def _read_bytes(self) -> int | None:
-        """The most bytes of one read; None: no limit. With a bandwidth limit it is small, for an even flow."""
-        rate = self._limits.bytes_per_second
-        return None if rate is None else max(1, int(rate * _BATCH_SECONDS))
+    def _read_bytes(self, batch: _Batch) -> int:
+        """The most bytes of the next read for `batch`. With a bandwidth limit they are few, for an even flow.
+
+        No read makes a batch larger than its limit: more bytes may be in the buffers of the connection when the disk or
+        the processor is slow, and several batches of that size wait to be hashed.
+        """
+        left, rate = self._max_batch_bytes - batch.size, self._limits.bytes_per_second
+        return max(1, left if rate is None else min(left, int(rate * _BATCH_SECONDS)))
 
     def _batch(self, offset: int) -> _Batch:
         return _Batch(offset, self._clock.monotonic())
