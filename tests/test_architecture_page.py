@@ -21,6 +21,7 @@ from model_provisioner.domain.lifecycle.events import (
     Resolving,
     Started,
     Suspended,
+    Terminating,
     VerifyHandled,
     Verifying,
 )
@@ -52,6 +53,7 @@ EVENTS: dict[str, Event] = {
     "Failed with a Retryable error": Failed(SourceUnavailable("down"), NOW),
     "Failed with a Terminal error": Failed(DigestMismatch("differs"), None),
     "ReconcileHandled": ReconcileHandled("now"),
+    "Terminating": Terminating("being deleted"),
 }
 
 

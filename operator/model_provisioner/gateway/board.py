@@ -101,9 +101,12 @@ class Board:
         return [one for one in self._in_order if one.namespace == namespace]
 
     def ready(self, namespace: str | None = None) -> dict[str, tuple[ModelDownload, Model]]:
-        """Those whose model is there, by uid, oldest first. Nothing else may be claimed to be there."""
+        """Those whose model is there, by uid, oldest first. Nothing else may be claimed to be there.
+
+        The model of an object that is being deleted leaves the catalog, and its files may go at any moment.
+        """
         if self._ready is None:
-            known = self.all()
+            known = [one for one in self.all() if not one.deleting]
             self._ready = {one.uid: (one, one.status.model) for one in known if one.status.ready and one.status.model}
         if namespace is None:
             return self._ready.copy()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from model_provisioner.domain.modeldownload import Condition, Model, ModelDownload
-from model_provisioner.domain.stream import messages
+from model_provisioner.domain.stream import message_of, messages
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _LONGEST_LIST = 1000
@@ -112,7 +112,8 @@ class Download(BaseModel):
     namespace: str
     name: str
     state: str = Field(
-        description="One word: Resolving, Queued, Downloading, Verifying, Available, Suspended, or an error."
+        description="One word: Resolving, Queued, Downloading, Verifying, Available, Suspended, Terminating, or an "
+        "error."
     )
     bytes: int
     total: int | None
@@ -127,9 +128,8 @@ class Download(BaseModel):
 
     @classmethod
     def of(cls, download: ModelDownload, queue_position: int | None, *, stale: bool) -> "Download":
-        ready = download.status.condition("Ready")
         said = messages(download, queue_position, stale=stale)[0].data
-        return cls.model_validate({**said, "message": ready.message if ready else ""})
+        return cls.model_validate({**said, "message": message_of(download)})
 
 
 class ConditionDetail(BaseModel):

@@ -57,7 +57,8 @@ class Models:
         ref = parse_lenient(wanted.model_ref)
         if isinstance(ref, LocalRef):
             raise Problem(409, "LocalModel", f"{ref} is a file that somebody put there; it is never deleted from here")
-        found = matching(ref, self._board.all(scope))
+        known = matching(ref, self._board.all(scope))
+        found = [one for one in known if not one.deleting] or known
         if not found:
             raise Problem(404, "NotFound", f"there is no download of {ref}")
         if len(found) > 1:
@@ -80,7 +81,7 @@ class Models:
 
 def _shares(one: ModelDownload, other: ModelDownload) -> bool:
     ours, theirs = one.status.model, other.status.model
-    return bool(ours and theirs and (ours.store_id, ours.path) == (theirs.store_id, theirs.path))
+    return bool(not one.deleting and ours and theirs and (ours.store_id, ours.path) == (theirs.store_id, theirs.path))
 
 
 def _several(found: list[ModelDownload]) -> Problem:
