@@ -21,6 +21,7 @@ from model_provisioner.domain.lifecycle.events import (
     Resolving,
     Started,
     Suspended,
+    Terminating,
     VerifyHandled,
     Verifying,
 )
@@ -53,6 +54,7 @@ EVENTS: dict[str, Event] = {
     "Failed with a Terminal error that is tried again": Failed(SourceNotFound("not there"), NOW),
     "Failed with a Terminal error that is not": Failed(DigestMismatch("differs"), None),
     "ReconcileHandled": ReconcileHandled("now"),
+    "Terminating": Terminating("being deleted"),
 }
 
 

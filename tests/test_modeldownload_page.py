@@ -133,7 +133,7 @@ def test_every_field_that_is_named_by_its_path_is_one_of_the_resource() -> None:
 def test_every_other_name_is_one_of_the_program_the_resource_or_the_chart() -> None:
     reasons = {*State, *(cls.__name__ for cls in ERRORS)}
     conditions = {"Ready", "Reconciling", "Stalled"}
-    kubernetes = {"configMapKeyRef"}
+    kubernetes = {"configMapKeyRef", "foregroundDeletion"}
     asked = {name.rpartition("/")[2] for name in (annotations.RECONCILE_AT, annotations.VERIFY_AT)}
     literals = set(re.findall(r'"([A-Z]\w+)"', SOURCES))
     known = reasons | conditions | kubernetes | asked | literals | fields(SCHEMA["spec"]) | keys(VALUES)

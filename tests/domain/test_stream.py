@@ -6,11 +6,20 @@ from datetime import timedelta
 import pytest
 
 from model_provisioner.domain.errors import AccessDenied
-from model_provisioner.domain.lifecycle.events import Available, Event, Failed, Progressed, Queued, Started, Suspended
+from model_provisioner.domain.lifecycle.events import (
+    Available,
+    Event,
+    Failed,
+    Progressed,
+    Queued,
+    Started,
+    Suspended,
+    Terminating,
+)
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.scheduling.queueing import Waiting, next_in_line
-from model_provisioner.domain.stream import ended_recently, has_ended, messages, queue_positions
+from model_provisioner.domain.stream import ended_recently, has_ended, message_of, messages, queue_positions
 from tests.support.samples import MODEL, NOW, after
 
 
@@ -36,6 +45,27 @@ def test_each_state_has_its_event(events: list[Event], names: list[str], ended: 
     assert has_ended(one) is ended
     assert ended_recently(one, NOW + timedelta(minutes=9)) is ended
     assert not ended_recently(one, NOW + timedelta(minutes=11))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        [Queued("")],
+        [Started(MODEL, 0), Available(MODEL)],
+        [Failed(AccessDenied("no"), None)],
+        [Terminating("soon")],
+    ],
+)
+def test_an_object_that_is_being_deleted_is_neither_complete_nor_failed(events: list[Event]) -> None:
+    one = replace(download("x", *events), deleting=True)
+    (message,) = messages(one, None)
+    assert (message.name, message.data["state"]) == ("progress", "Terminating")
+    assert (message.data["bytes_per_second"], message.data["eta_seconds"]) == (0, None)
+    assert message_of(one) == ("soon" if events == [Terminating("soon")] else "being deleted")
+    assert not has_ended(one)
+    assert not ended_recently(one, NOW)
+    assert queue_positions([one]) == {}
 
 
 def test_an_object_without_a_status_is_resolving() -> None:

@@ -29,13 +29,31 @@ class Message:
 
 
 def state_of(download: ModelDownload) -> str:
-    """The reason of the Ready condition; `Resolving` for a new object, which has no conditions."""
+    """The reason of the Ready condition; `Resolving` for a new object, which has no conditions.
+
+    `Terminating` for one that is being deleted, whatever its status says: its files may be gone at any moment.
+    """
+    if download.deleting:
+        return State.TERMINATING
     ready = download.status.condition("Ready")
     return ready.reason if ready else State.RESOLVING
 
 
+def message_of(download: ModelDownload) -> str:
+    """The message of the Ready condition. That of another state than `state_of` would contradict it."""
+    ready = download.status.condition("Ready")
+    if download.deleting and not (ready and ready.reason == State.TERMINATING):
+        return "being deleted"
+    return ready.message if ready else ""
+
+
 def has_ended(download: ModelDownload) -> bool:
-    """Whether the download is Ready or Stalled. It is not ended if it is suspended, or if a retry was requested."""
+    """Whether the download is Ready or Stalled. It is not ended if it is suspended, or if a retry was requested.
+
+    One that is being deleted has not ended either: `deleted` is its end.
+    """
+    if download.deleting:
+        return False
     return download.status.ready or (download.status.stalled and not _is_retry_requested(download))
 
 
@@ -64,8 +82,10 @@ def messages(download: ModelDownload, queue_position: int | None, *, stale: bool
     """
     is_stale = stale and not has_ended(download)
     data = {**_common(download), **_progress(download), "queue_position": queue_position, "stale": is_stale}
-    if is_stale:
+    if is_stale or download.deleting:
         data |= {"bytes_per_second": 0, "eta_seconds": None}
+    if download.deleting:
+        return (Message("progress", data),)
     if download.status.ready and download.status.model:
         return (Message("complete", {**data, "path": download.status.model.path}),)
     if has_ended(download):

@@ -107,12 +107,15 @@ class Board:
         return [download for download in self._sorted if download.namespace == namespace]
 
     def ready(self, namespace: str | None = None) -> dict[str, tuple[ModelDownload, Model]]:
-        """The downloads whose model is Ready, with the model, by uid; oldest first. No other model may be offered."""
+        """The downloads whose model is Ready, with the model, by uid; oldest first. No other model may be offered.
+
+        A download that is being deleted is left out: its files may go at any moment.
+        """
         if self._ready is None:
             self._ready = {
                 download.uid: (download, download.status.model)
                 for download in self.all()
-                if download.status.ready and download.status.model
+                if download.status.ready and download.status.model and not download.deleting
             }
         if namespace is None:
             return self._ready.copy()

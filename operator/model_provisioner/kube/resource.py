@@ -52,6 +52,19 @@ def pod_path(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods/{name}"
 
 
+def is_released(metadata: Document) -> bool:
+    """Whether the operator is done with an object that is being deleted: it holds no file and no part any more.
+
+    Such an object stays until the finalizers of other programs are removed.
+    """
+    return metadata.get("deletionTimestamp") is not None and FINALIZER not in (metadata.get("finalizers") or ())
+
+
+def other_finalizers(metadata: Document) -> list[str]:
+    """The finalizers of other programs. Kubernetes lets nobody add one to an object that is being deleted."""
+    return [finalizer for finalizer in metadata.get("finalizers") or () if finalizer != FINALIZER]
+
+
 def parse(document: Document) -> ModelDownload:
     """Parses an object. Raises ValueError, which names the wrong field."""
     metadata = document["metadata"]

@@ -2,19 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model_provisioner.controller.stores.garbage_collector import GarbageCollector
-from model_provisioner.controller.stores.object_index import ObjectIndex
+from model_provisioner.controller.stores.object_index import ObjectIndex, trim
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder
+from model_provisioner.kube.resource import FINALIZER
 from model_provisioner.transfer.store.store import Store
 from tests.support.models import files_below, plan_of, private_files, put, sample
 from tests.support.programs import eventually
@@ -92,6 +93,34 @@ async def test_a_listed_or_active_object_keeps_what_it_holds(stores: StoreClient
     assert private_files(tmp_path / "volume", "holders") == {"uid-gone.json"}
     await sweep_once(stores, document("uid-there", store_id))
     assert private_files(tmp_path / "volume", "holders") == set()
+
+
+def deleted(uid: str, store_id: str, *finalizers: str) -> dict[str, Any]:
+    found = document(uid, store_id)
+    deletion = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": list(finalizers), "resourceVersion": "1"}
+    return {**found, "metadata": {**found["metadata"], **deletion}}
+
+
+@pytest.mark.parametrize("seen", [trim, dict], ids=["trimmed", "whole"])
+async def test_an_object_that_is_being_deleted_holds_until_it_is_released(
+    stores: StoreClient, tmp_path: Path, seen: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    store_id = leave_behind(tmp_path / "volume")
+    await sweep_once(stores, seen(deleted("uid-gone", store_id, FINALIZER, "example.com/backup")))
+    assert private_files(tmp_path / "volume", "holders") == {"uid-gone.json"}
+    await sweep_once(stores, seen(deleted("uid-gone", store_id, "example.com/backup")), document("uid-there", store_id))
+    assert private_files(tmp_path / "volume", "holders") == set()
+
+
+@pytest.mark.parametrize("seen", [trim, dict], ids=["trimmed", "whole"])
+def test_a_released_object_has_no_say_in_which_volume_is_the_right_one(
+    seen: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    claim = Claim(NAMESPACE, CLAIM)
+    held, released = deleted("held", "one", FINALIZER), deleted("released", "other", "example.com/backup")
+    index = ObjectIndex([NAMESPACE], [Documents(seen(held), seen(released))])
+    assert index.store_ids(claim) == {"one"}
+    assert index.uids() == {"held"}
 
 
 async def test_a_store_that_is_not_the_recorded_one_is_left_alone(stores: StoreClient, tmp_path: Path) -> None:

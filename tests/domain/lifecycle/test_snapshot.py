@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from model_provisioner.domain.lifecycle.events import (
     Resolving,
     Started,
     Suspended,
+    Terminating,
     VerifyHandled,
     Verifying,
 )
@@ -96,6 +98,16 @@ def test_only_a_lost_file_takes_readiness_back() -> None:
     assert after(*harmless, start=ready) == ready
     lost = after(Lost("gone"), start=ready)
     assert (lost.ready, lost.completion_time) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "before", [after(Started(MODEL, 0), Available(MODEL)), after(Failed(AccessDenied("no"), None)), after(Suspended())]
+)
+def test_what_is_being_deleted_is_neither_ready_nor_stalled_and_is_not_tried_again(before: Snapshot) -> None:
+    going = after(Terminating("going"), start=before)
+    assert (going.ready, going.stalled, going.reason, going.message) == (False, False, "Terminating", "going")
+    assert (going.completion_time, going.next_retry_time) == (None, None)
+    assert (going.model, going.bytes, going.attempts) == (before.model, before.bytes, before.attempts)
 
 
 def test_what_is_lost_is_not_counted_as_here_and_is_one_new_attempt() -> None:
@@ -169,6 +181,7 @@ EVENTS = st.one_of(
     st.just(Redefined()),
     st.just(Available(MODEL)),
     st.just(Lost("gone")),
+    st.just(Terminating("going")),
 )
 
 

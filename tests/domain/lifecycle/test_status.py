@@ -15,6 +15,7 @@ from model_provisioner.domain.lifecycle.events import (
     Resolving,
     Started,
     Suspended,
+    Terminating,
     Verifying,
 )
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
@@ -32,6 +33,8 @@ CASES: list[tuple[list[Event], dict[str, str], str]] = [
     ([Failed(SourceUnavailable("x"), NOW)], {"Ready": "False", "Reconciling": "True"}, "SourceUnavailable"),
     ([Failed(AccessDenied("x"), None)], {"Ready": "False", "Stalled": "True"}, "AccessDenied"),
     ([Started(MODEL, 0), Available(MODEL)], {"Ready": "True"}, "Available"),
+    ([Started(MODEL, 0), Available(MODEL), Terminating("going")], {"Ready": "False"}, "Terminating"),
+    ([Started(MODEL, 0), Terminating("going")], {"Ready": "False"}, "Terminating"),
 ]
 
 

@@ -51,6 +51,7 @@ from model_provisioner.domain.lifecycle.events import (
     Resolving,
     Started,
     Suspended,
+    Terminating,
     VerifyHandled,
     Verifying,
 )
@@ -58,6 +59,7 @@ from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
 from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.lifecycle.suspended_message import Alternative, Alternatives
+from model_provisioner.domain.lifecycle.terminating_message import released_message
 from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Status
 from model_provisioner.domain.store.space import Room
 from model_provisioner.kube.resource import API_VERSION, KIND, status_document
@@ -123,6 +125,7 @@ STATES: dict[str, list[Event]] = {
     "available-retried": [*READY, ReconcileHandled("2026-01-01T00:30:00Z")],
     "lost": [*READY, Lost(f"{MODEL.path} is gone from the volume; it is fetched again")],
     "lost-and-fetched-again": [*READY, Lost(f"{MODEL.path} is gone from the volume"), Started(MODEL, 0)],
+    "terminating": [*READY, Terminating(released_message(1, ["example.com/backup"]))],
     "another-volume-accepted": [
         *READY,
         Lost("another volume is mounted", VolumeChanged.__name__),

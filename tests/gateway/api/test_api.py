@@ -124,6 +124,32 @@ def test_models_are_claimed_only_when_ready_and_found_by_their_quantisation(desk
     assert reader.call("GET", "/v1/models/local").status_code == 400
 
 
+def test_a_model_whose_object_is_being_deleted_is_not_claimed(desk: Desk) -> None:
+    editor = desk.caller("editor")
+    for name in ("going", "staying"):
+        desk.apply(name, "hf:acme/same", destination={"claimName": "models"})
+        desk.tell(name, "Available", done=1000)
+        desk.until_known(name)
+    eventually(lambda: len(editor.call("GET", "/v1/models").json()["models"]) == 2, "both are listed")
+    desk.cluster.api.merge(desk.path("going"), {"metadata": {"finalizers": ["example.com/backup"]}})
+    desk.cluster.api.delete(desk.path("going"))
+    eventually(lambda: len(editor.call("GET", "/v1/models").json()["models"]) == 1, "one is listed")
+    (listed,) = editor.call("GET", "/v1/models").json()["models"]
+    assert listed["name"] == "staying"
+    found = editor.call("GET", "/v1/models/local?model_ref=hf:acme/same")
+    assert (found.status_code, found.json()["name"]) == (200, "staying")
+
+    shown = {one["name"]: one for one in editor.call("GET", "/v1/models/downloads").json()["downloads"]}
+    assert list(shown) == ["going"], "its end is still to come"
+    going = shown["going"]
+    assert (going["state"], going["message"], going["path"]) == ("Terminating", "being deleted", None)
+
+    assert editor.call("DELETE", "/v1/models?model_ref=hf:acme/same").status_code == 202, "it names one object"
+    missing = "/v1/models/local?model_ref=hf:acme/same"
+    eventually(lambda: editor.call("GET", missing).status_code == 404, "none is ready")
+    desk.cluster.api.merge(desk.path("going"), {"metadata": {"finalizers": None}})
+
+
 def test_a_download_is_cancelled_as_the_caller(desk: Desk) -> None:
     desk.apply("unwanted", "hf:acme/unwanted")
     uid = desk.until_known("unwanted")["download_id"]

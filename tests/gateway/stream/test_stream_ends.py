@@ -25,6 +25,20 @@ async def test_a_filtered_stream_ends_when_its_download_is_deleted(query: str) -
             assert (await reader.to_the_end()).count(b"event: deleted") == 1
 
 
+async def test_a_model_that_is_being_deleted_is_not_told_as_complete_and_its_stream_ends_with_it() -> None:
+    async with serving() as service:
+        going = document("going", 2, Available(MODEL))
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        service.board.on_event("ADDED", going)
+        async with service.reading("download_id=uid-going") as reader:
+            await reader.until(b"event: sync")
+            service.board.on_event("DELETED", going)
+            told = await reader.to_the_end()
+        assert b'"state":"Terminating"' in told
+        assert b"event: complete" not in told
+        assert told.count(b"event: deleted") == 1
+
+
 async def test_an_unfiltered_stream_outlives_its_downloads() -> None:
     async with serving() as service, service.reading() as reader:
         service.board.on_event("ADDED", document("one", 1, Available(MODEL)))

@@ -66,6 +66,7 @@ def register(registry: kopf.OperatorRegistry, manager: Manager, health: Health, 
             await manager.release(body)
         except (ProvisionError, TimeoutError) as error:
             if runtime.total_seconds() < _RELEASE_ANYWAY_SECONDS:
+                await manager.report_delay(body, _why(error))
                 raise kopf.TemporaryError(f"not released yet: {_why(error)}", delay=2) from None
             await manager.postpone_cleanup(body, _why(error))
 

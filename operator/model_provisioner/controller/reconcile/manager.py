@@ -6,23 +6,31 @@ that is `reconciler`.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.reconcile.dependencies import Dependencies
+from model_provisioner.controller.reconcile.last_status import LastStatus
 from model_provisioner.controller.reconcile.reconciler import Reconciler
 from model_provisioner.controller.reconcile.status_writer import Gone
 from model_provisioner.controller.reconcile.wakeup import Wakeup
 from model_provisioner.domain.errors import ClaimNotMounted
+from model_provisioner.domain.lifecycle.terminating_message import (
+    postponed_message,
+    released_message,
+    unreleased_message,
+)
 from model_provisioner.domain.modeldownload import ModelDownload, ReclaimPolicy
 from model_provisioner.kube.client import ApiError
-from model_provisioner.kube.resource import FINALIZER, object_path, parse
+from model_provisioner.kube.resource import FINALIZER, object_path, other_finalizers, parse
 
 _LOG = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
 _RELEASE_SECONDS = 20.0  # of one try: the handler must see an error before its own time is over
+_LAST_STATUS_SECONDS = 5.0
 _FINALIZER_POLL_SECONDS = 0.2
 
 Body = Mapping[str, Any]
@@ -45,6 +53,7 @@ class Manager:
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
         self._running: dict[str, _Reconciliation] = {}  # by uid
+        self._last_status = LastStatus(deps.api, deps.now, deps.sleep)
 
     async def run(self, body: Body, stopped: Stopped) -> None:
         """Reconciles the object until `stopped`, or until the object is gone. `body` always shows its newest version.
@@ -112,7 +121,8 @@ class Manager:
     async def release(self, body: Body) -> None:
         """Does all that must happen before our finalizer is removed. Idempotent.
 
-        The reconciliation ends first, then the model leaves the catalog, then its files and records are removed.
+        The reconciliation ends first, then the model leaves the catalog, then its files and records are removed. If the
+        object stays, because another program has a finalizer on it, its status says so: it is not Ready any more.
         Raises ProvisionError, or TimeoutError if the volume or the API server does not answer; then call it again.
         """
         download = parse(body)
@@ -122,23 +132,41 @@ class Manager:
                 await asyncio.shield(reconciliation.ended)
         async with asyncio.timeout(_RELEASE_SECONDS):
             await self._deps.catalog.leave(download)
-            await self._remove_files(download)
+            deleted = await self._remove_files(download)
+            if others := other_finalizers(body["metadata"]):
+                await self._last_status.write(download, released_message(len(deleted), others))
+
+    async def report_delay(self, body: Body, why: str) -> None:
+        """Tells in the status why `release` has failed: the object is not Ready any more, but stays for now."""
+        download = parse(body)
+        if download.uid not in self._running:  # else its own status writer is still at work
+            await self._tell(download, unreleased_message(why))
 
     async def postpone_cleanup(self, body: Body, why: str) -> None:
         """Records an Event: the object is deleted now, and the garbage collector cleans its volume later."""
         download = parse(body)
         message = f"released without removing its files: {why}"
         await self._deps.event_recorder.record(download, "Warning", "CleanupPostponed", message)
+        if others := other_finalizers(body["metadata"]):
+            await self._tell(download, postponed_message(why, others))
 
-    async def _remove_files(self, download: ModelDownload) -> None:
+    async def _tell(self, download: ModelDownload, message: str) -> None:
+        """Writes the status if the API server answers soon: nothing waits for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_STATUS_SECONDS):
+                await self._last_status.write(download, message)
+
+    async def _remove_files(self, download: ModelDownload) -> tuple[str, ...]:
+        """Returns the paths of the published files that were deleted."""
         try:
             claim = self._deps.stores.claim_of(download)
         except ClaimNotMounted:
-            return  # the object has never had files in this operator's volumes
+            return ()  # the object has never had files in this operator's volumes
         store_id = download.status.model.store_id if download.status.model else None
         delete = download.spec.reclaim_policy is ReclaimPolicy.DELETE
         removed = await self._deps.stores.remove(claim, store_id, download.uid, delete)
         _LOG.info("%s/%s released; removed %s", download.namespace, download.name, list(removed) or "no files")
+        return removed
 
 
 async def _wait(stopped: Stopped) -> None:

@@ -1,16 +1,22 @@
-"""All objects of the watched namespaces, as the reflectors have them. Read-only.
+"""The objects of the watched namespaces, as the reflectors have them. Read-only.
 
-Complete from the first list on: an object that is not in here is deleted. `controller.stores.garbage_collector` reads
-which objects exist; `controller.stores.record_keeper` reads which are Ready; `controller.stores.store_client` and
+Complete from the first list on: an object that is not in here is deleted, or it is being deleted and released. Such
+an object may stay for as long as another program's finalizer is on it, but it holds nothing, so it counts as gone.
+
+`controller.stores.garbage_collector` reads which objects exist; `controller.stores.record_keeper` reads which are
+Ready; `controller.stores.store_client` and
 `controller.stores.usage` read the recorded store ids.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder, Holding
+from model_provisioner.kube.resource import is_released
+
+_DELETION = ("deletionTimestamp", "finalizers")
 
 
 class Lister(Protocol):
@@ -27,12 +33,12 @@ class ObjectIndex:
         self._listers = listers
 
     def uids(self) -> frozenset[str]:
-        """The uids of all objects."""
-        return frozenset(document["metadata"]["uid"] for lister in self._listers for document in lister.objects())
+        """The uids of all objects that may hold something."""
+        return frozenset(document["metadata"]["uid"] for document in self._objects())
 
     def names(self) -> frozenset[str]:
-        """The names of all objects, as `namespace/name`."""
-        metadata = (document["metadata"] for lister in self._listers for document in lister.objects())
+        """The names of all objects that may hold something, as `namespace/name`."""
+        metadata = (document["metadata"] for document in self._objects())
         return frozenset(f"{found['namespace']}/{found['name']}" for found in metadata)
 
     def ready(self, claim: Claim) -> tuple[Holding, ...]:
@@ -45,9 +51,13 @@ class ObjectIndex:
 
         More than one if the volume of the claim was exchanged.
         """
-        documents = (document for lister in self._listers for document in lister.objects())
-        ids = (_store_id(document, claim) for document in documents if document["metadata"]["uid"] != exclude_uid)
+        documents = (document for document in self._objects() if document["metadata"]["uid"] != exclude_uid)
+        ids = (_store_id(document, claim) for document in documents)
         return frozenset(store_id for store_id in ids if store_id)
+
+    def _objects(self) -> Iterator[Mapping[str, Any]]:
+        documents = (document for lister in self._listers for document in lister.objects())
+        return (document for document in documents if not is_released(document["metadata"]))
 
 
 def trim(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +67,8 @@ def trim(document: Mapping[str, Any]) -> dict[str, Any]:
     if _is_kept(document):
         fields += ["revision", "files"]
         conditions.append({"type": "Ready", "status": "True"})
-    kept = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
+    deletion = _DELETION if "deletionTimestamp" in metadata else ()
+    kept = ("namespace", "name", "uid", "resourceVersion", *deletion)
     return {
         "metadata": {key: metadata[key] for key in kept if key in metadata},
         "status": {"conditions": conditions, "model": {key: model[key] for key in fields if key in model}},

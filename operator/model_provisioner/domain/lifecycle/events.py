@@ -127,6 +127,13 @@ class ReconcileHandled:
     at: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Terminating:
+    """The object is being deleted and has left the catalog; `message` says what became of its files."""
+
+    message: str
+
+
 Event = (
     Resolving
     | Resolved
@@ -142,4 +149,5 @@ Event = (
     | Lost
     | Failed
     | ReconcileHandled
+    | Terminating
 )

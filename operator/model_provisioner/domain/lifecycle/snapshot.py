@@ -4,7 +4,7 @@
 `domain.lifecycle.status` projects the snapshot to the status that users see. `now` is an argument, in UTC.
 
 Two rules hold for every event:
-- Only `Available` sets `ready`. Only `Lost`, and `Redefined` for another model, clear it.
+- Only `Available` sets `ready`. Only `Lost`, `Redefined` for another model, and `Terminating` clear it.
 - `bytes` never decreases within one value of `attempts`.
 """
 
@@ -31,6 +31,7 @@ from model_provisioner.domain.lifecycle.events import (
     Resolving,
     Started,
     Suspended,
+    Terminating,
     VerifyHandled,
     Verifying,
 )
@@ -233,6 +234,10 @@ def _reconcile_handled(snapshot: Snapshot, event: ReconcileHandled, _now: dateti
     return replace(handled, model=replace(snapshot.model, store_id=""), bytes=0, attempts=attempts)
 
 
+def _terminating(snapshot: Snapshot, event: Terminating, _now: datetime) -> Snapshot:
+    return _step(snapshot, State.TERMINATING, event.message, ready=False, completion_time=None)
+
+
 _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
     Resolving: _resolving,
     Resolved: _resolved,
@@ -248,7 +253,8 @@ _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
     Lost: _lost,
     Failed: _failed,
     ReconcileHandled: _reconcile_handled,
+    Terminating: _terminating,
 }
 
 _FETCHING = (State.DOWNLOADING, State.VERIFYING)
-_APPLY_WHEN_READY = (Redefined, Available, Rereading, VerifyHandled, Lost, Failed, ReconcileHandled)
+_APPLY_WHEN_READY = (Redefined, Available, Rereading, VerifyHandled, Lost, Failed, ReconcileHandled, Terminating)

@@ -16,3 +16,4 @@ class State(StrEnum):
     VERIFYING = "Verifying"
     AVAILABLE = "Available"
     SUSPENDED = "Suspended"
+    TERMINATING = "Terminating"

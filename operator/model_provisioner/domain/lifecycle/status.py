@@ -13,6 +13,8 @@ from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.modeldownload import Condition, Progress, Status
 from model_provisioner.domain.quantity import format_duration, format_rate
 
+_AT_REST = frozenset({State.SUSPENDED, State.TERMINATING})  # kstatus knows the latter by the deletionTimestamp
+
 
 def project(snapshot: Snapshot, generation: int, now: datetime, previous: Status) -> Status:
     """The status of `snapshot`. Conditions that do not change keep their transition time from `previous`."""
@@ -76,7 +78,7 @@ def _conditions(snapshot: Snapshot, generation: int, now: datetime, previous: St
 
 
 def _reconciling(snapshot: Snapshot) -> bool:
-    return not (snapshot.ready or snapshot.stalled or snapshot.reason == State.SUSPENDED)
+    return not (snapshot.ready or snapshot.stalled or snapshot.reason in _AT_REST)
 
 
 def _condition(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from model_provisioner.domain.modeldownload import Condition, Model, ModelDownload
-from model_provisioner.domain.stream import messages
+from model_provisioner.domain.stream import message_of, messages
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _MAX_LIST_LENGTH = 1000
@@ -113,7 +113,8 @@ class Download(BaseModel):
     namespace: str
     name: str
     state: str = Field(
-        description="One word: Resolving, Queued, Downloading, Verifying, Available, Suspended, or an error."
+        description="One word: Resolving, Queued, Downloading, Verifying, Available, Suspended, Terminating, or an "
+        "error."
     )
     bytes: int
     total: int | None
@@ -128,9 +129,8 @@ class Download(BaseModel):
 
     @classmethod
     def of(cls, download: ModelDownload, queue_position: int | None, *, stale: bool) -> "Download":
-        ready = download.status.condition("Ready")
         data = messages(download, queue_position, stale=stale)[0].data
-        return cls.model_validate({**data, "message": ready.message if ready else ""})
+        return cls.model_validate({**data, "message": message_of(download)})
 
 
 class ConditionDetail(BaseModel):

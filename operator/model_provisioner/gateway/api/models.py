@@ -69,7 +69,8 @@ class Models:
             raise Problem(
                 409, "LocalModel", f"{ref} is a file that was put on the volume by hand; it is never deleted from here"
             )
-        found = matching(ref, self._board.all(namespace))
+        known = matching(ref, self._board.all(namespace))
+        found = [download for download in known if not download.deleting] or known
         if not found:
             raise Problem(404, "NotFound", f"there is no download of {ref}")
         if len(found) > 1:
@@ -95,8 +96,11 @@ class Models:
 
 
 def _has_same_files(download: ModelDownload, other: ModelDownload) -> bool:
+    """False if `download` is being deleted: it does not keep its files."""
     model, other_model = download.status.model, other.status.model
-    return bool(model and other_model and (model.store_id, model.path) == (other_model.store_id, other_model.path))
+    if download.deleting or not (model and other_model):
+        return False
+    return (model.store_id, model.path) == (other_model.store_id, other_model.path)
 
 
 def _ambiguous(found: list[ModelDownload]) -> Problem:

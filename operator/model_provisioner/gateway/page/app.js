@@ -346,8 +346,10 @@ function drawDownload(data) {
   write(card, ".numbers", failed && !data.bytes ? "" : numbers(data));
   write(card, ".message", TELLING.has(data.state) ? "" : data.message ?? "");
   write(card, ".remove", failed ? "Delete" : "Cancel");
+  const going = data.state === "Terminating"; // nothing stops a deletion
   card.querySelector(".again").hidden = !failed;
-  card.querySelector(".pause").hidden = failed;
+  card.querySelector(".pause").hidden = failed || going;
+  card.querySelector(".remove").hidden = going;
   write(card, ".pause", data.state === "Suspended" ? "Resume" : "Pause");
   drawBar(card.querySelector("progress"), data);
   for (const button of card.querySelectorAll("button")) label(button, `${button.textContent}: ${data.model_ref}`);
