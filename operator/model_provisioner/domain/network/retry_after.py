@@ -10,11 +10,11 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 _RATE_LIMIT = re.compile(r'"\w+"\s*;\s*r\s*=\s*([0-9]+)\s*;\s*t\s*=\s*([0-9]+)')
-_MAX_SECONDS = 86400.0
+_MAX_SECONDS = 1e9  # a header can hold a number that is infinite as a float
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait, at most a day; None if the server does not ask for a pause, or not in a form that is known.
+    """Seconds to wait, at most 1e9; None if the server does not ask for a pause, or not in a form that is known.
 
     `headers` is case-insensitive, `now` is in seconds since the epoch. The Hugging Face hub sends `RateLimit` with
     every response; it explains an error only if no request is left (`r=0`). Otherwise `Retry-After` applies, in seconds
