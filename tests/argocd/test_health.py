@@ -13,7 +13,7 @@ EXPECTED = {
     "Healthy": """
         status/available status/available-reread status/available-rereading status/available-retried
         status/available-split status/available-while-suspended status/available-in-trouble
-        status/available-without-fetching
+        status/available-without-fetching status/available-with-unknown-tensor-types
         cluster/ready cluster/ready-digest-computed cluster/ready-local cluster/ready-split
     """,
     "Progressing": """
@@ -22,7 +22,7 @@ EXPECTED = {
         status/downloading-resumed status/downloading-split status/downloading-standstill
         status/error-CatalogUnavailable status/error-InsufficientStorage status/error-InternalError
         status/error-NameResolutionFailed status/error-RateLimited status/error-SourceUnavailable
-        status/error-TransferStalled
+        status/error-TransferStalled status/terminating
         cluster/endpoint-busy cluster/endpoint-limits cluster/endpoint-unknown cluster/volume-too-small
     """,
     "Degraded": """
