@@ -61,7 +61,7 @@ def is_released(metadata: Document) -> bool:
 
 
 def other_finalizers(metadata: Document) -> list[str]:
-    """The finalizers of other programs. Kubernetes lets nobody add one to an object that is being deleted."""
+    """The finalizers of other programs. Kubernetes lets no client add one to an object that is being deleted."""
     return [finalizer for finalizer in metadata.get("finalizers") or () if finalizer != FINALIZER]
 
 

@@ -17,6 +17,7 @@ from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.kube.resource import is_released
 
 _DELETION = ("deletionTimestamp", "finalizers")
+_READY = ({"type": "Ready", "status": "True"},)  # one for all trimmed documents
 
 
 class Lister(Protocol):
@@ -41,10 +42,10 @@ class ObjectIndex:
         metadata = (document["metadata"] for document in self._objects())
         return frozenset(f"{found['namespace']}/{found['name']}" for found in metadata)
 
-    def ready(self, claim: Claim) -> tuple[Holding, ...]:
-        """The files of each object on `claim` that is Ready and is not being deleted."""
+    def ready(self, claim: Claim) -> Iterator[Holding]:
+        """The files of each object on `claim` that is Ready and is not being deleted, as of this call."""
         documents = (document for lister in self._listers for document in lister.objects())
-        return tuple(_holding(document) for document in documents if _is_kept(document) and _claim(document) == claim)
+        return map(_holding, [found for found in documents if _is_kept(found) and _claim(found) == claim])
 
     def store_ids(self, claim: Claim, exclude_uid: str | None = None) -> frozenset[str]:
         """The store ids in the status of all objects with a model on `claim`, except the object `exclude_uid`.
@@ -63,15 +64,16 @@ class ObjectIndex:
 def trim(document: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of `document` that the index reads, to save memory: there may be ten thousand objects."""
     metadata, model = document["metadata"], _model(document)
-    fields, conditions = ["claimName", "storeID"], list[dict[str, str]]()
-    if _is_kept(document):
-        fields += ["revision", "files"]
-        conditions.append({"type": "Ready", "status": "True"})
+    is_kept = _is_kept(document)
+    fields = ("claimName", "storeID", "revision", "files") if is_kept else ("claimName", "storeID")
     deletion = _DELETION if "deletionTimestamp" in metadata else ()
     kept = ("namespace", "name", "uid", "resourceVersion", *deletion)
     return {
         "metadata": {key: metadata[key] for key in kept if key in metadata},
-        "status": {"conditions": conditions, "model": {key: model[key] for key in fields if key in model}},
+        "status": {
+            "conditions": _READY if is_kept else (),
+            "model": {key: model[key] for key in fields if key in model},
+        },
     }
 
 

@@ -9,6 +9,7 @@ A record can be lost, and a backup restores an object under a new uid, for which
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import islice
 
 from model_provisioner.controller.stores.object_index import ObjectIndex
 from model_provisioner.controller.stores.store_client import StoreClient, only_store_id
@@ -48,11 +49,12 @@ class RecordKeeper:
     async def _record(self, claim: Claim) -> None:
         """An object that becomes Ready during the pass has its record already: it was settled."""
         store_id, holdings = only_store_id(claim, self._index.store_ids(claim)), self._index.ready(claim)
-        complete = True
-        for start in range(0, max(1, len(holdings)), _BATCH_SIZE):
-            end = start + _BATCH_SIZE
-            confirm = complete and end >= len(holdings)
-            answer = await self._stores.record_ready(claim, store_id, holdings[start:end], confirm=confirm)
+        complete, following = True, tuple(islice(holdings, _BATCH_SIZE))
+        is_last = False
+        while not is_last:
+            batch, following = following, tuple(islice(holdings, _BATCH_SIZE))
+            is_last = not following
+            answer = await self._stores.record_ready(claim, store_id, batch, confirm=complete and is_last)
             complete = complete and answer.complete
             if answer.uids:
                 where, uids = f"{claim.namespace}/{claim.name}", ", ".join(answer.uids)

@@ -285,7 +285,7 @@ async def open_client(settings: NetworkSettings, resolve: Resolve = system_resol
 
 
 def _request(url: str, headers: Mapping[str, str]) -> pycurl.Curl:
-    """A GET of `url` exactly as it is written, because a signature covers it. Ignores proxies of the environment."""
+    """A request for `url` exactly as it is written: a signature covers it. Ignores proxies of the environment."""
     curl = pycurl.Curl()
     for option, value in (
         (pycurl.URL, url),
