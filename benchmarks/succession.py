@@ -1,9 +1,10 @@
 """How long a new operator's pod takes to go on with a download, after the old pod was lost, on a real node.
 
-Installs the chart with the image `--image` on the cluster of KUBECONFIG, serves a model from a hub at `--host`, an address of
-this machine that pods reach, and stops the old operator's processes as a lost node does, before `kubectl delete pod --force`.
-Prints the times of each round; exits with 1 if a first byte comes later than `BOUND_SECONDS`. It needs kubectl and root: the
-processes of the pod are those of this machine. Everything it creates is in one namespace, which it deletes at its end.
+Installs the chart with the image `--image` on the cluster of KUBECONFIG, serves a model from a hub at `--host`, an
+address of this machine that pods reach, and stops the old operator's processes as a lost node does, before
+`kubectl delete pod --force`. Prints the times of each round; exits with 1 if a first byte comes later than
+`BOUND_SECONDS`. It needs kubectl and root: the processes of the pod are those of this machine. Everything it creates is
+in one namespace, which it deletes at its end.
 """
 
 import argparse
@@ -69,8 +70,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, Hub(host=options.host) as hub:
-        os.chmod(directory, 0o755)  # the pod's user walks through it
         path = Path(directory)
+        path.chmod(0o755)  # the pod's user walks through it
         hub.repository("acme/large").add("l.Q4_K_M.gguf", write_gguf(path / "l.gguf", size=SIZE))
         hub.bytes_per_second(RATE)
         node = Node("succession")

@@ -20,7 +20,7 @@ from tests.support.gguf_headers import STRING, header, pair, string, tensor
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
 from tests.support.models import files_below, private_files, put
-from tests.support.volumes import small_volume
+from tests.support.volumes import needs_root, small_volume
 
 NAME = "owner/Model-GGUF"
 REF = f"hf:{NAME}"
@@ -148,6 +148,7 @@ def test_what_may_pass_is_tried_again_and_told(hub: Hub, tmp_path: Path) -> None
     assert re.search(r"trying again in [1-3]s \(2 of 5\)$", told[1])
 
 
+@needs_root
 def test_modes_are_settings(hub: Hub, tmp_path: Path) -> None:
     flags = ["--directory-mode", "0775", "--file-mode", "0664", "--group", "4711"]
     assert fetch(hub, REF, "--to", str(tmp_path), *flags).returncode == 0

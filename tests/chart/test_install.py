@@ -79,7 +79,7 @@ def next_version(helm: Helm, directory: Path) -> Path:
     """A copy of the chart with one more value, which a template reads."""
     helm.run("package", ".", "--destination", str(directory))
     with tarfile.open(next(directory.glob("*.tgz"))) as archive:
-        archive.extractall(directory, filter="data")
+        archive.extractall(directory)  # our own package; the parameter `filter` came with Python 3.11.4
     chart = directory / "model-provisioner"
     with (chart / "values.yaml").open("a") as values:
         values.write("\nextra: {name: added}\n")

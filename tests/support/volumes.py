@@ -1,6 +1,6 @@
 """Small and read-only volumes: a tmpfs and a bind mount, for as long as a block runs. Called by tests.
 
-Mounting needs root; the tests are skipped without it.
+Mounting and files of other owners need root; the tests are skipped without it.
 """
 
 import os
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="files of other owners and device files need root")
 
 
 @contextmanager

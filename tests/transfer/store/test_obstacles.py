@@ -12,7 +12,7 @@ from model_provisioner.domain.errors import PathConflict, ProvisionError, Volume
 from model_provisioner.transfer.store.store import Store
 from tests.support.faulty_volume import FaultyVolume, faulty_volume
 from tests.support.models import fetch, files_below, holder, plan_of, private_files, put, sample
-from tests.support.volumes import acting_as, read_only, small_volume
+from tests.support.volumes import acting_as, needs_root, read_only, small_volume
 
 FILE = sample("hf/acme/tiny/tiny.Q4_K_M.gguf")
 ANOTHER_USER = 4711
@@ -60,8 +60,15 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "a device": _device,
 }
 OBSTACLES = [
-    *((path, kind) for path in ("hf", "hf/acme", "hf/acme/tiny") for kind in KINDS if kind != "a directory"),
-    *((FILE.path, kind) for kind in KINDS if kind != "a file"),
+    pytest.param(path, kind, marks=needs_root if kind == "a device" else ())
+    for path, usual in (
+        ("hf", "a directory"),
+        ("hf/acme", "a directory"),
+        ("hf/acme/tiny", "a directory"),
+        (FILE.path, "a file"),
+    )
+    for kind in KINDS
+    if kind != usual
 ]
 
 
@@ -85,6 +92,7 @@ def test_something_else_on_the_path_is_named_and_stays(store: Store, root: Path,
     assert sorted(root.rglob("*")) == before
 
 
+@needs_root
 @pytest.mark.parametrize("directory", ["", "hf", "hf/acme", "hf/acme/tiny"])
 def test_a_directory_of_another_owner_is_named(store: Store, root: Path, directory: str) -> None:
     (root / directory).mkdir(parents=True, exist_ok=True)
@@ -98,6 +106,7 @@ def test_a_directory_of_another_owner_is_named(store: Store, root: Path, directo
     assert sorted(root.rglob("*")) == before
 
 
+@needs_root
 def test_a_directory_that_can_not_be_opened_is_named(store: Store, root: Path) -> None:
     (root / "hf/acme").mkdir(parents=True)
     (root / "hf/acme").chmod(0o700)
@@ -107,6 +116,7 @@ def test_a_directory_that_can_not_be_opened_is_named(store: Store, root: Path) -
         )
 
 
+@needs_root
 def test_a_file_that_is_there_needs_no_directory_that_can_be_written(store: Store, root: Path) -> None:
     put(root, FILE.path, FILE.content)
     for path in (root / ".provisioner", root / ".provisioner/holders"):
@@ -116,6 +126,7 @@ def test_a_file_that_is_there_needs_no_directory_that_can_be_written(store: Stor
     assert private_files(root, "holders") == {"uid-a.json"}
 
 
+@needs_root
 @pytest.mark.parametrize("path", [FILE.path, "local/mine.gguf"])
 def test_a_file_that_can_not_be_read_is_named(store: Store, root: Path, path: str) -> None:
     file = sample(path)
@@ -126,6 +137,7 @@ def test_a_file_that_can_not_be_read_is_named(store: Store, root: Path, path: st
     assert private_files(root, "holders") == set()
 
 
+@needs_root
 def test_a_file_of_another_owner_in_a_sticky_directory_can_not_be_replaced(store: Store, root: Path) -> None:
     put(root, FILE.path, b"of another size")
     (root / FILE.path).parent.chmod(0o1777)
@@ -207,7 +219,7 @@ def test_a_full_volume_is_no_obstacle_for_what_is_settled_already(tmp_path: Path
 
 def test_what_a_crash_left_of_the_check_is_no_obstacle(store: Store, root: Path) -> None:
     for directory in ("", "hf", "hf/acme/tiny"):
-        put(root, f"{directory}/.provisioner-probe", b"")
+        put(root / directory, ".provisioner-probe", b"")
         (root / directory / ".provisioner-probe.d").mkdir()
         store.records.settle(holder("a"), plan_of(FILE))
     fetch(store, FILE)

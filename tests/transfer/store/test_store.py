@@ -21,7 +21,7 @@ from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.transfer.store.store import Store
 from tests.support.models import fetch, files_below, holder, plan_of, private_files, put, sample
-from tests.support.volumes import small_volume
+from tests.support.volumes import needs_root, small_volume
 
 FILE = sample()
 OTHER_BYTES = sample(seed=1)
@@ -162,6 +162,7 @@ def test_directories_can_be_entered_whatever_the_umask(store: Store, root: Path)
     assert (root / "hf/acme").stat().st_mode & 0o777 == 0o755
 
 
+@needs_root
 def test_modes_and_group_are_what_the_settings_say(root: Path) -> None:
     with Store.open(root, None, Modes(0o775, 0o664, 4711)) as store:
         fetch(store, FILE)
