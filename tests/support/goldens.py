@@ -3,6 +3,7 @@
 Called by tests. `UPDATE_GOLDENS=1 pytest` on the tests that compare them writes them again; git shows what changed.
 """
 
+import difflib
 import json
 import os
 from collections.abc import Iterable
@@ -30,7 +31,15 @@ def assert_golden(kind: str, case: str, document: Document) -> None:
         golden.parent.mkdir(parents=True, exist_ok=True)
         golden.write_text(yaml.safe_dump(sent, width=120, allow_unicode=True))
     assert golden.exists(), f"there is no {golden.name}; write it with `UPDATE_GOLDENS=1 pytest`"
-    assert sent == yaml.safe_load(golden.read_text()), "see the change with `UPDATE_GOLDENS=1 pytest` and git diff"
+    kept = yaml.safe_load(golden.read_text())
+    assert sent == kept, (
+        f"{golden.name}: see the change with `UPDATE_GOLDENS=1 pytest` and git diff\n{_change(kept, sent)}"
+    )
+
+
+def _change(kept: object, sent: object) -> str:
+    before, after = (yaml.safe_dump(one, width=120, allow_unicode=True).splitlines() for one in (kept, sent))
+    return "\n".join(difflib.unified_diff(before, after, "kept", "sent", lineterm=""))
 
 
 def assert_all_used(kind: str, cases: Iterable[str]) -> None:
