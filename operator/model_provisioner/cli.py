@@ -31,6 +31,7 @@ _SUBCOMMANDS = (
     _Subcommand("fetch", "model_provisioner.transfer.cli.command", "fetch a model into a directory, without a cluster"),
     _Subcommand("prune", "model_provisioner.transfer.cli.prune", "tell what of a store nobody holds, or delete it"),
     _Subcommand("operator", "model_provisioner.controller.command", "provide models to the volumes of a cluster"),
+    _Subcommand("release", "model_provisioner.controller.release.command", "let go of all objects before an uninstall"),
     _Subcommand("gateway", "model_provisioner.gateway.command", "serve the HTTP API, event stream and web page"),
 )
 

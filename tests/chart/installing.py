@@ -20,8 +20,11 @@ def path_of(api: Api, manifest: Manifest) -> str:
 
 
 def install(api: Api, rendering: Rendering, namespace: str) -> Rendering:
-    """Creates the objects of `namespace`, except the Deployment; skips those of other namespaces and of the cluster."""
+    """Creates the objects of `namespace`, except the Deployment; skips those of other namespaces and of the cluster.
+
+    The only Job is a hook, which Helm does not create when it installs.
+    """
     for manifest in rendering.manifests:
-        if manifest["metadata"].get("namespace") == namespace and manifest["kind"] != "Deployment":
+        if manifest["metadata"].get("namespace") == namespace and manifest["kind"] not in {"Deployment", "Job"}:
             create(api, manifest)
     return rendering

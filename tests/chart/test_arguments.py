@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from model_provisioner.controller import command as operator
+from model_provisioner.controller.release import command as release
 from model_provisioner.gateway import command as gateway
 from model_provisioner.settings.gateway import GatewaySettings
 from model_provisioner.settings.operator import Mount, OperatorSettings
+from model_provisioner.settings.release import ReleaseSettings
 from tests.chart.rendering import Helm
 
 
@@ -80,3 +82,16 @@ def test_the_gateway_reads_what_the_chart_sets(helm: Helm) -> None:
     assert (settings.max_streams, settings.max_streams_per_identity) == (9, 8)
     assert settings.tls_cert == Path("/etc/model-provisioner/tls/tls.crt")
     assert settings.tls_key == Path("/etc/model-provisioner/tls/tls.key")
+
+
+def test_the_uninstall_job_reads_what_the_chart_sets(helm: Helm) -> None:
+    rendering = helm.render('watchNamespaces=["ml"]', release="r")
+    (job,) = rendering.kind("Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    parser = argparse.ArgumentParser()
+    release.add_arguments(parser)
+    name, *arguments = container["args"]
+    assert name == "release"
+    settings = ReleaseSettings(**vars(parser.parse_args(arguments)))
+    assert (settings.namespace, settings.namespaces) == ("ai", ["ai", "ml"])
+    assert [settings.deployment] == [deployment["metadata"]["name"] for deployment in rendering.kind("Deployment")]

@@ -14,7 +14,7 @@ from deploy.local.cluster import Cluster
 from tests.chart.installing import create, install
 from tests.chart.rendering import Helm, Manifest, Rendering
 
-OPERATOR, GATEWAY = "model-provisioner", "model-provisioner-gateway"
+OPERATOR, GATEWAY, UNINSTALL = "model-provisioner", "model-provisioner-gateway", "model-provisioner-uninstall"
 
 EVERYTHING = (
     'watchNamespaces=["default"]',
@@ -82,6 +82,21 @@ def test_the_pod_runs_where_pod_security_is_restricted(
     assert [volume for volume in stored["spec"]["volumes"] if volume["name"].startswith("kube-api-access")] == []
 
 
+@pytest.mark.parametrize("settings", [row[1] for row in RENDERINGS], ids=[row[0] for row in RENDERINGS])
+def test_the_uninstall_jobs_pod_runs_there_too(
+    helm: Helm, cluster: Cluster, restricted: str, settings: tuple[str, ...]
+) -> None:
+    rendering = install(cluster.api, helm.render(*settings, namespace=restricted), restricted)
+    (job,) = rendering.kind("Job")
+    template = job["spec"]["template"]
+    metadata = {**template["metadata"], "name": "pod", "namespace": restricted}
+    stored = create(cluster.api, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+    assert stored["spec"]["serviceAccountName"] == UNINSTALL
+    (deployment,) = rendering.kind("Deployment")
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    assert not selector.items() <= stored["metadata"]["labels"].items(), "the Job would wait for itself"
+
+
 SPEC: tuple[str | int, ...] = ("spec",)
 FIRST, SECOND = (("spec", "containers", number, "securityContext") for number in (0, 1))
 REMOVED = object()
@@ -141,6 +156,20 @@ RIGHTS: list[tuple[str, str, str, str | None, bool]] = [
     (GATEWAY, "get", "pods", "another-pod", False),
     (GATEWAY, "get", "leases.coordination.k8s.io", "model-provisioner", True),
     (GATEWAY, "patch", "leases.coordination.k8s.io", "model-provisioner", False),
+    (UNINSTALL, "list", "modeldownloads.models.rbee.dev", None, True),
+    (UNINSTALL, "patch", "modeldownloads.models.rbee.dev", "tiny", True),
+    (UNINSTALL, "patch", "modeldownloads.models.rbee.dev/status", "tiny", False),
+    (UNINSTALL, "watch", "modeldownloads.models.rbee.dev", None, False),
+    (UNINSTALL, "delete", "modeldownloads.models.rbee.dev", "tiny", False),
+    (UNINSTALL, "patch", "deployments.apps/scale", "model-provisioner", True),
+    (UNINSTALL, "patch", "deployments.apps/scale", "another", False),
+    (UNINSTALL, "patch", "deployments.apps", "model-provisioner", False),
+    (UNINSTALL, "list", "pods", None, True),
+    (UNINSTALL, "delete", "pods", "another-pod", False),
+    (UNINSTALL, "patch", "leases.coordination.k8s.io", "model-provisioner", True),
+    (UNINSTALL, "patch", "leases.coordination.k8s.io", "another", False),
+    (UNINSTALL, "get", "secrets", "hf-token", False),
+    (UNINSTALL, "patch", "configmaps", "model-catalog", False),
 ]
 
 

@@ -28,6 +28,16 @@ ROLES: list[tuple[str, list[Rule]]] = [
         [(LEASES, (), ("create",)), (LEASES, ("model-provisioner",), ("get", "patch")), ("pods", (), ("get",))],
     ),
     ("model-provisioner-gateway", [(MODELS, (), ("list", "watch"))]),
+    (
+        "model-provisioner-uninstall",
+        [
+            (MODELS, (), ("list", "patch")),
+            ("deployments/scale.apps", ("model-provisioner",), ("patch",)),
+            ("pods", (), ("get", "list")),
+            (LEASES, (), ("create",)),
+            (LEASES, ("model-provisioner",), ("get", "patch")),
+        ],
+    ),
     ("model-provisioner-gateway-lease", [(LEASES, ("model-provisioner",), ("get",))]),
 ]
 
@@ -78,15 +88,26 @@ def test_each_watched_namespace_gets_the_roles_and_the_lease_stays_at_home(helm:
     assert (
         homes(rendering, "model-provisioner") == homes(rendering, "model-provisioner-gateway") == ["ai", "ml", "vision"]
     )
+    assert homes(rendering, "model-provisioner-uninstall") == ["ai", "ml", "vision"]
     assert homes(rendering, "model-provisioner-lease") == homes(rendering, "model-provisioner-gateway-lease") == ["ai"]
+
+
+def test_the_uninstall_job_may_touch_objects_only_in_other_namespaces(helm: Helm) -> None:
+    roles = helm.render('watchNamespaces=["ml"]').kind("Role")
+    (there,) = [role for role in roles if role["metadata"]["name"].endswith("-uninstall") and is_in(role, "ml")]
+    assert granted(there) == [(MODELS, (), ("list", "patch"))]
 
 
 def test_every_role_is_bound_to_the_account_that_needs_it(helm: Helm) -> None:
     for binding in helm.render('watchNamespaces=["ml"]').kind("RoleBinding"):
         name = binding["metadata"]["name"]
-        account = "model-provisioner-gateway" if "gateway" in name else "model-provisioner"
+        account = name.removesuffix("-lease")
         assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]
+
+
+def is_in(manifest: Manifest, namespace: str) -> bool:
+    return bool(manifest["metadata"]["namespace"] == namespace)
 
 
 def homes(rendering: Rendering, name: str) -> list[str]:

@@ -54,6 +54,8 @@ REFUSED = [
     ('metrics.enabled="yes"', "enabled"),
     ('service.type="ExternalName"', "type"),
     ("service.port=70000", "port"),
+    ('uninstall.releaseObjects="yes"', "releaseObjects"),
+    ("uninstall.hooks=false", "hooks"),
     ("podSecurity.runAsUser=0", "runAsUser"),
     ("podAnnotations.a=1", "podAnnotations"),
     ('tolerations=[{"keys":"gpu"}]', "tolerations"),
@@ -87,11 +89,13 @@ def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None
     assert names == defaults.keys() == schema()["properties"].keys() - {"global"}
     nested = {
         f"{name}.{key}"
-        for name in ("caSecret", "gateway", "metrics", "podSecurity", "proxySecret", "rbac", "service")
+        for name in ("caSecret", "gateway", "metrics", "podSecurity", "proxySecret", "rbac", "service", "uninstall")
         for key in defaults[name]
     }
     assert nested == set(
-        re.findall(r"\.Values\.((?:caSecret|gateway|metrics|podSecurity|proxySecret|rbac|service)\.\w+)", templates)
+        re.findall(
+            r"\.Values\.((?:caSecret|gateway|metrics|podSecurity|proxySecret|rbac|service|uninstall)\.\w+)", templates
+        )
     )
 
 

@@ -11,6 +11,7 @@ from model_provisioner import cli
 from model_provisioner.settings.flags import add_flags
 from model_provisioner.settings.gateway import GatewaySettings
 from model_provisioner.settings.operator import OperatorSettings
+from model_provisioner.settings.release import ReleaseSettings
 
 STORE = "--store=ai/models=/models"
 
@@ -124,6 +125,8 @@ def test_a_wrong_flag_ends_with_exit_code_2(
         (["operator", STORE, "--no-proxy=10.*"], "model-provisioner operator: --no-proxy: '10.*' is not HOST"),
         (["operator", STORE, STORE], "model-provisioner operator: --store: a claim is given twice\n"),
         (["gateway", "--max-streams=0"], "model-provisioner gateway: --max-streams: Input should be greater than"),
+        (["release", "--deployment=x"], "model-provisioner release: --namespace: Field required"),
+        (["release", "--namespace=ai", "--deployment="], "model-provisioner release: --deployment: String should have"),
         (["gateway", "--tls-key=x"], "model-provisioner gateway: --tls-cert and --tls-key are given together\n"),
     ],
 )
@@ -140,7 +143,10 @@ def test_a_wrong_value_in_the_environment_is_told_by_its_flag(
     assert capsys.readouterr().err.startswith("model-provisioner gateway: --max-streams: Input should be a valid")
 
 
-@pytest.mark.parametrize(("subcommand", "settings"), [("operator", OperatorSettings), ("gateway", GatewaySettings)])
+@pytest.mark.parametrize(
+    ("subcommand", "settings"),
+    [("operator", OperatorSettings), ("gateway", GatewaySettings), ("release", ReleaseSettings)],
+)
 def test_help_lists_every_setting_with_its_description(
     subcommand: str, settings: type[BaseSettings], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -405,6 +405,7 @@ def _status(code: int) -> dict[str, Any]:
 
 _REASONS = {
     401: "Unauthorized",
+    404: "NotFound",
     409: "Conflict",
     410: "Expired",
     429: "TooManyRequests",

@@ -48,8 +48,21 @@ def lease_collection_path(namespace: str) -> str:
     return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
 
+def pod_collection_path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/pods"
+
+
 def pod_path(namespace: str, name: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/pods/{name}"
+    return f"{pod_collection_path(namespace)}/{name}"
+
+
+def scale_path(namespace: str, deployment: str) -> str:
+    """The URL path of the subresource of a Deployment that has its number of replicas."""
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}/scale"
+
+
+def is_being_deleted(metadata: Document) -> bool:
+    return metadata.get("deletionTimestamp") is not None
 
 
 def is_released(metadata: Document) -> bool:
@@ -57,12 +70,26 @@ def is_released(metadata: Document) -> bool:
 
     Such an object stays until the finalizers of other programs are removed.
     """
-    return metadata.get("deletionTimestamp") is not None and FINALIZER not in (metadata.get("finalizers") or ())
+    return is_being_deleted(metadata) and FINALIZER not in (metadata.get("finalizers") or ())
 
 
 def other_finalizers(metadata: Document) -> list[str]:
     """The finalizers of other programs. Kubernetes lets no client add one to an object that is being deleted."""
     return [finalizer for finalizer in metadata.get("finalizers") or () if finalizer != FINALIZER]
+
+
+def finalizer_removal(metadata: Document) -> list[Document]:
+    """The JSON Patch that removes our finalizer, as often as a client has put it there; empty without it.
+
+    It tests each place first, and no resourceVersion, so that writes to other fields do not conflict with it.
+    """
+    finalizers = metadata.get("finalizers") or ()
+    paths = [f"/metadata/finalizers/{place}" for place, name in enumerate(finalizers) if name == FINALIZER]
+    return [
+        operation
+        for path in reversed(paths)
+        for operation in ({"op": "test", "path": path, "value": FINALIZER}, {"op": "remove", "path": path})
+    ]
 
 
 def parse(document: Document) -> ModelDownload:
@@ -76,7 +103,7 @@ def parse(document: Document) -> ModelDownload:
         generation=metadata.get("generation", 0),
         resource_version=metadata.get("resourceVersion", ""),
         creation_time=metadata.get("creationTimestamp", ""),
-        deleting=metadata.get("deletionTimestamp") is not None,
+        deleting=is_being_deleted(metadata),
         reconcile_at=annotations.get(RECONCILE_AT),
         verify_at=annotations.get(VERIFY_AT),
         spec=parse_spec(document.get("spec") or {}),
