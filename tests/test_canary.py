@@ -242,8 +242,11 @@ def check_that_they_were_used(bench: Stand, proxy: Proxy) -> None:
     assert any(request.authorization for request in bench.hub.log if request.origin == "api")
     assert not any(request.authorization for request in bench.hub.log if request.origin == "content")
     assert bench.hub.signatures
-    assert [asked for asked in proxy.log if "proxy-authorization" not in asked.headers] == []
-    assert len(proxy.log) > len(ENDS)
+    # A client of an earlier test may still connect to a proxy that had the same port; it asks for another hub.
+    hub = {bench.hub.host_port, bench.hub.content_origin.partition("://")[2]}
+    ours = [asked for asked in proxy.log if asked.target in hub]
+    assert [asked for asked in ours if "proxy-authorization" not in asked.headers] == []
+    assert len(ours) > len(ENDS)
 
 
 def test_the_search_finds_what_is_there() -> None:

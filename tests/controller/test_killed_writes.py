@@ -23,7 +23,8 @@ from tests.support.kubelet import Kubelet
 from tests.support.programs import eventually
 from tests.support.stand import Stand, stand
 
-WITHIN_SECONDS = 10.0 if LONG else 20.0  # the promise is 10; other tests may delay a start
+WAITS_SECONDS = 10.0  # the longest wait between two tries of an operator that has just started
+SLOWER = 10  # a life with a start in it may take so many times an undisturbed life on the same machine
 HALF = 40_000  # of the bytes of a tiny model
 PATH = "hf/acme/tiny/tiny.Q4_K_M.gguf"
 BEFORE, AFTER, GENTLY = WAYS = ("killed before", "killed after", "told to end before")
@@ -62,14 +63,14 @@ def site(cluster: Cluster, directory: Path) -> Iterator[tuple[Stand, ApiProxy, K
         yield bench, proxy, Kubelet(bench, f"--kubeconfig={config}")
 
 
-def live(bench: Stand, kubelet: Kubelet) -> float:
-    """Checks one life from apply to deletion. Returns the seconds of its slower half."""
+def live(bench: Stand, kubelet: Kubelet, within: float = 300) -> float:
+    """Checks one life from apply to deletion. Returns the seconds of its slower half, which are at most `within`."""
     gate = bench.hub.pause_at(HALF)
     asked = time.monotonic()
     bench.apply("tiny", modelRef="hf:acme/tiny", reclaimPolicy="Delete")
-    bench.until("tiny", "Downloading")  # the gate makes this state last, so that it is always reported
+    bench.until("tiny", "Downloading", within)  # the gate makes this state last, so that it is always reported
     gate.release()
-    bench.until("tiny", "Available")
+    bench.until("tiny", "Available", within)
     to_be_ready = seconds_of_operation(kubelet, asked)
     assert (bench.volume / PATH).read_bytes() == tiny_gguf()
     told = ("Normal", "Available")  # only if the operator still runs: a restart may lose the Event
@@ -78,11 +79,11 @@ def live(bench: Stand, kubelet: Kubelet) -> float:
     assert (catalog["tiny.path"], json.loads(catalog["tiny.json"])["path"]) == (PATH, PATH)
     asked = time.monotonic()
     bench.delete("tiny")
-    bench.until_gone("tiny", 60)
+    bench.until_gone("tiny", within)
     to_be_gone = seconds_of_operation(kubelet, asked)
     assert bench.left_behind() == []
     assert bench.catalog() == {}
-    assert max(to_be_ready, to_be_gone) <= WITHIN_SECONDS
+    assert max(to_be_ready, to_be_gone) <= within
     return max(to_be_ready, to_be_gone)
 
 
@@ -94,15 +95,16 @@ def seconds_of_operation(kubelet: Kubelet, asked: float) -> float:
 @pytest.mark.timeout(1800 if LONG else 300)
 def test_the_next_operator_brings_it_to_the_same_end(cluster: Cluster, tmp_path: Path) -> None:
     with site(cluster, tmp_path / "undisturbed") as (bench, proxy, kubelet), kubelet:
-        live(bench, kubelet)
+        undisturbed = live(bench, kubelet)
         assert kubelet.exits == []
         writes = Counter(kind_of(one) for one in proxy.log if counts(one))
     say(f"writes: {dict(writes)}")
     assert writes >= Counter(AT_LEAST)
+    within = WAITS_SECONDS + SLOWER * undisturbed
     chosen, met = points(), Counter[str]()
     for kind, number, way in chosen:
         with site(cluster, tmp_path / f"{kind} {number} {way}") as (bench, proxy, kubelet):
-            deaths, seconds = lives_through(bench, proxy, kubelet, (kind, number, way))
+            deaths, seconds = lives_through(bench, proxy, kubelet, (kind, number, way), within)
         assert deaths == 1, f"{kind} {number} never came"
         met[kind] += 1
         say(f"{way} {kind} {number}: {seconds:.1f} s")
@@ -121,7 +123,7 @@ def points() -> list[Point]:
     return list(dict.fromkeys([*sample, ("object", AT_LEAST["object"] - 1, chance.choice(WAYS))]))
 
 
-def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, point: Point) -> tuple[int, float]:
+def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, point: Point, within: float) -> tuple[int, float]:
     """Returns how often the operator ended, 1 if the write came, and the seconds of the slower half of the life."""
     kind, number, way = point
 
@@ -135,7 +137,7 @@ def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, point: Point)
 
     with proxy.at(number, KINDS[kind], die, after=way == AFTER) as death, kubelet:
         try:
-            seconds = live(bench, kubelet)
+            seconds = live(bench, kubelet, within)
         except AssertionError as error:
             raise AssertionError(f"{way} {kind} {number}: {error}\n{bench.operator_output()}") from None
         eventually(lambda: len(kubelet.exits) == death.hits, "it has ended", 30)

@@ -54,7 +54,7 @@ async def test_a_second_cancellation_does_not_end_the_wait_for_a_worker_that_sto
 
 
 async def test_all_its_requests_fail_and_the_next_process_is_not_affected(
-    hangs_once: WorkerProcess, tmp_path: Path
+    hangs_once: WorkerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "volume").mkdir()
     with Store.open(tmp_path / "volume", None) as store:
@@ -71,6 +71,7 @@ async def test_all_its_requests_fail_and_the_next_process_is_not_affected(
             assert expect(Checked, await hangs_once.call(Check(str(number), store_ref, ()), seconds=30)).missing == ()
         second = await hangs_once.start()
         assert second.pid != first
+        monkeypatch.setattr(child_process, "_EXIT_SECONDS", 60)
         await hangs_once.stop()
         assert second.returncode == 0
     finally:
