@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from model_provisioner.domain.network.addresses import Origin
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -9,6 +11,10 @@ class Credentials:
 
     token: str
     origins: tuple[str, ...]
+
+    def permits(self, origin: Origin) -> bool:
+        """Whether `origin` is one of the origins. An answer of any other one may not choose what gets the token."""
+        return origin in map(Origin.of, self.origins)
 
     def __repr__(self) -> str:
         return f"Credentials(token=…, origins={self.origins})"
