@@ -5,12 +5,10 @@ Real servers: the hub of the token, a foreign host that chooses where the chain 
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.download.range_answer import RequestedFile
@@ -23,44 +21,13 @@ from model_provisioner.transfer.http.client import Client, NetworkSettings, open
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.transfer.bench import MODEL, NAME, REF
+from tests.transfer.scripted_host import Host, host
 
 TOKEN = "hf_canary0123456789"
 CHOSEN = "/chosen-by-the-foreign-host"
 COMMIT = "c" * 40
 LISTED = NetworkSettings(NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"), HostPort("localhost"))))
 PART = {"Content-Range": "bytes 0-3/8", "Content-Type": "application/octet-stream"}
-
-
-@dataclass
-class Host:
-    """A server that answers each path by `answers` (status, headers, body), others with 404; `seen` is what came."""
-
-    url: str = ""
-    answers: dict[str, tuple[int, Mapping[str, str], bytes]] = field(default_factory=dict)
-    seen: list[tuple[str, bool]] = field(default_factory=list)
-
-    def redirect(self, path: str, target: str, status: int = 302) -> None:
-        self.answers[path] = (status, {"Location": target}, b"")
-
-    @property
-    def with_token(self) -> list[str]:
-        return [path for path, authorized in self.seen if authorized]
-
-    async def answer(self, request: web.Request) -> web.Response:
-        credential = any(TOKEN in value for value in request.headers.values())
-        self.seen.append((request.path, credential))
-        status, headers, body = self.answers.get(request.path, (404, {}, b""))
-        return web.Response(status=status, headers=headers, body=body)
-
-
-@asynccontextmanager
-async def host() -> AsyncIterator[Host]:
-    made = Host()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", made.answer)
-    async with TestServer(application) as running:
-        made.url = str(running.make_url("")).rstrip("/")
-        yield made
 
 
 @dataclass

@@ -23,6 +23,7 @@ from model_provisioner.domain.errors import AccessDenied, SourceUnavailable, Tra
 from model_provisioner.domain.network.addresses import NetworkPolicy, Origin, check_url
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.proxy import Proxy
+from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, no_answer
 from model_provisioner.transfer.http.address_guard import Guard, Resolve, system_resolve
@@ -194,6 +195,12 @@ class Client:
     def response_timeout(self) -> float:
         """How many seconds a source may take until its answer begins; on each hop of a redirect."""
         return self._settings.response_timeout
+
+    def redaction(self, credentials: Credentials | None) -> Redaction:
+        """Finds what is sent with `credentials`, and the password of the proxy, in text that comes back."""
+        token = credentials.token if credentials else None
+        password = self._settings.proxy.password if self._settings.proxy else None
+        return Redaction(filter(None, (token, password)))
 
     async def get(
         self,
