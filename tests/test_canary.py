@@ -1,7 +1,8 @@
 """Runs downloads to every end with secrets that are unique, then searches every output for these secrets.
 
 Operator and gateway run behind a proxy with a password. Token, password and signatures are canaries, plain and in each
-encoding. The output of a new part of the program must be added to `run_all`.
+encoding. The hub sends the token back wherever text of it may be shown. The output of a new part of the program must be
+added to `run_all`.
 """
 
 import base64
@@ -38,7 +39,22 @@ ENDS = {
     "damaged": ("hf:acme/damaged", "DigestMismatch"),
     "page": ("hf:acme/page", "NotGGUF"),
     "elsewhere": ("hf:acme/elsewhere", "AddressNotAllowed"),
+    "said": ("hf:acme/said", "AccessDenied"),
+    "said-of-a-file": ("hf:acme/said-of-a-file", "AccessDenied"),
+    "named": ("hf:acme/named", "SourceUnavailable"),
+    "listed": ("hf:acme/listed", "AmbiguousModel"),
+    "unstorable": ("hf:acme/unstorable", "UnsupportedSource"),
+    "redirected": ("hf:acme/redirected", "AddressNotAllowed"),
 }
+ECHOING = {
+    "said": ("model.Q4_K_M.gguf",),
+    "said-of-a-file": ("model.Q4_K_M.gguf",),
+    "named": (f"{TOKEN}.Q4_K_M.gguf",),
+    "listed": (f"a{TOKEN}.Q4_K_M.gguf", f"b{base64.b64encode(TOKEN.encode()).decode()}.Q4_K_M.gguf"),
+    "unstorable": (f"{TOKEN}\x01.Q4_K_M.gguf",),
+    "redirected": ("model.Q4_K_M.gguf",),
+}
+"""The repositories of a hub that sends the token back, and their files."""
 
 
 def spellings(secret: str) -> set[str]:
@@ -49,8 +65,14 @@ def spellings(secret: str) -> set[str]:
         quote(secret),
         json.dumps(secret)[1:-1],
         base64.b64encode(secret.encode()).decode().rstrip("=")[:-1],
+        secret.encode().hex(),
     }
     return {text[:24] for text in encoded}
+
+
+def parts(token: str) -> set[str]:
+    """A message that is cut has a part of the token, and a host name has it in another spelling."""
+    return {spelled[at : at + 12] for spelled in (token, token.replace("_", "-")) for at in range(len(token) - 11)}
 
 
 def found_in(text: str, needles: set[str]) -> list[str]:
@@ -67,6 +89,10 @@ def bench(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Stand]:
         for name in ("good", "expired", "damaged", "elsewhere", "crashed", "page"):
             repository = made.hub.repository(f"acme/{name}", private=True, tokens=frozenset({TOKEN}))
             repository.add(f"{name}.Q4_K_M.gguf", content(name, tmp_path))
+        for name, files in ECHOING.items():
+            echoing = made.hub.repository(f"acme/{name}")
+            for file in files:
+                echoing.add(file, tiny_gguf(seed=9))
         yield made
 
 
@@ -137,7 +163,7 @@ def test_no_secret_shows_up_in_any_output(bench: Stand, desk: Desk, tmp_path: Pa
         check_that_they_were_used(bench, proxy)
     everything["stream"] = "".join(stream)
     canaries = (TOKEN, WRONG_TOKEN, PASSWORD, f"user:{PASSWORD}", SIGNATURE, *bench.hub.signatures)
-    needles = set[str]().union(*map(spellings, canaries))
+    needles = set[str]().union(*map(spellings, canaries), parts(TOKEN), parts(WRONG_TOKEN))
     assert {place: finds for place, text in everything.items() if (finds := found_in(text, needles))} == {}
 
 
@@ -159,7 +185,7 @@ def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str
     for name, (_, reason) in ENDS.items():
         bench.until(name, reason, 120)
     meanwhile["operator's metrics"] = httpx.get(f"http://{metrics}/metrics").raise_for_status().text
-    assert 'failures_total{reason="AccessDenied"} 1' in meanwhile["operator's metrics"]
+    assert 'failures_total{reason="AccessDenied"} 3' in meanwhile["operator's metrics"]
     operator.process.send_signal(signal.SIGTERM)
     operator.process.wait(30)
     return meanwhile | files_of(bench.volume) | kept_by_the_cluster(bench) | answers(desk) | logs(bench, desk)
@@ -177,6 +203,13 @@ def script_faults(bench: Stand) -> None:
     hub.fail(403, path="acme/expired")
     target = f"https://elsewhere.example/model?Signature={SIGNATURE}&X-Amz-Signature={SIGNATURE}"
     hub.fail(302, None, headers={"Location": target}, where="resolve", path="acme/elsewhere")
+    words = (
+        f"{'x' * 180} {TOKEN} Basic {base64.b64encode(f'user:{TOKEN}'.encode()).decode()} {quote(TOKEN[:9])}{TOKEN[9:]}"
+    )
+    hub.fail(403, None, headers={"X-Error-Message": words}, where="api", path="acme/said")
+    hub.fail(403, None, headers={"X-Error-Message": words[180:]}, where="resolve", path="acme/said-of-a-file")
+    host = TOKEN.replace("_", "-")
+    hub.fail(302, None, headers={"Location": f"https://{host}.example/"}, where="api", path="acme/redirected")
 
 
 def shown_by_processes(pids: list[int]) -> dict[str, str]:
