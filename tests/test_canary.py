@@ -7,8 +7,11 @@ added to `run_all`.
 
 import base64
 import contextlib
+import dataclasses
+import importlib
 import json
 import os
+import pkgutil
 import secrets
 import signal
 import threading
@@ -19,6 +22,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+import model_provisioner
 from deploy.local.cluster import Cluster
 from tests.gateway.caller import Caller, grant
 from tests.support.ggufs import tiny_gguf, write_gguf
@@ -286,3 +290,20 @@ def test_the_search_finds_what_is_there() -> None:
         assert found_in(text, needles)
     assert found_in(f"Basic {header}", spellings(f"user:{PASSWORD}"))
     assert not found_in("nothing", needles)
+
+
+def test_no_value_of_the_program_shows_a_secret_by_its_repr() -> None:
+    """A repr is in logs, in tracebacks of assertions, and in the output of a debugger."""
+    shown = {f"{kind.__module__}.{kind.__qualname__}.{field.name}" for kind, field in secret_fields() if field.repr}
+    assert shown == set()
+    assert len(list(secret_fields())) > 3
+
+
+def secret_fields() -> Iterator[tuple[type, dataclasses.Field[object]]]:
+    """The fields of dataclasses that hold a secret, by their names."""
+    for module in pkgutil.walk_packages(model_provisioner.__path__, "model_provisioner."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:
+                for field in dataclasses.fields(kind):
+                    if field.name in {"token", "password", "username", "document"}:
+                        yield kind, field

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -215,6 +216,40 @@ def test_a_token_is_used_and_never_shown(hub: Hub, tmp_path: Path) -> None:
     assert wrong.stderr.startswith("AccessDenied: ")
     assert "canary" not in done.stdout + done.stderr + wrong.stdout + wrong.stderr
     assert not any(request.authorization for request in hub.log if request.origin == "content")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--json", "--dry-run"]])
+def test_a_token_that_the_hub_sends_back_is_not_shown(hub: Hub, tmp_path: Path, arguments: list[str]) -> None:
+    token = "hf_canary0123456789"
+    hub.repository(NAME, tokens=frozenset({token})).add(f"{token}.Q4_K_M.gguf", CONTENT)
+    hub.fail(503, where="api", times=1, headers={"X-Error-Message": f"{'x' * 185}{token}", "Retry-After": "1"})
+    hub.fail(503, where="api", times=1, headers={"X-Error-Message": quote(f"you sent {token}"), "Retry-After": "1"})
+    flags = ["--send-token", "--retries", "2", *arguments]
+    done = fetch(hub, REF, "--to", str(tmp_path), *flags, token=token)
+    assert done.returncode == 1
+    assert "revoke the token" in done.stderr
+    assert not [at for at in range(len(token) - 8) if token[at : at + 9] in done.stdout + done.stderr]
+    assert not files_below(tmp_path)
+
+
+@pytest.mark.parametrize("token", ["hf_canary\nX-Injected: 1", "hf_canary\u00e9", "hf_canary\x7f", "hf_canary\udcff"])
+def test_a_token_that_is_none_is_told_without_showing_it(hub: Hub, tmp_path: Path, token: str) -> None:
+    done = fetch(hub, REF, "--to", str(tmp_path), "--send-token", token=token)
+    assert done.returncode == 1
+    assert done.stderr.startswith("AccessDenied: the token holds a line break or another character that no token has")
+    assert "canary" not in done.stdout + done.stderr
+    assert not hub.log
+
+
+def test_no_process_of_the_program_writes_its_memory_to_a_file_when_it_crashes(hub: Hub, tmp_path: Path) -> None:
+    """A core dump would have the token. The shell raises the limit, as an administrator's settings may."""
+    gate = hub.pause_at(MIB)
+    shell = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)"; exec "$@"', "sh"]
+    with subprocess.Popen([*shell, *command(hub, REF, "--to", str(tmp_path))], stderr=subprocess.DEVNULL) as process:
+        gate.wait_reached()
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.send_signal(signal.SIGINT)
+    assert re.search(r"^Max core file size\s+0\s+0\s", limits, re.MULTILINE), limits
 
 
 def test_a_token_is_not_sent_to_another_hub_than_the_own_one_and_that_is_said_once(hub: Hub, tmp_path: Path) -> None:

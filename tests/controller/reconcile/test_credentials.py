@@ -42,7 +42,9 @@ def test_a_secret_that_was_made_for_another_program_is_never_sent(bench: Stand) 
     bench.until("good", "Available")
 
 
-@pytest.mark.parametrize("content", ["two\nlines", "tab\there", "a b", "né", "\x00", "", " ", "\ud83d\ude00"])
+@pytest.mark.parametrize(
+    "content", ["two\nlines", "tab\there", "a b", "né", "\x00", "", " ", "\ud83d\ude00", "x" * 4097]
+)
 def test_a_value_that_is_no_token_is_told_without_showing_it(content: str) -> None:
     encoded = base64.b64encode(content.encode("utf-8", "surrogatepass")).decode()
     with pytest.raises(SecretNotFound, match=r"not a token|no key `token`") as caught:

@@ -26,6 +26,8 @@ _TOKEN_KEYS = ("token", "HF_TOKEN")
 _GENERAL_TYPE = "Opaque"
 """The only type that is allowed: a list of refused ones is never complete. The API server sets it by default."""
 _MAX_SHOWN_TYPE = 80
+_MAX_TOKEN = 4096
+"""In characters. Common servers accept a header of 8 KiB."""
 _HTTPS_PORT = 443
 _POLL_SECONDS = 60.0
 
@@ -99,8 +101,11 @@ def _decoded(name: str, key: str, value: str) -> str:
         token = base64.b64decode(value, validate=True).decode("ascii").strip()
     except (binascii.Error, UnicodeDecodeError):
         token = ""
-    if not token or not token.isprintable() or " " in token:
-        raise SecretNotFound(f"Secret {name}: the value of `{key}` is not a token (printable ASCII, one word)")
+    if not token or not token.isprintable() or " " in token or len(token) > _MAX_TOKEN:
+        raise SecretNotFound(
+            f"Secret {name}: the value of `{key}` is not a token (printable ASCII, one word, at most {_MAX_TOKEN} "
+            "characters)"
+        )
     return token
 
 

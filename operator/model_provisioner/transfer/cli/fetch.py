@@ -10,7 +10,7 @@ import math
 import signal
 import sys
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_provisioner.aio.clock import Clock
@@ -60,15 +60,12 @@ class FetchOptions:
     digest: Digest | None
     connections: int
     bytes_per_second: int | None
-    token: str | None
+    token: str | None = field(repr=False)
     token_withheld: bool
     retries: int
     modes: Modes
     dry_run: bool
     json: bool
-
-    def __repr__(self) -> str:
-        return f"FetchOptions({self.ref})"
 
     @property
     def credentials(self) -> Credentials | None:
