@@ -1,13 +1,17 @@
 """Runs downloads to every end with secrets that are unique, then searches every output for these secrets.
 
 Operator and gateway run behind a proxy with a password. Token, password and signatures are canaries, plain and in each
-encoding. The output of a new part of the program must be added to `run_all`.
+encoding. The hub sends the token back wherever text of it may be shown. The output of a new part of the program must be
+added to `run_all`.
 """
 
 import base64
 import contextlib
+import dataclasses
+import importlib
 import json
 import os
+import pkgutil
 import secrets
 import signal
 import threading
@@ -18,6 +22,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+import model_provisioner
 from deploy.local.cluster import Cluster
 from tests.gateway.caller import Caller, grant
 from tests.support.ggufs import tiny_gguf, write_gguf
@@ -38,7 +43,22 @@ ENDS = {
     "damaged": ("hf:acme/damaged", "DigestMismatch"),
     "page": ("hf:acme/page", "NotGGUF"),
     "elsewhere": ("hf:acme/elsewhere", "AddressNotAllowed"),
+    "said": ("hf:acme/said", "AccessDenied"),
+    "said-of-a-file": ("hf:acme/said-of-a-file", "AccessDenied"),
+    "named": ("hf:acme/named", "SourceUnavailable"),
+    "listed": ("hf:acme/listed", "AmbiguousModel"),
+    "unstorable": ("hf:acme/unstorable", "UnsupportedSource"),
+    "redirected": ("hf:acme/redirected", "AddressNotAllowed"),
 }
+ECHOING = {
+    "said": ("model.Q4_K_M.gguf",),
+    "said-of-a-file": ("model.Q4_K_M.gguf",),
+    "named": (f"{TOKEN}.Q4_K_M.gguf",),
+    "listed": (f"a{TOKEN}.Q4_K_M.gguf", f"b{base64.b64encode(TOKEN.encode()).decode()}.Q4_K_M.gguf"),
+    "unstorable": (f"{TOKEN}\x01.Q4_K_M.gguf",),
+    "redirected": ("model.Q4_K_M.gguf",),
+}
+"""The repositories of a hub that sends the token back, and their files."""
 
 
 def spellings(secret: str) -> set[str]:
@@ -49,8 +69,14 @@ def spellings(secret: str) -> set[str]:
         quote(secret),
         json.dumps(secret)[1:-1],
         base64.b64encode(secret.encode()).decode().rstrip("=")[:-1],
+        secret.encode().hex(),
     }
     return {text[:24] for text in encoded}
+
+
+def parts(token: str) -> set[str]:
+    """A message that is cut has a part of the token, and a host name has it in another spelling."""
+    return {spelled[at : at + 12] for spelled in (token, token.replace("_", "-")) for at in range(len(token) - 11)}
 
 
 def found_in(text: str, needles: set[str]) -> list[str]:
@@ -67,6 +93,10 @@ def bench(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Stand]:
         for name in ("good", "expired", "damaged", "elsewhere", "crashed", "page"):
             repository = made.hub.repository(f"acme/{name}", private=True, tokens=frozenset({TOKEN}))
             repository.add(f"{name}.Q4_K_M.gguf", content(name, tmp_path))
+        for name, files in ECHOING.items():
+            echoing = made.hub.repository(f"acme/{name}")
+            for file in files:
+                echoing.add(file, tiny_gguf(seed=9))
         yield made
 
 
@@ -137,7 +167,7 @@ def test_no_secret_shows_up_in_any_output(bench: Stand, desk: Desk, tmp_path: Pa
         check_that_they_were_used(bench, proxy)
     everything["stream"] = "".join(stream)
     canaries = (TOKEN, WRONG_TOKEN, PASSWORD, f"user:{PASSWORD}", SIGNATURE, *bench.hub.signatures)
-    needles = set[str]().union(*map(spellings, canaries))
+    needles = set[str]().union(*map(spellings, canaries), parts(TOKEN), parts(WRONG_TOKEN))
     assert {place: finds for place, text in everything.items() if (finds := found_in(text, needles))} == {}
 
 
@@ -159,7 +189,7 @@ def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str
     for name, (_, reason) in ENDS.items():
         bench.until(name, reason, 120)
     meanwhile["operator's metrics"] = httpx.get(f"http://{metrics}/metrics").raise_for_status().text
-    assert 'failures_total{reason="AccessDenied"} 1' in meanwhile["operator's metrics"]
+    assert 'failures_total{reason="AccessDenied"} 3' in meanwhile["operator's metrics"]
     operator.process.send_signal(signal.SIGTERM)
     operator.process.wait(30)
     return meanwhile | files_of(bench.volume) | kept_by_the_cluster(bench) | answers(desk) | logs(bench, desk)
@@ -177,6 +207,13 @@ def script_faults(bench: Stand) -> None:
     hub.fail(403, path="acme/expired")
     target = f"https://elsewhere.example/model?Signature={SIGNATURE}&X-Amz-Signature={SIGNATURE}"
     hub.fail(302, None, headers={"Location": target}, where="resolve", path="acme/elsewhere")
+    words = (
+        f"{'x' * 180} {TOKEN} Basic {base64.b64encode(f'user:{TOKEN}'.encode()).decode()} {quote(TOKEN[:9])}{TOKEN[9:]}"
+    )
+    hub.fail(403, None, headers={"X-Error-Message": words}, where="api", path="acme/said")
+    hub.fail(403, None, headers={"X-Error-Message": words[180:]}, where="resolve", path="acme/said-of-a-file")
+    host = TOKEN.replace("_", "-")
+    hub.fail(302, None, headers={"Location": f"https://{host}.example/"}, where="api", path="acme/redirected")
 
 
 def shown_by_processes(pids: list[int]) -> dict[str, str]:
@@ -256,3 +293,20 @@ def test_the_search_finds_what_is_there() -> None:
         assert found_in(text, needles)
     assert found_in(f"Basic {header}", spellings(f"user:{PASSWORD}"))
     assert not found_in("nothing", needles)
+
+
+def test_no_value_of_the_program_shows_a_secret_by_its_repr() -> None:
+    """A repr is in logs, in tracebacks of assertions, and in the output of a debugger."""
+    shown = {f"{kind.__module__}.{kind.__qualname__}.{field.name}" for kind, field in secret_fields() if field.repr}
+    assert shown == set()
+    assert len(list(secret_fields())) > 3
+
+
+def secret_fields() -> Iterator[tuple[type, dataclasses.Field[object]]]:
+    """The fields of dataclasses that hold a secret, by their names."""
+    for module in pkgutil.walk_packages(model_provisioner.__path__, "model_provisioner."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:
+                for field in dataclasses.fields(kind):
+                    if field.name in {"token", "password", "username", "document"}:
+                        yield kind, field

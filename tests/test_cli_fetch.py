@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -210,12 +211,114 @@ def test_the_endpoint_is_allowed_and_other_hosts_are_not(hub: Hub, tmp_path: Pat
 def test_a_token_is_used_and_never_shown(hub: Hub, tmp_path: Path) -> None:
     hub.repository(NAME, private=True, tokens=frozenset({"hf_canary"})).add(MODEL, CONTENT)
     assert fetch(hub, REF, "--to", str(tmp_path)).returncode == 1
-    done = fetch(hub, REF, "--to", str(tmp_path), token="hf_canary")
-    wrong = fetch(hub, REF, "--to", str(tmp_path), token="hf_canary_wrong")
+    done = fetch(hub, REF, "--to", str(tmp_path), "--send-token", token="hf_canary")
+    wrong = fetch(hub, REF, "--to", str(tmp_path), "--send-token", token="hf_canary_wrong")
     assert done.returncode == 0
     assert wrong.stderr.startswith("AccessDenied: ")
     assert "canary" not in done.stdout + done.stderr + wrong.stdout + wrong.stderr
     assert not any(request.authorization for request in hub.log if request.origin == "content")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--json", "--dry-run"]])
+def test_a_token_that_the_hub_sends_back_is_not_shown(hub: Hub, tmp_path: Path, arguments: list[str]) -> None:
+    token = "hf_canary0123456789"
+    hub.repository(NAME, tokens=frozenset({token})).add(f"{token}.Q4_K_M.gguf", CONTENT)
+    hub.fail(503, where="api", times=1, headers={"X-Error-Message": f"{'x' * 185}{token}", "Retry-After": "1"})
+    hub.fail(503, where="api", times=1, headers={"X-Error-Message": quote(f"you sent {token}"), "Retry-After": "1"})
+    flags = ["--send-token", "--retries", "2", *arguments]
+    done = fetch(hub, REF, "--to", str(tmp_path), *flags, token=token)
+    assert done.returncode == 1
+    assert "revoke the token" in done.stderr
+    assert not [at for at in range(len(token) - 8) if token[at : at + 9] in done.stdout + done.stderr]
+    assert not files_below(tmp_path)
+
+
+@pytest.mark.parametrize("token", ["hf_canary\nX-Injected: 1", "hf_canary\u00e9", "hf_canary\x7f", "hf_canary\udcff"])
+def test_a_token_that_is_none_is_told_without_showing_it(hub: Hub, tmp_path: Path, token: str) -> None:
+    done = fetch(hub, REF, "--to", str(tmp_path), "--send-token", token=token)
+    assert done.returncode == 1
+    assert done.stderr.startswith("AccessDenied: the token holds a line break or another character that no token has")
+    assert "canary" not in done.stdout + done.stderr
+    assert not hub.log
+
+
+def test_no_process_of_the_program_writes_its_memory_to_a_file_when_it_crashes(hub: Hub, tmp_path: Path) -> None:
+    """A core dump would have the token. The shell raises the limit, as an administrator's settings may."""
+    gate = hub.pause_at(MIB)
+    shell = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)"; exec "$@"', "sh"]
+    with subprocess.Popen([*shell, *command(hub, REF, "--to", str(tmp_path))], stderr=subprocess.DEVNULL) as process:
+        gate.wait_reached()
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.send_signal(signal.SIGINT)
+    assert re.search(r"^Max core file size\s+0\s+0\s", limits, re.MULTILINE), limits
+
+
+def test_a_token_is_not_sent_to_another_hub_than_the_own_one_and_that_is_said_once(hub: Hub, tmp_path: Path) -> None:
+    hub.fail(503, where="api", headers={"Retry-After": "1"}, times=2)
+    done = fetch(hub, REF, "--to", str(tmp_path), token="hf_canary")
+    assert done.returncode == 0, done.stderr
+    assert not any(request.authorization for request in hub.log)
+    first, *others = done.stderr.splitlines()
+    assert len(others) == 2
+    assert first.startswith(f"HF_TOKEN is not sent to {hub.endpoint}: ")
+    assert first.endswith("--send-token sends it there")
+    assert not any("HF_TOKEN" in line for line in others)
+
+
+@pytest.mark.parametrize("access", ["private", "gated", "forbidden"])
+def test_a_refusal_without_the_token_names_the_flag_that_sends_it(hub: Hub, tmp_path: Path, access: str) -> None:
+    tokens = frozenset({"hf_canary"})
+    hub.repository(NAME, private=access == "private", gated=access == "gated", tokens=tokens).add(MODEL, CONTENT)
+    if access == "forbidden":
+        hub.fail(403, where="api", times=None)
+    done = fetch(hub, REF, "--to", str(tmp_path), "--json", token="hf_canary")
+    assert done.returncode == 1
+    advice = f" (HF_TOKEN was not sent to {hub.endpoint}: --send-token sends it there)"
+    assert done.stderr.splitlines()[-1].endswith(advice)
+    assert json.loads(done.stdout)["message"].endswith(advice)
+    assert not any(request.authorization for request in hub.log)
+    if access != "forbidden":
+        assert fetch(hub, REF, "--to", str(tmp_path), "--send-token", token="hf_canary").returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["local:mine.gguf"], [REF]])
+def test_a_token_that_is_not_needed_or_not_there_is_not_spoken_of(
+    hub: Hub, tmp_path: Path, arguments: list[str]
+) -> None:
+    put(tmp_path, "local/mine.gguf", CONTENT)
+    token = "hf_canary" if arguments == ["local:mine.gguf"] else None
+    assert "HF_TOKEN" not in fetch(hub, *arguments, "--to", str(tmp_path), token=token).stderr
+
+
+@pytest.mark.parametrize("flag", [[], ["--endpoint", "{hub}/"]])
+def test_the_hub_of_the_environment_gets_the_token(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: list[str]
+) -> None:
+    hub.repository(NAME, private=True, tokens=frozenset({"hf_canary"})).add(MODEL, CONTENT)
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    flags = [
+        "--allow-host",
+        "127.0.0.1",
+        "--ca-file",
+        str(hub.ca_file),
+        *(part.format(hub=hub.endpoint) for part in flag),
+    ]
+    done = run([*command(hub)[:4], REF, "--to", str(tmp_path), *flags], "hf_canary")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_hub_without_tls_on_this_machine_gets_the_token_if_the_environment_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Hub(tls=False) as hub:
+        hub.repository(NAME, private=True, tokens=frozenset({"hf_canary"})).add(MODEL, CONTENT)
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        fetched = [*command(hub)[:4], REF, "--to", str(tmp_path), "--allow-host", "127.0.0.1"]
+        assert run(fetched, "hf_canary").returncode == 0
+        monkeypatch.setenv("HF_ENDPOINT", "https://127.0.0.1:1")
+        hub.clear_log()
+        assert run([*fetched, "--dry-run", "--endpoint", hub.endpoint], "hf_canary").returncode == 1
+        assert not any(request.authorization for request in hub.log)
 
 
 def test_a_local_file_is_verified(hub: Hub, tmp_path: Path) -> None:

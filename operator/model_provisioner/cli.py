@@ -6,6 +6,7 @@ operator. The flags of a subcommand belong to its module, which has `add_argumen
 
 import argparse
 import importlib
+import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_arguments(subparser)
     parsed = parser.parse_args(arguments)
     del parsed.subcommand
+    # A core dump has the tokens that are in memory. Workers inherit the limit.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     return command.run(parsed) if command else 2
 
 

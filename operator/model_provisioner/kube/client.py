@@ -10,7 +10,7 @@ import json
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +104,7 @@ class Connection:
     ca_file: str | None
     certificate_file: str | None
     key_file: str | None
-    token: str | None
+    token: str | None = field(repr=False)
 
 
 class KubeApi:

@@ -205,7 +205,8 @@ def fetch(arguments: list[str], token: str | None = "hf_canary") -> "subprocess.
 
 
 def flags(hub: Hub, directory: Path, proxy: str) -> list[str]:
-    return ["--to", str(directory), "--endpoint", hub.endpoint, "--ca-file", str(hub.ca_file), "--proxy", proxy]
+    reached = ["--endpoint", hub.endpoint, "--ca-file", str(hub.ca_file), "--send-token"]
+    return ["--to", str(directory), *reached, "--proxy", proxy]
 
 
 def test_a_model_comes_through_a_proxy_with_a_password_that_is_never_shown(hub: Hub, tmp_path: Path) -> None:

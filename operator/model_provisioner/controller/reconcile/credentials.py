@@ -3,7 +3,8 @@
 A Secret is read by `get`, by name, in the object's own namespace only. Secrets are never listed or watched: while an
 object waits for a change, its Secret is read every minute. A token is sent to the origins in the Secret's annotation
 `models.rbee.dev/hosts`; without it to the operator's own hub endpoint, and never to `spec.endpoint`. Otherwise, the
-right to create a ModelDownload would be enough to send a Secret of the namespace to any host.
+right to create a ModelDownload would be enough to send a Secret of the namespace to any host. For the same reason only
+Secrets of the general type are used: every other type says that the Secret was made for another program.
 
 Called by `attempt` before it resolves, and by `waits` after the hub refused the model.
 """
@@ -12,7 +13,7 @@ import base64
 import binascii
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from model_provisioner.domain.annotations import HOSTS
@@ -22,7 +23,11 @@ from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.kube.client import ApiError, KubeApi
 
 _TOKEN_KEYS = ("token", "HF_TOKEN")
-_REFUSED_TYPE = "kubernetes.io/service-account-token"
+_GENERAL_TYPE = "Opaque"
+"""The only type that is allowed: a list of refused ones is never complete. The API server sets it by default."""
+_MAX_SHOWN_TYPE = 80
+_MAX_TOKEN = 4096
+"""In characters. Common servers accept a header of 8 KiB."""
 _HTTPS_PORT = 443
 _POLL_SECONDS = 60.0
 
@@ -35,7 +40,7 @@ class Secret:
     """
 
     name: str
-    document: Mapping[str, Any] | None
+    document: Mapping[str, Any] | None = field(repr=False)
     error: str = ""
 
     @property
@@ -51,10 +56,12 @@ class Secret:
         """
         if self.document is None:
             raise SecretNotFound(self.error)
-        if self.document.get("type") == _REFUSED_TYPE:
+        kind = self.document.get("type", _GENERAL_TYPE)
+        if kind != _GENERAL_TYPE:
             raise SecretNotFound(
-                f"Secret {self.name} is a service account's token, which is never sent to a hub: name one of "
-                "type Opaque in credentialsSecretRef, with the hub's token under the key `token`"
+                f"Secret {self.name} has the type {kind[:_MAX_SHOWN_TYPE]}, so it was made for another purpose and is "
+                f"never sent to a hub: name one of type {_GENERAL_TYPE} in credentialsSecretRef, with the hub's token "
+                "under the key `token`"
             )
         data = self.document.get("data") or {}
         key = next((key for key in _TOKEN_KEYS if data.get(key)), None)
@@ -94,8 +101,11 @@ def _decoded(name: str, key: str, value: str) -> str:
         token = base64.b64decode(value, validate=True).decode("ascii").strip()
     except (binascii.Error, UnicodeDecodeError):
         token = ""
-    if not token or not token.isprintable() or " " in token:
-        raise SecretNotFound(f"Secret {name}: the value of `{key}` is not a token (printable ASCII, one word)")
+    if not token or not token.isprintable() or " " in token or len(token) > _MAX_TOKEN:
+        raise SecretNotFound(
+            f"Secret {name}: the value of `{key}` is not a token (printable ASCII, one word, at most {_MAX_TOKEN} "
+            "characters)"
+        )
     return token
 
 

@@ -32,12 +32,13 @@ class HubRequest:
     """What was requested.
 
     `subject` names the repository or file in messages, `page` is the URL of its web page. `authenticated` is True if a
-    token was sent.
+    token was sent. `withheld`: the hub may have the token, and it was not sent, because a redirect had led elsewhere.
     """
 
     subject: str
     page: str
     authenticated: bool
+    withheld: bool = False
 
 
 def hub_error(status: int, headers: Mapping[str, str], request: HubRequest, now: float) -> ProvisionError:
@@ -45,6 +46,8 @@ def hub_error(status: int, headers: Mapping[str, str], request: HubRequest, now:
 
     `headers` is case-insensitive; `now` is in seconds since the epoch.
     """
+    if request.withheld and status in _BY_STATUS:
+        return _withheld(request)
     said = headers.get("X-Error-Message", "")
     known = _BY_CODE.get(headers.get("X-Error-Code", "")) or _BY_MESSAGE.get(said)
     if known:
@@ -98,6 +101,13 @@ def _not_found(request: HubRequest, said: str) -> ProvisionError:
         f"{request.subject} does not exist, or is private: {_clause(said)}"
         "check the spelling, or give a token that may read it",
         wants_token=True,
+    )
+
+
+def _withheld(request: HubRequest) -> ProvisionError:
+    return AccessDenied(
+        f"the hub redirects by way of another host, after which the token was not sent for {request.subject}: "
+        "check the endpoint, because a host in between must not choose what is read with a token"
     )
 
 

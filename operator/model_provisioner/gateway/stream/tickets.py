@@ -10,7 +10,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LIFETIME_SECONDS = 3600
 _MAX_TOKENS = 10_000
@@ -20,7 +20,7 @@ _MAX_TOKENS = 10_000
 class Ticket:
     """The token of a valid ticket; `expires` is in seconds of the clock of `Tickets`."""
 
-    token: str
+    token: str = field(repr=False)
     expires: float
 
 

@@ -23,6 +23,7 @@ from model_provisioner.domain.network.addresses import (
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, parse_response_timeout
 from model_provisioner.domain.quantity import parse_quantity
+from model_provisioner.domain.refs.hubs import gets_token_unasked
 from model_provisioner.domain.refs.refs import HUGGING_FACE
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes, parse_mode
@@ -117,6 +118,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ca-file", type=_checked(_ca_file), metavar="FILE", help="certificates to trust besides the system's"
     )
+    parser.add_argument(
+        "--send-token",
+        action="store_true",
+        help="send HF_TOKEN to --endpoint, also without TLS; else only the public hub gets it, and that of HF_ENDPOINT",
+    )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and where to")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
     parser.add_argument("--plan", type=Path, metavar="FILE", help=argparse.SUPPRESS)
@@ -139,6 +145,8 @@ def run(args: argparse.Namespace) -> int:
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
     endpoint = _endpoint(args)
+    token = _from_environment("HF_TOKEN") or None
+    send = args.send_token or gets_token_unasked(endpoint, _hub_of_environment(), direct=args.proxy is None)
     return fetch.run(
         fetch.FetchOptions(
             ref=args.ref,
@@ -147,7 +155,8 @@ def run(args: argparse.Namespace) -> int:
             digest=args.digest,
             connections=args.connections,
             bytes_per_second=args.max_bytes_per_second,
-            token=_from_environment("HF_TOKEN") or None,
+            token=token if send else None,
+            token_withheld=token is not None and not send,
             retries=args.retries,
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,
@@ -176,6 +185,14 @@ def _endpoint(args: argparse.Namespace) -> str:
         return given or parse_endpoint(_from_environment("HF_ENDPOINT") or HUGGING_FACE)
     except ValueError as error:
         usage_error(f"HF_ENDPOINT: {error}")
+
+
+def _hub_of_environment() -> str | None:
+    """None without a usable HF_ENDPOINT, which is no error if a flag names the hub."""
+    try:
+        return parse_endpoint(_from_environment("HF_ENDPOINT"))
+    except ValueError:
+        return None
 
 
 def _from_environment(name: str) -> str:

@@ -10,11 +10,12 @@ import math
 import signal
 import sys
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.errors import (
+    AccessDenied,
     NameResolutionFailed,
     ProvisionError,
     RateLimited,
@@ -27,7 +28,7 @@ from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.quantity import format_bytes, format_duration
-from model_provisioner.domain.refs.refs import parse_lenient
+from model_provisioner.domain.refs.refs import HUGGING_FACE, parse_lenient
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes
@@ -47,10 +48,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """The values of the flags, and the token from the environment.
+    """The values of the flags, and the token from the environment, if the hub may have it.
 
-    `bytes_per_second` None means no limit. `retries` is how often in a row, without a new byte, the fetch tries again
-    after a temporary error.
+    `token_withheld`: there is a token, and the hub does not get it. `bytes_per_second` None means no limit. `retries`
+    is how often in a row, without a new byte, the fetch tries again after a temporary error.
     """
 
     ref: str
@@ -59,14 +60,12 @@ class FetchOptions:
     digest: Digest | None
     connections: int
     bytes_per_second: int | None
-    token: str | None
+    token: str | None = field(repr=False)
+    token_withheld: bool
     retries: int
     modes: Modes
     dry_run: bool
     json: bool
-
-    def __repr__(self) -> str:
-        return f"FetchOptions({self.ref})"
 
     @property
     def credentials(self) -> Credentials | None:
@@ -80,13 +79,15 @@ def run(options: FetchOptions, network: NetworkSettings) -> int:
     The last line on standard output is the path. After an error, the last line on standard error has its name and
     message.
     """
+    if options.token_withheld and not options.ref.startswith("local:"):
+        _print_error(_withheld_note(options))
     received: list[signal.Signals] = []
     try:
         asyncio.run(_run_until_signal(_fetch_with_retries(options, network, Clock()), received))
     except ProvisionError as error:
         if options.json:
-            _print(json.dumps({"ref": options.ref, "error": error.reason, "message": _message(error)}))
-        _print_error(f"{error.reason}: {_message(error)}")
+            _print(json.dumps({"ref": options.ref, "error": error.reason, "message": _message(options, error)}))
+        _print_error(f"{error.reason}: {_message(options, error)}")
         return 1
     except asyncio.CancelledError:
         _print_error("stopped; what was fetched is kept, and the same command goes on from there")
@@ -122,7 +123,7 @@ async def _fetch_with_retries(options: FetchOptions, network: NetworkSettings, c
                 raise
             wait = delay(failures, error.retry_after, clock.random())
             again = f"trying again in {format_duration(math.ceil(wait))}"
-            _print_error(f"{error.reason}: {_message(error)}; {again} ({failures} of {options.retries})")
+            _print_error(f"{error.reason}: {_message(options, error)}; {again} ({failures} of {options.retries})")
             await clock.sleep(wait)
 
 
@@ -211,9 +212,19 @@ def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
     }
 
 
-def _message(error: ProvisionError) -> str:
+def _message(options: FetchOptions, error: ProvisionError) -> str:
     """The message of an error, with advice that applies only to the command line."""
+    if options.token_withheld and (error.wants_token or isinstance(error, AccessDenied)):
+        origin = Origin.of(options.endpoint)
+        return f"{error.message} (HF_TOKEN was not sent to {origin}: --send-token sends it there)"
     return error.message + (" (in the environment as HF_TOKEN)" if error.wants_token else "")
+
+
+def _withheld_note(options: FetchOptions) -> str:
+    return (
+        f"HF_TOKEN is not sent to {Origin.of(options.endpoint)}: only {HUGGING_FACE} gets it, and the hub of "
+        "HF_ENDPOINT over TLS; --send-token sends it there"
+    )
 
 
 def _print(text: str) -> None:

@@ -8,7 +8,7 @@ is published last, because its presence means that the model is complete. Reques
 
 import os
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
@@ -25,6 +25,7 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete, combine
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.domain.store.space import Room
@@ -34,6 +35,7 @@ from model_provisioner.transfer.download.hashing import hash_file
 from model_provisioner.transfer.download.remote_file import RemoteFile
 from model_provisioner.transfer.download.throttle import Limits, Throttle
 from model_provisioner.transfer.http.client import Client
+from model_provisioner.transfer.http.echoes import redacted_errors
 from model_provisioner.transfer.store.files import PublishedFile, StoreFiles
 from model_provisioner.transfer.store.partfile import PartFile
 
@@ -85,13 +87,20 @@ class Reporter(Protocol):
 async def provide(job: Job, store: StoreFiles, client: Client, reporter: Reporter, clock: Clock) -> Provided:
     """Provides all files of the plan. Raises ProvisionError.
 
-    When it is cancelled, it writes the journal first, within a second.
+    When it is cancelled, it writes the journal first, within a second. No secret that the source sends back is in the
+    result, in an error or in a report.
     """
-    return await _Transfer(job, store, client, reporter, clock).run()
+    redaction = client.redaction(job.credentials)
+    with redacted_errors(redaction):
+        provided = await _Transfer(job, store, client, reporter, clock, redaction).run()
+    return replace(provided, gguf=_redacted(provided.gguf, redaction))
 
 
 class _Transfer:
-    def __init__(self, job: Job, store: StoreFiles, client: Client, reporter: Reporter, clock: Clock) -> None:
+    def __init__(
+        self, job: Job, store: StoreFiles, client: Client, reporter: Reporter, clock: Clock, redaction: Redaction
+    ) -> None:
+        self._redaction = redaction
         self._job = job
         self._plan = job.plan
         self._store = store
@@ -228,8 +237,10 @@ class _Transfer:
         if finished + download.bytes_written == self._total:
             self._reporter.verifying(finished + download.bytes_hashed, self._total, received)
         else:
-            restarts = self._restarts + part.restarts
-            self._reporter.progress(finished + download.bytes_written, self._total, restarts, received, download.wait)
+            restarts, wait = self._restarts + part.restarts, download.wait
+            if wait:
+                wait = replace(wait, origin=self._redaction.text(wait.origin))
+            self._reporter.progress(finished + download.bytes_written, self._total, restarts, received, wait)
 
     def _report_hashed(self, file: PlannedFile, hashed: int) -> None:
         """Of a published file. Other files of a split model may be missing, so this is not always `verifying`."""
@@ -269,6 +280,19 @@ def _read_whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
     except NotGGUF as error:
         raise NotGGUF(f"{file.path}: {error.message}") from None
     return header
+
+
+def _redacted(gguf: GGUFSummary, redaction: Redaction) -> GGUFSummary:
+    def shown(text: str | None) -> str | None:
+        return None if text is None else redaction.text(text)
+
+    return replace(
+        gguf,
+        architecture=shown(gguf.architecture),
+        name=shown(gguf.name),
+        quantization=shown(gguf.quantization),
+        license=shown(gguf.license),
+    )
 
 
 def _mismatch(file: PlannedFile, found: Digest) -> DigestMismatch:

@@ -51,6 +51,14 @@ class RangeReply:
     open_ended: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """A URL to which the hub redirects, and what may be sent to it: None if another host had a say in it."""
+
+    url: str
+    credentials: Credentials | None
+
+
 class RemoteFile:
     """`url` is the one of the hub, which does not expire. `file` says what the plan knows; `subject` names the file in
     messages."""
@@ -70,7 +78,7 @@ class RemoteFile:
         self.subject = subject
         self._credentials = credentials
         self._clock = clock
-        self._content_url: str | None = None
+        self._content: _Address | None = None
         self._serves_ranges = False
         self._sends_unlabelled = False
         self._validators: dict[tuple[Origin, str], str] = {}
@@ -101,32 +109,32 @@ class RemoteFile:
 
     async def _send(self, wanted: ByteRange, on_request: Callable[[Origin], None]) -> Reply:
         headers = {"Range": wanted.header}
-        url = self._cached_url()
-        if url is not None:
-            reply = await self._client.get(url, headers, self._credentials, on_request)
+        cached = self._cached()
+        if cached is not None:
+            reply = await self._client.get(cached.url, headers, cached.credentials, on_request)
             if reply.status not in _EXPIRED_STATUSES:
                 return reply
             reply.close()
-            if self._content_url == url:
-                self._content_url = None
+            if self._content == cached:
+                self._content = None
         async with self._resolving:
-            url = self._cached_url()
-            if url is None:
+            cached = self._cached()
+            if cached is None:
                 return await self._resolve(headers, on_request)
-        return await self._client.get(url, headers, self._credentials, on_request)
+        return await self._client.get(cached.url, headers, cached.credentials, on_request)
 
     async def _resolve(self, headers: dict[str, str], on_request: Callable[[Origin], None]) -> Reply:
         """Requests the URL of the hub. After the redirect, the reply already brings the requested range."""
         reply = await self._client.get(self._url, headers, self._credentials, on_request)
         if reply.origin != Origin.of(self._url):
-            self._content_url = reply.url
+            self._content = _Address(reply.url, reply.credentials)
             self._refresh_at = refresh_at(reply.url, self._clock.wall())
         return reply
 
-    def _cached_url(self) -> str | None:
+    def _cached(self) -> _Address | None:
         if self._refresh_at is not None and self._clock.wall() >= self._refresh_at:
             return None
-        return self._content_url
+        return self._content
 
     def _body(self, reply: Reply, asked: ByteRange, *, allow_whole: bool) -> Body:
         """What the body has. Raises the error if it is neither `asked` nor, with `allow_whole`, the whole file."""
@@ -173,7 +181,9 @@ class RemoteFile:
     def _status_error(self, reply: Reply) -> ProvisionError:
         if reply.origin != Origin.of(self._url):
             return self._content_host_error(reply)
-        asked = HubRequest(self.subject, self._url.partition("/resolve/")[0], self._credentials is not None)
+        permitted = self._credentials is not None and self._credentials.permits(reply.origin)
+        sent = reply.credentials is not None
+        asked = HubRequest(self.subject, self._url.partition("/resolve/")[0], sent, withheld=permitted and not sent)
         return hub_error(reply.status, reply.headers, asked, self._clock.wall())
 
     def _content_host_error(self, reply: Reply) -> ProvisionError:

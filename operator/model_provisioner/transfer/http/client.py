@@ -4,6 +4,9 @@ Called by `transfer.download.remote_file` and `transfer.sources.hub_client`. It 
 address, follows redirects itself, sends a credential to its own origins only, uses the administrator's proxy for the
 hosts that it serves, and raises errors below HTTP as ProvisionError. The meaning of a status belongs to the caller. A
 URL may be signed, so no message shows more of it than its origin.
+
+A redirect that leaves the credential's origins ends its use: the other host chooses the rest of the chain, and must not
+choose a path that is requested with the credential. libcurl is laxer: it sends `Authorization` again to the first host.
 """
 
 import contextlib
@@ -20,6 +23,7 @@ from model_provisioner.domain.errors import AccessDenied, SourceUnavailable, Tra
 from model_provisioner.domain.network.addresses import NetworkPolicy, Origin, check_url
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.proxy import Proxy
+from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, no_answer
 from model_provisioner.transfer.http.address_guard import Guard, Resolve, system_resolve
@@ -119,10 +123,15 @@ class Exchange:
 
 
 class Reply:
-    """The response after all redirects, from `url`. Leaving the context frees the connection."""
+    """The response after all redirects, from `url`. Leaving the context frees the connection.
 
-    def __init__(self, url: str, exchange: Exchange) -> None:
+    `credentials` are those that the request was sent with, and the most that a request to an address in this response
+    may be sent with.
+    """
+
+    def __init__(self, url: str, exchange: Exchange, credentials: Credentials | None) -> None:
         self.url = url
+        self.credentials = credentials
         self.origin = exchange.origin
         self._exchange = exchange
 
@@ -187,6 +196,12 @@ class Client:
         """How many seconds a source may take until its answer begins; on each hop of a redirect."""
         return self._settings.response_timeout
 
+    def redaction(self, credentials: Credentials | None) -> Redaction:
+        """Finds what is sent with `credentials`, and the password of the proxy, in text that comes back."""
+        token = credentials.token if credentials else None
+        password = self._settings.proxy.password if self._settings.proxy else None
+        return Redaction(filter(None, (token, password)))
+
     async def get(
         self,
         url: str,
@@ -196,21 +211,23 @@ class Client:
     ) -> Reply:
         """The response to a GET, whatever its status, after at most five redirects.
 
-        Another origin receives only the `headers` about ranges and content types. `on_request` is called with the
-        origin of each request just before it is sent.
+        Another origin, and every request after that, receives only the `headers` about ranges and content types. No
+        request has `credentials` after one to an origin that is not theirs. `on_request` is called with the origin of
+        each request just before it is sent.
 
         Raises AddressNotAllowed, NameResolutionFailed, TLSVerificationFailed, SourceUnavailable,
         TransferStalled, AccessDenied (by the proxy).
         """
         first = Origin.of(url)
         for _ in range(_MAX_REDIRECTS + 1):
-            own = headers if Origin.of(url) == first else _cross_origin_headers(headers)
+            if Origin.of(url) != first:
+                headers = _cross_origin_headers(headers)
             on_request(Origin.of(url))
-            reply = await self._send("GET", url, own, credentials)
+            reply = await self._send("GET", url, headers, credentials)
             if not reply.is_redirect:
                 return reply
             reply.close()
-            url = redirect_target(url, reply.headers["Location"])
+            url, credentials = redirect_target(url, reply.headers["Location"]), reply.credentials
         raise _redirect_loop(url)
 
     async def headers(
@@ -239,7 +256,8 @@ class Client:
     ) -> Reply:
         check_url(url, self._settings.policy)
         origin = Origin.of(url)
-        curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(origin, credentials)})
+        sent = credentials if credentials and credentials.permits(origin) else None
+        curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(sent)})
         curl.setopt(pycurl.NOBODY, method == "HEAD")
         proxy = self._settings.proxy
         direct = proxy is None or not proxy.serves(origin)
@@ -254,7 +272,7 @@ class Client:
         except BaseException:
             exchange.close()
             raise
-        return Reply(url, exchange)
+        return Reply(url, exchange, sent)
 
     async def _pin_addresses(self, curl: pycurl.Curl, exchange: Exchange) -> None:
         """Lets libcurl connect to the allowed addresses only; with a proxy, to the proxy only."""
@@ -321,10 +339,8 @@ def _use_proxy(curl: pycurl.Curl, proxy: Proxy) -> None:
         curl.setopt(pycurl.PROXYPASSWORD, proxy.password or "")
 
 
-def _authorization(origin: Origin, credentials: Credentials | None) -> dict[str, str]:
-    if credentials is None or origin not in {Origin.of(allowed) for allowed in credentials.origins}:
-        return {}
-    return {"Authorization": f"Bearer {credentials.token}"}
+def _authorization(credentials: Credentials | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {credentials.token}"} if credentials else {}
 
 
 def _cross_origin_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ answer is read is in `hub_answers`, what a status means in `domain.network.hub_e
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -58,7 +59,7 @@ class HubClient:
         self._request = HubRequest(
             subject=f"hf:{ref.repository}" + (f"@{ref.revision}" if ref.revision else ""),
             page=f"{endpoint}/{ref.repository}",
-            authenticated=credentials is not None and Origin.of(endpoint) in map(Origin.of, credentials.origins),
+            authenticated=credentials is not None and credentials.permits(Origin.of(endpoint)),
         )
 
     def file_url(self, revision: str, path: str) -> str:
@@ -107,7 +108,7 @@ class HubClient:
             if found.size is not None or (method == "GET" and not last.is_redirect):
                 break
             url = redirect_target(last.url, last.headers["Location"]) if last.is_redirect else last.url
-            replies, method = (*replies, *await self._client.headers("GET", url, _ONE_BYTE, self._credentials)), "GET"
+            replies, method = (*replies, *await self._client.headers("GET", url, _ONE_BYTE, last.credentials)), "GET"
             found, last = self._described(replies), replies[-1]
         return found
 
@@ -156,7 +157,8 @@ class HubClient:
     def _status_error(self, reply: Reply) -> ProvisionError:
         if reply.origin != Origin.of(self._endpoint) and not _HUB_HEADERS & set(map(str.lower, reply.headers)):
             return SourceUnavailable(f"{reply.origin}, to which the hub redirects, answered {reply.status}")
-        return hub_error(reply.status, reply.headers, self._request, time.time())
+        asked = replace(self._request, withheld=self._request.authenticated and reply.credentials is None)
+        return hub_error(reply.status, reply.headers, asked, time.time())
 
 
 def _refuses_head(reply: Reply) -> bool:

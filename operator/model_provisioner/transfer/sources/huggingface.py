@@ -78,6 +78,8 @@ class _Repository:
         at = info.commit or revision or _DEFAULT_BRANCH
         files = await self._files(info, at)
         chosen = select(list(files), self._ref.selector)
+        for path in chosen:
+            store_path(self._ref, path)  # before a request is made of the name: `..` would lead out of the repository
         if info.files is not None and not all(_is_described(files[path]) for path in chosen):
             files |= await self._described_by_tree(files, at)
         commit, described = await self._described_by_headers([files[path] for path in chosen], info, at)

@@ -1,0 +1,34 @@
+"""Decides which hub receives a person's HF_TOKEN without being asked for.
+
+`transfer.cli.command` calls this. In a cluster a token belongs to a Secret, which names its hosts: see
+`controller.reconcile.credentials`. No request and no environment is read here.
+"""
+
+from ipaddress import ip_address
+
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.refs.refs import HUGGING_FACE
+
+
+def gets_token_unasked(endpoint: str, of_environment: str | None, *, direct: bool) -> bool:
+    """Whether HF_TOKEN is sent to the hub at `endpoint` although no flag says so.
+
+    It is made for the public hub, or for the hub that HF_ENDPOINT names (`of_environment`), which stands beside it in
+    the environment. A flag is often copied from instructions. A token is never sent in
+    clear text over a network, so the latter hub needs TLS, unless it is on this machine and the connection is `direct`:
+    a proxy would look the name up elsewhere.
+    """
+    origin = Origin.of(endpoint)
+    if origin == Origin.of(HUGGING_FACE):
+        return True
+    if of_environment is None or origin != Origin.of(of_environment):
+        return False
+    return origin.scheme == "https" or (direct and _is_this_machine(origin.host))
+
+
+def _is_this_machine(host: str) -> bool:
+    """`localhost` always is (RFC 6761, 6.3)."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
