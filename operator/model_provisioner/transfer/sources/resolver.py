@@ -26,7 +26,14 @@ class Resolver:
                 raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
             return ResolvedAnswer(request.id, await asyncio.to_thread(local.resolve, ref, request.store, digest))
         plan, alternatives = await huggingface.resolve(
-            ref, request.endpoint, request.revision, digest, request.credentials, self._client, self._seconds
+            ref,
+            request.endpoint,
+            request.revision,
+            digest,
+            request.credentials,
+            self._client,
+            self._seconds,
+            own_hub=request.own_hub,
         )
         return ResolvedAnswer(request.id, plan, alternatives)
 
