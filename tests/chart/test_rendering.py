@@ -26,6 +26,10 @@ OPERATOR_ARGUMENTS = [
     ("slots=2", ["--slots=2"]),
     ('maxBytesPerSecond="200Mi"', ["--max-bytes-per-second=200Mi"]),
     ('endpoint="https://hub.example.com"', ["--endpoint=https://hub.example.com"]),
+    (
+        'allowedEndpoints=["https://a.example/x","http://b.example:8443"]',
+        ["--allow-endpoint=https://a.example/x", "--allow-endpoint=http://b.example:8443"],
+    ),
     ('allowedHosts=["a.example","b.example:8443"]', ["--allow-host=a.example", "--allow-host=b.example:8443"]),
     ('allowedNetworks=["10.1.0.0/16","fd00::/8"]', ["--allow-network=10.1.0.0/16", "--allow-network=fd00::/8"]),
     ("responseTimeout=300", ["--response-timeout=300"]),

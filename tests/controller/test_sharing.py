@@ -161,6 +161,33 @@ def test_a_token_that_is_revoked_while_its_transfer_waits_is_refused_and_the_oth
     assert "Available" not in bench.history.reasons("one")
 
 
+def test_when_the_address_of_one_object_gives_wrong_bytes_that_of_the_next_is_tried(bench: Stand) -> None:
+    """The branch moves between the two, and the file stays the same: each has the address of its own commit."""
+    repository = bench.hub.repository("acme/shared")
+    former = repository.add("s.Q4_K_M.gguf", tiny_gguf(seed=5))
+    gate = bench.hub.pause_at(50_000, "acme/tiny")
+    bench.start_operator("--slots=1")
+    bench.apply("running", modelRef="hf:acme/tiny")
+    gate.wait_reached()
+    for name in ("one", "like-one"):
+        bench.apply(name, modelRef="hf:acme/shared")
+        bench.until(name, "Queued")
+    repository.add("README.md", b"more")
+    bench.apply("two", modelRef="hf:acme/shared")
+    bench.until("two", "Queued")
+    wrong = bytearray(tiny_gguf(seed=5))
+    wrong[-1] ^= 1
+    repository.damage(former, "s.Q4_K_M.gguf", bytes(wrong))
+    gate.release()
+    bench.until("two", "Available")
+    for name in ("one", "like-one"):
+        bench.until(name, "DigestMismatch")
+    assert (bench.volume / "hf/acme/shared/s.Q4_K_M.gguf").read_bytes() == tiny_gguf(seed=5)
+    assert "DigestMismatch" not in bench.history.reasons("two")
+    twice_and_once_right = 3 * len(wrong)
+    assert bench.hub.bytes_sent("acme/shared") == twice_and_once_right, "one address is not tried for each object"
+
+
 def test_a_refused_object_does_not_get_what_another_has_fetched(bench: Stand) -> None:
     bench.hub.repository("acme/gated", gated=True, tokens=frozenset({"hf_good"})).add("g.Q4_K_M.gguf", tiny_gguf())
     bench.hub.tokens.add("hf_other")

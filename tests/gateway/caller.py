@@ -113,13 +113,13 @@ class Desk:
         }
         return self.cluster.apply([document])[0]
 
-    def tell(self, name: str, reason: str, *, done: int = 0, error: str = "") -> Document:
-        """Writes the status as the operator does."""
+    def tell(self, name: str, reason: str, *, done: int = 0, error: str = "", path: str = "") -> Document:
+        """Writes the status as the operator does. `path` is the one of the model."""
         ready, stalled = reason == "Available", bool(error)
         message = error or "as it should"
         conditions = [condition("Ready", ready, reason, message)]
         conditions += [condition("Stalled", True, reason, message)] if stalled else []
-        path = f"hf/acme/{name}/{name}.Q4_K_M.gguf"
+        path = path or f"hf/acme/{name}/{name}.Q4_K_M.gguf"
         model = {
             "claimName": "models",
             "storeID": "one",

@@ -71,6 +71,14 @@ def test_an_endpoint_may_end_in_a_slash_and_a_line_break() -> None:
     assert operator(STORE, "--endpoint=https://hub.example/api/\n").endpoint == "https://hub.example/api"
 
 
+def test_listed_hubs_are_normalised_and_their_hosts_are_reached() -> None:
+    listed = ("--allow-endpoint=https://M.example:443/x/", "--allow-endpoint=http://[::1]:8080")
+    settings = operator(STORE, "--allow-host=a.example", *listed)
+    assert settings.endpoints.listed == ("https://m.example/x", "http://[::1]:8080")
+    assert settings.source_hosts == ["a.example", "m.example:443", "[::1]:8080"]
+    assert settings.endpoints.choose("https://m.example/x/") == "https://m.example/x"
+
+
 def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_PROVISIONER_STORE", "a/a=/a,b/b=/b")
     monkeypatch.setenv("MODEL_PROVISIONER_SLOTS", "7")
@@ -113,6 +121,10 @@ def test_a_wrong_flag_ends_with_exit_code_2(
         (
             ["operator", STORE, "--endpoint=hub"],
             "model-provisioner operator: --endpoint: the address of the hub has no scheme",
+        ),
+        (
+            ["operator", STORE, "--allow-endpoint=hub.example"],
+            "model-provisioner operator: --allow-endpoint: the address of the hub has no scheme",
         ),
         (
             ["operator", STORE, "--response-timeout=0"],

@@ -222,8 +222,7 @@ def _dependencies(
         catalog=catalog,
         event_recorder=EventRecorder(base.api, settings.instance, _now),
         metrics=services.metrics,
-        hub=settings.endpoint,
-        policy=settings.policy,
+        endpoints=settings.endpoints,
         now=_now,
         progress_interval=lambda: max(1.0, services.queue.busy / 20),
     )

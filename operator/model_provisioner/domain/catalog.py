@@ -25,10 +25,11 @@ Rows = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One ready model."""
+    """One ready model. `endpoint` is the one that its object names, None for the operator's own hub."""
 
     ref: str
     model: Model
+    endpoint: str | None = None
 
 
 def rows(name: str, entry: Entry) -> Rows:
@@ -70,6 +71,7 @@ def _document(entry: Entry) -> dict[str, object]:
         "digest": model.digest,
         "revision": model.revision,
         "gguf": _camel(asdict(model.gguf)) if model.gguf else None,
+        **({"endpoint": entry.endpoint} if entry.endpoint else {}),
     }
 
 

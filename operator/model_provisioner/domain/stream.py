@@ -129,6 +129,7 @@ def _common(download: ModelDownload) -> dict[str, object]:
         "namespace": download.namespace,
         "name": download.name,
         "state": state_of(download),
+        **({"endpoint": download.spec.endpoint} if download.spec.endpoint else {}),
     }
 
 

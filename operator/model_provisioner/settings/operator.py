@@ -6,7 +6,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from model_provisioner.domain.network.addresses import NetworkPolicy, parse_allowed_host, parse_endpoint, parse_network
+from model_provisioner.domain.network.addresses import (
+    HostPort,
+    NetworkPolicy,
+    Origin,
+    parse_allowed_host,
+    parse_endpoint,
+    parse_network,
+)
+from model_provisioner.domain.network.endpoints import Endpoints
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.refs import HUGGING_FACE
@@ -70,6 +78,11 @@ class OperatorSettings(Settings):
         default_factory=list,
         description="host, or *.NAME, that sources may be on although it is private, over http too (repeatable)",
     )
+    allow_endpoint: Annotated[StringList, Metavar("URL")] = Field(
+        default_factory=list,
+        description="another hub that a ModelDownload may name as endpoint: exactly this URL, with its path "
+        "(repeatable; its host is allowed too)",
+    )
     ca_file: Annotated[Path | None, Metavar("FILE")] = Field(
         default=None, description="certificates to trust for sources, in addition to the system's"
     )
@@ -132,6 +145,11 @@ class OperatorSettings(Settings):
     def _normalize_hosts(cls, value: list[str]) -> list[str]:
         return [str(parse_allowed_host(text)) for text in value]
 
+    @field_validator("allow_endpoint")
+    @classmethod
+    def _normalize_endpoints(cls, value: list[str]) -> list[str]:
+        return [parse_endpoint(text) for text in value]
+
     @field_validator("proxy")
     @classmethod
     def _check_proxy(cls, value: str | None, others: ValidationInfo) -> str | None:
@@ -165,6 +183,17 @@ class OperatorSettings(Settings):
         networks = tuple(parse_network(text) for text in self.allow_network)
         hosts = tuple(parse_allowed_host(text) for text in self.allow_host)
         return NetworkPolicy(networks, hosts, only_listed=self.proxy is not None)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The hubs that `spec.endpoint` may name."""
+        return Endpoints(self.endpoint, tuple(self.allow_endpoint), self.policy.allowed_hosts)
+
+    @property
+    def source_hosts(self) -> list[str]:
+        """The hosts that sources may be on although they are private: the allowed ones, and those of listed hubs."""
+        origins = [Origin.of(url) for url in self.allow_endpoint]
+        return [*self.allow_host, *(str(HostPort(origin.host, origin.port)) for origin in origins)]
 
     @property
     def namespaces(self) -> list[str]:

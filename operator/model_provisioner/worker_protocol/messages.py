@@ -26,8 +26,9 @@ delay of the hub."""
 class Resolve:
     """Resolve a ref to a plan. Answered by ResolvedAnswer.
 
-    `revision` is the commit of an earlier resolution, None for the first one. `store` is where the file of a `local:`
-    ref is looked up.
+    `endpoint` is the normalised URL of the hub (`domain.network.addresses.parse_endpoint`). With `own_hub` it is the
+    one of the operator or of the command line, else one that an object names. `revision` is the commit of an earlier
+    resolution, None for the first one. `store` is where the file of a `local:` ref is looked up.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Resolve:
     digest: str | None = None
     credentials: Credentials | None = None
     store: StoreRef | None = None
+    own_hub: bool = True
     op: Literal["resolve"] = "resolve"
 
 

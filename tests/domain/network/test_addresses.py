@@ -414,6 +414,8 @@ def test_parse_network_refuses(text: str, says: str) -> None:
         ("https://hub.example/", "https://hub.example"),
         (" https://hub.example//\n", "https://hub.example"),
         ("http://127.0.0.1:8080/api/hub/", "http://127.0.0.1:8080/api/hub"),
+        ("HTTPS://Hub.Example:443/Path", "https://hub.example/Path"),
+        ("http://[::1]:80/x", "http://[::1]/x"),
     ],
 )
 def test_parse_endpoint(text: str, expected: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
-from model_provisioner.domain.refs.matching import matching
+from model_provisioner.domain.refs.matching import is_from, matching
 from model_provisioner.domain.refs.refs import parse
 from tests.support.samples import MODEL
 
@@ -55,3 +55,20 @@ def test_a_repository_is_found_by_its_canonical_name_and_by_the_name_in_the_ref(
     assert matching(parse("hf:old/b2"), [renamed]) == []
     both = [renamed, download("canonical", "hf:new/B:Q4_K_M", "hf/new/B/x.Q4_K_M.gguf", "new/B")]
     assert matching(parse("hf:new/B:Q4_K_M"), both) == both[1:], "the same ref comes first"
+
+
+def test_a_directory_is_found_at_another_hub_too() -> None:
+    found = download("one", "hf:a/b", "hubs/h-1/a/b/UD-IQ1_S/x-00001-of-00002.gguf", "a/b")
+    assert matching(parse("hf:a/b:UD-IQ1_S/"), [found]) == [found]
+    assert matching(parse("hf:a/b:b/"), [found]) == []
+
+
+def test_a_download_is_from_the_own_hub_unless_its_path_or_its_endpoint_says_otherwise() -> None:
+    own = download("own", "hf:a/b", "hf/a/b/x.gguf")
+    there = download("there", "hf:a/b", "hubs/h-1/a/b/x.gguf")
+    there = replace(there, spec=replace(there.spec, endpoint="https://m.example/x"))
+    unresolved = replace(there, status=Status())
+    named = replace(own, spec=replace(own.spec, endpoint="https://hub.example"))
+    assert [is_from(None, one) for one in (own, named, there, unresolved)] == [True, True, False, False]
+    assert [is_from("https://M.example/x/", one) for one in (own, named, there)] == [False, False, True]
+    assert not is_from("not a URL", there)

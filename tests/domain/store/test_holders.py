@@ -238,3 +238,44 @@ def test_parts_go_with_the_last_who_waits_for_them() -> None:
     waiting = replace(record("o"), part_keys=("shared",))
     assert holders.abandoned_parts(["mine", "shared"], [waiting]) == ("mine",)
     assert holders.abandoned_parts(["shared"], [replace(waiting, released=True)]) == ("shared",)
+
+
+HUB = "https://hub"
+FROM_HUB = replace(held(digest=NEW), mtime_ns=77, endpoint=HUB)
+UNRECORDED = replace(FROM_HUB, endpoint=None)
+PUBLISHED = replace(planned(), endpoint=HUB, digest_published=True)
+UNPUBLISHED = replace(planned(digest=None), endpoint=HUB)
+GIVEN_BY_THE_USER = replace(planned(), endpoint=HUB)
+HUBS = {
+    "the same hub": (FROM_HUB, UNPUBLISHED, True),
+    "the same hub, digest of the user": (FROM_HUB, GIVEN_BY_THE_USER, True),
+    "another hub, digest published": (replace(FROM_HUB, endpoint="https://former"), PUBLISHED, True),
+    "another hub, no digest published": (replace(FROM_HUB, endpoint="https://former"), UNPUBLISHED, False),
+    "an earlier version, digest published": (UNRECORDED, PUBLISHED, True),
+    "an earlier version, no digest published": (UNRECORDED, UNPUBLISHED, False),
+    "an earlier version, digest of the user": (UNRECORDED, GIVEN_BY_THE_USER, False),
+}
+
+
+@pytest.mark.parametrize(("known", "file", "shared"), HUBS.values(), ids=HUBS.keys())
+def test_a_file_is_shared_and_attested_for_its_own_hub(known: HeldFile, file: PlannedFile, shared: bool) -> None:
+    others = (record("o", known, revision=C2),)
+    settled = holders.settle(plan(file), None, others)
+    assert (settled.files[0].path == MAIN) is shared
+    assert (holders.attested_digest(MAIN, 10, 77, others, file) == NEW) is shared
+
+
+def test_an_own_record_learns_the_hub_only_if_its_bytes_are_accepted() -> None:
+    own = record("own", UNRECORDED, revision=C2)
+    kept = holders.hold(record("own"), plan(PUBLISHED), own, (), lambda _: True)
+    assert kept.files == (FROM_HUB,)
+    forgotten = holders.hold(record("own"), plan(UNPUBLISHED), own, (), lambda _: True)
+    assert forgotten.files == (HeldFile(MAIN, 10, None, adopted=True, endpoint=HUB),)
+
+
+@pytest.mark.parametrize(("from_hub", "endpoint"), [(True, HUB), (False, None)])
+def test_a_file_that_the_hub_does_not_vouch_for_is_of_no_hub(from_hub: bool, endpoint: str | None) -> None:
+    """Else whoever puts a file there and names its digest would pass it on to objects that name none."""
+    settled = record("own", replace(held(digest=NEW, adopted=True), endpoint=HUB))
+    found = holders.verified(settled, FileRecord(MAIN, 10, str(NEW)), 77, (), from_hub=from_hub)
+    assert found.files[0].endpoint == endpoint

@@ -43,3 +43,22 @@ CASES: list[tuple[str, Journal | None, int | None, Decision]] = [
 @pytest.mark.parametrize(("journal", "part_size", "decision"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
 def test_the_decision(journal: Journal | None, part_size: int | None, decision: Decision) -> None:
     assert decide(journal, part_size, FILE, epoch=3) == decision
+
+
+@pytest.mark.parametrize(
+    ("recorded", "published", "resumed"),
+    [
+        ("https://hub", False, True),
+        ("https://other", False, False),
+        ("https://other", True, True),
+        (None, False, False),
+        (None, True, True),
+    ],
+)
+def test_bytes_of_another_or_an_unknown_hub_need_a_published_digest(
+    recorded: str | None, published: bool, resumed: bool
+) -> None:
+    """Earlier versions recorded no hub. A digest that the user gave is not one that the hub publishes."""
+    file = replace(FILE, endpoint="https://hub", digest_published=published)
+    found = decide(replace(JOURNAL, endpoint=recorded), 100, file, epoch=3)
+    assert isinstance(found, Resume) is resumed

@@ -92,6 +92,9 @@ def test_what_is_accepted_stays_below_the_root(start: str) -> None:
         ("hf/a/b/sub/x.gguf", "hf/a/b@0123456789ab/sub/x.gguf"),
         ("hf/a/b@v1/x.gguf", "hf/a/b@0123456789ab/x.gguf"),
         ("hf/a/b@0123456789ab/x.gguf", "hf/a/b@0123456789ab/x.gguf"),
+        ("hubs/h-1/a/b@v1/sub/x.gguf", "hubs/h-1/a/b@0123456789ab/sub/x.gguf"),
+        ("hubs/h-1/a/x.gguf", None),
+        ("hubs", None),
         ("local/a/b/x.gguf", None),
         ("hf/x.gguf", None),
     ],
@@ -103,3 +106,12 @@ def test_other_bytes_go_to_the_directory_of_their_commit(path: str, moved: str |
 def test_local_files_are_told_apart() -> None:
     assert is_local("local/x.gguf")
     assert not is_local("hf/local/b/x.gguf")
+
+
+def test_each_other_hub_has_a_directory_of_its_own() -> None:
+    ref = parse("hf:a/b@v1")
+    endpoints = ("https://m.example", "https://m.example:8443", "https://m.example/x", "http://[::1]:80/x", "https://n")
+    paths = [store_path(ref, "sub/x.gguf", endpoint) for endpoint in endpoints]
+    assert len({path.split("/")[1] for path in paths}) == len(endpoints)
+    assert all(path.startswith("hubs/") and path.endswith("/a/b@v1/sub/x.gguf") for path in paths)
+    assert store_path(ref, "x.gguf", f"https://{'a.' * 126}a").startswith("hubs/a.a.")

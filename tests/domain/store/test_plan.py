@@ -13,6 +13,7 @@ def test_a_part_is_bound_to_the_identity_of_its_file() -> None:
         replace(file, digest=Digest("cd" * 32)),
         replace(file, digest=None),
         replace(file, source="hf:a/c:x.gguf"),
+        replace(file, source="hf:a/b:x.gguf at https://mirror.example"),
     ]
     assert len({one.part_key for one in [file, *others]}) == len(others) + 1
     assert replace(file, url="https://mirror/x").part_key == file.part_key

@@ -124,6 +124,37 @@ def test_models_are_claimed_only_when_ready_and_found_by_their_quantisation(desk
     assert reader.call("GET", "/v1/models/local").status_code == 400
 
 
+def test_a_ref_means_the_operators_own_hub_unless_an_endpoint_is_named(desk: Desk) -> None:
+    """The same ref at another hub names other bytes, so it is not joined, found or deleted by the ref alone."""
+    editor, mirror = desk.caller("editor"), "https://mirror.example/hub"
+    wanted = {"model_ref": "hf:acme/tiny", "spec": {"endpoint": mirror}}
+    name = editor.call("POST", START, json=wanted).json()["name"]
+    desk.tell(name, "Available", done=1000, path=f"hubs/mirror.example-0123/acme/{name}/{name}.Q4_K_M.gguf")
+    desk.until_known(name)
+
+    plain = editor.call("POST", START, json={"model_ref": "hf:acme/tiny"})
+    assert (plain.status_code, plain.json()["differing"]) == (409, ["endpoint"])
+    same = {"model_ref": "hf:acme/tiny", "spec": {"endpoint": "https://Mirror.example:443/hub/"}}
+    assert editor.call("POST", START, json=same).status_code == 200
+    for method, path in (("GET", "/v1/models/local"), ("DELETE", "/v1/models")):
+        missing = editor.call(method, f"{path}?model_ref=hf:acme/tiny")
+        assert (missing.status_code, missing.json()["title"]) == (404, "NotFound")
+        assert f"from {mirror}: name it as `endpoint`" in missing.json()["detail"]
+        assert editor.call(method, f"{path}?model_ref=hf:acme/tiny&endpoint=https://other.example").status_code == 404
+    found = editor.call("GET", f"/v1/models/local?model_ref=hf:acme/tiny&endpoint={mirror}/").json()
+    assert (found["name"], found["endpoint"]) == (name, mirror)
+    assert editor.call("DELETE", f"/v1/models?model_ref=hf:acme/tiny&endpoint={mirror}").status_code == 202
+
+
+def test_an_endpoint_that_is_the_operators_own_hub_changes_nothing(desk: Desk) -> None:
+    """The gateway does not know that hub; the path of the model tells it."""
+    reader = desk.caller("reader")
+    desk.apply("tiny", "hf:acme/tiny", endpoint="https://hub.example")
+    desk.tell("tiny", "Available", done=1000)
+    desk.until_known("tiny")
+    assert reader.call("GET", "/v1/models/local?model_ref=hf:acme/tiny").json()["name"] == "tiny"
+
+
 def test_a_model_whose_object_is_being_deleted_is_not_claimed(desk: Desk) -> None:
     editor = desk.caller("editor")
     for name in ("going", "staying"):

@@ -111,6 +111,12 @@ class Repository:
         del files[path]
         return self._commit(branch, files)
 
+    def damage(self, commit: str, path: str, data: bytes) -> None:
+        """Serves `data` at the address of a file of `commit`, which was described with other bytes before."""
+        file = store_file(path, data)
+        self._blobs[file.sha256, path] = file
+        self._commits[commit] = Commit(commit, {**self._commits[commit].files, path: file})
+
     def branch(self, name: str, commit: str | None = None) -> str:
         """Creates or moves a branch to `commit`, by default that of `main`; returns the commit."""
         self.branches[name] = commit or self.commit

@@ -85,7 +85,7 @@ async def test_connections_are_added_while_they_help(bench: Bench, large: Path) 
 async def test_a_limit_for_all_connections_together_is_met_with_one(bench: Bench, large: Path) -> None:
     bench.hub.repository(NAME).add(MODEL, large)
     bench.clock = Clock()
-    await bench.transfer(await bench.resolve(), connections=8, bytes_per_second=64 * MIB)
+    await bench.transfer(await bench.resolve(), connections=8, bytes_per_second=16 * MIB)
     assert bench.hub.connections_high_water <= 2
 
 

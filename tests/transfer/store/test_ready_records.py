@@ -99,6 +99,15 @@ def test_a_record_that_can_not_be_read_is_written_again(store: Store, root: Path
     assert store.records.unheld() == store.records.unheld().__class__((), (), ())
 
 
+def test_a_file_of_another_hub_is_pruned_like_any_other(store: Store, root: Path) -> None:
+    file = sample("hubs/mirror.example-0123/acme/tiny/tiny.gguf")
+    fetch(store, file)
+    unheld = store.records.unheld()
+    assert [one.path for one in unheld.published] == [file.path]
+    store.records.prune(unheld)
+    assert files_below(root) == set()
+
+
 def test_a_record_without_one_of_the_files_gets_it(store: Store, root: Path) -> None:
     publish(store, "a")
     fetch(store, SECOND)

@@ -58,4 +58,4 @@ class CatalogRows:
 
 
 def _rows(download: ModelDownload, model: Model) -> Rows:
-    return rows(download.name, Entry(download.spec.model_ref, model))
+    return rows(download.name, Entry(download.spec.model_ref, model, download.spec.endpoint))

@@ -12,7 +12,6 @@ from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.recheck import Recheck
 from model_provisioner.controller.stores.store_client import new_request_id
 from model_provisioner.controller.transfers.shared_transfer import Member
-from model_provisioner.domain.errors import AddressNotAllowed
 from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
@@ -26,7 +25,6 @@ from model_provisioner.domain.lifecycle.events import (
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
-from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder
@@ -170,32 +168,21 @@ class Attempt:
             return None
         secret = await read_secret(self._deps.api, self._download.namespace, name)
         self._on_secret(secret)
-        return secret.credentials(self._deps.hub)
-
-    def _endpoint(self) -> str:
-        """The URL of the hub. Raises AddressNotAllowed if it is neither the operator's own nor in `allowedHosts`."""
-        wanted, hub = self._download.spec.endpoint, self._deps.hub
-        if wanted is None or Origin.of(wanted) == Origin.of(hub):
-            return wanted or hub
-        origin = Origin.of(wanted)
-        if not self._deps.policy.lists(origin.host, origin.port):
-            raise AddressNotAllowed(
-                f"{origin} is no hub that may be asked: ask the administrator to add {origin.host}:{origin.port} to "
-                "allowedHosts (--allow-host), or correct `endpoint`"
-            )
-        return wanted
+        return secret.credentials(self._deps.endpoints.own)
 
     async def _resolve(self, store: StoreRef, credentials: Credentials | None) -> messages.ResolvedAnswer:
         """Asks the source which files the ref names, at the recorded revision if there is one."""
-        spec = self._download.spec
+        spec, endpoints = self._download.spec, self._deps.endpoints
+        endpoint = endpoints.choose(spec.endpoint)
         request = messages.Resolve(
             new_request_id(),
             spec.model_ref,
-            self._endpoint(),
+            endpoint,
             revision=self._pinned.revision if self._pinned else None,
             digest=spec.digest,
             credentials=credentials,
             store=store,
+            own_hub=endpoint == endpoints.own,
         )
         return await self._deps.resolve_client.resolve(request)
 

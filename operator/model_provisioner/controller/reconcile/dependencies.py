@@ -17,13 +17,13 @@ from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.transfers.queue import TransferQueue
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
 from model_provisioner.controller.transfers.transfers import Transfers
-from model_provisioner.domain.network.addresses import NetworkPolicy
+from model_provisioner.domain.network.endpoints import Endpoints
 from model_provisioner.kube.client import KubeApi
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """`hub` is the URL of the default endpoint, `policy` says which others `spec.endpoint` may name.
+    """`endpoints` are the operator's own hub and the others that `spec.endpoint` may name.
 
     `progress_interval` returns the seconds between two writes of an object's progress, `random` a number in 0..1.
     `now` returns the time in UTC.
@@ -38,8 +38,7 @@ class Dependencies:
     catalog: Catalog
     event_recorder: EventRecorder
     metrics: Metrics
-    hub: str
-    policy: NetworkPolicy
+    endpoints: Endpoints
     now: Callable[[], datetime]
     progress_interval: Callable[[], float]
     random: Callable[[], float] = random.random

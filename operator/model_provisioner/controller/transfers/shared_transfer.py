@@ -1,8 +1,9 @@
 """One transfer and its members: the objects that want the same bytes at the same place.
 
 The transfer has one place in the queue and runs in one worker, with the credentials of one member; all members see the
-same progress. If that member leaves, or its credentials are refused, the transfer goes on with those of the next member
-and keeps the bytes. Then the same worker records the other members as holders of the files, with one short fetch each.
+same progress. If that member leaves, or its credentials are refused, or its addresses do not give the right bytes, the
+transfer goes on with the credentials and addresses of the next member and keeps the bytes. Then the same worker records
+the other members as holders of the files, with one short fetch each.
 
 Called by `controller.transfers.transfers`. Each member has resolved the model with its own credentials before.
 """
@@ -21,8 +22,17 @@ from model_provisioner.controller.transfers.queue import TransferQueue
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
-from model_provisioner.domain.errors import AccessDenied, LicenseNotAccepted, ProvisionError, SourceNotFound
+from model_provisioner.domain.errors import (
+    AccessDenied,
+    DigestMismatch,
+    LicenseNotAccepted,
+    NotGGUF,
+    ProvisionError,
+    SourceNotFound,
+    SourceUnavailable,
+)
 from model_provisioner.domain.lifecycle.events import Event, Progressed, Queued, Verifying
+from model_provisioner.domain.lifecycle.snapshot import DISCARDING
 from model_provisioner.domain.lifecycle.speed import Meter
 from model_provisioner.domain.modeldownload import Spec
 from model_provisioner.domain.network.credentials import Credentials
@@ -34,6 +44,8 @@ from model_provisioner.domain.store.space import Room
 from model_provisioner.worker_protocol import messages
 
 _ACCESS_ERRORS = (AccessDenied, LicenseNotAccepted, SourceNotFound)
+_ADDRESS_ERRORS = (SourceUnavailable, DigestMismatch, NotGGUF)
+"""What one address gives can be wrong, while another one, such as that of another commit, gives the right bytes."""
 _SILENCE_SECONDS = 300.0  # a worker reports progress every second; a slow disk may delay it
 _WAITING_FOR_SLOT = "waiting for a free slot"
 
@@ -112,6 +124,7 @@ class SharedTransfer:
         self._request_id = ""
         self._worker: WorkerProcess | None = None
         self._bytes_done = first.settled.durable_bytes
+        self._restarts = 0
         self._last_event: Event | None = None
         self._granted: int | None = None
         self._on_finished = on_finished
@@ -220,7 +233,7 @@ class SharedTransfer:
 
     async def _fetch_for(self, worker: WorkerProcess, member: Member) -> None:
         """Runs one fetch with the credentials of `member`, and removes the members for which it is the end."""
-        self._check_rate_limits()
+        self._check_rate_limits(member)
         task = asyncio.create_task(self._send_fetch(worker, member))
         self._current = (member, task)
         try:
@@ -234,12 +247,14 @@ class SharedTransfer:
         if task.cancelled():
             return  # the member has left; the next fetch uses another member's credentials
         error = task.exception()
-        if isinstance(error, ProvisionError) and self._url:
-            self._services.rate_limits.record(self._url, error)
+        if isinstance(error, ProvisionError) and (url := _urls(member)[0]):
+            self._services.rate_limits.record(url, error)
         if error is None:
             self._remove(member).succeed(task.result())
         elif isinstance(error, _ACCESS_ERRORS):
             self._remove(member).fail(error)
+        elif isinstance(error, _ADDRESS_ERRORS):
+            self._fail_all_at(_urls(member), error)
         elif isinstance(error, Exception):
             self._fail_all(error)
 
@@ -251,6 +266,14 @@ class SharedTransfer:
         self._open = False
         for member in list(self._members.values()):
             self._remove(member).fail(error)
+
+    def _fail_all_at(self, urls: tuple[str | None, ...], error: ProvisionError) -> None:
+        """Fails the members with these addresses: another credential does not make their bytes right."""
+        for member in [member for member in self._members.values() if _urls(member) == urls]:
+            self._remove(member).fail(error)
+        if error.reason in DISCARDING:  # the part is gone: the others begin again
+            self._bytes_done = 0
+            self._broadcast(Progressed(0, self._restarts + 1, None, None))
 
     async def _send_fetch(self, worker: WorkerProcess, member: Member) -> messages.Published:
         await worker.start()
@@ -280,13 +303,9 @@ class SharedTransfer:
         if self._current and self._request_id and self._worker:
             self._worker.notify(messages.Limit(self._request_id, self._connections, self._granted))
 
-    @property
-    def _url(self) -> str | None:
-        return self._settled.plan.files[0].url
-
-    def _check_rate_limits(self) -> None:
-        if self._url and self._remaining_bytes():
-            self._services.rate_limits.check(self._url)
+    def _check_rate_limits(self, member: Member) -> None:
+        if (url := _urls(member)[0]) and self._remaining_bytes():
+            self._services.rate_limits.check(url)
 
     def _progress_handler(self, count_received: Callable[[int], None]) -> ProgressHandler:
         """Turns progress messages into events, and adds speed and remaining time."""
@@ -299,6 +318,7 @@ class SharedTransfer:
             if isinstance(answer, messages.VerifyingAnswer):
                 self._broadcast(Verifying(answer.bytes, answer.total))
                 return
+            self._restarts = answer.restarts
             meter = meter.observe(self._services.monotonic(), answer.bytes)
             rate = None if meter.rate is None else round(meter.rate)
             left = meter.seconds_left(answer.total)
@@ -332,6 +352,11 @@ class SharedTransfer:
             self.on_update()
 
 
+def _urls(member: Member) -> tuple[str | None, ...]:
+    """The addresses that the object itself has resolved."""
+    return tuple(file.url for file in member.plan.files)
+
+
 def _part_keys(plan: Plan) -> tuple[str, ...]:
-    """Equal for two plans that can share a transfer: source, size, digest and path of every file."""
+    """Equal for two plans that can share a transfer: source with its hub, size, digest and path of every file."""
     return tuple(file.part_key for file in plan.files)

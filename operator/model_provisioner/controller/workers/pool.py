@@ -47,7 +47,7 @@ def worker_command(settings: OperatorSettings) -> list[str]:
     command += ["--timeout", str(settings.response_timeout)]
     for network in settings.allow_network:
         command += ["--allow-network", network]
-    for host in settings.allow_host:
+    for host in settings.source_hosts:
         command += ["--allow-host", host]
     if settings.ca_file:
         command += ["--ca-file", str(settings.ca_file)]

@@ -216,8 +216,10 @@ def parse_network(text: str) -> Network:
 
 
 def parse_endpoint(text: str) -> str:
-    """The URL of a hub, without white space around it and without a slash at its end.
+    """The URL of a hub in its normal form, in which equal hubs have equal URLs.
 
+    It has no white space around it and no slash at its end, the host is in lower case, and a default port is left out.
+    The path stays as it is written: only the server knows which other spelling means the same.
     Raises ValueError with a message for users, which shows only scheme, host and port of `text`.
     """
     url = text.strip().rstrip("/")
@@ -231,7 +233,15 @@ def parse_endpoint(text: str) -> str:
         raise ValueError(f"the address of the hub holds a user name or password: write {origin}, and give a token")
     if "?" in url or "#" in url:
         raise ValueError(f"the address of the hub has more than a host, a port and a path: write {origin}")
-    return url
+    return f"{origin}{urlsplit(url).path}"
+
+
+def same_endpoint(one: str, other: str) -> bool:
+    """Whether two texts are URLs of the same hub. A text that is no such URL is only equal to itself."""
+    try:
+        return parse_endpoint(one) == parse_endpoint(other)
+    except ValueError:
+        return one == other
 
 
 def _split(url: str) -> SplitResult:

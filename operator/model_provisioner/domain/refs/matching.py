@@ -10,10 +10,14 @@ from dataclasses import replace
 
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.domain.network.addresses import same_endpoint
 from model_provisioner.domain.refs.refs import HuggingFaceRef, ModelRef, parse
 from model_provisioner.domain.refs.selection import quantization_of
 
 _DEFAULT_BRANCH = "main"
+_OTHER_HUBS = "hubs/"
+_DIRECTORIES = 3  # hf/<owner>/<repo>/
+_DIRECTORIES_OF_ANOTHER_HUB = 4  # hubs/<hub>/<owner>/<repo>/
 
 
 def matching(wanted: ModelRef, downloads: Iterable[ModelDownload]) -> list[ModelDownload]:
@@ -32,6 +36,22 @@ def matching(wanted: ModelRef, downloads: Iterable[ModelDownload]) -> list[Model
     if equal or plain.selector is None:
         return equal or [download for download, _ in same]
     return [download for download, _ in same if _is_selected(plain.selector, download)]
+
+
+def is_from(endpoint: str | None, download: ModelDownload) -> bool:
+    """Whether the download is from the hub that a caller names; None is the operator's own hub.
+
+    The same ref names other bytes at another hub. An endpoint that is written in an object may be the operator's own:
+    the path of the model tells it, once it is known.
+    """
+    named = download.spec.endpoint
+    if endpoint is not None:
+        return named is not None and same_endpoint(named, endpoint)
+    return named is None or bool(download.status.model and not _is_of_another_hub(download.status.model.path))
+
+
+def _is_of_another_hub(path: str) -> bool:
+    return path.startswith(_OTHER_HUBS)
 
 
 def _same_repository(wanted: HuggingFaceRef, download: ModelDownload) -> HuggingFaceRef | None:
@@ -63,5 +83,6 @@ def _is_selected(selector: str, download: ModelDownload) -> bool:
     if selector.lower().endswith(".gguf"):
         return model.path.endswith(f"/{selector}")
     if selector.endswith("/"):
-        return model.path.split("/", 3)[-1].startswith(selector)  # after hf/<owner>/<repo>/
+        above = _DIRECTORIES_OF_ANOTHER_HUB if _is_of_another_hub(model.path) else _DIRECTORIES
+        return model.path.split("/", above)[-1].startswith(selector)
     return quantization_of(model.path) == selector.upper()

@@ -33,6 +33,8 @@ class HeldFile:
     the time of the file when a lost record was written again (`rewritten`): the content is then neither verified nor
     known to be wrong. `replaced_ns` is the modification time of a fetched file that replaces an adopted one. It is
     recorded before that file is published, so that after a crash it shows which of the two files is at the path.
+    `endpoint` is the normalised URL of the hub that the content is from; None for a local file, and if it is not known:
+    earlier versions did not record it, and a file that was adopted for the user's own digest can be from anywhere.
     """
 
     path: str
@@ -41,6 +43,7 @@ class HeldFile:
     adopted: bool = False
     mtime_ns: int | None = None
     replaced_ns: int | None = None
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +153,24 @@ def replacing(record: HolderRecord, path: str, mtime_ns: int) -> HolderRecord:
     return _with_file(record, replace(held, replaced_ns=mtime_ns))
 
 
-def verified(record: HolderRecord, file: FileRecord, mtime_ns: int, others: Iterable[HolderRecord]) -> HolderRecord:
-    """`record` after one of its files, modified at `mtime_ns`, was hashed; `file` has the digest that was found."""
+def verified(
+    record: HolderRecord,
+    file: FileRecord,
+    mtime_ns: int,
+    others: Iterable[HolderRecord],
+    *,
+    from_hub: bool = True,
+) -> HolderRecord:
+    """`record` after one of its files, modified at `mtime_ns`, was hashed; `file` has the digest that was found.
+
+    `from_hub`: the hub of the file has sent this content, or publishes this digest.
+    """
     held = record.file(file.path)
     if held is None or file.digest is None:
         return record
     adopted = held.adopted and not is_fetched(file.path, mtime_ns, (record, *others))
-    digest = Digest.parse(file.digest)
-    return _with_file(record, HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns))
+    digest, endpoint = Digest.parse(file.digest), held.endpoint if from_hub else None
+    return _with_file(record, HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns, endpoint=endpoint))
 
 
 def is_attested(file: FileRecord, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
@@ -190,10 +203,16 @@ def is_fetched(path: str, mtime_ns: int, records: Iterable[HolderRecord]) -> boo
     return any(held.replaced_ns == mtime_ns if held.adopted else held.mtime_ns == mtime_ns for held in files)
 
 
-def attested_digest(path: str, size: int, mtime_ns: int, records: Iterable[HolderRecord]) -> Digest | None:
-    """The digest that one of `records` confirms for the file at `path`; None if none does, or the file changed."""
+def attested_digest(
+    path: str, size: int, mtime_ns: int, records: Iterable[HolderRecord], wanted: PlannedFile | None = None
+) -> Digest | None:
+    """The digest that one of `records` confirms for the file at `path`; None if none does, or the file changed.
+
+    With `wanted`, only what is known about bytes that this planned file accepts counts.
+    """
     files = (file for record in records if (file := record.file(path)) and file.digest)
-    return next((file.digest for file in files if (file.size, file.mtime_ns) == (size, mtime_ns)), None)
+    accepted = (file for file in files if wanted is None or wanted.accepts_bytes_of(file.endpoint))
+    return next((file.digest for file in accepted if (file.size, file.mtime_ns) == (size, mtime_ns)), None)
 
 
 def deletable(path: str, mtime_ns: int, leaving: HolderRecord, others: Iterable[HolderRecord], delete: bool) -> bool:
@@ -260,12 +279,13 @@ def _held(
 ) -> HeldFile:
     known = own.file(file.path) if own else None
     if own and known and _same_bytes(known, own.revision, file, revision):
+        known = replace(known, endpoint=file.endpoint)
         if known.digest is None:  # `mtime_ns` confirms no digest
             return replace(known, digest=file.digest, mtime_ns=None if file.digest else known.mtime_ns)
         return replace(known, digest=file.digest or known.digest)
     shared = _live_files(file.path, others)
     adopted = any(held.adopted for held in shared) if shared else is_local(file.path) or exists(file.path)
-    return HeldFile(file.path, file.size, file.digest, adopted)
+    return HeldFile(file.path, file.size, file.digest, adopted, endpoint=file.endpoint)
 
 
 def _rewritten_file(
@@ -308,8 +328,8 @@ def _holds(own: HolderRecord, plan: Plan) -> bool:
 
 
 def _same_bytes(held: HeldFile, held_revision: str | None, file: PlannedFile, revision: str | None) -> bool:
-    """Compares the digests. If one is unknown, the same path at the same commit is the same content."""
-    if held.size != file.size:
+    """Compares the digests. If one is unknown, the same path at the same commit of one hub is the same content."""
+    if held.size != file.size or not file.accepts_bytes_of(held.endpoint):
         return False
     if held.digest and file.digest:
         return held.digest == file.digest

@@ -16,8 +16,9 @@ from model_provisioner.domain.store.plan import PlannedFile
 class Journal:
     """What was recorded about an unfinished file.
 
-    `source`, `size` and `digest` are those of the planned file. `epoch` is the `leaseTransitions` of the operator's
-    Lease at the last write, so a newer operator has a larger one. `restarts` counts how often journalled bytes were
+    `source`, `size`, `digest` and `endpoint` are those of the planned file; earlier versions recorded no endpoint
+    (None). `epoch` is the `leaseTransitions` of the operator's Lease at the last write, so a newer operator has a
+    larger one. `restarts` counts how often journalled bytes were
     discarded. `spans` are the bytes that are on disk.
     """
 
@@ -27,6 +28,7 @@ class Journal:
     epoch: int
     restarts: int
     spans: Spans
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ def decide(journal: Journal | None, part_size: int | None, file: PlannedFile, ep
 def _why_not(journal: Journal, part_size: int | None, file: PlannedFile) -> str | None:
     if (journal.source, journal.size, journal.digest) != (file.source, file.size, file.digest):
         return "the journal is of another file"
+    if not file.accepts_bytes_of(journal.endpoint):
+        return "the bytes may be of another hub, and no digest is published to compare them with"
     if journal.spans.end > file.size:
         return "the journal tells of bytes past the end of the file"
     if part_size is None:

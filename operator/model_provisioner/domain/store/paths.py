@@ -5,21 +5,37 @@ File names come from repositories, so they are untrusted until `check_name` acce
 `domain.store.holders`.
 """
 
+import hashlib
 import unicodedata
 from urllib.parse import quote
 
 from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refs.refs import HuggingFaceRef, LocalRef, ModelRef
 
 HUGGING_FACE_ROOT = "hf"
+HUBS_ROOT = "hubs"
 LOCAL_ROOT = "local"
-FETCHED_ROOTS = (HUGGING_FACE_ROOT,)  # only fetched files lie below these
+FETCHED_ROOTS = (HUGGING_FACE_ROOT, HUBS_ROOT)  # only fetched files lie below these
 PRIVATE = ".provisioner"
 
 _MAIN = "main"
 _MAX_PART_BYTES = 255  # NAME_MAX of every common file system
 _COMMIT_DIGITS = 12
+_HUB_DIGITS = 16
+_MAX_HOST_CHARACTERS = 100
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, lone surrogates, line and paragraph separators
+
+
+def hub_directory(endpoint: str) -> str:
+    """`hubs/<host>-<hash of the URL>`: the directory of a hub that is not the operator's own.
+
+    It keeps the files of different hubs apart: two hubs can use one name, one commit and one digest for different
+    bytes, and a file that one of them gave is not a file that the other one would give to the same caller.
+    `endpoint` is the normalised URL.
+    """
+    host = Origin.of(endpoint).host.replace(":", "_")[:_MAX_HOST_CHARACTERS]
+    return f"{HUBS_ROOT}/{host}-{hashlib.sha256(endpoint.encode()).hexdigest()[:_HUB_DIGITS]}"
 
 
 def repository_directory(ref: HuggingFaceRef, revision_label: str | None) -> str:
@@ -28,8 +44,10 @@ def repository_directory(ref: HuggingFaceRef, revision_label: str | None) -> str
     return f"{HUGGING_FACE_ROOT}/{ref.repository}{label}"
 
 
-def store_path(ref: ModelRef, repo_path: str | None = None) -> str:
+def store_path(ref: ModelRef, repo_path: str | None = None, other_hub: str | None = None) -> str:
     """The path below the volume's root of the file `repo_path` in the ref's repository (None for `local:`).
+
+    `other_hub` is the normalised URL of the hub if it is not the operator's own.
 
     Raises UnsupportedSource for a name that is not safe as a path.
     """
@@ -37,7 +55,10 @@ def store_path(ref: ModelRef, repo_path: str | None = None) -> str:
         return check_name(f"{LOCAL_ROOT}/{ref.path}")
     if repo_path is None:
         raise ValueError(f"{ref} names a repository: which file of it?")
-    return check_name(f"{repository_directory(ref, ref.revision)}/{repo_path}")
+    directory = repository_directory(ref, ref.revision)
+    if other_hub is not None:
+        directory = hub_directory(other_hub) + directory.removeprefix(HUGGING_FACE_ROOT)
+    return check_name(f"{directory}/{repo_path}")
 
 
 def check_name(path: str) -> str:
@@ -78,12 +99,22 @@ def is_local(path: str) -> bool:
 
 
 def with_commit(path: str, commit: str) -> str | None:
-    """`hf/<owner>/<repo>@<first 12 digits of commit>/<file>`; None if the source of the path has no revisions."""
-    root, *rest = path.split("/", 3)
-    if root != HUGGING_FACE_ROOT or len(rest) != 3:
+    """`path` below `…/<repo>@<first 12 digits of commit>`; None if the source of the path has no revisions."""
+    above, rest = _split_hub(path)
+    if above is None or len(rest) != 3:
         return None
     owner, repo, file = rest
-    return f"{root}/{owner}/{repo.partition('@')[0]}@{commit[:_COMMIT_DIGITS]}/{file}"
+    return f"{above}/{owner}/{repo.partition('@')[0]}@{commit[:_COMMIT_DIGITS]}/{file}"
+
+
+def _split_hub(path: str) -> tuple[str | None, list[str]]:
+    """The directory of the hub that `path` is below, and owner, repository and path in it; None if it is of no hub."""
+    root, *rest = path.split("/", 3)
+    if root == HUGGING_FACE_ROOT:
+        return root, rest
+    if root != HUBS_ROOT or not rest:
+        return None, rest
+    return f"{root}/{rest[0]}", path.split("/", 4)[2:]
 
 
 def _refused(path: str, why: str) -> UnsupportedSource:

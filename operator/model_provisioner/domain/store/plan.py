@@ -16,10 +16,11 @@ from model_provisioner.domain.store.digest import Digest
 class PlannedFile:
     """One file of a plan; `size` is in bytes.
 
-    `source` identifies the remote file independently of endpoint and commit (`hf:owner/repo:path`), so a part survives
-    a commit that does not change the file. `digest` is the expected digest: the user's, else the one that the source
-    names; None if neither is known, then it is computed. `url` is None for a file that is already in the store
-    (`local:`).
+    `source` identifies the remote file independently of the commit, so a part survives a commit that does not change
+    the file: `hf:owner/repo:path` on the operator's own hub, `hf:owner/repo:path at URL` on another. `endpoint` is the
+    normalised URL of the hub. `digest` is the expected digest: the user's, else the one that the source publishes; None
+    if neither is known, then it is computed. `digest_published`: the source publishes it. `url` and `endpoint` are None
+    for a file that is already in the store (`local:`).
     """
 
     path: str
@@ -27,6 +28,17 @@ class PlannedFile:
     digest: Digest | None
     source: str
     url: str | None
+    endpoint: str | None = None
+    digest_published: bool = False
+
+    def accepts_bytes_of(self, endpoint: str | None) -> bool:
+        """Whether bytes that came from the hub `endpoint` may be used for this file, if all else agrees.
+
+        `endpoint` None is an unknown hub: earlier versions did not record it. Equal digests are then not enough if one
+        was computed from those bytes and the other was given by the user: only this file's own hub can say what it
+        serves.
+        """
+        return endpoint == self.endpoint or self.digest_published
 
     @property
     def part_key(self) -> str:

@@ -16,6 +16,15 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _MAX_LIST_LENGTH = 1000
 
 Namespace = Annotated[str, StringConstraints(max_length=63, pattern=DNS_LABEL)]
+Endpoint = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=512,
+        description="`spec.endpoint` of the download; the operator's own hub where omitted.",
+        examples=["https://mirror.example"],
+    ),
+]
 Ref = Annotated[
     str,
     Field(
@@ -93,6 +102,7 @@ class ModelQuery(Scoped):
     """Query of calls about one model."""
 
     model_ref: Ref
+    endpoint: Endpoint | None = None
 
 
 class StreamQuery(Scoped):
@@ -126,6 +136,7 @@ class Download(BaseModel):
     message: str = Field(description="What goes on, or what to do, for people.")
     path: str | None = Field(default=None, description="Below the root of the volume, once it is Available.")
     error: str | None = Field(default=None, description="Why it has given up.")
+    endpoint: str | None = Field(default=None, description="Another hub that it is from, as in the resource's spec.")
 
     @classmethod
     def of(cls, download: ModelDownload, queue_position: int | None, *, stale: bool) -> "Download":
@@ -231,6 +242,7 @@ class ReadyModel(BaseModel):
     revision: str | None
     architecture: str | None
     quantization: str | None
+    endpoint: str | None = Field(default=None, description="Another hub that it is from, as in the resource's spec.")
 
     @classmethod
     def of(cls, download: ModelDownload, model: Model) -> "ReadyModel":
@@ -248,6 +260,7 @@ class ReadyModel(BaseModel):
             revision=model.revision,
             architecture=gguf.architecture if gguf else None,
             quantization=gguf.quantization if gguf else None,
+            endpoint=download.spec.endpoint,
         )
 
 

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.domain.network.addresses import same_endpoint
 from model_provisioner.domain.refs.object_names import object_name
 from model_provisioner.domain.refs.refs import parse_lenient
 from model_provisioner.domain.stream import has_ended, state_of
@@ -222,8 +223,15 @@ class Downloads:
 
 
 def _differing(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The fields of `wanted` that differ. They are parsed first, because a quantity may be spelt in two ways."""
+    """The fields of `wanted` that differ. They are parsed first, because a quantity may be spelt in two ways.
+
+    An endpoint that is not wanted differs too: the same ref at another hub is another model.
+    """
     current = parse_spec(existing)
+    if same_endpoint(current.endpoint or "", str(wanted.get("endpoint") or "")):
+        wanted = {key: value for key, value in wanted.items() if key != "endpoint"}
+    else:
+        wanted = {"endpoint": None, **wanted}
     return sorted(key for key in wanted if parse_spec({**existing, key: wanted[key]}) != current)
 
 

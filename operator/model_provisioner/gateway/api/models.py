@@ -3,11 +3,13 @@
 Reads come from the board; writes go to the API server with the caller's own token.
 """
 
+from collections.abc import Iterable
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
-from model_provisioner.domain.refs.matching import matching
+from model_provisioner.domain.refs.matching import is_from, matching
 from model_provisioner.domain.refs.refs import LocalRef, parse_lenient
 from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.api.documents import Deleting, ModelQuery, Page, ReadyModel
@@ -17,6 +19,8 @@ from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import Problem
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import object_path
+
+_MOST_HUBS = 3
 
 
 class Models:
@@ -46,12 +50,13 @@ class Models:
         """
         query = parse_query(ModelQuery, request)
         ready = self._board.ready(await self._authorizer.readable_namespace(request, "list", query.namespace))
-        found = matching(parse_lenient(query.model_ref), [download for download, _ in ready.values()])
+        known = matching(parse_lenient(query.model_ref), [download for download, _ in ready.values()])
+        found = [download for download in known if is_from(query.endpoint, download)]
         entries = [ready[download.uid] for download in found]
         files = {(download.namespace, model.claim_name, model.path) for download, model in entries}
         if not found:
             detail = f"{query.model_ref} is not ready here; POST /v1/models/download fetches it"
-            raise Problem(404, "NotFound", detail)
+            raise Problem(404, "NotFound", detail + _elsewhere(known))
         if len(files) > 1:
             raise _ambiguous(found)
         return web.Response(body=self._encoded(*ready[found[0].uid]), content_type="application/json")
@@ -69,10 +74,11 @@ class Models:
             raise Problem(
                 409, "LocalModel", f"{ref} is a file that was put on the volume by hand; it is never deleted from here"
             )
-        known = matching(ref, self._board.all(namespace))
+        named = matching(ref, self._board.all(namespace))
+        known = [download for download in named if is_from(query.endpoint, download)]
         found = [download for download in known if not download.deleting] or known
         if not found:
-            raise Problem(404, "NotFound", f"there is no download of {ref}")
+            raise Problem(404, "NotFound", f"there is no download of {ref}{_elsewhere(named)}")
         if len(found) > 1:
             raise _ambiguous(found)
         download = found[0]
@@ -101,6 +107,12 @@ def _has_same_files(download: ModelDownload, other: ModelDownload) -> bool:
     if download.deleting or not (model and other_model):
         return False
     return (model.store_id, model.path) == (other_model.store_id, other_model.path)
+
+
+def _elsewhere(known: Iterable[ModelDownload]) -> str:
+    """Which other hubs have downloads of the same ref, as the end of a message."""
+    hubs = sorted({download.spec.endpoint for download in known if download.spec.endpoint})
+    return f" (there is one from {', '.join(hubs[:_MOST_HUBS])}: name it as `endpoint`)" if hubs else ""
 
 
 def _ambiguous(found: list[ModelDownload]) -> Problem:

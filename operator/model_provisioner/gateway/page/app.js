@@ -237,7 +237,10 @@ class Cards {
 
 const downloadCards = new Cards("download", (card, id) => {
   const one = () => downloads.get(id);
-  onClick(card, ".again", () => start({ model_ref: one().model_ref, namespace: one().namespace, name: one().name }));
+  onClick(card, ".again", () => {
+    const { model_ref, namespace, name, endpoint } = one();
+    return start({ model_ref, namespace, name, spec: endpoint ? { endpoint } : {} });
+  });
   onClick(card, ".pause", () => {
     const { namespace, state } = one();
     return send("PATCH", address(id), { spec: { suspend: state !== "Suspended" } }, { namespace });
@@ -258,7 +261,8 @@ const modelCards = new Cards("model", (card) => {
   onClick(card, ".copy", () => copy(card.querySelector(".path")));
   onClick(card, ".remove", () => {
     if (confirm(`Delete ${dataset.ref} and its file from the volume? Whoever uses it loses it.`)) {
-      return remove("", { model_ref: dataset.ref, namespace: dataset.namespace });
+      const { ref, namespace, endpoint } = dataset;
+      return remove("", { model_ref: ref, namespace, ...(endpoint && { endpoint }) });
     }
   });
   showFacts(card, () => [dataset.id, dataset.namespace]);
@@ -365,7 +369,8 @@ function drawBar(bar, data) {
 
 function drawModel(model) {
   const card = modelCards.at(model.download_id);
-  Object.assign(card.dataset, { id: model.download_id, ref: model.model_ref, namespace: model.namespace });
+  const { download_id: id, model_ref: ref, namespace, endpoint } = model;
+  Object.assign(card.dataset, { id, ref, namespace, endpoint: endpoint ?? "" });
   write(card, ".ref", model.model_ref);
   write(card, ".size", size(model.size_bytes));
   write(card, ".place", `${model.namespace}/${model.name} on claim ${model.claim}`);

@@ -144,7 +144,8 @@ class _Transfer:
                 self._restarts += 1  # its bytes were reported as done
             return False
         self._headers[file.path] = await self._published_header(file)
-        await self._complete(file, digest)
+        # A file that lies there and has the user's digest can be from anywhere.
+        await self._complete(file, digest, from_hub=published.digest is not None or file.digest_published)
         return True
 
     def _check_fetchable(self, file: PlannedFile, published: PublishedFile | None) -> None:
@@ -187,7 +188,7 @@ class _Transfer:
                 await self._threads.run(part.discard)
                 raise
         self._restarts += part.restarts
-        await self._complete(file, digest)
+        await self._complete(file, digest, from_hub=True)
 
     async def _room(self, file: PlannedFile) -> Room:
         waiting = tuple(f for f in self._plan.files if f is not file and f.path not in self._records)
@@ -250,10 +251,10 @@ class _Transfer:
         else:
             self._reporter.progress(finished + hashed, self._total, self._restarts, self._throttle.received)
 
-    async def _complete(self, file: PlannedFile, digest: Digest) -> None:
-        record = FileRecord(file.path, file.size, str(digest))
-        if self._job.holder_uid is not None:
-            await self._threads.run(self._store.record_digest, self._job.holder_uid, record)
+    async def _complete(self, file: PlannedFile, digest: Digest, *, from_hub: bool) -> None:
+        record, uid = FileRecord(file.path, file.size, str(digest)), self._job.holder_uid
+        if uid is not None:
+            await self._threads.run(lambda: self._store.record_digest(uid, record, from_hub=from_hub))
         self._records[file.path] = record
 
     def _summary(self) -> GGUFSummary:

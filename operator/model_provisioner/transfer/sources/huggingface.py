@@ -44,20 +44,23 @@ async def resolve(
     credentials: Credentials | None,
     client: Client,
     seconds: float,
+    *,
+    own_hub: bool = True,
 ) -> tuple[Plan, Alternatives]:
     """Resolves `ref` at the commit `revision` (None: the current one), and lists other models of the repository.
 
     `digest` is the one that the user expects, for a model in one file. `seconds` is the deadline of all requests
-    together.
+    together. The files of a hub that is not the operator's own (`own_hub`) lie in a directory of that hub.
 
     Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the client
     and of `select`, InvalidRef and DigestMismatch for `digest`.
     """
-    hub = HubClient(client, endpoint.rstrip("/"), ref, credentials)
+    endpoint = endpoint.rstrip("/")
+    hub = HubClient(client, endpoint, ref, credentials)
     deadline = asyncio.timeout(seconds)
     try:
         async with deadline:
-            return await _Repository(ref, hub, endpoint).plan(revision or ref.revision, digest)
+            return await _Repository(ref, hub, endpoint, own_hub=own_hub).plan(revision or ref.revision, digest)
     except TimeoutError:
         if not deadline.expired():
             raise
@@ -66,12 +69,13 @@ async def resolve(
 
 
 class _Repository:
-    """The repository of `ref`, as `hub` describes it. `endpoint` is for messages."""
+    """The repository of `ref`, as `hub` describes it. `endpoint` is the URL of that hub."""
 
-    def __init__(self, ref: HuggingFaceRef, hub: HubClient, endpoint: str) -> None:
+    def __init__(self, ref: HuggingFaceRef, hub: HubClient, endpoint: str, *, own_hub: bool) -> None:
         self._ref = ref
         self._hub = hub
         self._endpoint = endpoint
+        self._own_hub = own_hub
 
     async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
         info = await self._hub.model_info(revision)
@@ -156,12 +160,15 @@ class _Repository:
 
     def _planned(self, ref: HuggingFaceRef, file: RemoteFile, commit: str) -> PlannedFile:
         """`ref` has the canonical name of the repository, so that all its spellings share one file."""
+        source = f"hf:{ref.repository}:{file.path}"
         return PlannedFile(
-            path=store_path(ref, file.path),
+            path=store_path(ref, file.path, None if self._own_hub else self._endpoint),
             size=file.size or 0,
             digest=file.digest,
-            source=f"hf:{ref.repository}:{file.path}",
+            source=source if self._own_hub else f"{source} at {self._endpoint}",
             url=self._hub.file_url(commit, file.path),
+            endpoint=self._endpoint,
+            digest_published=file.digest is not None,
         )
 
 
@@ -231,4 +238,4 @@ def _with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None)
             f"the source says that {files[0].path} is {published}, and {digest} is asked for: correct the digest, "
             "or name the revision that has it"
         )
-    return (PlannedFile(files[0].path, files[0].size, digest, files[0].source, files[0].url),)
+    return (replace(files[0], digest=digest),)

@@ -38,7 +38,14 @@ class Resolver:
         redaction = self._client.redaction(request.credentials)
         with redacted_errors(redaction):
             plan, alternatives = await huggingface.resolve(
-                ref, request.endpoint, request.revision, digest, request.credentials, self._client, self._seconds
+                ref,
+                request.endpoint,
+                request.revision,
+                digest,
+                request.credentials,
+                self._client,
+                self._seconds,
+                own_hub=request.own_hub,
             )
         _check(plan, redaction, request)
         return ResolvedAnswer(request.id, plan, _redacted(alternatives, redaction))

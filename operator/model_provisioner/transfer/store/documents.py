@@ -31,6 +31,7 @@ class _JournalDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     epoch: int
     restarts: int
     spans: list[list[int]]
+    endpoint: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _FileDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,6 +41,7 @@ class _FileDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     adopted: bool
     mtime_ns: int | None
     replaced_ns: int | None = None
+    endpoint: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _HolderDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,6 +82,7 @@ def encode_journal(journal: Journal) -> bytes:
             epoch=journal.epoch,
             restarts=journal.restarts,
             spans=[list(pair) for pair in journal.spans.pairs],
+            endpoint=journal.endpoint or msgspec.UNSET,
         )
     )
 
@@ -89,7 +92,8 @@ def decode_journal(data: bytes) -> Journal | None:
     try:
         read = msgspec.json.decode(data, type=_JournalDocument)
         spans = Spans.from_pairs(read.spans)
-        return Journal(read.source, read.size, _decode_digest(read.digest), read.epoch, read.restarts, spans)
+        digest = _decode_digest(read.digest)
+        return Journal(read.source, read.size, digest, read.epoch, read.restarts, spans, read.endpoint or None)
     except ValueError:  # msgspec's DecodeError is one
         return None
 
@@ -103,6 +107,7 @@ def encode_holder(record: HolderRecord) -> bytes:
             adopted=f.adopted,
             mtime_ns=f.mtime_ns,
             replaced_ns=f.replaced_ns,
+            endpoint=f.endpoint or msgspec.UNSET,
         )
         for f in record.files
     ]
@@ -124,7 +129,8 @@ def decode_holder(data: bytes) -> HolderRecord | None:
     try:
         read = msgspec.json.decode(data, type=_HolderDocument)
         files = tuple(
-            HeldFile(f.path, f.size, _decode_digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns) for f in read.files
+            HeldFile(f.path, f.size, _decode_digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns, f.endpoint or None)
+            for f in read.files
         )
     except ValueError:
         return None

@@ -75,7 +75,8 @@ class StoreFiles:
         found = published_files.stat(self._root, file.path)
         if found is None:
             return None
-        digest = holders.attested_digest(file.path, found.st_size, found.st_mtime_ns, self._records.all().records)
+        records = self._records.all().records
+        digest = holders.attested_digest(file.path, found.st_size, found.st_mtime_ns, records, file)
         return PublishedFile(found.st_size, digest)
 
     def open_published(self, path: str) -> int:
@@ -101,16 +102,18 @@ class StoreFiles:
             part.close()
             partfile.discard(self._parts, part.key)
 
-    def record_digest(self, uid: str, file: FileRecord) -> None:
+    def record_digest(self, uid: str, file: FileRecord, *, from_hub: bool = True) -> None:
         """Writes the verified digest of `file` to the record of `uid`, which attests it from then on.
 
-        Does nothing if there is no such record or no such file.
+        `from_hub`: its hub has sent this content, or publishes this digest. Does nothing if there is no such record or
+        no such file.
         """
         with posix.volume_errors("record what was verified"):
             record, found = self._records.read(uid), published_files.stat(self._root, file.path)
             if record is None or found is None:
                 return
-            record = holders.verified(record, file, found.st_mtime_ns, self._records.others(uid).records)
+            others = self._records.others(uid).records
+            record = holders.verified(record, file, found.st_mtime_ns, others, from_hub=from_hub)
             held = record.file(file.path)
             if held is not None and not held.adopted:
                 # After a crash between rename and fchmod the file still has the part's mode.

@@ -162,7 +162,7 @@ class PartFile:
 
     def _write_journal(self, spans: Spans) -> None:
         file = self._file
-        journal = Journal(file.source, file.size, file.digest, self._epoch, self.restarts, spans)
+        journal = Journal(file.source, file.size, file.digest, self._epoch, self.restarts, spans, file.endpoint)
         posix.write_document(journal_name(self.key), self._parts, encode_journal(journal))
         self._known_version = self._journal_version()
 
