@@ -10,7 +10,7 @@ from tests.faults.campaign import points
 from tests.support.faulty_volume import FaultyVolume
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
-from tests.support.models import files_below, holder, plan_of, private_files, sample
+from tests.support.models import attest, files_below, holder, plan_of, private_files, sample
 from tests.transfer.bench import HOLDER, MODEL, NAME, Bench
 from tests.transfer.store_writer import bring
 
@@ -35,7 +35,7 @@ def provide(root: Path) -> None:
         store.records.settle(SETTLED, plan_of(FILE))
         if store.files.published(FILE.planned) is None:
             bring(store, FILE)
-        store.files.record_digest(SETTLED.uid, FILE.record)
+        attest(store, SETTLED.uid, FILE)
 
 
 def calls_of_a_good_run(volume: FaultyVolume, calls: tuple[str, ...] = ()) -> int:

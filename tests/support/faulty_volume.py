@@ -54,6 +54,10 @@ class FaultyVolume:
             named = (f"{name}={value}" for name, value in fields.items() if name.startswith(prefix))
             self._order(" ".join([call, *named]))
 
+    def show(self, **fields: int) -> None:
+        """Every file and directory has this `mode` and `owner` from now on, whatever chmod and chown say."""
+        self._order(" ".join(["show", *(f"{name}={value}" for name, value in fields.items())]))
+
     def format(self) -> None:
         """Removes all files and directories."""
         self._order("format")

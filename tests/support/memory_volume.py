@@ -76,6 +76,7 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
         self._longest_name = 255
         self._statfs: dict[str, int] = {}
         self._stat: dict[str, int] = {}
+        self._shown: dict[str, int] = {}
         self._numbers = 1
         self._handles: dict[int, Node] = {}
         self._root = self._node(stat.S_IFDIR | 0o755)
@@ -98,6 +99,8 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
                 self._statfs = _numbers(arguments)
             elif word == "stat":
                 self._stat = _numbers(arguments)
+            elif word == "show":
+                self._shown = _numbers(arguments)
             elif word == "format":
                 self._root = self._node(stat.S_IFDIR | 0o755)
         return "done"
@@ -151,8 +154,9 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
         size = len(node.data)
         times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), node.mtime_ns)
         blocks = -(-size // BLOCK) * BLOCK // 512
-        owner = {"st_uid": os.getuid(), "st_gid": os.getgid()}
-        found = {"st_mode": node.mode, "st_nlink": links, "st_size": size, "st_blocks": blocks, **owner, **times}
+        owner = {"st_uid": self._shown.get("owner", os.getuid()), "st_gid": os.getgid()}
+        mode = stat.S_IFMT(node.mode) | self._shown.get("mode", stat.S_IMODE(node.mode))
+        found = {"st_mode": mode, "st_nlink": links, "st_size": size, "st_blocks": blocks, **owner, **times}
         return found if node.is_directory else {**found, **self._stat}
 
     def readdir(self, path: str, fh: int) -> list[str]:

@@ -69,6 +69,7 @@ def fetch(store: Store, file: SampleFile, path: str | None = None, epoch: int = 
     part = store.files.part(file.planned, epoch)
     part.write(0, file.content)
     part.commit(Spans().add(0, part.size))
+    part.seal()
     store.files.publish(part, path or file.path, uid)
 
 
@@ -89,3 +90,10 @@ def files_below(root: Path) -> set[str]:
 def private_files(root: Path, kind: str) -> set[str]:
     """The names in `.provisioner/<kind>`."""
     return {path.name for path in (root / ".provisioner" / kind).iterdir()}
+
+
+def attest(store: Store, uid: str, file: SampleFile) -> None:
+    """Records the digest of the published file, as a transfer does that has hashed it."""
+    published = store.files.published(file.planned)
+    if published is not None:
+        store.files.record_digest(uid, file.record, published.version)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from model_provisioner.transfer.store.store import Store
-from tests.support.models import SampleFile, holder, plan_of, sample
+from tests.support.models import SampleFile, attest, holder, plan_of, sample
 
 
 def remove(directory: Path) -> None:
@@ -22,7 +22,7 @@ def main(directory: Path) -> None:
         store.records.settle(name, plan_of(file))
         if store.files.published(file.planned) is None:
             bring(store, file)
-        store.files.record_digest(name.uid, file.record)
+        attest(store, name.uid, file)
 
 
 def bring(store: Store, file: SampleFile) -> None:
@@ -33,6 +33,7 @@ def bring(store: Store, file: SampleFile) -> None:
             part.write(start, file.content[start:stop])
             spans = spans.add(start, stop)
         part.commit(spans)
+    part.seal()
     store.files.publish(part, file.path)
 
 

@@ -15,7 +15,18 @@ from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.errors import PathConflict, VolumeChanged
 from model_provisioner.transfer.store.records import SweepResult
 from model_provisioner.transfer.store.store import Store
-from tests.support.models import COMMIT, SampleFile, fetch, files_below, holder, plan_of, private_files, put, sample
+from tests.support.models import (
+    COMMIT,
+    SampleFile,
+    attest,
+    fetch,
+    files_below,
+    holder,
+    plan_of,
+    private_files,
+    put,
+    sample,
+)
 
 FILE = sample()
 OTHER_BYTES = sample(seed=1)
@@ -40,7 +51,7 @@ def hold(store: Store, *names: str) -> None:
         assert store.records.settle(holder(name), plan_of(FILE)) == plan_of(FILE)
         if store.files.published(FILE.planned) is None:
             fetch(store, FILE, uid=f"uid-{name}")
-        store.files.record_digest(f"uid-{name}", FILE.record)
+        attest(store, f"uid-{name}", FILE)
 
 
 # The holders that are removed, in order, with `delete`; then whether the file stays.
@@ -138,7 +149,7 @@ def test_a_file_that_replaced_a_stranger_is_ours(store: Store, root: Path) -> No
         store.records.settle(holder(name), plan_of(FILE))
     fetch(store, FILE, uid="uid-a")
     for name in ("a", "b"):
-        store.files.record_digest(f"uid-{name}", FILE.record)
+        attest(store, f"uid-{name}", FILE)
     assert store.records.remove("uid-a", delete=True) == ()
     assert store.records.remove("uid-b", delete=True) == (FILE.path,)
 
@@ -153,7 +164,7 @@ def test_a_crash_after_a_stranger_was_replaced_makes_nobody_forget_whose_the_fil
     with Store.open(root, store.id) as later:
         if recovers:
             later.records.settle(holder("a"), plan_of(FILE))
-            later.files.record_digest("uid-a", FILE.record)
+            attest(later, "uid-a", FILE)
         assert later.records.remove("uid-a", delete=True) == (FILE.path,)
 
 
@@ -167,7 +178,7 @@ def test_a_crash_just_before_a_stranger_is_replaced_leaves_it_a_stranger(
         fetch(store, FILE, uid="uid-a")
     monkeypatch.undo()
     with Store.open(root, store.id) as later:
-        later.files.record_digest("uid-a", FILE.record)
+        attest(later, "uid-a", FILE)
         assert later.records.remove("uid-a", delete=True) == ()
     assert files_below(root) == {FILE.path}
 
@@ -196,7 +207,7 @@ def test_local_files_are_never_touched(store: Store, root: Path) -> None:
     plan = plan_of(local, revision=None)
     for name in ("a", "b"):
         assert store.records.settle(holder(name), plan) == plan
-        store.files.record_digest(f"uid-{name}", local.record)
+        attest(store, f"uid-{name}", local)
     assert store.records.remove("uid-a", delete=True) == store.records.remove("uid-b", delete=True) == ()
     assert (root / local.path).stat().st_mode & 0o777 == 0o640
 

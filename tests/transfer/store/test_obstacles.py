@@ -110,6 +110,8 @@ def test_a_directory_of_another_owner_is_named(store: Store, root: Path, directo
 def test_a_directory_that_can_not_be_opened_is_named(store: Store, root: Path) -> None:
     (root / "hf/acme").mkdir(parents=True)
     (root / "hf/acme").chmod(0o700)
+    for path in (root / ".provisioner", *(root / ".provisioner").rglob("*")):
+        os.chown(path, ANOTHER_USER, ANOTHER_USER)
     with acting_as(ANOTHER_USER):
         refused(
             store, VolumeNotWritable, r"open hf/acme \(owner 0:0\), the directory of .*: Permission denied.*chown -R"

@@ -191,6 +191,7 @@ def test_what_another_has_published_is_not_written_any_more(store: Store, root: 
     newer.write(0, FILE.content)
     newer.commit(ALL)
     newer.check_writer()
+    newer.seal()
     store.files.publish(newer, FILE.path)
     for attempt in (older.check_writer, lambda: older.commit(ALL), lambda: store.files.publish(older, FILE.path)):
         with pytest.raises(WriterSuperseded, match="published or given up"):

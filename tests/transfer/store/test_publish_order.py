@@ -14,7 +14,7 @@ import pytest
 from model_provisioner.transfer.store import partfile
 from model_provisioner.transfer.store.store import Store
 from tests.support import tools
-from tests.support.models import files_below, holder, plan_of, private_files, sample
+from tests.support.models import attest, files_below, holder, plan_of, private_files, sample
 from tests.transfer.store_writer import bring
 
 pytestmark = tools.needs("strace")
@@ -183,7 +183,7 @@ def bring_again(store: Store) -> None:
     store.records.settle(holder("writer"), plan_of(FILE))
     if store.files.published(FILE.planned) is None:
         bring(store, FILE)
-    store.files.record_digest("uid-writer", FILE.record)
+    attest(store, "uid-writer", FILE)
 
 
 FAILURES = {

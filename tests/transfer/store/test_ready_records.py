@@ -13,7 +13,18 @@ from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.transfer.store.records import RecordResult, SweepResult
 from model_provisioner.transfer.store.store import Store
-from tests.support.models import COMMIT, SampleFile, fetch, files_below, holder, plan_of, private_files, put, sample
+from tests.support.models import (
+    COMMIT,
+    SampleFile,
+    attest,
+    fetch,
+    files_below,
+    holder,
+    plan_of,
+    private_files,
+    put,
+    sample,
+)
 from tests.support.volumes import small_volume
 
 FILE, SECOND = sample(), sample("hf/acme/tiny/tiny.Q8_0.gguf", seed=1)
@@ -40,7 +51,7 @@ def ready(*files: SampleFile, owner: Holder = RESTORED) -> Holding:
 def publish(store: Store, name: str, file: SampleFile = FILE) -> None:
     store.records.settle(holder(name), plan_of(file))
     fetch(store, file, uid=f"uid-{name}")
-    store.files.record_digest(f"uid-{name}", file.record)
+    attest(store, f"uid-{name}", file)
 
 
 def sweep(store: Store) -> SweepResult:
@@ -85,7 +96,7 @@ def test_its_content_is_hashed_before_it_is_believed(store: Store, root: Path) -
     found = store.files.published(FILE.planned)
     assert found is not None
     assert found.digest is None
-    store.files.record_digest(RESTORED.uid, FILE.record)
+    attest(store, RESTORED.uid, FILE)
     found = store.files.published(FILE.planned)
     assert found is not None
     assert found.digest == FILE.planned.digest

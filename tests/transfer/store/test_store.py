@@ -20,7 +20,7 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.transfer.store.store import Store
-from tests.support.models import fetch, files_below, holder, plan_of, private_files, put, sample
+from tests.support.models import attest, fetch, files_below, holder, plan_of, private_files, put, sample
 from tests.support.volumes import needs_root, small_volume
 
 FILE = sample()
@@ -166,7 +166,7 @@ def test_directories_can_be_entered_whatever_the_umask(store: Store, root: Path)
 def test_modes_and_group_are_what_the_settings_say(root: Path) -> None:
     with Store.open(root, None, Modes(0o775, 0o664, 4711)) as store:
         fetch(store, FILE)
-    for path, mode in (("hf", 0o775), ("hf/acme", 0o775), (".provisioner/parts", 0o775), (FILE.path, 0o664)):
+    for path, mode in (("hf", 0o775), ("hf/acme", 0o775), (FILE.path, 0o664)):
         found = (root / path).stat()
         assert (found.st_mode & 0o777, found.st_gid) == (mode, 4711), path
 
@@ -190,7 +190,7 @@ def test_durable_bytes_are_those_in_parts_and_published_ones_that_were_read(stor
     store.records.settle(holder("one"), plan_of(one))
     fetch(store, one)
     assert store.files.durable_bytes(plan) == 0, "no record attests these bytes yet"
-    store.files.record_digest("uid-one", one.record)
+    attest(store, "uid-one", one)
     part = store.files.part(two.planned, 7)
     part.write(0, two.content)
     part.commit(Spans().add(10, 1010))
@@ -214,7 +214,7 @@ def test_a_file_is_vouched_for_until_it_is_written_again(store: Store, root: Pat
     store.records.settle(holder("one"), plan_of(FILE))
     fetch(store, FILE)
     before = store.files.published(FILE.planned)
-    store.files.record_digest("uid-one", FILE.record)
+    attest(store, "uid-one", FILE)
     after = store.files.published(FILE.planned)
     (root / FILE.path).chmod(0o644)
     (root / FILE.path).write_bytes(OTHER_BYTES.content)
@@ -230,7 +230,7 @@ def test_a_file_is_vouched_for_until_it_is_written_again(store: Store, root: Pat
 
 def test_digests_of_nobody_are_not_recorded(store: Store, root: Path) -> None:
     fetch(store, FILE)
-    store.files.record_digest("uid-nobody", FILE.record)
+    attest(store, "uid-nobody", FILE)
     assert private_files(root, "holders") == set()
 
 
@@ -238,7 +238,7 @@ def test_a_file_left_writable_by_a_crash_becomes_read_only(store: Store, root: P
     store.records.settle(holder("one"), plan_of(FILE))
     fetch(store, FILE)
     (root / FILE.path).chmod(0o600)
-    store.files.record_digest("uid-one", FILE.record)
+    attest(store, "uid-one", FILE)
     assert (root / FILE.path).stat().st_mode & 0o777 == 0o444
 
 
@@ -293,6 +293,7 @@ def test_what_comes_to_the_final_path_during_a_fetch_is_named_and_the_part_is_ke
         (root / FILE.path).mkdir()
     else:
         (root / FILE.path).symlink_to(tmp_path)
+    part.seal()
     with pytest.raises(PathConflict, match=f"{FILE.path} is a .*{kind}, and the model needs a file there"):
         store.files.publish(part, FILE.path)
     assert store.files.durable_bytes(plan_of(FILE)) == 300_000
@@ -311,6 +312,7 @@ def test_what_is_no_file_is_not_opened(store: Store, root: Path) -> None:
 def test_hostile_paths_reach_no_file(store: Store, root: Path, path: str) -> None:
     file = sample(path)
     part = store.files.part(FILE.planned, 1)
+    part.seal()
     steps: list[Callable[[], object]] = [
         lambda: store.records.settle(holder("one"), plan_of(file)),
         lambda: store.files.published(file.planned),

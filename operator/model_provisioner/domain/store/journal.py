@@ -11,6 +11,12 @@ from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import PlannedFile
 
+MAX_SPANS = 4096
+"""Of one journal. A transfer has at most one gap for each of its 16 connections, and a few of earlier attempts."""
+
+MAX_EPOCHS_AHEAD = 100_000
+"""A journal whose epoch is further ahead was not written by an operator: each epoch takes seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Journal:
@@ -29,6 +35,10 @@ class Journal:
     restarts: int
     spans: Spans
     endpoint: str | None = None
+
+    def supersedes(self, epoch: int) -> bool:
+        """Whether an operator newer than `epoch` wrote this."""
+        return epoch < self.epoch <= epoch + MAX_EPOCHS_AHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +76,30 @@ def decide(journal: Journal | None, part_size: int | None, file: PlannedFile, ep
     if journal is None:
         # An empty part is created before its first journal is written.
         return Restart("no part yet", 0) if not part_size else Restart("the journal is missing or damaged", 1)
-    if journal.epoch > epoch:
+    if journal.supersedes(epoch):
         return Superseded(journal.epoch)
-    why = _why_not(journal, part_size, file)
+    why = _why_not(journal, part_size, file, epoch)
     if why is None:
         return Resume(journal.spans, journal.restarts)
     return Restart(why, journal.restarts + (1 if journal.spans.total else 0))
 
 
-def _why_not(journal: Journal, part_size: int | None, file: PlannedFile) -> str | None:
-    if (journal.source, journal.size, journal.digest) != (file.source, file.size, file.digest):
-        return "the journal is of another file"
-    if not file.accepts_bytes_of(journal.endpoint):
-        return "the bytes may be of another hub, and no digest is published to compare them with"
-    if journal.spans.end > file.size:
-        return "the journal tells of bytes past the end of the file"
-    if part_size is None:
-        return "the part is gone"
-    if part_size != file.size:
-        return "the part has another length than the file"
-    return None
+def recordable(spans: Spans) -> Spans:
+    """As many of `spans` as one journal may have."""
+    return Spans(spans.pairs[:MAX_SPANS])
+
+
+def _why_not(journal: Journal, part_size: int | None, file: PlannedFile, epoch: int) -> str | None:
+    reasons = {
+        "the journal has an epoch that no operator can have reached": journal.epoch > epoch,
+        "the journal is of another file": (
+            (journal.source, journal.size, journal.digest) != (file.source, file.size, file.digest)
+        ),
+        "the bytes may be of another hub, and no digest is published to compare them with": (
+            not file.accepts_bytes_of(journal.endpoint)
+        ),
+        "the journal tells of bytes past the end of the file": journal.spans.end > file.size,
+        "the part is gone": part_size is None,
+        "the part has another length than the file": part_size != file.size,
+    }
+    return next((why for why, holds in reasons.items() if holds), None)

@@ -21,6 +21,7 @@ PRIVATE = ".provisioner"
 
 _MAIN = "main"
 _MAX_PART_BYTES = 255  # NAME_MAX of every common file system
+MAX_PATH_BYTES = 3840  # PATH_MAX of Linux (4096), less a mount point: a longer path can't be opened by a program
 _COMMIT_DIGITS = 12
 _HUB_DIGITS = 16
 _MAX_HOST_CHARACTERS = 100
@@ -72,6 +73,8 @@ def check_name(path: str) -> str:
         raise _refused(path, "it does not end in .gguf")
     for part in path.split("/"):
         _check_part(path, part)
+    if len(path.encode()) > MAX_PATH_BYTES:
+        raise _refused(path, f"with its directories it is longer than {MAX_PATH_BYTES} bytes")
     return path
 
 

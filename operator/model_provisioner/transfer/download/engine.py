@@ -21,6 +21,7 @@ from model_provisioner.domain.errors import (
     NotGGUF,
     SourceNotFound,
     SourceUnavailable,
+    VolumeUnsuitable,
 )
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete, combine
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
@@ -38,6 +39,7 @@ from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.http.echoes import redacted_errors
 from model_provisioner.transfer.store.files import PublishedFile, StoreFiles
 from model_provisioner.transfer.store.partfile import PartFile
+from model_provisioner.transfer.store.posix import FileVersion
 
 _CONTENT_ERRORS = (NotGGUF, DigestMismatch)  # not IncompleteModel: each file is then what it should be
 
@@ -132,11 +134,11 @@ class _Transfer:
         if published is None or published.size != file.size:
             self._check_fetchable(file, published)
             return False
-        digest = published.digest
+        digest, version = published.digest, published.version
         if digest is None and file.url is not None and file.digest is None:
             return False  # neither the source nor a record has a digest to compare with
         if digest is None:
-            digest = await self._hash_published(file)
+            digest, version = await self._hash_published(file)
         if file.digest not in {None, digest}:
             if file.url is None:
                 raise _mismatch(file, digest)
@@ -145,7 +147,8 @@ class _Transfer:
             return False
         self._headers[file.path] = await self._published_header(file)
         # A file that lies there and has the user's digest can be from anywhere.
-        await self._complete(file, digest, from_hub=published.digest is not None or file.digest_published)
+        from_hub = published.digest is not None or file.digest_published
+        await self._complete(file, digest, version, from_hub=from_hub)
         return True
 
     def _check_fetchable(self, file: PlannedFile, published: PublishedFile | None) -> None:
@@ -154,12 +157,14 @@ class _Transfer:
             return
         if published is None:
             raise SourceNotFound(f"{file.path} is not on the volume any more: put it there again")
-        raise SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
+        raise _still_written(file)
 
-    async def _hash_published(self, file: PlannedFile) -> Digest:
+    async def _hash_published(self, file: PlannedFile) -> tuple[Digest, FileVersion]:
+        """The digest, and the file that it is of. A write meanwhile shows in `_complete`."""
         self._read_paths.add(file.path)
         async with self._published(file) as fd:
-            return await hash_file(fd, self._threads, lambda hashed: self._report_hashed(file, hashed))
+            version = FileVersion.of(await self._threads.run(os.fstat, fd))
+            return await hash_file(fd, self._threads, lambda hashed: self._report_hashed(file, hashed)), version
 
     async def _published_header(self, file: PlannedFile) -> GGUFHeader:
         async with self._published(file) as fd:
@@ -183,12 +188,21 @@ class _Transfer:
                 digest, self._headers[file.path] = await self._download(file, part)
                 if len(self._headers) == len(self._plan.files):
                     self._summary()
-                await self._threads.run(self._store.publish, part, file.path, self._job.holder_uid)
+                if not await self._threads.run(part.seal):
+                    await self._check_part(file, part, digest)
+                version = await self._threads.run(self._store.publish, part, file.path, self._job.holder_uid)
             except _CONTENT_ERRORS:
                 await self._threads.run(part.discard)
                 raise
         self._restarts += part.restarts
-        await self._complete(file, digest, from_hub=True)
+        await self._complete(file, digest, version, from_hub=True)
+
+    async def _check_part(self, file: PlannedFile, part: PartFile, digest: Digest) -> None:
+        """Hashes a part that is not as it was after its last write. Raises VolumeUnsuitable if the content changed."""
+        found = await hash_file(part.fd, self._threads, lambda hashed: self._report_hashed(file, hashed))
+        if found != digest:
+            await self._threads.run(part.discard)
+            raise part.changed()
 
     async def _room(self, file: PlannedFile) -> Room:
         waiting = tuple(f for f in self._plan.files if f is not file and f.path not in self._records)
@@ -251,10 +265,13 @@ class _Transfer:
         else:
             self._reporter.progress(finished + hashed, self._total, self._restarts, self._throttle.received)
 
-    async def _complete(self, file: PlannedFile, digest: Digest, *, from_hub: bool) -> None:
+    async def _complete(self, file: PlannedFile, digest: Digest, version: FileVersion, *, from_hub: bool) -> None:
+        """Raises SourceUnavailable or VolumeUnsuitable if the file is not the verified `version` any more."""
         record, uid = FileRecord(file.path, file.size, str(digest)), self._job.holder_uid
-        if uid is not None:
-            await self._threads.run(lambda: self._store.record_digest(uid, record, from_hub=from_hub))
+        if uid is not None and not await self._threads.run(
+            lambda: self._store.record_digest(uid, record, version, from_hub=from_hub)
+        ):
+            raise _still_written(file) if file.url is None else _changed(file)
         self._records[file.path] = record
 
     def _summary(self) -> GGUFSummary:
@@ -293,6 +310,17 @@ def _redacted(gguf: GGUFSummary, redaction: Redaction) -> GGUFSummary:
         name=shown(gguf.name),
         quantization=shown(gguf.quantization),
         license=shown(gguf.license),
+    )
+
+
+def _still_written(file: PlannedFile) -> SourceUnavailable:
+    return SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
+
+
+def _changed(file: PlannedFile) -> VolumeUnsuitable:
+    return VolumeUnsuitable(
+        f"another process has exchanged or changed {file.path} while it was verified, so it is not Ready: "
+        "let no other program write there (persistence.directoryMode 0755)"
     )
 
 

@@ -130,6 +130,7 @@ class FileDownload:
                 await self._begin_again(whole_file=changes == _MAX_CHANGES - 1)
 
     async def _attempt(self) -> tuple[Digest, GGUFHeader]:
+        await self._mark_complete()
         await self._hasher.offer(0, (), self.written.prefix_end)
         await self._check_header()
         try:
@@ -209,10 +210,15 @@ class FileDownload:
     async def _store(self, batch: _Batch) -> None:
         await self._threads.run(self._write, batch)
         self.written = self.written.add(batch.offset, batch.end)
+        await self._mark_complete()
         self._on_change()
         await self._check_header()
         await self._hasher.offer(batch.offset, batch.chunks, self.written.prefix_end)
         await self._checkpointer.add(batch.size)
+
+    async def _mark_complete(self) -> None:
+        if self.written.covers(self.size):
+            await self._threads.run(self._part.mark_complete)
 
     def _write(self, batch: _Batch) -> None:
         self._part.check_writer()

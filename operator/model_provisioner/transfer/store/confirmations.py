@@ -11,7 +11,7 @@ import os
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.confirmation import Confirmation
 from model_provisioner.transfer.store import posix
-from model_provisioner.transfer.store.documents import decode_confirmation, encode_confirmation
+from model_provisioner.transfer.store.documents import MAX_SMALL_BYTES, decode_confirmation, encode_confirmation
 
 _PREFIX, _SUFFIX = "confirmed-", ".json"
 
@@ -20,8 +20,7 @@ def write(private: int, claim: Claim, at: int) -> None:
     """Writes the confirmation of `claim` at `at` (seconds since the epoch) into the directory `private`."""
     name = f"{claim.namespace}/{claim.name}"
     data = encode_confirmation(name, at)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
-    fd = os.open(_file_name(name), flags, posix.PRIVATE_MODE, dir_fd=private)
+    fd = posix.open_own(_file_name(name), private)
     try:
         posix.write_all(fd, 0, data)
         os.ftruncate(fd, len(data))
@@ -37,7 +36,7 @@ def read_all(private: int) -> tuple[Confirmation, ...]:
 
 
 def _read(private: int, file_name: str) -> Confirmation:
-    data = posix.read_document(file_name, private)
+    data = posix.read_document(file_name, private, MAX_SMALL_BYTES)
     claim, at = (None if data is None else decode_confirmation(data)) or (None, None)
     return Confirmation(file_name, claim, at)
 

@@ -1,19 +1,33 @@
 """The JSON documents below `.provisioner`: the store's id, journals, holder records and confirmations.
 
-Each has a version. Only this module encodes and decodes them; it reads no file. A document that is damaged, foreign or
-of a later version decodes to None, and the caller decides what that means.
+Each has a version. Only this module encodes and decodes them; it reads no file. A document that is damaged, foreign, of
+a later version or with more than a store can have decodes to None, and the caller decides what that means.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.holders import HeldFile, HolderRecord
-from model_provisioner.domain.store.journal import Journal
+from model_provisioner.domain.store.journal import MAX_SPANS, Journal
 
 LAYOUT = 1
+
+MAX_SMALL_BYTES = 4 * 1024
+"""Of the store's document and of a confirmation."""
+
+MAX_JOURNAL_BYTES = 256 * 1024
+"""`MAX_SPANS` spans of a file of any size take less."""
+
+MAX_HOLDER_BYTES = 4 * 1024 * 1024
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+_Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Nanoseconds = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+_Span = Annotated[list[_Bytes], msgspec.Meta(min_length=2, max_length=2)]
 
 
 class StoreDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,21 +40,21 @@ class StoreDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _JournalDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Literal[1] = 1
     source: str
-    size: int
+    size: _Bytes
     digest: str | None
-    epoch: int
-    restarts: int
-    spans: list[list[int]]
+    epoch: _Count
+    restarts: _Count
+    spans: Annotated[list[_Span], msgspec.Meta(max_length=MAX_SPANS)]
     endpoint: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _FileDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     path: str
-    size: int
+    size: _Bytes
     digest: str | None
     adopted: bool
-    mtime_ns: int | None
-    replaced_ns: int | None = None
+    mtime_ns: _Nanoseconds | None
+    replaced_ns: _Nanoseconds | None = None
     endpoint: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -58,7 +72,7 @@ class _HolderDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 class _ConfirmationDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Literal[1] = 1
     claim: str
-    at: int
+    at: _Seconds
 
 
 def encode_store(document: StoreDocument) -> bytes:
@@ -69,7 +83,7 @@ def decode_store(data: bytes) -> StoreDocument | None:
     """None if `data` is not the document of a store; the layout is not checked."""
     try:
         return msgspec.json.decode(data, type=StoreDocument)
-    except msgspec.DecodeError:
+    except ValueError:  # msgspec's DecodeError is one, and that of bytes that are not UTF-8
         return None
 
 

@@ -5,29 +5,36 @@ of the holder on whose behalf it fetches. Everything else about records is in `r
 is decided in `domain.store.holders`.
 """
 
-import os
 from dataclasses import dataclass
 
+from model_provisioner.domain.errors import VolumeUnsuitable
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes
+from model_provisioner.domain.store.paths import PRIVATE
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.domain.store.space import Room, free_bytes
-from model_provisioner.transfer.store import obstacles, partfile, posix, published_files
+from model_provisioner.transfer.store import obstacles, partfile, posix, private_files, published_files
 from model_provisioner.transfer.store.holder_records import HolderRecords
 from model_provisioner.transfer.store.partfile import PartFile
+from model_provisioner.transfer.store.posix import FileVersion
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """A file at its final path: its size in bytes, and the digest that a holder's record attests.
+    """A file at its final path, and the digest that a holder's record attests.
 
     `digest` None means that no record attests the content, so it must be hashed.
     """
 
-    size: int
+    version: FileVersion
     digest: Digest | None
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.version.size
 
     def attests(self, wanted: Digest | None) -> bool:
         """Whether a record attests the content, with the digest `wanted` (None: any digest)."""
@@ -77,7 +84,7 @@ class StoreFiles:
             return None
         records = self._records.all().records
         digest = holders.attested_digest(file.path, found.st_size, found.st_mtime_ns, records, file)
-        return PublishedFile(found.st_size, digest)
+        return PublishedFile(FileVersion.of(found), digest)
 
     def open_published(self, path: str) -> int:
         """A read-only descriptor that the caller closes.
@@ -86,32 +93,36 @@ class StoreFiles:
         """
         return published_files.open_file(self._root, path)
 
-    def publish(self, part: PartFile, path: str, uid: str | None = None) -> None:
-        """Makes a verified part the file at `path`, replaces a file that is there, and closes the part.
+    def publish(self, part: PartFile, path: str, uid: str | None = None) -> FileVersion:
+        """Makes a verified and sealed part the file at `path`, replaces a file that is there, and closes the part.
 
-        On return the file is durable and has its final mode. If `path` holds an adopted file, the record of `uid` (the
-        holder for which the part was fetched) says before the rename that this file is replaced. Raises PathConflict
-        if something else than a file is at `path`, InsufficientStorage, VolumeNotWritable, VolumeUnsuitable.
+        Returns what was published. It is durable and has its final mode. If `path` holds an adopted file, the record of
+        `uid` (the holder for which the part was fetched) says before the rename that this file is replaced. Raises
+        PathConflict if something else than a file is at `path`, InsufficientStorage, VolumeNotWritable,
+        VolumeUnsuitable. The last one also if another process has changed or exchanged the part since it was sealed:
+        then nothing is at `path`, and the part is gone.
         """
         with posix.volume_errors(f"publish {path}"):
-            part.sync()
-            if uid is not None:
-                self._record_replacement(uid, path, os.fstat(part.fd).st_mtime_ns)
-            published_files.move_into_place(partfile.part_name(part.key), self._parts, self._root, path, self._modes)
+            self._keep_private()
+            sealed = self._move_into_place(part, path, uid)
             posix.set_mode_and_group(part.fd, self._modes.file, self._modes.group)
             part.close()
             partfile.discard(self._parts, part.key)
+            return sealed
 
-    def record_digest(self, uid: str, file: FileRecord, *, from_hub: bool = True) -> None:
+    def record_digest(self, uid: str, file: FileRecord, verified: FileVersion, *, from_hub: bool = True) -> bool:
         """Writes the verified digest of `file` to the record of `uid`, which attests it from then on.
 
-        `from_hub`: its hub has sent this content, or publishes this digest. Does nothing if there is no such record or
-        no such file.
+        `from_hub`: its hub has sent this content, or publishes this digest. Does nothing if there is no
+        such record. Returns False, and records nothing, if the file at the path is not
+        `verified` any more, which is what was hashed or published.
         """
         with posix.volume_errors("record what was verified"):
             record, found = self._records.read(uid), published_files.stat(self._root, file.path)
-            if record is None or found is None:
-                return
+            if found is None or not FileVersion.of(found).has_content_of(verified):
+                return False
+            if record is None:
+                return True
             others = self._records.others(uid).records
             record = holders.verified(record, file, found.st_mtime_ns, others, from_hub=from_hub)
             held = record.file(file.path)
@@ -119,6 +130,7 @@ class StoreFiles:
                 # After a crash between rename and fchmod the file still has the part's mode.
                 published_files.apply_modes(self._root, file.path, self._modes)
             self._records.write(record)
+            return True
 
     def room(self, fetched: tuple[PlannedFile, ...], waiting: tuple[PlannedFile, ...]) -> Room:
         """The bytes that are still needed and those that are free.
@@ -148,6 +160,20 @@ class StoreFiles:
         with posix.volume_errors("measure the free space of the volume"):
             facts = posix.statvfs(self._root)
         return facts and free_bytes(facts.f_frsize, facts.f_blocks, facts.f_bfree, facts.f_bavail)
+
+    def _keep_private(self) -> None:
+        private_files.keep_directory(self._private, PRIVATE)
+        private_files.keep_directory(self._parts, f"{PRIVATE}/parts")
+
+    def _move_into_place(self, part: PartFile, path: str, uid: str | None) -> FileVersion:
+        try:
+            sealed = part.check_sealed()
+            if uid is not None:
+                self._record_replacement(uid, path, sealed.mtime_ns)
+            return published_files.move_into_place(part, self._parts, self._root, path, self._modes)
+        except VolumeUnsuitable:  # as the two checks raise it
+            part.discard()
+            raise
 
     def _verified_bytes(self, file: PlannedFile) -> int:
         found = self.published(file)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from model_provisioner.domain.store.holders import HolderRecord
 from model_provisioner.domain.store.paths import is_safe
 from model_provisioner.transfer.store import posix
-from model_provisioner.transfer.store.documents import decode_holder, encode_holder
+from model_provisioner.transfer.store.documents import MAX_HOLDER_BYTES, decode_holder, encode_holder
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 _KEY = re.compile(r"[0-9a-f]{40}")
@@ -75,7 +75,10 @@ class HolderRecords:
         self._monotonic = monotonic
 
     def read(self, uid: str) -> HolderRecord | None:
-        """The record of `uid`; None if there is none, or it is damaged. Raises ValueError if `uid` is not a uid."""
+        """The record of `uid`; None if there is none, it is damaged, or it belongs to another user.
+
+        Raises ValueError if `uid` is not a uid.
+        """
         return self._read(_file_name(uid))
 
     def others(self, uid: str) -> RecordList:
@@ -161,7 +164,7 @@ class HolderRecords:
         return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) if found else None
 
     def _read_file(self, name: str) -> HolderRecord | None:
-        data = posix.read_document(name, self._directory)
+        data = posix.read_document(name, self._directory, MAX_HOLDER_BYTES)
         record = None if data is None else decode_holder(data)
         return record if record is not None and record.uid + _SUFFIX == name and _has_safe_names(record) else None
 

@@ -10,10 +10,15 @@ from pathlib import Path
 
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import VolumeChanged, VolumeNotWritable, VolumeUnsuitable
-from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.paths import PRIVATE
-from model_provisioner.transfer.store import posix
-from model_provisioner.transfer.store.documents import LAYOUT, StoreDocument, decode_store, encode_store
+from model_provisioner.transfer.store import posix, private_files
+from model_provisioner.transfer.store.documents import (
+    LAYOUT,
+    MAX_SMALL_BYTES,
+    StoreDocument,
+    decode_store,
+    encode_store,
+)
 
 _STORE_FILE = "store.json"
 
@@ -31,13 +36,14 @@ def open_root(directory: Path, expected_id: str | None) -> int:
         raise
 
 
-def open_private(root: int, directory: Path, expected_id: str | None, modes: Modes) -> int:
+def open_private(root: int, directory: Path, expected_id: str | None) -> int:
     """A descriptor of the store's private directory, which is made if no store is expected.
 
-    Raises VolumeChanged if a store is expected and the directory is missing.
+    Raises VolumeChanged if a store is expected and the directory is missing, VolumeUnsuitable if another user can
+    change it.
     """
     try:
-        return posix.open_directory(PRIVATE, root, create=modes if expected_id is None else None)
+        return private_files.open_directory(PRIVATE, root, PRIVATE, create=expected_id is None)
     except FileNotFoundError as error:
         raise _volume_changed(directory, expected_id, None) from error
 
@@ -48,7 +54,7 @@ def identify(private: int, directory: Path, expected_id: str | None) -> str:
     Raises VolumeChanged if the store does not have the id `expected_id`, VolumeUnsuitable if its document is damaged
     or has a later layout.
     """
-    data = posix.read_document(_STORE_FILE, private)
+    data = _read(private)
     if data is None and expected_id is None:
         data = _create(private)
     document = None if data is None else decode_store(data)
@@ -66,8 +72,8 @@ def find_id(directory: Path) -> str | None:
     """The id of the store in `directory`; None if there is none. Makes nothing. Raises VolumeUnsuitable."""
     try:
         with posix.opened_root(directory) as root, posix.opened_directory(root, [PRIVATE]) as private:
-            data = posix.read_document(_STORE_FILE, private)
-            return None if data is None else identify(private, directory, None)
+            private_files.keep_directory(private, PRIVATE)
+            return None if _read(private) is None else identify(private, directory, None)
     except FileNotFoundError:
         return None
 
@@ -100,7 +106,12 @@ def _create(private: int) -> bytes | None:
         os.rename(store_id, _STORE_FILE, src_dir_fd=private, dst_dir_fd=private)
     posix.unlink_if_exists(store_id, private)
     posix.sync_directory(private)
-    return posix.read_document(_STORE_FILE, private)
+    return _read(private)
+
+
+def _read(private: int) -> bytes | None:
+    private_files.check_owner(_STORE_FILE, private, f"{PRIVATE}/{_STORE_FILE}")
+    return posix.read_document(_STORE_FILE, private, MAX_SMALL_BYTES)
 
 
 def _volume_changed(directory: Path, expected_id: str | None, found_id: str | None) -> VolumeChanged:

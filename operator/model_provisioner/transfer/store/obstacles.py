@@ -10,7 +10,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -102,8 +102,8 @@ def check_replaceable(name: str, directory: int, path: str) -> None:
 @contextmanager
 def _nearest_directory(root: int, path: str) -> Iterator[_Place]:
     names = check_name(path).split("/")
-    with ExitStack() as opened:
-        directory, above = root, PurePosixPath()
+    directory, above = root, PurePosixPath()
+    try:
         for number, name in enumerate(names[:-1]):
             with posix.volume_errors(f"look for {path} in {above}"):
                 found = _lstat(name, directory)
@@ -114,11 +114,16 @@ def _nearest_directory(root: int, path: str) -> Iterator[_Place]:
             if not stat.S_ISDIR(found.st_mode):
                 raise PathConflict(f"{above} is {_kind(found)}, and {path} needs a directory there: {_ADVICE}")
             with posix.volume_errors(f"open {above} (owner {found.st_uid}:{found.st_gid}), the directory of {path}"):
-                directory = posix.open_directory(name, directory)
-            opened.callback(os.close, directory)
+                below = posix.open_directory(name, directory)
+            if directory != root:
+                os.close(directory)
+            directory = below
         with posix.volume_errors(f"look for {path} in {above}"):
             exists = _lstat(names[-1], directory) is not None
         yield _Place(directory, above, () if exists else (names[-1],))
+    finally:
+        if directory != root:
+            os.close(directory)
 
 
 def _check_sticky(place: _Place, name: str) -> None:

@@ -8,15 +8,17 @@ bytes may be resumed is decided in `domain.store.journal`, which bytes to fetch 
 import errno
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from model_provisioner.domain.download.spans import Spans
-from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.errors import ProvisionError, VolumeUnsuitable
 from model_provisioner.domain.store import space
-from model_provisioner.domain.store.journal import Journal, Restart, Resume, Superseded, decide
+from model_provisioner.domain.store.journal import Journal, Restart, Resume, Superseded, decide, recordable
+from model_provisioner.domain.store.paths import PRIVATE
 from model_provisioner.domain.store.plan import PlannedFile
-from model_provisioner.transfer.store import posix
-from model_provisioner.transfer.store.documents import decode_journal, encode_journal
+from model_provisioner.transfer.store import posix, private_files
+from model_provisioner.transfer.store.documents import MAX_JOURNAL_BYTES, decode_journal, encode_journal
+from model_provisioner.transfer.store.posix import FileVersion
 
 
 class WriterSuperseded(ProvisionError):
@@ -49,13 +51,15 @@ class PartFile:
         self._epoch = epoch
         self._sync_failed = False
         self._known_version: tuple[int, int] | None = None
+        self._complete: FileVersion | None = None
+        self._sealed: FileVersion | None = None
 
     @classmethod
     def open(cls, parts: int, file: PlannedFile, epoch: int) -> "PartFile":
         """Opens the part of `file` in the directory `parts` (a descriptor), resumed or empty.
 
         `epoch` is the writer's own. Raises WriterSuperseded if the journal has a newer epoch, InsufficientStorage,
-        VolumeNotWritable, VolumeUnsuitable, PathConflict.
+        VolumeNotWritable, PathConflict, VolumeUnsuitable, also if other users can write to the part.
         """
         with posix.volume_errors(f"open the part of {file.path}"), ExitStack() as undo:
             journal = read_journal(parts, file.part_key)
@@ -64,12 +68,18 @@ class PartFile:
                 raise _superseded(file.path, decision.epoch, epoch)
             part = cls(_open_or_create(parts, file.part_key), parts, file, epoch)
             undo.callback(part.close)
+            private_files.keep_file(part.fd, part.shown_path)
             if isinstance(decision, Restart):
                 part._start_over(decision.restarts)
             else:
                 part._resume(decision, journal)
             undo.pop_all()
             return part
+
+    @property
+    def shown_path(self) -> str:
+        """The path of the part below the volume's root, for messages."""
+        return f"{PRIVATE}/parts/{part_name(self.key)}"
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Writes all of `data` at `offset` (bytes). Raises InsufficientStorage, VolumeNotWritable, VolumeUnsuitable."""
@@ -102,10 +112,53 @@ class PartFile:
             self._write_journal(spans)
         self.spans = spans
 
-    def sync(self) -> None:
-        """Makes content and length durable, as publishing needs. Raises WriterSuperseded, OSError."""
+    def mark_complete(self) -> None:
+        """Remembers what the file is like after the last write, so that `seal` finds a later one of another process."""
+        with posix.volume_errors(f"look at the part of {self._file.path}"):
+            self._complete = self._version
+
+    def seal(self) -> bool:
+        """Makes content and length durable, as publishing needs, and remembers the content that is published.
+
+        Returns whether that is the content at `mark_complete`. If not, the caller hashes the file again: its mode has
+        changed, its times have, or another process has written to it. Raises WriterSuperseded, InsufficientStorage,
+        VolumeNotWritable, VolumeUnsuitable.
+        """
+        with posix.volume_errors(f"sync {self._file.path}"):
+            self._check_epoch()
+            private_files.keep_file(self.fd, self.shown_path)
+            self._sync(os.fsync)
+            self._sealed = self._version
+        return self._sealed == self._complete
+
+    def check_sealed(self) -> FileVersion:
+        """What is published: the file that was sealed, with the same content and under the name of the part.
+
+        Raises WriterSuperseded, VolumeUnsuitable if another process has exchanged it or written to it, OSError.
+        """
         self._check_epoch()
-        self._sync(os.fsync)
+        named = posix.stat_regular(part_name(self.key), self._parts)
+        if self._sealed is None or self._version != self._sealed or not (named and self.is_file(named)):
+            raise self.changed()
+        return self._sealed
+
+    def is_file(self, named: os.stat_result) -> bool:
+        """Whether the file that was found under a name is the sealed one, with the content that it had then."""
+        found, opened = FileVersion.of(named), self._version
+        return self._sealed is not None and all(one.has_content_of(self._sealed) for one in (found, opened))
+
+    def changed(self) -> VolumeUnsuitable:
+        """The error for a part that is not what was hashed."""
+        return VolumeUnsuitable(
+            f"another process has exchanged or changed {self._file.path} after it was verified and before it was "
+            f"published, so it is not published: let no other program change {PRIVATE} or write to the volume "
+            "(persistence.directoryMode 0755); if none does, the file system does not keep the numbers of its inodes: "
+            "use a volume of another storage class"
+        )
+
+    @property
+    def _version(self) -> FileVersion:
+        return FileVersion.of(os.fstat(self.fd))
 
     def restart(self) -> None:
         """Throws all bytes away, durably. Raises as `commit` does."""
@@ -152,7 +205,7 @@ class PartFile:
         if self._journal_version() is None:
             raise WriterSuperseded(f"{self._file.path} was published or given up by another writer: stopping")
         journal = read_journal(self._parts, self.key)
-        if journal is not None and journal.epoch > self._epoch:
+        if journal is not None and journal.supersedes(self._epoch):
             raise _superseded(self._file.path, journal.epoch, self._epoch)
 
     def _journal_version(self) -> tuple[int, int] | None:
@@ -162,14 +215,15 @@ class PartFile:
 
     def _write_journal(self, spans: Spans) -> None:
         file = self._file
-        journal = Journal(file.source, file.size, file.digest, self._epoch, self.restarts, spans, file.endpoint)
+        source, digest, spans = file.source, file.digest, recordable(spans)
+        journal = Journal(source, file.size, digest, self._epoch, self.restarts, spans, file.endpoint)
         posix.write_document(journal_name(self.key), self._parts, encode_journal(journal))
         self._known_version = self._journal_version()
 
 
 def read_journal(parts: int, key: str) -> Journal | None:
-    """The journal of the part `key`; None if there is none, or it is damaged."""
-    data = posix.read_document(journal_name(key), parts)
+    """The journal of the part `key`; None if there is none, it is damaged, or another user's."""
+    data = posix.read_document(journal_name(key), parts, MAX_JOURNAL_BYTES)
     return None if data is None else decode_journal(data)
 
 
@@ -200,25 +254,28 @@ def keys(parts: int) -> set[str]:
 
 
 def discard(parts: int, key: str) -> None:
-    """Removes a part, then its journal; both may be missing."""
+    """Removes a part, then its journal; both may be missing. A directory under such a name is none, and stays."""
     for name in (part_name(key), journal_name(key), f"{journal_name(key)}.new"):
-        posix.unlink_if_exists(name, parts)
+        with suppress(IsADirectoryError):
+            posix.unlink_if_exists(name, parts)
 
 
 def _part_size(parts: int, key: str) -> int | None:
     """The length of the part in bytes. Anything else under its name, such as a link or a pipe, is removed.
 
-    Some file systems count no links: 0 of them is no second name.
+    So is a file of another user, who may still have it open. Some file systems count no links: 0 of them is no second
+    name.
     """
     found = posix.stat_regular(part_name(key), parts)
-    if found is not None and found.st_nlink <= 1:
+    if found is not None and found.st_nlink <= 1 and found.st_uid == os.geteuid():
         return found.st_size
     posix.unlink_if_exists(part_name(key), parts)
     return None
 
 
 def _open_or_create(parts: int, key: str) -> int:
-    return os.open(part_name(key), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, posix.PRIVATE_MODE, dir_fd=parts)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.open(part_name(key), flags, posix.PRIVATE_MODE, dir_fd=parts)
 
 
 def _superseded(path: str, newer: int, own: int) -> WriterSuperseded:

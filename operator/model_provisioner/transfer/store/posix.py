@@ -10,8 +10,9 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from model_provisioner.domain.errors import (
     InsufficientStorage,
@@ -29,8 +30,9 @@ PRIVATE_MODE = 0o600
 datasync = getattr(os, "fdatasync", os.fsync)
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-_MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
-_READ_BYTES = 64 * 1024
+NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_NO_DOCUMENT = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM})
+_NOT_OWN = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM})
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _ERRORS_BY_NUMBER: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] = (
     (
@@ -70,6 +72,28 @@ _ERRORS_BY_NUMBER: tuple[tuple[frozenset[int], type[ProvisionError], str], ...] 
         "the file system lacks what publishing a file safely needs: use a volume of another storage class",
     ),
 )
+
+
+class FileVersion(NamedTuple):
+    """What tells one content of a file from another, in bytes and nanoseconds since the epoch.
+
+    An exchanged file has another inode. A write changes `mtime_ns`, which only the owner can set back, and `ctime_ns`,
+    which nobody can; so does a rename or a new mode.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "FileVersion":
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def has_content_of(self, other: "FileVersion") -> bool:
+        """Whether both are the same file with the same content; its name and mode may differ."""
+        return self[:-1] == other[:-1]
 
 
 @contextmanager
@@ -143,13 +167,20 @@ def opened_root(directory: Path) -> Iterator[int]:
 
 @contextmanager
 def opened_directory(root: int, parts: list[str], *, create: Modes | None = None) -> Iterator[int]:
-    """A descriptor of the directory at the path components `parts` below `root`; `create` as in `open_directory`."""
-    with ExitStack() as opened:
-        directory = root
+    """A descriptor of the directory at the path components `parts` below `root`; `create` as in `open_directory`.
+
+    A path may be deep, so no descriptor of a directory above stays open.
+    """
+    directory = root
+    try:
         for part in parts:
-            directory = open_directory(part, directory, create=create)
-            opened.callback(os.close, directory)
+            above, directory = directory, open_directory(part, directory, create=create)
+            if above != root:
+                os.close(above)
         yield directory
+    finally:
+        if directory != root:
+            os.close(directory)
 
 
 def stat_regular(name: str, directory: int) -> os.stat_result | None:
@@ -180,20 +211,48 @@ def statvfs(directory: int) -> os.statvfs_result | None:
         raise
 
 
-def read_document(name: str, directory: int) -> bytes | None:
-    """The content of a small file; None if it is missing, not a regular file, or larger than 4 MiB."""
+def read_document(name: str, directory: int, limit: int) -> bytes | None:
+    """The content of a small file of this process's user.
+
+    None if it is missing, is not a regular file, belongs to another user or has more than `limit` bytes: then nothing
+    of it is read.
+    """
     try:
         fd = open_regular(name, directory)
     except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ELOOP}:
+        if error.errno in _NO_DOCUMENT:
             return None
         raise
     try:
-        if os.fstat(fd).st_size > _MAX_DOCUMENT_BYTES:
+        found = os.fstat(fd)
+        if found.st_size > limit or found.st_uid != os.geteuid():
             return None
-        return b"".join(iter(lambda: os.read(fd, _READ_BYTES), b""))
+        data = bytearray()
+        while chunk := os.read(fd, limit + 1 - len(data)):
+            data += chunk
+        return bytes(data) if len(data) <= limit else None
     finally:
         os.close(fd)
+
+
+def open_own(name: str, directory: int) -> int:
+    """A descriptor to write the small file `name`, which is made if it is missing.
+
+    Anything else under this name, such as a pipe or a file of another user or with another name, is replaced.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(name, flags, PRIVATE_MODE, dir_fd=directory)
+    except OSError as error:
+        if error.errno not in _NOT_OWN:
+            raise
+    else:
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink <= 1:
+            return fd
+        os.close(fd)
+    unlink_if_exists(name, directory)
+    return os.open(name, flags | os.O_EXCL, PRIVATE_MODE, dir_fd=directory)
 
 
 def write_document(name: str, directory: int, data: bytes) -> None:

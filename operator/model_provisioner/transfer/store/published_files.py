@@ -5,16 +5,14 @@ symbolic link is followed. Called by `files` and `records`, which decide when a 
 `transfer.sources.local`.
 """
 
-import errno
 import os
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from model_provisioner.domain.store.modes import Modes
-from model_provisioner.domain.store.paths import is_safe
 from model_provisioner.transfer.store import obstacles, posix
+from model_provisioner.transfer.store.partfile import PartFile, part_name
+from model_provisioner.transfer.store.posix import FileVersion
 
-_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _MOVE_ATTEMPTS = 3  # deleting another model may remove an empty directory after it was made and before it is used
 
 
@@ -25,7 +23,7 @@ def stat(root: int, path: str) -> os.stat_result | None:
             with posix.opened_parent(root, path) as (directory, name):
                 return posix.stat_regular(name, directory)
         except OSError as error:
-            if error.errno in _NO_FILE:
+            if error.errno in posix.NO_FILE:
                 return None
             raise
 
@@ -39,40 +37,35 @@ def open_file(root: int, path: str) -> int:
         return posix.open_regular(name, directory)
 
 
-def model_paths(root: int, directories: Iterable[str]) -> Iterator[str]:
-    """The paths of the model files below `directories`. Symbolic links are neither listed nor followed."""
-    for directory in directories:
-        try:
-            with posix.opened_directory(root, directory.split("/")) as opened:
-                entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(opened))
-        except OSError as error:
-            if error.errno in _NO_FILE:
-                continue
-            raise
-        for name, is_directory in entries:
-            path = f"{directory}/{name}"
-            if is_directory:
-                yield from model_paths(root, [path])
-            elif is_safe(path) and stat(root, path):
-                yield path
+def move_into_place(part: PartFile, parts: int, root: int, path: str, modes: Modes) -> FileVersion:
+    """Renames `part` in the directory `parts` (a descriptor) to `path`, durably; makes missing directories.
 
-
-def move_into_place(part: str, parts: int, root: int, path: str, modes: Modes) -> None:
-    """Renames the file `part` in the directory `parts` (a descriptor) to `path`, durably; makes missing directories.
-
-    Raises PathConflict if there is something else than a file at `path`.
+    Returns what is at `path` then: the file that was sealed, with its content. A rename takes names, so another process
+    may exchange the file just before it. Such a file is removed again, and VolumeUnsuitable is raised. Raises
+    PathConflict if there is something else than a file at `path`.
     """
     for attempt in range(1, _MOVE_ATTEMPTS + 1):
         try:
             with posix.opened_parent(root, path, create=modes) as (directory, name):
                 obstacles.check_replaceable(name, directory, path)
-                os.rename(part, name, src_dir_fd=parts, dst_dir_fd=directory)
+                sealed = part.check_sealed()
+                os.rename(part_name(part.key), name, src_dir_fd=parts, dst_dir_fd=directory)
                 posix.sync_directory(directory)
+                _check_moved(part, directory, name)
+                return sealed
         except FileNotFoundError:
             if attempt == _MOVE_ATTEMPTS:
                 raise
-        else:
-            return
+    raise AssertionError("unreachable")
+
+
+def _check_moved(part: PartFile, directory: int, name: str) -> None:
+    found = posix.stat_regular(name, directory)
+    if found is None or not part.is_file(found):
+        if found is not None:
+            os.unlink(name, dir_fd=directory)
+            posix.sync_directory(directory)
+        raise part.changed()
 
 
 def apply_modes(root: int, path: str, modes: Modes) -> None:
@@ -94,7 +87,7 @@ def delete(root: int, path: str) -> bool:
             os.unlink(name, dir_fd=directory)
             posix.sync_directory(directory)
     except OSError as error:
-        if error.errno in _NO_FILE:
+        if error.errno in posix.NO_FILE:
             return False
         raise
     _remove_empty_parents(root, path)

@@ -24,6 +24,7 @@ from model_provisioner.domain.store.space import Usage
 from model_provisioner.transfer.store import confirmations, partfile, posix, published_files
 from model_provisioner.transfer.store.files import StoreFiles
 from model_provisioner.transfer.store.holder_records import HolderRecords
+from model_provisioner.transfer.store.walk import model_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +218,9 @@ class StoreRecords:
         """
         with posix.volume_errors("look for what nobody holds"):
             records = self._records.all().records
-            paths = holders.unheld_files(published_files.model_paths(self._root, FETCHED_ROOTS), records)
+            sizes = {found.path: found.facts.st_size for top in FETCHED_ROOTS for found in model_files(self._root, top)}
             keys = holders.abandoned_parts(sorted(partfile.keys(self._parts)), records)
-            files = tuple(
-                UnheldFile(path, found.st_size) for path in paths if (found := published_files.stat(self._root, path))
-            )
+            files = tuple(UnheldFile(path, sizes[path]) for path in holders.unheld_files(sorted(sizes), records))
             parts = tuple(
                 UnheldFile(f"{PRIVATE}/parts/{partfile.part_name(key)}", partfile.stored_bytes(self._parts, key))
                 for key in keys

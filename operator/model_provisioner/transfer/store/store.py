@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from model_provisioner.domain.store.modes import READABLE, Modes
-from model_provisioner.transfer.store import identity, posix
+from model_provisioner.domain.store.paths import PRIVATE
+from model_provisioner.transfer.store import identity, posix, private_files
 from model_provisioner.transfer.store.files import StoreFiles
 from model_provisioner.transfer.store.holder_records import HolderRecords, RecordCache
 from model_provisioner.transfer.store.records import StoreRecords
@@ -41,20 +42,20 @@ class Store:
 
         If `expected_id` is None, a missing store is created, and the volume is probed for what publishing needs.
         If it is given, no store is created and nothing is probed, so a volume that is now read-only can still be
-        checked. `modes` applies to directories and files that the store makes. `cache` has the records that this
-        process has read of this store before; it is updated.
+        checked. `modes` applies to published files and their directories; what the store keeps for itself is private.
+        `cache` has the records that this process has read of this store before; it is updated.
 
         Raises VolumeChanged if the store is missing or has another id, VolumeNotWritable, VolumeUnsuitable.
         """
         with posix.volume_errors(f"open the store in {directory}"), ExitStack() as opened:
             root = identity.open_root(directory, expected_id)
             opened.callback(os.close, root)
-            private = identity.open_private(root, directory, expected_id, modes)
+            private = identity.open_private(root, directory, expected_id)
             opened.callback(os.close, private)
             store_id = identity.identify(private, directory, expected_id)
-            parts = posix.open_directory("parts", private, create=modes)
+            parts = private_files.open_directory("parts", private, f"{PRIVATE}/parts", create=True)
             opened.callback(os.close, parts)
-            holders = posix.open_directory("holders", private, create=modes)
+            holders = private_files.open_directory("holders", private, f"{PRIVATE}/holders", create=True)
             opened.callback(os.close, holders)
             if expected_id is None:
                 identity.probe(private)
