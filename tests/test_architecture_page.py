@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from model_provisioner.domain.errors import DigestMismatch, SourceNotFound, SourceUnavailable, StatusRejected
+from model_provisioner.domain.errors import DigestMismatch, SourceNotFound, SourceUnavailable
 from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
@@ -16,7 +16,6 @@ from model_provisioner.domain.lifecycle.events import (
     Queued,
     ReconcileHandled,
     Redefined,
-    Rejected,
     Rereading,
     Resolved,
     Resolving,
@@ -41,7 +40,6 @@ EVENTS: dict[str, Event] = {
     "Resolving": Resolving("asking"),
     "Resolved": Resolved(MODEL),
     "Redefined": Redefined(),
-    "Rejected": Rejected(StatusRejected("…")),
     "Queued": Queued("waiting"),
     "Suspended": Suspended(),
     "Started": Started(MODEL, 600),

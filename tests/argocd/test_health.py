@@ -30,8 +30,7 @@ EXPECTED = {
         status/error-AccessDenied status/error-AddressNotAllowed status/error-AmbiguousModel
         status/error-ClaimNotMounted status/error-DigestMismatch status/error-IncompleteModel status/error-InvalidRef
         status/error-LicenseNotAccepted status/error-NotGGUF status/error-PathConflict status/error-SecretNotFound
-        status/error-SourceNotFound status/error-StatusRejected status/error-TLSVerificationFailed
-        status/error-UnsupportedSource
+        status/error-SourceNotFound status/error-TLSVerificationFailed status/error-UnsupportedSource
         status/error-VolumeChanged status/error-VolumeNotWritable status/error-VolumeUnsuitable
         cluster/ambiguous cluster/claim-not-mounted cluster/digest-mismatch cluster/digest-mismatch-at-the-end
         cluster/digest-of-many-files cluster/endpoint-not-allowed cluster/endpoint-not-verified cluster/gated

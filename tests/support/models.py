@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_provisioner.domain.download.spans import Spans
@@ -10,13 +10,6 @@ from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.holders import Holder
 from model_provisioner.domain.store.plan import Plan, PlannedFile
-from model_provisioner.domain.store.plan_limits import (
-    MAX_FILES,
-    MAX_PATH,
-    MAX_REPOSITORY,
-    MAX_REVISION,
-    MAX_STATUS_BYTES,
-)
 from model_provisioner.transfer.store.store import Store
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -48,16 +41,6 @@ def sample(path: str = "hf/acme/tiny/tiny.Q4_K_M.gguf", size: int = 300_000, see
 
 def plan_of(*files: SampleFile, revision: str | None = COMMIT) -> Plan:
     return Plan("hf:acme/tiny", revision, tuple(file.planned for file in files))
-
-
-def largest_plan() -> Plan:
-    """A plan at the limits of an object: files, the length of one path, and of all paths together."""
-    longest = sample(f"hf/acme/tiny/{'/'.join(['d' * 200] * 10)}/{'x' * 20}.gguf", size=1).planned
-    digest, room = longest.digest, (MAX_STATUS_BYTES - MAX_PATH - 160 * MAX_FILES) // (MAX_FILES - 1)
-    names = (f"hf/acme/tiny/{number:04}{'y' * (room - 22)}.gguf" for number in range(MAX_FILES - 1))
-    files = (PlannedFile(name, 2**50, digest, "hf:acme/tiny:y", "https://hub.test/y") for name in names)
-    path = longest.path.replace("x" * 20, "x" * (20 + MAX_PATH - len(longest.path)))
-    return Plan("hf:acme/tiny", "c" * MAX_REVISION, (replace(longest, path=path), *files), "o" * MAX_REPOSITORY)
 
 
 def holder(name: str) -> Holder:

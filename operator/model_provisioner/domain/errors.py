@@ -136,10 +136,6 @@ class UnsupportedSource(Terminal):
     """This version cannot fetch from the source, or cannot fetch this model from it."""
 
 
-class StatusRejected(Terminal):
-    """The API server does not accept the status of the object."""
-
-
 def error_of(reason: str, message: str, retry_after: float | None = None, wants_token: bool = False) -> ProvisionError:
     """The error that a worker reported by its `reason`; an unknown name becomes an `InternalError`."""
     known = {cls.__name__: cls for root in (Retryable, Terminal) for cls in root.__subclasses__()}

@@ -12,17 +12,13 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from model_provisioner.controller.reconcile.status_writer import Gone, StatusWriter
-from model_provisioner.domain.errors import StatusRejected
-from model_provisioner.domain.lifecycle.events import Available, Progressed, Queued, Rejected, Started
-from model_provisioner.domain.lifecycle.published import planned_model
+from model_provisioner.domain.lifecycle.events import Available, Progressed, Queued, Started
 from model_provisioner.domain.modeldownload import Status
-from model_provisioner.domain.store.plan_limits import MAX_FILES
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import collection_path, object_path, parse
 from tests.support.api_proxy import ApiProxy, status_patches
 from tests.support.history import History
-from tests.support.models import largest_plan
-from tests.support.samples import MODEL, NOW, after
+from tests.support.samples import MODEL, after
 
 NEW = {
     "apiVersion": "models.rbee.dev/v1alpha1",
@@ -40,17 +36,9 @@ class Case:
         self.path = object_path(namespace, "one")
         self.collection = collection_path(namespace)
         self.reasons: list[str] = []
-        self.rejections: list[str] = []
-        self.writer = StatusWriter(
-            api,
-            parse(document),
-            lambda: datetime.now(UTC),
-            lambda: 1.0,
-            self.on_transition,
-            self.rejections.append,
-        )
+        self.writer = StatusWriter(api, parse(document), lambda: datetime.now(UTC), lambda: 1.0, self._on_transition)
 
-    async def on_transition(self, status: Status) -> None:
+    async def _on_transition(self, status: Status) -> None:
         self.reasons.append(status.conditions[0].reason)
 
     async def status(self) -> Status:
@@ -176,33 +164,3 @@ async def test_an_api_server_that_names_a_time_is_left_alone_until_then(
             await case.writer.flush()
             assert asyncio.get_running_loop().time() - begun >= 4
         await api.close()
-
-
-async def test_the_largest_plan_that_is_allowed_fits_into_a_status(case: Case) -> None:
-    case.writer.show(after(Available(planned_model(largest_plan(), "models", "id", None))), 1)
-    await case.writer.flush()
-    assert case.rejections == []
-    model = (await case.status()).model
-    assert model
-    assert len(model.files) == MAX_FILES
-
-
-async def test_a_status_that_the_api_server_rejects_is_reported_and_left_alone_ever_longer(case: Case) -> None:
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    document = await case.api.get(case.path)
-    writer = StatusWriter(
-        case.api, parse(document), lambda: NOW, lambda: 1.0, case.on_transition, case.rejections.append, sleep
-    )
-    writer.show(after(Available(replace(MODEL, revision="x" * 257))), 1)
-    for _ in range(8):
-        await writer.flush()
-    assert pauses == [2, 4, 8, 16, 32, 64, 64, 64]
-    assert len(case.rejections) == 8
-    assert "status.model.revision: Too long" in case.rejections[0]
-    writer.show(after(Rejected(StatusRejected("too long"))), 1)
-    await writer.flush()
-    assert (await case.status()).stalled

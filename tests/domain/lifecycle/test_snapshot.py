@@ -13,7 +13,6 @@ from model_provisioner.domain.errors import (
     DigestMismatch,
     InsufficientStorage,
     SourceUnavailable,
-    StatusRejected,
     VolumeChanged,
     VolumeNotWritable,
 )
@@ -26,7 +25,6 @@ from model_provisioner.domain.lifecycle.events import (
     Queued,
     ReconcileHandled,
     Redefined,
-    Rejected,
     Resolved,
     Resolving,
     Started,
@@ -181,7 +179,6 @@ EVENTS = st.one_of(
     st.just(Failed(SourceUnavailable("down"), NOW)),
     st.just(Failed(DigestMismatch("differs"), None)),
     st.just(Redefined()),
-    st.just(Rejected(StatusRejected("too long"))),
     st.just(Available(MODEL)),
     st.just(Lost("gone")),
     st.just(Terminating("going")),
@@ -194,5 +191,4 @@ def test_bytes_never_fall_within_one_value_of_attempts(events: list[Event]) -> N
     for event in events:
         before, snapshot = snapshot, advance(snapshot, event, NOW)
         assert snapshot.attempts >= before.attempts
-        forgets = isinstance(event, Redefined | Rejected)  # neither has a model, so the status shows no bytes
-        assert snapshot.bytes >= before.bytes or snapshot.attempts > before.attempts or forgets
+        assert snapshot.bytes >= before.bytes or snapshot.attempts > before.attempts or isinstance(event, Redefined)

@@ -29,7 +29,6 @@ from model_provisioner.domain.errors import (
     SecretNotFound,
     SourceNotFound,
     SourceUnavailable,
-    StatusRejected,
     Terminal,
     TLSVerificationFailed,
     TransferStalled,
@@ -47,7 +46,6 @@ from model_provisioner.domain.lifecycle.events import (
     Progressed,
     Queued,
     ReconcileHandled,
-    Rejected,
     Rereading,
     Resolved,
     Resolving,
@@ -128,7 +126,6 @@ STATES: dict[str, list[Event]] = {
     "lost": [*READY, Lost(f"{MODEL.path} is gone from the volume; it is fetched again")],
     "lost-and-fetched-again": [*READY, Lost(f"{MODEL.path} is gone from the volume"), Started(MODEL, 0)],
     "terminating": [*READY, Terminating(released_message(1, ["example.com/backup"]))],
-    "error-StatusRejected": [*READY, Rejected(StatusRejected("what happened, to what, and what to do next"))],
     "another-volume-accepted": [
         *READY,
         Lost("another volume is mounted", VolumeChanged.__name__),

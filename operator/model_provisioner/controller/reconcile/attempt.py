@@ -28,7 +28,6 @@ from model_provisioner.domain.modeldownload import Model, ModelDownload, Reclaim
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder
-from model_provisioner.domain.store.plan_limits import check_plan
 from model_provisioner.worker_protocol import messages
 
 
@@ -71,10 +70,8 @@ class Attempt:
         store_id = self._deps.stores.expected_id(claim, self._download, self._store_id)
         credentials = await self._credentials()
         found = await self._resolve(self._deps.stores.reference(claim, store_id), credentials)
-        check_plan(found.plan)
         delete = self._download.spec.reclaim_policy is ReclaimPolicy.DELETE
         settled = await self._deps.stores.settle(claim, store_id, self._holder, found.plan, delete=delete)
-        check_plan(settled.plan)  # its paths may be longer: two revisions of one file get two paths
         model = planned_model(settled.plan, claim.name, settled.store_id, self._download.spec.digest)
         self._advance(Resolved(model))
         if self._download.spec.suspend:

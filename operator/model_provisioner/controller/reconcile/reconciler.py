@@ -20,15 +20,14 @@ from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.status_writer import Gone, StatusWriter
 from model_provisioner.controller.reconcile.waits import done_or_woken, until_next_attempt
 from model_provisioner.controller.reconcile.wakeup import Wakeup
-from model_provisioner.domain.errors import CatalogUnavailable, InternalError, ProvisionError, Retryable, StatusRejected
+from model_provisioner.domain.errors import CatalogUnavailable, InternalError, ProvisionError, Retryable
 from model_provisioner.domain.lifecycle.backoff import pause
-from model_provisioner.domain.lifecycle.events import Event, Failed, Progressed, ReconcileHandled, Redefined, Rejected
+from model_provisioner.domain.lifecycle.events import Event, Failed, Progressed, ReconcileHandled, Redefined
 from model_provisioner.domain.lifecycle.snapshot import DISCARDING, advance
 from model_provisioner.domain.lifecycle.status import restore
 from model_provisioner.domain.modeldownload import ModelDownload
 
 _LOG = logging.getLogger(__name__)
-_WORDS = 300  # characters of the API server's error, which may quote what it refuses
 
 
 class Reconciler:
@@ -48,14 +47,12 @@ class Reconciler:
         self._model_spec = _model_spec(self._download) if seen else None
         self._failures = 0
         self._secret: Secret | None = None
-        self._rejected: StatusRejected | None = None
         self._status = StatusWriter(
             deps.api,
             self._download,
             deps.now,
             deps.progress_interval,
             lambda status: deps.event_recorder.transition(self._download, status),
-            self._on_rejected,
             deps.sleep,
         )
         self._set_goal()
@@ -86,12 +83,6 @@ class Reconciler:
         while True:
             self._observe()
             await self._run_for_goal(self._attempt_and_wait())
-            if error := self._rejected:
-                self._rejected = None
-                self._deps.catalog.drop(self._download)
-                self._advance(Rejected(error))
-                self._set_goal()
-                await self._run_for_goal(self._wait(None))
 
     def _already_failed(self) -> bool:
         """Whether an attempt for the present spec has ended with wrong bytes.
@@ -151,13 +142,13 @@ class Reconciler:
         await until_next_attempt(self._deps, self._download, self._snapshot, self._secret, delay)
 
     async def _run_for_goal(self, work: Coroutine[None, None, None]) -> None:
-        """Runs `work` until it ends. Cancels it if the goal changes, or if its status is rejected."""
+        """Runs `work` until it ends. Cancels it if the goal changes."""
         task = asyncio.create_task(work)
         try:
             while not await done_or_woken(task, self._changed):
                 self._changed.clear()
                 self._refresh()
-                if self._rejected or self._current_goal() != self._goal:
+                if self._current_goal() != self._goal:
                     return
                 self._status.show(self._snapshot, self._download.generation)
         finally:
@@ -194,13 +185,6 @@ class Reconciler:
             return self._fail(InternalError(f"{type(error).__name__}: {error}; the operator's log has the details"))
         self._failures = 0
         return None
-
-    def _on_rejected(self, why: str) -> None:
-        """Ends the attempt: nothing that it does could be shown. If that can't be shown either, nothing else helps."""
-        if self._snapshot.reason == StatusRejected.__name__:
-            return
-        self._rejected = StatusRejected(f"the API server does not accept the status of this object: {why[:_WORDS]}")
-        self._changed.set()
 
     def _on_secret(self, secret: Secret) -> None:
         self._secret = secret

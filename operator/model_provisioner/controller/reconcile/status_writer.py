@@ -25,7 +25,6 @@ from model_provisioner.kube.resource import object_path, status_document
 _LOG = logging.getLogger(__name__)
 _SETTLE_SECONDS = 1.0
 _RETRY_SECONDS = 2.0
-_LONGEST_RETRY_SECONDS = 64.0
 
 Transition = Callable[[Status], Awaitable[None]]
 
@@ -38,8 +37,7 @@ class StatusWriter:
     """The writer of one object. Run `run` as a task.
 
     `interval` returns the seconds between two writes of progress. `on_transition` is called after a status with a new
-    reason of Ready was written. `on_rejected` is called with the API server's words if it will never accept the status:
-    the caller must show another snapshot.
+    reason of Ready was written.
     """
 
     def __init__(
@@ -49,7 +47,6 @@ class StatusWriter:
         now: Callable[[], datetime],
         interval: Callable[[], float],
         on_transition: Transition,
-        on_rejected: Callable[[str], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api = api
@@ -58,13 +55,11 @@ class StatusWriter:
         self._now = now
         self._interval = interval
         self._on_transition = on_transition
-        self._on_rejected = on_rejected
         self._sleep = sleep
         self._written = download.status
         self._version = int(download.resource_version or 0)
         self._sending: Status | None = None
         self._overwritten = False
-        self._rejections = 0  # in sequence
         self._wanted: tuple[Snapshot, int] | None = None
         self._changed = Wakeup()
 
@@ -156,22 +151,13 @@ class StatusWriter:
             if error.is_not_found or (error.is_invalid and not await self._has_our_uid()):
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
-            return max(self._pause_after(error), error.retry_after or 0)
+            return max(_RETRY_SECONDS, error.retry_after or 0)
         self._note(status, int(answer["metadata"]["resourceVersion"]))
         return None
-
-    def _pause_after(self, error: ApiError) -> float:
-        """The seconds until the next try. They grow only if no status at all is accepted."""
-        if not error.is_unacceptable:
-            return _RETRY_SECONDS
-        self._on_rejected(str(error))
-        self._rejections += 1
-        return min(_RETRY_SECONDS * 2.0 ** (self._rejections - 1), _LONGEST_RETRY_SECONDS)
 
     def _note(self, status: Status, version: int) -> None:
         """Records a successful write. If the watch has already brought a later foreign write, ours is repeated."""
         self._sending = None
-        self._rejections = 0
         if version < self._version:
             self._changed.set()
         else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from model_provisioner.domain.download.waiting import Wait
-from model_provisioner.domain.errors import ProvisionError, StatusRejected
+from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.modeldownload import Model
@@ -27,13 +27,6 @@ class Resolved:
     """The ref was resolved to `model`."""
 
     model: Model
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The API server does not accept the status, so what was resolved can't be shown."""
-
-    error: StatusRejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +138,6 @@ Event = (
     Resolving
     | Resolved
     | Redefined
-    | Rejected
     | Queued
     | Suspended
     | Started

@@ -4,7 +4,7 @@
 `domain.lifecycle.status` projects the snapshot to the status that users see. `now` is an argument, in UTC.
 
 Two rules hold for every event:
-- Only `Available` sets `ready`. Only `Lost`, `Redefined` for another model, `Rejected` and `Terminating` clear it.
+- Only `Available` sets `ready`. Only `Lost`, `Redefined` for another model, and `Terminating` clear it.
 - `bytes` never decreases within one value of `attempts`.
 """
 
@@ -26,7 +26,6 @@ from model_provisioner.domain.lifecycle.events import (
     Queued,
     ReconcileHandled,
     Redefined,
-    Rejected,
     Rereading,
     Resolved,
     Resolving,
@@ -224,20 +223,6 @@ def _failed(snapshot: Snapshot, event: Failed, _now: datetime) -> Snapshot:
     )
 
 
-def _rejected(snapshot: Snapshot, event: Rejected, _now: datetime) -> Snapshot:
-    """Leaves the model out: it is all that comes from outside, except for messages, which are cut."""
-    return _step(
-        snapshot,
-        event.error.reason,
-        with_advice(event.error, begun=snapshot.start_time is not None, tried_again=False),
-        ready=False,
-        stalled=True,
-        model=None,
-        bytes=0,
-        completion_time=None,
-    )
-
-
 def _reconcile_handled(snapshot: Snapshot, event: ReconcileHandled, _now: datetime) -> Snapshot:
     """Marks the request as handled. If the volume was exchanged, it accepts the new one too, which has no bytes yet."""
     handled = replace(snapshot, handled_reconcile_at=event.at)
@@ -267,20 +252,9 @@ _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
     VerifyHandled: _verify_handled,
     Lost: _lost,
     Failed: _failed,
-    Rejected: _rejected,
     ReconcileHandled: _reconcile_handled,
     Terminating: _terminating,
 }
 
 _FETCHING = (State.DOWNLOADING, State.VERIFYING)
-_APPLY_WHEN_READY = (
-    Redefined,
-    Available,
-    Rereading,
-    VerifyHandled,
-    Lost,
-    Failed,
-    Rejected,
-    ReconcileHandled,
-    Terminating,
-)
+_APPLY_WHEN_READY = (Redefined, Available, Rereading, VerifyHandled, Lost, Failed, ReconcileHandled, Terminating)
