@@ -23,6 +23,7 @@ from model_provisioner.domain.lifecycle.events import (
     Suspended,
     VerifyHandled,
 )
+from model_provisioner.domain.lifecycle.limits import check_plan
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
@@ -72,6 +73,7 @@ class Attempt:
         store_id = self._deps.stores.expected_id(claim, self._download, self._store_id)
         credentials = await self._credentials()
         found = await self._resolve(self._deps.stores.reference(claim, store_id), credentials)
+        check_plan(found.plan)
         delete = self._download.spec.reclaim_policy is ReclaimPolicy.DELETE
         settled = await self._deps.stores.settle(claim, store_id, self._holder, found.plan, delete=delete)
         model = planned_model(settled.plan, claim.name, settled.store_id, self._download.spec.digest)
