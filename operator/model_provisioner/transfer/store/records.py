@@ -123,7 +123,7 @@ class StoreRecords:
         """Writes a record for each of these Ready objects that has none with all of its files. No file is hashed.
 
         An object gets none if one of its files is missing or has another size, or if no record attests its content,
-        because anyone who edits the object can write its status. `verified`: every file was hashed just now and has its
+        because an editor of the object can write its status. `verified`: every file was hashed just now and has its
         digest, so that the record is written in any case.
         """
         with posix.volume_errors("record what Ready objects hold"):
