@@ -51,6 +51,7 @@ def test_prune_never_deletes_a_ready_model(bench: Stand, records: str) -> None:
     assert bench.ready("tiny")["status"] == "True"
     assert bench.history.reasons("tiny")[-1] == "Available"
 
+    eventually(lambda: bench.get("tiny")["metadata"].get("finalizers"), "the operator has taken it over")
     bench.delete("tiny")
     bench.until_gone("tiny")
     assert bench.published() == ([] if records == "kept" else [PATH]), "without a record it counts as adopted"

@@ -32,6 +32,7 @@ from model_provisioner.controller.process.namespaces import exit_when_served, se
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.event_recorder import EventRecorder
 from model_provisioner.controller.reconcile.manager import Manager
+from model_provisioner.controller.stores.confirmed_objects import unconfirmed_uids
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.garbage_collector import GarbageCollector
 from model_provisioner.controller.stores.object_index import ObjectIndex, trim
@@ -47,6 +48,7 @@ from model_provisioner.controller.transfers.shared_transfer import TransferServi
 from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.controller.workers.pool import WorkerPool
 from model_provisioner.domain.liveness import LeaseHolder
+from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
@@ -81,11 +83,15 @@ class _Base:
 
 @dataclass(frozen=True, slots=True)
 class _Objects:
-    """What is known of the objects in the served `namespaces`."""
+    """What is known of the objects in the served `namespaces`.
+
+    `found` are those that the first lists had; it is empty when the catalog is started, to save memory.
+    """
 
     namespaces: Sequence[str]
     catalog: Catalog
     index: ObjectIndex
+    found: list[ModelDownload]
 
 
 async def run_operator(settings: OperatorSettings) -> int:
@@ -145,7 +151,7 @@ def _identity(settings: OperatorSettings, lease_namespace: str) -> LeaseHolder:
 
 
 async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base) -> _Objects:
-    """Watches every namespace that can be served. Returns when catalog and queue know every object."""
+    """Watches every namespace that can be served. Returns when the queue knows every object."""
     namespaces = await served_namespaces(base.api, settings.namespaces)
     left_out = [namespace for namespace in settings.namespaces if namespace not in namespaces]
     await _in_background(closing, exit_when_served(base.api, left_out))
@@ -155,36 +161,59 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
         reflector.add_listener(base.health.on_event)
         reflector.add_listener(catalog.on_event)
         await _in_background(closing, reflector.run())
-    await _load_objects(base.reflectors, catalog, base.queue)
-    await _in_background(closing, catalog.run())
-    return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors))
+    found = await _load_objects(base.reflectors, base.queue)
+    return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), found)
 
 
-async def _load_objects(reflectors: Sequence[Reflector], catalog: Catalog, queue: TransferQueue) -> None:
-    """Passes every object to catalog and queue before anything acts; then the reflectors keep what the index needs.
+async def _load_objects(reflectors: Sequence[Reflector], queue: TransferQueue) -> list[ModelDownload]:
+    """Passes every object to the queue before anything acts; then the reflectors keep what the index needs.
 
-    Raises TimeoutError if the first lists take so long that a new start is better.
+    Returns the objects. Raises TimeoutError if the first lists take so long that a new start is better.
     """
     async with asyncio.timeout(_START_SECONDS):
         for reflector in reflectors:
             await reflector.synced.wait()
-    known = [parse(document) for reflector in reflectors for document in reflector.objects()]
-    catalog.seed(known)
+    documents = [document for reflector in reflectors for document in reflector.objects()]
+    known = [download for document in documents if (download := _readable(document))]
     queue.hold_until_synced([download.uid for download in known if not (download.status.ready or download.deleting)])
     for reflector in reflectors:
         reflector.set_transform(trim)
+    return known
+
+
+async def _start_catalog(closing: contextlib.AsyncExitStack, objects: _Objects, stores: StoreClient) -> None:
+    """Passes every Ready object that its volume confirms to the catalog, before anything acts and before it is written.
+
+    An object that was deleted since the first lists is dropped by its own event or reconciliation.
+    """
+    unconfirmed = await unconfirmed_uids(stores, objects.found)
+    present = objects.index.uids()
+    objects.catalog.seed([one for one in objects.found if one.uid in present and one.uid not in unconfirmed])
+    objects.found.clear()
+    await _in_background(closing, objects.catalog.run())
+
+
+def _readable(document: Mapping[str, Any]) -> ModelDownload | None:
+    """None for an object that cannot be read: its own reconciliation reports that, and no other object waits for it."""
+    try:
+        return parse(document)
+    except ValueError as error:
+        _LOG.warning("an object could not be read and is left out: %s", error)
+        return None
 
 
 async def _start_stores(
     closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base, objects: _Objects, epoch: int
 ) -> Manager:
-    """Starts what looks after the stores: file monitor, usage, record keeper, garbage collector.
+    """Starts the catalog and what looks after the stores: file monitor, usage, record keeper, garbage collector.
 
     Returns the manager that uses them.
 
-    The workers, which kopf's startup handler starts, are stopped at the end.
+    The workers, which the first request or kopf's startup handler starts, are stopped at the end.
     """
+    closing.push_async_callback(base.workers.stop)
     stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes)
+    await _start_catalog(closing, objects, stores)
     file_monitor = FileMonitor(stores)
     await _in_background(closing, file_monitor.run())
     usage_collector, reservations = VolumeUsageCollector(stores, objects.index), Reservations()
@@ -202,8 +231,7 @@ async def _start_stores(
         base.queue, stores, Bandwidth(settings.max_bytes_per_second), reservations, RateLimits(), epoch, base.metrics
     )
     manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services))
-    closing.push_async_callback(base.workers.stop)
-    await _in_background(closing, RecordKeeper(stores, objects.index).run())
+    await _in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
     garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
     await _in_background(closing, garbage_collector.run())
     return manager

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from model_provisioner.domain.annotations import GROUP, RECONCILE_AT, VERIFY_AT
+from model_provisioner.domain.lifecycle.credible import why_not_credible
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from model_provisioner.domain.quantity import parse_quantity
 
@@ -96,6 +97,7 @@ def parse(document: Document) -> ModelDownload:
     """Parses an object. Raises ValueError, which names the wrong field."""
     metadata = document["metadata"]
     annotations = metadata.get("annotations") or {}
+    spec = parse_spec(document.get("spec") or {})
     return ModelDownload(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -106,18 +108,21 @@ def parse(document: Document) -> ModelDownload:
         deleting=is_being_deleted(metadata),
         reconcile_at=annotations.get(RECONCILE_AT),
         verify_at=annotations.get(VERIFY_AT),
-        spec=parse_spec(document.get("spec") or {}),
-        status=_parse_status(document.get("status") or {}),
+        spec=spec,
+        status=_parse_status(document.get("status") or {}, spec),
     )
 
 
-def _parse_status(document: Document) -> Status:
-    """Parses a status. A status that cannot be read, as another version wrote it, becomes an empty one."""
+def _parse_status(document: Document, spec: Spec) -> Status:
+    """Parses a status. A status that cannot be read, as another version or an editor wrote it, becomes an empty one."""
     try:
-        return _validated(_STATUS, _to_fields(document), "status")
+        status = _validated(_STATUS, _to_fields(document), "status")
+        if why := why_not_credible(status, spec):
+            raise ValueError(why)
     except ValueError as error:
         _LOG.warning("a status could not be read and is observed anew: %s", error)
         return Status()
+    return status
 
 
 def parse_spec(document: Document) -> Spec:

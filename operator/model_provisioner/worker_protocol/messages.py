@@ -90,14 +90,16 @@ class Limit:
 class RecordReady:
     """Write the record of each of these Ready objects that has none. Answered by RecordedReady.
 
-    If each of them has one, that is confirmed for the claim `confirm`, see `domain.store.confirmation`. None confirms
-    nothing.
+    A record is written only if the content of its files is known: another record attests it, or the files were
+    `verified` just now, every byte. If each of them has one, that is confirmed for the claim `confirm`, see
+    `domain.store.confirmation`. None confirms nothing.
     """
 
     id: str
     store: StoreRef
     holdings: tuple[Holding, ...]
     confirm: Claim | None = None
+    verified: bool = False
     op: Literal["record_ready"] = "record_ready"
 
 
@@ -113,6 +115,19 @@ class Check:
     files: tuple[FileRecord, ...]
     holder: str | None = None
     op: Literal["check"] = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class Identify:
+    """Say which store is mounted, and which objects of `uids` have a record there. Answered by Identified.
+
+    `store` has no id: the answer is wanted when the ids that are known contradict each other.
+    """
+
+    id: str
+    store: StoreRef
+    uids: tuple[str, ...]
+    op: Literal["identify"] = "identify"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +207,9 @@ class Cancel:
     op: Literal["cancel"] = "cancel"
 
 
-Task = Resolve | Settle | Fetch | RecordReady | Check | Measure | Verify | MarkCorrupt | Remove | Sweep | Survey
+Task = (
+    Resolve | Settle | Fetch | RecordReady | Check | Identify | Measure | Verify | MarkCorrupt | Remove | Sweep | Survey
+)
 Request = Task | Limit | Cancel
 
 
@@ -262,11 +279,11 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class RecordedReady:
-    """The uids of the objects whose record was written. `complete` is False if an object is still without one."""
+    """The uids of the objects whose record was written. `without` are those of the objects that are without one."""
 
     id: str
     uids: tuple[str, ...]
-    complete: bool
+    without: tuple[str, ...] = ()
     event: Literal["recorded_ready"] = "recorded_ready"
 
 
@@ -283,6 +300,16 @@ class Checked:
     unattested: tuple[str, ...] = ()
     corrupt: tuple[str, ...] = ()
     event: Literal["checked"] = "checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """`store_id` is that of the mounted store, None if there is none; `uids` are those that have a record there."""
+
+    id: str
+    store_id: str | None
+    uids: tuple[str, ...] = ()
+    event: Literal["identified"] = "identified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +391,7 @@ Answer = (
     | Published
     | RecordedReady
     | Checked
+    | Identified
     | Measured
     | Verified
     | MarkedCorrupt

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deploy.local.cluster import Cluster
-from model_provisioner.controller.reconcile.status_writer import Gone, StatusWriter
+from model_provisioner.controller.reconcile.status_writer import Gone, StatusRefused, StatusWriter
 from model_provisioner.domain.lifecycle.events import Available, Progressed, Queued, Started
 from model_provisioner.domain.modeldownload import Status
 from model_provisioner.kube.client import KubeApi
@@ -164,3 +164,11 @@ async def test_an_api_server_that_names_a_time_is_left_alone_until_then(
             await case.writer.flush()
             assert asyncio.get_running_loop().time() - begun >= 4
         await api.close()
+
+
+async def test_a_status_that_is_refused_is_not_repeated_but_reported(case: Case) -> None:
+    unwritable = replace(MODEL, claim_name="c" * 300)
+    snapshot = after(Started(unwritable, 0))
+    case.writer._wanted = (snapshot, 1)
+    with pytest.raises(StatusRefused, match="claimName"):
+        await case.writer.flush()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
-from tests.support.models import fetch, private_files, sample
+from tests.support.models import attest, fetch, holder, plan_of, private_files, sample
 
 CLAIM = Claim("models", "models")
 FILE = sample(size=1000)
@@ -29,7 +29,12 @@ class Round:
         self.documents: list[dict[str, Any]] = []
         self._begin = asyncio.Event()
         self._done = asyncio.Semaphore(0)
-        self.keeper = RecordKeeper(stores, ObjectIndex([CLAIM.namespace], [self]), self._sleep)
+        self.pauses: list[float] = []
+        self.rechecked: list[tuple[Claim, list[str]]] = []
+        self.keeper = RecordKeeper(stores, ObjectIndex([CLAIM.namespace], [self]), self._recheck, self._sleep)
+
+    def _recheck(self, claim: Claim, paths: Collection[str]) -> None:
+        self.rechecked += [(claim, list(paths))] if paths else []
 
     def objects(self) -> list[dict[str, Any]]:
         return [trim(document) for document in self.documents]
@@ -59,7 +64,7 @@ class Round:
         return len(found)
 
     async def _sleep(self, seconds: float) -> None:
-        assert seconds == 60
+        self.pauses.append(seconds)
         self._done.release()
         await self._begin.wait()
         self._begin.clear()
@@ -87,15 +92,21 @@ async def test_a_volume_without_a_store_stays_empty(round_: Round) -> None:
 async def test_only_ready_objects_that_stay_get_a_record_and_then_it_is_confirmed(round_: Round) -> None:
     await round_.end()
     with Store.open(round_.volume, None) as store:
+        store.records.settle(holder("first"), plan_of(FILE))
         fetch(store, FILE)
+        attest(store, "uid-first", FILE)
     await round_.again()
     assert round_.confirmed() == 1, "also without any object"
+    round_.add("first", store.id)
     for number in range(450):
         round_.add(f"m{number}", store.id)
     round_.add("failed", store.id, ready="False")
     round_.add("leaving", store.id, deleting=True)
     await round_.again()
-    assert private_files(round_.volume, "holders") == {f"uid-m{number}.json" for number in range(450)}
+    assert private_files(round_.volume, "holders") == {
+        "uid-first.json",
+        *(f"uid-m{number}.json" for number in range(450)),
+    }
     assert round_.confirmed() == 1
     (round_.volume / ".provisioner/holders/uid-m7.json").unlink()
     await round_.again()
@@ -115,3 +126,15 @@ async def test_nothing_is_confirmed_while_an_object_is_without_a_record_or_the_v
     await round_.again()
     assert round_.confirmed() == 0
     assert private_files(round_.volume, "holders") == set()
+
+
+async def test_an_object_whose_content_no_record_attests_gets_none_and_is_looked_at(round_: Round) -> None:
+    await round_.end()
+    with Store.open(round_.volume, None) as store:
+        fetch(store, FILE)
+    round_.add("m", store.id)
+    await round_.again()
+    assert private_files(round_.volume, "holders") == set()
+    assert round_.confirmed() == 0
+    assert round_.rechecked == [(CLAIM, [FILE.path])]
+    assert round_.pauses == [60, 2], "its reconciler reads the file now"

@@ -13,9 +13,9 @@ from model_provisioner.domain.errors import (
     Terminal,
     VolumeChanged,
 )
-from model_provisioner.domain.lifecycle.advice import MESSAGE_LIMIT
 from model_provisioner.domain.lifecycle.backoff import pause
 from model_provisioner.domain.lifecycle.events import Event, Failed, Resolved, Started
+from model_provisioner.domain.lifecycle.limits import MAX_MESSAGE
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.modeldownload import Status
 from tests.support.samples import MODEL, NOW, after
@@ -60,8 +60,8 @@ def test_an_error_that_says_it_itself_is_left_alone() -> None:
 
 
 def test_the_next_try_is_told_however_long_the_rest_is() -> None:
-    told = message(DigestMismatch("x" * 2 * MESSAGE_LIMIT), "since")
-    assert len(told) == MESSAGE_LIMIT
+    told = message(DigestMismatch("x" * 2 * MAX_MESSAGE), "since")
+    assert len(told) == MAX_MESSAGE
     assert told.endswith("annotate this one with models.rbee.dev/reconcileAt")
 
 

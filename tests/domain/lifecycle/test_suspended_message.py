@@ -2,7 +2,7 @@
 
 import pytest
 
-from model_provisioner.domain.lifecycle.advice import MESSAGE_LIMIT
+from model_provisioner.domain.lifecycle.limits import MAX_MESSAGE
 from model_provisioner.domain.lifecycle.suspended_message import Alternative, Alternatives, suspended_message
 from model_provisioner.domain.store.space import Room
 
@@ -42,5 +42,5 @@ def test_all_that_is_known_is_told(here: int, room: Room | None, alternatives: A
 def test_names_that_are_long_leave_room_for_the_rest() -> None:
     long = tuple(Alternative(f"{number}{'x' * 249}.gguf", GIB) for number in range(12))
     told = suspended_message("637 MiB", 0, Room(GIB, MIB), Alternatives(long, 5))
-    assert len(told) < MESSAGE_LIMIT - 100
+    assert len(told) < MAX_MESSAGE - 100
     assert told.endswith("(1 GiB) and 15 more")

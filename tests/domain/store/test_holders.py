@@ -166,40 +166,54 @@ def test_the_record_under_a_former_uid_stays_until_the_object_has_one_of_its_own
 
 READY = Holding(Holder("own", "ns", "it"), C1, (FileRecord(MAIN, 10, str(OLD)),))
 VERIFIED = HeldFile(MAIN, 10, OLD, mtime_ns=5)
-UNKNOWN = HeldFile(MAIN, 10, None, adopted=True, mtime_ns=77)
+KEPT = replace(VERIFIED, adopted=True)
 REWRITTEN = {
-    "nothing is known": ((), UNKNOWN),
-    "what it knew under its former uid": ((replace(record("former", VERIFIED), name="it"),), VERIFIED),
-    "of other bytes it knew nothing": ((replace(record("former", held(digest=NEW)), name="it"),), None),
-    "one that left with Retain": ((replace(record("former", VERIFIED, released=True), name="it"),), UNKNOWN),
-    "another object fetched it": ((record("o", VERIFIED),), replace(UNKNOWN, adopted=False)),
-    "another object adopted it": ((record("o", replace(VERIFIED, adopted=True)),), UNKNOWN),
+    "nothing is known": ((), None, KEPT),
+    "what it knew under its former uid": ((replace(record("former", VERIFIED), name="it"),), VERIFIED, VERIFIED),
+    "of other bytes it knew nothing": (
+        (replace(record("former", held(digest=NEW)), name="it"),),
+        None,
+        replace(KEPT, adopted=False),
+    ),
+    "one that left with Retain": ((replace(record("former", VERIFIED, released=True), name="it"),), KEPT, KEPT),
+    "another object fetched it": ((record("o", VERIFIED),), VERIFIED, VERIFIED),
+    "another object adopted it": ((record("o", KEPT),), KEPT, KEPT),
+    "another object has other bytes": ((record("o", replace(VERIFIED, digest=NEW)),), None, VERIFIED),
+    "another object found it corrupt": ((record("o", replace(VERIFIED, mtime_ns=None)),), None, VERIFIED),
 }
 
 
-@pytest.mark.parametrize(("records", "file"), REWRITTEN.values(), ids=REWRITTEN.keys())
-def test_a_lost_record_is_written_again(records: tuple[HolderRecord, ...], file: HeldFile | None) -> None:
-    made = holders.rewritten(READY, records, {MAIN: 77})
+@pytest.mark.parametrize(("records", "attested", "read"), REWRITTEN.values(), ids=REWRITTEN.keys())
+def test_a_lost_record_is_written_again_if_the_content_is_known(
+    records: tuple[HolderRecord, ...], attested: HeldFile | None, read: HeldFile
+) -> None:
+    """`attested` is what it gets from other records, `read` what it gets if every byte was read and is right."""
+    assert _files(holders.rewritten(READY, records, {MAIN: 5}, verified=False)) == (attested and (attested,))
+    assert holders.rewritten(READY, records, {MAIN: 6}, verified=False) is None, "it was written since"
+    made = holders.rewritten(READY, records, {MAIN: 5}, verified=True)
+    assert made is not None
     assert (made.uid, made.namespace, made.name, made.revision) == ("own", "ns", "it", C1)
-    assert made.files == (file or replace(UNKNOWN, adopted=False),)
+    assert made.files == (read,)
     assert holders.is_recorded(READY, made)
-    if file != VERIFIED:
-        assert holders.attested_digest(MAIN, 10, 77, (made,)) is None
-        assert not holders.is_corrupt(MAIN, (made,))
+    assert holders.is_attested(READY.files[0], 5, (made,))
+
+
+def test_a_record_that_is_written_again_keeps_its_other_files_and_parts() -> None:
+    own = replace(record("own", held(MOVED)), name="it", part_keys=("k",))
+    made = holders.rewritten(READY, (own,), {MAIN: 5}, verified=True)
+    assert made is not None
+    assert [file.path for file in made.files] == [MAIN, MOVED]
+    assert made.part_keys == ("k",)
+
+
+def _files(record: HolderRecord | None) -> tuple[HeldFile, ...] | None:
+    return record.files if record else None
 
 
 def test_a_record_without_all_files_or_of_one_who_left_is_none() -> None:
     assert not holders.is_recorded(READY, None)
     assert not holders.is_recorded(READY, record("own", held(MOVED)))
     assert not holders.is_recorded(READY, record("own", held(), released=True))
-
-
-def test_a_record_that_was_written_again_vouches_for_nothing_when_it_is_settled() -> None:
-    own = holders.rewritten(READY, (), {MAIN: 77})
-    settled = holders.hold(record("own", revision=C1), plan(planned(digest=OLD), revision=C1), own, (), lambda _: True)
-    assert settled.files == (HeldFile(MAIN, 10, OLD, adopted=True),)
-    verified = record("o", HeldFile(MAIN, 10, OLD, mtime_ns=77))
-    assert holders.attested_digest(MAIN, 10, 77, (own, verified)) == OLD, "it hides no other record"
 
 
 @pytest.mark.parametrize(

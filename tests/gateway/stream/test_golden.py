@@ -75,7 +75,8 @@ async def test_a_filtered_stream_ends_with_its_download() -> None:
         async with service.reading("download_id=uid-wanted") as reader:
             await reader.until(b"event: sync")
             service.board.on_event("MODIFIED", document("other", 32, Started(MODEL, 500)))
-            model = replace(MODEL, path="hf/acme/wanted/größe.gguf")
+            path = "hf/acme/wanted/größe.gguf"
+            model = replace(MODEL, path=path, files=(replace(MODEL.files[0], path=path),))
             service.board.on_event("MODIFIED", document("wanted", 33, Started(model, 0), Available(model)))
             assert_golden("filtered.txt", await reader.to_the_end())
 

@@ -72,39 +72,40 @@ def test_a_restored_object_takes_over_what_it_held_under_its_former_uid(store: S
 def test_a_former_record_with_other_files_stays_until_the_sweep(store: Store, root: Path) -> None:
     publish(store, "a")
     fetch(store, SECOND)
-    store.records.record_ready([ready(SECOND)])
+    store.records.record_ready([ready(SECOND)], verified=True)
     assert private_files(root, "holders") == {f"{RESTORED.uid}.json", "uid-a.json"}
     assert store.records.unheld().all_files == ()
     assert sweep(store).records == ("uid-a",)
 
 
-def test_without_a_former_record_the_file_is_kept_and_counts_as_adopted(store: Store, root: Path) -> None:
+def test_without_a_former_record_a_file_that_was_read_is_kept_and_counts_as_adopted(store: Store, root: Path) -> None:
     fetch(store, FILE)
-    assert store.records.record_ready([ready(FILE)]) == RecordResult((RESTORED.uid,))
+    assert store.records.record_ready([ready(FILE)]) == RecordResult((), (RESTORED.uid,)), "a status proves nothing"
+    assert private_files(root, "holders") == set()
+    assert store.records.record_ready([ready(FILE)], verified=True) == RecordResult((RESTORED.uid,))
     assert store.records.record_ready([ready(FILE)]) == RecordResult()
     assert store.records.unheld().all_files == ()
     found = store.records.check((FILE.record,), RESTORED.uid)
-    assert (found.missing, found.unattested, found.corrupt) == ((), (FILE.path,), ())
+    assert (found.missing, found.unattested, found.corrupt) == ((), (), ())
     assert store.records.remove(RESTORED.uid, delete=True) == ()
     assert files_below(root) == {FILE.path}
 
 
-def test_its_content_is_hashed_before_it_is_believed(store: Store, root: Path) -> None:
-    fetch(store, FILE)
-    store.records.record_ready([ready(FILE)])
-    store.records.settle(RESTORED, plan_of(FILE))
-    found = store.files.published(FILE.planned)
-    assert found is not None
-    assert found.digest is None
-    attest(store, RESTORED.uid, FILE)
-    found = store.files.published(FILE.planned)
-    assert found is not None
-    assert found.digest == FILE.planned.digest
+def test_other_bytes_than_those_of_a_record_earn_no_record(store: Store, root: Path) -> None:
+    """Neither for the path of a file that another object holds, nor beside the object's own record."""
+    publish(store, "b")
+    forged = FileRecord(FILE.path, FILE.record.size_bytes, "sha256:" + "0" * 64)
+    for owner in (RESTORED, holder("b")):
+        holding = Holding(owner, COMMIT, (forged,))
+        assert store.records.record_ready([holding]).written == ()
+    assert private_files(root, "holders") == {"uid-b.json"}
+    assert store.records.check((FILE.record,), "uid-b").unattested == ()
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"version": 2}'], ids=["empty", "truncated", "later version"])
 def test_a_record_that_can_not_be_read_is_written_again(store: Store, root: Path, data: bytes) -> None:
     publish(store, "a")
+    publish(store, "b")
     (root / ".provisioner/holders/uid-a.json").write_bytes(data)
     assert store.records.record_ready([ready(FILE, owner=holder("a"))]) == RecordResult(("uid-a",))
     assert store.records.unheld() == store.records.unheld().__class__((), (), ())
@@ -123,7 +124,9 @@ def test_a_record_without_one_of_the_files_gets_it(store: Store, root: Path) -> 
     publish(store, "a")
     fetch(store, SECOND)
     assert [file.path for file in store.records.unheld().published] == [SECOND.path]
-    assert store.records.record_ready([ready(FILE, SECOND, owner=holder("a"))]) == RecordResult(("uid-a",))
+    both = [ready(FILE, SECOND, owner=holder("a"))]
+    assert store.records.record_ready(both) == RecordResult((), ("uid-a",))
+    assert store.records.record_ready(both, verified=True) == RecordResult(("uid-a",))
     assert store.records.unheld().all_files == ()
     assert store.records.remove("uid-a", delete=True) == (FILE.path,), "only this one was fetched for it"
 
@@ -136,7 +139,7 @@ def test_an_object_whose_files_are_not_there_gets_no_record(store: Store, root: 
         put(root, SECOND.path, b"short")
     elif change == "hostile path":
         holding = replace(holding, files=(*holding.files[:1], FileRecord("../../victim.gguf", 1)))
-    assert store.records.record_ready([holding]) == RecordResult((), complete=False)
+    assert store.records.record_ready([holding], verified=True) == RecordResult((), (RESTORED.uid,))
     assert private_files(root, "holders") == set()
 
 

@@ -2,15 +2,18 @@
 
 There is one endless daemon per object, one deletion handler, and one event handler that wakes the daemon. Each calls
 `reconcile.manager` at once: no other logic belongs here. They return None, because kopf would store a result in the
-status. The ids of the handlers appear in annotations on objects, so they must not change.
+status. What kopf has to remember is kept in memory (`progress`): nothing that an editor of an object can write, except
+the fields of Kubernetes itself, changes what kopf does.
 """
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import kopf
 
 from model_provisioner.controller.process.health import Health
 from model_provisioner.controller.process.login import Login
+from model_provisioner.controller.process.progress import MemoryProgress
 from model_provisioner.controller.reconcile.manager import Manager
 from model_provisioner.domain.annotations import GROUP, RECONCILE_AT, VERIFY_AT
 from model_provisioner.domain.errors import ProvisionError
@@ -26,7 +29,8 @@ _ERROR_BACKOFFS_SECONDS: tuple[int, ...] = (1, 1, 2, 3, *[5] * 10)
 
 def register(registry: kopf.OperatorRegistry, manager: Manager, health: Health, login: Login) -> None:
     """Adds the handlers to `registry`. `login` returns kopf's connection, `health` receives every delivered event."""
-    kopf.on.startup(registry=registry)(_configure)
+    progress = MemoryProgress()
+    kopf.on.startup(registry=registry)(_settings_with(progress))
     resource = (GROUP, VERSION, PLURAL)
 
     @kopf.on.login(registry=registry)
@@ -41,7 +45,8 @@ def register(registry: kopf.OperatorRegistry, manager: Manager, health: Health, 
         """
         meta = body["metadata"]
         _drop_unused_fields(event)
-        health.delivered(event["type"], meta["uid"], meta["resourceVersion"])
+        health.delivered(event["type"], meta["uid"], meta["resourceVersion"], body)
+        progress.delivered(event["type"], meta["uid"])
         annotations = meta.get("annotations") or {}
         seen = (meta.get("generation"), annotations.get(RECONCILE_AT), annotations.get(VERIFY_AT))
         known, memo.seen = memo.get("seen"), seen
@@ -63,7 +68,8 @@ def register(registry: kopf.OperatorRegistry, manager: Manager, health: Health, 
     @kopf.on.delete(*resource, id="release", registry=registry, backoff=5)
     async def release(body: kopf.Body, runtime: Any, **_: Any) -> None:
         try:
-            await manager.release(body)
+            with health.working_on(body["metadata"]["uid"]):
+                await manager.release(body)
         except (ProvisionError, TimeoutError) as error:
             if runtime.total_seconds() < _RELEASE_ANYWAY_SECONDS:
                 await manager.report_delay(body, _why(error))
@@ -82,10 +88,17 @@ def _why(error: ProvisionError | TimeoutError) -> str:
     return str(error) or "its volume or the API server does not answer"
 
 
-async def _configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+def _settings_with(progress: kopf.ProgressStorage) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        _configure(settings, progress)
+
+    return configure
+
+
+def _configure(settings: kopf.OperatorSettings, progress: kopf.ProgressStorage) -> None:
     """Our own names for all that kopf writes to an object, and as few writes as possible."""
     settings.persistence.finalizer = FINALIZER
-    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    settings.persistence.progress_storage = progress
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.background.instant_exit_timeout = 5.0
     settings.scanning.disabled = True

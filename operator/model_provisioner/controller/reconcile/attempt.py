@@ -6,12 +6,15 @@ another one is not decided here.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from model_provisioner.controller.reconcile.confirmation import Confirmation
 from model_provisioner.controller.reconcile.credentials import Secret, read_secret
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.recheck import Recheck
 from model_provisioner.controller.stores.store_client import new_request_id
 from model_provisioner.controller.transfers.shared_transfer import Member
+from model_provisioner.domain.errors import VolumeChanged
 from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
@@ -22,12 +25,13 @@ from model_provisioner.domain.lifecycle.events import (
     Suspended,
     VerifyHandled,
 )
+from model_provisioner.domain.lifecycle.limits import check_plan
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.claim import Claim, StoreRef
-from model_provisioner.domain.store.holders import Holder
+from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.worker_protocol import messages
 
 
@@ -58,7 +62,7 @@ class Attempt:
     async def run(self) -> None:
         """Returns when the object is Available or Suspended. Raises ProvisionError if the attempt has failed."""
         claim = self._deps.stores.claim_of(self._download)
-        model = self._snapshot.model
+        model = await self._in_mounted_store(claim, self._snapshot.model)
         if model and await self._is_published(claim, model):
             return
         await self._check_volume(claim)
@@ -67,9 +71,10 @@ class Attempt:
             return
         if not self._snapshot.ready:
             self._advance(Resolving(f"asking what {self._download.spec.model_ref} is"))
-        store_id = self._deps.stores.expected_id(claim, self._download, self._store_id)
+        store_id = await self._deps.stores.expected_id(claim, self._download, self._store_id)
         credentials = await self._credentials()
         found = await self._resolve(self._deps.stores.reference(claim, store_id), credentials)
+        check_plan(found.plan)
         delete = self._download.spec.reclaim_policy is ReclaimPolicy.DELETE
         settled = await self._deps.stores.settle(claim, store_id, self._holder, found.plan, delete=delete)
         model = planned_model(settled.plan, claim.name, settled.store_id, self._download.spec.digest)
@@ -88,10 +93,28 @@ class Attempt:
         await self._deps.stores.check(claim, settled.store_id)
         await self._finish(model, read=published.read)
 
+    async def _in_mounted_store(self, claim: Claim, model: Model | None) -> Model | None:
+        """`model` with the id of the mounted store if the object has its record there.
+
+        An editor can write another id into the status, but no record onto the volume.
+        """
+        if model is None or not model.store_id:
+            return model
+        try:
+            await self._deps.stores.check(claim, model.store_id)
+        except VolumeChanged:
+            found = await self._deps.stores.own_store_id(claim, self._download.uid)
+            if found is None:
+                return model
+            model = replace(model, store_id=found)
+            self._snapshot = replace(self._snapshot, model=model)
+            self._advance(Available(model) if self._snapshot.ready else Resolved(model))
+        return model
+
     async def _is_published(self, claim: Claim, model: Model) -> bool:
         """Whether every file is published, so that nothing is left to fetch. The hub is not asked: it may be down."""
         if self._snapshot.ready:
-            intact = await self._is_intact(claim, model)
+            intact = await self._is_intact(claim, model) and await self._is_confirmed(claim, model)
             if intact and not self._deps.catalog.holds(self._download):
                 await self._deps.catalog.enter(self._download, model)
             return intact
@@ -99,6 +122,11 @@ class Attempt:
             return False
         await self._finish(model, read=False)
         return True
+
+    async def _is_confirmed(self, claim: Claim, model: Model) -> bool:
+        """Whether the volume confirms the content of the files, and not the status alone."""
+        holding = Holding(self._holder, model.revision, model.files)
+        return await Confirmation(self._deps.stores, claim, model, holding, self._on_event).is_confirmed()
 
     async def _check_volume(self, claim: Claim) -> None:
         """Raises VolumeChanged if another volume is mounted than the status names.

@@ -17,17 +17,24 @@ from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.reconcile.attempt import Attempt
 from model_provisioner.controller.reconcile.credentials import Secret
 from model_provisioner.controller.reconcile.dependencies import Dependencies
-from model_provisioner.controller.reconcile.status_writer import Gone, StatusWriter
+from model_provisioner.controller.reconcile.status_writer import Gone, StatusRefused, StatusWriter
 from model_provisioner.controller.reconcile.waits import done_or_woken, until_next_attempt
 from model_provisioner.controller.reconcile.wakeup import Wakeup
-from model_provisioner.domain.errors import CatalogUnavailable, InternalError, ProvisionError, Retryable
+from model_provisioner.domain.errors import (
+    CatalogUnavailable,
+    InternalError,
+    ProvisionError,
+    Retryable,
+    UnsupportedSource,
+)
 from model_provisioner.domain.lifecycle.backoff import pause
 from model_provisioner.domain.lifecycle.events import Event, Failed, Progressed, ReconcileHandled, Redefined
-from model_provisioner.domain.lifecycle.snapshot import DISCARDING, advance
+from model_provisioner.domain.lifecycle.snapshot import DISCARDING, Snapshot, advance
 from model_provisioner.domain.lifecycle.status import restore
 from model_provisioner.domain.modeldownload import ModelDownload
 
 _LOG = logging.getLogger(__name__)
+_SHOWN = 300  # characters of a refusal of the API server
 
 
 class Reconciler:
@@ -46,6 +53,7 @@ class Reconciler:
         seen = self._snapshot.start_time or self._download.generation == self._download.status.observed_generation
         self._model_spec = _model_spec(self._download) if seen else None
         self._failures = 0
+        self._gave_up = False
         self._secret: Secret | None = None
         self._status = StatusWriter(
             deps.api,
@@ -60,14 +68,30 @@ class Reconciler:
     async def run(self) -> None:
         """Runs until cancelled. Raises Gone, in a group, if the object does not exist any more."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._status.run())
-                tasks.create_task(self._loop())
+            while True:
+                await self._run_until_refused()
         except* Gone:
             self._deps.catalog.drop(self._download)  # the catalog may have seen the deletion before the entry was made
             raise
         finally:
             self._deps.metrics.forget(self._download.uid)
+
+    async def _run_until_refused(self) -> None:
+        """Returns after the API server has refused a status: what runs for the object is stopped then."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._status.run())
+                tasks.create_task(self._loop())
+        except* StatusRefused as refused:
+            self._give_up(str(refused.exceptions[0]))
+
+    def _give_up(self, why: str) -> None:
+        """The next status names no model, because what is known of it may be what the API server refuses."""
+        handled = self._snapshot.handled_reconcile_at, self._snapshot.handled_verify_at
+        self._snapshot = Snapshot(handled_reconcile_at=handled[0], handled_verify_at=handled[1])
+        self._model_spec = None
+        self._gave_up = True
+        self._fail(UnsupportedSource(f"the API server does not take the status of this model: {why[:_SHOWN]}"))
 
     def has_foreign_status(self, resource_version: str, read: Callable[[], ModelDownload]) -> bool:
         """Whether another client has written the status of this version of the object.
@@ -77,7 +101,8 @@ class Reconciler:
         return self._status.is_newer(resource_version) and self._status.is_foreign(read())
 
     async def _loop(self) -> None:
-        if self._already_failed():
+        if self._gave_up or self._already_failed():
+            self._gave_up = False
             self._advance(ReconcileHandled(self._download.reconcile_at))
             await self._run_for_goal(self._wait(None))
         while True:

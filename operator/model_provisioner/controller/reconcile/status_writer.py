@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from model_provisioner.controller.reconcile.wakeup import Wakeup
@@ -25,12 +26,18 @@ from model_provisioner.kube.resource import object_path, status_document
 _LOG = logging.getLogger(__name__)
 _SETTLE_SECONDS = 1.0
 _RETRY_SECONDS = 2.0
+_REFUSED_SECONDS = 60.0
+_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 Transition = Callable[[Status], Awaitable[None]]
 
 
 class Gone(Exception):
     """The object does not exist any more, or another one has its name."""
+
+
+class StatusRefused(Exception):
+    """The API server refuses the status of an object, and would refuse it again. The text is its message."""
 
 
 class StatusWriter:
@@ -85,7 +92,7 @@ class StatusWriter:
             self._changed.set()
 
     async def run(self) -> None:
-        """Writes until cancelled. Raises Gone if the object does not exist any more."""
+        """Writes until cancelled. Raises Gone if the object does not exist any more, StatusRefused (see `flush`)."""
         while True:
             await self._changed.future
             if self._projected() != self._written:
@@ -96,7 +103,9 @@ class StatusWriter:
     async def flush(self) -> None:
         """Writes the newest snapshot now if it differs from what is written. Raises Gone.
 
-        If the API server refuses it, waits as long as it asks for and leaves the write to `run`.
+        If the API server cannot take it now, waits as long as it asks for and leaves the write to `run`. Raises
+        StatusRefused if it never will, unless the status names no model, or the object is Ready: such a status is
+        tried again slowly.
         """
         status = self._projected()
         if status == self._written:
@@ -151,7 +160,11 @@ class StatusWriter:
             if error.is_not_found or (error.is_invalid and not await self._has_our_uid()):
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
-            return max(_RETRY_SECONDS, error.retry_after or 0)
+            if error.status not in _REFUSALS:
+                return max(_RETRY_SECONDS, error.retry_after or 0)
+            if status.model and not self._written.ready:
+                raise StatusRefused(error.message) from None
+            return _REFUSED_SECONDS
         self._note(status, int(answer["metadata"]["resourceVersion"]))
         return None
 

@@ -54,9 +54,11 @@ class FileMonitor:
 
     def notify(self, claim: Claim, model: Model) -> None:
         """Ends `until_notified` of all models that share a file with `model`: its content was found to be wrong."""
-        _notify_affected(
-            (waiter for waiter in self._waiters if waiter.claim == claim), {file.path for file in model.files}
-        )
+        self.notify_paths(claim, {file.path for file in model.files})
+
+    def notify_paths(self, claim: Claim, paths: Collection[str]) -> None:
+        """Ends `until_notified` of all models with one of the files `paths`."""
+        _notify_affected((waiter for waiter in self._waiters if waiter.claim == claim), paths)
 
     async def run(self) -> None:
         """Checks each claim every minute until cancelled. A volume that hangs delays only its own models."""

@@ -8,25 +8,36 @@ A record can be lost, and a backup restores an object under a new uid, for which
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from itertools import islice
 
 from model_provisioner.controller.stores.object_index import ObjectIndex
 from model_provisioner.controller.stores.store_client import StoreClient, only_store_id
 from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.lifecycle.backoff import Backoff
 from model_provisioner.domain.store.claim import Claim
 
 _LOG = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 60.0
+_INCOMPLETE = Backoff(first=2.0, longest=_INTERVAL_SECONDS)
 _BATCH_SIZE = 200  # so that other requests for the volume are answered in between
 
 
 class RecordKeeper:
-    """Run `run` as a task. The index must be complete before. `sleep` is in seconds."""
+    """Run `run` as a task. The index must be complete before. `sleep` is in seconds.
+
+    `recheck` is called with the files of objects that get no record, because the volume does not confirm their content:
+    their reconcilers must look at them.
+    """
 
     def __init__(
-        self, stores: StoreClient, index: ObjectIndex, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        stores: StoreClient,
+        index: ObjectIndex,
+        recheck: Callable[[Claim, Collection[str]], None] = lambda _claim, _paths: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._recheck = recheck
         self._stores = stores
         self._index = index
         self._sleep = sleep
@@ -38,16 +49,22 @@ class RecordKeeper:
                 tasks.create_task(self._record_periodically(claim))
 
     async def _record_periodically(self, claim: Claim) -> None:
+        failures = 0
         while True:
+            complete = True
             try:
-                await self._record(claim)
+                complete = await self._record(claim)
             except ProvisionError as error:
                 what = f"{claim.namespace}/{claim.name}"
                 _LOG.info("the records on %s are not confirmed: %s: %s", what, error.reason, error.message)
-            await self._sleep(_INTERVAL_SECONDS)
+            failures = 0 if complete else failures + 1
+            await self._sleep(_INTERVAL_SECONDS if complete else _INCOMPLETE.seconds(failures))
 
-    async def _record(self, claim: Claim) -> None:
-        """An object that becomes Ready during the pass has its record already: it was settled."""
+    async def _record(self, claim: Claim) -> bool:
+        """Returns False if an object is without a record: its reconciler looks at its files now.
+
+        An object that becomes Ready during the pass has its record already: it was settled.
+        """
         store_id, holdings = only_store_id(claim, self._index.store_ids(claim)), self._index.ready(claim)
         complete, following = True, tuple(islice(holdings, _BATCH_SIZE))
         is_last = False
@@ -55,7 +72,9 @@ class RecordKeeper:
             batch, following = following, tuple(islice(holdings, _BATCH_SIZE))
             is_last = not following
             answer = await self._stores.record_ready(claim, store_id, batch, confirm=complete and is_last)
-            complete = complete and answer.complete
+            complete = complete and not answer.without
+            self._recheck(claim, [file.path for one in batch if one.holder.uid in answer.without for file in one.files])
             if answer.uids:
                 where, uids = f"{claim.namespace}/{claim.name}", ", ".join(answer.uids)
                 _LOG.warning("%s: Ready objects had no record on the store and got one: %s", where, uids)
+        return complete

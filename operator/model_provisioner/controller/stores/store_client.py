@@ -28,6 +28,8 @@ from model_provisioner.domain.store.space import Room, Usage
 from model_provisioner.worker_protocol.messages import (
     Check,
     Checked,
+    Identified,
+    Identify,
     MarkCorrupt,
     MarkedCorrupt,
     Measure,
@@ -103,12 +105,22 @@ class StoreClient:
             raise ClaimNotMounted(f"{message}; name one of these or start the operator with --store for it")
         return claim
 
-    def expected_id(self, claim: Claim, download: ModelDownload, own: str | None) -> str | None:
+    async def expected_id(self, claim: Claim, download: ModelDownload, own: str | None) -> str | None:
         """The id that the store on `claim` must have, because it is in the status of objects; `own` is in this one's.
 
-        None if no object has one: then a store may be created. Raises VolumeChanged if the objects disagree.
+        None if no object has one: then a store may be created. Raises VolumeChanged if the objects disagree, unless
+        this one names the mounted store and has its record there: the status of another object may be forged.
         """
-        return only_store_id(claim, self._recorded_ids(claim, download.uid).union({own} if own else ()))
+        ids = self._recorded_ids(claim, download.uid).union({own} if own else ())
+        if len(ids) > 1 and own and await self.own_store_id(claim, download.uid) == own:
+            return own
+        return only_store_id(claim, ids)
+
+    async def own_store_id(self, claim: Claim, uid: str) -> str | None:
+        """The id of the mounted store, if the object `uid` has its record there; else None."""
+        request = Identify(new_request_id(), self.reference(claim, None), (uid,))
+        found = expect(Identified, await self._call(claim, request))
+        return found.store_id if found.uids else None
 
     def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
         """The directory of `claim`, with the id that its store must have. Raises ClaimNotMounted."""
@@ -122,14 +134,21 @@ class StoreClient:
         return expect(Settled, await self._call(claim, request))
 
     async def record_ready(
-        self, claim: Claim, store_id: str | None, holdings: tuple[Holding, ...], *, confirm: bool
+        self,
+        claim: Claim,
+        store_id: str | None,
+        holdings: tuple[Holding, ...],
+        *,
+        confirm: bool = False,
+        verified: bool = False,
     ) -> RecordedReady:
-        """Writes the record of each of these Ready objects that has none.
+        """Writes the record of each of these Ready objects that has none, if the content of its files is known.
 
-        With `confirm`, the store is told that each Ready object on `claim` has its record, if each of these has one.
+        `verified`: they were read just now, every byte. With `confirm`, the store is told that each Ready object on
+        `claim` has its record, if each of these has one.
         """
         reference = self.reference(claim, store_id)
-        request = RecordReady(new_request_id(), reference, holdings, claim if confirm else None)
+        request = RecordReady(new_request_id(), reference, holdings, claim if confirm else None, verified)
         return expect(RecordedReady, await self._call(claim, request))
 
     async def check(
@@ -150,16 +169,23 @@ class StoreClient:
         return Room(answer.needed, answer.free)
 
     async def verify(
-        self, claim: Claim, store_id: str, files: tuple[FileRecord, ...], on_progress: ProgressHandler
+        self,
+        claim: Claim,
+        store_id: str,
+        files: tuple[FileRecord, ...],
+        on_progress: ProgressHandler,
+        *,
+        mark_corrupt: bool = True,
     ) -> tuple[str, ...]:
         """Reads every byte of `files`; returns the paths with wrong content. No record attests those any more.
 
-        One model at a time for each claim, beside other requests: this takes as long as the disk needs.
+        Without `mark_corrupt`, records stay as they are: the digests in `files` may be wrong instead. One model at a
+        time for each claim, beside other requests: this takes as long as the disk needs.
         """
         async with self._verify_locks[claim]:
             request = Verify(new_request_id(), self.reference(claim, store_id), files)
             wrong = expect(Verified, await self._store_workers[claim].call(request, on_progress)).wrong
-        if wrong:
+        if wrong and mark_corrupt:
             expect(
                 MarkedCorrupt,
                 await self._call(claim, MarkCorrupt(new_request_id(), self.reference(claim, store_id), wrong)),
@@ -194,7 +220,7 @@ class StoreClient:
         return expect(Surveyed, await self._store_workers[claim].call(request)).usage
 
     async def _call(
-        self, claim: Claim, request: Settle | RecordReady | Check | Measure | MarkCorrupt | Remove
+        self, claim: Claim, request: Settle | RecordReady | Check | Identify | Measure | MarkCorrupt | Remove
     ) -> object:
         async with self._request_locks[claim]:
             return await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS)

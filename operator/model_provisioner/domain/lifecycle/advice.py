@@ -8,9 +8,7 @@ from collections.abc import Mapping
 
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, ProvisionError
-
-MESSAGE_LIMIT = 1024
-"""The maximum length of a message in a status, in characters."""
+from model_provisioner.domain.lifecycle.limits import MAX_MESSAGE
 
 _WHERE_TO_GIVE_IT = " (in a Secret that credentialsSecretRef names)"
 _BEFORE_FETCHING = f"the next try comes when the spec is corrected, or the annotation {RECONCILE_AT} is set"
@@ -27,7 +25,7 @@ _SPECIFIC: Mapping[type[ProvisionError], str] = {
 
 
 def with_advice(error: ProvisionError, *, begun: bool, tried_again: bool) -> str:
-    """The message of `error` for a status, at most `MESSAGE_LIMIT` characters if advice was added.
+    """The message of `error` for a status, at most `MAX_MESSAGE` characters if advice was added.
 
     `begun`: fetching has begun, so the fields that identify the bytes can no longer change. `tried_again`: the next try
     starts without the user. An error message that names the annotation already says what to do and gets no advice.
@@ -36,4 +34,4 @@ def with_advice(error: ProvisionError, *, begun: bool, tried_again: bool) -> str
     if tried_again or RECONCILE_AT in message:
         return message
     step = _SPECIFIC.get(type(error)) or (_SINCE_FETCHING if begun else _BEFORE_FETCHING)
-    return f"{message[: MESSAGE_LIMIT - len(step) - 2]}; {step}"
+    return f"{message[: MAX_MESSAGE - len(step) - 2]}; {step}"

@@ -7,7 +7,7 @@ change. Reconciling and Stalled are never both present, and absent instead of Fa
 
 from datetime import UTC, datetime
 
-from model_provisioner.domain.lifecycle.advice import MESSAGE_LIMIT
+from model_provisioner.domain.lifecycle.limits import MAX_INT32, fitted
 from model_provisioner.domain.lifecycle.snapshot import DISCARDING, Snapshot
 from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.modeldownload import Condition, Progress, Status
@@ -18,7 +18,7 @@ _AT_REST = frozenset({State.SUSPENDED, State.TERMINATING})  # kstatus knows the 
 
 def project(snapshot: Snapshot, generation: int, now: datetime, previous: Status) -> Status:
     """The status of `snapshot`. Conditions that do not change keep their transition time from `previous`."""
-    return Status(
+    status = Status(
         observed_generation=generation,
         conditions=_conditions(snapshot, generation, now, previous),
         progress=_progress(snapshot, now, previous.progress),
@@ -30,6 +30,7 @@ def project(snapshot: Snapshot, generation: int, now: datetime, previous: Status
         last_handled_verify_at=snapshot.handled_verify_at,
         model=snapshot.model,
     )
+    return fitted(status)
 
 
 def restore(status: Status) -> Snapshot:
@@ -38,7 +39,8 @@ def restore(status: Status) -> Snapshot:
     If the status has an error in `DISCARDING`, its bytes were discarded with that error.
     """
     ready = status.condition("Ready")
-    recorded_bytes = status.progress.bytes if status.progress else 0
+    total = status.model.size_bytes if status.model else 0
+    recorded_bytes = min(max(status.progress.bytes, 0), total) if status.progress else 0
     return Snapshot(
         reason=ready.reason if ready else State.RESOLVING,
         message=ready.message if ready else Snapshot().message,
@@ -46,7 +48,7 @@ def restore(status: Status) -> Snapshot:
         stalled=status.stalled,
         model=status.model,
         bytes=recorded_bytes,
-        attempts=status.attempts,
+        attempts=min(max(status.attempts, 0), MAX_INT32),
         discarded=recorded_bytes > 0 and ready is not None and ready.reason in DISCARDING,
         start_time=_parsed(status.start_time),
         completion_time=_parsed(status.completion_time),
@@ -88,7 +90,7 @@ def _condition(
     status = str(value)
     before = previous.condition(kind)
     since = before.last_transition_time if before and before.status == status else rfc3339(now)
-    return Condition(kind, status, snapshot.reason, snapshot.message[:MESSAGE_LIMIT], generation, since or "")
+    return Condition(kind, status, snapshot.reason, snapshot.message, generation, since or "")
 
 
 def _progress(snapshot: Snapshot, now: datetime, previous: Progress | None) -> Progress | None:

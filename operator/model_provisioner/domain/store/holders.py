@@ -108,23 +108,30 @@ def hold(
 
 
 def is_recorded(holding: Holding, own: HolderRecord | None) -> bool:
-    """Whether the record `own` keeps every file of a Ready object."""
-    return own is not None and not own.released and all(own.file(file.path) for file in holding.files)
+    """Whether the record `own` keeps every file of a Ready object, with the digest that its status has."""
+    return own is not None and not own.released and all(_is_held(file, own) for file in holding.files)
 
 
-def rewritten(holding: Holding, records: Collection[HolderRecord], mtimes_ns: Mapping[str, int]) -> HolderRecord:
+def rewritten(
+    holding: Holding, records: Collection[HolderRecord], mtimes_ns: Mapping[str, int], *, verified: bool
+) -> HolderRecord | None:
     """The record of a Ready object that has none, such as one that a backup restored under a new uid.
 
-    `records` are all records of the store, `mtimes_ns` has the modification time of each file. What a record of the
-    same name, which the object had under its former uid, knows about the same bytes is kept. Otherwise nothing is known
-    about the content, and unless another object has fetched the file it counts as adopted, so that it is never deleted
-    with the object.
+    `records` are all records of the store, `mtimes_ns` has the modification time of each file. None if the content of a
+    file is not known: it is if a record attests it, or if it is `verified`. Whether the file was fetched is taken from
+    the record of the same name, which the object had under its former uid, or from another object. Without either, it
+    counts as adopted, so that it is never deleted with the object.
     """
+    if not (verified or all(is_attested(file, mtimes_ns[file.path], records) for file in holding.files)):
+        return None
     holder = holding.holder
     own = HolderRecord(holder.uid, holder.namespace, holder.name, holding.revision)
     former = [record for record in records if _full_name(record) == _full_name(own) and not record.released]
-    files = tuple(_rewritten_file(file, former, records, mtimes_ns[file.path]) for file in holding.files)
-    return replace(own, files=files)
+    files = [_rewritten_file(file, former, records, mtimes_ns[file.path]) for file in holding.files]
+    written = {file.path for file in files}
+    before = [record for record in former if record.uid == holder.uid]
+    files += [held for record in before for held in record.files if held.path not in written]
+    return replace(own, files=tuple(files), part_keys=tuple(key for record in before for key in record.part_keys))
 
 
 def taken_over(own: HolderRecord, records: Iterable[HolderRecord]) -> tuple[HolderRecord, ...]:
@@ -291,12 +298,18 @@ def _held(
 def _rewritten_file(
     file: FileRecord, former: Iterable[HolderRecord], records: Iterable[HolderRecord], mtime_ns: int
 ) -> HeldFile:
+    digest = Digest.parse(file.digest) if file.digest else None
     for known in _live_files(file.path, former):
-        if known.digest and (known.size, str(known.digest)) == (file.size_bytes, file.digest):
-            return known
+        if known.digest and (known.size, known.digest) == (file.size_bytes, digest):
+            return replace(known, mtime_ns=mtime_ns)
     shared = _live_files(file.path, records)
     adopted = is_local(file.path) or not shared or any(held.adopted for held in shared)
-    return HeldFile(file.path, file.size_bytes, None, adopted, mtime_ns)
+    return HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns)
+
+
+def _is_held(file: FileRecord, own: HolderRecord) -> bool:
+    held = own.file(file.path)
+    return held is not None and (held.digest is None or str(held.digest) == file.digest)
 
 
 def _live_files(path: str, records: Iterable[HolderRecord]) -> list[HeldFile]:

@@ -61,10 +61,10 @@ class ListedRecord:
 
 @dataclass(frozen=True, slots=True)
 class RecordResult:
-    """The uids whose record was `written`. `complete` is False if an object is without one."""
+    """The uids whose record was `written`, and those that are still `without` one."""
 
     written: tuple[str, ...] = ()
-    complete: bool = True
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +120,24 @@ class StoreRecords:
                 self._records.write(record)
             return settled
 
-    def record_ready(self, holdings: Iterable[Holding]) -> RecordResult:
+    def record_ready(self, holdings: Iterable[Holding], *, verified: bool = False) -> RecordResult:
         """Writes a record for each of these Ready objects that has none with all of its files. No file is hashed.
 
-        An object gets none if one of its files is missing or has another size: that object will be settled anew.
+        An object gets none if one of its files is missing or has another size, or if no record attests its content,
+        because an editor of the object can write its status. `verified`: every file was hashed just now and has its
+        digest, so that the record is written in any case.
         """
         with posix.volume_errors("record what Ready objects hold"):
-            missing = [one for one in holdings if not holders.is_recorded(one, self._records.read(one.holder.uid))]
-            written = tuple(one.holder.uid for one in missing if self._record_again(one))
-            return RecordResult(written, complete=len(written) == len(missing))
+            missing = [
+                one for one in holdings if verified or not holders.is_recorded(one, self._records.read(one.holder.uid))
+            ]
+            written = tuple(one.holder.uid for one in missing if self._record_again(one, verified=verified))
+            return RecordResult(written, tuple(one.holder.uid for one in missing if one.holder.uid not in written))
+
+    def recorded(self, uids: Iterable[str]) -> tuple[str, ...]:
+        """Those of `uids` whose object has a record here."""
+        with posix.volume_errors("look for records"):
+            return tuple(uid for uid in uids if self._records.read(uid))
 
     def confirm(self, claim: Claim, now: float | None = None) -> None:
         """Writes that each Ready object on `claim` has its record at `now`, in seconds since the epoch (None: now)."""
@@ -253,8 +262,8 @@ class StoreRecords:
         except InsufficientStorage as error:
             raise self._files.room((), plan.files).explain(plan.ref, error) from error
 
-    def _record_again(self, holding: Holding) -> bool:
-        """Returns False if a file is missing. A status may have been written by others: its paths are not trusted."""
+    def _record_again(self, holding: Holding, *, verified: bool) -> bool:
+        """Returns False if a file is missing or not known. A status may have been written by others: no trust in it."""
         if not all(is_safe(file.path) for file in holding.files):
             return False
         found = {file.path: self._stat_published(file) for file in holding.files}
@@ -262,7 +271,9 @@ class StoreRecords:
         if not mtimes_ns or len(mtimes_ns) < len(found):
             return False
         records = self._records.recent_others("").records
-        record = holders.rewritten(holding, records, mtimes_ns)
+        record = holders.rewritten(holding, records, mtimes_ns, verified=verified)
+        if record is None:
+            return False
         self._records.write(record)
         for former in holders.taken_over(record, records):
             self._discard_parts(former.part_keys, self._records.recent_others(former.uid).records)

@@ -8,12 +8,13 @@ records that were read are cached (see `holder_records`). What a request means i
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.store.holder_records import RecordCache
-from model_provisioner.transfer.store.records import RecordResult, SweepResult
+from model_provisioner.transfer.store.records import SweepResult
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol import messages
 from model_provisioner.worker_protocol.messages import Answer, Task
@@ -52,10 +53,19 @@ def _settle(request: messages.Settle, opener: StoreOpener) -> Answer:
 
 def _record_ready(request: messages.RecordReady, opener: StoreOpener) -> Answer:
     with opener.find(request.store) as store:
-        result = store.records.record_ready(request.holdings) if store else RecordResult(complete=not request.holdings)
-        if store and request.confirm and result.complete:
+        if store is None:
+            return messages.RecordedReady(request.id, (), tuple(one.holder.uid for one in request.holdings))
+        result = store.records.record_ready(request.holdings, verified=request.verified)
+        if request.confirm and not result.without:
             store.records.confirm(request.confirm)
-        return messages.RecordedReady(request.id, result.written, result.complete)
+        return messages.RecordedReady(request.id, result.written, result.without)
+
+
+def _identify(request: messages.Identify, opener: StoreOpener) -> Answer:
+    with opener.find(replace(request.store, id=None)) as store:
+        if store is None:
+            return messages.Identified(request.id, None)
+        return messages.Identified(request.id, store.id, store.records.recorded(request.uids))
 
 
 def _check(request: messages.Check, opener: StoreOpener) -> Answer:
@@ -77,9 +87,16 @@ def _mark_corrupt(request: messages.MarkCorrupt, opener: StoreOpener) -> Answer:
 
 
 def _remove(request: messages.Remove, opener: StoreOpener) -> Answer:
-    with opener.find(request.store) as store:
+    with opener.find(_holding_store(request, opener)) as store:
         paths = store.records.remove(request.uid, request.delete) if store else ()
         return messages.Removed(request.id, paths)
+
+
+def _holding_store(request: messages.Remove, opener: StoreOpener) -> StoreRef:
+    """The store to remove from: the mounted one if it has the object's record, whatever id the status has."""
+    mounted = replace(request.store, id=None)
+    with opener.find(mounted) as store:
+        return mounted if store and store.records.recorded((request.uid,)) else request.store
 
 
 def _sweep(request: messages.Sweep, opener: StoreOpener) -> Answer:
@@ -98,6 +115,7 @@ _HANDLERS: Mapping[type[Task], Callable[[Any, StoreOpener], Answer]] = {
     messages.Settle: _settle,
     messages.RecordReady: _record_ready,
     messages.Check: _check,
+    messages.Identify: _identify,
     messages.Measure: _measure,
     messages.MarkCorrupt: _mark_corrupt,
     messages.Remove: _remove,
