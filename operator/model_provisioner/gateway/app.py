@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from model_provisioner.aio.background import in_background
-from model_provisioner.gateway import cors, problems
+from model_provisioner.gateway import cors, hosts, problems
 from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.api.calls import routes
 from model_provisioner.gateway.api.downloads import Downloads
@@ -41,6 +41,7 @@ _MAX_BODY_BYTES = 64 * 1024
 _MAX_REQUEST_LINE_BYTES = 16 * 1024  # room for the longest ref, percent-encoded
 _MAX_EVENT_AGE_SECONDS = 180.0
 _SHUTDOWN_SECONDS = 5.0
+_UNCHECKED = ("/healthz", "/readyz", "/metrics")
 _BACKLOG = 1024
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -108,6 +109,7 @@ def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: Gatew
         middlewares=[
             *_cors(settings),
             problems.middleware,
+            *_own_hosts(settings),
             _refuse_until_synced(base, [*reflectors.values()]),
             _finish_writes(),
         ],
@@ -139,6 +141,11 @@ def _raise_file_limit() -> None:
 
 def _cors(settings: GatewaySettings) -> list[Middleware]:
     return [cors.preflight(settings.cors_origin)] if settings.cors_origin else []
+
+
+def _own_hosts(settings: GatewaySettings) -> list[Middleware]:
+    """With tokens no check is needed: a page of another name has no token."""
+    return [hosts.check(settings.allowed_host, _UNCHECKED.__contains__)] if settings.auth == "none" else []
 
 
 def _write_recorder(reflectors: Reflectors) -> Callable[[dict[str, Any]], None]:
