@@ -14,6 +14,7 @@ import os
 import pkgutil
 import secrets
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,16 @@ TOKEN = f"hf_canary{secrets.token_hex(12)}"
 WRONG_TOKEN = f"hf_canary{secrets.token_hex(12)}"
 PASSWORD = f"canary:{secrets.token_hex(12)}/@"
 SIGNATURE = f"canary{secrets.token_hex(12)}"
+CALLERS_TOKEN = f"canary{secrets.token_hex(12)}"
+MALFORMED = (
+    f"{CALLERS_TOKEN}\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {CALLERS_TOKEN}\r\nno header\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {CALLERS_TOKEN}\0\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {CALLERS_TOKEN}{'x' * 9000}\r\n\r\n",
+    f"GET /v1/models/download/progress?ticket={CALLERS_TOKEN} HTTP/1.1 x\r\n\r\n",
+    f"GET /v1/models/download/progress?ticket={CALLERS_TOKEN}{'x' * 20_000} HTTP/1.1\r\nHost: a\r\n\r\n",
+    f"GET ticket={CALLERS_TOKEN} HTTP/1.1\r\nHost: a\r\n\r\n",
+)
 ENDS = {
     "good": ("hf:acme/good", "Available"),
     "crashed": ("hf:acme/crashed", "Available"),
@@ -119,6 +130,16 @@ class Desk:
         """Status, headers and body of the answer."""
         return shown(self._client.get(path))
 
+    def send_malformed(self) -> str:
+        """Requests that no HTTP server understands, with the secrets that a caller sends: a token and a ticket."""
+        found = []
+        for request in MALFORMED:
+            with socket.create_connection((self._client.base_url.host, self._client.base_url.port or 80), 30) as sender:
+                sender.sendall(request.encode("latin-1"))
+                with contextlib.suppress(ConnectionError):
+                    found.append(sender.recv(65536).decode("latin-1"))
+        return "".join(found)
+
     def post(self, path: str, body: dict[str, object]) -> str:
         return shown(self._client.post(path, json=body))
 
@@ -166,8 +187,9 @@ def test_no_secret_shows_up_in_any_output(bench: Stand, desk: Desk, tmp_path: Pa
         eventually(lambda: all(f'"name":"{name}"' in "".join(stream).replace(" ", "") for name in ENDS), "all streamed")
         check_that_they_were_used(bench, proxy)
     everything["stream"] = "".join(stream)
-    canaries = (TOKEN, WRONG_TOKEN, PASSWORD, f"user:{PASSWORD}", SIGNATURE, *bench.hub.signatures)
+    canaries = (TOKEN, WRONG_TOKEN, PASSWORD, f"user:{PASSWORD}", SIGNATURE, CALLERS_TOKEN, *bench.hub.signatures)
     needles = set[str]().union(*map(spellings, canaries), parts(TOKEN), parts(WRONG_TOKEN))
+    assert "malformed request" in everything["gateway's log"]
     assert {place: finds for place, text in everything.items() if (finds := found_in(text, needles))} == {}
 
 
@@ -265,6 +287,7 @@ def answers(desk: Desk) -> dict[str, str]:
         "/v1/models/downloads/none",
     )
     found = {path: desk.get(path) for path in paths}
+    found["malformed requests"] = desk.send_malformed()
     found["a second order"] = desk.post("/v1/models/download", {"model_ref": "hf:acme/elsewhere"})
     return found
 

@@ -64,6 +64,7 @@ def test_the_gateway_reads_what_the_chart_sets(helm: Helm) -> None:
         'watchNamespaces=["ml"]',
         'gateway.auth="none"',
         "gateway.anonymousWrites=true",
+        'gateway.allowedHosts=["models.example.com","*.team.example"]',
         'gateway.basePath="/models"',
         'gateway.corsOrigins=["https://a.example"]',
         'gateway.tlsSecretName="page"',
@@ -78,6 +79,7 @@ def test_the_gateway_reads_what_the_chart_sets(helm: Helm) -> None:
     assert (settings.listen, settings.watch_namespace) == ("0.0.0.0:8081", ["ai", "ml"])
     assert (settings.default_namespace, settings.operator_namespace) == ("ai", "ai")
     assert (settings.auth, settings.anonymous_writes) == ("none", True)
+    assert settings.allowed_host[-2:] == ["models.example.com", "*.team.example"]
     assert (settings.base_path, settings.cors_origin) == ("/models", ["https://a.example"])
     assert (settings.max_streams, settings.max_streams_per_identity) == (9, 8)
     assert settings.tls_cert == Path("/etc/model-provisioner/tls/tls.crt")

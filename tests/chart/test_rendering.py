@@ -82,6 +82,14 @@ def test_metrics_have_a_port_of_their_own_and_can_be_left_out(helm: Helm) -> Non
     assert [port["name"] for port in without["ports"]] == ["health"]
 
 
+SERVICE_NAMES = (
+    "model-provisioner",
+    "model-provisioner.ai",
+    "model-provisioner.ai.svc",
+    "model-provisioner.ai.svc.cluster.local",
+)
+
+
 def test_the_gateway_gets_its_own_arguments(helm: Helm) -> None:
     container = helm.render('gateway.auth="none"', 'watchNamespaces=["ml"]').container("gateway")
     assert container["args"] == [
@@ -92,6 +100,7 @@ def test_the_gateway_gets_its_own_arguments(helm: Helm) -> None:
         "--default-namespace=ai",
         "--lease-namespace=ai",
         "--auth=none",
+        *(f"--allowed-host={host}" for host in SERVICE_NAMES),
         "--max-streams=2500",
         "--max-streams-per-identity=250",
     ]

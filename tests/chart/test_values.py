@@ -47,6 +47,7 @@ REFUSED = [
     ("persistence=null", "persistence"),
     ('gateway.auth="maybe"', "auth"),
     ("gateway.anonymousWrites=true", "gateway.auth=none"),
+    ('gateway.allowedHosts=["https://a.example"]', "allowedHosts"),
     ('gateway.basePath="/models/"', "basePath"),
     ('gateway.corsOrigins=["*"]', "corsOrigins"),
     ('gateway.tlsSecretName="a/b"', "tlsSecretName"),

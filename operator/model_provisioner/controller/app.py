@@ -120,14 +120,14 @@ async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorS
     queue = TransferQueue(workers.fetchers)
     health = Health(lambda: _longest_silence(reflectors), lambda: queue.stuck, time.monotonic)
     if settings.health_listen:
-        closing.push_async_callback((await serve(probes(health), settings.health_listen)).cleanup)
+        closing.push_async_callback((await serve(probes(health), settings.health_listen)).close)
 
     lease_api = await KubeApi.connect(settings.kubeconfig)
     closing.push_async_callback(lease_api.close)
     metrics = Metrics(CollectorRegistry(), time.monotonic)
     collectors.register_process(metrics, lambda: health.acting, [api, lease_api])
     if settings.metrics_listen:
-        closing.push_async_callback((await serve([metrics.route()], settings.metrics_listen)).cleanup)
+        closing.push_async_callback((await serve([metrics.route()], settings.metrics_listen)).close)
     return _Base(api, lease_api, mounts, workers, queue, health, metrics, reflectors)
 
 

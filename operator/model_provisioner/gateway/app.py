@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from model_provisioner.aio.background import in_background
-from model_provisioner.gateway import cors, problems
+from model_provisioner.gateway import cors, hosts, problems
 from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.api.calls import routes
 from model_provisioner.gateway.api.downloads import Downloads
@@ -30,6 +30,8 @@ from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.gateway.stream.progress import EventStreamHandler
 from model_provisioner.gateway.stream.tickets import Tickets
 from model_provisioner.gateway.tls import Certificate
+from model_provisioner.http_server.limits import Limits
+from model_provisioner.http_server.server import HttpServer
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path
@@ -38,10 +40,10 @@ from model_provisioner.settings.gateway import GatewaySettings
 _LOG = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "page"
 _MAX_BODY_BYTES = 64 * 1024
-_MAX_REQUEST_LINE_BYTES = 16 * 1024  # room for the longest ref, percent-encoded
 _MAX_EVENT_AGE_SECONDS = 180.0
 _SHUTDOWN_SECONDS = 5.0
-_BACKLOG = 1024
+_UNCHECKED = ("/healthz", "/readyz", "/metrics")
+_CONNECTIONS_WITHOUT_A_STREAM = 500
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -75,18 +77,10 @@ async def run_gateway(settings: GatewaySettings) -> int:
         if certificate:
             await in_background(closing, certificate.keep_fresh())
         app = make_app(api, board, reflectors, settings)
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            shutdown_timeout=_SHUTDOWN_SECONDS,
-            handler_cancellation=True,
-            max_line_size=_MAX_REQUEST_LINE_BYTES,
-        )
-        await runner.setup()
-        closing.push_async_callback(runner.cleanup)
-        host, _, port = settings.listen.rpartition(":")
-        context = certificate.context if certificate else None
-        await web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=context, backlog=_BACKLOG).start()
+        limits = Limits(settings.max_streams + _CONNECTIONS_WITHOUT_A_STREAM)
+        server = HttpServer(app, limits, certificate.context if certificate else None, _SHUTDOWN_SECONDS)
+        await server.start(settings.listen)
+        closing.push_async_callback(server.close)
         _LOG.info("listening on %s", settings.listen)
         await _wait_for_signal()
     return 0
@@ -108,6 +102,7 @@ def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: Gatew
         middlewares=[
             *_cors(settings),
             problems.middleware,
+            *_own_hosts(settings),
             _refuse_until_synced(base, [*reflectors.values()]),
             _finish_writes(),
         ],
@@ -139,6 +134,11 @@ def _raise_file_limit() -> None:
 
 def _cors(settings: GatewaySettings) -> list[Middleware]:
     return [cors.preflight(settings.cors_origin)] if settings.cors_origin else []
+
+
+def _own_hosts(settings: GatewaySettings) -> list[Middleware]:
+    """With tokens no check is needed: a page of another name has no token."""
+    return [hosts.check(settings.allowed_host, _UNCHECKED.__contains__)] if settings.auth == "none" else []
 
 
 def _write_recorder(reflectors: Reflectors) -> Callable[[dict[str, Any]], None]:

@@ -59,6 +59,8 @@ class Board:
 
     def __init__(self) -> None:
         self._downloads: dict[str, ModelDownload] = {}
+        self._numbers: dict[str, int] = {}
+        self._next_number = 0
         self._encoded: dict[str, dict[str, tuple[Hashable, bytes]]] = {}
         self._subscriptions: set[Subscription] = set()
         self._positions: dict[str, int] | None = None
@@ -82,7 +84,9 @@ class Board:
         deleted = kind == "DELETED"
         if deleted:
             self._downloads.pop(download.uid, None)
+            self._numbers.pop(download.uid, None)
         else:
+            self._number(download.uid)
             self._downloads[download.uid] = download
         self._notify(download, deleted=deleted)
 
@@ -97,6 +101,10 @@ class Board:
 
     def get(self, uid: str) -> ModelDownload | None:
         return self._downloads.get(uid)
+
+    def number(self, uid: str) -> int:
+        """A number of the known download, from 0, which no other download of this board has or gets."""
+        return self._numbers[uid]
 
     def all(self, namespace: str | None = None) -> list[ModelDownload]:
         """The downloads of one namespace or, with None, of all; oldest first."""
@@ -153,6 +161,11 @@ class Board:
         """Wakes every subscriber, because something other than a download has changed."""
         for subscription in self._subscriptions:
             subscription.wake()
+
+    def _number(self, uid: str) -> None:
+        if uid not in self._numbers:
+            self._numbers[uid] = self._next_number
+            self._next_number += 1
 
     def _notify(self, download: ModelDownload, *, deleted: bool) -> None:
         for subscription in self._subscriptions:

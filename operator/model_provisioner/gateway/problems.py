@@ -68,7 +68,8 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
             raise
         return _from_http(error).response()
     except Exception:  # noqa: BLE001 -- the edge where a bug becomes an answer
-        _LOG.exception("%s %s", request.method, request.path)
+        resource = request.match_info.route.resource  # its pattern: the path itself may hold anything
+        _LOG.exception("%s %s", request.method, resource.canonical if resource else "at an unknown path")
         return Problem(500, "InternalError", "a bug of the gateway; its log has the details").response()
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from model_provisioner.settings.common import Kubeconfig, Settings, StringList, own_namespace
 from model_provisioner.settings.flags import Metavar
 
+_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
@@ -32,6 +33,11 @@ class GatewaySettings(Settings):
     anonymous_writes: bool = Field(
         default=False,
         description="with --auth none: let every caller start and delete downloads too, with the gateway's own rights",
+    )
+    allowed_host: Annotated[StringList, Metavar("HOST")] = Field(
+        default_factory=list,
+        description="with --auth none: a name of this gateway, or *.DOMAIN (repeatable; localhost and IP addresses are "
+        "always allowed)",
     )
     base_path: Annotated[str, Metavar("/PATH")] = Field(
         default="",
@@ -63,6 +69,14 @@ class GatewaySettings(Settings):
         wrong = next((origin for origin in value if not _ORIGIN.fullmatch(origin)), None)
         if wrong is not None:
             raise ValueError(f"{wrong!r}: write an origin as browsers send it, such as https://dashboard.example")
+        return value
+
+    @field_validator("allowed_host")
+    @classmethod
+    def _check_hosts(cls, value: list[str]) -> list[str]:
+        wrong = next((host for host in value if not _HOST.fullmatch(host)), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r}: write a host name without scheme and port, such as models.example.com")
         return value
 
     @model_validator(mode="after")

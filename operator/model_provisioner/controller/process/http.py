@@ -7,16 +7,19 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
+from model_provisioner.http_server.limits import Limits
+from model_provisioner.http_server.server import HttpServer
 
-async def serve(routes: Iterable[web.RouteDef], address: str) -> web.AppRunner:
-    """Serves `routes` at `address`, HOST:PORT, until `cleanup` of the returned runner is called.
+_LIMITS = Limits(connections=100, unfinished_bytes=1024 * 1024)
+
+
+async def serve(routes: Iterable[web.RouteDef], address: str) -> HttpServer:
+    """Serves `routes` at `address`, HOST:PORT, until `close` of the returned server is called.
 
     An IPv6 host is in brackets; without a host, it listens on all addresses. Raises OSError if it cannot listen there.
     """
     app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    host, _, port = address.rpartition(":")
-    await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
-    return runner
+    server = HttpServer(app, _LIMITS)
+    await server.start(address)
+    return server

@@ -6,7 +6,7 @@ moves no other from one page to another.
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from aiohttp import web
 
@@ -14,6 +14,8 @@ from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.gateway.api.documents import Page
 from model_provisioner.gateway.board import sort_key
 from model_provisioner.gateway.problems import Problem
+
+_ENTRIES_OF_A_WRITE = 50
 
 
 def list_response(
@@ -28,9 +30,19 @@ def list_response(
     rest = [download for download in downloads if sort_key(download) > after] if after else downloads
     shown = rest[: page.limit]
     more = b',"continue":"%b"' % _encode_token(shown[-1]) if len(shown) < len(rest) else b""
-    entries = b",".join(encode(download) for download in shown)
-    body = b'{"%b":[%b]%b}' % (key.encode(), entries, more)
-    return web.Response(body=body, content_type="application/json")
+    entries = [encode(download) for download in shown]
+    begin, end = b'{"%b":[' % key.encode(), b"]%b}" % more
+    length = len(begin) + sum(map(len, entries)) + max(0, len(entries) - 1) + len(end)
+    headers = {"Content-Length": str(length)}
+    return web.Response(body=_written(begin, entries, end), headers=headers, content_type="application/json")
+
+
+async def _written(begin: bytes, entries: Sequence[bytes], end: bytes) -> AsyncIterator[bytes]:
+    """Joins a few at a time: a client that does not read must not cost a copy of the whole list."""
+    yield begin
+    for at in range(0, len(entries), _ENTRIES_OF_A_WRITE):
+        yield (b"," if at else b"") + b",".join(entries[at : at + _ENTRIES_OF_A_WRITE])
+    yield end
 
 
 def _encode_token(last: ModelDownload) -> bytes:

@@ -3,6 +3,7 @@
 A request that does not fit is a 400 that names the field.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from model_provisioner.gateway.api.documents import Input
 from model_provisioner.gateway.problems import Problem
 
+_BODY_SECONDS = 20.0
 T = TypeVar("T", bound=Input)
 
 
@@ -27,16 +29,28 @@ def parse_query(kind: type[T], request: web.Request) -> T:
 
 
 async def parse_body(kind: type[T], request: web.Request) -> T:
-    """The JSON body of a request. Raises Problem (400, 415).
+    """The JSON body of a request. Raises Problem (400, 408, 415), HTTPRequestEntityTooLarge.
 
     The content type is required, because a browser sends JSON of another origin only after a preflight request (CORS).
     """
     if request.content_type != "application/json":
         raise Problem(415, "UnsupportedMediaType", "send the body as JSON, with `Content-Type: application/json`")
     try:
-        return kind.model_validate_json(await request.read())
+        return kind.model_validate_json(await _read(request))
     except ValidationError as error:
         raise _invalid(error, f"the body may have {', '.join(_names(kind))}") from None
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        detail = f"the body of this request did not arrive within {_BODY_SECONDS:g}s"
+        raise Problem(408, "RequestTimeout", detail, headers={"Connection": "close"}) from None
+    except web.RequestPayloadError:
+        detail = "body: has wrong chunks, or is not in its `Content-Encoding`"
+        raise Problem(400, "InvalidRequest", detail, headers={"Connection": "close"}) from None
 
 
 def json_response(

@@ -9,11 +9,12 @@ middle and resumes with its last id misses nothing. A client that does not read 
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 
 from model_provisioner.domain.modeldownload import ModelDownload
@@ -26,12 +27,12 @@ from model_provisioner.gateway.board import Board, Predicate, Subscription
 from model_provisioner.gateway.problems import Problem, unauthorized
 from model_provisioner.gateway.stream import sse
 from model_provisioner.gateway.stream.limiter import StreamLimiter
+from model_provisioner.gateway.stream.numbers import NumberSet
 from model_provisioner.gateway.stream.tickets import LIFETIME_SECONDS, Tickets
 
 _RETRY_MILLISECONDS = 3000
 _MAX_ID_LENGTH = 20
-_MAX_WRITE_BYTES = 64 * 1024
-_SEND_BUFFER_BYTES = 16 * 1024
+_WRITE_BYTES = 16 * 1024
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
@@ -104,9 +105,10 @@ class EventStreamHandler:
         self, request: web.Request, grant: Grant, predicate: Predicate, *, filtered: bool, last_id: int | None
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
-        await response.prepare(request)
-        _limit_send_buffer(request)
-        stream = _EventStream(response, self._board, self._timing.write_timeout)
+        writer = await response.prepare(request)
+        assert writer is not None  # only a response that was prepared before has none
+        _limit_send_buffers(request)
+        stream = _EventStream(response, writer, self._board, self._timing.write_timeout, filtered=filtered)
         try:
             with self._board.subscribe(predicate) as subscription:
                 await stream.send(sse.retry(_RETRY_MILLISECONDS))
@@ -136,9 +138,10 @@ class EventStreamHandler:
 
     async def _send_snapshot(self, stream: "_EventStream", predicate: Predicate, in_snapshot: Predicate) -> None:
         version = self._board.version
-        downloads = [download for download in self._board.all() if predicate(download)]
-        await stream.send_states({download.uid: None for download in downloads if in_snapshot(download)}, None)
-        await stream.send_sync(sorted(download.uid for download in downloads), _event_id(version))
+        ids = [download.uid for download in self._board.all() if predicate(download)]
+        known = ((uid, self._board.get(uid)) for uid in ids)
+        await stream.send_states(((uid, None) for uid, download in known if download and in_snapshot(download)), None)
+        await stream.send_sync(sorted(ids), _event_id(version))
 
     async def _send_changes(
         self, stream: "_EventStream", subscription: Subscription, grant: Grant, *, filtered: bool
@@ -155,7 +158,7 @@ class EventStreamHandler:
             if not changed:
                 await stream.send(sse.comment("heartbeat"))
                 continue
-            await stream.send_states(changed, _event_id(version))
+            await stream.send_states(changed.items(), _event_id(version))
             await asyncio.sleep(self._timing.min_interval)
 
     def _in_snapshot(self, *, filtered: bool, last_id: int | None) -> Predicate:
@@ -172,44 +175,67 @@ class EventStreamHandler:
 
 
 class _EventStream:
-    """One open stream. Remembers which downloads it has sent, and whether they had ended.
+    """One open stream. Remembers which downloads it has sent and, if it is `filtered`, which of them have not ended.
 
-    `write_timeout` is in seconds.
+    It keeps no events: each write is made of the newest states when the client has taken the write before.
+    `writer` is that of the `response`; `write_timeout` is in seconds.
     """
 
-    def __init__(self, response: web.StreamResponse, board: Board, write_timeout: float) -> None:
+    def __init__(
+        self,
+        response: web.StreamResponse,
+        writer: AbstractStreamWriter,
+        board: Board,
+        write_timeout: float,
+        *,
+        filtered: bool,
+    ) -> None:
         self._response = response
+        self._writer = writer
         self._board = board
         self._write_timeout = write_timeout
-        self._ended: dict[str, bool] = {}
+        self._filtered = filtered
+        self._sent = NumberSet()
+        self._running: set[str] = set()
         self._has_sent = False
 
-    async def send_states(self, changed: Mapping[str, ModelDownload | None], event_id: str | None) -> None:
+    async def send_states(self, changed: Iterable[tuple[str, ModelDownload | None]], event_id: str | None) -> None:
         """Sends, by uid, the newest state of the downloads, or `deleted` with the given last state.
 
         The last event has `event_id`. Raises TimeoutError, ConnectionError.
         """
-        events = [event for uid, last in changed.items() for event in self._events(uid, last)]
-        await self._send_all(events, event_id)
+        batch: list[bytes] = []
+        size = 0
+        for uid, last in changed:
+            if size > _WRITE_BYTES:
+                await self.send(b"".join(batch))
+                batch, size = [], 0
+            events = self._events(uid, last)
+            batch += events
+            size += sum(map(len, events))
+        await self._send_last(batch, event_id)
 
     async def send_sync(self, ids: list[str], event_id: str | None) -> None:
         """Closes the snapshot. Raises TimeoutError, ConnectionError."""
-        await self._send_all([sse.event("sync", {"ids": ids})], event_id)
+        await self._send_last([sse.event("sync", {"ids": ids})], event_id)
 
     def has_ended(self) -> bool:
         """Whether at least one download was sent, and all that were sent have ended or are deleted."""
-        return self._has_sent and all(self._ended.values())
+        return self._has_sent and not self._running
 
     async def send(self, data: bytes) -> None:
-        """Raises TimeoutError if the client does not read, ConnectionError if it has disconnected."""
+        """Returns when the client has taken almost all. Raises TimeoutError if it does not read, ConnectionError if it
+        has disconnected.
+        """
         async with asyncio.timeout(self._write_timeout):
             await self._response.write(data)
+            await self._writer.drain()
 
-    async def _send_all(self, events: list[bytes], event_id: str | None) -> None:
+    async def _send_last(self, events: list[bytes], event_id: str | None) -> None:
         if events and event_id is not None:
             events[-1] = sse.with_id(events[-1], event_id)
-        for batch in _batches(events):
-            await self.send(batch)
+        if events:
+            await self.send(b"".join(events))
 
     def _events(self, uid: str, last: ModelDownload | None) -> list[bytes]:
         download = self._board.get(uid)
@@ -217,10 +243,13 @@ class _EventStream:
             return []  # deleted after the change: the subscription has that as the next change
         self._has_sent = True
         if download is None:
-            self._ended.pop(uid, None)
+            self._running.discard(uid)
             return [_encode(deleted(last))] if last else []
-        first = [] if uid in self._ended else [self._started_event(download)]
-        self._ended[uid] = has_ended(download)
+        number = self._board.number(uid)
+        first = [] if number in self._sent else [self._started_event(download)]
+        self._sent.add(number)
+        if self._filtered:
+            (self._running.discard if has_ended(download) else self._running.add)(uid)
         return [*first, self._state_event(download)]
 
     def _started_event(self, download: ModelDownload) -> bytes:
@@ -239,23 +268,13 @@ def _encode(message: Message) -> bytes:
     return sse.event(message.name, message.data)
 
 
-def _batches(events: list[bytes]) -> Iterator[bytes]:
-    """Joins events to few writes, none so long that a slow client can't take it within the write timeout."""
-    batch: list[bytes] = []
-    for event in events:
-        batch.append(event)
-        if sum(map(len, batch)) > _MAX_WRITE_BYTES:
-            yield b"".join(batch)
-            batch = []
-    if batch:
-        yield b"".join(batch)
-
-
-def _limit_send_buffer(request: web.Request) -> None:
-    """Without a limit, the kernel buffers megabytes for each client that does not read."""
+def _limit_send_buffers(request: web.Request) -> None:
+    """Without limits, kernel and event loop buffer megabytes for each client that does not read."""
+    if request.transport is not None:
+        request.transport.set_write_buffer_limits(high=_WRITE_BYTES)
     connection = request.get_extra_info("socket")
     if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WRITE_BYTES)
 
 
 def _event_id(version: int) -> str | None:

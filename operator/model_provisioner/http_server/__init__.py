@@ -1,0 +1,1 @@
+"""Serves an aiohttp application under limits: connections, deadlines, sizes. No routes; `server` is the entry."""
