@@ -135,6 +135,39 @@ def test_no_object_sends_a_request_to_a_host_before_the_end_of_retry_after(bench
     assert too_early == [], "neither the hub nor its content host gets a request before the end of Retry-After"
 
 
+def test_a_token_that_is_told_to_wait_an_hour_delays_no_other_credential(bench: Stand) -> None:
+    with bench.neighbour(f"{bench.namespace}-b") as other:
+        bench.hub.tokens.update({"hf_limited", "hf_fresh"})
+        bench.secret("limited", {"token": "hf_limited"})
+        other.secret("fresh", {"token": "hf_fresh"})
+        bench.start_operator(other.store)
+        bench.hub.fail(429, where="api", headers={"Retry-After": "3600"})
+        bench.apply("limited", modelRef="hf:acme/tiny:Q4_K_M", credentialsSecretRef={"name": "limited"})
+        bench.until("limited", "RateLimited")
+        asked = len(bench.hub.log)
+        bench.apply("same-token", modelRef="hf:acme/tiny:Q8_0", credentialsSecretRef={"name": "limited"})
+        message = bench.until("same-token", "RateLimited")["status"]["conditions"][0]["message"]
+        assert "with this token" in message
+        assert "hf_limited" not in message
+        assert len(bench.hub.log) == asked
+        other.apply("fresh", modelRef="hf:acme/tiny:Q4_K_M", credentialsSecretRef={"name": "fresh"})
+        other.apply("without", modelRef="hf:acme/tiny:Q8_0")
+        for name in ("fresh", "without"):
+            other.until(name, "Available", 20)
+
+
+def test_requests_without_a_token_are_held_back_for_a_minute_at_most(bench: Stand) -> None:
+    bench.hub.fail(429, where="api", headers={"Retry-After": "3600"})
+    bench.start_operator()
+    bench.apply("one", modelRef="hf:acme/tiny:Q4_K_M")
+    bench.until("one", "RateLimited")
+    bench.apply("two", modelRef="hf:acme/tiny:Q8_0")
+    two = bench.until("two", "RateLimited")
+    assert "without a token" in two["status"]["conditions"][0]["message"]
+    began = datetime.fromisoformat(two["metadata"]["creationTimestamp"])
+    assert (datetime.fromisoformat(two["status"]["nextRetryTime"]) - began).total_seconds() < 70
+
+
 def test_all_downloads_together_keep_the_operators_limit(bench: Stand, tmp_path: Path) -> None:
     model = write_sparse(tmp_path / "m.gguf", 128 * MIB)
     for name in ("one", "two"):

@@ -1,8 +1,9 @@
 """One transfer and its members: the objects that want the same bytes at the same place.
 
 The transfer has one place in the queue and runs in one worker, with the credentials of one member; all members see the
-same progress. If that member leaves, or its credentials are refused, the transfer goes on with those of the next member
-and keeps the bytes. Then the same worker records the other members as holders of the files, with one short fetch each.
+same progress. If that member leaves, or its credentials are refused or limited, the transfer goes on with those of the
+next member and keeps the bytes. Then the same worker records the other members as holders of the files, with one short
+fetch each.
 
 Called by `controller.transfers.transfers`. Each member has resolved the model with its own credentials before.
 """
@@ -21,7 +22,7 @@ from model_provisioner.controller.transfers.queue import TransferQueue
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
-from model_provisioner.domain.errors import AccessDenied, LicenseNotAccepted, ProvisionError, SourceNotFound
+from model_provisioner.domain.errors import AccessDenied, LicenseNotAccepted, ProvisionError, RateLimited, SourceNotFound
 from model_provisioner.domain.lifecycle.events import Event, Progressed, Queued, Verifying
 from model_provisioner.domain.lifecycle.speed import Meter
 from model_provisioner.domain.modeldownload import Spec
@@ -33,7 +34,8 @@ from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room
 from model_provisioner.worker_protocol import messages
 
-_ACCESS_ERRORS = (AccessDenied, LicenseNotAccepted, SourceNotFound)
+# What a source answers to one credential. Another member's may be good.
+_CREDENTIAL_ERRORS = (AccessDenied, LicenseNotAccepted, RateLimited, SourceNotFound)
 _SILENCE_SECONDS = 300.0  # a worker reports progress every second; a slow disk may delay it
 _WAITING_FOR_SLOT = "waiting for a free slot"
 
@@ -220,7 +222,11 @@ class SharedTransfer:
 
     async def _fetch_for(self, worker: WorkerProcess, member: Member) -> None:
         """Runs one fetch with the credentials of `member`, and removes the members for which it is the end."""
-        self._check_rate_limits()
+        try:
+            self._check_rate_limits(member)
+        except RateLimited as error:
+            self._remove(member).fail(error)
+            return
         task = asyncio.create_task(self._send_fetch(worker, member))
         self._current = (member, task)
         try:
@@ -235,10 +241,10 @@ class SharedTransfer:
             return  # the member has left; the next fetch uses another member's credentials
         error = task.exception()
         if isinstance(error, ProvisionError) and self._url:
-            self._services.rate_limits.record(self._url, error)
+            self._services.rate_limits.record(self._url, member.credentials, error)
         if error is None:
             self._remove(member).succeed(task.result())
-        elif isinstance(error, _ACCESS_ERRORS):
+        elif isinstance(error, _CREDENTIAL_ERRORS):
             self._remove(member).fail(error)
         elif isinstance(error, Exception):
             self._fail_all(error)
@@ -284,9 +290,9 @@ class SharedTransfer:
     def _url(self) -> str | None:
         return self._settled.plan.files[0].url
 
-    def _check_rate_limits(self) -> None:
+    def _check_rate_limits(self, member: Member) -> None:
         if self._url and self._remaining_bytes():
-            self._services.rate_limits.check(self._url)
+            self._services.rate_limits.check(self._url, member.credentials)
 
     def _progress_handler(self, count_received: Callable[[int], None]) -> ProgressHandler:
         """Turns progress messages into events, and adds speed and remaining time."""
