@@ -10,9 +10,11 @@ import yaml
 from deploy.local.api import ApiError, Document
 from deploy.local.cluster import Cluster
 from model_provisioner.domain.errors import InvalidRef, UnsupportedSource
+from model_provisioner.domain.modeldownload import MIN_BYTES_PER_SECOND
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs import refs
 from model_provisioner.kube import resource
+from tests.support.programs import eventually
 
 ROOT = Path(__file__).parents[2]
 API_VERSION = resource.API_VERSION
@@ -182,6 +184,7 @@ LIMITS = [
     "",
     "Mi",
 ]
+LIMITS += [65535, 65536, "63Ki", "64Ki", "65.6k", "6.5e4", "1e-1"]
 LIMITS += ["9223372036854775808", "9223372036854775807", "8Pi", "9999999P", "1 Mi", "1mi", "50MiB", "9" * 20, "1e99"]
 
 
@@ -190,20 +193,55 @@ def test_the_schema_accepts_the_limits_that_the_parser_reads(
     cluster: Cluster, namespace: str, limit: str | int
 ) -> None:
     try:
-        positive = parse_quantity(limit) >= 1
+        enough = parse_quantity(limit) >= MIN_BYTES_PER_SECOND
     except ValueError:
-        positive = False
-    if limit == "5e-1":  # half a byte: the parser rounds it up, but no user means it
-        positive = False
+        enough = False
     message = refusal(cluster, namespace, manifest(maxBytesPerSecond=limit))
-    assert (message is None) == positive, message
+    assert (message is None) == enough, message
+
+
+CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/modeldownloads.models.rbee.dev"
+
+
+@pytest.fixture
+def slow_object(cluster: Cluster, namespace: str) -> str:
+    """An object with a limit of one byte, made when the schema allowed it; returns its path."""
+    crd = yaml.safe_load((ROOT / "crds/modeldownload.yaml").read_text())
+    earlier = yaml.safe_load(
+        (ROOT / "crds/modeldownload.yaml").read_text().replace("quantity('64Ki')", "quantity('1')")
+    )
+    cluster.apply([earlier])
+    try:
+        eventually(
+            lambda: refusal(cluster, namespace, manifest(maxBytesPerSecond=1)) is None, "the earlier schema acts"
+        )
+        cluster.api.create(path(namespace), manifest("slow", maxBytesPerSecond=1))
+    finally:
+        cluster.apply([crd])
+    eventually(lambda: refusal(cluster, namespace, manifest(maxBytesPerSecond=1)), "the present schema acts")
+    return path(namespace, "slow")
+
+
+def test_an_object_that_has_a_lower_limit_from_before_can_still_be_changed_and_deleted(
+    cluster: Cluster, slow_object: str
+) -> None:
+    cluster.api.merge(f"{slow_object}/status", {"status": STARTED})
+    cluster.api.merge(slow_object, {"metadata": {"finalizers": [resource.FINALIZER]}, "spec": {"priority": 3}})
+    changed = cluster.api.get(slow_object)
+    assert changed["spec"]["maxBytesPerSecond"] == 1
+    assert changed["status"]["startTime"] == STARTED["startTime"]
+    assert resource.parse(changed).spec.max_bytes_per_second == MIN_BYTES_PER_SECOND
+    cluster.api.delete(slow_object)
+    cluster.api.merge(slow_object, {"metadata": {"finalizers": None}})
+    with pytest.raises(ApiError, match="not found"):
+        cluster.api.get(slow_object)
 
 
 MUTABLE = [
     ({"credentialsSecretRef": {"name": "a"}}, {"credentialsSecretRef": {"name": "b"}}),
     ({"credentialsSecretRef": {"name": "a"}}, {"credentialsSecretRef": None}),
     ({}, {"connections": 2}),
-    ({"maxBytesPerSecond": "50Mi"}, {"maxBytesPerSecond": 1000}),
+    ({"maxBytesPerSecond": "50Mi"}, {"maxBytesPerSecond": 65536}),
     ({"maxBytesPerSecond": "50Mi"}, {"maxBytesPerSecond": None}),
     ({}, {"priority": 7}),
     ({}, {"suspend": True}),

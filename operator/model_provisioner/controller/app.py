@@ -40,7 +40,7 @@ from model_provisioner.controller.stores.record_keeper import RecordKeeper
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
-from model_provisioner.controller.transfers.queue import TransferQueue
+from model_provisioner.controller.transfers.queue import Lanes, TransferQueue
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
@@ -75,7 +75,7 @@ class _Base:
     lease_api: KubeApi
     mounts: Mapping[Claim, Path]
     workers: WorkerPool
-    queue: TransferQueue
+    queue: Lanes
     health: Health
     metrics: Metrics
     reflectors: list[Reflector]
@@ -117,7 +117,7 @@ async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorS
     reflectors: list[Reflector] = []
     mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
     workers = WorkerPool(settings, mounts)
-    queue = TransferQueue(workers.fetchers)
+    queue = Lanes({lane: TransferQueue(slots) for lane, slots in workers.slots.items()})
     health = Health(lambda: _longest_silence(reflectors), lambda: queue.stuck, time.monotonic)
     if settings.health_listen:
         closing.push_async_callback((await serve(probes(health), settings.health_listen)).close)
@@ -165,7 +165,7 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
     return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), found)
 
 
-async def _load_objects(reflectors: Sequence[Reflector], queue: TransferQueue) -> list[ModelDownload]:
+async def _load_objects(reflectors: Sequence[Reflector], queue: Lanes) -> list[ModelDownload]:
     """Passes every object to the queue before anything acts; then the reflectors keep what the index needs.
 
     Returns the objects. Raises TimeoutError if the first lists take so long that a new start is better.

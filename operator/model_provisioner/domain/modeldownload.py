@@ -7,6 +7,9 @@ whole seconds, as Kubernetes writes them.
 from dataclasses import dataclass
 from enum import StrEnum
 
+MIN_BYTES_PER_SECOND = 64 * 1024
+"""The lowest limit of one download, in bytes per second. With a lower one, a model takes weeks."""
+
 
 class DigestSource(StrEnum):
     """Where the expected digest of a model comes from."""
@@ -25,7 +28,11 @@ class ReclaimPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The desired state. `claim_name` None means the claim of the default store."""
+    """The desired state. `claim_name` None means the claim of the default store.
+
+    `max_bytes_per_second` is at least MIN_BYTES_PER_SECOND: `kube.resource` raises a lower one, which an object can
+    have that was created before the API server refused it.
+    """
 
     model_ref: str
     digest: str | None = None

@@ -5,13 +5,14 @@ ends it with `complete` or `error`. An EventSource cannot distinguish an event n
 so each `error` is also sent as `failed`.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from model_provisioner.domain.lifecycle.state import State
-from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.domain.modeldownload import ModelDownload, Spec
+from model_provisioner.domain.scheduling.lanes import Lane, lane_of
 from model_provisioner.domain.scheduling.queueing import Share, Waiting, queue_order
 
 RECENT = timedelta(minutes=10)
@@ -96,8 +97,19 @@ def messages(download: ModelDownload, queue_position: int | None, *, stale: bool
 
 
 def queue_positions(downloads: Iterable[ModelDownload]) -> dict[str, int]:
-    """The queue positions by uid, from 1, in the order of the controller's queue."""
-    known = [(download, state_of(download)) for download in downloads]
+    """The queue positions by uid, from 1, in the order of the controller's queue for the lane of the download."""
+    lanes = defaultdict[Lane, list[tuple[ModelDownload, str]]](list)
+    for download in downloads:
+        lanes[_lane_of(download.spec)].append((download, state_of(download)))
+    return {uid: position for known in lanes.values() for uid, position in _positions(known).items()}
+
+
+def _lane_of(spec: Spec) -> Lane:
+    return lane_of(spec.max_bytes_per_second, local=spec.model_ref.startswith("local:"))
+
+
+def _positions(known: Sequence[tuple[ModelDownload, str]]) -> dict[str, int]:
+    """The queue positions in one lane."""
     queued = (download for download, state in known if state == State.QUEUED)
     waiting = (Waiting(each.uid, each.namespace, each.spec.priority, each.creation_time) for each in queued)
     return {item.uid: position for position, item in enumerate(queue_order(waiting, _shares(known)), start=1)}

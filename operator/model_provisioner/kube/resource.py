@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from model_provisioner.domain.annotations import GROUP, RECONCILE_AT, VERIFY_AT
 from model_provisioner.domain.lifecycle.credible import why_not_credible
-from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
+from model_provisioner.domain.modeldownload import MIN_BYTES_PER_SECOND, ModelDownload, Spec, Status
 from model_provisioner.domain.quantity import parse_quantity
 
 _LOG = logging.getLogger(__name__)
@@ -126,11 +126,14 @@ def _parse_status(document: Document, spec: Spec) -> Status:
 
 
 def parse_spec(document: Document) -> Spec:
-    """Parses the `spec` of a manifest. Raises ValueError, which names the wrong field."""
+    """Parses the `spec` of a manifest. Raises ValueError, which names the wrong field.
+
+    A limit below MIN_BYTES_PER_SECOND counts as that: the API server refuses it only in new objects.
+    """
     fields = _to_fields(document)
     limit = fields.get("max_bytes_per_second")
     try:
-        limit = None if limit is None else parse_quantity(limit)
+        limit = None if limit is None else max(parse_quantity(limit), MIN_BYTES_PER_SECOND)
     except ValueError as error:
         raise ValueError(f"spec.maxBytesPerSecond: {error}") from None
     return _validated(

@@ -5,31 +5,39 @@ from dataclasses import replace
 
 import pytest
 
+from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.transfers import queue as queue_module
-from model_provisioner.controller.transfers.queue import TransferQueue
+from model_provisioner.controller.transfers.queue import TransferQueue, WithdrawnError
 from model_provisioner.controller.workers.child_process import WorkerProcess
-from model_provisioner.domain.scheduling.queueing import Waiting
+from model_provisioner.domain.scheduling.queueing import Turns, Waiting
 
 
-def queue(size: int) -> TransferQueue:
-    return TransferQueue([WorkerProcess(["true"]) for _ in range(size)])
+def queue(size: int, turns: Turns | None = None) -> TransferQueue:
+    return TransferQueue([WorkerProcess(["true"]) for _ in range(size)], turns or Turns())
 
 
-def entry(name: str, priority: int = 0, created: str = "2026-01-01T00:00:00Z") -> Waiting:
-    return Waiting(name, "ns", priority, created)
+def entry(name: str, priority: int = 0, created: str = "2026-01-01T00:00:00Z", namespace: str = "ns") -> Waiting:
+    return Waiting(name, namespace, priority, created)
 
 
 class Transfer:
-    """Takes a slot and holds it until `leave` is set."""
+    """Takes a slot and holds it until `leave` is set, or until the queue wants it back: then it waits for another."""
 
     def __init__(self, transfer_queue: TransferQueue, waiting: Waiting, order: list[str]) -> None:
         self.leave = asyncio.Event()
+        self.began = asyncio.Event()
+        self.stops = 0
         self.task = asyncio.create_task(self._run(transfer_queue, waiting, order))
 
     async def _run(self, transfer_queue: TransferQueue, waiting: Waiting, order: list[str]) -> None:
-        async with transfer_queue.acquire(waiting):
-            order.append(waiting.uid)
-            await self.leave.wait()
+        while not self.leave.is_set():
+            async with transfer_queue.acquire(waiting, stops=self.stops) as slot:
+                order.append(waiting.uid)
+                self.began.set()
+                events = [asyncio.create_task(event.wait()) for event in (self.leave, slot.wanted_back)]
+                await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+                self.stops += slot.stopped
+                await cancel_and_wait(*events)
 
 
 async def settle() -> None:
@@ -113,3 +121,61 @@ async def test_an_object_that_never_reports_delays_the_queue_for_seconds_only(mo
     transfer.leave.set()
     await asyncio.wait_for(transfer.task, 20)
     assert not transfer_queue.stuck
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+async def test_one_namespace_never_keeps_the_last_slot_while_another_waits(slots: int) -> None:
+    turns = Turns(one_of_many=0.01, longest_of_many=0.02, only_one=0.01, longest_only_one=0.02)
+    transfer_queue, order = queue(slots, turns), list[str]()
+    crowd = [Transfer(transfer_queue, entry(f"crowd-{n}", 10**9, namespace="crowd"), order) for n in range(slots + 1)]
+    await settle()
+    alone = Transfer(transfer_queue, entry("alone", namespace="alone"), order)
+    await asyncio.wait_for(alone.began.wait(), 20)
+    alone.leave.set()
+    await alone.task
+    for transfer in crowd:
+        transfer.leave.set()
+    await asyncio.gather(*(transfer.task for transfer in crowd))
+    assert sum(transfer.stops for transfer in crowd) >= 1
+    assert transfer_queue.busy == 0
+
+
+async def test_no_slot_is_asked_back_without_another_namespace_that_waits() -> None:
+    transfer_queue, order = queue(2, Turns(0.0, 0.0, 0.0, 0.0)), list[str]()
+    transfers = [Transfer(transfer_queue, entry(str(n), n), order) for n in range(4)]
+    await settle()
+    await asyncio.sleep(0.02)
+    assert order == ["0", "1"]
+    for transfer in transfers:
+        transfer.leave.set()
+    await asyncio.gather(*(transfer.task for transfer in transfers))
+
+
+async def test_an_entry_that_is_withdrawn_leaves_the_queue() -> None:
+    transfer_queue, order = queue(1), list[str]()
+    first = Transfer(transfer_queue, entry("first"), order)
+    await settle()
+    second = Transfer(transfer_queue, entry("second"), order)
+    await settle()
+    transfer_queue.withdraw("second")
+    with pytest.raises(WithdrawnError):
+        await second.task
+    transfer_queue.withdraw("first")
+    first.leave.set()
+    await first.task
+    assert (transfer_queue.busy, transfer_queue.waiting("ns")) == (0, 0)
+
+
+async def test_a_running_transfer_goes_on_with_a_slot_of_another_lane_if_one_is_free() -> None:
+    slow, fast, order = queue(1), queue(1), list[str]()
+    first = Transfer(slow, entry("first"), order)
+    await settle()
+    assert slow.hand_over("first", fast)
+    second = Transfer(slow, entry("second"), order)
+    await settle()
+    assert (order, slow.busy, fast.busy, fast.running("ns")) == (["first", "second"], 1, 1, 1)
+    assert not slow.hand_over("second", fast), "it is full"
+    for transfer in (first, second):
+        transfer.leave.set()
+    await asyncio.gather(first.task, second.task)
+    assert (slow.busy, fast.busy, slow.running("ns"), fast.running("ns")) == (0, 0, 0, 0)

@@ -85,6 +85,74 @@ def test_the_many_of_one_namespace_do_not_keep_the_one_of_another_waiting(bench:
     assert bench.hub.connections_high_water == 1, "one slot, one small model at one time"
 
 
+def test_slow_downloads_of_one_namespace_take_no_slot(bench: Stand, tmp_path: Path) -> None:
+    model = write_sparse(tmp_path / "m.gguf", 64 * MIB)  # 17 minutes at 64 KiB/s
+    with bench.neighbour(f"{bench.namespace}-b") as other:
+        bench.start_operator(other.store, "--slots=2")
+        for name in ("a", "b", "c", "d"):
+            bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", model)
+            bench.apply(name, modelRef=f"hf:acme/{name}", maxBytesPerSecond="64Ki", priority=10**9)
+            bench.until(name, "Downloading")
+        for site in (other, bench):
+            site.apply("quick", modelRef="hf:acme/tiny")
+            site.until("quick", "Available")
+        bench.patch("a", {"maxBytesPerSecond": None})
+        bench.until("a", "Available")
+        assert bench.get("a")["status"]["attempts"] == 1
+
+
+def test_a_namespace_that_fills_every_slot_gives_one_to_another_namespace(bench: Stand, tmp_path: Path) -> None:
+    model = write_gguf(tmp_path / "m.gguf", size=SIZE)
+    names = ("a", "b", "c")
+    for name in names:
+        bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", model)
+    gates = [bench.hub.pause_at(SIZE // 2, f"acme/{name}") for name in names]
+    with bench.neighbour(f"{bench.namespace}-b") as other:
+        bench.start_operator(other.store, "--slots=2")
+        for name, state in zip(names, ("Downloading", "Downloading", "Queued"), strict=True):
+            bench.apply(name, modelRef=f"hf:acme/{name}", priority=10**9)
+            bench.until(name, state)
+        other.apply("quick", modelRef="hf:acme/tiny")
+        other.until("quick", "Available")
+        for gate in gates:
+            gate.release()
+        for name in names:
+            bench.until(name, "Available")
+            assert bench.get(name)["status"]["attempts"] == 1
+    sent = sum(bench.hub.bytes_sent(f"acme/{name}") for name in names)
+    assert sent < 3.8 * model.stat().st_size, "what was there before a stop is not all fetched again"
+
+
+TERABYTES = 12 * 1024**4
+
+
+def test_huge_local_files_take_no_slot_and_files_of_holes_are_refused_at_once(bench: Stand) -> None:
+    with bench.neighbour(f"{bench.namespace}-b") as other:
+        for site in (bench, other):
+            (site.volume / "local").mkdir()
+        (other.volume / "local" / "own.gguf").write_bytes(tiny_gguf(seed=3))
+        bench.start_operator(other.store, "--slots=2")
+        for name, state in (("a", "Verifying"), ("b", "Verifying"), ("c", "Queued"), ("d", "Queued")):
+            write_sparse(bench.volume / "local" / f"{name}.gguf", TERABYTES)
+            bench.apply(name, modelRef=f"local:{name}.gguf", priority=10**9)
+            bench.until(name, state)
+        for site in (other, bench):
+            site.apply("quick", modelRef="hf:acme/tiny")
+            site.until("quick", "Available")
+        other.apply("own", modelRef="local:own.gguf")
+        other.until("own", "Available")
+        holes = other.volume / "local" / "holes.gguf"
+        with holes.open("wb") as file:
+            file.truncate(TERABYTES)
+        appended = other.volume / "local" / "appended.gguf"
+        appended.write_bytes(tiny_gguf())
+        with appended.open("r+b") as file:
+            file.truncate(TERABYTES)
+        for name in ("holes", "appended"):
+            other.apply(name, modelRef=f"local:{name}.gguf")
+            other.until(name, "NotGGUF")
+
+
 def in_repository(bench: Stand, name: str) -> str:
     """A small model in a repository of its own; returns the repository."""
     bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", tiny_gguf())
@@ -133,6 +201,39 @@ def test_no_object_sends_a_request_to_a_host_before_the_end_of_retry_after(bench
     refused = next(one.time for one in bench.hub.log if one.status == 429)
     too_early = [one.path for one in bench.hub.log if refused < one.time < refused + 6]
     assert too_early == [], "neither the hub nor its content host gets a request before the end of Retry-After"
+
+
+def test_a_token_that_is_told_to_wait_an_hour_delays_no_other_credential(bench: Stand) -> None:
+    with bench.neighbour(f"{bench.namespace}-b") as other:
+        bench.hub.tokens.update({"hf_limited", "hf_fresh"})
+        bench.secret("limited", {"token": "hf_limited"})
+        other.secret("fresh", {"token": "hf_fresh"})
+        bench.start_operator(other.store)
+        bench.hub.fail(429, where="api", headers={"Retry-After": "3600"})
+        bench.apply("limited", modelRef="hf:acme/tiny:Q4_K_M", credentialsSecretRef={"name": "limited"})
+        bench.until("limited", "RateLimited")
+        asked = len(bench.hub.log)
+        bench.apply("same-token", modelRef="hf:acme/tiny:Q8_0", credentialsSecretRef={"name": "limited"})
+        message = bench.until("same-token", "RateLimited")["status"]["conditions"][0]["message"]
+        assert "with this token" in message
+        assert "hf_limited" not in message
+        assert len(bench.hub.log) == asked
+        other.apply("fresh", modelRef="hf:acme/tiny:Q4_K_M", credentialsSecretRef={"name": "fresh"})
+        other.apply("without", modelRef="hf:acme/tiny:Q8_0")
+        for name in ("fresh", "without"):
+            other.until(name, "Available")
+
+
+def test_requests_without_a_token_are_held_back_for_a_minute_at_most(bench: Stand) -> None:
+    bench.hub.fail(429, where="api", headers={"Retry-After": "3600"})
+    bench.start_operator()
+    bench.apply("one", modelRef="hf:acme/tiny:Q4_K_M")
+    bench.until("one", "RateLimited")
+    bench.apply("two", modelRef="hf:acme/tiny:Q8_0")
+    two = bench.until("two", "RateLimited")
+    assert "without a token" in two["status"]["conditions"][0]["message"]
+    began = datetime.fromisoformat(two["metadata"]["creationTimestamp"])
+    assert (datetime.fromisoformat(two["status"]["nextRetryTime"]) - began).total_seconds() < 70
 
 
 def test_all_downloads_together_keep_the_operators_limit(bench: Stand, tmp_path: Path) -> None:

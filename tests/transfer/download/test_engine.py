@@ -465,6 +465,15 @@ async def test_a_local_file_with_another_digest_is_refused_and_kept(bench: Bench
     assert files_below(bench.root) == {"local/mine.gguf"}
 
 
+@pytest.mark.parametrize("start", [0, 1], ids=["holes", "a model and holes"])
+async def test_a_local_file_of_holes_is_refused_before_it_is_hashed(bench: Bench, small: bytes, start: int) -> None:
+    file = put(bench.root, "local/mine.gguf", small * start)
+    with file.open("r+b") as opened:
+        opened.truncate(12 * 1024**4)
+    with pytest.raises(NotGGUF, match=r"local/mine\.gguf: (not a GGUF file|damaged: its tensors end at byte)"):
+        await asyncio.wait_for(bench.fetch("local:mine.gguf"), 60)
+
+
 @pytest.mark.parametrize(("after", "error"), [(b"", SourceNotFound), (b"GGUFother", SourceUnavailable)])
 async def test_a_local_file_that_goes_away_or_changes(
     bench: Bench, small: bytes, after: bytes, error: type[ProvisionError]

@@ -53,7 +53,7 @@ PROGRESS = Description(
 SIZE = Description("download_size_bytes", "gauge", "Bytes in all, of a model that is not Ready.", ("namespace", "name"))
 ACTIVE = Description("active_transfers", "gauge", "Transfers that have a slot.", ("namespace",))
 QUEUED = Description("queued_transfers", "gauge", "Transfers that wait for a slot.", ("namespace",))
-SLOTS = Description("slots", "gauge", "Transfers that may run at one time.")
+SLOTS = Description("slots", "gauge", "Downloads that may run at one time. Slow ones and local files take no slot.")
 FREE = Description(
     "volume_free_bytes",
     "gauge",

@@ -1,4 +1,5 @@
-"""Sends resolve requests to the resolver process: few at one time, and none to a hub that has answered 429.
+"""Sends resolve requests to the resolver process: few at one time, and none with a credential that a hub has
+answered with 429.
 
 A request that waits here can be cancelled; one that the resolver has is sent to the hub. Therefore, of a thousand
 objects that start together, only few have sent a request when the hub answers 429. Called by
@@ -30,15 +31,15 @@ class ResolveClient:
         self._semaphore = asyncio.Semaphore(MAX_HUB_REQUESTS)
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
-        """Raises ProvisionError; RateLimited, without a request, if the Retry-After of the hub is not over."""
+        """Raises ProvisionError; RateLimited, without a request, if the hub's Retry-After for its token is not over."""
         if request.ref.startswith("local:"):
             return await self._call(request)
         async with self._semaphore:
-            self._rate_limits.check(request.endpoint)
+            self._rate_limits.check(request.endpoint, request.credentials)
             try:
                 return await self._call(request)
             except ProvisionError as error:
-                self._rate_limits.record(request.endpoint, error)
+                self._rate_limits.record(request.endpoint, request.credentials, error)
                 raise
 
     async def _call(self, request: Resolve) -> ResolvedAnswer:

@@ -1,9 +1,9 @@
 """One transfer and its members: the objects that want the same bytes at the same place.
 
 The transfer has one place in the queue and runs in one worker, with the credentials of one member; all members see the
-same progress. If that member leaves, or its credentials are refused, or its addresses do not give the right bytes, the
-transfer goes on with the credentials and addresses of the next member and keeps the bytes. Then the same worker records
-the other members as holders of the files, with one short fetch each.
+same progress. If that member leaves, or its credentials are refused or limited, or its addresses do not give the right
+bytes, the transfer goes on with the credentials and addresses of the next member and keeps the bytes. Then the same
+worker records the other members as holders of the files, with one short fetch each.
 
 Called by `controller.transfers.transfers`. Each member has resolved the model with its own credentials before.
 """
@@ -11,14 +11,14 @@ Called by `controller.transfers.transfers`. Each member has resolved the model w
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.stores.store_client import StoreClient, expect, new_request_id
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
-from model_provisioner.controller.transfers.queue import TransferQueue
+from model_provisioner.controller.transfers.queue import Lanes, Slot, WithdrawnError
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
@@ -28,6 +28,7 @@ from model_provisioner.domain.errors import (
     LicenseNotAccepted,
     NotGGUF,
     ProvisionError,
+    RateLimited,
     SourceNotFound,
     SourceUnavailable,
 )
@@ -36,6 +37,7 @@ from model_provisioner.domain.lifecycle.snapshot import DISCARDING
 from model_provisioner.domain.lifecycle.speed import Meter
 from model_provisioner.domain.modeldownload import Spec
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.scheduling.lanes import Lane, lane_of
 from model_provisioner.domain.scheduling.queueing import Waiting
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder
@@ -43,11 +45,13 @@ from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room
 from model_provisioner.worker_protocol import messages
 
-_ACCESS_ERRORS = (AccessDenied, LicenseNotAccepted, SourceNotFound)
+_CREDENTIAL_ERRORS = (AccessDenied, LicenseNotAccepted, RateLimited, SourceNotFound)
+"""What a source answers to one credential. Another member's may be good."""
 _ADDRESS_ERRORS = (SourceUnavailable, DigestMismatch, NotGGUF)
 """What one address gives can be wrong, while another one, such as that of another commit, gives the right bytes."""
 _SILENCE_SECONDS = 300.0  # a worker reports progress every second; a slow disk may delay it
 _WAITING_FOR_SLOT = "waiting for a free slot"
+_STOPPED = "waiting for a free slot: another namespace has its turn, and what is here is kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class TransferServices:
     `monotonic` is in seconds.
     """
 
-    queue: TransferQueue
+    queue: Lanes
     stores: StoreClient
     bandwidth: Bandwidth
     reservations: Reservations
@@ -122,7 +126,9 @@ class SharedTransfer:
         self._open = True
         self._current: tuple[Member, asyncio.Task[messages.Published]] | None = None
         self._request_id = ""
-        self._worker: WorkerProcess | None = None
+        self._slot: Slot | None = None
+        self._lane = Lane.FETCHING
+        self._stops = 0
         self._bytes_done = first.settled.durable_bytes
         self._restarts = 0
         self._last_event: Event | None = None
@@ -164,9 +170,24 @@ class SharedTransfer:
 
     def on_update(self) -> None:
         """Applies the priority and the limits of the members, which may have changed."""
-        self._services.queue.reorder(self._queue_entry)
+        self._check_lane()
+        self._services.queue[self._lane].reorder(self._queue_entry)
         self._services.bandwidth.rebalance()
         self._send_limits()
+
+    def _check_lane(self) -> None:
+        """Changes the lane if the limits of the members, which may have changed, belong to another one.
+
+        If that lane has no free slot, the transfer is stopped and waits there.
+        """
+        queue, wanted = self._services.queue, self._wanted_lane
+        if not self._members or wanted is self._lane:
+            return
+        queue[self._lane].withdraw(self._queue_id)
+        if self._slot and queue[self._lane].hand_over(self._queue_id, queue[wanted]):
+            self._lane = wanted
+        elif self._slot:
+            self._slot.wanted_back.set()
 
     @property
     def wanted(self) -> int | None:
@@ -179,6 +200,14 @@ class SharedTransfer:
         if bytes_per_second != self._granted:
             self._granted = bytes_per_second
             self._send_limits()
+
+    @property
+    def _wanted_lane(self) -> Lane:
+        return lane_of(self.wanted, local=self._local)
+
+    @property
+    def _local(self) -> bool:
+        return all(file.url is None for file in self._settled.plan.files)
 
     @property
     def _connections(self) -> int:
@@ -194,9 +223,11 @@ class SharedTransfer:
 
     async def _run(self) -> None:
         try:
-            async with self._slot() as worker:
-                while member := next(iter(self._members.values()), None):
-                    await self._fetch_for(worker, member)
+            while self._members:
+                async with self._acquired_slot() as slot:
+                    while self._members and not slot.wanted_back.is_set():
+                        await self._fetch_for(slot, next(iter(self._members.values())))
+                    self._stops += slot.stopped
         except Exception as error:  # noqa: BLE001 -- each member's reconciler handles it
             self._fail_all(error)
         finally:
@@ -208,22 +239,38 @@ class SharedTransfer:
         self.finished.set()
 
     @contextlib.asynccontextmanager
-    async def _slot(self) -> AsyncIterator[WorkerProcess]:
+    async def _acquired_slot(self) -> AsyncIterator[Slot]:
         """Waits for a slot and for space. Without space it gives the slot back, waits, and joins the queue again."""
         services = self._services
-        self._broadcast(Queued(_WAITING_FOR_SLOT))
+        self._broadcast(Queued(_STOPPED if self._stops else _WAITING_FOR_SLOT))
         while True:
-            async with services.queue.acquire(self._queue_entry, synced=tuple(self._members)) as worker:
-                why = await services.reservations.reserve(self._claim, self, self._remaining_bytes, self._measure)
-                if why is None:
-                    with contextlib.ExitStack() as held:
-                        held.callback(services.reservations.release, self._claim, self)
-                        held.enter_context(services.bandwidth.consumer(self))
-                        self._worker = worker
-                        yield worker
-                    return
+            self._lane = self._wanted_lane
+            entry, members = self._queue_entry, tuple(self._members)
+            try:
+                async with services.queue.acquire(self._lane, entry, members, self._stops) as slot:
+                    why = await services.reservations.reserve(self._claim, self, self._remaining_bytes, self._measure)
+                    if why is None:
+                        with self._using(slot):
+                            yield slot
+                        return
+            except WithdrawnError:
+                continue  # the limits have changed: it waits in another lane
             self._broadcast(Queued(why))
             await services.reservations.freed()
+
+    @contextlib.contextmanager
+    def _using(self, slot: Slot) -> Iterator[None]:
+        """Holds the reserved space and, unless the files are only hashed, a share of the bandwidth."""
+        with contextlib.ExitStack() as held:
+            held.callback(self._services.reservations.release, self._claim, self)
+            if not self._local:
+                held.enter_context(self._services.bandwidth.consumer(self))
+            self._slot = slot
+            self._check_lane()  # the limits may have changed while it waited
+            try:
+                yield
+            finally:
+                self._slot = None
 
     def _remaining_bytes(self) -> int:
         return self._settled.plan.total_bytes - self._bytes_done
@@ -231,27 +278,35 @@ class SharedTransfer:
     async def _measure(self) -> Room:
         return await self._services.stores.measure(self._claim, self._settled.store_id, self._settled.plan)
 
-    async def _fetch_for(self, worker: WorkerProcess, member: Member) -> None:
-        """Runs one fetch with the credentials of `member`, and removes the members for which it is the end."""
-        self._check_rate_limits(member)
-        task = asyncio.create_task(self._send_fetch(worker, member))
+    async def _fetch_for(self, slot: Slot, member: Member) -> None:
+        """Runs one fetch with the credentials of `member`, and removes the members for which it is the end.
+
+        It ends early, and removes none, if the slot is wanted back.
+        """
+        try:
+            self._check_rate_limits(member)
+        except RateLimited as error:
+            self._remove(member).fail(error)
+            return
+        task = asyncio.create_task(self._send_fetch(slot.worker, member))
+        wanted_back = asyncio.create_task(slot.wanted_back.wait())
         self._current = (member, task)
         try:
-            await asyncio.wait({task})
+            await asyncio.wait({task, wanted_back}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await cancel_and_wait(task)
+            await cancel_and_wait(task, wanted_back)
             self._current = None
         self._handle_result(member, task)
 
     def _handle_result(self, member: Member, task: asyncio.Task[messages.Published]) -> None:
         if task.cancelled():
-            return  # the member has left; the next fetch uses another member's credentials
+            return  # the member has left, and the next fetch uses another's credentials; or the slot is wanted back
         error = task.exception()
         if isinstance(error, ProvisionError) and (url := _urls(member)[0]):
-            self._services.rate_limits.record(url, error)
+            self._services.rate_limits.record(url, member.credentials, error)
         if error is None:
             self._remove(member).succeed(task.result())
-        elif isinstance(error, _ACCESS_ERRORS):
+        elif isinstance(error, _CREDENTIAL_ERRORS):
             self._remove(member).fail(error)
         elif isinstance(error, _ADDRESS_ERRORS):
             self._fail_all_at(_urls(member), error)
@@ -300,12 +355,12 @@ class SharedTransfer:
         )
 
     def _send_limits(self) -> None:
-        if self._current and self._request_id and self._worker:
-            self._worker.notify(messages.Limit(self._request_id, self._connections, self._granted))
+        if self._current and self._request_id and self._slot:
+            self._slot.worker.notify(messages.Limit(self._request_id, self._connections, self._granted))
 
     def _check_rate_limits(self, member: Member) -> None:
         if (url := _urls(member)[0]) and self._remaining_bytes():
-            self._services.rate_limits.check(url)
+            self._services.rate_limits.check(url, member.credentials)
 
     def _progress_handler(self, count_received: Callable[[int], None]) -> ProgressHandler:
         """Turns progress messages into events, and adds speed and remaining time."""

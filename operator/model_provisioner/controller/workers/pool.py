@@ -10,35 +10,42 @@ import sys
 from collections.abc import Collection
 
 from model_provisioner.controller.workers.child_process import WorkerProcess
+from model_provisioner.domain.scheduling.lanes import Lane
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.settings.operator import OperatorSettings
 
 _MAX_STORE_WORKERS = 4  # a process takes half a second to start, and some 40 MiB
+_SLOW_TRANSFERS = 8
+_HASHERS = 2  # hashing is limited by the processor and the disk: more at one time are not faster
 
 
 class WorkerPool:
-    """A fetcher for each slot, a store worker for each of `claims`, and the resolver.
+    """The slots of each lane, a store worker for each of `claims`, and the resolver.
 
-    There are four store workers at most; more claims share them.
+    In `slots`, the slow transfers share one process, because they do little; a hasher reads one file at a time. Both
+    are started when they are needed. There are four store workers at most; more claims share them.
     """
 
     def __init__(self, settings: OperatorSettings, claims: Collection[Claim]) -> None:
         command = worker_command(settings)
-        self.fetchers = [WorkerProcess(command) for _ in range(settings.slots)]
+        self._fetchers = [WorkerProcess(command) for _ in range(settings.slots)]
+        self._seldom = [WorkerProcess(command) for _ in range(1 + _HASHERS)]
+        slow, *hashers = self._seldom
+        self.slots = {Lane.FETCHING: self._fetchers, Lane.SLOW: [slow] * _SLOW_TRANSFERS, Lane.HASHING: hashers}
         self._store_workers = [WorkerProcess(command) for _ in range(min(len(claims), _MAX_STORE_WORKERS))]
         self.store_workers = dict(zip(claims, itertools.cycle(self._store_workers), strict=False))
         self.resolver = WorkerProcess([*command, "--resolver"])
 
     async def start(self) -> None:
-        """Starts all processes, so that the first model does not wait for an interpreter to start."""
-        await asyncio.gather(*(worker.start() for worker in self._all))
+        """Starts the processes, so that the first model does not wait for an interpreter to start."""
+        await asyncio.gather(*(worker.start() for worker in self._always))
 
     async def stop(self) -> None:
-        await asyncio.gather(*(worker.stop() for worker in self._all))
+        await asyncio.gather(*(worker.stop() for worker in [*self._always, *self._seldom]))
 
     @property
-    def _all(self) -> list[WorkerProcess]:
-        return [*self.fetchers, *self._store_workers, self.resolver]
+    def _always(self) -> list[WorkerProcess]:
+        return [*self._fetchers, *self._store_workers, self.resolver]
 
 
 def worker_command(settings: OperatorSettings) -> list[str]:

@@ -19,6 +19,7 @@ from model_provisioner.domain.modeldownload import GGUFSummary
 
 _MIN_KEY_BYTES = 8 + 4 + 1
 _SNIFF_BYTES = 64
+_MAX_APPENDED = 64 * 1024**2  # bytes after the tensors, beside as many as the tensors themselves have
 _CONTEXT_LENGTH = b".context_length"
 _CHAT_TEMPLATE = b"tokenizer.chat_template"
 _WANTED = frozenset(
@@ -89,11 +90,21 @@ def read_header(data: bytes | memoryview, file_size: int) -> GGUFHeader | Incomp
 
 
 def check_complete(header: GGUFHeader, file_size: int) -> None:
-    """Raises NotGGUF if the file is too short for the tensors that its header lists."""
+    """Raises NotGGUF if the file is too short for the tensors that its header lists, or far too long.
+
+    Some programs append bytes. But a file with a short model and terabytes of anything would be hashed for hours.
+    """
     if header.tensors_end > file_size:
         raise NotGGUF(
             f"truncated: its tensors reach byte {header.tensors_end}, the file has {file_size}: "
             "the file at the source is incomplete, upload it again or choose another"
+        )
+    # A tensor of an unknown type counts with one bit for each element. No type has more than 64.
+    factor = 64 if header.summary.unknown_tensor_types else 1
+    if file_size > 2 * factor * header.tensors_end + _MAX_APPENDED:
+        raise NotGGUF(
+            f"damaged: its tensors end at byte {header.tensors_end}, the file has {file_size}: "
+            "the file at the source is not only this model, upload it again or choose another"
         )
 
 

@@ -120,6 +120,7 @@ class _Transfer:
         """When it ends, also with an error, no thread uses the store, so the caller may close it."""
         try:
             await self._threads.run(self._store.check_paths, self._plan)
+            await self._check_local_headers()
             for file in (*self._plan.files[1:], self._plan.files[0]):
                 if not await self._reuse_published(file):
                     await self._fetch(file)
@@ -127,6 +128,17 @@ class _Transfer:
             await self._threads.idle()
         records = tuple(self._records[file.path] for file in self._plan.files)
         return Provided(records, self._summary(), self._throttle.received, len(self._read_paths) == len(records))
+
+    async def _check_local_headers(self) -> None:
+        """Judges local files by their size and header before any is hashed: a file of holes may have terabytes."""
+        local = [file for file in self._plan.files if file.url is None]
+        for file in local:
+            published = await self._threads.run(self._store.published, file)
+            if published is None or published.size != file.size:
+                self._check_fetchable(file, published)
+            self._headers[file.path] = await self._published_header(file)
+        if local and len(local) == len(self._plan.files):
+            self._summary()
 
     async def _reuse_published(self, file: PlannedFile) -> bool:
         """Whether the file at its path is the planned one. Content without a recorded digest is hashed first."""
