@@ -9,6 +9,7 @@ import unicodedata
 from urllib.parse import quote
 
 from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.refs.file_names import is_visible
 from model_provisioner.domain.refs.refs import HuggingFaceRef, LocalRef, ModelRef
 
 HUGGING_FACE_ROOT = "hf"
@@ -31,12 +32,15 @@ def repository_directory(ref: HuggingFaceRef, revision_label: str | None) -> str
 def store_path(ref: ModelRef, repo_path: str | None = None) -> str:
     """The path below the volume's root of the file `repo_path` in the ref's repository (None for `local:`).
 
-    Raises UnsupportedSource for a name that is not safe as a path.
+    Raises UnsupportedSource for a name that is not safe as a path, and for one in a repository that has an invisible
+    character. Files in `local:` were named by the user of the volume.
     """
     if isinstance(ref, LocalRef):
         return check_name(f"{LOCAL_ROOT}/{ref.path}")
     if repo_path is None:
         raise ValueError(f"{ref} names a repository: which file of it?")
+    if not is_visible(repo_path):
+        raise _refused(repo_path, "it has a character that is invisible or changes the direction of the text")
     return check_name(f"{repository_directory(ref, ref.revision)}/{repo_path}")
 
 
