@@ -137,6 +137,18 @@ def selector_of(paths: Sequence[str], model: Sequence[str]) -> str:
     return _shown(model[0])
 
 
+def parts_of(path: str) -> tuple[str, ...]:
+    """The paths of all parts of the model that `path` is a part of, at most 4,096; `path` alone if it is no part."""
+    part = _PART.fullmatch(path)
+    if not part or not 1 <= int(part["number"]) <= int(part["count"]) <= MAX_PARTS:
+        return (path,)
+    return tuple(_parts(path, int(part["count"])))
+
+
+def _parts(path: str, count: int) -> list[str]:
+    return [_PART.sub(rf"\g<stem>-{number:05}\g<end>", path) for number in range(1, count + 1)]
+
+
 def quantization_of(path: str) -> str | None:
     """The quantisation that a path names, in upper case, as a label for users; None if it names none."""
     directory, _, name = path.rpartition("/")
@@ -271,7 +283,7 @@ def _complete(model: _Model) -> tuple[str, ...]:
     if not missing:
         return model.paths
     there = set(model.paths)
-    names = [_PART.sub(rf"\g<stem>-{number:05}\g<end>", model.paths[0]) for number in range(1, model.parts + 1)]
+    names = _parts(model.paths[0], model.parts)
     raise IncompleteModel(
         f"{missing} of {model.parts} parts are missing in the repository: "
         f"{_enumerated([name for name in names if name not in there])}; "
