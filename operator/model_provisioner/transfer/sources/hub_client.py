@@ -34,6 +34,8 @@ from model_provisioner.transfer.sources.hub_answers import (
 
 MAX_LISTING_BYTES = 8 * 1024 * 1024
 """The most bytes of a description, or of all pages of a tree together, before and after decompression."""
+_SHORT_BYTES = 256 * 1024
+"""An answer that is read in some milliseconds. It does not wait for the long ones of others."""
 _MAX_PAGES = 1000
 _HEAD_REFUSED = frozenset({400, 403, 404, 405, 501})
 """Statuses of servers that do not know HEAD, and answer GET."""
@@ -165,7 +167,8 @@ class HubClient:
                 raise self._malformed(reply.origin, "a web page")
             try:
                 body = await _body(reply, most)
-                return await self._threads.run(lambda: parse(body)), reply.headers.get("Link", ""), len(body)
+                found = parse(body) if len(body) <= _SHORT_BYTES else await self._threads.run(lambda: parse(body))
+                return found, reply.headers.get("Link", ""), len(body)
             except Malformed as error:
                 raise self._malformed(reply.origin, str(error)) from None
             except TooLarge as error:

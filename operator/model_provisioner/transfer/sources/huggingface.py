@@ -6,8 +6,9 @@ without sizes, or serve only the files themselves. The requests are sent by `hub
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.aio.threads import DetachedThreads
@@ -35,9 +36,11 @@ _TREE_SECONDS = 20.0  # the rest of the time is for the headers of the files
 _MAX_PLAIN_BYTES = 10 * 1024 * 1024
 """A larger file is an LFS file, which has a digest: the hub takes no larger file into git."""
 _PARALLEL_REQUESTS = 8
+_FEW_FILES = 500
 _MOST_COMPARED = 1000
 """With more models in one repository, the others are only counted: to name them takes time for each."""
 _DEFAULT_BRANCH = "main"
+T = TypeVar("T")
 
 
 async def resolve(
@@ -72,7 +75,7 @@ class _Repository:
 
     async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
         info, at, files = await self._listing(revision)
-        chosen = await self._threads.run(lambda: select(list(files), self._ref.selector))
+        chosen = await self._judged(files, lambda: select(list(files), self._ref.selector))
         if info.files is not None and not all(_is_described(files[path]) for path in chosen):
             files |= await self._described_by_tree(files, at)
         commit, described = await self._described_by_headers([files[path] for path in chosen], info, at)
@@ -80,7 +83,11 @@ class _Repository:
         planned = tuple(self._planned(ref, file, commit) for file in described)
         files |= {file.path: file for file in described}
         plan = Plan(str(self._ref), commit, _with_expected_digest(planned, digest), ref.repository)
-        return plan, await self._threads.run(lambda: _alternatives(files, described))
+        return plan, await self._judged(files, lambda: _alternatives(files, described))
+
+    async def _judged(self, files: Mapping[str, RemoteFile], judge: Callable[[], T]) -> T:
+        """The result of `judge`, which takes time for each of `files`: few of them do not wait for those of others."""
+        return judge() if len(files) <= _FEW_FILES else await self._threads.run(judge)
 
     async def _listing(self, revision: str | None) -> tuple[ModelInfo, str, dict[str, RemoteFile]]:
         """The repository, the commit or revision to ask for, and its files.

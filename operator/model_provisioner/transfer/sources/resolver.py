@@ -12,7 +12,7 @@ from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.sources import huggingface, local
 from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 
-_MOST_READING = 4
+_MOST_READING = 2
 _MOST_ON_VOLUMES = 16
 
 
@@ -20,7 +20,7 @@ class Resolver:
     """`client` sends all requests, and belongs to the running event loop.
 
     `seconds` is the deadline of one question, by default as long as the response timeout of the client demands.
-    Answers of hubs are read in a few threads, so that the memory for them is bounded. `local:` refs have threads of
+    Long answers of hubs are read in two threads, so that the memory for them is bounded. `local:` refs have threads of
     their own: a volume that hangs keeps them.
     """
 
