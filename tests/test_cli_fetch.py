@@ -128,6 +128,16 @@ def test_an_error_is_in_the_json_too(hub: Hub, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["message"] in done.stderr
 
 
+@pytest.mark.parametrize("body", [b"<!doctype html><title>Sign in</title>", b"[]", b'{"siblings": [{"size": "1"}]}'])
+def test_an_answer_of_another_shape_is_in_the_json_too(hub: Hub, tmp_path: Path, body: bytes) -> None:
+    hub.fail(200, times=None, where="api", body=body)
+    done = fetch(hub, REF, "--to", str(tmp_path), "--json", "--retries", "0")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["error"]) == (1, "SourceUnavailable")
+    assert hub.endpoint in document["message"]
+    assert "Traceback" not in done.stderr
+
+
 def test_a_person_is_told_of_no_cluster(hub: Hub, tmp_path: Path) -> None:
     hub.repository(NAME, gated=True).add(MODEL, CONTENT)
     told = fetch(hub, REF, "--to", str(tmp_path)).stderr.splitlines()[-1]

@@ -1,10 +1,13 @@
-"""Runs blocking calls in threads and waits for them before it gives up what they use.
+"""Runs blocking calls in threads. `Threads` waits for them before it gives up what they use; `DetachedThreads` do
+not.
 
 `transfer` uses this. Cancelling a coroutine does not stop the thread that it waits for. A file must not be closed while
 such a thread uses it, and must not stay open if the thread opens it after the coroutine was cancelled.
 """
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -51,3 +54,42 @@ class Threads:
     async def idle(self) -> None:
         """Waits until no call is running. If the caller was cancelled meanwhile, raises CancelledError after that."""
         await wait_all(*self._running)
+
+
+class DetachedThreads:
+    """Calls that use nothing that must be closed, so that a deadline ends the wait for one and not the call.
+
+    At most `most` of them run at one time, each in a thread of its own. One that never ends, because a volume hangs,
+    takes a place here and none in the executor of the event loop, and does not keep the process from its exit.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free = asyncio.Semaphore(most)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Runs `function` and returns its result. If the caller is cancelled, returns at once; the call goes on."""
+        await self._free.acquire()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def ended(give: Callable[[], None]) -> None:
+            self._free.release()
+            if not answer.done():
+                give()
+
+        def call() -> None:
+            try:
+                value = function()
+            except BaseException as error:  # noqa: BLE001 - it is raised to the caller
+                give = partial(answer.set_exception, error)
+            else:
+                give = partial(answer.set_result, value)
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
+                loop.call_soon_threadsafe(ended, give)
+
+        try:
+            threading.Thread(target=call, daemon=True).start()
+        except RuntimeError:  # no more threads
+            self._free.release()
+            raise
+        return await answer

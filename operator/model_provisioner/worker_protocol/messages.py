@@ -17,6 +17,9 @@ from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Usage
 
+OUT_OF_MEMORY_EXIT = 12  # ENOMEM
+EXIT_REASONS = {OUT_OF_MEMORY_EXIT: "it needed more memory than it may have"}
+"""What the exit codes of a worker mean, as a clause for messages."""
 MAX_HUB_REQUESTS = 16
 """Concurrent requests to hubs. The controller queues more of them, because in the worker their wait would count as a
 delay of the hub."""

@@ -16,7 +16,8 @@ from model_provisioner.transfer.http.curl_errors import CONNECT_SECONDS
 from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 
 HUB = "https://hub.example"
-AT_ONCE = 16
+NAMESPACE = "models"
+AT_ONCE = 8  # of one namespace
 
 
 class Resolver:
@@ -55,7 +56,7 @@ async def test_requests_that_wait_when_the_hub_answers_429_are_not_sent() -> Non
     resolver = Resolver()
     resolver.refusal = RateLimited("slow down", 60)
     client = resolve_client(resolver)
-    tasks = [asyncio.create_task(client.resolve(resolve_request(number))) for number in range(300)]
+    tasks = [asyncio.create_task(client.resolve(resolve_request(number), NAMESPACE)) for number in range(300)]
     await steps()
     assert len(resolver.requests) == AT_ONCE
     resolver.answers.set()
@@ -70,7 +71,7 @@ async def test_the_resolver_gets_time_for_each_of_its_requests_to_the_hub(respon
     resolver = Resolver()
     resolver.answers.set()
     client = ResolveClient(cast("WorkerProcess", resolver), RateLimits(), response_timeout)
-    await client.resolve(resolve_request(1))
+    await client.resolve(resolve_request(1), NAMESPACE)
     assert resolver.seconds is not None
     assert resolver.seconds >= 2 * (response_timeout + CONNECT_SECONDS)
 
@@ -78,31 +79,31 @@ async def test_the_resolver_gets_time_for_each_of_its_requests_to_the_hub(respon
 async def test_a_waiting_request_that_is_cancelled_is_not_sent() -> None:
     resolver = Resolver()
     client = resolve_client(resolver)
-    tasks = [asyncio.create_task(client.resolve(resolve_request(number))) for number in range(AT_ONCE + 1)]
+    tasks = [asyncio.create_task(client.resolve(resolve_request(number), NAMESPACE)) for number in range(AT_ONCE + 1)]
     await steps()
     tasks[-1].cancel()
     await steps()
     resolver.answers.set()
     await asyncio.gather(*tasks[:-1])
-    await client.resolve(resolve_request(99))
+    await client.resolve(resolve_request(99), NAMESPACE)
     assert len(resolver.requests) == AT_ONCE + 1
 
 
 async def test_a_local_ref_does_not_wait_for_a_hub() -> None:
     resolver = Resolver()
     client = resolve_client(resolver)
-    tasks = [asyncio.create_task(client.resolve(resolve_request(number))) for number in range(AT_ONCE)]
+    tasks = [asyncio.create_task(client.resolve(resolve_request(number), NAMESPACE)) for number in range(AT_ONCE)]
     await steps()
-    local = asyncio.create_task(client.resolve(resolve_request(99, "local:m.gguf")))
+    local = asyncio.create_task(client.resolve(resolve_request(99, "local:m.gguf"), NAMESPACE))
     await steps()
     assert resolver.requests[-1] == "local:m.gguf"
     resolver.refusal = RateLimited("slow down", 60)
     resolver.answers.set()
     await asyncio.gather(*tasks, local, return_exceptions=True)
     resolver.refusal = None
-    await client.resolve(resolve_request(100, "local:m.gguf"))
+    await client.resolve(resolve_request(100, "local:m.gguf"), NAMESPACE)
     with pytest.raises(RateLimited, match="asked us to slow down"):
-        await client.resolve(resolve_request(101))
+        await client.resolve(resolve_request(101), NAMESPACE)
 
 
 @pytest.mark.parametrize("response_timeout", [10.0, 90.0, 600.0])
@@ -110,6 +111,34 @@ async def test_the_resolver_tells_of_its_own_deadline_first(response_timeout: fl
     resolver = Resolver()
     resolver.answers.set()
     client = ResolveClient(cast("WorkerProcess", resolver), RateLimits(), response_timeout)
-    await client.resolve(resolve_request(1))
+    await client.resolve(resolve_request(1), NAMESPACE)
     assert resolver.seconds is not None
     assert response_timeout < resolve_seconds(response_timeout) < resolver.seconds
+
+
+async def test_the_slow_questions_of_one_namespace_do_not_keep_another_waiting() -> None:
+    resolver = Resolver()
+    client = resolve_client(resolver)
+    slow = [asyncio.create_task(client.resolve(resolve_request(number), "hostile")) for number in range(300)]
+    await steps()
+    other = asyncio.create_task(client.resolve(resolve_request(300, "hf:acme/other"), "honest"))
+    await steps()
+    assert resolver.requests[-1] == "hf:acme/other"
+    assert len(resolver.requests) == AT_ONCE + 1
+    resolver.answers.set()
+    await asyncio.gather(*slow, other)
+    assert len(resolver.requests) == 301, "all of them are asked in the end"
+
+
+async def test_cancelled_questions_leave_their_places_to_others() -> None:
+    resolver = Resolver()
+    client = resolve_client(resolver)
+    for _ in range(3):
+        tasks = [asyncio.create_task(client.resolve(resolve_request(number), NAMESPACE)) for number in range(20)]
+        await steps()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(resolver.requests) == 3 * AT_ONCE
+    resolver.answers.set()
+    await client.resolve(resolve_request(99), NAMESPACE)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from asyncio.subprocess import Process
@@ -12,11 +13,22 @@ import pytest
 from model_provisioner.controller.stores.store_client import expect
 from model_provisioner.controller.workers import child_process
 from model_provisioner.controller.workers.child_process import WorkerProcess
-from model_provisioner.domain.errors import InternalError
+from model_provisioner.domain.errors import InternalError, UnsupportedSource
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.store.store import Store
-from model_provisioner.worker_protocol.messages import Check, Checked
+from model_provisioner.worker_protocol.messages import Check, Checked, Resolve
 
+HUNGRY = """
+from model_provisioner.transfer.http.client import NetworkSettings
+from model_provisioner.transfer.sources.resolver import Resolver
+from model_provisioner.transfer.worker import worker
+
+async def eat(_, request):
+    return bytearray(1024**3)
+
+Resolver.resolve = eat
+worker.run(NetworkSettings(), 320 * 1024**2)
+"""
 WORKER = f"{sys.executable} -m model_provisioner.cli fetch --worker"
 
 
@@ -76,3 +88,39 @@ async def test_all_its_requests_fail_and_the_next_process_is_not_affected(
         assert second.returncode == 0
     finally:
         os.kill(first, signal.SIGKILL)
+
+
+async def test_a_line_that_is_too_long_fails_all_requests_at_once() -> None:
+    """It would wait for the time of each request, because the process hangs in a pipe that is not read any more."""
+    script = "read one; read two; head -c 20000000 /dev/zero | tr '\\0' x; exec sleep 1000"
+    worker = WorkerProcess(["sh", "-c", script])
+    first = await worker.start()
+    calls = [worker.call(Check(str(number), StoreRef("/nowhere", None), ()), seconds=60) for number in range(2)]
+    async with asyncio.timeout(20):
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(error) for error in errors] == [InternalError, InternalError]
+    assert {str(error) for error in errors} == {
+        "the transfer process wrote a line of more than 16 MiB and was ended; what it had written is kept"
+    }
+    assert (await worker.start()).pid != first.pid
+    await worker.stop()
+
+
+async def test_a_resolver_that_needs_too_much_memory_dies_alone_and_is_started_again() -> None:
+    worker = WorkerProcess([sys.executable, "-c", HUNGRY])
+    pids = []
+    for number in range(2):
+        pids.append((await worker.start()).pid)
+        with pytest.raises(InternalError, match=r"ended unexpectedly \(it needed more memory than it may have"):
+            await worker.call(Resolve(str(number), "hf:acme/m", "https://hub.example"), seconds=60)
+    assert len(set(pids)) == 2
+    await worker.stop()
+
+
+async def test_the_resolver_has_a_limit_of_memory() -> None:
+    worker = WorkerProcess([*WORKER.split(), "--resolver"])
+    process = await worker.start()
+    with pytest.raises(UnsupportedSource):
+        await worker.call(Resolve("1", "s3:bucket/key", "https://hub.example"), seconds=60)
+    assert resource.prlimit(process.pid, resource.RLIMIT_DATA)[0] == 320 * 1024**2
+    await worker.stop()

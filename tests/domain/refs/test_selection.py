@@ -1,6 +1,7 @@
 """The files that a selector means, with file lists like those of publishers."""
 
 import re
+import time
 from itertools import chain
 
 import pytest
@@ -197,9 +198,62 @@ def test_missing_parts_are_named(selector: str) -> None:
 
 
 def test_a_name_that_claims_very_many_parts_costs_little() -> None:
-    paths = [f"m{number}-00001-of-99999.gguf" for number in range(2000)]
-    with pytest.raises(IncompleteModel, match=r"99998 of 99999 parts .* and 99978 more"):
-        select(paths, "m7-00001-of-99999.gguf")
+    paths = [f"m{number}-00001-of-04096.gguf" for number in range(2000)]
+    with pytest.raises(IncompleteModel, match=r"4095 of 4096 parts .* and 4075 more"):
+        select(paths, "m7-00001-of-04096.gguf")
+
+
+@pytest.mark.parametrize("there", [1, 4097])
+def test_a_model_of_too_many_parts_is_refused(there: int) -> None:
+    parts = [f"m-{number:05}-of-04097.gguf" for number in range(1, there + 1)]
+    for selector in (None, parts[0]):
+        with pytest.raises(UnsupportedSource, match=r"m-00001-of-04097\.gguf is one of 4097 parts, .* may have 4096: "):
+            select(parts, selector)
+    assert other_models([*parts, "x.gguf"], ["x.gguf"]) == []
+
+
+def test_a_model_of_the_most_parts_is_selected() -> None:
+    parts = tuple(f"m-{number:05}-of-04096.gguf" for number in range(1, 4097))
+    assert select(parts[::-1], None) == parts
+    assert other_models([*parts, "x.gguf"], ["x.gguf"]) == [parts]
+
+
+LONG = 300_000
+HOSTILE_NAMES = {
+    "pieces": ".gguf.part" * (LONG // 10) + "!",
+    "one piece": ".gguf.part" + "a" * LONG + "!",
+    "projectors": "mmproj" * (LONG // 6) + "/x.gguf",
+    "matrices": "-imatrix" * (LONG // 8) + "/x.gguf",
+    "matrices in the name": "-imatrix" * (LONG // 8) + "x.gguf",
+    "quantised matrices": "-Q4" * (LONG // 3) + "-imatrix.gguf",
+    "drafters": "-eagle3" * (LONG // 7) + "/x.gguf",
+    "variants": "-mtp" * (LONG // 4) + "x.gguf",
+    "directories": "/" * LONG + "x.gguf",
+    "directories of drafters": "mtp/" * (LONG // 4) + "x.gguf",
+    "parts": "-00001-of-00002" * (LONG // 15) + ".gguf",
+    "quantisations": "-Q4_K_M" * (LONG // 7) + "x.gguf",
+    "types": "-Q4_K" * (LONG // 5) + "!x.gguf",
+    "suffixes": ".gguf" * (LONG // 5),
+    "digits": "-" + "0" * LONG + ".gguf",
+}
+
+
+@pytest.mark.parametrize("selector", [None, "Q4_K_M", "Q4", "x.gguf", "a/b/"])
+@pytest.mark.parametrize("name", HOSTILE_NAMES.values(), ids=HOSTILE_NAMES.keys())
+def test_a_long_name_is_judged_in_linear_time(name: str, selector: str | None) -> None:
+    began = time.monotonic()
+    outcome([name, "mmproj.gguf"], selector)
+    for model in other_models([name, "mmproj.gguf"], []):
+        selector_of([name, "mmproj.gguf"], model)
+    assert time.monotonic() - began < 3, "a pattern that looks at all characters from each of them takes a minute"
+
+
+@pytest.mark.parametrize("name", ["a\u202egpj.gguf", "a\u200b.gguf", "a\ufeff.gguf", "a\u3164.gguf", "a\u2066b.gguf"])
+def test_a_name_with_invisible_characters_is_not_offered(name: str) -> None:
+    assert other_models([name, "x.gguf", "y.gguf"], ["x.gguf"]) == [("y.gguf",)]
+    with pytest.raises(AmbiguousModel) as ambiguous:
+        select([name, "x.gguf"], None)
+    assert name not in ambiguous.value.message
 
 
 @pytest.mark.parametrize(

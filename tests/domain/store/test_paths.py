@@ -68,6 +68,29 @@ def test_a_hostile_name_is_refused(name: str) -> None:
     assert refusal.value.message.isascii()
 
 
+INVISIBLE = {
+    "right-to-left override": "model-\u202efugg.gguf",
+    "left-to-right isolate": "a\u2066b.gguf",
+    "Arabic letter mark": "a\u061cb.gguf",
+    "space of zero width": "model\u200b.gguf",
+    "joiner of zero width": "sub\u200d/model.gguf",
+    "byte order mark": "\ufeffmodel.gguf",
+    "soft hyphen": "mo\u00addel.gguf",
+    "tag": "model\U000e0041.gguf",
+    "filler": "model\u3164.gguf",
+    "grapheme joiner": "mo\u034fdel.gguf",
+    "variation selector": "model\ufe0f.gguf",
+}
+
+
+@pytest.mark.parametrize("name", INVISIBLE.values(), ids=INVISIBLE.keys())
+def test_a_name_in_a_repository_that_is_not_what_it_looks_like_is_refused(name: str) -> None:
+    with pytest.raises(UnsupportedSource, match="invisible or changes the direction") as refusal:
+        store_path(parse("hf:a/b"), name)
+    assert ascii(name) in refusal.value.message
+    assert refusal.value.message.isascii()
+
+
 def test_the_longest_part_that_a_file_system_takes_is_accepted() -> None:
     assert check_name("a" * 250 + ".gguf")
 

@@ -42,6 +42,8 @@ class Api:
         commit = commit_of(repository, request.match_info.get("revision", "main"))
         blobs = request.query.get("blobs", "").lower() == "true"
         info = _model_info(repository, commit, blobs=blobs, masked=_is_masked(repository, request))
+        if expand := request.query.getall("expand", []):
+            info = {name: info[name] for name in ("_id", "id", *expand) if name in info}
         return web.json_response({name: value for name, value in info.items() if name not in repository.omits})
 
     async def _tree(self, request: web.Request) -> web.Response:

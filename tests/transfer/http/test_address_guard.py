@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 import model_provisioner
+from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import AddressNotAllowed, SourceUnavailable
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy, Origin, parse_network
 from model_provisioner.domain.network.credentials import Credentials
@@ -146,7 +147,7 @@ class Pages:
 
 async def list_tree(client: Client, endpoint: str) -> None:
     credentials = Credentials("hf_canary", (endpoint,))
-    await HubClient(client, endpoint, HuggingFaceRef("owner", "model"), credentials).tree("main")
+    await HubClient(client, endpoint, HuggingFaceRef("owner", "model"), credentials, DetachedThreads(1)).tree("main")
 
 
 async def test_every_page_of_a_list_is_asked_for_at_home() -> None:

@@ -18,6 +18,7 @@ from model_provisioner.transfer.sources.hub_answers import (
     MAX_SIZE,
     Malformed,
     RemoteFile,
+    TooLarge,
     next_query,
     parse_file_headers,
     parse_model_info,
@@ -25,6 +26,7 @@ from model_provisioner.transfer.sources.hub_answers import (
 )
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
+from tests.support.cost import traced_peak
 from tests.transfer.bench import MODEL, NAME, REF
 
 LATIN = st.text(st.characters(max_codepoint=255))
@@ -54,10 +56,10 @@ T = TypeVar("T")
 
 
 def read(parse: Callable[[Any], T], answer: object) -> T | None:
-    """What `parse` makes of `answer`; None if it is Malformed, in words for a message."""
+    """What `parse` makes of `answer`; None if it is Malformed or TooLarge, in words for a message."""
     try:
         return parse(answer)
-    except Malformed as error:
+    except (Malformed, TooLarge) as error:
         said = str(error)
     assert said.isprintable()
     assert len(said) < 200
@@ -65,7 +67,9 @@ def read(parse: Callable[[Any], T], answer: object) -> T | None:
 
 
 def are_valid(files: tuple[RemoteFile, ...] | None) -> bool:
-    return all(len(file.path) <= 1024 and (file.size is None or 0 <= file.size <= MAX_SIZE) for file in files or ())
+    return all(
+        len(file.path.encode()) <= 1024 and (file.size is None or 0 <= file.size <= MAX_SIZE) for file in files or ()
+    )
 
 
 @given(BODIES)
@@ -112,8 +116,42 @@ def test_the_longest_answer_is_judged_in_seconds(parse: Callable[[Any], object],
 def test_a_list_may_be_as_long_as_said() -> None:
     body = b"[" + b",".join([b'{"path":"a"}'] * MAX_FILES) + b"]"
     assert len(parse_tree(body)) == MAX_FILES
-    with pytest.raises(Malformed, match="a list of more than"):
+    with pytest.raises(TooLarge, match="more than 20,000 files"):
         parse_tree(b'[{"path":"a"},' + body[1:])
+
+
+def test_a_list_that_is_too_long_takes_no_memory_for_its_entries() -> None:
+    body = b'{"siblings":[' + b",".join([b'{"rfilename":"a"}'] * 400_000) + b"]}"
+    with traced_peak() as peak, pytest.raises(TooLarge):
+        parse_model_info(body)
+    assert peak() < 1024**2
+
+
+@pytest.mark.parametrize("name", ["x" * 1025, "é" * 513, "\U0001f600" * 257])
+def test_a_name_of_more_than_a_kibibyte_is_malformed(name: str) -> None:
+    for parse, entry in ((parse_tree, [{"path": name}]), (parse_model_info, {"siblings": [{"rfilename": name}]})):
+        with pytest.raises(Malformed):
+            parse(json.dumps(entry, ensure_ascii=False).encode())
+        short = json.dumps(entry, ensure_ascii=False).replace(name, name[:-1]).encode()
+        parse(short)
+
+
+@pytest.mark.parametrize("size", [-5, 1.5, True, 2**46 + 1, 2**63, 2**64, 10**400, "1", None, [], {}])
+@pytest.mark.parametrize("parse", [parse_tree, parse_model_info])
+def test_a_size_is_a_natural_number_of_at_most_64_tebibytes(parse: Callable[[bytes], object], size: object) -> None:
+    entry = {"path": "a", "rfilename": "a", "size": size}
+    body = json.dumps([entry] if parse is parse_tree else {"siblings": [entry]}).encode()
+    if size is None:
+        parse(body)
+    else:
+        with pytest.raises(Malformed):
+            parse(body)
+
+
+@pytest.mark.parametrize("sha", [12345, True, 1.5, [], {}, "", "main", "C" * 40, "c" * 39, "c" * 65, "c" * 300])
+def test_a_commit_is_a_text_of_hexadecimal_digits(sha: object) -> None:
+    with pytest.raises(Malformed):
+        parse_model_info(json.dumps({"sha": sha}).encode())
 
 
 # The whole way, from bytes on a socket to a plan.

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from model_provisioner.domain.errors import LicenseNotAccepted, SourceNotFound, SourceUnavailable
+from model_provisioner.domain.errors import LicenseNotAccepted, SourceNotFound, SourceUnavailable, UnsupportedSource
+from model_provisioner.domain.lifecycle.suspended_message import Alternatives
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
@@ -222,10 +223,6 @@ REFUSED: dict[str, tuple[dict[str, Reply], str]] = {
     "a digest of other characters": ({"info": described(size=23, lfs={"sha256": "z" * 64})}, "as a SHA-256"),
     "a short digest": ({"info": described(size=23, lfs={"sha256": "ab"})}, "sent 'ab' as a SHA-256"),
     "a commit that is none": ({"info": document({"sha": "main", "siblings": []})}, "sent 'main' as a commit"),
-    "a million entries": (
-        {"info": (200, {}, b'{"siblings":[' + b",".join([b'{"rfilename":"a"}'] * 1_000_000) + b"]}")},
-        "a list of more than 100000 files",
-    ),
     "a size that is no number": ({"info": BARE, "HEAD": (200, {"X-Linked-Size": "12k"}, b"")}, "'12k' as a size"),
     "a web page for the file": ({"info": BARE, "HEAD": PAGE}, "sent a web page"),
     "no size anywhere": ({"info": BARE, "HEAD": (405, {}, b""), "GET": (206, {}, b"G")}, "does not tell the size of"),
@@ -233,6 +230,10 @@ REFUSED: dict[str, tuple[dict[str, Reply], str]] = {
     "a tree that links to itself": (
         {"info": document({"sha": COMMIT}), "tree": document([], Link='<?cursor=1>; rel="next"')},
         "pages without an end",
+    ),
+    "bytes after the end of gzip": (
+        {"info": (200, {"Content-Encoding": "gzip"}, gzip.compress(WHOLE[2]) + b"x" * 1000)},
+        "bytes after the end",
     ),
     "a redirect to nowhere": ({"info": (302, {"Location": "https://[::1/"}, b"")}, "malformed address"),
     "a redirect to itself": ({"info": (302, {"Location": "?again"}, b"")}, "redirects again and again"),
@@ -255,6 +256,88 @@ async def test_an_answer_of_another_shape_is_a_named_error(kind: str) -> None:
     assert message.isprintable()
     assert len(message) < 400
     assert endpoint in message
+
+
+MANY = [{"rfilename": f"{number}.gguf", "size": 1} for number in range(20_001)]
+TREE = [{"path": one["rfilename"], "size": 1} for one in MANY]
+BOMB = gzip.compress(b'{"id": "' + b" " * (64 * 2**20))
+
+TOO_LARGE: dict[str, tuple[dict[str, Reply], str]] = {
+    "files": ({"info": document({"sha": COMMIT, "siblings": MANY})}, "more than 20,000 files"),
+    "bytes": ({"info": (200, {}, b'{"id": "' + b" " * 2**23)}, "more than 8 MiB"),
+    "bytes after decompression": ({"info": (200, {"Content-Encoding": "gzip"}, BOMB)}, "more than 8 MiB"),
+    "a header of gzip without end": (
+        {"info": (200, {"Content-Encoding": "gzip"}, b"\x1f\x8b\x08\x08" + b"\0" * 6 + b"x" * 2**23)},
+        "more than 8 MiB",
+    ),
+    "a page of a tree": ({"info": document({"sha": COMMIT}), "tree": document(TREE)}, "more than 20,000 files"),
+    "all pages of a tree": (
+        {"info": document({"sha": COMMIT}), "tree": document(TREE[:15_000], Link='<?cursor=1>; rel="next"')},
+        "more than 20,000 files",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+async def test_a_listing_that_is_too_large_is_refused_with_advice(kind: str) -> None:
+    replies, says = TOO_LARGE[kind]
+    async with serving(Script(**replies).answer) as endpoint:
+        for ref in (REF, f"{REF}:Q4_K_M"):
+            with pytest.raises(UnsupportedSource) as caught:
+                await resolve(endpoint, ref)
+            message = caught.value.message
+            assert f"{endpoint} lists {says} when asked for {ref}" in message
+            assert message.endswith(f"as in {REF}:DIRECTORY/ or {REF}:DIRECTORY/MODEL.gguf")
+            assert len(message) < 400
+
+
+@pytest.mark.parametrize("knows_expand", [True, False])
+@pytest.mark.parametrize("selector", ["big/", "big/model-00002-of-00002.gguf"])
+async def test_a_directory_or_a_path_reaches_a_model_in_a_repository_that_is_too_large(
+    knows_expand: bool, selector: str
+) -> None:
+    names = [f"big/model-0000{number}-of-00002.gguf" for number in (1, 2)]
+    whole = Script(info=document({"sha": COMMIT, "siblings": MANY}), HEAD=(200, LINKED, b""))
+    below = Script(tree=document([{"path": name, "size": 23, "lfs": {"oid": SHA256}} for name in names]))
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.query.getall("expand", []) == ["sha", "gated"] and knows_expand:
+            return web.json_response({"id": NAME, "sha": COMMIT, "gated": False})
+        return await (below if request.path.endswith("/big") else whole).answer(request)
+
+    async with serving(answer) as endpoint:
+        plan = await resolve(endpoint, f"{REF}:{selector}")
+        with pytest.raises(SourceNotFound):
+            await resolve(endpoint, f"{REF}:none/")
+    assert [file.path for file in plan.files] == [f"hf/{NAME}/{name}" for name in names]
+    assert {(file.size, str(file.digest)) for file in plan.files} == {(23, f"sha256:{SHA256}")}
+    assert plan.revision == COMMIT
+
+
+async def test_a_directory_that_is_too_large_itself_is_refused() -> None:
+    script = Script(info=document({"sha": COMMIT, "siblings": MANY}), tree=document(TREE))
+    async with serving(script.answer) as endpoint:
+        with pytest.raises(UnsupportedSource, match="lists more than 20,000 files"):
+            await resolve(endpoint, f"{REF}:big/")
+
+
+async def test_a_chosen_name_that_hides_its_ending_is_shown_escaped() -> None:
+    name = "model-\u202efugg.gguf"
+    hidden = document({"sha": COMMIT, "siblings": [{"rfilename": name, "size": 1}, {"rfilename": "\u200b.md"}]})
+    async with serving(Script(info=hidden).answer) as endpoint:
+        with pytest.raises(UnsupportedSource, match=r"'model-\\u202efugg\.gguf' can't be stored: .* invisible"):
+            await resolve(endpoint)
+
+
+async def test_very_many_other_models_are_only_counted() -> None:
+    siblings = [{"rfilename": MODEL, "size": 23, "lfs": LFS}, *MANY[:2000]]
+    settings = NetworkSettings(NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"),)))
+    async with (
+        serving(Script(info=document({"sha": COMMIT, "siblings": siblings})).answer) as endpoint,
+        open_client(settings) as client,
+    ):
+        found = await Resolver(client).resolve(Resolve("1", REF, endpoint))
+    assert (found.plan.files[0].size, found.alternatives) == (23, Alternatives((), 2000))
 
 
 async def test_a_file_that_the_mirror_lists_and_does_not_have_is_not_found() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,11 +26,10 @@ from model_provisioner.domain.errors import (
     UnsupportedSource,
 )
 from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host_port
-from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
-from model_provisioner.transfer.sources import huggingface
+from model_provisioner.transfer.sources import huggingface, local
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.support.ggufs import write_split
@@ -235,11 +236,59 @@ async def test_a_hub_that_does_not_begin_to_answer_is_named(bench: Bench) -> Non
 async def test_all_answers_of_a_hub_together_have_a_deadline(bench: Bench) -> None:
     """The deadline is shorter than the response timeout here, and the first byte comes in time."""
     begun = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
-    ref = parse(REF)
-    assert isinstance(ref, HuggingFaceRef)
     async with open_client(network(bench.hub)) as client, silent_hub(begun) as endpoint:
         with pytest.raises(SourceUnavailable, match=r"did not tell what hf:owner/Model-GGUF is within 0\.3 sec"):
-            await huggingface.resolve(ref, endpoint, None, None, None, client, 0.3)
+            await Resolver(client, 0.3).resolve(Resolve("1", REF, endpoint))
+
+
+@pytest.mark.parametrize("ref", [REF, "local:mine.gguf"])
+async def test_a_thread_that_does_not_end_does_not_hold_the_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, ref: str
+) -> None:
+    bench.hub.repository(NAME).add(MODEL, CONTENT)
+    release = threading.Event()
+    monkeypatch.setattr(huggingface, "select", lambda *_: release.wait(60))
+    monkeypatch.setattr(huggingface, "_FEW_FILES", 0)
+    monkeypatch.setattr(local, "resolve", lambda *_: release.wait(60))
+    request = Resolve("1", ref, bench.hub.endpoint, store=StoreRef(str(bench.root), None))
+    async with open_client(network(bench.hub)) as client:
+        resolver = Resolver(client, 0.5)
+        began = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(SourceUnavailable, match=r"did not tell what .* is within 0\.5 seconds"):
+                await resolver.resolve(request)
+        assert time.monotonic() - began < 10
+    release.set()
+
+
+async def test_redirects_pages_and_dripping_bodies_all_count_in_the_deadline(bench: Bench) -> None:
+    page = b'HTTP/1.1 200 OK\r\nLink: </?cursor=%d>; rel="next"\r\nConnection: close\r\n\r\n[]'
+    number = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal number
+        number += 1
+        head = await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.1)
+        if b"/tree/" in head:
+            writer.write(page % number)
+        elif number == 1:
+            writer.write(b"HTTP/1.1 302 Found\r\nLocation: /again\r\nConnection: close\r\n\r\n")
+        else:
+            for byte in b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"sha": null}':
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.005)
+        writer.close()
+
+    async with (
+        await asyncio.start_server(serve, "127.0.0.1", 0) as server,
+        open_client(network(bench.hub)) as client,
+    ):
+        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(SourceUnavailable, match="within 2 seconds"):
+            await Resolver(client, 2).resolve(Resolve("1", REF, endpoint))
+    assert number > 2, "a redirect, a description and pages"
 
 
 async def test_a_local_file_is_found_where_somebody_put_it(bench: Bench) -> None:

@@ -209,7 +209,7 @@ class Attempt:
             store=store,
             own_hub=endpoint == endpoints.own,
         )
-        return await self._deps.resolve_client.resolve(request)
+        return await self._deps.resolve_client.resolve(request, self._download.namespace)
 
     def _member(self, claim: Claim, settled: messages.Settled, model: Model, credentials: Credentials | None) -> Member:
         """The object's part in a transfer, which it may share with other objects."""

@@ -6,13 +6,14 @@ objects that start together, only few have sent a request when the hub answers 4
 `controller.reconcile.attempt`; what a ref means is decided in the resolver process.
 """
 
-import asyncio
-
 from model_provisioner.controller.stores.store_client import expect
+from model_provisioner.controller.transfers.question_places import QuestionPlaces
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, resolve_call_seconds
+from model_provisioner.domain.scheduling.hub_questions import Question
 from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Resolve, ResolvedAnswer
 
 
@@ -28,13 +29,16 @@ class ResolveClient:
         self._resolver = resolver
         self._rate_limits = rate_limits
         self._seconds = resolve_call_seconds(response_timeout)
-        self._semaphore = asyncio.Semaphore(MAX_HUB_REQUESTS)
+        self._places = QuestionPlaces(MAX_HUB_REQUESTS)
 
-    async def resolve(self, request: Resolve) -> ResolvedAnswer:
-        """Raises ProvisionError; RateLimited, without a request, if the hub's Retry-After for its token is not over."""
+    async def resolve(self, request: Resolve, namespace: str) -> ResolvedAnswer:
+        """The answer to `request` for an object in `namespace`.
+
+        Raises ProvisionError; RateLimited, without a request, if the hub's Retry-After for its token is not over.
+        """
         if request.ref.startswith("local:"):
             return await self._call(request)
-        async with self._semaphore:
+        async with self._places.place(Question(namespace, str(Origin.of(request.endpoint)))):
             self._rate_limits.check(request.endpoint, request.credentials)
             try:
                 return await self._call(request)

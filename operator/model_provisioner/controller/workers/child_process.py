@@ -17,6 +17,7 @@ from model_provisioner.aio.cancellation import wait_all
 from model_provisioner.domain.errors import InternalError, error_of
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, decode_answer, encode_request
 from model_provisioner.worker_protocol.messages import (
+    EXIT_REASONS,
     Answer,
     Cancel,
     FailedAnswer,
@@ -157,8 +158,19 @@ class WorkerProcess:
         try:
             while process.stdout and (line := await process.stdout.readline()):
                 self._dispatch(line)
+        except ValueError:  # readline() has no other error, and nothing after such a line can be read
+            self._bury(process, f"wrote a line of more than {LONGEST_LINE_BYTES // 1024**2} MiB and was ended")
         finally:
             self._fail_pending(process, await process.wait())
+
+    def _bury(self, process: asyncio.subprocess.Process, what: str) -> None:
+        """Kills `process` and fails its requests at once; the next request starts another one."""
+        _LOG.error("worker %s %s", process.pid, what)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        if self._process is process:
+            self._process = None
+        self._fail_requests(process, f"the transfer process {what}; what it had written is kept")
 
     def _dispatch(self, line: bytes) -> None:
         try:
@@ -177,10 +189,12 @@ class WorkerProcess:
 
     def _fail_pending(self, process: asyncio.subprocess.Process, code: int) -> None:
         """Answers all requests to the dead `process` with InternalError, which is retried. `code` is the returncode."""
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        how = EXIT_REASONS.get(code) or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
+        self._fail_requests(process, f"the transfer process ended unexpectedly ({how}); what it had written is kept")
+
+    def _fail_requests(self, process: asyncio.subprocess.Process, message: str) -> None:
         for request_id, pending in self._pending.items():
             if pending.process is process and not pending.answer.done():
-                message = f"the transfer process ended unexpectedly ({how}); what it had written is kept"
                 pending.answer.set_result(FailedAnswer(request_id, InternalError.__name__, message))
 
 

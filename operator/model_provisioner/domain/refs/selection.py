@@ -30,14 +30,18 @@ from enum import IntEnum
 
 from model_provisioner.domain.errors import AmbiguousModel, IncompleteModel, SourceNotFound, UnsupportedSource
 from model_provisioner.domain.gguf.format import FILE_TYPES
+from model_provisioner.domain.refs.file_names import is_visible
 
+MAX_PARTS = 4096
+"""The most parts of a model, as the resource's `status.model.files` has room for."""
 _DEFAULTS = ("Q4_K_M", "Q8_0")
 _MAX_LISTED = 20
 _SUFFIX = re.compile(r"\.gguf\Z", re.IGNORECASE)
 _PART = re.compile(
     r"(?P<stem>.*)-(?P<number>[0-9]{5})(?P<end>-of-(?P<count>[0-9]{5})\.gguf)", re.IGNORECASE | re.DOTALL
 )
-_RAW_PIECE = re.compile(r"\.gguf[._-](?:part|split)[\w.-]*\Z", re.IGNORECASE)
+_RAW_PIECE = re.compile(r"\.gguf[._-](?:part|split)", re.IGNORECASE)
+_WORD_CHARACTERS = re.compile(r"[\w.-]*")
 _QUANTIZATION = re.compile(
     r"(?:^|(?<=[-._/]))(?:UD-)?"
     r"(?:I?Q[1-8]_(?:K|[01]|XXS|XS|NL|S|M|L|XL)(?:_(?:XXS|XS|S|M|L|XL|[48]_[48]))?"
@@ -56,20 +60,25 @@ class _Standing(IntEnum):
     PROJECTOR_OR_MATRIX = 4
 
 
+_DIRECTORY, _NAME = 0, 1
 _DRAFTERS = "(?:eagle3|dflash|dspark)"
 _QUANTIZED = "(?:I?Q[1-8]|TQ[12]|MXFP4|NVFP4)"
+_END = r"(?=[-._]|\Z)"
 _STANDINGS = tuple(
-    (re.compile(pattern, re.IGNORECASE), standing)
-    for pattern, standing in (
-        (r"mmproj[^/]*$|(?:^|/)(?:mmproj|imatrix)/", _Standing.PROJECTOR_OR_MATRIX),
-        (r"(?:^|/)imatrix(?:[-._][^/]*)?$", _Standing.PROJECTOR_OR_MATRIX),
-        (rf"(?:^|/)(?![^/]*[-._]{_QUANTIZED})[^/]*[-._]imatrix(?:[-._][^/]*)?$", _Standing.PROJECTOR_OR_MATRIX),
-        (rf"(?:^|/)(?:mtp|{_DRAFTERS})(?:/|(?:[-._][^/]*)?$)", _Standing.DRAFTER),
-        (rf"[-._]{_DRAFTERS}(?:[-._][^/]*)?$", _Standing.PROBABLY_DRAFTER),
-        (r"[-._](?:mtp|imatrix)(?:[-._][^/]*)?$", _Standing.VARIANT),
+    (place, re.compile(pattern, re.IGNORECASE | re.DOTALL), standing)
+    for place, pattern, standing in (
+        (_DIRECTORY, r"(?:^|/)(?:mmproj|imatrix)/", _Standing.PROJECTOR_OR_MATRIX),
+        (_NAME, "mmproj", _Standing.PROJECTOR_OR_MATRIX),
+        (_NAME, rf"\Aimatrix{_END}", _Standing.PROJECTOR_OR_MATRIX),
+        (_NAME, rf"\A(?!.*[-._]{_QUANTIZED}).*[-._]imatrix{_END}", _Standing.PROJECTOR_OR_MATRIX),
+        (_DIRECTORY, rf"(?:^|/)(?:mtp|{_DRAFTERS})/", _Standing.DRAFTER),
+        (_NAME, rf"\A(?:mtp|{_DRAFTERS}){_END}", _Standing.DRAFTER),
+        (_NAME, rf"[-._]{_DRAFTERS}{_END}", _Standing.PROBABLY_DRAFTER),
+        (_NAME, rf"[-._](?:mtp|imatrix){_END}", _Standing.VARIANT),
     )
 )
-"""Patterns for a path without .gguf; the first that matches decides. A path that none matches is a MODEL."""
+"""Patterns for the directory (with its slash) or the name (without .gguf); the first that matches decides. A path that
+none matches is a MODEL. Each pattern looks at a character a bounded number of times, because names are untrusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,8 @@ def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
     """The paths of the model that `selector` means, a subset of `paths`; the parts of a split model in order.
 
     Raises AmbiguousModel if several models match, SourceNotFound if none does, IncompleteModel if parts are missing,
-    and UnsupportedSource if the repository has the model only as raw pieces.
+    and UnsupportedSource if the repository has the model only as raw pieces or in more than 4,096 parts. Takes time in
+    proportion to the characters of `paths`, which are untrusted.
     """
     models = _models(paths)
     if not models:
@@ -107,9 +117,16 @@ def select(paths: Sequence[str], selector: str | None) -> tuple[str, ...]:
 
 
 def other_models(paths: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:
-    """The paths of each complete model in `paths`, except the one with the `chosen` paths."""
-    candidates = _candidates(_models(paths))
-    return [model.paths for model in candidates if len(model.paths) == model.parts and model.paths[0] not in chosen]
+    """The paths of each complete model in `paths`, except the one with the `chosen` paths.
+
+    Models that can't be fetched are left out: those of too many parts, or with invisible characters in their name.
+    """
+    candidates, taken = _candidates(_models(paths)), set(chosen)
+    return [model.paths for model in candidates if _is_offered(model) and model.paths[0] not in taken]
+
+
+def _is_offered(model: _Model) -> bool:
+    return len(model.paths) == model.parts <= MAX_PARTS and is_visible(model.paths[0])
 
 
 def selector_of(paths: Sequence[str], model: Sequence[str]) -> str:
@@ -118,6 +135,18 @@ def selector_of(paths: Sequence[str], model: Sequence[str]) -> str:
     if label and [match.paths for match in _by_quantization(_candidates(_models(paths)), label)] == [tuple(model)]:
         return label
     return _shown(model[0])
+
+
+def parts_of(path: str) -> tuple[str, ...]:
+    """The paths of all parts of the model that `path` is a part of, at most 4,096; `path` alone if it is no part."""
+    part = _PART.fullmatch(path)
+    if not part or not 1 <= int(part["number"]) <= int(part["count"]) <= MAX_PARTS:
+        return (path,)
+    return tuple(_parts(path, int(part["count"])))
+
+
+def _parts(path: str, count: int) -> list[str]:
+    return [_PART.sub(rf"\g<stem>-{number:05}\g<end>", path) for number in range(1, count + 1)]
 
 
 def quantization_of(path: str) -> str | None:
@@ -140,20 +169,24 @@ def _models(paths: Iterable[str]) -> list[_Model]:
 
 
 def _standing(model: _Model) -> _Standing:
-    stem = _stem(model.paths[0])
-    return next((standing for pattern, standing in _STANDINGS if pattern.search(stem)), _Standing.MODEL)
+    directory, slash, name = _stem(model.paths[0]).rpartition("/")
+    texts = (directory + slash, name)
+    return next((standing for place, pattern, standing in _STANDINGS if pattern.search(texts[place])), _Standing.MODEL)
 
 
 def _candidates(models: Sequence[_Model]) -> list[_Model]:
     """The models and the variants; if there are none, those of the next best standing."""
-    best = min(map(_standing, models), default=_Standing.MODEL)
-    return [model for model in models if _standing(model) <= max(best, _Standing.VARIANT)]
+    standings = list(map(_standing, models))
+    worst = max(min(standings, default=_Standing.MODEL), _Standing.VARIANT)
+    return [model for model, standing in zip(models, standings, strict=True) if standing <= worst]
 
 
 def _tiers(candidates: Sequence[_Model]) -> list[list[_Model]]:
     """The candidates of each standing, the best first."""
-    standings = sorted(set(map(_standing, candidates)))
-    return [[model for model in candidates if _standing(model) == standing] for standing in standings]
+    tiers: dict[_Standing, list[_Model]] = {}
+    for model in candidates:
+        tiers.setdefault(_standing(model), []).append(model)
+    return [tiers[standing] for standing in sorted(tiers)]
 
 
 def _by_path(models: Sequence[_Model], path: str) -> list[_Model]:
@@ -241,13 +274,19 @@ def _ambiguous(fitting: Sequence[_Model], selector: str | None) -> AmbiguousMode
 
 
 def _complete(model: _Model) -> tuple[str, ...]:
+    if model.parts > MAX_PARTS:
+        raise UnsupportedSource(
+            f"{_shown(model.paths[0])} is one of {model.parts} parts, and a model may have {MAX_PARTS}: choose another "
+            "model of the repository, or upload it in fewer parts"
+        )
     missing = model.parts - len(model.paths)
     if not missing:
         return model.paths
-    names = [_PART.sub(rf"\g<stem>-{number:05}\g<end>", model.paths[0]) for number in range(1, model.parts + 1)]
+    there = set(model.paths)
+    names = _parts(model.paths[0], model.parts)
     raise IncompleteModel(
         f"{missing} of {model.parts} parts are missing in the repository: "
-        f"{_enumerated([name for name in names if name not in model.paths])}; "
+        f"{_enumerated([name for name in names if name not in there])}; "
         "choose another model or revision, or upload the parts"
     )
 
@@ -275,7 +314,13 @@ def _no_model(paths: Sequence[str]) -> SourceNotFound | UnsupportedSource:
 
 
 def _pieces(paths: Iterable[str]) -> list[str]:
-    return [path for path in sorted(set(paths)) if _RAW_PIECE.search(path)]
+    return [path for path in sorted(set(paths)) if _is_piece(path)]
+
+
+def _is_piece(path: str) -> bool:
+    """Whether `.gguf.part…` or the like stands in the word characters, dots and hyphens that end the path."""
+    ending = _WORD_CHARACTERS.match(path[::-1])
+    return bool(ending and _RAW_PIECE.search(path, len(path) - ending.end()))
 
 
 def _in_pieces(pieces: Sequence[str]) -> UnsupportedSource:
@@ -320,4 +365,7 @@ def _enumerated(names: Sequence[str]) -> str:
 
 def _shown(text: str) -> str:
     """The text, shortened and printable: names come from the source, and messages go to terminals and logs."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[:255]
+    shortened = text[:255]
+    return "".join(
+        char if char.isprintable() and is_visible(char) else "\N{REPLACEMENT CHARACTER}" for char in shortened
+    )

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from model_provisioner.domain.errors import UnsupportedSource
 from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.refs.file_names import is_visible
 from model_provisioner.domain.refs.refs import HuggingFaceRef, LocalRef, ModelRef
 
 HUGGING_FACE_ROOT = "hf"
@@ -50,12 +51,15 @@ def store_path(ref: ModelRef, repo_path: str | None = None, other_hub: str | Non
 
     `other_hub` is the normalised URL of the hub if it is not the operator's own.
 
-    Raises UnsupportedSource for a name that is not safe as a path.
+    Raises UnsupportedSource for a name that is not safe as a path, and for one in a repository that has an invisible
+    character. Files in `local:` were named by the user of the volume.
     """
     if isinstance(ref, LocalRef):
         return check_name(f"{LOCAL_ROOT}/{ref.path}")
     if repo_path is None:
         raise ValueError(f"{ref} names a repository: which file of it?")
+    if not is_visible(repo_path):
+        raise _refused(repo_path, "it has a character that is invisible or changes the direction of the text")
     directory = repository_directory(ref, ref.revision)
     if other_hub is not None:
         directory = hub_directory(other_hub) + directory.removeprefix(HUGGING_FACE_ROOT)

@@ -1,7 +1,7 @@
 """The flags of `model-provisioner fetch`, and which mode they select. Called by `model_provisioner.cli`.
 
 `--worker` serves the operator, `--plan FILE` a Job (both in `transfer.worker`); without them one model is fetched for a
-person (`fetch`). `--resolver` only shows in the list of processes which worker resolves refs.
+person (`fetch`). `--resolver` shows in the list of processes which worker resolves refs, and limits its memory.
 """
 
 import argparse
@@ -33,6 +33,8 @@ from model_provisioner.transfer.http.client import NetworkSettings
 from model_provisioner.transfer.worker import worker
 
 _MAX_CONNECTIONS = 16
+_RESOLVER_BYTES = 320 * 1024**2
+"""The most memory of the resolver: 16 listings of 8 MiB at one time, what is read from them, and the interpreter."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
     if args.proxy and not args.allow_host:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
     if args.worker:
-        return worker.run(_network(args, args.endpoint))
+        return worker.run(_network(args, args.endpoint), _RESOLVER_BYTES if args.resolver else None)
     if args.plan is not None:
         return worker.run_plan(args.plan, _network(args, args.endpoint))
     if args.ref is None or args.to is None:

@@ -1,8 +1,8 @@
 """Reads the answers of a Hugging Face hub: documents, headers and links, none of which is trusted to have its shape.
 
-Called by `hub_client`, which sends the requests. Every function here is total: any bytes are a value or `Malformed`. A
-field that an answer leaves out is None, because mirrors leave fields out; a field of another type is an error. Which
-file is wanted, and what to do about a field that is missing, is decided in `huggingface`.
+Called by `hub_client`, which sends the requests. Every function here is total: any bytes are a value, `Malformed` or
+`TooLarge`. A field that an answer leaves out is None, because mirrors leave fields out; a field of another type is an
+error. Which file is wanted, and what to do about a field that is missing, is decided in `huggingface`.
 Source of the fields: huggingface_hub 2.4, hf_api.py (`ModelInfo`, `RepoSibling`, `RepoFile`) and file_download.py
 (`get_hf_file_metadata`).
 """
@@ -15,13 +15,15 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from model_provisioner.domain.refs.file_names import MAX_NAME_BYTES, is_short
 from model_provisioner.domain.store.digest import Digest
 
-MAX_FILES = 100_000
-"""The most files of a repository; the hub recommends fewer (hub-docs, repositories-recommendations.md)."""
+MAX_FILES = 20_000
+"""The most files of a listing. Repositories of models have some hundred; a listing costs memory for each of them."""
+_MAX_OBJECTS = 2 * MAX_FILES + 10_000
+"""The most JSON objects of an answer: two for each file, and what else describes a model."""
 MAX_SIZE = 2**46
 """The largest size of a file, 64 TiB, so that the sum over all files fits the 64 bits of the resource's field."""
-_MAX_NAME = 1024
 _MAX_TEXT = 256
 _MASK = re.compile(r"\*+")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
@@ -29,16 +31,21 @@ _DIGITS = re.compile(r"[0-9]{1,20}")
 _CONTENT_RANGE = re.compile(r"bytes [0-9]{1,20}-[0-9]{1,20}/([0-9]{1,20})")
 _LINK = re.compile(r"<([^<>]*)>([^<>]*)")
 _REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
+_TOO_MANY = f"more than {MAX_FILES:,} files"
 _IN_QUERY = "%=&+/:;,?@!$'()*~"
 
 _Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
-_Name = Annotated[str, msgspec.Meta(max_length=_MAX_NAME)]
+_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_BYTES)]
 _Text = Annotated[str, msgspec.Meta(max_length=_MAX_TEXT)]
 T = TypeVar("T")
 
 
 class Malformed(Exception):
     """An answer that does not have its shape. The text says in a few words what was sent instead."""
+
+
+class TooLarge(Exception):
+    """An answer of more than is read of it. The text says in a few words how much was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,8 @@ def is_web_page(headers: Mapping[str, str]) -> bool:
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     if not body.strip():
         raise Malformed("an empty body")
+    if body.count(b"{") > _MAX_OBJECTS:  # before memory is used for each of them
+        raise TooLarge(_TOO_MANY)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -162,11 +171,13 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 def _bounded(entries: list[T]) -> list[T]:
     if len(entries) > MAX_FILES:
-        raise Malformed(f"a list of more than {MAX_FILES} files")
+        raise TooLarge(_TOO_MANY)
     return entries
 
 
 def _file(path: str, size: int | None, lfs: _LFS | None) -> RemoteFile:
+    if not is_short(path):
+        raise Malformed(f"a name of more than {MAX_NAME_BYTES} bytes")
     text = (lfs.sha256 or lfs.oid) if lfs else None
     masked = bool(text and _MASK.fullmatch(text))
     return RemoteFile(path, size, _digest(text) if text and not masked else None, masked)

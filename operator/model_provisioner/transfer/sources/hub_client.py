@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import quote
 
+from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import ProvisionError, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
@@ -24,6 +25,7 @@ from model_provisioner.transfer.sources.hub_answers import (
     Malformed,
     ModelInfo,
     RemoteFile,
+    TooLarge,
     is_web_page,
     next_query,
     parse_file_headers,
@@ -31,7 +33,10 @@ from model_provisioner.transfer.sources.hub_answers import (
     parse_tree,
 )
 
-_MAX_BYTES = 32 * 1024 * 1024
+MAX_LISTING_BYTES = 8 * 1024 * 1024
+"""The most bytes of a description, or of all pages of a tree together, before and after decompression."""
+_SHORT_BYTES = 256 * 1024
+"""An answer that is read in some milliseconds. It does not wait for the long ones of others."""
 _MAX_PAGES = 1000
 _HEAD_REFUSED = frozenset({400, 403, 404, 405, 501})
 """Statuses of servers that do not know HEAD, and answer GET."""
@@ -44,15 +49,28 @@ _HUB_HEADERS = frozenset({"x-error-code", "x-error-message", "ratelimit", "retry
 T = TypeVar("T")
 
 
+class ListingTooLarge(Exception):
+    """The hub lists more than is read. The text names its origin and says how much that is."""
+
+
 class HubClient:
     """One repository of the hub at `endpoint` (a URL without a trailing slash).
 
     `credentials` are sent only if they are for the endpoint's origin. Each method raises what `Client.get` raises and
-    `hub_error` returns, and SourceUnavailable for an answer that does not have its shape.
+    `hub_error` returns, and SourceUnavailable for an answer that does not have its shape. `threads` read the answers,
+    because a long one would hold up the event loop.
     """
 
-    def __init__(self, client: Client, endpoint: str, ref: HuggingFaceRef, credentials: Credentials | None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        endpoint: str,
+        ref: HuggingFaceRef,
+        credentials: Credentials | None,
+        threads: DetachedThreads,
+    ) -> None:
         self._client = client
+        self._threads = threads
         self._endpoint = endpoint
         self._repository = ref.repository
         self._credentials = credentials
@@ -67,27 +85,37 @@ class HubClient:
         return f"{self._endpoint}/{self._repository}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
     async def model_info(self, revision: str | None) -> ModelInfo:
-        """The repository at `revision` (None: the default branch) and its files."""
-        at = f"/revision/{quote(revision, safe='')}" if revision else ""
-        found, _ = await self._document(f"{self._api}{at}?blobs=true", parse_model_info)
+        """The repository at `revision` (None: the default branch) and its files. Raises ListingTooLarge."""
+        found, _, _ = await self._document(f"{self._model(revision)}?blobs=true", parse_model_info)
         return found
 
-    async def tree(self, revision: str) -> list[RemoteFile]:
-        """All files at `revision`, from every page of the tree."""
-        url = f"{self._api}/tree/{quote(revision, safe='')}"
+    async def model_facts(self, revision: str | None) -> ModelInfo:
+        """Like `model_info`, without files. A hub that does not know `expand` sends them, or may refuse.
+
+        Source: huggingface_hub 2.4, hf_api.py, `model_info(expand=…)`.
+        """
+        found, _, _ = await self._document(f"{self._model(revision)}?expand=sha&expand=gated", parse_model_info)
+        return found
+
+    async def tree(self, revision: str, directory: str = "") -> list[RemoteFile]:
+        """All files at `revision` below `directory`, from every page of the tree. Raises ListingTooLarge."""
+        url = f"{self._api}/tree/{quote(revision, safe='')}" + (f"/{quote(directory)}" if directory else "")
         files: list[RemoteFile] = []
-        query, seen = "recursive=true&expand=false", {""}
+        left, query, seen = MAX_LISTING_BYTES, "recursive=true&expand=false", {""}
         for _ in range(_MAX_PAGES):
             seen.add(query)
-            page, link = await self._document(f"{url}?{query}", parse_tree)
+            page, link, size = await self._document(f"{url}?{query}", parse_tree, left)
             files += page
+            left -= size
             following = self._next_query(link)
             if following is None:
                 return files
-            if following in seen or len(files) > MAX_FILES:
+            if len(files) > MAX_FILES:
+                raise ListingTooLarge(f"{Origin.of(url)} lists more than {MAX_FILES:,} files")
+            if following in seen:
                 break
             query = following
-        raise self._malformed(Origin.of(url), f"more than {MAX_FILES} files, or pages without an end,")
+        raise self._malformed(Origin.of(url), "pages without an end")
 
     def _next_query(self, link: str) -> str | None:
         return self._checked(Origin.of(self._endpoint), lambda: next_query(link))
@@ -122,21 +150,30 @@ class HubClient:
             last.origin, lambda: parse_file_headers([(reply.status, reply.headers) for reply in replies])
         )
 
+    def _model(self, revision: str | None) -> str:
+        return self._api + (f"/revision/{quote(revision, safe='')}" if revision else "")
+
     @property
     def _api(self) -> str:
         return f"{self._endpoint}/api/models/{self._repository}"
 
-    async def _document(self, url: str, parse: Callable[[bytes], T]) -> tuple[T, str]:
-        """What `parse` makes of the answer's body, and its `Link` header."""
+    async def _document(
+        self, url: str, parse: Callable[[bytes], T], most: int = MAX_LISTING_BYTES
+    ) -> tuple[T, str, int]:
+        """What `parse` makes of the answer's body, its `Link` header, and the bytes of the body, at most `most`."""
         async with await self._client.get(url, {"Accept": "application/json"}, self._credentials) as reply:
             if reply.status != 200:
                 raise self._status_error(reply)
             if is_web_page(reply.headers):
                 raise self._malformed(reply.origin, "a web page")
             try:
-                return parse(await _body(reply)), reply.headers.get("Link", "")
+                body = await _body(reply, most)
+                found = parse(body) if len(body) <= _SHORT_BYTES else await self._threads.run(lambda: parse(body))
+                return found, reply.headers.get("Link", ""), len(body)
             except Malformed as error:
                 raise self._malformed(reply.origin, str(error)) from None
+            except TooLarge as error:
+                raise ListingTooLarge(f"{reply.origin} lists {error}") from None
 
     def _checked(self, origin: Origin, read: Callable[[], T]) -> T:
         try:
@@ -165,18 +202,24 @@ def _refuses_head(reply: Reply) -> bool:
     return reply.status in _HEAD_REFUSED and "X-Error-Code" not in reply.headers
 
 
-async def _body(reply: Reply) -> bytes:
-    """The whole body, at most 32 MiB. Some proxies compress it although that is not asked for. Raises Malformed."""
+async def _body(reply: Reply, most: int) -> bytes:
+    """The whole body. Some proxies compress it although identity is asked for.
+
+    Raises Malformed, and TooLarge for more than `most` bytes, as they are sent or after decompression.
+    """
     encoding = reply.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
         raise Malformed(f"content encoded as {encoding[:20]!a}")
     inflate = None if encoding == "identity" else zlib.decompressobj(_GZIP_OR_ZLIB)
-    content = bytearray()
+    content, sent = bytearray(), 0
     async for chunk in reply.chunks():
+        sent += len(chunk)
         try:
-            content += inflate.decompress(chunk, _MAX_BYTES + 1 - len(content)) if inflate else chunk
+            content += inflate.decompress(chunk, most + 1 - len(content)) if inflate else chunk
         except zlib.error:
             raise Malformed(f"content that is not encoded as {encoding}") from None
-        if len(content) > _MAX_BYTES:
-            raise Malformed(f"more than {_MAX_BYTES // 1024**2} MiB")
+        if max(sent, len(content)) > most:
+            raise TooLarge(f"more than {MAX_LISTING_BYTES // 1024**2} MiB")
+        if inflate and inflate.eof and inflate.unused_data:
+            raise Malformed(f"bytes after the end of what is encoded as {encoding}")
     return bytes(content)

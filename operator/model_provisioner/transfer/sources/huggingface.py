@@ -6,34 +6,41 @@ without sizes, or serve only the files themselves. The requests are sent by `hub
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from model_provisioner.aio.cancellation import cancel_and_wait
+from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import (
     DigestMismatch,
     InvalidRef,
     ProvisionError,
     SourceNotFound,
     SourceUnavailable,
+    UnsupportedSource,
 )
 from model_provisioner.domain.lifecycle.suspended_message import MOST_ALTERNATIVES, Alternative, Alternatives
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
-from model_provisioner.domain.refs.selection import other_models, select, selector_of
+from model_provisioner.domain.refs.selection import other_models, parts_of, select, selector_of
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.sources.hub_answers import FileHeaders, ModelInfo, RemoteFile
-from model_provisioner.transfer.sources.hub_client import HubClient
+from model_provisioner.transfer.sources.hub_client import HubClient, ListingTooLarge
 
 _TREE_SECONDS = 20.0  # the rest of the time is for the headers of the files
 _MAX_PLAIN_BYTES = 10 * 1024 * 1024
 """A larger file is an LFS file, which has a digest: the hub takes no larger file into git."""
 _PARALLEL_REQUESTS = 8
+_FEW_FILES = 500
+_MOST_COMPARED = 1000
+"""With more models in one repository, the others are only counted: to name them takes time for each."""
 _DEFAULT_BRANCH = "main"
+T = TypeVar("T")
 
 
 async def resolve(
@@ -43,45 +50,39 @@ async def resolve(
     digest: Digest | None,
     credentials: Credentials | None,
     client: Client,
-    seconds: float,
+    threads: DetachedThreads,
     *,
     own_hub: bool = True,
 ) -> tuple[Plan, Alternatives]:
     """Resolves `ref` at the commit `revision` (None: the current one), and lists other models of the repository.
 
-    `digest` is the one that the user expects, for a model in one file. `seconds` is the deadline of all requests
-    together. The files of a hub that is not the operator's own (`own_hub`) lie in a directory of that hub.
+    `digest` is the one that the user expects, for a model in one file. What takes time in proportion to an answer runs
+    in `threads`. The deadline is the caller's. The files of a hub that is not the operator's own (`own_hub`) lie in a
+    directory of that hub.
 
     Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the client
-    and of `select`, InvalidRef and DigestMismatch for `digest`.
+    and of `select`, UnsupportedSource for a listing that is too large, InvalidRef and DigestMismatch for `digest`.
     """
     endpoint = endpoint.rstrip("/")
-    hub = HubClient(client, endpoint, ref, credentials)
-    deadline = asyncio.timeout(seconds)
-    try:
-        async with deadline:
-            return await _Repository(ref, hub, endpoint, own_hub=own_hub).plan(revision or ref.revision, digest)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        message = f"{Origin.of(endpoint)} did not tell what {ref} is within {seconds:g} seconds"
-        raise SourceUnavailable(message) from None
+    hub = HubClient(client, endpoint, ref, credentials, threads)
+    return await _Repository(ref, hub, endpoint, threads, own_hub=own_hub).plan(revision or ref.revision, digest)
 
 
 class _Repository:
     """The repository of `ref`, as `hub` describes it. `endpoint` is the URL of that hub."""
 
-    def __init__(self, ref: HuggingFaceRef, hub: HubClient, endpoint: str, *, own_hub: bool) -> None:
+    def __init__(
+        self, ref: HuggingFaceRef, hub: HubClient, endpoint: str, threads: DetachedThreads, *, own_hub: bool
+    ) -> None:
         self._ref = ref
+        self._threads = threads
         self._hub = hub
         self._endpoint = endpoint
         self._own_hub = own_hub
 
     async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
-        info = await self._hub.model_info(revision)
-        at = info.commit or revision or _DEFAULT_BRANCH
-        files = await self._files(info, at)
-        chosen = select(list(files), self._ref.selector)
+        info, at, files = await self._listing(revision)
+        chosen = await self._judged(files, lambda: select(list(files), self._ref.selector))
         for path in chosen:
             store_path(self._ref, path)  # before a request is made of the name: `..` would lead out of the repository
         if info.files is not None and not all(_is_described(files[path]) for path in chosen):
@@ -91,7 +92,50 @@ class _Repository:
         planned = tuple(self._planned(ref, file, commit) for file in described)
         files |= {file.path: file for file in described}
         plan = Plan(str(self._ref), commit, _with_expected_digest(planned, digest), ref.repository)
-        return plan, _alternatives(files, described)
+        return plan, await self._judged(files, lambda: _alternatives(files, described))
+
+    async def _judged(self, files: Mapping[str, RemoteFile], judge: Callable[[], T]) -> T:
+        """The result of `judge`, which takes time for each of `files`: few of them do not wait for those of others."""
+        return judge() if len(files) <= _FEW_FILES else await self._threads.run(judge)
+
+    async def _listing(self, revision: str | None) -> tuple[ModelInfo, str, dict[str, RemoteFile]]:
+        """The repository, the commit or revision to ask for, and its files.
+
+        If they are too many, those that a path or a directory in the ref can mean. Raises UnsupportedSource otherwise.
+        """
+        try:
+            info = await self._hub.model_info(revision)
+            at = info.commit or revision or _DEFAULT_BRANCH
+            return info, at, await self._files(info, at)
+        except ListingTooLarge as error:
+            if not (self._ref.selector or "").lower().endswith(("/", ".gguf")):
+                raise self._too_large(error) from None
+        info = await self._facts(revision)
+        at = info.commit or revision or _DEFAULT_BRANCH
+        return info, at, await self._narrow_listing(self._ref.selector or "", at)
+
+    async def _facts(self, revision: str | None) -> ModelInfo:
+        """The repository without its files; without any fact if the hub does not tell them alone."""
+        try:
+            return replace(await self._hub.model_facts(revision), files=None)
+        except (ListingTooLarge, SourceUnavailable):
+            return ModelInfo(None, None, gated=False, files=None)
+
+    async def _narrow_listing(self, selector: str, at: str) -> dict[str, RemoteFile]:
+        """The files below the directory `selector`, or the parts of the file at that path, which may not be there."""
+        if not selector.endswith("/"):
+            return {path: RemoteFile(path, None, None) for path in parts_of(selector)}
+        try:
+            return {file.path: file for file in await self._hub.tree(at, selector.rstrip("/"))}
+        except ListingTooLarge as error:
+            raise self._too_large(error) from None
+
+    def _too_large(self, error: ListingTooLarge) -> UnsupportedSource:
+        repository = f"hf:{self._ref.repository}"
+        return UnsupportedSource(
+            f"{error} when asked for {self._ref}, which is too much to choose from: name the directory or the file, as "
+            f"in {repository}:DIRECTORY/ or {repository}:DIRECTORY/MODEL.gguf"
+        )
 
     async def _files(self, info: ModelInfo, at: str) -> dict[str, RemoteFile]:
         found = await self._hub.tree(at) if info.files is None else info.files
@@ -102,7 +146,11 @@ class _Repository:
         try:
             async with asyncio.timeout(_TREE_SECONDS):
                 entries = await self._hub.tree(at)
-        except (ProvisionError, TimeoutError):  # then the headers of the files tell, or fail for the same reason
+        except (
+            ProvisionError,
+            ListingTooLarge,
+            TimeoutError,
+        ):  # then the headers of the files tell, or fail for the same reason
             return {}
         return {entry.path: _merged(files[entry.path], entry) for entry in entries if entry.path in files}
 
@@ -206,6 +254,8 @@ def _alternatives(files: Mapping[str, RemoteFile], chosen: Sequence[RemoteFile])
     """
     wanted, names = _size(chosen) or 0, list(files)
     models = other_models(names, [file.path for file in chosen])
+    if len(models) > _MOST_COMPARED:
+        return Alternatives((), len(models))
     sizes = {model: size for model in models if (size := _size(files[path] for path in model)) is not None}
     nearest = sorted(sizes, key=lambda model: abs(sizes[model] - wanted))[:MOST_ALTERNATIVES]
     nearest.sort(key=lambda model: sizes[model])

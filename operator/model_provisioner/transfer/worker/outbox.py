@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 
 from model_provisioner.aio.clock import Clock
-from model_provisioner.worker_protocol.codec import encode_answer
+from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, encode_answer
 from model_provisioner.worker_protocol.messages import Answer, Cancelled, FailedAnswer, Progress, VerifyingAnswer
 
 _PROGRESS_SECONDS = 0.2
@@ -69,4 +70,13 @@ class Outbox:
             self._progress.clear()
             self._next_progress = now + _PROGRESS_SECONDS
         if due:
-            self._writer.write(b"".join(map(encode_answer, due)))
+            self._writer.write(b"".join(map(_line, due)))
+
+
+def _line(answer: Answer) -> bytes:
+    """The line of `answer`, or of an error if the operator would not read it."""
+    line = encode_answer(answer)
+    if len(line) <= LONGEST_LINE_BYTES:
+        return line
+    message = "the names of the model's files are too long to be handled together: choose another model, or rename them"
+    return encode_answer(FailedAnswer(answer.id, UnsupportedSource.__name__, message))

@@ -10,9 +10,13 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import os
+import resource
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,14 +40,22 @@ from model_provisioner.worker_protocol.messages import Answer, Request, Task
 
 _LOG = logging.getLogger(__name__)
 _FLUSH_SECONDS = 0.5
+_MOST_THREADS = 32
+_STACK_BYTES = 1024**2
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 T = TypeVar("T")
 
 
-def run(network: NetworkSettings) -> int:
-    """Serves requests until the end of standard input, and returns the exit code 0."""
+def run(network: NetworkSettings, memory_bytes: int | None = None) -> int:
+    """Serves requests until the end of standard input, and returns the exit code 0.
+
+    With `memory_bytes`, a process that needs more private memory ends with OUT_OF_MEMORY_EXIT, so that what a hub sends
+    takes no memory of the container from others.
+    """
     die_with_parent()
+    if memory_bytes is not None:
+        limit_memory(memory_bytes)
     asyncio.run(_serve(network))
     return 0
 
@@ -87,7 +99,20 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def limit_memory(size: int) -> None:
+    """Limits what the process may allocate to `size` bytes (getrlimit(2), RLIMIT_DATA: private writable mappings).
+
+    A stack counts as a whole, so that of a thread is made small. RLIMIT_AS would also count what is only reserved.
+    """
+    threading.stack_size(_STACK_BYTES)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
 async def _serve(network: NetworkSettings) -> None:
+    # A name server that does not answer keeps a thread for each look-up; by default there are few.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_MOST_THREADS))
     clock = Clock()
     outbox = Outbox(await _standard_output(), clock)
     async with open_client(network) as client:
@@ -180,6 +205,8 @@ class Worker:
         except ProvisionError as error:
             retry_after = error.retry_after if isinstance(error, Retryable) else None
             return messages.FailedAnswer(request.id, error.reason, error.message, retry_after, error.wants_token)
+        except MemoryError:  # what else has failed in this process for want of memory is not known
+            os._exit(messages.OUT_OF_MEMORY_EXIT)
         except Exception as error:  # noqa: BLE001 - a bug must become an answer, or the operator waits forever
             _LOG.exception("%s failed in a way that was not foreseen", request.op)
             message = f"{type(error).__name__} while {request.op} was carried out: a bug; the log has the traceback"
