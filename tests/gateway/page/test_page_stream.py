@@ -187,6 +187,16 @@ def test_failures_that_the_stream_no_longer_sends_are_shown_and_tried_again(
     assert call.body == {"model_ref": "hf:acme/old", "namespace": "models", "name": "old"}
 
 
+def test_a_download_from_another_hub_is_tried_again_there(browser: Chrome, gateway: ScriptedGateway) -> None:
+    gateway.downloads = [download("old", state="AccessDenied", error="private", endpoint="https://mirror.example")]
+    connect(browser, gateway).tell("sync", {"ids": []})
+    eventually(lambda: shown(browser, "#downloads .message") == ["private"], "the failure is shown")
+    browser.find_element(By.CSS_SELECTOR, "#downloads .again").click()
+    call = eventually(lambda: gateway.asked("POST", "/download"), "it is asked for again")[0]
+    assert isinstance(call.body, dict)
+    assert call.body["spec"] == {"endpoint": "https://mirror.example"}
+
+
 def test_a_download_that_waits_says_for_what(browser: Chrome, gateway: ScriptedGateway) -> None:
     gateway.downloads = [download("big", 5, state="InsufficientStorage", message="3 GiB are needed")]
     connect(browser, gateway).tell("progress", download("big", 40, state="InsufficientStorage"))

@@ -239,7 +239,7 @@ const downloadCards = new Cards("download", (card, id) => {
   const one = () => downloads.get(id);
   onClick(card, ".again", () => {
     const { model_ref, namespace, name, endpoint } = one();
-    return start({ model_ref, namespace, name, spec: endpoint ? { endpoint } : {} });
+    return start({ model_ref, namespace, name, ...(endpoint && { spec: { endpoint } }) });
   });
   onClick(card, ".pause", () => {
     const { namespace, state } = one();
