@@ -53,7 +53,7 @@ def operator(bench: Stand, silent_host: str, tmp_path: Path) -> Program:
     (bench.volume / "local").mkdir()
     write_sparse(bench.volume / "local" / "long.gguf", LONG_TO_HASH)
     gate = bench.hub.pause_at(SIZE // 2)
-    program = bench.start_operator("--slots=2", f"--allow-host={silent_host}")
+    program = bench.start_operator("--slots=1", f"--allow-host={silent_host}")
     bench.apply("ready", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")
     bench.apply("kept", modelRef="hf:acme/tiny:Q8_0")
     bench.apply("suspended", modelRef="hf:acme/suspended", reclaimPolicy="Delete")

@@ -84,6 +84,8 @@ def test_what_becomes_of_each_object_is_its_golden(bench: Stand, tmp_path: Path)
             bench.apply(case, **_addressed(spec, hubs))
         _exchange(bench, tmp_path / "exchanged")
         ended = {case: bench.until(case, reason) for case, (_, reason) in CASES.items()}
+    # Its bytes are fetched twice, which counts as two attempts only if progress was reported in between.
+    assert ended["digest-mismatch-at-the-end"]["status"].pop("attempts") in {1, 2}
     for case, document in ended.items():
         assert_golden("cluster", case, _without_what_changes(document, names))
 

@@ -114,10 +114,14 @@ class Attempt:
     async def _is_published(self, claim: Claim, model: Model) -> bool:
         """Whether every file is published, so that nothing is left to fetch. The hub is not asked: it may be down."""
         if self._snapshot.ready:
-            intact = await self._is_intact(claim, model) and await self._is_confirmed(claim, model)
-            if intact and not self._deps.catalog.holds(self._download):
-                await self._deps.catalog.enter(self._download, model)
-            return intact
+            if not await self._is_intact(claim, model):
+                return False
+            if self._deps.catalog.holds(self._download):  # it holds only what was confirmed
+                return True
+            if not await self._is_confirmed(claim, model):
+                return False
+            await self._deps.catalog.enter(self._download, model)
+            return True
         if not await self._has_own_record(claim, model):
             return False
         await self._finish(model, read=False)
