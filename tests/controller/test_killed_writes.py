@@ -35,7 +35,7 @@ KINDS: dict[str, Callable[[Asked], bool]] = {
     "Event": lambda asked: asked.is_write and "/events" in asked.path,
     "catalog": lambda asked: asked.method == "PATCH" and asked.path.endswith("/configmaps/model-catalog"),
 }
-AT_LEAST = {"Lease": 1, "object": 3, "status": 2, "Event": 2, "catalog": 2}
+AT_LEAST = {"Lease": 1, "object": 2, "status": 2, "Event": 2, "catalog": 2}
 """The writes of every life. There may be more: a state is written only if it lasts, and a deletion may cancel one."""
 
 Point = tuple[str, int, str]

@@ -39,13 +39,14 @@ distorted yet: lines that were removed from the list are sent, and the line itse
 
 @dataclass(frozen=True)
 class Asked:
-    """One request. `agent` is its User-Agent, `path` has no query."""
+    """One request. `agent` is its User-Agent, `path` has no query, `body` is empty for a request without one."""
 
     method: str
     path: str
     agent: str
     is_watch: bool
     token: str | None = None
+    body: bytes = b""
 
     @property
     def is_write(self) -> bool:
@@ -290,6 +291,7 @@ class ApiProxy:
             agent=request.headers.get("User-Agent", ""),
             is_watch=request.query.get("watch") == "true",
             token=request.headers.get("Authorization", "").removeprefix("Bearer ") or None,
+            body=await request.read(),
         )
         self.log.append(asked)
         for fault in list(self._faults):
@@ -408,6 +410,7 @@ _REASONS = {
     404: "NotFound",
     409: "Conflict",
     410: "Expired",
+    422: "Invalid",
     429: "TooManyRequests",
     500: "InternalError",
     503: "ServiceUnavailable",

@@ -1,6 +1,7 @@
 """Planned files with their content, for tests of the store. They need no hub."""
 
 import hashlib
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,8 @@ def put(root: Path, path: str, content: bytes) -> Path:
 
 def files_below(root: Path) -> set[str]:
     """Every path below `root` except the private files of the store."""
-    found = {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
-    return {path for path in found if not path.startswith(".provisioner/")}
+    found = (Path(parent, name).relative_to(root) for parent, _, names in os.walk(root) for name in names)
+    return {str(path) for path in found if path.parts[0] != ".provisioner"}
 
 
 def private_files(root: Path, kind: str) -> set[str]:
