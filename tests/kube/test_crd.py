@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 API_VERSION = resource.API_VERSION
 INVALID = sorted((ROOT / "tests/data/invalid").glob("*.yaml"))
 REF = "hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF"
+PATH = "hf/TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF/tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf"
 DIGEST = f"sha256:{'0' * 64}"
 STARTED = {"startTime": "2026-01-01T00:00:00Z"}
 
@@ -335,12 +336,12 @@ STATUS = {
         "revision": "52e7645ba7c309695bec7ac98f4f005b139cf465",
         "claimName": "models",
         "storeID": "5b6c1f0e",
-        "path": "hf/TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF/tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf",
+        "path": PATH,
         "size": "637 MiB",
         "sizeBytes": 668788096,
         "digest": DIGEST,
         "digestSource": "Source",
-        "files": [{"path": "a.gguf", "sizeBytes": 668788096, "digest": DIGEST}],
+        "files": [{"path": PATH, "sizeBytes": 668788096, "digest": DIGEST}],
         "gguf": {
             "architecture": "llama",
             "name": "tinyllama",
@@ -391,7 +392,7 @@ def test_the_columns_tell_what_goes_on(cluster: Cluster, namespace: str) -> None
         "Progress": "15% · 50 MiB/s · 11s",
         "Size": "637 MiB",
         "Claim": "models",
-        "Path": "hf/TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF/tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf",
+        "Path": PATH,
         "Message": "15% · 50 MiB/s · 11s",
     }
 

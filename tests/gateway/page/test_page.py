@@ -73,7 +73,8 @@ def test_a_ready_model_is_deleted_when_that_is_confirmed(desk: Desk, page: Chrom
 
 def test_a_hostile_name_is_text(desk: Desk, page: Chrome) -> None:
     desk.apply("hostile", HOSTILE)
-    desk.tell("hostile", "NotGGUF", error="<b>bold</b><script>document.title='owned'</script>")
+    error = "<b>bold</b><script>document.title='owned'</script>"
+    desk.tell("hostile", "NotGGUF", error=error, path=HOSTILE.replace(":", "/"))
     eventually(lambda: text(page, "#downloads .ref") == HOSTILE, "the name is shown as it is")
     eventually(lambda: "<b>bold</b>" in text(page, "#downloads .message"), "the message is shown as it is")
     assert page.title == "Models"
