@@ -31,6 +31,7 @@ _PATCH_TYPES = {
 }
 _MAX_CONCURRENT_REQUESTS = 100  # without watches: each namespace has one, which stays open for minutes
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_UNACCEPTABLE = frozenset({400, 413, 422})
 _LINE_LIMIT = 16 * 1024 * 1024
 
 
@@ -73,6 +74,11 @@ class ApiError(Exception):
     def is_invalid(self) -> bool:
         """The object does not match the schema, or the test of a JSON Patch failed."""
         return self.status == HTTPStatus.UNPROCESSABLE_ENTITY
+
+    @property
+    def is_unacceptable(self) -> bool:
+        """The same body will be refused again: it is malformed, too large, or does not match the schema."""
+        return self.status in _UNACCEPTABLE
 
     @property
     def is_expired(self) -> bool:

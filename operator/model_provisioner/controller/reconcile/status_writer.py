@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any
 
 from model_provisioner.controller.reconcile.wakeup import Wakeup
@@ -27,7 +26,6 @@ _LOG = logging.getLogger(__name__)
 _SETTLE_SECONDS = 1.0
 _RETRY_SECONDS = 2.0
 _REFUSED_SECONDS = 60.0
-_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 Transition = Callable[[Status], Awaitable[None]]
 
@@ -160,7 +158,7 @@ class StatusWriter:
             if error.is_not_found or (error.is_invalid and not await self._has_our_uid()):
                 raise Gone from None
             _LOG.warning("status of %s could not be written: %s", self._path, error)
-            if error.status not in _REFUSALS:
+            if not error.is_unacceptable:
                 return max(_RETRY_SECONDS, error.retry_after or 0)
             if status.model and not self._written.ready:
                 raise StatusRefused(error.message) from None
