@@ -14,6 +14,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from tests.faults.campaign import say
+from tests.gateway.caller import condition
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.hostile_hub import drips, hostile_hub, lists
 from tests.support.programs import eventually, free_port
@@ -79,12 +80,13 @@ def seconds_to_the_first_question_for_bytes(bench: Stand, number: int) -> float:
 
 def attack(other: Stand, slow: str, long: str) -> None:
     other.secret("limited", {"token": "hf_limited"})
+    other.apply("limited", modelRef="hf:evil/limited", credentialsSecretRef={"name": "limited"})
+    other.until("limited", "RateLimited")
     for number in range(40):
         other.apply(f"slow-{number}", modelRef=f"hf:evil/slow-{number}", endpoint=slow)
     for number in range(4):
         other.apply(f"long-{number}", modelRef=f"hf:evil/long-{number}", endpoint=long)
         other.apply(f"paced-{number}", modelRef="hf:evil/large", maxBytesPerSecond="64Ki", priority=10**9)
-    other.apply("limited", modelRef="hf:evil/limited", credentialsSecretRef={"name": "limited"})
     other.apply("parts", modelRef="hf:evil/parts")
     sparse = other.volume / "local"
     sparse.mkdir()
@@ -100,7 +102,8 @@ def attack(other: Stand, slow: str, long: str) -> None:
     path = "../../etc/passwd.gguf"
     model = {"path": path, "claimName": "models", "storeID": "0" * 32, "size": "1 B", "sizeBytes": 1}
     files = [{"path": path, "sizeBytes": 1}]
-    forged = {"model": {**model, "digestSource": "Source", "files": files}}
+    ready = condition("Ready", True, "Available", "verified and published")
+    forged = {"model": {**model, "digestSource": "Source", "files": files}, "conditions": [ready]}
     other.cluster.api.merge(f"{other.path('sparse-3')}/status", {"status": forged})
 
 
@@ -123,5 +126,4 @@ def test_another_namespace_hardly_notices_every_attack_at_once(bench: Stand) -> 
         assert max(attacked) <= max(undisturbed) + DELAY_SECONDS
         assert probe.failures == []
         assert probe.answers > 0
-        other.until("limited", "RateLimited")
         assert other.catalog() == {}

@@ -45,7 +45,7 @@ def test_a_status_that_the_api_server_refuses_is_told_and_not_sent_for_ever(benc
             assert refused.hits == hits, "the same status is not sent again"
         assert "model" not in status
         assert "the API server does not take the status" in status["conditions"][0]["message"]
-        assert bench.catalog() == {}
+        eventually(lambda: bench.catalog() == {}, "the catalog does not list it")
         bench.patch("tiny", annotations={RECONCILE_AT: "now"})
         bench.until("tiny", "Available")
         bench.delete("tiny")
