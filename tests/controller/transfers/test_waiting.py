@@ -1,5 +1,6 @@
 """What a download waits for: a slot after a restart, space on the volume, the Retry-After of a host."""
 
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -270,3 +271,16 @@ def rates(bench: Stand, *names: str) -> list[float]:
     after = [bench.hub.bytes_sent(f"acme/{name}") for name in names]
     seconds = time.monotonic() - began
     return [(then - first) / seconds for first, then in zip(before, after, strict=True)]
+
+
+def test_the_message_says_that_a_silent_source_is_waited_for(bench: Stand) -> None:
+    gate = bench.hub.pause_at(0, "acme/tiny")
+    bench.start_operator()
+    bench.apply("tiny", modelRef="hf:acme/tiny:Q4_K_M")
+    gate.wait_reached()
+    says = re.compile(rf"(waiting for the first byte|no byte) from {re.escape(bench.hub.content_origin)} for \d+s")
+    eventually(lambda: says.search(bench.ready("tiny").get("message", "")), "the message names the source")
+    assert bench.ready("tiny")["reason"] == "Downloading"
+    gate.release()
+    message = bench.until("tiny", "Available")["status"]["conditions"][0]["message"]
+    assert not says.search(message)
