@@ -104,6 +104,7 @@ def attack(other: Stand, slow: str, long: str) -> None:
     files = [{"path": path, "sizeBytes": 1}]
     ready = condition("Ready", True, "Available", "verified and published")
     forged = {"model": {**model, "digestSource": "Source", "files": files}, "conditions": [ready]}
+    other.history.forged.add("sparse-3")
     other.cluster.api.merge(f"{other.path('sparse-3')}/status", {"status": forged})
 
 

@@ -20,6 +20,7 @@ def forge(bench: Stand, name: str, change: Callable[[Status], None], of: str | N
     """Writes the status of `name`, or of the object `of`, with `change` applied, through the status subresource."""
     status = copy.deepcopy(bench.get(of or name)["status"])
     change(status)
+    bench.history.forged.add(name)
     bench.cluster.api.merge(f"{bench.path(name)}/status", {"status": status})
 
 
