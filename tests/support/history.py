@@ -29,8 +29,8 @@ class History:
     """Watches while the block runs; raises AssertionError at its end if a rule was broken at any time.
 
     `lease_namespace` is the namespace of the Lease of the operator that serves `namespace`. `most_events` is the most
-    Events that one object may have. `forged` are the names of objects whose status the test itself writes: the rules are
-    those of an operator, and do not hold for them.
+    Events that one object may have. `forged` are the names of objects whose status the test itself writes: the rules
+    are those of an operator, and do not hold for them.
     """
 
     def __init__(self, api: Api, namespace: str) -> None:
