@@ -11,8 +11,9 @@ MEANINGS = {
     404: {"is_not_found"},
     409: {"is_conflict"},
     410: {"is_expired"},
-    422: {"is_invalid"},
-    400: set[str](),
+    413: {"is_unacceptable"},
+    422: {"is_invalid", "is_unacceptable"},
+    400: {"is_unacceptable"},
     501: set[str](),
     **{status: {"is_transient"} for status in (429, 500, 502, 503, 504)},
 }
