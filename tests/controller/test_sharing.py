@@ -141,24 +141,8 @@ def test_a_token_that_is_revoked_while_its_bytes_flow_is_given_time_and_then_the
     assert not any(key.startswith("one.") for key in bench.catalog())
 
 
-def test_a_token_that_is_told_to_wait_while_its_transfer_waits_is_limited_and_the_others_goes_on(bench: Stand) -> None:
-    repository = bench.hub.repository("acme/shared", private=True, tokens=frozenset({"hf_one", "hf_two"}))
-    repository.add("m.Q4_K_M.gguf", tiny_gguf(seed=5))
-    gate = bench.hub.pause_at(50_000, "acme/tiny")
-    bench.start_operator("--slots=1")
-    bench.apply("running", modelRef="hf:acme/tiny")
-    gate.wait_reached()
-    for name in ("one", "two"):
-        bench.secret(name, {"token": f"hf_{name}"})
-        bench.apply(name, modelRef="hf:acme/shared", credentialsSecretRef={"name": name})
-        bench.until(name, "Queued")
-    bench.hub.fail(429, where="resolve", path="acme/shared", headers={"Retry-After": "3600"})
-    gate.release()
-    bench.until("one", "RateLimited")
-    bench.until("two", "Available")
-
-
-def test_a_token_that_is_revoked_while_its_transfer_waits_is_refused_and_the_others_goes_on(bench: Stand) -> None:
+def two_that_wait(bench: Stand) -> tuple[Repository, Gate]:
+    """The private repository of `one` and `two`, which share a transfer; it waits until the gate of another is open."""
     repository = bench.hub.repository("acme/shared", private=True, tokens=frozenset({"hf_one", "hf_two"}))
     repository.add("s.Q4_K_M.gguf", tiny_gguf(seed=5))
     gate = bench.hub.pause_at(50_000, "acme/tiny")
@@ -169,6 +153,19 @@ def test_a_token_that_is_revoked_while_its_transfer_waits_is_refused_and_the_oth
         bench.secret(name, {"token": f"hf_{name}"})
         bench.apply(name, modelRef="hf:acme/shared", credentialsSecretRef={"name": name})
         bench.until(name, "Queued")
+    return repository, gate
+
+
+def test_a_token_that_is_told_to_wait_while_its_transfer_waits_is_limited_and_the_others_goes_on(bench: Stand) -> None:
+    _, gate = two_that_wait(bench)
+    bench.hub.fail(429, where="resolve", path="acme/shared", headers={"Retry-After": "3600"})
+    gate.release()
+    bench.until("one", "RateLimited")
+    bench.until("two", "Available")
+
+
+def test_a_token_that_is_revoked_while_its_transfer_waits_is_refused_and_the_others_goes_on(bench: Stand) -> None:
+    repository, gate = two_that_wait(bench)
     repository.tokens = frozenset({"hf_two"})
     gate.release()
     refused = bench.until("one", "AccessDenied")["status"]

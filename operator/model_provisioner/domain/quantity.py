@@ -8,7 +8,8 @@ import math
 import re
 from fractions import Fraction
 
-_MAX_INT64 = 2**63 - 1
+MAX_INT64 = 2**63 - 1
+"""The largest number of the API server, of a file's size and of the fields that are read of a header."""
 _BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi")
 _DECIMAL = ("k", "M", "G", "T", "P")
 _FACTORS = {
@@ -35,8 +36,8 @@ def parse_quantity(value: str | int) -> int:
         )
     power_of_ten: Fraction = Fraction(10) ** int(match["exponent"] or 0)
     number = Fraction(match["number"]) * power_of_ten * _FACTORS[match["suffix"] or ""]
-    if number > _MAX_INT64:
-        raise ValueError(f"{str(value)[:80]!r} is more than {_MAX_INT64} bytes")
+    if number > MAX_INT64:
+        raise ValueError(f"{str(value)[:80]!r} is more than {MAX_INT64} bytes")
     rounded_up: int = math.ceil(number)
     return rounded_up
 

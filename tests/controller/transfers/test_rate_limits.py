@@ -1,4 +1,4 @@
-"""Who is held back by an answer 429: the same credential at the same origin, and nothing else."""
+"""What an answer 429 holds back: the same credential at the same origin, and nothing else."""
 
 import pytest
 

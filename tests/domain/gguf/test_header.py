@@ -17,6 +17,7 @@ from model_provisioner.domain.errors import IncompleteModel, NotGGUF
 from model_provisioner.domain.gguf import format as fmt
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, Split, check_complete, combine, read_header
 from model_provisioner.domain.modeldownload import GGUFSummary
+from model_provisioner.domain.quantity import MAX_INT64
 from tests.support.cost import traced_peak
 from tests.support.gguf_headers import (
     ARRAY,
@@ -485,7 +486,7 @@ def test_any_mutation_is_read_waited_for_or_refused(changes: list[tuple[int, int
     elif isinstance(result, Incomplete):
         assert min(cut, file_size) < result.needed <= min(file_size, fmt.MAX_HEADER)
     else:
-        assert 0 <= (result.summary.parameters or 0) <= fmt.MAX_INT64
+        assert 0 <= (result.summary.parameters or 0) <= MAX_INT64
         assert result == read_header(bytes(data), file_size), "more bytes must not change what was read"
 
 

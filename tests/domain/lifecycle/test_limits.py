@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.gguf.format import MAX_UNKNOWN_TYPES
 from model_provisioner.domain.lifecycle import limits
 from model_provisioner.domain.modeldownload import Condition, GGUFSummary, Progress, Status
+from model_provisioner.domain.quantity import MAX_INT64
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from tests.support.samples import MODEL
@@ -47,7 +49,7 @@ def test_lengths_are_those_of_the_schema(path: str, limit: int) -> None:
 
 def test_counts_and_ranges_are_those_of_the_schema() -> None:
     assert field("model.files")["maxItems"] == limits.MAX_FILES
-    assert field("model.gguf.unknownTensorTypes")["maxItems"] == limits.MAX_UNKNOWN_TYPES
+    assert field("model.gguf.unknownTensorTypes")["maxItems"] == MAX_UNKNOWN_TYPES
     assert field("conditions.[].message")["maxLength"] >= limits.MAX_MESSAGE
     assert field("attempts")["format"] == field("progress.percent")["format"] == "int32"
     assert field("model.sizeBytes")["format"] == field("progress.bytes")["format"] == "int64"
@@ -96,10 +98,10 @@ def test_every_text_and_number_of_a_status_is_made_to_fit() -> None:
     assert found.model
     assert found.model.gguf
     assert found.progress
-    assert found.model.gguf.parameters == limits.MAX_INT64
+    assert found.model.gguf.parameters == MAX_INT64
     assert found.model.gguf.name == "x" * limits.MAX_GGUF_TEXT
-    assert len(found.model.gguf.unknown_tensor_types or ()) == limits.MAX_UNKNOWN_TYPES
+    assert len(found.model.gguf.unknown_tensor_types or ()) == MAX_UNKNOWN_TYPES
     assert (found.attempts, found.progress.percent, found.progress.total_bytes) == (limits.MAX_INT32, 100, 0)
-    assert (found.progress.bytes, found.progress.eta_seconds) == (limits.MAX_INT64, 0)
+    assert (found.progress.bytes, found.progress.eta_seconds) == (MAX_INT64, 0)
     assert [len(found.conditions[0].reason), len(found.conditions[0].message)] == [1024, 1024]
     assert len(found.last_handled_reconcile_at or "") == limits.MAX_ANNOTATION

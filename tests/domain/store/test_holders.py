@@ -289,7 +289,7 @@ def test_an_own_record_learns_the_hub_only_if_its_bytes_are_accepted() -> None:
 
 @pytest.mark.parametrize(("from_hub", "endpoint"), [(True, HUB), (False, None)])
 def test_a_file_that_the_hub_does_not_vouch_for_is_of_no_hub(from_hub: bool, endpoint: str | None) -> None:
-    """Else whoever puts a file there and names its digest would pass it on to objects that name none."""
+    """Else an object that names the digest of a file on the volume would pass it on to objects that name none."""
     settled = record("own", replace(held(digest=NEW, adopted=True), endpoint=HUB))
     found = holders.verified(settled, FileRecord(MAIN, 10, str(NEW)), 77, (), from_hub=from_hub)
     assert found.files[0].endpoint == endpoint

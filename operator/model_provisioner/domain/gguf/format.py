@@ -19,7 +19,6 @@ MAX_DIMENSIONS = 4
 MAX_TENSOR_NAME = 63
 """In bytes. Loaders have a buffer of 64 bytes with the terminating zero."""
 MAX_INT32 = 2**31 - 1
-MAX_INT64 = 2**63 - 1
 DEFAULT_ALIGNMENT = 32
 
 UINT32, STRING, ARRAY = 4, 8, 9

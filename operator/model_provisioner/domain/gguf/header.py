@@ -16,6 +16,7 @@ from model_provisioner.domain.gguf import format as fmt
 from model_provisioner.domain.gguf.cursor import HeaderBytes, NeedMoreError, readable
 from model_provisioner.domain.gguf.tensors import MIN_TENSOR_BYTES, Tensors, read_tensors
 from model_provisioner.domain.modeldownload import GGUFSummary
+from model_provisioner.domain.quantity import MAX_INT64
 
 _MIN_KEY_BYTES = 8 + 4 + 1
 _SNIFF_BYTES = 64
@@ -284,7 +285,7 @@ def _summary(metadata: dict[bytes, _Value], tensors: Tensors, *, chat_template: 
 def _integer(metadata: dict[bytes, _Value], key: bytes) -> int | None:
     """The number of `key` if it is in the range of the status fields; None for any other value."""
     _, value = metadata.get(key, (0, b""))
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= fmt.MAX_INT64:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_INT64:
         return None
     return value
 

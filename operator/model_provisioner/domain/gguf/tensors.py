@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from model_provisioner.domain.errors import NotGGUF
 from model_provisioner.domain.gguf import format as fmt
 from model_provisioner.domain.gguf.cursor import HeaderBytes, readable
+from model_provisioner.domain.quantity import MAX_INT64
 
 MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
 """The least number of bytes that one tensor takes in the header."""
@@ -73,7 +74,7 @@ def read_tensors(header: HeaderBytes, count: int, alignment: int) -> Tensors:
         expected = _next_offset(tensor, alignment, expected)
         parameters += tensor.elements
         end = max(end, tensor.offset + tensor.size)
-    if max(parameters, end) > fmt.MAX_INT64:
+    if max(parameters, end) > MAX_INT64:
         raise NotGGUF(f"damaged: it claims {parameters} parameters")
     return Tensors(parameters, end, tuple(sorted(unknown)[: fmt.MAX_UNKNOWN_TYPES]))
 
@@ -88,7 +89,7 @@ def _tensor(header: HeaderBytes) -> _Tensor:
     shape = [header.u64() for _ in range(rank)]
     kind, offset = header.u32(), header.u64()
     elements = math.prod(shape)
-    if max(elements, *shape, 0) > fmt.MAX_INT64:
+    if max(elements, *shape, 0) > MAX_INT64:
         raise _bad_tensor(name, f"the shape {shape}")
     known = kind in fmt.TENSOR_TYPES
     return _Tensor(name, kind, elements, offset, _size(name, kind, shape, elements), known)
@@ -110,7 +111,7 @@ def _next_offset(tensor: _Tensor, alignment: int, expected: _Next) -> _Next:
 
     Tensors follow each other, each padded to `alignment`. Raises NotGGUF if `tensor` is not where it is `expected`.
     """
-    if tensor.offset % alignment or tensor.offset > fmt.MAX_INT64:
+    if tensor.offset % alignment or tensor.offset > MAX_INT64:
         raise _bad_tensor(tensor.name, f"the offset {tensor.offset}, which is not a multiple of {alignment}")
     if tensor.offset < expected.offset or (expected.exact and tensor.offset > expected.offset):
         raise _bad_tensor(tensor.name, f"the offset {tensor.offset}, where those before it end at {expected.offset}")

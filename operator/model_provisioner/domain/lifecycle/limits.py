@@ -7,18 +7,19 @@
 from dataclasses import replace
 
 from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.gguf.format import MAX_UNKNOWN_TYPES
 from model_provisioner.domain.modeldownload import Condition, GGUFSummary, Model, Progress, Status
+from model_provisioner.domain.quantity import MAX_INT64
+from model_provisioner.domain.refs.selection import MAX_PARTS
 from model_provisioner.domain.store.plan import Plan
 
 MAX_INT32 = 2**31 - 1
-MAX_INT64 = 2**63 - 1
-MAX_FILES = 4096
+MAX_FILES = MAX_PARTS
 MAX_PATH = 2048
 MAX_REVISION = 256
 MAX_REPOSITORY = 256
 MAX_DIGEST = 256
 MAX_GGUF_TEXT = 1024
-MAX_UNKNOWN_TYPES = 16
 MAX_REASON = 1024
 MAX_MESSAGE = 1024
 """Ours; the schema has 32768."""

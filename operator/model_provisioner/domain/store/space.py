@@ -8,9 +8,8 @@ the download starts, and a write that fails decides.
 from dataclasses import dataclass
 
 from model_provisioner.domain.errors import InsufficientStorage
-from model_provisioner.domain.quantity import format_bytes
+from model_provisioner.domain.quantity import MAX_INT64, format_bytes
 
-_MOST_BYTES = 2**63 - 1  # the size of a file system and of a file is a signed number of 64 bits
 _BLOCK_BYTES = 512  # the unit of st_blocks on Linux, see stat(2)
 
 
@@ -56,7 +55,7 @@ def free_bytes(block_size: int, blocks: int, free: int, available: int) -> int |
     They are `f_frsize`, `f_blocks`, `f_bfree` and `f_bavail` of statvfs(3). A file system without this call answers 0
     to all; a negative number arrives as a huge one.
     """
-    if block_size <= 0 or not 0 < blocks * block_size <= _MOST_BYTES:
+    if block_size <= 0 or not 0 < blocks * block_size <= MAX_INT64:
         return None
     if not (0 <= free <= blocks and 0 <= available <= blocks):
         return None

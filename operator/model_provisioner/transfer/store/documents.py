@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.quantity import MAX_INT64
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.holders import HeldFile, HolderRecord
 from model_provisioner.domain.store.journal import MAX_SPANS, Journal
@@ -24,8 +25,8 @@ MAX_JOURNAL_BYTES = 256 * 1024
 MAX_HOLDER_BYTES = 4 * 1024 * 1024
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
-_Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_Nanoseconds = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Bytes = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT64)]
+_Nanoseconds = Annotated[int, msgspec.Meta(ge=-(2**63), le=MAX_INT64)]
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 _Span = Annotated[list[_Bytes], msgspec.Meta(min_length=2, max_length=2)]
 

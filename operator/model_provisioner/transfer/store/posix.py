@@ -78,7 +78,7 @@ class FileVersion(NamedTuple):
     """What tells one content of a file from another, in bytes and nanoseconds since the epoch.
 
     An exchanged file has another inode. A write changes `mtime_ns`, which only the owner can set back, and `ctime_ns`,
-    which nobody can; so does a rename or a new mode.
+    which no program can; so does a rename or a new mode.
     """
 
     device: int
