@@ -227,8 +227,16 @@ async def _start_stores(
         usage_collector,
         lambda: _longest_silence(base.reflectors),
     )
+    rate_limits = RateLimits()
     services = TransferServices(
-        base.queue, stores, Bandwidth(settings.max_bytes_per_second), reservations, RateLimits(), epoch, base.metrics
+        base.queue,
+        stores,
+        Bandwidth(settings.max_bytes_per_second),
+        reservations,
+        rate_limits,
+        ResolveClient(base.workers.resolver, rate_limits, settings.response_timeout),
+        epoch,
+        base.metrics,
     )
     manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services))
     await _in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
@@ -246,7 +254,7 @@ def _dependencies(
         file_monitor=file_monitor,
         queue=services.queue,
         transfers=Transfers(services),
-        resolve_client=ResolveClient(base.workers.resolver, services.rate_limits, settings.response_timeout),
+        resolve_client=services.resolve_client,
         catalog=catalog,
         event_recorder=EventRecorder(base.api, settings.instance, _now),
         metrics=services.metrics,

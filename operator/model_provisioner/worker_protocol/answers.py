@@ -6,6 +6,7 @@ from typing import Literal
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Usage
 
@@ -18,6 +19,24 @@ class ResolvedAnswer:
     plan: Plan
     alternatives: Alternatives = NO_ALTERNATIVES
     event: Literal["resolved"] = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where the bytes of a file are for a while. It is a secret."""
+
+    id: str
+    address: Address
+    event: Literal["located"] = "located"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressWanted:
+    """A Fetch needs the address of the file at `path` of its plan, which is `signed`. Answered by AddressGiven."""
+
+    id: str
+    path: str
+    event: Literal["address_wanted"] = "address_wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +201,8 @@ class Cancelled:
 
 Answer = (
     ResolvedAnswer
+    | Located
+    | AddressWanted
     | Settled
     | Progress
     | VerifyingAnswer

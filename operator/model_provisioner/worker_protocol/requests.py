@@ -8,9 +8,11 @@ from typing import Literal
 
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding
-from model_provisioner.domain.store.plan import Plan
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.worker_protocol.failure import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,21 @@ class Resolve:
     store: StoreRef | None = None
     own_hub: bool = True
     op: Literal["resolve"] = "resolve"
+
+
+@dataclass(frozen=True, slots=True)
+class Locate:
+    """Say where the bytes of `file` are now, which is `signed` and of a plan of `ref`. Answered by Located.
+
+    `endpoint` is that of the file.
+    """
+
+    id: str
+    ref: str
+    endpoint: str
+    file: PlannedFile
+    credentials: Credentials | None = None
+    op: Literal["locate"] = "locate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,20 @@ class Limit:
     connections: int
     bytes_per_second: int | None
     op: Literal["limit"] = "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressGiven:
+    """The answer to an AddressWanted of the running Fetch with this id. Not answered, and ignored if it has ended.
+
+    `address` None: the source did not tell it, and `error` is why.
+    """
+
+    id: str
+    path: str
+    address: Address | None
+    error: Failure | None = None
+    op: Literal["address_given"] = "address_given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +230,18 @@ class Cancel:
 
 
 Task = (
-    Resolve | Settle | Fetch | RecordReady | Check | Identify | Measure | Verify | MarkCorrupt | Remove | Sweep | Survey
+    Resolve
+    | Locate
+    | Settle
+    | Fetch
+    | RecordReady
+    | Check
+    | Identify
+    | Measure
+    | Verify
+    | MarkCorrupt
+    | Remove
+    | Sweep
+    | Survey
 )
-Request = Task | Limit | Cancel
+Request = Task | Limit | AddressGiven | Cancel

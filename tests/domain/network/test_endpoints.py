@@ -8,7 +8,7 @@ from model_provisioner.domain.network.endpoints import Endpoints
 
 OWN = "https://hub.example/hf"
 ENDPOINTS = Endpoints(
-    OWN,
+    {"hf": OWN},
     ("https://mirror.example/a", "https://hub.example/listed"),
     tuple(map(parse_allowed_host, ("hub.example:443", "plain.example", "*.below.example:8443"))),
 )
@@ -29,7 +29,7 @@ ENDPOINTS = Endpoints(
     ],
 )
 def test_an_allowed_hub_in_its_normal_form(wanted: str | None, chosen: str) -> None:
-    assert ENDPOINTS.choose(wanted) == chosen
+    assert ENDPOINTS.choose("hf", wanted) == chosen
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,5 @@ def test_an_allowed_hub_in_its_normal_form(wanted: str | None, chosen: str) -> N
 )
 def test_any_other_hub_is_refused(wanted: str, says: str) -> None:
     with pytest.raises(AddressNotAllowed, match=says) as refused:
-        ENDPOINTS.choose(wanted)
+        ENDPOINTS.choose("hf", wanted)
     assert "canary" not in refused.value.message

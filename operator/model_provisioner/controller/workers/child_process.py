@@ -18,6 +18,8 @@ from model_provisioner.domain.errors import InternalError, error_of
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, decode_answer, encode_request
 from model_provisioner.worker_protocol.messages import (
     EXIT_REASONS,
+    AddressGiven,
+    AddressWanted,
     Answer,
     Cancel,
     FailedAnswer,
@@ -32,6 +34,7 @@ _CANCEL_SECONDS = 3.0
 _EXIT_SECONDS = 3.0
 
 ProgressHandler = Callable[[Progress | VerifyingAnswer], None]
+AddressHandler = Callable[[AddressWanted], None]
 
 
 @dataclass
@@ -43,6 +46,7 @@ class _Pending:
 
     process: asyncio.subprocess.Process
     on_progress: ProgressHandler
+    on_address: AddressHandler
     progressed: bool = False
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -63,15 +67,17 @@ class WorkerProcess:
         on_progress: ProgressHandler = lambda _: None,
         seconds: float | None = None,
         silence: float | None = None,
+        on_address: AddressHandler = lambda _: None,
     ) -> Answer:
-        """Returns the final answer to `request`; progress messages go to `on_progress`.
+        """Returns the final answer to `request`; progress messages go to `on_progress`, questions
+        for an address to `on_address`.
 
         Raises the ProvisionError that the worker reports. Raises InternalError if the worker dies, takes more than
         `seconds`, or sends no message about the request for `silence` seconds; in the last two cases it is killed and
         replaced. If the caller is cancelled, the worker gets a Cancel and three seconds to write its journal.
         """
         process = await self.start()
-        pending = self._pending[request.id] = _Pending(process, on_progress)
+        pending = self._pending[request.id] = _Pending(process, on_progress, on_address)
         try:
             await self._send(process, request)
             async with asyncio.timeout(seconds):
@@ -91,7 +97,7 @@ class WorkerProcess:
             raise error_of(answer.reason, answer.message, answer.retry_after, answer.wants_token)
         return answer
 
-    def notify(self, request: Limit) -> None:
+    def notify(self, request: Limit | AddressGiven) -> None:
         """Sends a request that has no answer. It is lost if the worker has died, like the fetch that it belongs to."""
         process = self._process
         if process and process.stdin and process.returncode is None and not process.stdin.is_closing():
@@ -184,6 +190,8 @@ class WorkerProcess:
         if isinstance(answer, Progress | VerifyingAnswer):
             pending.progressed = True
             pending.on_progress(answer)
+        elif isinstance(answer, AddressWanted):
+            pending.on_address(answer)
         else:
             pending.answer.set_result(answer)
 

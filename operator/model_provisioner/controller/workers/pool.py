@@ -50,7 +50,9 @@ class WorkerPool:
 
 def worker_command(settings: OperatorSettings) -> list[str]:
     """The argv of a worker. It says which sources may be reached; secrets are sent in requests, never in argv."""
-    command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker", "--endpoint", settings.endpoint]
+    command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"]
+    for endpoint in settings.endpoint:
+        command += ["--endpoint", endpoint]
     command += ["--timeout", str(settings.response_timeout)]
     for network in settings.allow_network:
         command += ["--allow-network", network]

@@ -103,7 +103,7 @@ def hold(
     a file at a path.
     """
     files = tuple(_held(file, settled.revision, own, others, exists) for file in settled.files)
-    part_keys = tuple(file.part_key for file in settled.files if file.url is not None)
+    part_keys = tuple(file.part_key for file in settled.files if not file.is_local)
     return replace(holder, revision=settled.revision, files=files, part_keys=part_keys)
 
 

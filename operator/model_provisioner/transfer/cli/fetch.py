@@ -28,7 +28,8 @@ from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.quantity import format_bytes, format_duration
-from model_provisioner.domain.refs.refs import HUGGING_FACE, parse_lenient
+from model_provisioner.domain.refs.hugging_face import HUGGING_FACE
+from model_provisioner.domain.refs.refs import parse_lenient
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes
@@ -37,7 +38,7 @@ from model_provisioner.transfer.cli.progress_bar import ProgressBar
 from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
-from model_provisioner.transfer.sources.resolver import Resolver
+from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.transfer.store.posix import volume_errors
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol.messages import Resolve
@@ -56,7 +57,7 @@ class FetchOptions:
 
     ref: str
     directory: Path
-    endpoint: str
+    endpoints: Mapping[str, str]
     digest: Digest | None
     connections: int
     bytes_per_second: int | None
@@ -68,8 +69,13 @@ class FetchOptions:
     json: bool
 
     @property
+    def endpoint(self) -> str:
+        """The hub that HF_TOKEN is for."""
+        return self.endpoints["hf"]
+
+    @property
     def credentials(self) -> Credentials | None:
-        """The token, for the origin of the endpoint only."""
+        """The token, for the origin of the hub only."""
         return Credentials(self.token, (str(Origin.of(self.endpoint)),)) if self.token else None
 
 
@@ -129,11 +135,12 @@ async def _fetch_with_retries(options: FetchOptions, network: NetworkSettings, c
 
 async def _fetch(options: FetchOptions, network: NetworkSettings, display: ProgressBar, clock: Clock) -> None:
     async with open_client(network) as client:
-        plan = await _resolve(options, client)
+        resolver = Resolver(client)
+        plan = await _resolve(options, resolver)
         if options.dry_run:
             _print_plan(options, plan)
             return
-        provided = await _transfer(options, plan, client, display, clock)
+        provided = await _transfer(options, plan, client, resolver, display, clock)
     if warning := unknown_types_warning(provided.gguf):
         _print_error(warning)
     if options.json:
@@ -142,27 +149,31 @@ async def _fetch(options: FetchOptions, network: NetworkSettings, display: Progr
         _print(str(options.directory / provided.files[0].path))
 
 
-async def _resolve(options: FetchOptions, client: Client) -> Plan:
+async def _resolve(options: FetchOptions, resolver: Resolver) -> Plan:
     ref = parse_lenient(options.ref)
     request = Resolve(
         "resolve",
         str(ref),
-        options.endpoint,
+        ref.endpoint or options.endpoints.get(ref.scheme, ""),
         digest=str(options.digest) if options.digest else None,
         credentials=options.credentials,
         store=StoreRef(str(options.directory), None),
     )
-    return (await Resolver(client).resolve(request)).plan
+    return (await resolver.resolve(request)).plan
 
 
 async def _transfer(
-    options: FetchOptions, plan: Plan, client: Client, display: ProgressBar, clock: Clock
+    options: FetchOptions, plan: Plan, client: Client, resolver: Resolver, display: ProgressBar, clock: Clock
 ) -> engine.Provided:
     _make_directory(options.directory)
     store = await asyncio.to_thread(Store.open, options.directory, None, options.modes)
     with store, display:
         job = engine.Job(
-            plan, Limits(options.connections, options.bytes_per_second), epoch=0, credentials=options.credentials
+            plan,
+            Limits(options.connections, options.bytes_per_second),
+            epoch=0,
+            credentials=options.credentials,
+            addresses=addresses_of(resolver, plan.ref, options.credentials),
         )
         return await engine.provide(job, store.files, client, display, clock)
 

@@ -124,6 +124,11 @@ class FileDownload:
             except RepresentationChanged:
                 changes += 1
                 await self._discard()
+                if self._remote.pinned:  # what is to be fetched now has another size, digest or revision
+                    raise SourceUnavailable(
+                        f"{self._remote.subject} has changed at its source since it was asked for: what is there now "
+                        "is fetched instead"
+                    ) from None
                 if changes == _MAX_CHANGES:
                     raise SourceUnavailable(f"{self._remote.subject} changes while it is fetched") from None
                 # One stream has one version, also if the edges of a host give the same bytes different validators.

@@ -7,20 +7,32 @@ import errno
 import os
 from pathlib import Path, PurePosixPath
 
-from model_provisioner.domain.errors import PathConflict, SourceNotFound
-from model_provisioner.domain.refs.refs import LocalRef
+from model_provisioner.domain.errors import InvalidRef, PathConflict, SourceNotFound
+from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.selection import select
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.sources.source import Asked, Resolved, Source
 from model_provisioner.transfer.store import obstacles, posix, published_files
 from model_provisioner.transfer.store.store import Store
 
 _NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
-def resolve(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
+class Local(Source[LocalRef]):
+    """Files on the volume."""
+
+    async def resolve(self, asked: Asked[LocalRef]) -> Resolved:
+        """Raises what `plan` raises, and InvalidRef without a volume to look at."""
+        store = asked.store
+        if store is None:
+            raise InvalidRef(f"{asked.ref} names a file of a volume, and no volume was given to look at")
+        return Resolved(await self._tools.on_volumes.run(lambda: plan(asked.ref, store, asked.digest)))
+
+
+def plan(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
     """The plan for a file on the volume, with all files if it belongs to a split model. Blocks.
 
     `digest` is the one that the user expects. No store is created. Raises SourceNotFound, IncompleteModel, PathConflict
@@ -36,7 +48,7 @@ def resolve(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
 
 
 def _file_paths(root: int, ref: LocalRef) -> tuple[str, ...]:
-    path = PurePosixPath(store_path(ref))
+    path = PurePosixPath(store_path(ref, ref.path))
     obstacles.check_parents(root, str(path))
     if path.name not in (names := _list_directory(root, path.parent)):
         raise SourceNotFound(f"{path} is not on the volume: put the file there, or correct the path after local:")
@@ -57,7 +69,7 @@ def _list_directory(root: int, directory: PurePosixPath) -> list[str]:
 
 
 def _planned(root: int, ref: LocalRef, digest: Digest | None) -> PlannedFile:
-    path = store_path(ref)
+    path = store_path(ref, ref.path)
     found = published_files.stat(root, path)
     if found is None:
         raise PathConflict(f"{path} is not a plain file: put the model itself there, not a link or a directory")
