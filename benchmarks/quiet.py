@@ -6,8 +6,10 @@ the rest of the machine's busy time is that of other processes, of other contain
 
 import os
 import re
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from benchmarks.processes import cpu_seconds
 
 LIMIT = 0.1
 """The share of one core from which others disturb. The kernel samples busy time, so less can't be told from nothing."""
+
+WINDOW_SECONDS = 5.0
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PRESSURE = Path("/proc/pressure/cpu")
@@ -70,18 +74,41 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-def sentence(load_before: float, noises: Sequence[Noise]) -> str:
-    """For a report: on the machine while the given runs were measured. `noises` is not empty."""
+@contextmanager
+def watched() -> Iterator[list[Noise]]:
+    """The noise of each window of WINDOW_SECONDS while the block runs; at least one when it has ended."""
+    noises: list[Noise] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        before = reading()
+        while not noises or not ended.is_set():
+            ended.wait(WINDOW_SECONDS)
+            after = reading()
+            noises.append(between(before, after))
+            before = after
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield noises
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def sentence(load_before: float, noises: Sequence[Noise], each: str = "run") -> str:
+    """For a report: on the machine while it was measured. `noises`, not empty, has one for `each` part of that time."""
     disturbed = sum(noise.disturbed for noise in noises)
-    verdict = f"was **not quiet** in {disturbed} of {len(noises)} runs" if disturbed else "was quiet"
+    verdict = f"was **not quiet** in {disturbed} of {len(noises)} {each}s" if disturbed else "was quiet"
     others, stolen = (_percent(max(shares)) for shares in zip(*((n.others, n.stolen) for n in noises), strict=True))
     waits = [noise.waiting for noise in noises if noise.waiting is not None]
     longest = _percent(max(waits, default=0.0))
-    waiting = f" Processes, ours too, waited for a core at most {longest} of a run." if waits else ""
+    waiting = f" Processes, ours too, waited for a core at most {longest} of a {each}." if waits else ""
     return (
-        f"The machine {verdict}: the load average was {load_before:.1f} at the beginning; in a run, other processes\n"
-        f"used at most {others} of a core, and the hypervisor took at most {stolen}. A run is disturbed if these are\n"
-        f"more than {_percent(LIMIT)} together.{waiting}"
+        f"The machine {verdict}: the load average was {load_before:.1f} at the beginning;\n"
+        f"in a {each}, other processes used at most {others} of a core, and the hypervisor took at most {stolen}.\n"
+        f"A {each} is disturbed if these are more than {_percent(LIMIT)} together.{waiting}"
     )
 
 

@@ -38,8 +38,8 @@ def _far(setting: Setting) -> Section:
 
 
 def _memory(setting: Setting) -> Section:
-    models = (model_of(_SMALL_SIZE), setting.model)
-    return report.memory(scenes.memory(models, setting.rounds, setting.scratch))
+    models = dict.fromkeys((model_of(_SMALL_SIZE), setting.model))  # one, if they are the same
+    return report.memory(scenes.memory([*models], setting.rounds, setting.scratch))
 
 
 _SCENES: Mapping[str, Callable[[Setting], Section]] = {

@@ -1,7 +1,8 @@
 """The figures of the benchmark, their limits, and whether they hold. Pure: costs in, figures out.
 
 A figure holds if three quarters of its rounds are within the limit (the quartile on the limit's side, see `spread`):
-one that is within it in one run out of three does not hold. A figure that limits the worst holds if all are within.
+one that is within it in one run out of three does not hold. With too few rounds it is not judged. A figure that limits
+the worst holds if all are within, however many.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from benchmarks.transfer.spread import filled, ratios, spread, stalled, without
 _Take = Callable[[Cost], float]
 _WALL: _Take = attrgetter("wall")
 _CPU: _Take = attrgetter("cpu")
+FEWEST = 4
+"""Of fewer rounds the quartiles are hardly more than the extremes."""
+
 _UNITS = {"": "{:.2f}", "s": "{:.2f} s", "MiB": "{:.1f} MiB"}
 
 
@@ -39,6 +43,8 @@ class Figure:
     def verdict(self) -> str:
         if self.must is None or self.stretch is None:
             return ""
+        if not self._is_judged:
+            return "too few rounds"
         if self._within(self._judged, self.stretch):
             return "holds, stretch too"
         if self.holds:
@@ -48,7 +54,8 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        return self.must is None or self._within(self._judged, self.must)
+        """Whether no limit is missed: true for a figure that is not judged."""
+        return self.must is None or not self._is_judged or self._within(self._judged, self.must)
 
     @property
     def row(self) -> tuple[str, ...]:
@@ -60,6 +67,10 @@ class Figure:
         between = f"{self._number(low)} – {self._number(high)}"
         limits = (self._limit(self.must), self._limit(self.stretch))
         return (self.name, _UNITS[self.unit].format(value), between, *limits, self.verdict)
+
+    @property
+    def _is_judged(self) -> bool:
+        return self.worst or len(self.values) >= FEWEST
 
     @property
     def _judged(self) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from benchmarks import quiet
 from benchmarks.quiet import Noise
 from benchmarks.transfer import figures
-from benchmarks.transfer.figures import Figure
+from benchmarks.transfer.figures import FEWEST, Figure
 from benchmarks.transfer.measure import Run
 from benchmarks.transfer.model import Model
 from benchmarks.transfer.scenes import MIB, Costs, Peak, Resumed
@@ -24,7 +24,7 @@ into memory, in turn, round after round.
 A figure is the median of the ratios of {rounds} rounds, with the quartiles beside it. It holds if the quartile on the
 limit's side is within the limit: three rounds out of four. A limit on the worst holds if every round is within it; the
 lowest and the highest value are beside it. A rival's round that took more than {stalled:g} times its own median is left
-out. All of ours count.
+out. All of ours count. With fewer than {fewest} rounds no ratio is judged.
 
 {figures}
 
@@ -83,6 +83,7 @@ class Report:
             size=format_bytes(self.model.size),
             rounds=self.rounds,
             stalled=STALLED,
+            fewest=FEWEST,
             figures=_figures_table(self.figures),
             machine=self.machine,
             quiet=quiet.sentence(self.load, noises) if noises else "No scene was measured in which noise matters.",

@@ -94,6 +94,13 @@ def test_a_limit_on_the_worst_is_missed_by_one_round() -> None:
     assert figure.row == ("any", "70.0 MiB", "40.0 – 70.0", "≤ 64 MiB", "≤ 48 MiB", "**holds in 6 of 7 rounds**")
 
 
+@pytest.mark.parametrize("values", [(1.2,), (1.2,) * 3])
+def test_a_ratio_of_too_few_rounds_is_not_judged(values: tuple[float, ...]) -> None:
+    figure = Figure("any", values, 1.0, 0.75)
+    assert (figure.verdict, figure.holds) == ("too few rounds", True)
+    assert not Figure("any", values, 1.0, 0.75, worst=True).holds
+
+
 def test_a_figure_without_a_limit_has_no_verdict_and_holds() -> None:
     figure = Figure("any", (2.0, 4.0))
     assert (figure.holds, figure.row) == (True, ("any", "3.00", "2.50 – 3.50", "", "", ""))

@@ -1,8 +1,10 @@
 """The noise is what is not ours, and a report says how much there was."""
 
+import sys
+
 import pytest
 
-from benchmarks.quiet import Noise, Reading, between, sentence
+from benchmarks.quiet import Noise, Reading, between, sentence, watched
 
 BEFORE = Reading(when=10, busy=100, ours=40, stolen=1, waiting=5)
 
@@ -41,3 +43,15 @@ def test_the_sentence_names_the_worst_of_all_runs() -> None:
 
 def test_a_quiet_machine_is_called_quiet() -> None:
     assert sentence(0.0, [Noise(0.02, 0.0, 0.1)]).startswith("The machine was quiet: ")
+
+
+def test_a_sentence_names_the_parts_of_the_time_that_were_watched() -> None:
+    assert "in 1 of 2 windows" in sentence(0.0, [Noise(0.0, 0.0, 0.1), Noise(0.4, 0.0, 0.1)], "window")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_a_block_that_is_shorter_than_a_window_is_watched_too() -> None:
+    with watched() as noises:
+        assert sum(range(1000)) == 499500
+    assert len(noises) == 1
+    assert noises[0].others >= 0
