@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from model_provisioner import imports
 from model_provisioner.domain.network.addresses import (
     HostPort,
     NetworkPolicy,
@@ -28,9 +29,7 @@ from model_provisioner.domain.refs.refs import HUGGING_FACE
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.proxy_file import load_proxy
-from model_provisioner.transfer.cli import fetch
 from model_provisioner.transfer.http.client import NetworkSettings
-from model_provisioner.transfer.worker import worker
 
 _MAX_CONNECTIONS = 16
 _RESOLVER_BYTES = 320 * 1024**2
@@ -140,12 +139,26 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.proxy and not args.allow_host:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
-    if args.worker:
-        return worker.run(_network(args, args.endpoint), _RESOLVER_BYTES if args.resolver else None)
-    if args.plan is not None:
-        return worker.run_plan(args.plan, _network(args, args.endpoint))
+    if args.worker or args.plan is not None:
+        return _run_worker(args)
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
+    return _fetch(args)
+
+
+def _run_worker(args: argparse.Namespace) -> int:
+    with imports.lasting():
+        from model_provisioner.transfer.worker import worker  # noqa: PLC0415 - a person who fetches would wait for it
+
+    if args.worker:
+        return worker.run(_network(args, args.endpoint), _RESOLVER_BYTES if args.resolver else None)
+    return worker.run_plan(args.plan, _network(args, args.endpoint))
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    with imports.lasting():
+        from model_provisioner.transfer.cli import fetch  # noqa: PLC0415 - a worker would wait for it
+
     endpoint = _endpoint(args)
     token = _from_environment("HF_TOKEN") or None
     send = args.send_token or gets_token_unasked(endpoint, _hub_of_environment(), direct=args.proxy is None)
@@ -204,7 +217,7 @@ def _from_environment(name: str) -> str:
 
 def _ca_file(text: str) -> Path:
     try:
-        ssl.create_default_context(cafile=text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
     except OSError as error:
         raise ValueError(f"{text!r} is not a file of certificates in PEM format: {error.strerror or error}") from None
     return Path(text)
