@@ -1,7 +1,8 @@
 """What a worker answers to the requests of `worker_protocol.requests`."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
@@ -11,8 +12,7 @@ from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedAnswer:
+class ResolvedAnswer(msgspec.Struct, frozen=True):
     """The plan of a ref; `alternatives` are other models of the same repository."""
 
     id: str
@@ -21,8 +21,7 @@ class ResolvedAnswer:
     event: Literal["resolved"] = "resolved"
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(msgspec.Struct, frozen=True):
     """Where the bytes of a file are for a while. It is a secret."""
 
     id: str
@@ -30,8 +29,7 @@ class Located:
     event: Literal["located"] = "located"
 
 
-@dataclass(frozen=True, slots=True)
-class AddressWanted:
+class AddressWanted(msgspec.Struct, frozen=True):
     """A Fetch needs the address of the file at `path` of its plan, which is `signed`. Answered by AddressGiven."""
 
     id: str
@@ -39,8 +37,7 @@ class AddressWanted:
     event: Literal["address_wanted"] = "address_wanted"
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """`plan` has the final paths. `durable_bytes` of it are in parts or already published."""
 
     id: str
@@ -50,8 +47,7 @@ class Settled:
     event: Literal["settled"] = "settled"
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """`bytes` of `total` are written. `restarts` counts how often journalled bytes were discarded.
 
     `received` is the number of bytes from the source since the fetch began, including discarded ones. `wait` says what
@@ -67,8 +63,7 @@ class Progress:
     event: Literal["progress"] = "progress"
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyingAnswer:
+class VerifyingAnswer(msgspec.Struct, frozen=True):
     """All bytes are present; `bytes` of `total` are hashed. `received` as in Progress, 0 for a Verify."""
 
     id: str
@@ -78,8 +73,7 @@ class VerifyingAnswer:
     event: Literal["verifying"] = "verifying"
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """All files are published. `received` as in Progress.
 
     `read`: every byte was read and hashed; False if the digest of a file was taken from a record.
@@ -93,8 +87,7 @@ class Published:
     event: Literal["published"] = "published"
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedReady:
+class RecordedReady(msgspec.Struct, frozen=True):
     """The uids of the objects whose record was written. `without` are those of the objects that are without one."""
 
     id: str
@@ -103,8 +96,7 @@ class RecordedReady:
     event: Literal["recorded_ready"] = "recorded_ready"
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """`missing` are the paths of files that do not exist or have another size.
 
     `unattested` are the other paths whose content the holder's record does not confirm. `corrupt` are the ones
@@ -118,8 +110,7 @@ class Checked:
     event: Literal["checked"] = "checked"
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(msgspec.Struct, frozen=True):
     """`store_id` is that of the mounted store, None if there is none; `uids` are those that have a record there."""
 
     id: str
@@ -128,8 +119,7 @@ class Identified:
     event: Literal["identified"] = "identified"
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """Bytes: `needed` are still to be written, `free` may be written (None: unknown)."""
 
     id: str
@@ -138,8 +128,7 @@ class Measured:
     event: Literal["measured"] = "measured"
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """`wrong` are the paths of files that do not exist, or have another size or digest."""
 
     id: str
@@ -147,14 +136,12 @@ class Verified:
     event: Literal["verified"] = "verified"
 
 
-@dataclass(frozen=True, slots=True)
-class MarkedCorrupt:
+class MarkedCorrupt(msgspec.Struct, frozen=True):
     id: str
     event: Literal["marked_corrupt"] = "marked_corrupt"
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(msgspec.Struct, frozen=True):
     """`paths` are the published files that were deleted."""
 
     id: str
@@ -162,8 +149,7 @@ class Removed:
     event: Literal["removed"] = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(msgspec.Struct, frozen=True):
     """The keys of the `parts` and the uids of the `records` that were removed. Sweep never deletes published files."""
 
     id: str
@@ -172,8 +158,7 @@ class Swept:
     event: Literal["swept"] = "swept"
 
 
-@dataclass(frozen=True, slots=True)
-class Surveyed:
+class Surveyed(msgspec.Struct, frozen=True):
     """`usage` is None if the volume has no store yet."""
 
     id: str
@@ -181,8 +166,7 @@ class Surveyed:
     event: Literal["surveyed"] = "surveyed"
 
 
-@dataclass(frozen=True, slots=True)
-class FailedAnswer:
+class FailedAnswer(msgspec.Struct, frozen=True):
     """The request failed. `reason` is the name of a class in `domain.errors`; the rest are its fields."""
 
     id: str
@@ -193,8 +177,7 @@ class FailedAnswer:
     event: Literal["failed"] = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True):
     id: str
     event: Literal["cancelled"] = "cancelled"
 

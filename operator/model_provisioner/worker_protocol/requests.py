@@ -3,8 +3,9 @@
 A request may contain credentials, so it must never be logged, nor passed in argv or the environment.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.network.credentials import Credentials
@@ -15,8 +16,7 @@ from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.worker_protocol.failure import Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Resolve:
+class Resolve(msgspec.Struct, frozen=True):
     """Resolve a ref to a plan. Answered by ResolvedAnswer.
 
     `endpoint` is the normalised URL of the hub (`domain.network.addresses.parse_endpoint`). With `own_hub` it is the
@@ -35,8 +35,7 @@ class Resolve:
     op: Literal["resolve"] = "resolve"
 
 
-@dataclass(frozen=True, slots=True)
-class Locate:
+class Locate(msgspec.Struct, frozen=True):
     """Say where the bytes of `file` are now, which is `signed` and of a plan of `ref`. Answered by Located.
 
     `endpoint` is that of the file.
@@ -50,8 +49,7 @@ class Locate:
     op: Literal["locate"] = "locate"
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """Choose the final path of each file of a plan and write the holder's record. Answered by Settled.
 
     `delete` applies to files that the holder held before and that are not in the plan, as in Remove.
@@ -65,8 +63,7 @@ class Settle:
     op: Literal["settle"] = "settle"
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(msgspec.Struct, frozen=True):
     """Fetch the files of a settled plan. Answered by Progress…, VerifyingAnswer…, then Published.
 
     If it fails or is cancelled, the last Progress or VerifyingAnswer has the final `received`. `bytes_per_second`
@@ -84,8 +81,7 @@ class Fetch:
     op: Literal["fetch"] = "fetch"
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """Change the limits of the running Fetch with this id. Not answered, and ignored if the Fetch has ended."""
 
     id: str
@@ -94,8 +90,7 @@ class Limit:
     op: Literal["limit"] = "limit"
 
 
-@dataclass(frozen=True, slots=True)
-class AddressGiven:
+class AddressGiven(msgspec.Struct, frozen=True):
     """The answer to an AddressWanted of the running Fetch with this id. Not answered, and ignored if it has ended.
 
     `address` None: the source did not tell it, and `error` is why.
@@ -108,8 +103,7 @@ class AddressGiven:
     op: Literal["address_given"] = "address_given"
 
 
-@dataclass(frozen=True, slots=True)
-class RecordReady:
+class RecordReady(msgspec.Struct, frozen=True):
     """Write the record of each of these Ready objects that has none. Answered by RecordedReady.
 
     A record is written only if the content of its files is known: another record attests it, or the files were
@@ -125,8 +119,7 @@ class RecordReady:
     op: Literal["record_ready"] = "record_ready"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """Check that these files exist with their sizes, and what the record of `holder` (a uid) confirms of their content.
 
     Answered by Checked.
@@ -139,8 +132,7 @@ class Check:
     op: Literal["check"] = "check"
 
 
-@dataclass(frozen=True, slots=True)
-class Identify:
+class Identify(msgspec.Struct, frozen=True):
     """Say which store is mounted, and which objects of `uids` have a record there. Answered by Identified.
 
     `store` has no id: the answer is wanted when the ids that are known contradict each other.
@@ -152,8 +144,7 @@ class Identify:
     op: Literal["identify"] = "identify"
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(msgspec.Struct, frozen=True):
     """Measure the space that a settled plan still needs and the free space. Answered by Measured."""
 
     id: str
@@ -162,8 +153,7 @@ class Measure:
     op: Literal["measure"] = "measure"
 
 
-@dataclass(frozen=True, slots=True)
-class Verify:
+class Verify(msgspec.Struct, frozen=True):
     """Read these published files again, every byte. Answered by VerifyingAnswer…, then Verified."""
 
     id: str
@@ -172,8 +162,7 @@ class Verify:
     op: Literal["verify"] = "verify"
 
 
-@dataclass(frozen=True, slots=True)
-class MarkCorrupt:
+class MarkCorrupt(msgspec.Struct, frozen=True):
     """Mark the files at `paths` as corrupt: no record confirms their content any more. Answered by MarkedCorrupt."""
 
     id: str
@@ -182,8 +171,7 @@ class MarkCorrupt:
     op: Literal["mark_corrupt"] = "mark_corrupt"
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True):
     """Remove the record of the holder `uid`. Answered by Removed.
 
     `delete` also deletes its files if no other object holds them.
@@ -196,8 +184,7 @@ class Remove:
     op: Literal["remove"] = "remove"
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(msgspec.Struct, frozen=True):
     """Remove the records of deleted objects of `namespaces`. Answered by Swept.
 
     `uids` are the uids of all existing objects in `namespaces`, from a complete list; `names` are their names, as
@@ -212,8 +199,7 @@ class Sweep:
     op: Literal["sweep"] = "sweep"
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(msgspec.Struct, frozen=True):
     """Measure the free space of the volume, and the space of files that no object holds. Answered by Surveyed."""
 
     id: str
@@ -221,8 +207,7 @@ class Survey:
     op: Literal["survey"] = "survey"
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """Cancel the request with this id. Its journal is written, then it is answered by Cancelled."""
 
     id: str

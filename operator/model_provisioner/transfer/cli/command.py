@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from model_provisioner import imports
 from model_provisioner.domain.network.addresses import (
     HostPort,
     NetworkPolicy,
@@ -30,9 +31,7 @@ from model_provisioner.domain.refs.refs import ENDPOINTS
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.proxy_file import load_proxy
-from model_provisioner.transfer.cli import fetch
 from model_provisioner.transfer.http.client import NetworkSettings
-from model_provisioner.transfer.worker import worker
 
 _MAX_CONNECTIONS = 16
 _RESOLVER_BYTES = 320 * 1024**2
@@ -145,12 +144,27 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.proxy and not args.allow_host:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
-    if args.worker:
-        return worker.run(_network(args, dict(args.endpoint)), _RESOLVER_BYTES if args.resolver else None)
-    if args.plan is not None:
-        return worker.run_plan(args.plan, _network(args, dict(args.endpoint)))
+    if args.worker or args.plan is not None:
+        return _run_worker(args)
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
+    return _fetch(args)
+
+
+def _run_worker(args: argparse.Namespace) -> int:
+    with imports.lasting():
+        from model_provisioner.transfer.worker import worker  # noqa: PLC0415 - a person who fetches would wait for it
+
+    network = _network(args, dict(args.endpoint))
+    if args.worker:
+        return worker.run(network, _RESOLVER_BYTES if args.resolver else None)
+    return worker.run_plan(args.plan, network)
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    with imports.lasting():
+        from model_provisioner.transfer.cli import fetch  # noqa: PLC0415 - a worker would wait for it
+
     endpoints = _endpoints(args)
     endpoint = endpoints["hf"]
     token = _from_environment("HF_TOKEN") or None
@@ -210,7 +224,7 @@ def _from_environment(name: str) -> str:
 
 def _ca_file(text: str) -> Path:
     try:
-        ssl.create_default_context(cafile=text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
     except OSError as error:
         raise ValueError(f"{text!r} is not a file of certificates in PEM format: {error.strerror or error}") from None
     return Path(text)

@@ -5,7 +5,6 @@ are the operator's, but no holder record is written. Called by `command`, which 
 """
 
 import asyncio
-import json
 import math
 import signal
 import sys
@@ -92,7 +91,7 @@ def run(options: FetchOptions, network: NetworkSettings) -> int:
         asyncio.run(_run_until_signal(_fetch_with_retries(options, network, Clock()), received))
     except ProvisionError as error:
         if options.json:
-            _print(json.dumps({"ref": options.ref, "error": error.reason, "message": _message(options, error)}))
+            _print(_json({"ref": options.ref, "error": error.reason, "message": _message(options, error)}, None))
         _print_error(f"{error.reason}: {_message(options, error)}")
         return 1
     except asyncio.CancelledError:
@@ -144,7 +143,7 @@ async def _fetch(options: FetchOptions, network: NetworkSettings, display: Progr
     if warning := unknown_types_warning(provided.gguf):
         _print_error(warning)
     if options.json:
-        _print(json.dumps(_document(options, plan, provided.files, {"gguf": _gguf_document(provided.gguf)}), indent=2))
+        _print(_json(_document(options, plan, provided.files, {"gguf": _gguf_document(provided.gguf)}), 2))
     else:
         _print(str(options.directory / provided.files[0].path))
 
@@ -186,7 +185,7 @@ def _make_directory(directory: Path) -> None:
 def _print_plan(options: FetchOptions, plan: Plan) -> None:
     files = plan.records
     if options.json:
-        _print(json.dumps(_document(options, plan, files, {}), indent=2))
+        _print(_json(_document(options, plan, files, {}), 2))
         return
     at = f" at {plan.revision}" if plan.revision else ""
     _print(f"{plan.ref}{at}: {len(files)} file{'s' * (len(files) > 1)}, {format_bytes(plan.total_bytes)}")
@@ -207,6 +206,12 @@ def _document(
         "files": [{"path": f.path, "sizeBytes": f.size_bytes, "digest": f.digest} for f in files],
         **more,
     }
+
+
+def _json(document: Mapping[str, object], indent: int | None) -> str:
+    import json  # noqa: PLC0415 - most calls print a path only
+
+    return json.dumps(document, indent=indent)
 
 
 def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:

@@ -4,8 +4,8 @@ Made, changed and ended by `connections` alone. Nothing here reads from a connec
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import median
 
 from model_provisioner.domain.download.ranges import ByteRange, split_position
 from model_provisioner.domain.download.waiting import Wait
@@ -169,7 +169,7 @@ class RangeRequests:
         if slowest is None or self._is_early(slowest, now, _SLOW_SECONDS / 2):
             return None
         cut = split_position(
-            slowest.position, slowest.stop, slowest.rate, median(request.rate for request in self._open)
+            slowest.position, slowest.stop, slowest.rate, _median(request.rate for request in self._open)
         )
         if cut is None:
             return None
@@ -198,10 +198,17 @@ class RangeRequests:
         return (
             bool(others)
             and not self._is_early(request, now, _SLOW_SECONDS)
-            and request.rate < median(others) * _SLOW_FRACTION
+            and request.rate < _median(others) * _SLOW_FRACTION
         )
 
     def _is_early(self, request: RangeRequest, now: float, seconds: float) -> bool:
         """Whether it is too early to compare the rate of `request`, which is `seconds` old or less."""
         patience = 0.0 if request.begun else 2 * self.first_byte_seconds
         return request.age(now) < seconds + patience
+
+
+def _median(rates: Iterable[float]) -> float:
+    """Of at least one rate. `statistics` has the same, and takes as long to import as the modules of `download`."""
+    ordered = sorted(rates)
+    middle = len(ordered) // 2
+    return (ordered[middle] + ordered[~middle]) / 2
