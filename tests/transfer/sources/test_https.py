@@ -29,6 +29,7 @@ from tests.transfer.sources.web import Fetcher, FileServer, fetcher, serving, sh
 
 CANARY = "canary-0123456789abcdef"
 SIZE = 3 * 1024 * 1024
+LARGE = 24 * 1024 * 1024  # in several ranges
 MODEL = tiny_gguf(size=SIZE)
 OTHER = tiny_gguf(size=SIZE, seed=1)
 DATE, LATER = "Mon, 30 Nov 2026 08:00:00 GMT", "Mon, 30 Nov 2026 08:00:01 GMT"
@@ -145,9 +146,10 @@ async def test_a_file_that_changes_on_the_way_begins_anew_and_is_never_mixed(
     running: Running, validators: tuple[str | None, str | None], ranges: bool
 ) -> None:
     server, fetch = running
+    server.content, other = (tiny_gguf(size=LARGE, seed=seed) for seed in (2, 3))
     server.etag, server.modified = ('"v1"', None) if validators[0] else (None, DATE)
     plan = await fetch.resolve(f"{server.url}/model.gguf")
-    server.changed = FileServer(OTHER, *validators)
+    server.changed = FileServer(other, *validators)
     server.change_after = server.sent + 1
     with pytest.raises(SourceUnavailable, match="has changed at its source"):
         await fetch.transfer(plan)
@@ -155,7 +157,7 @@ async def test_a_file_that_changes_on_the_way_begins_anew_and_is_never_mixed(
     again = await fetch.resolve(f"{server.url}/model.gguf", revision=plan.revision)
     assert again.revision != plan.revision
     assert again.files[0].part_key != plan.files[0].part_key
-    assert fetch.content(await fetch.transfer(again)) == OTHER
+    assert fetch.content(await fetch.transfer(again)) == other
 
 
 async def test_a_file_with_a_digest_is_not_bound_to_a_validator(running: Running) -> None:
