@@ -51,7 +51,7 @@ def test_what_a_request_has(data: dict[str, str], headers: dict[str, str], url: 
     ("data", "kinds", "says"),
     [
         ({}, WEB, "has none of the keys `token`, `username` and `password`, `header.<Name>`, `query`"),
-        ({"HF_TOKEN": CANARY}, (TOKEN,), "has none of the keys"),
+        ({"HF_TOKEN": CANARY}, (TOKEN,), "has no key `token`: put"),
         ({"token": CANARY, "username": "u", "password": CANARY}, WEB, "only one can be sent"),
         ({"token": f"{CANARY}\nX: y"}, WEB, "not a token"),
         ({"token": f"{CANARY} y"}, WEB, "not a token"),

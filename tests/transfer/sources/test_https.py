@@ -279,6 +279,32 @@ async def test_a_web_page_that_comes_instead_of_a_range_is_never_written(running
     assert fetch.content(await fetch.transfer(plan)) == MODEL
 
 
+ON_THE_WAY: list[tuple[int, dict[str, str], bytes]] = [
+    (206, {"Content-Range": f"bytes 5-9/{len(MODEL)}", "ETag": '"v1"'}, b"wrong"),
+    (206, {"Content-Range": "bytes 0-9/10", "ETag": '"v1"'}, b"0123456789"),
+    (206, {"Content-Type": "multipart/byteranges; boundary=x", "ETag": '"v1"'}, b"--x"),
+    (200, {"ETag": '"v1"', "Content-Encoding": "gzip"}, b"x" * 10),
+    (500, {}, b""),
+    (502, {"Content-Type": "text/html"}, b"<html>bad gateway"),
+    (503, {"Retry-After": "0"}, b""),
+    (408, {}, b""),
+    (403, {}, b"<Error>"),
+]
+
+
+@pytest.mark.parametrize("answer", ON_THE_WAY, ids=lambda answer: f"{answer[0]} {sorted(answer[1].items())[:1]}")
+async def test_one_wrong_answer_on_the_way_costs_no_byte_of_the_file(
+    running: Running, answer: tuple[int, dict[str, str], bytes]
+) -> None:
+    server, fetch = running
+    server.content = tiny_gguf(size=LARGE, seed=4)
+    plan = await fetch.resolve(f"{server.url}/model.gguf")
+    server.before = {2: answer}
+    provided = await fetch.transfer(plan)
+    assert fetch.content(provided) == server.content
+    assert server.sent == len(server.content) + 1  # the byte that resolving asked for
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     found = tmp_path / "files"

@@ -33,7 +33,8 @@ class FileServer:
 
     `etag` and `modified` are validators, None for none. `ranges` False: a range gets the whole file. `length` False:
     the whole file comes without Content-Length. `headers` are added to each answer. `first` are answers (status,
-    headers, body) that come before all others. `on_range` is called for each request that is answered with bytes.
+    headers, body) that come before all others, `before` has one for the request of a number. `needs` is a header field
+    without which the answer is 401. The file becomes `changed` when `change_after` bytes were sent.
     """
 
     content: bytes
@@ -43,6 +44,7 @@ class FileServer:
     length: bool = True
     headers: dict[str, str] = field(default_factory=dict)
     first: list[tuple[int, Mapping[str, str], bytes]] = field(default_factory=list)
+    before: dict[int, tuple[int, Mapping[str, str], bytes]] = field(default_factory=dict)
     needs: tuple[str, str] | None = None
     url: str = ""
     log: list[web.Request] = field(default_factory=list)
@@ -52,8 +54,9 @@ class FileServer:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.log.append(request)
-        if self.first:
-            status, headers, body = self.first.pop(0)
+        scripted = self.first.pop(0) if self.first else self.before.pop(len(self.log), None)
+        if scripted is not None:
+            status, headers, body = scripted
             return web.Response(status=status, headers=headers, body=body)
         if refused := self._refusal(request):
             return web.Response(status=refused, headers={"WWW-Authenticate": 'Basic realm="models"'})
