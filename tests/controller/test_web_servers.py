@@ -17,7 +17,7 @@ MIB = 1024**2
 PASSWORD = "basic-canary"  # that of `nginx.serving`
 QUERY = "query-canary-0123456789abcdef"
 SLOW = f"""
-location /slow/ {{ limit_rate 2m; auth_basic models; auth_basic_user_file {{users}}; }}
+location /slow/ {{ limit_rate 2m; auth_basic models; auth_basic_user_file USERS; }}
 location /signed/ {{ if ($arg_sig != {QUERY}) {{ return 403; }} }}
 location /login/ {{ default_type text/html; return 200 '<html>log in</html>'; }}
 """
@@ -36,7 +36,7 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(bench: Stand, files: Path, tmp_path: Path) -> Iterator[str]:
-    with nginx.serving(files, tmp_path, SLOW.format(users=tmp_path / "users")) as url:
+    with nginx.serving(files, tmp_path, SLOW.replace("USERS", str(tmp_path / "users"))) as url:
         hosts = {"models.rbee.dev/hosts": url}
         bench.secret("reader", {"username": "reader", "password": PASSWORD}, hosts)
         bench.secret("wrong", {"username": "reader", "password": "wrong-canary"}, hosts)

@@ -44,6 +44,7 @@ def test_what_a_request_has(data: dict[str, str], headers: dict[str, str], url: 
     found = read({key: value.encode() for key, value in data.items()}, WEB)
     assert found.request_headers == headers
     assert found.address("https://h/x") == url
+    assert found.address("https://h/x?signed=1") == "https://h/x?signed=1"
     assert found.origins == ()
 
 

@@ -299,7 +299,7 @@ async def test_one_wrong_answer_on_the_way_costs_no_byte_of_the_file(
     server, fetch = running
     server.content = tiny_gguf(size=LARGE, seed=4)
     plan = await fetch.resolve(f"{server.url}/model.gguf")
-    server.before = {2: answer}
+    server.before = {3: answer}
     provided = await fetch.transfer(plan)
     assert fetch.content(provided) == server.content
     assert server.sent == len(server.content) + 1  # the byte that resolving asked for
