@@ -3,7 +3,8 @@ answered with 429.
 
 A request that waits here can be cancelled; one that the resolver has is sent to the hub. Therefore, of a thousand
 objects that start together, only few have sent a request when the hub answers 429. Called by
-`controller.reconcile.attempt`; what a ref means is decided in the resolver process.
+`controller.reconcile.attempt`, and by `addresses` for a transfer that needs an address; what a ref means is decided in
+the resolver process.
 """
 
 from model_provisioner.controller.stores.store_client import expect

@@ -65,8 +65,11 @@ class Credentials:
         return sent
 
     def address(self, url: str) -> str:
-        """`url` as it is requested at one of the origins: with `query`. Only a request line may have it."""
-        return f"{url}{'&' if '?' in url else '?'}{self.query}" if self.query else url
+        """`url` as it is requested at one of the origins: with `query`. Only a request line may have it.
+
+        An address with a query of its own, to which a server has redirected, stays as it is: it may be signed.
+        """
+        return f"{url}?{self.query}" if self.query and "?" not in url else url
 
     @property
     def secrets(self) -> tuple[str, ...]:

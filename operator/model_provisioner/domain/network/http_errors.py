@@ -33,14 +33,22 @@ def http_error(status: int, headers: Mapping[str, str], request: HubRequest, now
     if status in {401, 403}:
         return _refused(status, headers, request)
     if status in _GONE:
-        return SourceNotFound(
-            f"{subject} is not there ({status}): check the address",
-            wants_token=not request.authenticated,
-        )
+        return _absent(status, request)
     wait = retry_after(headers, now)
-    if status == 429:
-        return RateLimited(f"{host} limits how often it is asked (429)", wait, wants_token=not request.authenticated)
-    return SourceUnavailable(f"{host} answered {status} when asked for {subject}", wait)
+    if status != 429:
+        return SourceUnavailable(f"{host} answered {status} when asked for {subject}", wait)
+    limited = f"{host} limits how often it is asked (429)"
+    if request.authenticated:
+        return RateLimited(limited, wait)
+    return RateLimited(f"{limited}: a credential may raise the limit", wait, wants_token=True)
+
+
+def _absent(status: int, request: HubRequest) -> ProvisionError:
+    """Some servers answer 404 to those who may not see a file."""
+    missing = f"{request.subject} is not there ({status})"
+    if request.authenticated:
+        return SourceNotFound(f"{missing}, or not for this credential: check the address and the credential")
+    return SourceNotFound(f"{missing}: check the address, or give a credential that may read it", wants_token=True)
 
 
 def _refused(status: int, headers: Mapping[str, str], request: HubRequest) -> ProvisionError:
@@ -49,11 +57,11 @@ def _refused(status: int, headers: Mapping[str, str], request: HubRequest) -> Pr
     if request.authenticated:
         return AccessDenied(
             f"{request.page} refuses {request.subject} with the credential that was sent ({status}){how}: it is wrong, "
-            "expired, or may not read this file",
+            "expired, or may not read this file; give a valid one",
             wants_token=True,
         )
     return AccessDenied(
-        f"{request.page} refuses {request.subject} without a credential ({status}){how}: give one, and name the "
-        "host in the Secret's annotation models.rbee.dev/hosts",
+        f"{request.page} refuses {request.subject} without a credential ({status}){how}: give one that is for this "
+        "host",
         wants_token=True,
     )

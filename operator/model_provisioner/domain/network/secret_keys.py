@@ -51,7 +51,9 @@ def read(data: Data, kinds: Sequence[SecretKind]) -> Credentials:
     for kind in kinds:
         found = kind.read(data, found) or found
     if found == Credentials(None, ()):
-        raise UnusableSecret(f"has none of the keys {', '.join(kind.keys for kind in kinds)}: put the credential there")
+        keys = ", ".join(kind.keys for kind in kinds)
+        which = "has no key" if len(kinds) == 1 else "has none of the keys"
+        raise UnusableSecret(f"{which} {keys}: put the credential there")
     if found.token and found.password is not None:
         raise UnusableSecret("has a token and a password, and only one can be sent: remove one of them")
     return found

@@ -31,6 +31,7 @@ from model_provisioner.domain.refs.refs import ENDPOINTS
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.proxy_file import load_proxy
+from model_provisioner.transfer.cli import credentials
 from model_provisioner.transfer.http.client import NetworkSettings
 
 _MAX_CONNECTIONS = 16
@@ -125,6 +126,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ca-file", type=_checked(_ca_file), metavar="FILE", help="certificates to trust besides the system's"
     )
     parser.add_argument(
+        "--credentials-file",
+        type=_checked(credentials.load),
+        metavar="FILE",
+        help="KEY=VALUE lines with the keys of a Secret for the source, such as username and password; for the source "
+        "itself, or for the hosts in the key `hosts`",
+    )
+    parser.add_argument(
         "--send-token",
         action="store_true",
         help="send HF_TOKEN to --endpoint, also without TLS; else only the public hub gets it, and that of HF_ENDPOINT",
@@ -177,6 +185,7 @@ def _fetch(args: argparse.Namespace) -> int:
             digest=args.digest,
             connections=args.connections,
             bytes_per_second=args.max_bytes_per_second,
+            secret=args.credentials_file,
             token=token if send else None,
             token_withheld=token is not None and not send,
             retries=args.retries,

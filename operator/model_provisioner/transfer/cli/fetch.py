@@ -27,12 +27,14 @@ from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.quantity import format_bytes, format_duration
-from model_provisioner.domain.refs.hugging_face import HUGGING_FACE
-from model_provisioner.domain.refs.refs import parse_lenient
+from model_provisioner.domain.refs.hugging_face import HUGGING_FACE, HuggingFaceRef
+from model_provisioner.domain.refs.model_ref import ModelRef
+from model_provisioner.domain.refs.refs import parse, parse_lenient
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.plan import Plan
+from model_provisioner.transfer.cli.credentials import Secret, credentials_of
 from model_provisioner.transfer.cli.progress_bar import ProgressBar
 from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
@@ -50,8 +52,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class FetchOptions:
     """The values of the flags, and the token from the environment, if the hub may have it.
 
-    `token_withheld`: there is a token, and the hub does not get it. `bytes_per_second` None means no limit. `retries`
-    is how often in a row, without a new byte, the fetch tries again after a temporary error.
+    `secret` is what the credentials file has. `token_withheld`: there is a token, and the hub does not get it.
+    `bytes_per_second` None means no limit. `retries` is how often in a row, without a new byte, the fetch tries again
+    after a temporary error.
     """
 
     ref: str
@@ -60,6 +63,7 @@ class FetchOptions:
     digest: Digest | None
     connections: int
     bytes_per_second: int | None
+    secret: Secret | None = field(repr=False)
     token: str | None = field(repr=False)
     token_withheld: bool
     retries: int
@@ -72,9 +76,14 @@ class FetchOptions:
         """The hub that HF_TOKEN is for."""
         return self.endpoints["hf"]
 
-    @property
-    def credentials(self) -> Credentials | None:
-        """The token, for the origin of the hub only."""
+    def endpoint_of(self, ref: ModelRef) -> str:
+        """What is asked for `ref`; "" for a file on the volume."""
+        return ref.endpoint or self.endpoints.get(ref.scheme, "")
+
+    def credentials(self, ref: ModelRef) -> Credentials | None:
+        """Those of the file, else the token, for the origin of the hub only. Raises SecretNotFound."""
+        if self.secret is not None and ref.secret_kinds:
+            return credentials_of(ref, self.secret, self.endpoint_of(ref))
         return Credentials(self.token, (str(Origin.of(self.endpoint)),)) if self.token else None
 
 
@@ -84,7 +93,7 @@ def run(options: FetchOptions, network: NetworkSettings) -> int:
     The last line on standard output is the path. After an error, the last line on standard error has its name and
     message.
     """
-    if options.token_withheld and not options.ref.startswith("local:"):
+    if options.token_withheld and _is_of_hub(options):
         _print_error(_withheld_note(options))
     received: list[signal.Signals] = []
     try:
@@ -153,9 +162,9 @@ async def _resolve(options: FetchOptions, resolver: Resolver) -> Plan:
     request = Resolve(
         "resolve",
         str(ref),
-        ref.endpoint or options.endpoints.get(ref.scheme, ""),
+        options.endpoint_of(ref),
         digest=str(options.digest) if options.digest else None,
-        credentials=options.credentials,
+        credentials=options.credentials(ref),
         store=StoreRef(str(options.directory), None),
     )
     return (await resolver.resolve(request)).plan
@@ -167,12 +176,13 @@ async def _transfer(
     _make_directory(options.directory)
     store = await asyncio.to_thread(Store.open, options.directory, None, options.modes)
     with store, display:
+        credentials = options.credentials(parse(plan.ref))
         job = engine.Job(
             plan,
             Limits(options.connections, options.bytes_per_second),
             epoch=0,
-            credentials=options.credentials,
-            addresses=addresses_of(resolver, plan.ref, options.credentials),
+            credentials=credentials,
+            addresses=addresses_of(resolver, plan.ref, credentials),
         )
         return await engine.provide(job, store.files, client, display, clock)
 
@@ -230,10 +240,19 @@ def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
 
 def _message(options: FetchOptions, error: ProvisionError) -> str:
     """The message of an error, with advice that applies only to the command line."""
-    if options.token_withheld and (error.wants_token or isinstance(error, AccessDenied)):
+    if options.token_withheld and _is_of_hub(options) and (error.wants_token or isinstance(error, AccessDenied)):
         origin = Origin.of(options.endpoint)
         return f"{error.message} (HF_TOKEN was not sent to {origin}: --send-token sends it there)"
-    return error.message + (" (in the environment as HF_TOKEN)" if error.wants_token else "")
+    how = "in the environment as HF_TOKEN" if _is_of_hub(options) else "with --credentials-file"
+    return error.message + (f" ({how})" if error.wants_token else "")
+
+
+def _is_of_hub(options: FetchOptions) -> bool:
+    """Whether the ref, which may be misspelt, is one that HF_TOKEN is for."""
+    try:
+        return isinstance(parse_lenient(options.ref), HuggingFaceRef)
+    except ProvisionError:
+        return False
 
 
 def _withheld_note(options: FetchOptions) -> str:

@@ -15,8 +15,6 @@ from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Pin
 from model_provisioner.transfer.sources.bodies import Malformed
 
-__all__ = ["MAX_SIZE", "FileFacts", "Malformed", "read_facts"]
-
 MAX_SIZE = 2**46
 """The largest size of a file, 64 TiB, so that the sum over all files fits the 64 bits of the resource's field."""
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+0-0/(\d{1,20}|\*)\s*", re.IGNORECASE)

@@ -22,7 +22,8 @@ from model_provisioner.domain.refs.selection import parts_of
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Reply
-from model_provisioner.transfer.sources.file_facts import FileFacts, Malformed, read_facts
+from model_provisioner.transfer.sources.bodies import Malformed
+from model_provisioner.transfer.sources.file_facts import FileFacts, read_facts
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
 
 _ONE_BYTE = {"Range": "bytes=0-0"}
