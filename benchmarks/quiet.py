@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import adopt_orphans, cpu_seconds
 
 LIMIT = 0.1
 """The share of one core from which others disturb. The kernel samples busy time, so less can't be told from nothing."""
@@ -77,6 +77,7 @@ def load() -> float:
 @contextmanager
 def watched() -> Iterator[list[Noise]]:
     """The noise of each window of WINDOW_SECONDS while the block runs; at least one when it has ended."""
+    adopt_orphans()
     noises: list[Noise] = []
     ended = threading.Event()
 
@@ -104,7 +105,7 @@ def sentence(load_before: float, noises: Sequence[Noise], each: str = "run") -> 
     others, stolen = (_percent(max(shares)) for shares in zip(*((n.others, n.stolen) for n in noises), strict=True))
     waits = [noise.waiting for noise in noises if noise.waiting is not None]
     longest = _percent(max(waits, default=0.0))
-    waiting = f" Processes, ours too, waited for a core at most {longest} of a {each}." if waits else ""
+    waiting = f"\nProcesses, ours too, waited for a core at most {longest} of a {each}." if waits else ""
     return (
         f"The machine {verdict}: the load average was {load_before:.1f} at the beginning;\n"
         f"in a {each}, other processes used at most {others} of a core, and the hypervisor took at most {stolen}.\n"

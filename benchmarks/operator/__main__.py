@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from benchmarks import quiet
 from benchmarks.operator.applies import applies
 from benchmarks.operator.figures import Figure, table
 from benchmarks.operator.idle import idle, namespaces
@@ -29,8 +30,9 @@ Written by `make bench-operator`, on a real kube-apiserver and etcd, with a hub 
 {figures}
 
 {machine} Everything ran on
-the same cores: the API server, etcd, the hub, what creates the objects and what measures. Load average at the
-beginning: {load:.1f}.
+the same cores: the API server, etcd, the hub, what creates the objects and what measures.
+
+{noise}
 
 Writes are counted by the API server (`apiserver_request_total`): everything the operator writes, its Lease too, and
 not the requests that create the objects. CPU time is user and system. Memory is the high-water mark of resident memory
@@ -57,7 +59,25 @@ last apply wait for the next one, which is theirs together.
 def main() -> int:
     given = _parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all started processes are stopped
-    load = os.getloadavg()[0]
+    load = quiet.load()
+    with quiet.watched() as noises:
+        figures, writes = _measured(given)
+    text = _TEXT.format(
+        figures=table(figures),
+        machine=_machine(),
+        noise=quiet.sentence(load, noises, "five-second window"),
+        idle=given.idle,
+        namespaces=namespaces(given.idle),
+        writes=_by_kind(writes, given.objects),
+    )
+    print(text)
+    if given.write:
+        given.write.write_text(text)
+    return int(any(figure.missed for figure in figures))
+
+
+def _measured(given: argparse.Namespace) -> tuple[list[Figure], Counter[str]]:
+    """The figures of all scenes, and the writes of the first by kind."""
     figures: list[Figure] = []
     writes: Counter[str] = Counter()
     if given.objects:
@@ -73,18 +93,7 @@ def main() -> int:
     if given.idle:
         with staged() as stage:
             figures += idle(stage, given.idle, given.seconds)
-    text = _TEXT.format(
-        figures=table(figures),
-        machine=_machine(),
-        load=load,
-        idle=given.idle,
-        namespaces=namespaces(given.idle),
-        writes=_by_kind(writes, given.objects),
-    )
-    print(text)
-    if given.write:
-        given.write.write_text(text)
-    return int(any(figure.missed for figure in figures))
+    return figures, writes
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 Called by `programs` for each command, and by `scenes` to tell how quiet the machine was meanwhile. Knows no program.
 """
 
-import ctypes
 import os
 import select
 import signal
@@ -13,11 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks import quiet
-from benchmarks.processes import children, peak_bytes
+from benchmarks.processes import adopt_orphans, children, peak_bytes
 from benchmarks.quiet import Noise
 
 _LOOK_SECONDS = 0.02
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
     Raises CalledProcessError with the end of standard error if the command fails. This process must start no other one
     meanwhile.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that its orphans become our children
+    adopt_orphans()
     others = children(os.getpid())
     began = time.perf_counter()
     with subprocess.Popen(

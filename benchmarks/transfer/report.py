@@ -24,7 +24,8 @@ into memory, in turn, round after round.
 A figure is the median of the ratios of {rounds} rounds, with the quartiles beside it. It holds if the quartile on the
 limit's side is within the limit: three rounds out of four. A limit on the worst holds if every round is within it; the
 lowest and the highest value are beside it. A rival's round that took more than {stalled:g} times its own median is left
-out. All of ours count. With fewer than {fewest} rounds no ratio is judged.
+out: aria2c 1.36 at times waits for its timeout of 60 s, because a connection stands still after its TLS handshake. All
+of ours count. With fewer than {fewest} rounds no ratio is judged.
 
 {figures}
 
