@@ -13,7 +13,7 @@ import msgspec
 
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
-from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding

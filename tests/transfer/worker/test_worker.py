@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from model_provisioner.domain.download.waiting import Wait
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.worker_protocol.codec import decode_answer, encode_request

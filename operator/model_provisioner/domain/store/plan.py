@@ -8,7 +8,7 @@ at any time.
 import hashlib
 from dataclasses import dataclass
 
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.digest import Digest
 
 

@@ -14,11 +14,12 @@ from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.network.response_time import resolve_seconds
 from model_provisioner.domain.refs.refs import LocalRef, ModelRef, parse
+from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.http.echoes import redacted_errors
-from model_provisioner.transfer.sources import huggingface, local
+from model_provisioner.transfer.sources import huggingface
 from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 
 _MOST_READING = 2
@@ -60,7 +61,8 @@ class Resolver:
             store = request.store
             if store is None:
                 raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
-            return ResolvedAnswer(request.id, await self._on_volumes.run(lambda: local.resolve(ref, store, digest)))
+            plan = await self._on_volumes.run(lambda: _on_volume(ref, store, digest))
+            return ResolvedAnswer(request.id, plan)
         redaction = self._client.redaction(request.credentials)
         with redacted_errors(redaction):
             plan, alternatives = await huggingface.resolve(
@@ -75,6 +77,12 @@ class Resolver:
             )
         await self._reading.run(lambda: _check(plan, redaction, request))
         return ResolvedAnswer(request.id, plan, _redacted(alternatives, redaction))
+
+
+def _on_volume(ref: LocalRef, store: StoreRef, digest: Digest | None) -> Plan:
+    from model_provisioner.transfer.sources import local  # noqa: PLC0415 - needs the store, and no hub does
+
+    return local.resolve(ref, store, digest)
 
 
 def _check(plan: Plan, redaction: Redaction, request: Resolve) -> None:
