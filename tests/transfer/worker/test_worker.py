@@ -331,14 +331,6 @@ def test_a_worker_that_moves_bytes_is_small(bench: Bench, plan: Plan, connection
     assert bench.hub.connections_high_water >= connections / 2
 
 
-def test_importing_the_worker_brings_none_of_the_operators_libraries() -> None:
-    code = (
-        "import sys, model_provisioner.cli, model_provisioner.transfer.cli.command\n"
-        "print([name for name in ('kopf', 'kubernetes', 'huggingface_hub', 'httpx2') if name in sys.modules])"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
-
-
 def test_a_token_is_in_no_line_and_no_log(hub: Hub, bench: Bench, tmp_path: Path) -> None:
     content = tiny_gguf(size=3 * MIB)
     hub.repository(NAME, private=True, tokens=frozenset({"hf_canary"})).add(MODEL, content)
