@@ -53,15 +53,25 @@ def imported(tmp_path: Path, *arguments: str) -> tuple[set[str], set[str]]:
     return set(found["libraries"]), set(found["all"])
 
 
-def test_a_fetch_imports_what_moves_bytes(hub: Hub, tmp_path: Path) -> None:
-    hub.repository("owner/repo").add("model.gguf", tiny_gguf())
-    flags = [f"--to={tmp_path / 'store'}", f"--endpoint={hub.endpoint}", f"--ca-file={hub.ca_file}"]
-    libraries, modules = imported(tmp_path, "fetch", "hf:owner/repo", "--allow-host=127.0.0.1", *flags)
+def test_a_fetch_imports_what_moves_bytes(tmp_path: Path) -> None:
+    with Hub() as hub:
+        hub.repository("owner/repo").add("model.gguf", tiny_gguf())
+        flags = [f"--to={tmp_path / 'store'}", f"--endpoint={hub.endpoint}", f"--ca-file={hub.ca_file}"]
+        libraries, modules = imported(tmp_path, "fetch", "hf:owner/repo", "--allow-host=127.0.0.1", *flags)
     assert (tmp_path / "store/hf/owner/repo/model.gguf").exists()
     assert libraries == TRANSFER
     assert not modules & HEAVY
     assert "model_provisioner.transfer.worker.worker" not in modules
     assert "model_provisioner.transfer.store.records" not in modules
+
+
+def test_a_fetch_asks_the_hub_before_it_imports_the_engine(tmp_path: Path) -> None:
+    with Hub() as hub:
+        hub.repository("owner/repo").add("model.gguf", tiny_gguf())
+        flags = ["--dry-run", f"--to={tmp_path}", f"--endpoint={hub.endpoint}", f"--ca-file={hub.ca_file}"]
+        _, modules = imported(tmp_path, "fetch", "hf:owner/repo", *flags)
+        assert hub.log
+    assert "model_provisioner.transfer.download.engine" not in modules
 
 
 @pytest.mark.parametrize("flags", [[], ["--resolver"]])
