@@ -19,7 +19,8 @@ from benchmarks.operator.stage import CLAIM, Operator, Stage, Watching, manifest
 from model_provisioner.domain.lifecycle.events import Available, Resolved, Started
 from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
 from model_provisioner.domain.lifecycle.status import project
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Status
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.modeldownload import DigestSource, Model, Status
 from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.holders import HeldFile, HolderRecord

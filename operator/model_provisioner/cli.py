@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="model-provisioner", description="Verified GGUF models on volumes.")
     parser.add_argument("--version", action="version", version=__version__)
-    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND", prog=parser.prog)
+    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     command = None
     for known in _SUBCOMMANDS:
         subparser = subparsers.add_parser(known.name, help=known.help, description=f"{known.help.capitalize()}.")

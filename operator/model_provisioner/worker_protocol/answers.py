@@ -6,7 +6,7 @@ import msgspec
 
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
-from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Usage

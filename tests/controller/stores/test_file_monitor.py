@@ -12,7 +12,8 @@ import pytest
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.workers.child_process import WorkerProcess
-from model_provisioner.domain.modeldownload import FileRecord, Model
+from model_provisioner.domain.model_facts import FileRecord
+from model_provisioner.domain.modeldownload import Model
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
 from tests.support.models import put

@@ -1,7 +1,8 @@
 """`status.model` when the plan is known, and when all bytes are present."""
 
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.modeldownload import DigestSource
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 

@@ -13,7 +13,8 @@ from itertools import islice
 
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.domain.errors import ProvisionError
-from model_provisioner.domain.modeldownload import FileRecord, Model
+from model_provisioner.domain.model_facts import FileRecord
+from model_provisioner.domain.modeldownload import Model
 from model_provisioner.domain.store.claim import Claim
 
 _LOG = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ Ready; `controller.stores.store_client` and
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.kube.resource import is_released

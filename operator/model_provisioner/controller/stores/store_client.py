@@ -19,7 +19,8 @@ from typing import TypeVar
 from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
-from model_provisioner.domain.modeldownload import FileRecord, ModelDownload
+from model_provisioner.domain.model_facts import FileRecord
+from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.domain.store.modes import READABLE, Modes

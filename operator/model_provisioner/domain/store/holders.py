@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from model_provisioner.domain.errors import PathConflict
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import is_local, with_commit
 from model_provisioner.domain.store.plan import Plan, PlannedFile

@@ -1,7 +1,7 @@
 """`model-provisioner fetch REF --to DIR`: fetches one model for a person, without a cluster.
 
 Resolves the ref, shows progress, tries again after temporary errors and prints the path last. Engine and store layout
-are the operator's, but no holder record is written. Called by `command`, which parses the flags.
+are the operator's (`transfer`), but no holder record is written. Called by `command`, which parses the flags.
 """
 
 import asyncio
@@ -11,7 +11,9 @@ import sys
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from model_provisioner import imports
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -23,7 +25,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.backoff import delay
-from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.quantity import format_bytes, format_duration
@@ -36,13 +38,13 @@ from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.cli.credentials import Secret, credentials_of
 from model_provisioner.transfer.cli.progress_bar import ProgressBar
-from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
-from model_provisioner.transfer.store.posix import volume_errors
-from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol.messages import Resolve
+
+if TYPE_CHECKING:
+    from model_provisioner.transfer.download.engine import Provided
 
 _RETRYABLE = (SourceUnavailable, RateLimited, TransferStalled, NameResolutionFailed)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -144,10 +146,10 @@ async def _fetch_with_retries(options: FetchOptions, network: NetworkSettings, c
 async def _fetch(options: FetchOptions, network: NetworkSettings, display: ProgressBar, clock: Clock) -> None:
     async with open_client(network) as client:
         resolver = Resolver(client)
-        plan = await _resolve(options, resolver)
         if options.dry_run:
-            _print_plan(options, plan)
+            _print_plan(options, await _resolve(options, resolver))
             return
+        plan, _ = await asyncio.gather(_resolve(options, resolver), asyncio.to_thread(_import_transfer))
         provided = await _transfer(options, plan, client, resolver, display, clock)
     if warning := unknown_types_warning(provided.gguf):
         _print_error(warning)
@@ -170,26 +172,22 @@ async def _resolve(options: FetchOptions, resolver: Resolver) -> Plan:
     return (await resolver.resolve(request)).plan
 
 
+def _import_transfer() -> None:
+    """Imports what `_transfer` needs. In a thread, this does not delay the question to the hub."""
+    with imports.lasting():
+        import model_provisioner.transfer.cli.transfer  # noqa: F401, PLC0415 - most of what a fetch imports
+
+
 async def _transfer(
     options: FetchOptions, plan: Plan, client: Client, resolver: Resolver, display: ProgressBar, clock: Clock
-) -> engine.Provided:
-    _make_directory(options.directory)
-    store = await asyncio.to_thread(Store.open, options.directory, None, options.modes)
-    with store, display:
-        credentials = options.credentials(parse(plan.ref))
-        job = engine.Job(
-            plan,
-            Limits(options.connections, options.bytes_per_second),
-            epoch=0,
-            credentials=credentials,
-            addresses=addresses_of(resolver, plan.ref, credentials),
-        )
-        return await engine.provide(job, store.files, client, display, clock)
+) -> "Provided":
+    from model_provisioner.transfer.cli.transfer import transfer  # noqa: PLC0415 - see `_import_transfer`
 
-
-def _make_directory(directory: Path) -> None:
-    with volume_errors(f"make the directory {directory}"):
-        directory.mkdir(parents=True, exist_ok=True)
+    credentials = options.credentials(parse(plan.ref))
+    addresses = addresses_of(resolver, plan.ref, credentials)
+    limits = Limits(options.connections, options.bytes_per_second)
+    directory, modes = options.directory, options.modes
+    return await transfer(plan, directory, modes, limits, credentials, addresses, client, display, clock)
 
 
 def _print_plan(options: FetchOptions, plan: Plan) -> None:

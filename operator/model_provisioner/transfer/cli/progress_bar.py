@@ -1,6 +1,6 @@
 """The progress of `model-provisioner fetch`: a bar on a terminal, else a line every ten seconds. Used by `fetch`."""
 
-import os
+import shutil
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
@@ -12,7 +12,6 @@ from model_provisioner.domain.quantity import format_bytes, format_duration, for
 _TERMINAL_SECONDS = 0.1
 _PLAIN_SECONDS = 10.0
 _BAR_WIDTH = 24
-_USUAL_COLUMNS = 80
 _CLEAR_LINE = "\r\x1b[K"
 
 
@@ -58,14 +57,6 @@ class ProgressBar:
             self._out.write(_CLEAR_LINE)
             self._out.flush()
 
-    @property
-    def _columns(self) -> int:
-        """The width of the terminal; one that does not tell it has the usual width."""
-        try:
-            return os.get_terminal_size(self._out.fileno()).columns or _USUAL_COLUMNS
-        except OSError:
-            return _USUAL_COLUMNS
-
     def _is_due(self) -> bool:
         if self._monotonic() < self._next:
             return False
@@ -77,7 +68,7 @@ class ProgressBar:
         if self._terminal:
             filled = percent * _BAR_WIDTH // 100
             line = f"{'█' * filled}{'░' * (_BAR_WIDTH - filled)} {percent:3}% · {text}"
-            self._out.write(_CLEAR_LINE + line[: self._columns - 1])
+            self._out.write(_CLEAR_LINE + line[: shutil.get_terminal_size().columns - 1])
         else:
             self._out.write(f"{percent}% · {text}\n")
         self._out.flush()

@@ -25,7 +25,7 @@ from model_provisioner.domain.errors import (
     VolumeUnsuitable,
 )
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete, combine
-from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.redaction import Redaction

@@ -8,7 +8,7 @@ is decided in `domain.store.holders`.
 from dataclasses import dataclass
 
 from model_provisioner.domain.errors import VolumeUnsuitable
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes
