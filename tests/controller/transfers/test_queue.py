@@ -8,12 +8,12 @@ import pytest
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.transfers import queue as queue_module
 from model_provisioner.controller.transfers.queue import TransferQueue, WithdrawnError
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.scheduling.queueing import Turns, Waiting
+from tests.support.worker_processes import worker_of
 
 
 def queue(size: int, turns: Turns | None = None) -> TransferQueue:
-    return TransferQueue([WorkerProcess(["true"]) for _ in range(size)], turns or Turns())
+    return TransferQueue([worker_of(["true"]) for _ in range(size)], turns or Turns())
 
 
 def entry(name: str, priority: int = 0, created: str = "2026-01-01T00:00:00Z", namespace: str = "ns") -> Waiting:

@@ -1,7 +1,8 @@
 """The flags of `model-provisioner fetch`, and which mode they select. Called by `model_provisioner.cli`.
 
-`--worker` serves the operator, `--plan FILE` a Job (both in `transfer.worker`); without them one model is fetched for a
-person (`fetch`). `--resolver` shows in the list of processes which worker resolves refs, and limits its memory.
+`--worker-server` forks the workers of the operator, `--worker` is one worker, `--plan FILE` serves a Job (all in
+`transfer.worker`); without them one model is fetched for a person (`fetch`). `--resolver` shows in the list of
+processes that a worker resolves refs, and limits its memory.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.proxy_file import load_proxy
 from model_provisioner.transfer.cli import fetch
 from model_provisioner.transfer.http.client import NetworkSettings
-from model_provisioner.transfer.worker import worker
+from model_provisioner.transfer.worker import worker, worker_server
 
 _MAX_CONNECTIONS = 16
 _RESOLVER_BYTES = 320 * 1024**2
@@ -130,6 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--resolver", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker-server", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -142,6 +144,8 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
     if args.worker:
         return worker.run(_network(args, args.endpoint), _RESOLVER_BYTES if args.resolver else None)
+    if args.worker_server:
+        return worker_server.run(_network(args, args.endpoint), _RESOLVER_BYTES)
     if args.plan is not None:
         return worker.run_plan(args.plan, _network(args, args.endpoint))
     if args.ref is None or args.to is None:
