@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.operator.applies import applies
 from benchmarks.operator.figures import Figure, table
 from benchmarks.operator.idle import idle, namespaces
+from benchmarks.operator.idle_processes import idle_processes
 from benchmarks.operator.many import many, soon
 from benchmarks.operator.stage import staged
 
@@ -73,6 +74,8 @@ def main() -> int:
     if given.idle:
         with staged() as stage:
             figures += idle(stage, given.idle, given.seconds)
+        with staged() as stage:
+            figures += idle_processes(stage, given.seconds)
     text = _TEXT.format(
         figures=table(figures),
         machine=_machine(),

@@ -62,6 +62,17 @@ async def test_the_most_urgent_and_then_the_oldest_goes_first() -> None:
     assert transfer_queue.busy == 0
 
 
+async def test_the_first_free_worker_is_taken_so_that_few_are_needed() -> None:
+    workers = [worker_of(["true"]) for _ in range(3)]
+    transfer_queue = TransferQueue(workers)
+    async with transfer_queue.acquire(entry("long")) as long:
+        for number in range(3):
+            async with transfer_queue.acquire(entry(str(number))) as short:
+                assert [long.worker, short.worker] == workers[:2]
+    async with transfer_queue.acquire(entry("last")) as last:
+        assert last.worker is workers[0]
+
+
 async def test_a_new_priority_reorders_the_queue() -> None:
     transfer_queue, order = queue(1), list[str]()
     transfers = [

@@ -301,6 +301,28 @@ async def test_a_pool_at_rest_has_its_server_only(tmp_path: Path) -> None:
         await pool.stop()
 
 
+@NOT_LINUX
+async def test_a_new_object_has_its_workers_forked_before_they_are_asked() -> None:
+    pool = WorkerPool(settings(), [CLAIM, Claim("other", "models")])
+    known = {"metadata": {"namespace": CLAIM.namespace}, "status": {"attempts": 1}}
+    new = {"metadata": {"namespace": CLAIM.namespace}}
+    await pool.start()
+    try:
+        for kind, document in (("ADDED", known), ("MODIFIED", new), ("DELETED", new)):
+            pool.on_event(kind, document)
+        assert not pool._preparing
+        pool.on_event("ADDED", new)
+        await asyncio.gather(*pool._preparing)
+        names = sorted(map(name_of, descendants(server_pid(pool._server))))
+        assert names == ["model-fetcher", "model-resolver", "model-store"]
+        assert pool.slots[Lane.FETCHING][0].is_running
+        assert pool.store_workers[CLAIM].is_running
+        pool.on_event("ADDED", new)
+        assert not pool._preparing, "they run"
+    finally:
+        await pool.stop()
+
+
 async def test_the_random_numbers_of_two_workers_differ() -> None:
     """OpenSSL and Python seed their generators again after a fork: the first message of TLS has 32 random bytes."""
     hellos: asyncio.Queue[bytes] = asyncio.Queue()
