@@ -74,6 +74,7 @@ def main() -> int:
     if given.idle:
         with staged() as stage:
             figures += idle(stage, given.idle, given.seconds)
+    if given.idle and not given.quick:
         with staged() as stage:
             figures += idle_processes(stage, given.seconds)
     text = _TEXT.format(
