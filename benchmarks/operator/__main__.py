@@ -19,6 +19,7 @@ from benchmarks import quiet
 from benchmarks.operator.applies import applies
 from benchmarks.operator.figures import Figure, table
 from benchmarks.operator.idle import idle, namespaces
+from benchmarks.operator.idle_processes import idle_processes
 from benchmarks.operator.many import many, soon
 from benchmarks.operator.stage import staged
 
@@ -93,6 +94,9 @@ def _measured(given: argparse.Namespace) -> tuple[list[Figure], Counter[str]]:
     if given.idle:
         with staged() as stage:
             figures += idle(stage, given.idle, given.seconds)
+    if given.idle and not given.quick:
+        with staged() as stage:
+            figures += idle_processes(stage, given.seconds)
     return figures, writes
 
 

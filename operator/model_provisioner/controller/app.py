@@ -212,6 +212,9 @@ async def _start_stores(
     The workers, which the first request or kopf's startup handler starts, are stopped at the end.
     """
     closing.push_async_callback(base.workers.stop)
+    await _in_background(closing, base.workers.run())
+    for reflector in base.reflectors:
+        reflector.add_listener(base.workers.on_event)
     stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes)
     await _start_catalog(closing, objects, stores)
     file_monitor = FileMonitor(stores)

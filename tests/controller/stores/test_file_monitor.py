@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,13 @@ import pytest
 
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.store_client import StoreClient
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.modeldownload import Model
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
 from tests.support.models import put
 from tests.support.samples import MODEL
+from tests.support.worker_processes import worker_of
 
 CLAIM = Claim("models", "models")
 
@@ -55,7 +54,7 @@ class Round:
 @pytest.fixture
 async def round_(tmp_path: Path) -> AsyncIterator[Round]:
     (tmp_path / "volume").mkdir()
-    store_worker = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
+    store_worker = worker_of()
     made = Round(
         StoreClient({CLAIM: tmp_path / "volume"}, {CLAIM: store_worker}, lambda *_: frozenset()), tmp_path / "volume"
     )

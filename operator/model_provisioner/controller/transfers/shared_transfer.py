@@ -23,7 +23,7 @@ from model_provisioner.controller.transfers.queue import Lanes, Slot, WithdrawnE
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
-from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
+from model_provisioner.controller.workers.worker import ProgressHandler, Worker
 from model_provisioner.domain.errors import (
     AccessDenied,
     DigestMismatch,
@@ -333,7 +333,7 @@ class SharedTransfer:
             self._bytes_done = 0
             self._broadcast(Progressed(0, self._restarts + 1, None, None))
 
-    async def _send_fetch(self, worker: WorkerProcess, member: Member) -> messages.Published:
+    async def _send_fetch(self, worker: Worker, member: Member) -> messages.Published:
         await worker.start()
         request = self._request(member)  # only now, so that it has the current limits
         self._request_id = request.id
