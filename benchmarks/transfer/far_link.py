@@ -1,7 +1,7 @@
-"""A link between two network devices: `python -m benchmarks.transfer.far_link DEVICE DEVICE SECONDS LOSS`.
+"""A link between two network devices: `python -m benchmarks.transfer.far_link DEVICE DEVICE SECONDS LOSS SEED`.
 
 Makes two TUN devices and carries each packet from one to the other SECONDS later, or drops it with probability LOSS, as
-netem does. Prints a line when the devices exist; runs until it is killed.
+netem does. With the same SEED the same packets are lost, counted from the start. Prints a line when the devices exist; runs until it is killed.
 """
 
 import fcntl
@@ -68,11 +68,11 @@ def carry(lines: tuple[Line, ...]) -> None:
 
 
 def main() -> None:
-    near, far, seconds, loss = sys.argv[1:]
+    near, far, seconds, loss, seed = sys.argv[1:]
     one, other = device(near), device(far)
     print("ready", flush=True)
     # Both devices are up before the first packet is sent, so no OSError is expected.
-    delay, chance = float(seconds), random.Random(1)
+    delay, chance = float(seconds), random.Random(int(seed))
     carry((Line(one, other, delay, float(loss), chance), Line(other, one, delay, float(loss), chance)))
 
 

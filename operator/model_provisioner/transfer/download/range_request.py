@@ -156,6 +156,11 @@ class RangeRequests:
         return Wait.of(newest.origin, newest.silence(now), begun=newest.begun) if newest else None
 
     @property
+    def begun_count(self) -> int:
+        """On how many open requests the first byte has come."""
+        return sum(request.begun for request in self._open)
+
+    @property
     def any_received(self) -> bool:
         """Whether an open request has received bytes."""
         return any(request.has_received for request in self._open)
