@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from model_provisioner.domain.download.spans import Spans
 
 MIB = 1024 * 1024
-FIRST_RANGE = 8 * MIB  # until the header of the file is checked
-SMALLEST_RANGE = MIB
+FIRST_RANGE = 8 * MIB  # until the first bytes of the file are checked
+SMALLEST_RANGE = MIB // 2
 LARGEST_RANGE = 64 * MIB
 _RANGES_PER_CONNECTION = 2
 _MIN_SPLIT = MIB
@@ -38,11 +38,11 @@ class ByteRange:
 def range_size(remaining: int, connections: int) -> int:
     """The size of the next range in bytes: 64 MiB, and towards the end less, so that all connections end together.
 
-    The last ranges of all connections have 8 MiB together, and each at least 1 MiB, because a request costs a round
+    The last ranges of all connections have 4 MiB together, and each at least 512 KiB, because a request costs a round
     trip. `remaining` bytes of the file are missing.
     """
     share = remaining // (connections * _RANGES_PER_CONNECTION)
-    return max(SMALLEST_RANGE, FIRST_RANGE // connections, min(LARGEST_RANGE, share))
+    return max(SMALLEST_RANGE, FIRST_RANGE // 2 // connections, min(LARGEST_RANGE, share))
 
 
 def split_position(position: int, stop: int, rate: float, helper_rate: float) -> int | None:

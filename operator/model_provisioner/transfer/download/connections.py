@@ -182,7 +182,10 @@ class ConnectionPool:
             raise most_severe(group) from None
 
     def allow_parallel(self) -> None:
-        """From now on ranges may be large and several connections may be open: the header of the file is valid."""
+        """From now on ranges may be large and several connections may be open: the file begins as a GGUF file.
+
+        A header has up to some 10 MiB. To wait for its end would cost seconds on a far path.
+        """
         self._parallel_allowed = True
 
     @property
@@ -232,8 +235,9 @@ class ConnectionPool:
 
     def _next_request(self) -> RangeRequest | None:
         target = self._target
-        wanted = next_range(target.written, self._requests.ranges, target.size, self._max_range_bytes)
-        wanted = wanted or self._requests.take_tail(self._now)
+        size = self._max_range_bytes
+        wanted = next_range(target.written, self._requests.ranges, target.size, size)
+        wanted = wanted or self._requests.take_tail(self._now, size)
         if wanted is None:
             return None
         if self._whole_file:
@@ -244,7 +248,7 @@ class ConnectionPool:
 
     @property
     def _max_range_bytes(self) -> int:
-        """Until the header is checked, ranges are small: the file may not be a GGUF file.
+        """Until its first bytes are checked, ranges are small: the file may not be a GGUF file.
 
         So are those of connections on trial, which end with their range if they don't help.
         """
