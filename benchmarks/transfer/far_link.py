@@ -1,7 +1,8 @@
 """A link between two network devices: `python -m benchmarks.transfer.far_link DEVICE DEVICE SECONDS LOSS SEED`.
 
 Makes two TUN devices and carries each packet from one to the other SECONDS later, or drops it with probability LOSS, as
-netem does. With the same SEED the same packets are lost, counted from the start. Prints a line when the devices exist; runs until it is killed.
+netem does. SEED decides which packets of the sequence are lost. Prints a line when the devices exist; runs until it is
+killed.
 """
 
 import contextlib

@@ -15,7 +15,9 @@ SMALLEST_RANGE = MIB // 2
 LARGEST_RANGE = 64 * MIB
 _RANGES_PER_CONNECTION = 2
 _MIN_SPLIT = MIB
-_SOON_SECONDS = 2.0
+SOON_SECONDS = 2.0
+FAR_SOON_SECONDS = 0.5
+"""On a far path little is on its way at one time, so a range that is split wastes little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,14 @@ def range_size(remaining: int, connections: int) -> int:
     return max(SMALLEST_RANGE, FIRST_RANGE // 2 // connections, min(LARGEST_RANGE, share))
 
 
-def split_position(position: int, stop: int, rate: float, helper_rate: float) -> int | None:
-    """Where to split a range so that an idle connection fetches its end; None if the rest arrives soon.
+def split_position(position: int, stop: int, rate: float, helper_rate: float, soon: float = SOON_SECONDS) -> int | None:
+    """Where to split a range so that an idle connection fetches its end; None if the rest arrives in `soon` seconds.
 
     The range ends at `stop` and has arrived up to `position`. Rates are in bytes per second, `helper_rate` is that of
     the idle connection. Both parts then end at the same time.
     """
     left = stop - position
-    if left < _MIN_SPLIT or left < rate * _SOON_SECONDS:
+    if left < _MIN_SPLIT or left < rate * soon:
         return None
     return position + int(left * rate / (rate + max(helper_rate, rate, 1.0)))
 

@@ -14,7 +14,15 @@ from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.download.concurrency import ConnectionScaler
-from model_provisioner.domain.download.ranges import FIRST_RANGE, MIB, ByteRange, next_range, range_size
+from model_provisioner.domain.download.ranges import (
+    FAR_SOON_SECONDS,
+    FIRST_RANGE,
+    MIB,
+    SOON_SECONDS,
+    ByteRange,
+    next_range,
+    range_size,
+)
 from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import (
@@ -237,7 +245,9 @@ class ConnectionPool:
         target = self._target
         size = self._max_range_bytes
         wanted = next_range(target.written, self._requests.ranges, target.size, size)
-        wanted = wanted or self._requests.take_tail(self._now, size)
+        wanted = wanted or self._requests.take_tail(
+            self._now, size, FAR_SOON_SECONDS if self._scaler.far else SOON_SECONDS
+        )
         if wanted is None:
             return None
         if self._whole_file:

@@ -201,7 +201,11 @@ class FileDownload:
 
     def _is_due(self, batch: _Batch) -> bool:
         header_there = self._header is None and batch.end >= self._header_read_bytes
-        return batch.size >= self._max_batch_bytes or header_there or self._clock.monotonic() - batch.started_at >= _BATCH_SECONDS
+        return (
+            batch.size >= self._max_batch_bytes
+            or header_there
+            or self._clock.monotonic() - batch.started_at >= _BATCH_SECONDS
+        )
 
     @property
     def _max_batch_bytes(self) -> int:

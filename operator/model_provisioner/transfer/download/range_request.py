@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass, field
 from statistics import median
 
-from model_provisioner.domain.download.ranges import LARGEST_RANGE, ByteRange, split_position
+from model_provisioner.domain.download.ranges import LARGEST_RANGE, SOON_SECONDS, ByteRange, split_position
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.speed import Meter
 
@@ -166,8 +166,8 @@ class RangeRequests:
         """Whether an open request has received bytes."""
         return any(request.has_received for request in self._open)
 
-    def take_tail(self, now: float, largest: int = LARGEST_RANGE) -> ByteRange | None:
-        """Takes the tail away from the request that would end last; None if all of them end soon.
+    def take_tail(self, now: float, largest: int = LARGEST_RANGE, soon: float = SOON_SECONDS) -> ByteRange | None:
+        """Takes the tail away from the request that would end last; None if all end in `soon` seconds.
 
         Returns the first `largest` bytes of it. The others are for further idle connections.
         """
@@ -178,7 +178,7 @@ class RangeRequests:
         if slowest is None or self._is_early(slowest, now, _TAIL_SECONDS):
             return None
         cut = split_position(
-            slowest.position, slowest.stop, slowest.rate, median(request.rate for request in self._open)
+            slowest.position, slowest.stop, slowest.rate, median(request.rate for request in self._open), soon
         )
         if cut is None:
             return None
