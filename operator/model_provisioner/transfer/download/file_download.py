@@ -205,7 +205,12 @@ class FileDownload:
         return _Batch(offset, self._clock.monotonic())
 
     def _is_due(self, batch: _Batch) -> bool:
-        return batch.size >= self._max_batch_bytes or self._clock.monotonic() - batch.started_at >= _BATCH_SECONDS
+        header_there = self._header is None and batch.end >= self._header_read_bytes
+        return (
+            batch.size >= self._max_batch_bytes
+            or header_there
+            or self._clock.monotonic() - batch.started_at >= _BATCH_SECONDS
+        )
 
     @property
     def _max_batch_bytes(self) -> int:
@@ -243,4 +248,4 @@ class FileDownload:
         else:
             check_complete(found, self.size)
             self._header = found
-            self._connections.allow_parallel()
+        self._connections.allow_parallel()
