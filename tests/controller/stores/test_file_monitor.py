@@ -106,7 +106,7 @@ async def test_models_of_another_store_are_notified(round_: Round) -> None:
 
 async def test_files_are_looked_at_as_soon_as_the_monitor_runs(tmp_path: Path) -> None:
     (tmp_path / "volume").mkdir()
-    store_worker = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
+    store_worker = worker_of()
     stores = StoreClient({CLAIM: tmp_path / "volume"}, {CLAIM: store_worker}, lambda *_: frozenset())
     lost = Round(stores, tmp_path / "volume")
     notified = asyncio.Event()
