@@ -64,7 +64,7 @@ def test_a_ready_model_is_answered_with_its_path_and_a_stalled_one_tried_again(d
     [
         ({}, "model_ref"),
         ({"model_ref": "hf:acme"}, "<owner>/<repo>"),
-        ({"model_ref": "s3://a/b"}, "model ref"),
+        ({"model_ref": "gs://a/b"}, "model ref"),
         ({"model_ref": "hf:a/b", "size": 1}, "size"),
         ({"model_ref": "hf:a/b", "namespace": "elsewhere"}, "namespace"),
         ({"model_ref": "hf:a/b", "spec": {"connections": 99}}, "spec.connections"),
