@@ -11,8 +11,8 @@ from dataclasses import replace
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.network.addresses import same_endpoint
+from model_provisioner.domain.refs.quantizations import quantization_of
 from model_provisioner.domain.refs.refs import HuggingFaceRef, ModelRef, parse
-from model_provisioner.domain.refs.selection import quantization_of
 
 _DEFAULT_BRANCH = "main"
 _OTHER_HUBS = "hubs/"

@@ -23,8 +23,9 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.lifecycle.suspended_message import MOST_ALTERNATIVES, Alternative, Alternatives
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.refs.parts import parts_of
 from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
-from model_provisioner.domain.refs.selection import other_models, parts_of, select, selector_of
+from model_provisioner.domain.refs.selection import other_models, select, selector_of
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
