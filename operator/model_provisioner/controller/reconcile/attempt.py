@@ -28,7 +28,7 @@ from model_provisioner.domain.lifecycle.events import (
 from model_provisioner.domain.lifecycle.limits import check_plan
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
-from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
+from model_provisioner.domain.modeldownload import Model, ModelDownload, ProjectorChoice, ReclaimPolicy
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding
@@ -212,6 +212,7 @@ class Attempt:
             credentials=credentials,
             store=store,
             own_hub=endpoint == endpoints.own,
+            projector=spec.projector is ProjectorChoice.AUTO,
         )
         return await self._deps.resolve_client.resolve(request, self._download.namespace)
 

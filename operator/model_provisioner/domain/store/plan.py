@@ -8,6 +8,7 @@ at any time.
 import hashlib
 from dataclasses import dataclass
 
+from model_provisioner.domain.gguf.roles import FileRole
 from model_provisioner.domain.modeldownload import FileRecord
 from model_provisioner.domain.store.digest import Digest
 
@@ -20,7 +21,8 @@ class PlannedFile:
     the file: `hf:owner/repo:path` on the operator's own hub, `hf:owner/repo:path at URL` on another. `endpoint` is the
     normalised URL of the hub. `digest` is the expected digest: the user's, else the one that the source publishes; None
     if neither is known, then it is computed. `digest_published`: the source publishes it. `url` and `endpoint` are None
-    for a file that is already in the store (`local:`).
+    for a file that is already in the store (`local:`). `role` decides what its header must be. It is no part of the
+    identity of the file: two objects may want one file in two roles.
     """
 
     path: str
@@ -30,6 +32,7 @@ class PlannedFile:
     url: str | None
     endpoint: str | None = None
     digest_published: bool = False
+    role: FileRole = FileRole.MODEL
 
     def accepts_bytes_of(self, endpoint: str | None) -> bool:
         """Whether bytes that came from the hub `endpoint` may be used for this file, if all else agrees.
@@ -53,7 +56,7 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The files of one model; the parts of a split model are in order.
+    """The files of one model, the parts of a split model in order; then its multimodal projector, if one is wanted.
 
     `revision` is the commit that `ref` resolved to, and `repository` the name that the source has for the repository,
     which may be spelled differently in `ref`. Both are None for `local:`.
@@ -63,6 +66,15 @@ class Plan:
     revision: str | None
     files: tuple[PlannedFile, ...]
     repository: str | None = None
+
+    @property
+    def model_files(self) -> tuple[PlannedFile, ...]:
+        """The files without the projector."""
+        return tuple(file for file in self.files if file.role is not FileRole.PROJECTOR)
+
+    @property
+    def projector(self) -> PlannedFile | None:
+        return next((file for file in self.files if file.role is FileRole.PROJECTOR), None)
 
     @property
     def records(self) -> tuple[FileRecord, ...]:

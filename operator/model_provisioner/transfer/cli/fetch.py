@@ -66,6 +66,7 @@ class FetchOptions:
     modes: Modes
     dry_run: bool
     json: bool
+    projector: bool = False
 
     @property
     def credentials(self) -> Credentials | None:
@@ -76,7 +77,8 @@ class FetchOptions:
 def run(options: FetchOptions, network: NetworkSettings) -> int:
     """Runs the command and returns its exit code: 0, 1 after an error, 128 plus the number of a signal that stopped it.
 
-    The last line on standard output is the path. After an error, the last line on standard error has its name and
+    The last line on standard output is the path of the model; with `projector`, the line before it is that of the
+    projector. After an error, the last line on standard error has its name and
     message.
     """
     if options.token_withheld and not options.ref.startswith("local:"):
@@ -139,7 +141,7 @@ async def _fetch(options: FetchOptions, network: NetworkSettings, display: Progr
     if options.json:
         _print(json.dumps(_document(options, plan, provided.files, {"gguf": _gguf_document(provided.gguf)}), indent=2))
     else:
-        _print(str(options.directory / provided.files[0].path))
+        _print_paths(options, plan)
 
 
 async def _resolve(options: FetchOptions, client: Client) -> Plan:
@@ -151,6 +153,7 @@ async def _resolve(options: FetchOptions, client: Client) -> Plan:
         digest=str(options.digest) if options.digest else None,
         credentials=options.credentials,
         store=StoreRef(str(options.directory), None),
+        projector=options.projector,
     )
     return (await Resolver(client).resolve(request)).plan
 
@@ -181,7 +184,12 @@ def _print_plan(options: FetchOptions, plan: Plan) -> None:
     _print(f"{plan.ref}{at}: {len(files)} file{'s' * (len(files) > 1)}, {format_bytes(plan.total_bytes)}")
     for file in files:
         _print(f"  {file.path}  {format_bytes(file.size_bytes)}  {file.digest or 'no digest published'}")
-    _print(str(options.directory / files[0].path))
+    _print_paths(options, plan)
+
+
+def _print_paths(options: FetchOptions, plan: Plan) -> None:
+    for file in filter(None, (plan.projector, plan.files[0])):
+        _print(str(options.directory / file.path))
 
 
 def _document(
@@ -193,6 +201,7 @@ def _document(
         "revision": plan.revision,
         "path": str(options.directory / files[0].path),
         "sizeBytes": plan.total_bytes,
+        **({"projector": str(options.directory / plan.projector.path)} if plan.projector else {}),
         "files": [{"path": f.path, "sizeBytes": f.size_bytes, "digest": f.digest} for f in files],
         **more,
     }

@@ -20,10 +20,12 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
+from model_provisioner.domain.gguf.roles import FileRole
 from model_provisioner.domain.lifecycle.suspended_message import MOST_ALTERNATIVES, Alternative, Alternatives
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.refs.parts import parts_of
+from model_provisioner.domain.refs.parts import is_gguf, parts_of
+from model_provisioner.domain.refs.projectors import NO_PROJECTOR, projector_of
 from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
 from model_provisioner.domain.refs.selection import other_models, select, selector_of
 from model_provisioner.domain.store.digest import Digest
@@ -54,46 +56,72 @@ async def resolve(
     threads: DetachedThreads,
     *,
     own_hub: bool = True,
+    projector: bool = False,
 ) -> tuple[Plan, Alternatives]:
     """Resolves `ref` at the commit `revision` (None: the current one), and lists other models of the repository.
 
-    `digest` is the one that the user expects, for a model in one file. What takes time in proportion to an answer runs
-    in `threads`. The deadline is the caller's. The files of a hub that is not the operator's own (`own_hub`) lie in a
-    directory of that hub.
+    `digest` is the one that the user expects, for a model in one file. With `projector`, the plan also has the
+    multimodal projector that fits. What takes time in proportion to an answer runs in `threads`. The deadline is the
+    caller's. The files of a hub that is not the operator's own (`own_hub`) lie in a directory of that hub.
 
     Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the client
-    and of `select`, UnsupportedSource for a listing that is too large, InvalidRef and DigestMismatch for `digest`.
+    and of `select` and `projector_of`, UnsupportedSource for a listing that is too large, InvalidRef and DigestMismatch
+    for `digest`.
     """
     endpoint = endpoint.rstrip("/")
     hub = HubClient(client, endpoint, ref, credentials, threads)
-    return await _Repository(ref, hub, endpoint, threads, own_hub=own_hub).plan(revision or ref.revision, digest)
+    repository = _Repository(ref, hub, endpoint, threads, own_hub=own_hub, projector=projector)
+    return await repository.plan(revision or ref.revision, digest)
 
 
 class _Repository:
-    """The repository of `ref`, as `hub` describes it. `endpoint` is the URL of that hub."""
+    """The repository of `ref`, as `hub` describes it. `endpoint` is the URL of that hub.
+
+    `projector`: the multimodal projector of the model is wanted too.
+    """
 
     def __init__(
-        self, ref: HuggingFaceRef, hub: HubClient, endpoint: str, threads: DetachedThreads, *, own_hub: bool
+        self,
+        ref: HuggingFaceRef,
+        hub: HubClient,
+        endpoint: str,
+        threads: DetachedThreads,
+        *,
+        own_hub: bool,
+        projector: bool,
     ) -> None:
         self._ref = ref
         self._threads = threads
         self._hub = hub
         self._endpoint = endpoint
         self._own_hub = own_hub
+        self._wants_projector = projector
 
     async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
         info, at, files = await self._listing(revision)
-        chosen = await self._judged(files, lambda: select(list(files), self._ref.selector))
+        chosen = await self._judged(files, lambda: self._chosen(list(files)))
         for path in chosen:
             store_path(self._ref, path)  # before a request is made of the name: `..` would lead out of the repository
         if info.files is not None and not all(_is_described(files[path]) for path in chosen):
             files |= await self._described_by_tree(files, at)
         commit, described = await self._described_by_headers([files[path] for path in chosen], info, at)
         ref = _canonical(self._ref, info.repository)
-        planned = tuple(self._planned(ref, file, commit) for file in described)
+        planned = tuple(
+            self._planned(ref, file, commit, role) for file, role in zip(described, chosen.values(), strict=True)
+        )
         files |= {file.path: file for file in described}
         plan = Plan(str(self._ref), commit, _with_expected_digest(planned, digest), ref.repository)
-        return plan, await self._judged(files, lambda: _alternatives(files, described))
+        of_model = described[: len(plan.model_files)]
+        return plan, await self._judged(files, lambda: _alternatives(files, of_model))
+
+    def _chosen(self, paths: Sequence[str]) -> dict[str, FileRole]:
+        """The files of the model in order, then its projector if one is wanted, each with its role."""
+        selector = self._ref.selector
+        model = select(paths, selector)
+        chosen = dict.fromkeys(model, FileRole.NAMED if selector and is_gguf(selector) else FileRole.MODEL)
+        if self._wants_projector:
+            chosen[projector_of(paths, model[0])] = FileRole.PROJECTOR
+        return chosen
 
     async def _judged(self, files: Mapping[str, RemoteFile], judge: Callable[[], T]) -> T:
         """The result of `judge`, which takes time for each of `files`: few of them do not wait for those of others."""
@@ -109,6 +137,8 @@ class _Repository:
             at = info.commit or revision or _DEFAULT_BRANCH
             return info, at, await self._files(info, at)
         except ListingTooLarge as error:
+            if self._wants_projector:
+                raise self._too_large_for_projector(error) from None
             if not (self._ref.selector or "").lower().endswith(("/", ".gguf")):
                 raise self._too_large(error) from None
         info = await self._facts(revision)
@@ -136,6 +166,13 @@ class _Repository:
         return UnsupportedSource(
             f"{error} when asked for {self._ref}, which is too much to choose from: name the directory or the file, as "
             f"in {repository}:DIRECTORY/ or {repository}:DIRECTORY/MODEL.gguf"
+        )
+
+    def _too_large_for_projector(self, error: ListingTooLarge) -> UnsupportedSource:
+        example = f"hf:{self._ref.repository}:DIRECTORY/PROJECTOR.gguf"
+        return UnsupportedSource(
+            f"{error} when asked for {self._ref}, which is too much to find its projector in: {NO_PROJECTOR}, and "
+            f"fetch the projector by its path as a model of its own, as in {example}"
         )
 
     async def _files(self, info: ModelInfo, at: str) -> dict[str, RemoteFile]:
@@ -207,7 +244,7 @@ class _Repository:
             raise SourceUnavailable(f"{Origin.of(self._endpoint)} does not tell the size of {file.path!a}")
         return told
 
-    def _planned(self, ref: HuggingFaceRef, file: RemoteFile, commit: str) -> PlannedFile:
+    def _planned(self, ref: HuggingFaceRef, file: RemoteFile, commit: str, role: FileRole) -> PlannedFile:
         """`ref` has the canonical name of the repository, so that all its spellings share one file."""
         source = f"hf:{ref.repository}:{file.path}"
         return PlannedFile(
@@ -218,6 +255,7 @@ class _Repository:
             url=self._hub.file_url(commit, file.path),
             endpoint=self._endpoint,
             digest_published=file.digest is not None,
+            role=role,
         )
 
 
@@ -275,18 +313,22 @@ def _size(files: Iterable[RemoteFile]) -> int | None:
 
 
 def _with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
-    """`files` with the digest that the user expects, which applies to a single file only.
+    """`files` with the digest that the user expects, which applies to a model in a single file; not to its projector.
 
     Raises InvalidRef for several files, DigestMismatch if the source publishes another digest.
     """
     if digest is None:
         return files
-    if len(files) > 1:
-        raise InvalidRef(f"a digest is for models in one file, this one has {len(files)} parts: leave the digest out")
-    published = files[0].digest
+    model, *others = files
+    parts = [file for file in others if file.role is not FileRole.PROJECTOR]
+    if parts:
+        raise InvalidRef(
+            f"a digest is for models in one file, this one has {1 + len(parts)} parts: leave the digest out"
+        )
+    published = model.digest
     if published not in {None, digest}:
         raise DigestMismatch(
-            f"the source says that {files[0].path} is {published}, and {digest} is asked for: correct the digest, "
+            f"the source says that {model.path} is {published}, and {digest} is asked for: correct the digest, "
             "or name the revision that has it"
         )
-    return (replace(files[0], digest=digest),)
+    return (replace(model, digest=digest), *others)

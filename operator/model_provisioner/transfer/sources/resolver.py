@@ -13,6 +13,7 @@ from model_provisioner.domain.lifecycle.suspended_message import Alternatives
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.network.response_time import resolve_seconds
+from model_provisioner.domain.refs.projectors import NO_PROJECTOR
 from model_provisioner.domain.refs.refs import LocalRef, ModelRef, parse
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan
@@ -60,6 +61,8 @@ class Resolver:
             store = request.store
             if store is None:
                 raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
+            if request.projector:
+                raise InvalidRef(f"{ref} names one file, and no projector is looked for beside it: {NO_PROJECTOR}")
             return ResolvedAnswer(request.id, await self._on_volumes.run(lambda: local.resolve(ref, store, digest)))
         redaction = self._client.redaction(request.credentials)
         with redacted_errors(redaction):
@@ -72,6 +75,7 @@ class Resolver:
                 self._client,
                 self._reading,
                 own_hub=request.own_hub,
+                projector=request.projector,
             )
         await self._reading.run(lambda: _check(plan, redaction, request))
         return ResolvedAnswer(request.id, plan, _redacted(alternatives, redaction))
