@@ -29,14 +29,14 @@ CLUSTER_FAULTS = $(patsubst %,tests/controller/test_%.py,any_order api_faults ki
 faults: .venv/installed  ## the fault campaigns in full: every point instead of a sample
 	FAULTS=long .venv/bin/python -m pytest -rP -p no:logging --timeout 1800 tests/faults $(CLUSTER_FAULTS) $(PYTEST_FLAGS)
 
-bench: .venv/installed  ## compare downloads with curl, aria2, wget and hf; takes about 15 minutes
+bench: .venv/installed  ## compare downloads with curl, aria2, wget and hf; takes about 20 minutes
 	.venv/bin/python -m benchmarks.transfer --write benchmarks/RESULTS.md $(BENCH_FLAGS)
 
 bench-quick: .venv/installed  ## the same with a small file
 	.venv/bin/python -m benchmarks.transfer --size 256Mi --rounds 2 $(BENCH_FLAGS)
 
-bench-gateway: .venv/installed  ## memory and CPU of the gateway under load; takes about four minutes
-	.venv/bin/python -m benchmarks.gateway $(BENCH_FLAGS)
+bench-gateway: .venv/installed  ## memory and CPU of the gateway under load; takes about seven minutes
+	.venv/bin/python -m benchmarks.gateway --write benchmarks/RESULTS-gateway.md $(BENCH_FLAGS)
 
 bench-operator: .venv/installed  ## memory, CPU and reaction times of the operator; takes about seven minutes
 	.venv/bin/python -m benchmarks.operator --write benchmarks/RESULTS-operator.md $(BENCH_FLAGS)

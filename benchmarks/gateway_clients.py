@@ -81,8 +81,8 @@ def deaf_client(port: int, token: str) -> socket.socket:
     return deaf
 
 
-async def listen(port: int, tokens: list[str], clients: int, deaf: int, seconds: float, to: Path) -> None:
-    """Prints `ready` when all clients have their snapshot, and writes the states seen to `to` at the end."""
+async def listen(port: int, tokens: list[str], clients: int, deaf: int, seconds: float, to: Path | None) -> None:
+    """Prints `ready` when all clients have their snapshot, and writes the states seen to `to`, if given, at the end."""
     loop, seen, lost, caught_up = asyncio.get_running_loop(), Seen(), list[float](), asyncio.Semaphore(0)
     silent = [deaf_client(port, tokens[number % len(tokens)]) for number in range(deaf)]
     transports = []
@@ -103,9 +103,10 @@ async def listen(port: int, tokens: list[str], clients: int, deaf: int, seconds:
         transport.abort()
     for one in silent:
         one.close()
-    with to.open("wb") as file:
-        seen.states.tofile(file)
-        seen.times.tofile(file)
+    if to:
+        with to.open("wb") as file:
+            seen.states.tofile(file)
+            seen.times.tofile(file)
 
 
 async def churn(port: int, tokens: list[str], times: int, at_once: int) -> None:

@@ -38,6 +38,10 @@ class Stage:
         status = Path(f"/proc/{self.gateway.process.pid}/status").read_text()
         return int(re.findall(rf"{kind}:\s+(\d+)", status)[0]) / 1024
 
+    def forget_peak(self) -> None:
+        """Sets `VmHWM` to the memory of now (proc(5), clear_refs)."""
+        Path(f"/proc/{self.gateway.process.pid}/clear_refs").write_text("5")
+
     def cpu(self) -> float:
         """Seconds of processor time so far."""
         fields = Path(f"/proc/{self.gateway.process.pid}/stat").read_text().rpartition(") ")[2].split()

@@ -205,8 +205,9 @@ def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str
     gate.wait_reached()
     meanwhile = shown_by_processes([operator.process.pid, *operator.children(), desk.program.process.pid])
     meanwhile |= {f"{place}, meanwhile": text for place, text in files_of(bench.volume).items()}
-    for worker in operator.children():
-        os.kill(worker, signal.SIGKILL)
+    for pid in operator.children():
+        with contextlib.suppress(ProcessLookupError):  # a worker dies with its server
+            os.kill(pid, signal.SIGKILL)
     gate.release()
     for name, (_, reason) in ENDS.items():
         bench.until(name, reason, 120)

@@ -489,6 +489,23 @@ def test_a_wrong_hub_in_the_environment_is_told_by_its_name(
     assert "canary" not in printed
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_path_that_could_not_be_printed_is_no_success(hub: Hub, tmp_path: Path) -> None:
+    arguments = command(hub, REF, "--to", str(tmp_path), "--dry-run")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            arguments,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+
+
 def test_a_worker_takes_no_hub_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "ftp://hub.example")
     worker = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"]

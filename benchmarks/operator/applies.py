@@ -12,7 +12,8 @@ from benchmarks.operator.figures import Figure
 from benchmarks.operator.stage import CLAIM, Stage
 from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.domain.catalog import Entry, rows, size
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, ModelDownload
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.modeldownload import DigestSource, Model, ModelDownload
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.resource import parse
 

@@ -19,7 +19,8 @@ from benchmarks.operator.stage import CLAIM, Operator, Stage, Watching, manifest
 from model_provisioner.domain.lifecycle.events import Available, Resolved, Started
 from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
 from model_provisioner.domain.lifecycle.status import project
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Status
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.modeldownload import DigestSource, Model, Status
 from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.holders import HeldFile, HolderRecord
@@ -70,9 +71,9 @@ def idle(stage: Stage, count: int, seconds: float) -> list[Figure]:
         scrapes = operator.answered["/metrics"]
         memory, together = operator.memory(), operator.memory_with_workers()
     return [
-        Figure(f"{count} Ready objects: start → first status of a new object", started, "s", 30),
+        Figure(f"{count} Ready objects: start → first status of a new object", started, "s", 15, 8),
         Figure("… start → that object is Ready", watching.ready["fresh"] - begun, "s"),
-        Figure("… most memory of the operator", memory, "MiB", 600),
+        Figure("… most memory of the operator", memory, "MiB", 400, 300),
         Figure("… most memory of the operator and its workers together", together, "MiB"),
         Figure(f"… CPU over {seconds:g} s, operator and workers", share, "% of a core", 2),
         Figure("… scrapes that it had answered by then", scrapes),

@@ -1,23 +1,55 @@
 """`make bench`: our downloads against those of common programs, from one hub, in one run.
 
-Scenes run one after the other, and within a round each program in turn; the results are medians and their ratios.
-`--write FILE` keeps the tables. Exits with 1 if a figure is missed, with 2 if a program is missing.
+Scenes run one after the other, and within a round each program in turn; a figure is the median of the rounds' ratios.
+`--scene NAME` measures one of them, and may be repeated. `--write FILE` keeps the tables. Exits with 1 if a figure does
+not hold, with 2 if a program is missing.
 """
 
 import argparse
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.transfer import far, machine, scenes
+from benchmarks import quiet
+from benchmarks.transfer import far, machine, report, scenes
 from benchmarks.transfer.model import Model, model_of
-from benchmarks.transfer.report import Report
+from benchmarks.transfer.report import Report, Section
 from model_provisioner.domain.quantity import parse_quantity
 
+_START_SIZE = scenes.MIB
 _SMALL_SIZE = 256 * scenes.MIB
 _FAR_SIZE = 64 * scenes.MIB  # the smallest file with several connections; with one it takes more than a minute
-_SLOW_ROUNDS = 3  # at most, of scenes that take minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    model: Model
+    rounds: int
+    scratch: Path
+
+
+def _far(setting: Setting) -> Section:
+    if why := far.missing():
+        return Section("A far path", f"Not measured: {why}.\n")
+    return report.far(scenes.far_away(model_of(_FAR_SIZE), setting.rounds, setting.scratch))
+
+
+def _memory(setting: Setting) -> Section:
+    models = dict.fromkeys((model_of(_SMALL_SIZE), setting.model))  # one, if they are the same
+    return report.memory(scenes.memory([*models], setting.rounds, setting.scratch))
+
+
+_SCENES: Mapping[str, Callable[[Setting], Section]] = {
+    "near": lambda it: report.near(scenes.near(it.model, it.rounds, it.scratch), it.model.size),
+    "small": lambda it: report.small(scenes.small(model_of(_START_SIZE), it.rounds, it.scratch)),
+    "limited": lambda it: report.limited(scenes.limited(it.model, it.rounds, it.scratch)),
+    "far": _far,
+    "memory": _memory,
+    "killed": lambda it: report.killed(scenes.killed(it.model, it.rounds, it.scratch)),
+}
 
 
 def main() -> int:
@@ -26,33 +58,22 @@ def main() -> int:
         print(advice, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all started processes are stopped
+    load, model = quiet.load(), model_of(parse_quantity(options.size))
     with tempfile.TemporaryDirectory(dir=options.memory, prefix="bench-") as scratch:
-        report = measure(model_of(parse_quantity(options.size)), options.rounds, Path(scratch))
+        setting = Setting(model, options.rounds, Path(scratch))
+        sections = [_SCENES[name](setting) for name in options.scene or _SCENES]
+    done = Report(machine.description(), load, model, options.rounds, sections)
     if options.write:
-        options.write.write_text(report.text)
-    print(report.text)
-    return int(report.missed)
-
-
-def measure(model: Model, rounds: int, scratch: Path) -> Report:
-    load, slow_rounds = machine.load(), min(rounds, _SLOW_ROUNDS)
-    why = far.missing()
-    return Report(
-        machine=machine.description(),
-        load=load,
-        model=model,
-        near=scenes.near(model, rounds, scratch),
-        limited=scenes.limited(model, slow_rounds, scratch),
-        far=why or scenes.far_away(model_of(_FAR_SIZE), slow_rounds, scratch),
-        peaks=scenes.memory((model_of(_SMALL_SIZE), model), scratch),
-        killed=scenes.killed(model, rounds, scratch),
-    )
+        options.write.write_text(done.text)
+    print(done.text)
+    return int(not done.holds)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.transfer", description=__doc__)
+    parser.add_argument("--scene", action="append", choices=_SCENES, help="instead of all; may be repeated")
     parser.add_argument("--size", default="2Gi", help="of the model (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="of each scene (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="of each scene (default %(default)s)")
     parser.add_argument(
         "--memory", type=Path, default=Path("/dev/shm"), metavar="DIR", help="a tmpfs (default %(default)s)"
     )
@@ -60,4 +81,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

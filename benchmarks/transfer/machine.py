@@ -47,11 +47,6 @@ def description() -> str:
     )
 
 
-def load() -> float:
-    """The average number of runnable processes over the last minute."""
-    return os.getloadavg()[0]
-
-
 def _find(program: str) -> str | None:
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
 

@@ -1,20 +1,29 @@
-"""Runs a command and measures its wall-clock time, CPU time and peak memory."""
+"""Runs a command and measures what it costs, with all processes that it starts.
+
+Called by `programs` for each command, and by `scenes` to tell how quiet the machine was meanwhile. Knows no program.
+"""
 
 import os
 import select
+import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import median
+
+from benchmarks import quiet
+from benchmarks.processes import adopt_orphans, children, peak_bytes
+from benchmarks.quiet import Noise
 
 _LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`wall` is in seconds, `cpu` user and system time in seconds, `peak` the peak of resident memory in bytes."""
+    """`wall` is in seconds, `cpu` user and system time in seconds, `peak` the peak of resident memory in bytes.
+
+    `cpu` and `peak` are sums over the process and its descendants.
+    """
 
     wall: float
     cpu: float
@@ -25,17 +34,28 @@ class Cost:
         return Cost(self.wall + then.wall, self.cpu + then.cpu, max(self.peak, then.peak))
 
 
-def median_cost(costs: Sequence[Cost]) -> Cost:
-    """The median of each figure by itself."""
-    return Cost(
-        median(cost.wall for cost in costs),
-        median(cost.cpu for cost in costs),
-        int(median(cost.peak for cost in costs)),
-    )
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one program cost in one round, and how noisy the machine was meanwhile."""
+
+    cost: Cost
+    noise: Noise
+
+
+def observed(work: Callable[[], Cost]) -> Run:
+    before = quiet.reading()
+    cost = work()
+    return Run(cost, quiet.between(before, quiet.reading()))
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
-    """Raises CalledProcessError with the end of standard error if the command fails."""
+    """The cost until the process has ended. What it leaves behind is killed, and what that has used counts too.
+
+    Raises CalledProcessError with the end of standard error if the command fails. This process must start no other one
+    meanwhile.
+    """
+    adopt_orphans()
+    others = children(os.getpid())
     began = time.perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
@@ -44,13 +64,14 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
+    cpu = usage.ru_utime + usage.ru_stime + _end_orphans(others)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(command), stderr=complaints[-2000:])
-    return Cost(wall, usage.ru_utime + usage.ru_stime, peak)
+    return Cost(wall, cpu, peak)
 
 
 def _watch(process: "subprocess.Popen[bytes]") -> tuple[bytes, int]:
-    """Standard error and peak memory of `process`, until it closes standard error.
+    """Standard error and peak memory of `process`, until it and its descendants have closed standard error.
 
     Polls the memory: the value of wait4 starts with the memory of the parent process.
     """
@@ -65,16 +86,12 @@ def _watch(process: "subprocess.Popen[bytes]") -> tuple[bytes, int]:
             complaints += piece
 
 
-def peak_bytes(pid: int) -> int:
-    """The peak of a running process's resident memory; 0 if it has ended (proc(5), VmHWM)."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a running process so far (proc(5), fields 14 and 15 of stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _end_orphans(others: set[int]) -> float:
+    """Kills our children but `others`, and theirs. Returns the user and system time of all in seconds."""
+    used = 0.0
+    while orphans := children(os.getpid()) - others:
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+            _, _, usage = os.wait4(pid, 0)
+            used += usage.ru_utime + usage.ru_stime
+    return used

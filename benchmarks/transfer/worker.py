@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.processes import cpu_seconds, peak_bytes
 from benchmarks.transfer.hub import Hub
-from benchmarks.transfer.measure import Cost, cpu_seconds, peak_bytes
+from benchmarks.transfer.measure import Cost
 from benchmarks.transfer.model import FILE, REPOSITORY
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
@@ -23,16 +24,19 @@ class Worker:
         self._process = process
 
     def fetch(self, hub: Hub, directory: Path, connections: int) -> Cost:
-        """The cost; its `peak` is since the process started. Raises RuntimeError if the file is not published."""
-        began, cpu = time.perf_counter(), cpu_seconds(self._process.pid)
+        """The cost, with that of the worker's children; its `peak` is since they started.
+
+        Raises RuntimeError if the file is not published.
+        """
+        began, cpu, peak = time.perf_counter(), cpu_seconds(self._process.pid), 0
         self._ask(hub, directory, connections)
-        answer = self._answer()
-        while isinstance(answer, Progress | VerifyingAnswer):
-            answer = self._answer()
+        while isinstance(answer := self._answer(), Progress | VerifyingAnswer):
+            peak = max(peak, peak_bytes(self._process.pid))  # a child may have ended when the file is published
         if not isinstance(answer, Published):
             raise RuntimeError(f"the worker answered {answer}")  # noqa: TRY004 - an answer is no argument
         wall = time.perf_counter() - began
-        return Cost(wall, cpu_seconds(self._process.pid) - cpu, peak_bytes(self._process.pid))
+        used = cpu_seconds(self._process.pid) - cpu
+        return Cost(wall, used, max(peak, peak_bytes(self._process.pid)))
 
     def fetch_until_killed(self, hub: Hub, directory: Path, connections: int, at: int) -> None:
         """Kills the worker when it reports `at` bytes. Raises RuntimeError if it ends before."""

@@ -116,7 +116,7 @@ def _usage(cluster: Cluster) -> str:
 A control plane runs at {cluster.url}, and knows ModelDownloads. Nothing runs pods there. To use it:
 
   export KUBECONFIG={cluster.kubeconfig}
-  kubectl apply -f deploy/samples/modeldownload.yaml
+  kubectl apply -f deploy/samples/hf.yaml
   kubectl get modeldownloads
 """
 

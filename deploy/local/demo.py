@@ -96,7 +96,7 @@ class DemoFailed(Exception):
 
 def apply_sample(stage: Stage, model: str | None) -> str:
     """Applies the sample, with `model` or else with a limit on its speed. Returns the object's name."""
-    sample: Document = yaml.safe_load((ROOT / "deploy" / "samples" / "modeldownload.yaml").read_text())
+    sample: Document = yaml.safe_load((ROOT / "deploy" / "samples" / "hf.yaml").read_text())
     if model:
         sample["spec"]["modelRef"] = model
     else:

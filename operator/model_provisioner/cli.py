@@ -6,13 +6,14 @@ operator. The flags of a subcommand belong to its module, which has `add_argumen
 
 import argparse
 import importlib
+import os
 import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
-from model_provisioner import __version__
+from model_provisioner import __version__, imports
 
 
 class _Command(Protocol):
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for known in _SUBCOMMANDS:
         subparser = subparsers.add_parser(known.name, help=known.help, description=f"{known.help.capitalize()}.")
         if arguments and arguments[0] == known.name:
-            command = cast("_Command", importlib.import_module(known.module))
+            with imports.lasting():
+                command = cast("_Command", importlib.import_module(known.module))
             command.add_arguments(subparser)
     parsed = parser.parse_args(arguments)
     del parsed.subcommand
@@ -56,5 +58,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.run(parsed) if command else 2
 
 
+def run() -> NoReturn:
+    """Runs `main` as the whole program, and ends the process without freeing its objects one by one.
+
+    That would take a person who fetches a small model a tenth of the time. `main` has closed what has to be closed.
+    """
+    code = main()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:  # a worker closes its pipe
+                stream.flush()
+    except OSError:
+        raise SystemExit(code) from None  # the usual exit tells that output is lost
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run()

@@ -20,7 +20,7 @@ def operator_settings(helm: Helm) -> OperatorSettings:
         'watchNamespaces=["ml"]',
         "slots=2",
         'maxBytesPerSecond="200Mi"',
-        'endpoint="https://hub.example.com"',
+        'endpoints.hf="https://hub.example.com"',
         'allowedHosts=["a.example:8443"]',
         'proxy="http://proxy.example:3128"',
         'noProxy=["*.svc","mirror.example:8443","10.0.0.0/8","10.1.2.3","[fd00::1]:9000","fd00::/8","*"]',
@@ -38,7 +38,7 @@ def operator_settings(helm: Helm) -> OperatorSettings:
 def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSettings) -> None:
     assert operator_settings.namespaces == ["ai", "ml"]
     assert operator_settings.mounts == (Mount(namespace="ai", claim="models", directory=Path("/models")),)
-    assert (operator_settings.slots, operator_settings.endpoint) == (2, "https://hub.example.com")
+    assert (operator_settings.slots, operator_settings.endpoints.own["hf"]) == (2, "https://hub.example.com")
     assert operator_settings.max_bytes_per_second == 200 * 1024**2
     assert operator_settings.allow_host == ["a.example:8443"]
     assert operator_settings.allow_network == ["10.1.0.0/16"]

@@ -18,7 +18,7 @@ OPERATOR, GATEWAY, UNINSTALL = "model-provisioner", "model-provisioner-gateway",
 
 EVERYTHING = (
     'watchNamespaces=["default"]',
-    'endpoint="https://hub.example.com"',
+    'endpoints.hf="https://hub.example.com"',
     'allowedHosts=["a.example:8443"]',
     'allowedNetworks=["10.1.0.0/16"]',
     'caSecret.name="corporate"',

@@ -25,7 +25,7 @@ def test_the_default_rendering_is_the_golden(helm: Helm) -> None:
 OPERATOR_ARGUMENTS = [
     ("slots=2", ["--slots=2"]),
     ('maxBytesPerSecond="200Mi"', ["--max-bytes-per-second=200Mi"]),
-    ('endpoint="https://hub.example.com"', ["--endpoint=https://hub.example.com"]),
+    ('endpoints={"hf":"https://hub.example.com"}', ["--endpoint=hf=https://hub.example.com"]),
     (
         'allowedEndpoints=["https://a.example/x","http://b.example:8443"]',
         ["--allow-endpoint=https://a.example/x", "--allow-endpoint=http://b.example:8443"],

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_provisioner.domain.catalog import LIMIT_BYTES, DriftBackoff, Entry, refusal, rows, size
-from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary, Projector
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.modeldownload import Projector
 from tests.support.samples import MODEL
 
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\.(json|path|claim|projector|a))?", fullmatch=True)

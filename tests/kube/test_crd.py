@@ -72,8 +72,9 @@ def test_a_bad_ref_gets_one_message(cluster: Cluster, namespace: str) -> None:
 
 def test_the_samples_are_accepted(cluster: Cluster, namespace: str) -> None:
     stored = cluster.apply(ROOT / "deploy/samples", namespace)
-    assert [document["kind"] for document in stored] == ["ModelDownload"] * len(stored)
-    assert stored
+    kinds = [document["kind"] for document in stored]
+    assert kinds.count("ModelDownload") == len(list((ROOT / "deploy/samples").iterdir()))
+    assert set(kinds) == {"ModelDownload", "Secret"}
 
 
 def test_a_misspelled_field_is_refused(cluster: Cluster, namespace: str) -> None:
@@ -143,12 +144,67 @@ REFS = [
     *(f"local:{name}" for name in ("./a.gguf", "//a.gguf", "a:b.gguf", "a\tb.gguf", ".a.gguf", ".gguf", "a.gguf/")),
     *(
         "modelscope:a/b",
-        "https://h/a.gguf",
-        "http://h/a.gguf",
         "s3://b/a.gguf",
         "oci://r/a",
         "ollama:a",
         "gs://b/a.gguf",
+    ),
+    *(
+        f"https://{rest}"
+        for rest in (
+            *("h/a.gguf", "h.example/a/b.GGUF", "h:8443/a.gguf", "h:80/a.gguf", "127.0.0.1/a.gguf", "a_b-c/~x.gguf"),
+            *(
+                "h/a%20b.gguf",
+                "h/%C3%A9.gguf",
+                "h/%F0%9F%A4%97.gguf",
+                "h/a+b@c;d=(e).gguf",
+                "h/.gguf",
+                "h/a.gguf/b.gguf",
+            ),
+            *("", "h", "h/", "/a.gguf", "h/a", "h/a.bin", "H/a.gguf", "h./a.gguf", ".h/a.gguf", "h..i/a.gguf"),
+            *(
+                "h:443/a.gguf",
+                "h:0/a.gguf",
+                "h:65535/a.gguf",
+                "h:65536/a.gguf",
+                "h:/a.gguf",
+                "h:08/a.gguf",
+                "h:x/a.gguf",
+            ),
+            *("u@h/a.gguf", "u:p@h/a.gguf", "h/a.gguf?x=y", "h/a.gguf#x", "h/a.gguf?", "h/a?x.gguf", "@h/a.gguf"),
+            *("h//a.gguf", "h/a//b.gguf", "h/./a.gguf", "h/../a.gguf", "h/a/../b.gguf", "h/..a.gguf", "h/a..gguf"),
+            *("h/%2e%2e/a.gguf", "h/%2E%2E/a.gguf", "h/a%2Fb.gguf", "h/a%5Cb.gguf", "h/a%00b.gguf", "h/a%7Fb.gguf"),
+            *("h/%61.gguf", "h/a%c3%a9.gguf", "h/%C3.gguf", "h/%C0%80.gguf", "h/%ED%A0%80.gguf", "h/%F4%90%80%80.gguf"),
+            *(
+                "h/a b.gguf",
+                "h/é.gguf",
+                "h/a%2.gguf",
+                "h/a%ZZ.gguf",
+                "h/a:b.gguf",
+                "h/a%3Ab.gguf",
+                "h/a\\b.gguf",
+                "h/a\n.gguf",
+            ),
+            *(f"h/{'a' * length}.gguf" for length in (250, 251)),
+            *(f"{'a' * length}/b.gguf" for length in (63, 64)),
+            *(f"{'a.' * length}b/c.gguf" for length in (122, 123, 127)),
+            *(
+                "[::1]/a.gguf",
+                "[::1]:8443/a.gguf",
+                "hé/a.gguf",
+                "huggingface.co/a/b.gguf",
+                "huggingface.co:443/a/b.gguf",
+            ),
+            *("www.huggingface.co/a/b.gguf", "hf.co:8443/a/b/resolve/main/c.gguf", "huggingface.co.example/a.gguf"),
+        )
+    ),
+    *(
+        "http://h/a.gguf",
+        "http://h:80/a.gguf",
+        "http://h:8080/a.gguf",
+        "http://h:443/a.gguf",
+        "https:h/a.gguf",
+        "https:/h/a.gguf",
     ),
     *("https://huggingface.co/a/b", "https://hf.co/a/b", "https://huggingface.co/", "a/b", ":", "x"),
 ]

@@ -34,7 +34,7 @@ def test_a_flag_that_is_not_given_is_left_to_the_environment_and_the_default() -
 
 def test_the_value_of_a_flag_follows_an_equals_sign_or_a_space() -> None:
     settings = operator(STORE, "--slots=2", "--endpoint", "https://hub.example")
-    assert (settings.slots, settings.endpoint) == (2, "https://hub.example")
+    assert (settings.slots, settings.endpoints.own["hf"]) == (2, "https://hub.example")
 
 
 def test_a_repeated_flag_makes_a_list_in_its_order() -> None:
@@ -68,7 +68,7 @@ def test_hosts_without_the_proxy_are_a_list_as_in_no_proxy(monkeypatch: pytest.M
 
 
 def test_an_endpoint_may_end_in_a_slash_and_a_line_break() -> None:
-    assert operator(STORE, "--endpoint=https://hub.example/api/\n").endpoint == "https://hub.example/api"
+    assert operator(STORE, "--endpoint=https://hub.example/api/\n").endpoints.own["hf"] == "https://hub.example/api"
 
 
 def test_listed_hubs_are_normalised_and_their_hosts_are_reached() -> None:
@@ -76,7 +76,7 @@ def test_listed_hubs_are_normalised_and_their_hosts_are_reached() -> None:
     settings = operator(STORE, "--allow-host=a.example", *listed)
     assert settings.endpoints.listed == ("https://m.example/x", "http://[::1]:8080")
     assert settings.source_hosts == ["a.example", "m.example:443", "[::1]:8080"]
-    assert settings.endpoints.choose("https://m.example/x/") == "https://m.example/x"
+    assert settings.endpoints.choose("hf", "https://m.example/x/") == "https://m.example/x"
 
 
 def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

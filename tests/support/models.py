@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_provisioner.domain.download.spans import Spans
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.holders import Holder
 from model_provisioner.domain.store.plan import Plan, PlannedFile

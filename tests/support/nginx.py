@@ -1,6 +1,6 @@
-"""nginx as a reverse proxy on loopback, for as long as a block runs.
+"""nginx on loopback, for as long as a block runs: as a reverse proxy, and as a web server of files.
 
-Called by tests of the gateway behind a proxy. It knows only the port of the server behind it.
+Called by tests of the gateway behind a proxy, and by those of models on web servers.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ http {{
   uwsgi_temp_path {directory}; scgi_temp_path {directory};
   server {{
     listen 127.0.0.1:{port};
-    location / {{ proxy_pass http://127.0.0.1:{behind}; {directives} }}
+    {locations}
   }}
 }}
 """
@@ -28,12 +28,34 @@ http {{
 @contextlib.contextmanager
 def before(behind: int, directory: Path, directives: str = "") -> Iterator[int]:
     """The port of an nginx that passes on to the port `behind`; `directives` are for its `location`."""
+    with _running(directory, f"location / {{ proxy_pass http://127.0.0.1:{behind}; {directives} }}") as port:
+        yield port
+
+
+@contextlib.contextmanager
+def serving(files: Path, directory: Path, locations: str = "") -> Iterator[str]:
+    """The URL of an nginx that serves `files`, with entity tags and ranges.
+
+    The files below `private/` need user `reader` with password `basic-canary`; what is below `upload/` can be PUT
+    (WebDAV), and text is compressed for a client that takes it. `locations` are more of them.
+    """
+    users = directory / "users"
+    users.write_text("reader:{PLAIN}basic-canary\n")
+    own = f"""
+    root {files}; gzip on; gzip_min_length 1; gzip_types *;
+    location /private/ {{ auth_basic models; auth_basic_user_file {users}; }}
+    location /upload/ {{ dav_methods PUT DELETE; create_full_put_path on; client_max_body_size 1g; }}
+    """
+    with _running(directory, own + locations) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _running(directory: Path, locations: str) -> Iterator[int]:
     program = tools.require("nginx")
     port = free_port()
     configuration = directory / "nginx.conf"
-    configuration.write_text(
-        _CONFIGURATION.format(directory=directory, port=port, behind=behind, directives=directives)
-    )
+    configuration.write_text(_CONFIGURATION.format(directory=directory, port=port, locations=locations))
     with subprocess.Popen([program, "-c", configuration, "-e", directory / "error.log"]) as process:
         try:
             eventually(lambda: is_listening(port), "nginx listens")

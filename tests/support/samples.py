@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 from model_provisioner.domain.lifecycle.events import Event
 from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, Model
+from model_provisioner.domain.model_facts import FileRecord
+from model_provisioner.domain.modeldownload import DigestSource, Model
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FILE = FileRecord("hf/a/b/x.gguf", 1000, "sha256:" + "0" * 64)

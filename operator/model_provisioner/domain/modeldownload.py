@@ -7,6 +7,8 @@ whole seconds, as Kubernetes writes them.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+
 MIN_BYTES_PER_SECOND = 64 * 1024
 """The lowest limit of one download, in bytes per second. With a lower one, a model takes weeks."""
 
@@ -55,37 +57,10 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
-class FileRecord:
-    """One published file; `path` is relative to the root of its volume."""
-
-    path: str
-    size_bytes: int
-    digest: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Projector:
     """The multimodal projector of a model. `path` is that of one of the model's files."""
 
     path: str
-
-
-@dataclass(frozen=True, slots=True)
-class GGUFSummary:
-    """What the GGUF header says about a model, for users and schedulers.
-
-    `unknown_tensor_types` are the numbers of tensor types that are not in llama.cpp, in ascending order; None if there
-    are none.
-    """
-
-    architecture: str | None = None
-    name: str | None = None
-    parameters: int | None = None
-    quantization: str | None = None
-    context_length: int | None = None
-    license: str | None = None
-    chat_template: bool = False
-    unknown_tensor_types: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,7 @@
 people: status, progress bars, messages. No program reads those texts again.
 """
 
-import math
 import re
-from fractions import Fraction
 
 MAX_INT64 = 2**63 - 1
 """The largest number of the API server, of a file's size and of the fields that are read of a header."""
@@ -34,11 +32,12 @@ def parse_quantity(value: str | int) -> int:
         raise ValueError(
             f"{str(value)[:80]!r} is not an amount of bytes: write a number such as 52428800, 50Mi or 1.5Gi"
         )
-    power_of_ten: Fraction = Fraction(10) ** int(match["exponent"] or 0)
-    number = Fraction(match["number"]) * power_of_ten * _FACTORS[match["suffix"] or ""]
-    if number > MAX_INT64:
+    whole, _, places = match["number"].partition(".")
+    exponent = int(match["exponent"] or 0) - len(places)
+    number = int(whole + places) * _FACTORS[match["suffix"] or ""]
+    rounded_up: int = number * 10**exponent if exponent >= 0 else -(-number // 10**-exponent)
+    if rounded_up > MAX_INT64:
         raise ValueError(f"{str(value)[:80]!r} is more than {MAX_INT64} bytes")
-    rounded_up: int = math.ceil(number)
     return rounded_up
 
 

@@ -16,9 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
-from kubernetes.aio.config.config_exception import ConfigException
+
+from model_provisioner.kube.official_client import (
+    ConfigException,
+    Configuration,
+    load_incluster_config,
+    load_kube_config,
+)
 
 Document = Mapping[str, Any]
 Query = Mapping[str, str]

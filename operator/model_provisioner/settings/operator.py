@@ -14,10 +14,10 @@ from model_provisioner.domain.network.addresses import (
     parse_endpoint,
     parse_network,
 )
-from model_provisioner.domain.network.endpoints import Endpoints
+from model_provisioner.domain.network.endpoints import Endpoints, named_endpoints
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.quantity import parse_quantity
-from model_provisioner.domain.refs.refs import HUGGING_FACE
+from model_provisioner.domain.refs.refs import ENDPOINTS
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.settings.common import Kubeconfig, Settings, StringList
 from model_provisioner.settings.flags import Metavar
@@ -62,8 +62,10 @@ class OperatorSettings(Settings):
         ge=1,
         description="the most that all downloads together may take in a second, such as 100Mi (default: no limit)",
     )
-    endpoint: Annotated[str, Metavar("URL")] = Field(
-        default=HUGGING_FACE, description=f"the hub (default {HUGGING_FACE})"
+    endpoint: Annotated[StringList, Metavar("SCHEME=URL")] = Field(
+        default_factory=list,
+        description=f"where models of a source are asked for: {', '.join(ENDPOINTS)} (repeatable; a bare URL means hf; "
+        "default: the public one of each)",
     )
     response_timeout: Annotated[int, Metavar("SECONDS")] = Field(
         default=90,
@@ -132,8 +134,8 @@ class OperatorSettings(Settings):
 
     @field_validator("endpoint")
     @classmethod
-    def _normalize_endpoint(cls, value: str) -> str:
-        return parse_endpoint(value)
+    def _normalize_own_endpoints(cls, value: list[str]) -> list[str]:
+        return [f"{scheme}={url}" for scheme, url in named_endpoints(value, ENDPOINTS).items()]
 
     @field_validator("allow_network")
     @classmethod
@@ -186,8 +188,9 @@ class OperatorSettings(Settings):
 
     @property
     def endpoints(self) -> Endpoints:
-        """The hubs that `spec.endpoint` may name."""
-        return Endpoints(self.endpoint, tuple(self.allow_endpoint), self.policy.allowed_hosts)
+        """The own endpoint of each source, and those that `spec.endpoint` may name."""
+        own = {**ENDPOINTS, **named_endpoints(self.endpoint, ENDPOINTS)}
+        return Endpoints(own, tuple(self.allow_endpoint), self.policy.allowed_hosts)
 
     @property
     def source_hosts(self) -> list[str]:

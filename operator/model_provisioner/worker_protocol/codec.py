@@ -22,8 +22,9 @@ class _Event(msgspec.Struct):
 
 
 def _by_name(field: str, kinds: tuple[Any, ...]) -> dict[str, Any]:
-    """The classes `kinds` by the constant value of their `field`."""
-    return {kind.__dataclass_fields__[field].default: kind for kind in kinds}
+    """The classes `kinds` by the constant value of their `field`, which is the last one."""
+    assert all(kind.__struct_fields__[-1] == field for kind in kinds)
+    return {kind.__struct_defaults__[-1]: kind for kind in kinds}
 
 
 _REQUESTS = _by_name("op", get_args(Request))

@@ -7,9 +7,12 @@ import pytest
 
 from model_provisioner.controller.reconcile.credentials import Secret
 from model_provisioner.domain.errors import SecretNotFound
+from model_provisioner.domain.network.endpoints import Endpoints
+from model_provisioner.domain.refs.refs import parse
 from tests.support.ggufs import tiny_gguf
 from tests.support.stand import Stand
 
+HUB = Endpoints({"hf": "https://hub.example"})
 TOKEN = "hf_canary0123456789"
 TYPES: dict[str, dict[str, str]] = {
     "bootstrap.kubernetes.io/token": {"token-id": "abcdef", "token-secret": "0123456789abcdef"},
@@ -48,7 +51,7 @@ def test_a_secret_that_was_made_for_another_program_is_never_sent(bench: Stand) 
 def test_a_value_that_is_no_token_is_told_without_showing_it(content: str) -> None:
     encoded = base64.b64encode(content.encode("utf-8", "surrogatepass")).decode()
     with pytest.raises(SecretNotFound, match=r"not a token|no key `token`") as caught:
-        _secret({"token": encoded}).credentials("https://hub.example")
+        _secret({"token": encoded}).credentials(parse("hf:a/b"), HUB)
     if content.strip():
         assert content not in caught.value.message
         assert encoded not in caught.value.message
@@ -57,7 +60,7 @@ def test_a_value_that_is_no_token_is_told_without_showing_it(content: str) -> No
 def test_a_secret_is_not_shown_by_its_repr() -> None:
     encoded = base64.b64encode(TOKEN.encode()).decode()
     secret = _secret({"token": encoded})
-    shown = repr(secret) + repr(secret.credentials("https://hub.example"))
+    shown = repr(secret) + repr(secret.credentials(parse("hf:a/b"), HUB))
     assert encoded not in shown
     assert TOKEN not in shown
 

@@ -12,7 +12,8 @@ from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.domain.errors import DigestMismatch
 from model_provisioner.domain.lifecycle.events import Available, Event, Lost, VerifyHandled
 from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
-from model_provisioner.domain.modeldownload import FileRecord, Model, ModelDownload
+from model_provisioner.domain.model_facts import FileRecord
+from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.resource import parse
 from model_provisioner.worker_protocol.messages import Checked

@@ -16,7 +16,7 @@ from benchmarks.gguf_header import peak_bytes_apart
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF
 from model_provisioner.domain.gguf import format as fmt
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, Split, check_complete, combine, read_header
-from model_provisioner.domain.modeldownload import GGUFSummary
+from model_provisioner.domain.model_facts import GGUFSummary
 from model_provisioner.domain.quantity import MAX_INT64
 from tests.support.cost import traced_peak
 from tests.support.gguf_headers import (

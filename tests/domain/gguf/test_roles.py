@@ -3,9 +3,10 @@
 import pytest
 
 from model_provisioner.domain.errors import NotGGUF
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.gguf.format import STRING
 from model_provisioner.domain.gguf.header import GGUFHeader, read_header
-from model_provisioner.domain.gguf.roles import FileRole, check_role
+from model_provisioner.domain.gguf.roles import check_role
 from tests.support.gguf_headers import header, pair, string, tensor
 
 

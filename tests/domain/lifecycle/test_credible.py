@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from model_provisioner.domain.lifecycle.credible import why_not_credible
-from model_provisioner.domain.modeldownload import FileRecord, Projector, Spec, Status
+from model_provisioner.domain.model_facts import FileRecord
+from model_provisioner.domain.modeldownload import Projector, Spec, Status
 from tests.support.samples import MODEL
 
 PROJECTOR = "hf/acme/tiny/mmproj-F16.gguf"

@@ -10,7 +10,8 @@ import yaml
 from model_provisioner.domain.errors import UnsupportedSource
 from model_provisioner.domain.gguf.format import MAX_UNKNOWN_TYPES
 from model_provisioner.domain.lifecycle import limits
-from model_provisioner.domain.modeldownload import Condition, GGUFSummary, Progress, Status
+from model_provisioner.domain.model_facts import GGUFSummary
+from model_provisioner.domain.modeldownload import Condition, Progress, Status
 from model_provisioner.domain.quantity import MAX_INT64
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from model_provisioner.domain.gguf.roles import FileRole
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Projector
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.modeldownload import DigestSource, Projector
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 

@@ -74,6 +74,15 @@ def test_bytes_that_were_thrown_away_begin_a_new_attempt() -> None:
     assert (snapshot.attempts, snapshot.bytes) == (3, 0)
 
 
+def test_the_bytes_of_a_version_that_the_source_no_longer_has_do_not_count() -> None:
+    before = after(Started(MODEL, 0), Progressed(600, 0, None, None))
+    assert after(Resolved(MODEL), start=before) == before
+    found = after(Resolved(replace(MODEL, revision='"v2"')), Started(replace(MODEL, revision='"v2"'), 0), start=before)
+    assert (found.bytes, found.attempts) == (0, before.attempts + 1)
+    waiting = after(Resolved(MODEL))
+    assert after(Resolved(replace(MODEL, revision='"v2"')), start=waiting).attempts == 0
+
+
 def test_what_is_verified_is_here_until_it_turns_out_wrong() -> None:
     hashing = after(Started(MODEL, 0), Progressed(600, 0, 1, 1), Verifying(100, 1000))
     assert (hashing.bytes, hashing.attempts) == (1000, 1)

@@ -60,7 +60,8 @@ from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.lifecycle.status import project
 from model_provisioner.domain.lifecycle.suspended_message import Alternative, Alternatives
 from model_provisioner.domain.lifecycle.terminating_message import released_message
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Status
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.modeldownload import DigestSource, Model, Status
 from model_provisioner.domain.store.space import Room
 from model_provisioner.kube.resource import API_VERSION, KIND, status_document
 from tests.support.conditions import broken_rules

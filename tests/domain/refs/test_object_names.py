@@ -6,8 +6,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.domain.refs.object_names import object_name
-from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
+from model_provisioner.domain.refs.refs import parse
 
 
 def test_names_are_readable_and_the_same_for_the_same_ref() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from model_provisioner.domain.errors import PathConflict
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.holders import HeldFile, Holder, HolderRecord, Holding

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_provisioner.domain.errors import UnsupportedSource
-from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
-from model_provisioner.domain.store.paths import check_name, is_local, repository_directory, store_path, with_commit
+from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
+from model_provisioner.domain.refs.refs import parse
+from model_provisioner.domain.store.paths import check_name, is_local, store_path, with_commit
 
 
 @pytest.mark.parametrize(
@@ -20,21 +21,17 @@ from model_provisioner.domain.store.paths import check_name, is_local, repositor
         ("hf:a/b@v1.0", "x.gguf", "hf/a/b@v1.0/x.gguf"),
         ("hf:a/b@refs/pr/1", "x.gguf", "hf/a/b@refs%2Fpr%2F1/x.gguf"),
         ("hf:a/b", "模型 1.GGUF", "hf/a/b/模型 1.GGUF"),
-        ("local:mine/x.gguf", None, "local/mine/x.gguf"),
+        ("local:mine/x.gguf", "mine/x.gguf", "local/mine/x.gguf"),
+        ("https://host:8443/a%20b/x.gguf", "a b/x.gguf", "http/host+8443/a b/x.gguf"),
+        ("http://host/x.gguf", "x.gguf", "http/host+80/x.gguf"),
     ],
 )
-def test_the_path_of_a_ref(ref: str, file: str | None, path: str) -> None:
+def test_the_path_of_a_ref(ref: str, file: str, path: str) -> None:
     assert store_path(parse(ref), file) == path
 
 
 def test_a_percent_in_a_label_can_not_imitate_another_label() -> None:
-    ref = HuggingFaceRef("a", "b")
-    assert repository_directory(ref, "x%2Fy") != repository_directory(ref, "x/y")
-
-
-def test_a_repository_without_a_file_has_no_path() -> None:
-    with pytest.raises(ValueError, match="which file"):
-        store_path(parse("hf:a/b"))
+    assert HuggingFaceRef("a", "b", "x%2Fy").directory(None) != HuggingFaceRef("a", "b", "x/y").directory(None)
 
 
 HOSTILE = {
@@ -134,7 +131,7 @@ def test_local_files_are_told_apart() -> None:
 def test_each_other_hub_has_a_directory_of_its_own() -> None:
     ref = parse("hf:a/b@v1")
     endpoints = ("https://m.example", "https://m.example:8443", "https://m.example/x", "http://[::1]:80/x", "https://n")
-    paths = [store_path(ref, "sub/x.gguf", endpoint) for endpoint in endpoints]
+    paths = [store_path(ref, "sub/x.gguf", endpoint, own=False) for endpoint in endpoints]
     assert len({path.split("/")[1] for path in paths}) == len(endpoints)
     assert all(path.startswith("hubs/") and path.endswith("/a/b@v1/sub/x.gguf") for path in paths)
-    assert store_path(ref, "x.gguf", f"https://{'a.' * 126}a").startswith("hubs/a.a.")
+    assert store_path(ref, "x.gguf", f"https://{'a.' * 126}a", own=False).startswith("hubs/a.a.")

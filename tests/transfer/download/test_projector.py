@@ -1,5 +1,6 @@
 """A model with its multimodal projector: one plan, the projector published first, both verified."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from model_provisioner.domain.errors import (
     NotGGUF,
     SourceNotFound,
 )
-from model_provisioner.domain.gguf.roles import FileRole
+from model_provisioner.domain.gguf.file_role import FileRole
 from tests.support.ggufs import tiny_adapter, tiny_gguf, tiny_projector, write_split
 from tests.support.models import files_below, put
 from tests.transfer.bench import MODEL, NAME, REF, Bench, sha256
@@ -103,10 +104,11 @@ async def test_two_that_fit_are_listed(bench: Bench) -> None:
         await bench.resolve(projector=True)
 
 
-async def test_a_local_file_has_no_projector(bench: Bench) -> None:
+@pytest.mark.parametrize("ref", ["local:mine.gguf", "https://models.example/mine.gguf"])
+async def test_a_source_of_single_files_has_no_projector(ref: str, bench: Bench) -> None:
     put(bench.root, "local/mine.gguf", CONTENT)
-    with pytest.raises(InvalidRef, match=r"^local:mine\.gguf names one file, .*ask for no projector"):
-        await bench.resolve("local:mine.gguf", projector=True)
+    with pytest.raises(InvalidRef, match=rf"^{re.escape(ref)} names no repository .*: ask for no projector"):
+        await bench.resolve(ref, projector=True)
 
 
 async def test_a_projector_is_fetched_by_its_own_path(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import AddressNotAllowed, SourceUnavailable
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy, Origin, parse_network
 from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.refs.refs import HuggingFaceRef
+from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.transfer.http.address_guard import Guard
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.hub_client import HubClient

@@ -16,6 +16,7 @@ from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import AccessDenied, AddressNotAllowed, ProvisionError, UnsupportedSource
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.transfer.download.place import FixedPlace
 from model_provisioner.transfer.download.remote_file import RemoteFile
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver
@@ -49,9 +50,12 @@ class World:
     async def resolve(self) -> None:
         await Resolver(self.client).resolve(Resolve("1", REF, self.hub.url, credentials=self.credentials))
 
+    def _place(self, path: str) -> FixedPlace:
+        return FixedPlace(self.client, f"{self.hub.url}{path}", self.credentials, Clock())
+
     def file(self, path: str) -> RemoteFile:
         requested = RequestedFile(8, digest_known=True)
-        return RemoteFile(self.client, f"{self.hub.url}{path}", requested, "file", self.credentials, Clock())
+        return RemoteFile(self.client, self._place(path), requested, "file", self.credentials, Clock())
 
 
 @pytest.fixture

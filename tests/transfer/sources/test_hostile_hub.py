@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
+from model_provisioner.transfer.sources.bodies import Malformed, TooLarge
 from model_provisioner.transfer.sources.hub_answers import (
     MAX_FILES,
     MAX_SIZE,
-    Malformed,
     RemoteFile,
-    TooLarge,
     next_query,
     parse_file_headers,
     parse_model_info,

@@ -249,7 +249,7 @@ async def test_a_thread_that_does_not_end_does_not_hold_the_answer(
     release = threading.Event()
     monkeypatch.setattr(huggingface, "select", lambda *_: release.wait(60))
     monkeypatch.setattr(huggingface, "_FEW_FILES", 0)
-    monkeypatch.setattr(local, "resolve", lambda *_: release.wait(60))
+    monkeypatch.setattr(local, "plan", lambda *_: release.wait(60))
     request = Resolve("1", ref, bench.hub.endpoint, store=StoreRef(str(bench.root), None))
     async with open_client(network(bench.hub)) as client:
         resolver = Resolver(client, 0.5)

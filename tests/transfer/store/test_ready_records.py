@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.transfer.store.records import RecordResult, SweepResult

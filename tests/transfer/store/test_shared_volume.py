@@ -16,7 +16,7 @@ import pytest
 
 from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.errors import VolumeUnsuitable
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.transfer.store.partfile import PartFile, WriterSuperseded

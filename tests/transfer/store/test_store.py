@@ -17,7 +17,7 @@ from model_provisioner.domain.errors import (
     VolumeNotWritable,
     VolumeUnsuitable,
 )
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.transfer.store.store import Store
 from tests.support.models import attest, fetch, files_below, holder, plan_of, private_files, put, sample

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from model_provisioner.aio.clock import Clock
-from model_provisioner.domain.modeldownload import GGUFSummary
+from model_provisioner.domain.model_facts import GGUFSummary
 from model_provisioner.transfer.worker.outbox import Outbox
 from model_provisioner.worker_protocol.codec import decode_answer
 from model_provisioner.worker_protocol.messages import Answer, Cancelled, FailedAnswer, Progress, Published

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from model_provisioner.domain.download.waiting import Wait
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.worker_protocol.codec import decode_answer, encode_request
@@ -329,14 +329,6 @@ def test_a_worker_that_moves_bytes_is_small(bench: Bench, plan: Plan, connection
         assert isinstance(worker.ask(fetch_request(bench.root, plan, connections=connections)), Published)
         assert worker.peak_bytes <= most
     assert bench.hub.connections_high_water >= connections / 2
-
-
-def test_importing_the_worker_brings_none_of_the_operators_libraries() -> None:
-    code = (
-        "import sys, model_provisioner.cli, model_provisioner.transfer.cli.command\n"
-        "print([name for name in ('kopf', 'kubernetes', 'huggingface_hub', 'httpx2') if name in sys.modules])"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
 
 def test_a_token_is_in_no_line_and_no_log(hub: Hub, bench: Bench, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from model_provisioner.domain.lifecycle.published import planned_model, publishe
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ProjectorChoice, ReclaimPolicy
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.worker_protocol import messages
@@ -197,12 +198,13 @@ class Attempt:
             return None
         secret = await read_secret(self._deps.api, self._download.namespace, name)
         self._on_secret(secret)
-        return secret.credentials(self._deps.endpoints.own)
+        return secret.credentials(parse(self._download.spec.model_ref), self._deps.endpoints)
 
     async def _resolve(self, store: StoreRef, credentials: Credentials | None) -> messages.ResolvedAnswer:
         """Asks the source which files the ref names, at the recorded revision if there is one."""
         spec, endpoints = self._download.spec, self._deps.endpoints
-        endpoint = endpoints.choose(spec.endpoint)
+        ref = parse(spec.model_ref)
+        endpoint = endpoints.choose(ref.scheme, spec.endpoint) if ref.scheme in endpoints.own else ref.endpoint or ""
         request = messages.Resolve(
             new_request_id(),
             spec.model_ref,
@@ -211,7 +213,7 @@ class Attempt:
             digest=spec.digest,
             credentials=credentials,
             store=store,
-            own_hub=endpoint == endpoints.own,
+            own_hub=endpoint == endpoints.own.get(ref.scheme, endpoint),
             projector=spec.projector is ProjectorChoice.AUTO,
         )
         return await self._deps.resolve_client.resolve(request, self._download.namespace)

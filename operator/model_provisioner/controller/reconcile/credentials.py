@@ -2,32 +2,31 @@
 
 A Secret is read by `get`, by name, in the object's own namespace only. Secrets are never listed or watched: while an
 object waits for a change, its Secret is read every minute. A token is sent to the origins in the Secret's annotation
-`models.rbee.dev/hosts`; without it to the operator's own hub endpoint, and never to `spec.endpoint`. Otherwise, the
-right to create a ModelDownload would be enough to send a Secret of the namespace to any host. For the same reason only
-Secrets of the general type are used: every other type says that the Secret was made for another program.
+`models.rbee.dev/hosts`; without it to the operator's own endpoint of that source, or to the registries that it names
+itself, and never to `spec.endpoint` or to the host in a ref. Otherwise, the right to create a ModelDownload would be
+enough to send a Secret of the namespace to any host. For the same reason only Secrets of the general type are used, and
+docker's for registries: every other type says that the Secret was made for another program.
 
 Called by `attempt` before it resolves, and by `waits` after the hub refused the model.
 """
 
-import base64
-import binascii
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from model_provisioner.domain.annotations import HOSTS
-from model_provisioner.domain.errors import SecretNotFound, SourceUnavailable
+from model_provisioner.domain.errors import AddressNotAllowed, SecretNotFound, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin, parse_host_port
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.endpoints import Endpoints
+from model_provisioner.domain.network.secret_keys import UnusableSecret, decoded, read
+from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.kube.client import ApiError, KubeApi
 
-_TOKEN_KEYS = ("token", "HF_TOKEN")
 _GENERAL_TYPE = "Opaque"
 """The only type that is allowed: a list of refused ones is never complete. The API server sets it by default."""
 _MAX_SHOWN_TYPE = 80
-_MAX_TOKEN = 4096
-"""In characters. Common servers accept a header of 8 KiB."""
 _HTTPS_PORT = 443
 _POLL_SECONDS = 60.0
 
@@ -48,27 +47,37 @@ class Secret:
         """The resourceVersion, None without a document. It differs after the Secret was changed, made or deleted."""
         return self.document["metadata"]["resourceVersion"] if self.document else None
 
-    def credentials(self, hub_endpoint: str) -> Credentials:
-        """The token and the origins that may receive it.
+    def credentials(self, ref: ModelRef, endpoints: Endpoints) -> Credentials:
+        """The credential for the source of `ref`, and the origins that may receive it.
 
-        `hub_endpoint` is the URL of the operator's own hub. Raises SecretNotFound if the Secret has no usable token;
-        the message says what to create.
+        `endpoints` are the operator's own. Raises SecretNotFound if the Secret has none that can be used; the message
+        says what to create.
         """
         if self.document is None:
             raise SecretNotFound(self.error)
+        if not ref.secret_kinds:
+            raise SecretNotFound(f"{ref.scheme}: models need no Secret: remove credentialsSecretRef")
         kind = self.document.get("type", _GENERAL_TYPE)
-        if kind != _GENERAL_TYPE:
+        kinds = [one for one in ref.secret_kinds if one.secret_type in {kind, _GENERAL_TYPE}]
+        if kind not in {_GENERAL_TYPE, *(one.secret_type for one in ref.secret_kinds)}:
             raise SecretNotFound(
                 f"Secret {self.name} has the type {kind[:_MAX_SHOWN_TYPE]}, so it was made for another purpose and is "
-                f"never sent to a hub: name one of type {_GENERAL_TYPE} in credentialsSecretRef, with the hub's token "
-                "under the key `token`"
+                f"never sent to a source: name one of type {_GENERAL_TYPE} in credentialsSecretRef, with "
+                f"{' or '.join(one.keys for one in kinds)}"
             )
-        data = self.document.get("data") or {}
-        key = next((key for key in _TOKEN_KEYS if data.get(key)), None)
-        if key is None:
-            raise SecretNotFound(f"Secret {self.name} has no key `token` (or HF_TOKEN): put the hub's token there")
+        try:
+            found = read(decoded(self.document.get("data") or {}), kinds)
+        except UnusableSecret as error:
+            raise SecretNotFound(f"Secret {self.name} {error}") from None
         annotations = self.document["metadata"].get("annotations") or {}
-        return Credentials(_decoded(self.name, key, data[key]), _origins(annotations, self.name, hub_endpoint))
+        own = endpoints.own.get(ref.scheme)
+        return replace(found, origins=_origins(annotations, self.name, own) or found.origins or self._unnamed(ref))
+
+    def _unnamed(self, ref: ModelRef) -> tuple[str, ...]:
+        raise SecretNotFound(
+            f"Secret {self.name} does not say which host may have it: annotate it with {HOSTS}="
+            f"{(ref.endpoint or '').partition('://')[2]} if that host may"
+        )
 
 
 async def read_secret(api: KubeApi, namespace: str, name: str) -> Secret:
@@ -96,25 +105,20 @@ async def until_changed(
                 return
 
 
-def _decoded(name: str, key: str, value: str) -> str:
-    try:
-        token = base64.b64decode(value, validate=True).decode("ascii").strip()
-    except (binascii.Error, UnicodeDecodeError):
-        token = ""
-    if not token or not token.isprintable() or " " in token or len(token) > _MAX_TOKEN:
-        raise SecretNotFound(
-            f"Secret {name}: the value of `{key}` is not a token (printable ASCII, one word, at most {_MAX_TOKEN} "
-            "characters)"
-        )
-    return token
-
-
-def _origins(annotations: Mapping[str, str], name: str, hub_endpoint: str) -> tuple[str, ...]:
+def _origins(annotations: Mapping[str, str], name: str, own: str | None) -> tuple[str, ...]:
+    """Those that the annotation lists; without it, that of the operator's own endpoint `own`, if there is one."""
     listed = annotations.get(HOSTS)
     if listed is None:
-        return (str(Origin.of(hub_endpoint)),)
+        return (str(Origin.of(own)),) if own else ()
     try:
-        hosts = [parse_host_port(text) for text in listed.replace(",", " ").split()]
-    except ValueError as error:
+        return tuple(map(_origin, listed.replace(",", " ").split()))
+    except (ValueError, AddressNotAllowed) as error:
         raise SecretNotFound(f"Secret {name}: annotation {HOSTS}: {error}") from None
-    return tuple(str(Origin("https", host.host, host.port or _HTTPS_PORT)) for host in hosts)
+
+
+def _origin(text: str) -> str:
+    """`host[:port]` means https; a host without TLS is written as http://host[:port]."""
+    if text.startswith("http://"):
+        return str(Origin.of(text))
+    host = parse_host_port(text)
+    return str(Origin("https", host.host, host.port or _HTTPS_PORT))

@@ -69,4 +69,4 @@ class RateLimits:
         origin = Origin.of(url)
         if credentials is None or origin not in {Origin.of(allowed) for allowed in credentials.origins}:
             return origin, b""
-        return origin, hashlib.blake2b(credentials.token.encode(), key=self._digest_key).digest()
+        return origin, hashlib.blake2b("\n".join(credentials.secrets).encode(), key=self._digest_key).digest()

@@ -3,18 +3,20 @@ answered with 429.
 
 A request that waits here can be cancelled; one that the resolver has is sent to the hub. Therefore, of a thousand
 objects that start together, only few have sent a request when the hub answers 429. Called by
-`controller.reconcile.attempt`; what a ref means is decided in the resolver process.
+`controller.reconcile.attempt`, and by `addresses` for a transfer that needs an address; what a ref means is decided in
+the resolver process.
 """
 
 from model_provisioner.controller.stores.store_client import expect
 from model_provisioner.controller.transfers.question_places import QuestionPlaces
 from model_provisioner.controller.transfers.rate_limits import RateLimits
-from model_provisioner.controller.workers.child_process import WorkerProcess
+from model_provisioner.controller.workers.worker import Worker
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, resolve_call_seconds
 from model_provisioner.domain.scheduling.hub_questions import Question
-from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Resolve, ResolvedAnswer
+from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Locate, Located, Resolve, ResolvedAnswer
 
 
 class ResolveClient:
@@ -24,7 +26,7 @@ class ResolveClient:
     """
 
     def __init__(
-        self, resolver: WorkerProcess, rate_limits: RateLimits, response_timeout: float = DEFAULT_RESPONSE_SECONDS
+        self, resolver: Worker, rate_limits: RateLimits, response_timeout: float = DEFAULT_RESPONSE_SECONDS
     ) -> None:
         self._resolver = resolver
         self._rate_limits = rate_limits
@@ -45,6 +47,18 @@ class ResolveClient:
             except ProvisionError as error:
                 self._rate_limits.record(request.endpoint, request.credentials, error)
                 raise
+
+    async def address(self, request: Locate) -> Address:
+        """Where the bytes of a file are now. It needs no place: a transfer that runs asks for one file at one time.
+
+        Raises ProvisionError; RateLimited as `resolve` does.
+        """
+        self._rate_limits.check(request.endpoint, request.credentials)
+        try:
+            return expect(Located, await self._resolver.call(request, seconds=self._seconds)).address
+        except ProvisionError as error:
+            self._rate_limits.record(request.endpoint, request.credentials, error)
+            raise
 
     async def _call(self, request: Resolve) -> ResolvedAnswer:
         return expect(ResolvedAnswer, await self._resolver.call(request, seconds=self._seconds))

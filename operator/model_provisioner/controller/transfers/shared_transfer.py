@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.stores.store_client import StoreClient, expect, new_request_id
+from model_provisioner.controller.transfers.addresses import FetchAddresses
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
 from model_provisioner.controller.transfers.queue import Lanes, Slot, WithdrawnError
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
-from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
+from model_provisioner.controller.transfers.resolve_client import ResolveClient
+from model_provisioner.controller.workers.worker import ProgressHandler, Worker
 from model_provisioner.domain.errors import (
     AccessDenied,
     DigestMismatch,
@@ -67,6 +69,7 @@ class TransferServices:
     bandwidth: Bandwidth
     reservations: Reservations
     rate_limits: RateLimits
+    resolve_client: ResolveClient
     epoch: int
     metrics: Metrics
     monotonic: Callable[[], float] = time.monotonic
@@ -207,7 +210,7 @@ class SharedTransfer:
 
     @property
     def _local(self) -> bool:
-        return all(file.url is None for file in self._settled.plan.files)
+        return all(file.is_local for file in self._settled.plan.files)
 
     @property
     def _connections(self) -> int:
@@ -302,7 +305,7 @@ class SharedTransfer:
         if task.cancelled():
             return  # the member has left, and the next fetch uses another's credentials; or the slot is wanted back
         error = task.exception()
-        if isinstance(error, ProvisionError) and (url := _urls(member)[0]):
+        if isinstance(error, ProvisionError) and (url := _asked(member)):
             self._services.rate_limits.record(url, member.credentials, error)
         if error is None:
             self._remove(member).succeed(task.result())
@@ -330,14 +333,23 @@ class SharedTransfer:
             self._bytes_done = 0
             self._broadcast(Progressed(0, self._restarts + 1, None, None))
 
-    async def _send_fetch(self, worker: WorkerProcess, member: Member) -> messages.Published:
+    async def _send_fetch(self, worker: Worker, member: Member) -> messages.Published:
         await worker.start()
         request = self._request(member)  # only now, so that it has the current limits
         self._request_id = request.id
         for other in self._members.values():
             other.on_started(self._bytes_done)
         count_received = self._services.metrics.received_counter(self._claim.namespace)
-        answer = await worker.call(request, self._progress_handler(count_received), silence=_SILENCE_SECONDS)
+        addresses = FetchAddresses(request, self._services.resolve_client.address, worker.notify)
+        try:
+            answer = await worker.call(
+                request,
+                self._progress_handler(count_received),
+                silence=_SILENCE_SECONDS,
+                on_address=addresses.on_wanted,
+            )
+        finally:
+            await addresses.stop()
         published = expect(messages.Published, answer)
         count_received(published.received)
         return published
@@ -359,7 +371,7 @@ class SharedTransfer:
             self._slot.worker.notify(messages.Limit(self._request_id, self._connections, self._granted))
 
     def _check_rate_limits(self, member: Member) -> None:
-        if (url := _urls(member)[0]) and self._remaining_bytes():
+        if (url := _asked(member)) and self._remaining_bytes():
             self._services.rate_limits.check(url, member.credentials)
 
     def _progress_handler(self, count_received: Callable[[int], None]) -> ProgressHandler:
@@ -407,13 +419,17 @@ class SharedTransfer:
             self.on_update()
 
 
-def _urls(member: Member) -> tuple[str | None, ...]:
-    """The addresses that the object itself has resolved."""
-    return tuple(file.url for file in member.plan.files)
+def _asked(member: Member) -> str | None:
+    """A URL of what the first file is asked of; None for a local file."""
+    first = member.plan.files[0]
+    return first.url or first.endpoint
 
 
 def _sources(member: Member) -> tuple[object, ...]:
-    """The addresses, and what each file must be: bytes that are wrong for one object may be right for another."""
+    """The addresses that the object itself has resolved, and what each file must be.
+
+    Bytes that are wrong for one object may be right for another.
+    """
     return tuple((file.url, file.role) for file in member.plan.files)
 
 

@@ -16,7 +16,7 @@ from model_provisioner.domain.errors import IncompleteModel, NotGGUF
 from model_provisioner.domain.gguf import format as fmt
 from model_provisioner.domain.gguf.cursor import HeaderBytes, NeedMoreError, readable
 from model_provisioner.domain.gguf.tensors import MIN_TENSOR_BYTES, Tensors, read_tensors
-from model_provisioner.domain.modeldownload import GGUFSummary
+from model_provisioner.domain.model_facts import GGUFSummary
 from model_provisioner.domain.quantity import MAX_INT64
 
 _MIN_KEY_BYTES = 8 + 4 + 1

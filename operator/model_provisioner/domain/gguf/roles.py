@@ -4,22 +4,10 @@
 a file of another kind costs one range. How a header is read is in `domain.gguf.header`.
 """
 
-from enum import StrEnum
-
 from model_provisioner.domain.errors import NotGGUF
 from model_provisioner.domain.gguf import format as fmt
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.gguf.header import GGUFHeader
-
-
-class FileRole(StrEnum):
-    """What a file of a plan is for.
-
-    A `NAMED` file is one whose own path was asked for: it may be an adapter, which has no other name.
-    """
-
-    MODEL = "Model"
-    NAMED = "Named"
-    PROJECTOR = "Projector"
 
 
 def check_role(header: GGUFHeader, role: FileRole) -> None:

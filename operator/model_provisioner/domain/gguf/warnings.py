@@ -4,7 +4,7 @@
 program can load is an error of `domain.gguf.header`.
 """
 
-from model_provisioner.domain.modeldownload import GGUFSummary
+from model_provisioner.domain.model_facts import GGUFSummary
 
 
 def unknown_types_warning(gguf: GGUFSummary) -> str | None:

@@ -5,7 +5,8 @@
 
 from dataclasses import replace
 
-from model_provisioner.domain.modeldownload import DigestSource, FileRecord, GGUFSummary, Model, Projector
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.modeldownload import DigestSource, Model, Projector
 from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.store.plan import Plan
 

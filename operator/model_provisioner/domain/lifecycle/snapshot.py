@@ -93,7 +93,11 @@ def _resolving(snapshot: Snapshot, event: Resolving, _now: datetime) -> Snapshot
 
 
 def _resolved(snapshot: Snapshot, event: Resolved, _now: datetime) -> Snapshot:
-    return replace(snapshot, model=event.model)
+    """A source without commits may have another version by now: the bytes of the former one do not count."""
+    former, found = snapshot.model, event.model
+    if snapshot.bytes and former and (former.revision, former.size_bytes) != (found.revision, found.size_bytes):
+        return replace(snapshot, model=found, bytes=0, attempts=snapshot.attempts + 1, discarded=False)
+    return replace(snapshot, model=found)
 
 
 def _redefined(snapshot: Snapshot, _event: Redefined, _now: datetime) -> Snapshot:

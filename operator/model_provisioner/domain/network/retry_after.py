@@ -7,7 +7,6 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 _RATE_LIMIT = re.compile(r'"\w+"\s*;\s*r\s*=\s*([0-9]+)\s*;\s*t\s*=\s*([0-9]+)')
 _MAX_SECONDS = 1e9  # a header can hold a number that is infinite as a float
@@ -29,6 +28,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _until(date: str, now: float) -> float | None:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few servers send a date
+
     try:
         moment = parsedate_to_datetime(date)
         return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)

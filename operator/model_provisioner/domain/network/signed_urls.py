@@ -20,7 +20,12 @@ def refresh_at(url: str, obtained: float) -> float | None:
     `X-Amz-Date=…&X-Amz-Expires=<seconds>`.
     """
     expiry = _expiry(url)
-    return None if expiry is None else max(expiry - _MARGIN_SECONDS, obtained + (expiry - obtained) / 2)
+    return None if expiry is None else refresh_before(expiry, obtained)
+
+
+def refresh_before(expiry: float, obtained: float) -> float:
+    """When to replace what was received at `obtained` and expires at `expiry`, all in seconds since the epoch."""
+    return max(expiry - _MARGIN_SECONDS, obtained + (expiry - obtained) / 2)
 
 
 def _expiry(url: str) -> float | None:

@@ -7,7 +7,7 @@
 from ipaddress import ip_address
 
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.refs.refs import HUGGING_FACE
+from model_provisioner.domain.refs.hugging_face import HUGGING_FACE
 
 
 def gets_token_unasked(endpoint: str, of_environment: str | None, *, direct: bool) -> bool:

@@ -11,10 +11,11 @@ from dataclasses import replace
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.network.addresses import same_endpoint
+from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.quantizations import quantization_of
-from model_provisioner.domain.refs.refs import HuggingFaceRef, ModelRef, parse
+from model_provisioner.domain.refs.refs import parse
+from model_provisioner.domain.refs.repository import RepositoryRef
 
-_DEFAULT_BRANCH = "main"
 _OTHER_HUBS = "hubs/"
 _DIRECTORIES = 3  # hf/<owner>/<repo>/
 _DIRECTORIES_OF_ANOTHER_HUB = 4  # hubs/<hub>/<owner>/<repo>/
@@ -28,7 +29,7 @@ def matching(wanted: ModelRef, downloads: Iterable[ModelDownload]) -> list[Model
     """
     known = list(downloads)
     exact = [download for download in known if download.spec.model_ref == str(wanted)]
-    if exact or not isinstance(wanted, HuggingFaceRef):
+    if exact or not isinstance(wanted, RepositoryRef):
         return exact
     plain = _plain(wanted)
     same = [(download, ref) for download in known if (ref := _same_repository(plain, download))]
@@ -54,25 +55,27 @@ def _is_of_another_hub(path: str) -> bool:
     return path.startswith(_OTHER_HUBS)
 
 
-def _same_repository(wanted: HuggingFaceRef, download: ModelDownload) -> HuggingFaceRef | None:
+def _same_repository(wanted: RepositoryRef, download: ModelDownload) -> RepositoryRef | None:
     """The ref of `download`, if its repository and revision are those of `wanted`."""
     model = download.status.model
     canonical = model.repository if model else None
-    if wanted.repository != canonical and not download.spec.model_ref.startswith(f"hf:{wanted.repository}"):
+    if wanted.repository != canonical and not download.spec.model_ref.startswith(
+        f"{wanted.scheme}:{wanted.repository}"
+    ):
         return None  # cheaper than parsing, and this runs for every download
     try:
         ref = parse(download.spec.model_ref)
     except ProvisionError:
         return None
-    if not isinstance(ref, HuggingFaceRef) or wanted.repository not in {ref.repository, canonical}:
+    if not isinstance(ref, type(wanted)) or wanted.repository not in {ref.repository, canonical}:
         return None
     plain = _plain(ref)
     return plain if plain.revision == wanted.revision else None
 
 
-def _plain(ref: HuggingFaceRef) -> HuggingFaceRef:
+def _plain(ref: RepositoryRef) -> RepositoryRef:
     """Without a revision if that is the default branch."""
-    return replace(ref, revision=None) if ref.revision == _DEFAULT_BRANCH else ref
+    return replace(ref, revision=None) if ref.revision == ref.default_branch else ref
 
 
 def _is_selected(selector: str, download: ModelDownload) -> bool:

@@ -6,7 +6,7 @@ The gateway calls this. The name is readable, and equal refs get equal names.
 import hashlib
 import re
 
-from model_provisioner.domain.refs.refs import HuggingFaceRef, ModelRef
+from model_provisioner.domain.refs.model_ref import ModelRef
 
 _MAX_SLUG = 50
 _HASH_DIGITS = 8
@@ -15,8 +15,7 @@ _HASH_DIGITS = 8
 def object_name(ref: ModelRef) -> str:
     """A DNS label (RFC 1123). Concurrent requests for one model get the same name, so they create one object."""
     text = str(ref)
-    words = f"{ref.repo} {ref.selector or ''}" if isinstance(ref, HuggingFaceRef) else ref.path
-    words = re.sub(r"[-._ ]gguf\b", " ", words.lower())
+    words = re.sub(r"[-._ ]gguf\b", " ", ref.words.lower())
     slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-")[:_MAX_SLUG].strip("-")
     digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
     return f"{slug}-{digest}" if slug else f"model-{digest}"

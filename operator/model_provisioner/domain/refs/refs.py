@@ -2,58 +2,31 @@
 
 The resource, the HTTP API, the event stream, the catalog and the command line all use this parser. `parse` accepts only
 the canonical spelling; `parse_lenient` also accepts what users paste (`hf://…`, the URL of a hub page). What a page
-shows is read in `domain.refs.hub_pages`. Which files a ref means is decided in `domain.refs.selection`.
+shows is read in `domain.refs.hub_pages`, the grammar of each kind of ref is in a file of its own. Which files a ref
+means is decided in `domain.refs.selection`.
 """
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from model_provisioner.domain.errors import InvalidRef, UnsupportedSource
+from model_provisioner.domain.refs.https import HttpsRef
 from model_provisioner.domain.refs.hub_pages import read_page
+from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
+from model_provisioner.domain.refs.local import LocalRef
+from model_provisioner.domain.refs.model_ref import ModelRef, shown
+from model_provisioner.domain.refs.modelscope import ModelScopeRef
+from model_provisioner.domain.refs.oci import OciRef
+from model_provisioner.domain.refs.ollama import OllamaRef
+from model_provisioner.domain.refs.s3 import S3Ref
 
-HUGGING_FACE = "https://huggingface.co"
-
-_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
-_REVISION = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._/-]{0,253}[A-Za-z0-9_])?")
-_QUANTISATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
-_BRANCHES = frozenset({"main", "master", "latest"})
-_NOT_SERVED = ("modelscope:", "https:", "http:", "s3:", "oci:", "ollama:")
-_SPELLING = "write hf:<owner>/<repo>[@<revision>][:<quantisation, file.gguf or directory/>] or local:<path>.gguf"
-
-
-@dataclass(frozen=True, slots=True)
-class HuggingFaceRef:
-    """A model in a Hugging Face repository.
-
-    `selector` is a quantisation, a path that ends in .gguf, or the path of a directory, which ends in a slash.
-    """
-
-    owner: str
-    repo: str
-    revision: str | None = None
-    selector: str | None = None
-
-    @property
-    def repository(self) -> str:
-        return f"{self.owner}/{self.repo}"
-
-    def __str__(self) -> str:
-        revision = f"@{self.revision}" if self.revision else ""
-        selector = f":{self.selector}" if self.selector else ""
-        return f"hf:{self.repository}{revision}{selector}"
-
-
-@dataclass(frozen=True, slots=True)
-class LocalRef:
-    """A file below `local/` of the volume, put there by a user. `path` is relative to `local/`."""
-
-    path: str
-
-    def __str__(self) -> str:
-        return f"local:{self.path}"
-
-
-ModelRef = HuggingFaceRef | LocalRef
+KINDS: tuple[type[ModelRef], ...] = (HuggingFaceRef, ModelScopeRef, HttpsRef, S3Ref, OciRef, OllamaRef, LocalRef)
+"""Every kind of ref; those that are not served yet too."""
+BY_SCHEME: Mapping[str, type[ModelRef]] = MappingProxyType({scheme: kind for kind in KINDS for scheme in kind.schemes})
+ENDPOINTS: Mapping[str, str] = MappingProxyType(
+    {kind.schemes[0]: kind.default_endpoint for kind in KINDS if kind.default_endpoint}
+)
+"""The sources that have an endpoint, by scheme, and the one of each unless the administrator names another."""
 
 
 def parse(text: str) -> ModelRef:
@@ -61,16 +34,17 @@ def parse(text: str) -> ModelRef:
 
     Raises InvalidRef, with what to write instead, and UnsupportedSource for a source that this version does not serve.
     """
-    scheme, colon, rest = text.partition(":")
-    if not colon or rest.startswith("//"):
+    scheme = text.partition(":")[0]
+    kind = BY_SCHEME.get(scheme)
+    if kind is None or scheme == text:
         raise _misspelled(text)
-    if scheme == "hf":
-        return _parse_hugging_face(text, rest)
-    if scheme == "local":
-        return LocalRef(_model_path(text, rest))
-    if text.startswith(_NOT_SERVED):
-        raise UnsupportedSource(f"{scheme}: models are not served by this version: use hf: or local:")
-    raise _misspelled(text)
+    if not kind.served:
+        raise UnsupportedSource(f"{scheme}: models are not served by this version: use {_spellings()}")
+    if kind is HuggingFaceRef and text.startswith("hf://"):
+        raise _misspelled(text)
+    if kind is HttpsRef and (page := read_page(text)):
+        raise InvalidRef(f"{shown(text)} is the address of a page: write hf:{page.repository}")
+    return kind.parse(text)
 
 
 def parse_lenient(text: str) -> ModelRef:
@@ -80,72 +54,14 @@ def parse_lenient(text: str) -> ModelRef:
         return parse("hf:" + text.removeprefix("hf://"))
     page = read_page(text)
     if page is not None:
-        return _hugging_face(text, page.repository, page.revision, page.selector)
+        return HuggingFaceRef.of(text, page.repository, page.revision, page.selector)
     return parse(text)
 
 
-def _parse_hugging_face(text: str, rest: str) -> HuggingFaceRef:
-    head, has_selector, selector = rest.partition(":")
-    repository, has_revision, revision = head.partition("@")
-    return _hugging_face(text, repository, revision if has_revision else None, selector if has_selector else None)
-
-
-def _hugging_face(text: str, repository: str, revision: str | None, selector: str | None) -> HuggingFaceRef:
-    owner, slash, repo = repository.partition("/")
-    if not slash or not _is_name(owner) or not _is_name(repo):
-        raise InvalidRef(f"{_shown(text)}: {_shown(repository)} is not <owner>/<repo>: {_SPELLING}")
-    if revision is not None and not _is_revision(revision):
-        raise InvalidRef(f"{_shown(text)}: {_shown(revision)} is not a revision: write a branch, tag or commit after @")
-    return HuggingFaceRef(owner, repo, revision, None if selector is None else _selector(text, selector))
-
-
-def _is_name(name: str) -> bool:
-    """The hub's rule for names of owners and repositories (huggingface_hub `validate_repo_id`)."""
-    return bool(_NAME.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
-
-
-def _is_revision(revision: str) -> bool:
-    """Git's rule for ref names (git-check-ref-format), limited to characters that our refs allow."""
-    parts = revision.split("/")
-    return bool(_REVISION.fullmatch(revision)) and ".." not in revision and all(parts)
-
-
-def _selector(text: str, selector: str) -> str:
-    if selector.lower().endswith(".gguf"):
-        return _model_path(text, selector)
-    if selector.endswith("/"):
-        return f"{_path(text, selector.removesuffix('/'), 'a directory and a slash')}/"
-    if selector.lower() in _BRANCHES:
-        raise InvalidRef(f"{_shown(text)}: a revision is written @{selector}, after : stands a quantisation or a file")
-    if not _QUANTISATION.fullmatch(selector):
-        raise InvalidRef(
-            f"{_shown(text)}: {_shown(selector)} is neither a quantisation such as Q4_K_M nor a path that ends in "
-            ".gguf or in a slash"
-        )
-    return selector
-
-
-def _model_path(text: str, path: str) -> str:
-    if not path.lower().endswith(".gguf"):
-        raise InvalidRef(f"{_shown(text)}: {_shown(path)} must be a path that ends in .gguf")
-    return _path(text, path, "a path that ends in .gguf")
-
-
-def _path(text: str, path: str, what: str) -> str:
-    hostile = any(ord(char) < 32 or ord(char) == 127 or char in "\\:" for char in path)
-    if hostile or len(path) > 512:
-        raise InvalidRef(
-            f"{_shown(text)}: {_shown(path)} must be {what}, of at most 512 characters without ':', '\\' or controls"
-        )
-    if any(part in {"", ".", ".."} or len(part.encode()) > 255 for part in path.split("/")):
-        raise InvalidRef(f"{_shown(text)}: {_shown(path)} must be relative, without empty, '.' or '..' parts")
-    return path
-
-
 def _misspelled(text: str) -> InvalidRef:
-    return InvalidRef(f"{_shown(text)} is not a model ref: {_SPELLING}")
+    return InvalidRef(f"{shown(text)} is not a model ref: write {_spellings()}")
 
 
-def _shown(text: str) -> str:
-    """The user's text, shortened and printable, because messages go to terminals and logs."""
-    return repr(text if len(text) <= 120 else text[:117] + "…")
+def _spellings() -> str:
+    *others, last = (kind.spelling for kind in KINDS if kind.served)
+    return f"{', '.join(others)} or {last}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from model_provisioner.domain.errors import PathConflict
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import is_local, with_commit
 from model_provisioner.domain.store.plan import Plan, PlannedFile
@@ -103,7 +103,7 @@ def hold(
     a file at a path.
     """
     files = tuple(_held(file, settled.revision, own, others, exists) for file in settled.files)
-    part_keys = tuple(file.part_key for file in settled.files if file.url is not None)
+    part_keys = tuple(file.part_key for file in settled.files if not file.is_local)
     return replace(holder, revision=settled.revision, files=files, part_keys=part_keys)
 
 

@@ -7,20 +7,25 @@ File names come from repositories, so they are untrusted until `check_name` acce
 
 import hashlib
 import unicodedata
-from urllib.parse import quote
 
 from model_provisioner.domain.errors import UnsupportedSource
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refs.file_names import is_visible
-from model_provisioner.domain.refs.refs import HuggingFaceRef, LocalRef, ModelRef
+from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
+from model_provisioner.domain.refs.local import LocalRef
+from model_provisioner.domain.refs.model_ref import ModelRef
+from model_provisioner.domain.refs.refs import KINDS
+from model_provisioner.domain.refs.repository import RepositoryRef
 
-HUGGING_FACE_ROOT = "hf"
 HUBS_ROOT = "hubs"
-LOCAL_ROOT = "local"
-FETCHED_ROOTS = (HUGGING_FACE_ROOT, HUBS_ROOT)  # only fetched files lie below these
+LOCAL_ROOT = LocalRef.root
+FETCHED_ROOTS = (
+    *(kind.root for kind in KINDS if kind is not LocalRef),
+    HUBS_ROOT,
+)  # only fetched files lie below these
+_REPOSITORY_ROOTS = frozenset(kind.root for kind in KINDS if issubclass(kind, RepositoryRef))
 PRIVATE = ".provisioner"
 
-_MAIN = "main"
 _MAX_PART_BYTES = 255  # NAME_MAX of every common file system
 MAX_PATH_BYTES = 3840  # PATH_MAX of Linux (4096), less a mount point: a longer path can't be opened by a program
 _COMMIT_DIGITS = 12
@@ -29,41 +34,32 @@ _MAX_HOST_CHARACTERS = 100
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, lone surrogates, line and paragraph separators
 
 
-def hub_directory(endpoint: str) -> str:
+def hub_directory(endpoint: str, root: str) -> str:
     """`hubs/<host>-<hash of the URL>`: the directory of a hub that is not the operator's own.
 
     It keeps the files of different hubs apart: two hubs can use one name, one commit and one digest for different
     bytes, and a file that one of them gave is not a file that the other one would give to the same caller.
-    `endpoint` is the normalised URL.
+    `endpoint` is the normalised URL; `root` is that of the source, of which one server can serve several.
     """
     host = Origin.of(endpoint).host.replace(":", "_")[:_MAX_HOST_CHARACTERS]
-    return f"{HUBS_ROOT}/{host}-{hashlib.sha256(endpoint.encode()).hexdigest()[:_HUB_DIGITS]}"
+    identity = endpoint if root == HuggingFaceRef.root else f"{root} {endpoint}"
+    return f"{HUBS_ROOT}/{host}-{hashlib.sha256(identity.encode()).hexdigest()[:_HUB_DIGITS]}"
 
 
-def repository_directory(ref: HuggingFaceRef, revision_label: str | None) -> str:
-    """`hf/<owner>/<repo>`, or `…@<label, percent-encoded>` for a label other than the main branch."""
-    label = f"@{quote(revision_label, safe='')}" if revision_label not in {None, "", _MAIN} else ""
-    return f"{HUGGING_FACE_ROOT}/{ref.repository}{label}"
+def store_path(ref: ModelRef, file: str, endpoint: str | None = None, *, own: bool = True) -> str:
+    """The path below the volume's root of the file `file` of the model, which is relative to the model's directory.
 
-
-def store_path(ref: ModelRef, repo_path: str | None = None, other_hub: str | None = None) -> str:
-    """The path below the volume's root of the file `repo_path` in the ref's repository (None for `local:`).
-
-    `other_hub` is the normalised URL of the hub if it is not the operator's own.
+    `endpoint` is the normalised URL that is asked; `own` says that it is the operator's, or the ref's own.
 
     Raises UnsupportedSource for a name that is not safe as a path, and for one in a repository that has an invisible
     character. Files in `local:` were named by the user of the volume.
     """
-    if isinstance(ref, LocalRef):
-        return check_name(f"{LOCAL_ROOT}/{ref.path}")
-    if repo_path is None:
-        raise ValueError(f"{ref} names a repository: which file of it?")
-    if not is_visible(repo_path):
-        raise _refused(repo_path, "it has a character that is invisible or changes the direction of the text")
-    directory = repository_directory(ref, ref.revision)
-    if other_hub is not None:
-        directory = hub_directory(other_hub) + directory.removeprefix(HUGGING_FACE_ROOT)
-    return check_name(f"{directory}/{repo_path}")
+    if not isinstance(ref, LocalRef) and not is_visible(file):
+        raise _refused(file, "it has a character that is invisible or changes the direction of the text")
+    directory = ref.directory(endpoint)
+    if endpoint is not None and not own and ref.default_endpoint and not ref.names_endpoint:
+        directory = hub_directory(endpoint, ref.root) + directory.removeprefix(ref.root)
+    return check_name(f"{directory}/{file}")
 
 
 def check_name(path: str) -> str:
@@ -117,7 +113,7 @@ def with_commit(path: str, commit: str) -> str | None:
 def _split_hub(path: str) -> tuple[str | None, list[str]]:
     """The directory of the hub that `path` is below, and owner, repository and path in it; None if it is of no hub."""
     root, *rest = path.split("/", 3)
-    if root == HUGGING_FACE_ROOT:
+    if root in _REPOSITORY_ROOTS:
         return root, rest
     if root != HUBS_ROOT or not rest:
         return None, rest

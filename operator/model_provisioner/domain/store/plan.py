@@ -7,10 +7,23 @@ at any time.
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
-from model_provisioner.domain.gguf.roles import FileRole
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.gguf.file_role import FileRole
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A header of every range request that binds it to one version of the file (RFC 9110, 13.1).
+
+    `If-Range` has the whole file sent if it has changed, `If-Match` an error 412. `value` is a strong entity tag, or
+    for If-Range the time of the last change as the server wrote it.
+    """
+
+    header: Literal["If-Range", "If-Match"]
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +33,9 @@ class PlannedFile:
     `source` identifies the remote file independently of the commit, so a part survives a commit that does not change
     the file: `hf:owner/repo:path` on the operator's own hub, `hf:owner/repo:path at URL` on another. `endpoint` is the
     normalised URL of the hub. `digest` is the expected digest: the user's, else the one that the source publishes; None
-    if neither is known, then it is computed. `digest_published`: the source publishes it. `url` and `endpoint` are None
+    if neither is known, then it is computed. `digest_published`: the source publishes it. `signed`: the address of the
+    bytes is a secret or expires, so that there is no `url`, and the source is asked for it (`transfer.sources`).
+    `pin` makes every request fail if the source has another version of the file by now. `url` and `endpoint` are None
     for a file that is already in the store (`local:`). `role` decides what its header must be. It is no part of the
     identity of the file: two objects may want one file in two roles.
     """
@@ -32,7 +47,14 @@ class PlannedFile:
     url: str | None
     endpoint: str | None = None
     digest_published: bool = False
+    signed: bool = False
+    pin: Pin | None = None
     role: FileRole = FileRole.MODEL
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the file is only in the store, and can't be fetched from anywhere."""
+        return self.url is None and not self.signed
 
     def accepts_bytes_of(self, endpoint: str | None) -> bool:
         """Whether bytes that came from the hub `endpoint` may be used for this file, if all else agrees.
@@ -48,9 +70,11 @@ class PlannedFile:
         """The name of the unfinished file. A file with another size or digest cannot continue this part.
 
         The key includes the final path because transfers are separate per path: the same bytes at two revisions are two
-        transfers, and two writers must never write one part.
+        transfers, and two writers must never write one part. Without a digest, it includes the version of the file, so
+        that bytes of two versions are never mixed.
         """
-        identity = "\n".join([self.source, str(self.size), str(self.digest), self.path])
+        version = [self.pin.value] if self.pin and self.digest is None else []
+        identity = "\n".join([self.source, str(self.size), str(self.digest), self.path, *version])
         return hashlib.sha256(identity.encode()).hexdigest()[:40]
 
 

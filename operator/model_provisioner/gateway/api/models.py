@@ -9,8 +9,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
+from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.matching import is_from, matching
-from model_provisioner.domain.refs.refs import LocalRef, parse_lenient
+from model_provisioner.domain.refs.refs import parse_lenient
 from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.api.documents import Deleting, ModelQuery, Page, ReadyModel
 from model_provisioner.gateway.api.lists import list_response

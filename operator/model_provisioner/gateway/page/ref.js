@@ -2,6 +2,7 @@
 
 const HUB_PAGE = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/([^?#\s]*)(?:\?([^#\s]*))?/i;
 const HUB = /^hf:(?:\/\/)?([^/@:\s]*)(?:\/([^/@:\s]*))?(?:@([^:\s]*))?(?::(\S*))?$/;
+const WEB = /^https?:\/\/([^/?#@\s]+)(\/[^?#\s]*)?([?#].*)?$/;
 const NO_MODELS = [
   "api", "blog", "buckets", "collections", "datasets", "docs", "learn", "organizations", "papers", "posts", "spaces",
 ];
@@ -14,7 +15,9 @@ export function explain(text) {
   if (ref.startsWith("local:")) return [["Source", "a file on the volume"], ["Path", `local/${ref.slice(6)}`]];
   const page = HUB_PAGE.exec(ref);
   const parts = page ? shownBy(page[1], page[2]) : HUB.exec(ref)?.slice(1);
-  if (!parts) return [["Not understood yet", page ? "this page shows no files of a model" : "a ref begins with hf: or local:"]];
+  const file = page ? undefined : WEB.exec(ref);
+  if (file) return web(file.slice(1));
+  if (!parts) return [["Not understood yet", page ? "this page shows no files of a model" : "a ref begins with hf:, https: or local:"]];
   const [owner, repository, revision, selector] = parts;
   return [
     ["Source", "Hugging Face"],
@@ -23,6 +26,11 @@ export function explain(text) {
     ["Revision", revision || "main"],
     selected(selector),
   ];
+}
+
+function web([host, path, rest]) {
+  const found = [["Source", "a web server"], ["Host", host], ["File", path ? decoded(path.slice(1)) : "is missing"]];
+  return rest ? [...found, ["Not allowed", "a query or a fragment: the query belongs into a Secret"]] : found;
 }
 
 function selected(selector) {

@@ -1,17 +1,19 @@
 """The flags of `model-provisioner fetch`, and which mode they select. Called by `model_provisioner.cli`.
 
-`--worker` serves the operator, `--plan FILE` a Job (both in `transfer.worker`); without them one model is fetched for a
-person (`fetch`). `--resolver` shows in the list of processes which worker resolves refs, and limits its memory.
+`--worker-server` forks the workers of the operator, `--worker` is one worker, `--plan FILE` serves a Job (all in
+`transfer.worker`); without them one model is fetched for a person (`fetch`). `--resolver` shows in the list of
+processes that a worker resolves refs, and limits its memory.
 """
 
 import argparse
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from model_provisioner import imports
 from model_provisioner.domain.network.addresses import (
     HostPort,
     NetworkPolicy,
@@ -20,17 +22,18 @@ from model_provisioner.domain.network.addresses import (
     parse_endpoint,
     parse_network,
 )
+from model_provisioner.domain.network.endpoints import parse_named_endpoint
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, parse_response_timeout
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.hubs import gets_token_unasked
-from model_provisioner.domain.refs.refs import HUGGING_FACE
+from model_provisioner.domain.refs.hugging_face import HUGGING_FACE
+from model_provisioner.domain.refs.refs import ENDPOINTS
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.proxy_file import load_proxy
-from model_provisioner.transfer.cli import fetch
+from model_provisioner.transfer.cli import credentials
 from model_provisioner.transfer.http.client import NetworkSettings
-from model_provisioner.transfer.worker import worker
 
 _MAX_CONNECTIONS = 16
 _RESOLVER_BYTES = 320 * 1024**2
@@ -42,9 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, metavar="DIR", help="directory to fetch into; the file goes below DIR/hf/")
     parser.add_argument(
         "--endpoint",
-        type=_checked(parse_endpoint),
-        metavar="URL",
-        help=f"the hub (default: that of HF_ENDPOINT in the environment, else {HUGGING_FACE})",
+        type=_checked(lambda text: parse_named_endpoint(text, ENDPOINTS)),
+        action="append",
+        default=[],
+        metavar="SCHEME=URL",
+        help=f"where models of a source are asked for: {', '.join(ENDPOINTS)} (repeatable; a bare URL means hf, whose "
+        f"default is HF_ENDPOINT in the environment, else {HUGGING_FACE})",
     )
     parser.add_argument(
         "--digest",
@@ -126,6 +132,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ca-file", type=_checked(_ca_file), metavar="FILE", help="certificates to trust besides the system's"
     )
     parser.add_argument(
+        "--credentials-file",
+        type=_checked(credentials.load),
+        metavar="FILE",
+        help="KEY=VALUE lines with the keys of a Secret for the source, such as username and password; for the source "
+        "itself, or for the hosts in the key `hosts`",
+    )
+    parser.add_argument(
         "--send-token",
         action="store_true",
         help="send HF_TOKEN to --endpoint, also without TLS; else only the public hub gets it, and that of HF_ENDPOINT",
@@ -135,6 +148,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--resolver", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker-server", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -145,23 +159,45 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.proxy and not args.allow_host:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
-    if args.worker:
-        return worker.run(_network(args, args.endpoint), _RESOLVER_BYTES if args.resolver else None)
-    if args.plan is not None:
-        return worker.run_plan(args.plan, _network(args, args.endpoint))
+    if args.worker or args.worker_server or args.plan is not None:
+        return _run_worker(args)
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
-    endpoint = _endpoint(args)
+    return _fetch(args)
+
+
+def _run_worker(args: argparse.Namespace) -> int:
+    with imports.lasting():
+        from model_provisioner.transfer.worker import (  # noqa: PLC0415 - a person who fetches would wait for them
+            worker,
+            worker_server,
+        )
+
+    network = _network(args, dict(args.endpoint))
+    if args.worker_server:
+        return worker_server.run(network, _RESOLVER_BYTES)
+    if args.worker:
+        return worker.run(network, _RESOLVER_BYTES if args.resolver else None)
+    return worker.run_plan(args.plan, network)
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    with imports.lasting():
+        from model_provisioner.transfer.cli import fetch  # noqa: PLC0415 - a worker would wait for it
+
+    endpoints = _endpoints(args)
+    endpoint = endpoints["hf"]
     token = _from_environment("HF_TOKEN") or None
     send = args.send_token or gets_token_unasked(endpoint, _hub_of_environment(), direct=args.proxy is None)
     return fetch.run(
         fetch.FetchOptions(
             ref=args.ref,
             directory=args.to,
-            endpoint=endpoint,
+            endpoints=endpoints,
             digest=args.digest,
             connections=args.connections,
             bytes_per_second=args.max_bytes_per_second,
+            secret=args.credentials_file,
             token=token if send else None,
             token_withheld=token is not None and not send,
             retries=args.retries,
@@ -170,29 +206,29 @@ def run(args: argparse.Namespace) -> int:
             json=args.json,
             projector=args.projector,
         ),
-        _network(args, endpoint),
+        _network(args, endpoints),
     )
 
 
-def _network(args: argparse.Namespace, endpoint: str | None) -> NetworkSettings:
+def _network(args: argparse.Namespace, endpoints: Mapping[str, str]) -> NetworkSettings:
     """The host of an endpoint that is named explicitly is allowed."""
     hosts = list(args.allow_host)
-    if endpoint is not None and endpoint != HUGGING_FACE:
-        origin = Origin.of(endpoint)
-        hosts.append(HostPort(origin.host, origin.port))
+    origins = (Origin.of(url) for scheme, url in endpoints.items() if url != ENDPOINTS[scheme])
+    hosts += [HostPort(origin.host, origin.port) for origin in origins]
     proxy = replace(args.proxy, no_proxy=tuple(args.no_proxy)) if args.proxy else None
     policy = NetworkPolicy(tuple(args.allow_network), tuple(hosts))
     return NetworkSettings(policy, args.ca_file, proxy, args.timeout)
 
 
-def _endpoint(args: argparse.Namespace) -> str:
-    """The hub that a person fetches from: the flag goes before HF_ENDPOINT, and that before the public hub."""
-    given: str | None = args.endpoint
+def _endpoints(args: argparse.Namespace) -> dict[str, str]:
+    """What a person fetches from: the flags go before HF_ENDPOINT, and that before the public hub."""
+    given = dict(args.endpoint)
     usage_error: Callable[[str], NoReturn] = args.usage_error
     try:
-        return given or parse_endpoint(_from_environment("HF_ENDPOINT") or HUGGING_FACE)
+        hub = given.get("hf") or parse_endpoint(_from_environment("HF_ENDPOINT") or HUGGING_FACE)
     except ValueError as error:
         usage_error(f"HF_ENDPOINT: {error}")
+    return {**ENDPOINTS, **given, "hf": hub}
 
 
 def _hub_of_environment() -> str | None:
@@ -210,7 +246,7 @@ def _from_environment(name: str) -> str:
 
 def _ca_file(text: str) -> Path:
     try:
-        ssl.create_default_context(cafile=text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
     except OSError as error:
         raise ValueError(f"{text!r} is not a file of certificates in PEM format: {error.strerror or error}") from None
     return Path(text)

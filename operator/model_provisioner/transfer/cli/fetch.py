@@ -1,18 +1,19 @@
 """`model-provisioner fetch REF --to DIR`: fetches one model for a person, without a cluster.
 
 Resolves the ref, shows progress, tries again after temporary errors and prints the path last. Engine and store layout
-are the operator's, but no holder record is written. Called by `command`, which parses the flags.
+are the operator's (`transfer`), but no holder record is written. Called by `command`, which parses the flags.
 """
 
 import asyncio
-import json
 import math
 import signal
 import sys
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from model_provisioner import imports
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -24,23 +25,26 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.backoff import delay
-from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.quantity import format_bytes, format_duration
-from model_provisioner.domain.refs.refs import HUGGING_FACE, parse_lenient
+from model_provisioner.domain.refs.hugging_face import HUGGING_FACE, HuggingFaceRef
+from model_provisioner.domain.refs.model_ref import ModelRef
+from model_provisioner.domain.refs.refs import parse, parse_lenient
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.plan import Plan
+from model_provisioner.transfer.cli.credentials import Secret, credentials_of
 from model_provisioner.transfer.cli.progress_bar import ProgressBar
-from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
-from model_provisioner.transfer.sources.resolver import Resolver
-from model_provisioner.transfer.store.posix import volume_errors
-from model_provisioner.transfer.store.store import Store
+from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.worker_protocol.messages import Resolve
+
+if TYPE_CHECKING:
+    from model_provisioner.transfer.download.engine import Provided
 
 _RETRYABLE = (SourceUnavailable, RateLimited, TransferStalled, NameResolutionFailed)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -50,16 +54,18 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class FetchOptions:
     """The values of the flags, and the token from the environment, if the hub may have it.
 
-    `token_withheld`: there is a token, and the hub does not get it. `bytes_per_second` None means no limit. `retries`
-    is how often in a row, without a new byte, the fetch tries again after a temporary error.
+    `secret` is what the credentials file has. `token_withheld`: there is a token, and the hub does not get it.
+    `bytes_per_second` None means no limit. `retries` is how often in a row, without a new byte, the fetch tries again
+    after a temporary error.
     """
 
     ref: str
     directory: Path
-    endpoint: str
+    endpoints: Mapping[str, str]
     digest: Digest | None
     connections: int
     bytes_per_second: int | None
+    secret: Secret | None = field(repr=False)
     token: str | None = field(repr=False)
     token_withheld: bool
     retries: int
@@ -69,8 +75,18 @@ class FetchOptions:
     projector: bool = False
 
     @property
-    def credentials(self) -> Credentials | None:
-        """The token, for the origin of the endpoint only."""
+    def endpoint(self) -> str:
+        """The hub that HF_TOKEN is for."""
+        return self.endpoints["hf"]
+
+    def endpoint_of(self, ref: ModelRef) -> str:
+        """What is asked for `ref`; "" for a file on the volume."""
+        return ref.endpoint or self.endpoints.get(ref.scheme, "")
+
+    def credentials(self, ref: ModelRef) -> Credentials | None:
+        """Those of the file, else the token, for the origin of the hub only. Raises SecretNotFound."""
+        if self.secret is not None and ref.secret_kinds:
+            return credentials_of(ref, self.secret, self.endpoint_of(ref))
         return Credentials(self.token, (str(Origin.of(self.endpoint)),)) if self.token else None
 
 
@@ -81,14 +97,14 @@ def run(options: FetchOptions, network: NetworkSettings) -> int:
     projector. After an error, the last line on standard error has its name and
     message.
     """
-    if options.token_withheld and not options.ref.startswith("local:"):
+    if options.token_withheld and _is_of_hub(options):
         _print_error(_withheld_note(options))
     received: list[signal.Signals] = []
     try:
         asyncio.run(_run_until_signal(_fetch_with_retries(options, network, Clock()), received))
     except ProvisionError as error:
         if options.json:
-            _print(json.dumps({"ref": options.ref, "error": error.reason, "message": _message(options, error)}))
+            _print(_json({"ref": options.ref, "error": error.reason, "message": _message(options, error)}, None))
         _print_error(f"{error.reason}: {_message(options, error)}")
         return 1
     except asyncio.CancelledError:
@@ -131,54 +147,56 @@ async def _fetch_with_retries(options: FetchOptions, network: NetworkSettings, c
 
 async def _fetch(options: FetchOptions, network: NetworkSettings, display: ProgressBar, clock: Clock) -> None:
     async with open_client(network) as client:
-        plan = await _resolve(options, client)
+        resolver = Resolver(client)
         if options.dry_run:
-            _print_plan(options, plan)
+            _print_plan(options, await _resolve(options, resolver))
             return
-        provided = await _transfer(options, plan, client, display, clock)
+        plan, _ = await asyncio.gather(_resolve(options, resolver), asyncio.to_thread(_import_transfer))
+        provided = await _transfer(options, plan, client, resolver, display, clock)
     if warning := unknown_types_warning(provided.gguf):
         _print_error(warning)
     if options.json:
-        _print(json.dumps(_document(options, plan, provided.files, {"gguf": _gguf_document(provided.gguf)}), indent=2))
+        _print(_json(_document(options, plan, provided.files, {"gguf": _gguf_document(provided.gguf)}), 2))
     else:
         _print_paths(options, plan)
 
 
-async def _resolve(options: FetchOptions, client: Client) -> Plan:
+async def _resolve(options: FetchOptions, resolver: Resolver) -> Plan:
     ref = parse_lenient(options.ref)
     request = Resolve(
         "resolve",
         str(ref),
-        options.endpoint,
+        options.endpoint_of(ref),
         digest=str(options.digest) if options.digest else None,
-        credentials=options.credentials,
+        credentials=options.credentials(ref),
         store=StoreRef(str(options.directory), None),
         projector=options.projector,
     )
-    return (await Resolver(client).resolve(request)).plan
+    return (await resolver.resolve(request)).plan
+
+
+def _import_transfer() -> None:
+    """Imports what `_transfer` needs. In a thread, this does not delay the question to the hub."""
+    with imports.lasting():
+        import model_provisioner.transfer.cli.transfer  # noqa: F401, PLC0415 - most of what a fetch imports
 
 
 async def _transfer(
-    options: FetchOptions, plan: Plan, client: Client, display: ProgressBar, clock: Clock
-) -> engine.Provided:
-    _make_directory(options.directory)
-    store = await asyncio.to_thread(Store.open, options.directory, None, options.modes)
-    with store, display:
-        job = engine.Job(
-            plan, Limits(options.connections, options.bytes_per_second), epoch=0, credentials=options.credentials
-        )
-        return await engine.provide(job, store.files, client, display, clock)
+    options: FetchOptions, plan: Plan, client: Client, resolver: Resolver, display: ProgressBar, clock: Clock
+) -> "Provided":
+    from model_provisioner.transfer.cli.transfer import transfer  # noqa: PLC0415 - see `_import_transfer`
 
-
-def _make_directory(directory: Path) -> None:
-    with volume_errors(f"make the directory {directory}"):
-        directory.mkdir(parents=True, exist_ok=True)
+    credentials = options.credentials(parse(plan.ref))
+    addresses = addresses_of(resolver, plan.ref, credentials)
+    limits = Limits(options.connections, options.bytes_per_second)
+    directory, modes = options.directory, options.modes
+    return await transfer(plan, directory, modes, limits, credentials, addresses, client, display, clock)
 
 
 def _print_plan(options: FetchOptions, plan: Plan) -> None:
     files = plan.records
     if options.json:
-        _print(json.dumps(_document(options, plan, files, {}), indent=2))
+        _print(_json(_document(options, plan, files, {}), 2))
         return
     at = f" at {plan.revision}" if plan.revision else ""
     _print(f"{plan.ref}{at}: {len(files)} file{'s' * (len(files) > 1)}, {format_bytes(plan.total_bytes)}")
@@ -207,6 +225,12 @@ def _document(
     }
 
 
+def _json(document: Mapping[str, object], indent: int | None) -> str:
+    import json  # noqa: PLC0415 - most calls print a path only
+
+    return json.dumps(document, indent=indent)
+
+
 def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
     """The fields have the names of the resource's status."""
     return {
@@ -223,10 +247,19 @@ def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
 
 def _message(options: FetchOptions, error: ProvisionError) -> str:
     """The message of an error, with advice that applies only to the command line."""
-    if options.token_withheld and (error.wants_token or isinstance(error, AccessDenied)):
+    if options.token_withheld and _is_of_hub(options) and (error.wants_token or isinstance(error, AccessDenied)):
         origin = Origin.of(options.endpoint)
         return f"{error.message} (HF_TOKEN was not sent to {origin}: --send-token sends it there)"
-    return error.message + (" (in the environment as HF_TOKEN)" if error.wants_token else "")
+    how = "in the environment as HF_TOKEN" if _is_of_hub(options) else "with --credentials-file"
+    return error.message + (f" ({how})" if error.wants_token else "")
+
+
+def _is_of_hub(options: FetchOptions) -> bool:
+    """Whether the ref, which may be misspelt, is one that HF_TOKEN is for."""
+    try:
+        return isinstance(parse_lenient(options.ref), HuggingFaceRef)
+    except ProvisionError:
+        return False
 
 
 def _withheld_note(options: FetchOptions) -> str:

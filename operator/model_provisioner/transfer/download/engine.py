@@ -8,6 +8,7 @@ complete. Requests, connections and retries belong to
 """
 
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -26,8 +27,9 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete, combine
 from model_provisioner.domain.gguf.roles import check_role
-from model_provisioner.domain.modeldownload import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
@@ -35,6 +37,7 @@ from model_provisioner.domain.store.space import Room
 from model_provisioner.transfer.download.file_download import FileDownload
 from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
 from model_provisioner.transfer.download.hashing import hash_file
+from model_provisioner.transfer.download.place import AskedPlace, FixedPlace, Place
 from model_provisioner.transfer.download.remote_file import RemoteFile
 from model_provisioner.transfer.download.throttle import Limits, Throttle
 from model_provisioner.transfer.http.client import Client
@@ -43,6 +46,7 @@ from model_provisioner.transfer.store.files import PublishedFile, StoreFiles
 from model_provisioner.transfer.store.partfile import PartFile
 from model_provisioner.transfer.store.posix import FileVersion
 
+Addresses = Callable[[PlannedFile], Awaitable[Address]]
 _CONTENT_ERRORS = (NotGGUF, DigestMismatch)  # not IncompleteModel: each file is then what it should be
 
 
@@ -51,7 +55,8 @@ class Job:
     """`plan` has its final paths; `limits` may change while the job runs.
 
     `epoch` is that of the operator: a writer stops when it finds a newer one in the journal of its part. `holder_uid`
-    is the UID of the ModelDownload; None (the command line) writes no record.
+    is the UID of the ModelDownload; None (the command line) writes no record. `addresses` tells where the bytes of a
+    `signed` file are, each time that it is called.
     """
 
     plan: Plan
@@ -59,6 +64,7 @@ class Job:
     epoch: int
     credentials: Credentials | None = None
     holder_uid: str | None = None
+    addresses: Addresses | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ class _Transfer:
 
     async def _check_local_headers(self) -> None:
         """Judges local files by their size and header before any is hashed: a file of holes may have terabytes."""
-        local = [file for file in self._plan.files if file.url is None]
+        local = [file for file in self._plan.files if file.is_local]
         for file in local:
             published = await self._threads.run(self._store.published, file)
             if published is None or published.size != file.size:
@@ -149,12 +155,12 @@ class _Transfer:
             self._check_fetchable(file, published)
             return False
         digest, version = published.digest, published.version
-        if digest is None and file.url is not None and file.digest is None:
+        if digest is None and not file.is_local and file.digest is None:
             return False  # neither the source nor a record has a digest to compare with
         if digest is None:
             digest, version = await self._hash_published(file)
         if file.digest not in {None, digest}:
-            if file.url is None:
+            if file.is_local:
                 raise _mismatch(file, digest)
             if published.digest is None:
                 self._restarts += 1  # its bytes were reported as done
@@ -167,7 +173,7 @@ class _Transfer:
 
     def _check_fetchable(self, file: PlannedFile, published: PublishedFile | None) -> None:
         """Raises SourceNotFound or SourceUnavailable if `file` is local: there is no source to fetch it from."""
-        if file.url is not None:
+        if not file.is_local:
             return
         if published is None:
             raise SourceNotFound(f"{file.path} is not on the volume any more: put it there again")
@@ -239,11 +245,10 @@ class _Transfer:
         return digest, header
 
     async def _download_once(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
-        if file.url is None:
-            raise SourceNotFound(f"{file.path} has no address to be fetched from")
         job = self._job
+        place = self._place(file)
         requested = RequestedFile(file.size, digest_known=file.digest is not None)
-        remote = RemoteFile(self._client, file.url, requested, file.source, job.credentials, self._clock)
+        remote = RemoteFile(self._client, place, requested, file.source, job.credentials, self._clock, file.pin)
         download = FileDownload(
             part,
             remote,
@@ -256,11 +261,21 @@ class _Transfer:
         )
         self._report(part, download)
         try:
-            return await download.run()
+            with redacted_errors(lambda: self._client.redaction(None, remote.secrets)):
+                return await download.run()
         except NotGGUF as error:
             raise NotGGUF(f"{file.path}: {error.message}") from None
         finally:
             self._report(part, download)  # bytes that were received and not written are not reported yet
+
+    def _place(self, file: PlannedFile) -> Place:
+        """Raises SourceNotFound if there is nowhere to ask."""
+        if file.url is not None:
+            return FixedPlace(self._client, file.url, self._job.credentials, self._clock)
+        addresses = self._job.addresses
+        if not file.signed or addresses is None:
+            raise SourceNotFound(f"{file.path} has no address to be fetched from")
+        return AskedPlace(self._client, lambda: addresses(file), self._clock)
 
     def _report(self, part: PartFile, download: FileDownload) -> None:
         finished, received = self._finished_bytes, self._throttle.received
@@ -286,7 +301,7 @@ class _Transfer:
         if uid is not None and not await self._threads.run(
             lambda: self._store.record_digest(uid, record, version, from_hub=from_hub)
         ):
-            raise _still_written(file) if file.url is None else _changed(file)
+            raise _still_written(file) if file.is_local else _changed(file)
         self._records[file.path] = record
 
     def _summary(self) -> GGUFSummary:

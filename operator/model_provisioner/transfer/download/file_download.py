@@ -15,8 +15,9 @@ from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.download.ranges import MIB
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import NotGGUF, ProvisionError, SourceUnavailable
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
-from model_provisioner.domain.gguf.roles import FileRole, check_role
+from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.download.checkpointer import Checkpointer
 from model_provisioner.transfer.download.connections import ConnectionPool, RangeBody, most_severe
@@ -127,6 +128,11 @@ class FileDownload:
             except RepresentationChanged:
                 changes += 1
                 await self._discard()
+                if self._remote.pinned:  # what is to be fetched now has another size, digest or revision
+                    raise SourceUnavailable(
+                        f"{self._remote.subject} has changed at its source since it was asked for: what is there now "
+                        "is fetched instead"
+                    ) from None
                 if changes == _MAX_CHANGES:
                     raise SourceUnavailable(f"{self._remote.subject} changes while it is fetched") from None
                 # One stream has one version, also if the edges of a host give the same bytes different validators.
@@ -203,7 +209,12 @@ class FileDownload:
         return _Batch(offset, self._clock.monotonic())
 
     def _is_due(self, batch: _Batch) -> bool:
-        return batch.size >= self._max_batch_bytes or self._clock.monotonic() - batch.started_at >= _BATCH_SECONDS
+        header_there = self._header is None and batch.end >= self._header_read_bytes
+        return (
+            batch.size >= self._max_batch_bytes
+            or header_there
+            or self._clock.monotonic() - batch.started_at >= _BATCH_SECONDS
+        )
 
     @property
     def _max_batch_bytes(self) -> int:
@@ -242,4 +253,4 @@ class FileDownload:
             check_role(found, self._role)
             check_complete(found, self.size)
             self._header = found
-            self._connections.allow_parallel()
+        self._connections.allow_parallel()

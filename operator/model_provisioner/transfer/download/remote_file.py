@@ -1,7 +1,7 @@
 """One remote file, from which several connections request ranges.
 
-Called by `connections`. A hub answers with a redirect to a signed URL of a content host, which expires. The URL is
-resolved once and shared by all connections; it is resolved again near its expiry or when the content host refuses it.
+Called by `connections`. The bytes are often at an address that expires: `place` leads to it. The address is found once
+and shared by all connections; it is found again near its expiry or when its host refuses it.
 Which bytes an answer has is decided in `domain.download.range_answer`; those of any other answer are never written. How
 often a request is tried again belongs to `connections`.
 """
@@ -9,6 +9,7 @@ often a request is tried again belongs to `connections`.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.download.range_answer import (
@@ -23,12 +24,18 @@ from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.http_errors import http_error
 from model_provisioner.domain.network.hub_errors import HubRequest, hub_error
 from model_provisioner.domain.network.retry_after import retry_after
-from model_provisioner.domain.network.signed_urls import refresh_at
+from model_provisioner.domain.store.plan import Pin
+from model_provisioner.transfer.download.place import Place, Target
 from model_provisioner.transfer.http.client import Client, Reply
 
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})
+_EXPLAIN: Mapping[str, Callable[[int, Mapping[str, str], HubRequest, float], ProvisionError]] = MappingProxyType(
+    {"hf": hub_error}
+)
+"""What a refusal means, by the scheme of the source; of any other one, what `http_error` says."""
 
 
 class RangesNotSupported(Exception):
@@ -51,39 +58,47 @@ class RangeReply:
     open_ended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Address:
-    """A URL to which the hub redirects, and what may be sent to it: None if another host had a say in it."""
-
-    url: str
-    credentials: Credentials | None
-
-
 class RemoteFile:
-    """`url` is the one of the hub, which does not expire. `file` says what the plan knows; `subject` names the file in
-    messages."""
+    """`place` is where the file is asked for. `file` says what the plan knows; `subject` names the file in messages.
+
+    `credentials` are those of the job, for messages about them.
+    """
 
     def __init__(
         self,
         client: Client,
-        url: str,
+        place: Place,
         file: RequestedFile,
         subject: str,
         credentials: Credentials | None,
         clock: Clock,
+        pin: Pin | None = None,
     ) -> None:
         self._client = client
-        self._url = url
+        self._place = place
         self._file = file
         self.subject = subject
         self._credentials = credentials
         self._clock = clock
-        self._content: _Address | None = None
+        self._pin = pin
+        self._explain = _EXPLAIN.get(subject.partition(":")[0], http_error)
+        self._home: Origin | None = None
+        self._target: Target | None = None
+        self._redirects = True
         self._serves_ranges = False
         self._sends_unlabelled = False
         self._validators: dict[tuple[Origin, str], str] = {}
-        self._refresh_at: float | None = None
-        self._resolving = asyncio.Lock()
+        self._opening = asyncio.Lock()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether another version of the file than the planned one is an error."""
+        return self._pin is not None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown if a server sends it back."""
+        return self._place.secrets
 
     @property
     def response_timeout(self) -> float:
@@ -100,6 +115,7 @@ class RemoteFile:
         asked = self._file.whole if allow_whole and self._sends_unlabelled else wanted
         reply = await self._send(asked, on_request)
         try:
+            self._check_pin(reply)
             body = self._body(reply, asked, allow_whole=allow_whole)
             self._check_validator(reply)
         except BaseException:
@@ -109,32 +125,38 @@ class RemoteFile:
 
     async def _send(self, wanted: ByteRange, on_request: Callable[[Origin], None]) -> Reply:
         headers = {"Range": wanted.header}
-        cached = self._cached()
-        if cached is not None:
-            reply = await self._client.get(cached.url, headers, cached.credentials, on_request)
+        if self._pin:
+            headers[self._pin.header] = self._pin.value
+        known = self._known()
+        if known is not None:
+            reply = await self._request(known, headers, on_request)
             if reply.status not in _EXPIRED_STATUSES:
                 return reply
             reply.close()
-            if self._content == cached:
-                self._content = None
-        async with self._resolving:
-            cached = self._cached()
-            if cached is None:
-                return await self._resolve(headers, on_request)
-        return await self._client.get(cached.url, headers, cached.credentials, on_request)
+            if self._target == known:
+                self._target = None
+        if not self._redirects:
+            return await self._open(headers, on_request)
+        async with self._opening:
+            known = self._known()
+            if known is None:
+                return await self._open(headers, on_request)
+        return await self._request(known, headers, on_request)
 
-    async def _resolve(self, headers: dict[str, str], on_request: Callable[[Origin], None]) -> Reply:
-        """Requests the URL of the hub. After the redirect, the reply already brings the requested range."""
-        reply = await self._client.get(self._url, headers, self._credentials, on_request)
-        if reply.origin != Origin.of(self._url):
-            self._content = _Address(reply.url, reply.credentials)
-            self._refresh_at = refresh_at(reply.url, self._clock.wall())
-        return reply
+    async def _request(self, target: Target, headers: dict[str, str], on_request: Callable[[Origin], None]) -> Reply:
+        return await self._client.get(target.url, {**headers, **target.headers}, target.credentials, on_request)
 
-    def _cached(self) -> _Address | None:
-        if self._refresh_at is not None and self._clock.wall() >= self._refresh_at:
+    async def _open(self, headers: dict[str, str], on_request: Callable[[Origin], None]) -> Reply:
+        opened = await self._place.open(headers, on_request)
+        self._home, self._target = opened.home, opened.target
+        self._redirects = opened.target is not None or opened.reply.status not in {200, 206}
+        return opened.reply
+
+    def _known(self) -> Target | None:
+        target = self._target
+        if target is None or (target.refresh_at is not None and self._clock.wall() >= target.refresh_at):
             return None
-        return self._content
+        return target
 
     def _body(self, reply: Reply, asked: ByteRange, *, allow_whole: bool) -> Body:
         """What the body has. Raises the error if it is neither `asked` nor, with `allow_whole`, the whole file."""
@@ -153,6 +175,19 @@ class RemoteFile:
         self._serves_ranges = self._serves_ranges or body.range != self._file.whole
         return body
 
+    def _check_pin(self, reply: Reply) -> None:
+        """Raises RepresentationChanged if the answer is of another version than the planned one (RFC 9110, 13.1).
+
+        The whole file as an answer to If-Range means that it has changed, unless the validator says otherwise: the
+        server may not know ranges. A web page is no version of the file, but for example a session that is over.
+        """
+        if self._pin is None or reply.status not in {200, 206, 412} or _is_web_page(reply):
+            return
+        found = reply.headers.get("ETag" if self._pin.value.startswith('"') else "Last-Modified")
+        unclear = reply.status == 200 and self._pin.header == "If-Range"
+        if reply.status == 412 or (found is None and unclear) or found not in {None, self._pin.value}:
+            raise RepresentationChanged
+
     def _check_validator(self, reply: Reply) -> None:
         """Raises RepresentationChanged if a host sends another validator than before (RFC 9110, 8.8).
 
@@ -160,7 +195,7 @@ class RemoteFile:
         compared. A file with a known digest needs none: the edges of one host may give the same bytes different
         validators, and the digest decides at the end.
         """
-        if self._file.digest_known:
+        if self._file.digest_known or self._pin:
             return
         tag = reply.headers.get("ETag", "")
         name = "ETag" if tag.startswith('"') else "Last-Modified"
@@ -179,12 +214,13 @@ class RemoteFile:
         )
 
     def _status_error(self, reply: Reply) -> ProvisionError:
-        if reply.origin != Origin.of(self._url):
+        if self._home is not None and reply.origin != self._home:
             return self._content_host_error(reply)
         permitted = self._credentials is not None and self._credentials.permits(reply.origin)
         sent = reply.credentials is not None
-        asked = HubRequest(self.subject, self._url.partition("/resolve/")[0], sent, withheld=permitted and not sent)
-        return hub_error(reply.status, reply.headers, asked, self._clock.wall())
+        page = reply.url.partition("/resolve/")[0] if self._explain is hub_error else str(reply.origin)
+        asked = HubRequest(self.subject, page, sent, withheld=permitted and not sent)
+        return self._explain(reply.status, reply.headers, asked, self._clock.wall())
 
     def _content_host_error(self, reply: Reply) -> ProvisionError:
         """A limit of the content host counts as one of the hub, because every download of the hub leads to it."""
@@ -192,6 +228,10 @@ class RemoteFile:
         if reply.status == 429:
             return RateLimited(f"the content host {reply.origin} limits how often it is asked (429)", wait)
         return SourceUnavailable(f"the content host {reply.origin} refused a new address ({reply.status})", wait)
+
+
+def _is_web_page(reply: Reply) -> bool:
+    return "html" in reply.headers.get("Content-Type", "").lower()
 
 
 def _header(status: int, headers: Mapping[str, str]) -> AnswerHeader:

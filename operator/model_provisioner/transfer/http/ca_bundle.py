@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import ssl
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +42,8 @@ def _system_bundle() -> bytes:
 def _anonymous_file(content: bytes) -> Iterator[str]:
     """In memory if the system supports it, because the file system of a container may be read-only."""
     if not hasattr(os, "memfd_create"):
+        import tempfile  # noqa: PLC0415 - only here: it takes longer than the rest of this module
+
         with tempfile.NamedTemporaryFile() as file:
             file.write(content)
             file.flush()

@@ -10,7 +10,7 @@ choose a path that is requested with the credential. libcurl is laxer: it sends 
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -43,7 +43,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
 _SUPPRESS_CONNECT_HEADERS = 265  # curl/curl.h; pycurl has no name for it
 Method = Literal["GET", "HEAD"]
-_CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "accept", "accept-encoding", "user-agent"})
+_CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "if-match", "accept", "accept-encoding", "user-agent"})
 """The headers of a caller that are sent to another origin after a redirect."""
 
 
@@ -90,6 +90,12 @@ class Exchange:
     @property
     def headers(self) -> Mapping[str, str]:
         return self._request.headers
+
+    @property
+    def round_trip(self) -> float:
+        """See `Reply.round_trip`. A handshake takes one round trip, and so does an answer, beside the server's work."""
+        answer = self._request.answer_seconds
+        return answer if self.proxy else min(answer, self._request.connect_seconds or answer)
 
     async def start(self, multi: pycurl.AsyncCurlMulti) -> None:
         """Sends the request and waits for the header of the response. Raises what `_source_errors` raises."""
@@ -145,6 +151,11 @@ class Reply:
         return self._exchange.headers
 
     @property
+    def round_trip(self) -> float:
+        """An upper bound of the round-trip time to `origin` in seconds. Valid until `close`."""
+        return self._exchange.round_trip
+
+    @property
     def is_redirect(self) -> bool:
         return self.status in _REDIRECTS and "Location" in self.headers
 
@@ -196,11 +207,10 @@ class Client:
         """How many seconds a source may take until its answer begins; on each hop of a redirect."""
         return self._settings.response_timeout
 
-    def redaction(self, credentials: Credentials | None) -> Redaction:
-        """Finds what is sent with `credentials`, and the password of the proxy, in text that comes back."""
-        token = credentials.token if credentials else None
+    def redaction(self, credentials: Credentials | None, others: Iterable[str] = ()) -> Redaction:
+        """Finds what is sent with `credentials`, `others` and the password of the proxy, in text that comes back."""
         password = self._settings.proxy.password if self._settings.proxy else None
-        return Redaction(filter(None, (token, password)))
+        return Redaction(filter(None, (*(credentials.secrets if credentials else ()), *others, password)))
 
     async def get(
         self,
@@ -257,7 +267,8 @@ class Client:
         check_url(url, self._settings.policy)
         origin = Origin.of(url)
         sent = credentials if credentials and credentials.permits(origin) else None
-        curl = _request(url, {"Accept-Encoding": "identity", **headers, **_authorization(sent)})
+        asked = sent.address(url) if sent else url
+        curl = _request(asked, {"Accept-Encoding": "identity", **headers, **(sent.request_headers if sent else {})})
         curl.setopt(pycurl.NOBODY, method == "HEAD")
         proxy = self._settings.proxy
         direct = proxy is None or not proxy.serves(origin)
@@ -337,10 +348,6 @@ def _use_proxy(curl: pycurl.Curl, proxy: Proxy) -> None:
         curl.setopt(pycurl.PROXYAUTH, pycurl.HTTPAUTH_BASIC)
         curl.setopt(pycurl.PROXYUSERNAME, proxy.username)
         curl.setopt(pycurl.PROXYPASSWORD, proxy.password or "")
-
-
-def _authorization(credentials: Credentials | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {credentials.token}"} if credentials else {}
 
 
 def _cross_origin_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -81,6 +81,16 @@ class CurlRequest:
             raise self._error
         return b""
 
+    @property
+    def connect_seconds(self) -> float:
+        """The time of the TCP handshake, with the proxy if there is one; 0 if the connection was open before."""
+        return float(self._curl.getinfo(pycurl.CONNECT_TIME))
+
+    @property
+    def answer_seconds(self) -> float:
+        """From the request to the first byte of the answer; valid after `wait_for_header`."""
+        return float(self._curl.getinfo(pycurl.STARTTRANSFER_TIME) - self._curl.getinfo(pycurl.PRETRANSFER_TIME))
+
     def close(self) -> None:
         """Keeps the connection for reuse if the body was read to its end, else closes it."""
         if self._multi is not None:

@@ -5,20 +5,24 @@ its way to a status, an Event, a log or a terminal. How a secret is found is dec
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.network.redaction import Redaction
 
 
 @contextlib.contextmanager
-def redacted_errors(redaction: Redaction) -> Iterator[None]:
-    """Hides the secrets in the message of an exception, and in those that caused it: a traceback shows them all."""
+def redacted_errors(redaction: Redaction | Callable[[], Redaction]) -> Iterator[None]:
+    """Hides the secrets in the message of an exception, and in those that caused it: a traceback shows them all.
+
+    A function is called when there is an exception, if the secrets are not known before.
+    """
     try:
         yield
     except Exception as error:
+        known = redaction if isinstance(redaction, Redaction) else redaction()
         for one in _chain(error):
-            _redact(one, redaction)
+            _redact(one, known)
         raise
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from model_provisioner.domain.refs.file_names import MAX_NAME_BYTES, is_short
 from model_provisioner.domain.store.digest import Digest
+from model_provisioner.transfer.sources.bodies import Malformed, TooLarge
 
 MAX_FILES = 20_000
 """The most files of a listing. Repositories of models have some hundred; a listing costs memory for each of them."""
@@ -38,14 +39,6 @@ _Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
 _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_BYTES)]
 _Text = Annotated[str, msgspec.Meta(max_length=_MAX_TEXT)]
 T = TypeVar("T")
-
-
-class Malformed(Exception):
-    """An answer that does not have its shape. The text says in a few words what was sent instead."""
-
-
-class TooLarge(Exception):
-    """An answer of more than is read of it. The text says in a few words how much was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ answer is read is in `hub_answers`, what a status means in `domain.network.hub_e
 """
 
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -17,15 +16,14 @@ from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.hub_errors import HubRequest, access_not_granted, hub_error
 from model_provisioner.domain.network.redirects import redirect_target
-from model_provisioner.domain.refs.refs import HuggingFaceRef
+from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.transfer.http.client import Client, Method, Reply
+from model_provisioner.transfer.sources.bodies import Malformed, TooLarge, read_body
 from model_provisioner.transfer.sources.hub_answers import (
     MAX_FILES,
     FileHeaders,
-    Malformed,
     ModelInfo,
     RemoteFile,
-    TooLarge,
     is_web_page,
     next_query,
     parse_file_headers,
@@ -40,7 +38,6 @@ _SHORT_BYTES = 256 * 1024
 _MAX_PAGES = 1000
 _HEAD_REFUSED = frozenset({400, 403, 404, 405, 501})
 """Statuses of servers that do not know HEAD, and answer GET."""
-_GZIP_OR_ZLIB = 47  # zlib.h, inflateInit2: both formats, the largest window
 _GOOD = frozenset({200, 206})
 _ONE_BYTE = {"Range": "bytes=0-0"}
 _MAX_ORIGINS = 3
@@ -167,7 +164,7 @@ class HubClient:
             if is_web_page(reply.headers):
                 raise self._malformed(reply.origin, "a web page")
             try:
-                body = await _body(reply, most)
+                body = await read_body(reply, most, MAX_LISTING_BYTES)
                 found = parse(body) if len(body) <= _SHORT_BYTES else await self._threads.run(lambda: parse(body))
                 return found, reply.headers.get("Link", ""), len(body)
             except Malformed as error:
@@ -200,26 +197,3 @@ class HubClient:
 
 def _refuses_head(reply: Reply) -> bool:
     return reply.status in _HEAD_REFUSED and "X-Error-Code" not in reply.headers
-
-
-async def _body(reply: Reply, most: int) -> bytes:
-    """The whole body. Some proxies compress it although identity is asked for.
-
-    Raises Malformed, and TooLarge for more than `most` bytes, as they are sent or after decompression.
-    """
-    encoding = reply.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
-        raise Malformed(f"content encoded as {encoding[:20]!a}")
-    inflate = None if encoding == "identity" else zlib.decompressobj(_GZIP_OR_ZLIB)
-    content, sent = bytearray(), 0
-    async for chunk in reply.chunks():
-        sent += len(chunk)
-        try:
-            content += inflate.decompress(chunk, most + 1 - len(content)) if inflate else chunk
-        except zlib.error:
-            raise Malformed(f"content that is not encoded as {encoding}") from None
-        if max(sent, len(content)) > most:
-            raise TooLarge(f"more than {MAX_LISTING_BYTES // 1024**2} MiB")
-        if inflate and inflate.eof and inflate.unused_data:
-            raise Malformed(f"bytes after the end of what is encoded as {encoding}")
-    return bytes(content)

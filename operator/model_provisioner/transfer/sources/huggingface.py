@@ -6,72 +6,57 @@ without sizes, or serve only the files themselves. The requests are sent by `hub
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import (
-    DigestMismatch,
-    InvalidRef,
     ProvisionError,
     SourceNotFound,
     SourceUnavailable,
     UnsupportedSource,
 )
-from model_provisioner.domain.gguf.roles import FileRole
-from model_provisioner.domain.lifecycle.suspended_message import MOST_ALTERNATIVES, Alternative, Alternatives
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.domain.refs.parts import is_gguf, parts_of
 from model_provisioner.domain.refs.projectors import NO_PROJECTOR, projector_of
-from model_provisioner.domain.refs.refs import HuggingFaceRef, parse
-from model_provisioner.domain.refs.selection import other_models, select, selector_of
+from model_provisioner.domain.refs.refs import parse
+from model_provisioner.domain.refs.selection import select
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
-from model_provisioner.transfer.http.client import Client
+from model_provisioner.transfer.sources.alternatives import alternatives
 from model_provisioner.transfer.sources.hub_answers import FileHeaders, ModelInfo, RemoteFile
 from model_provisioner.transfer.sources.hub_client import HubClient, ListingTooLarge
+from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
 
 _TREE_SECONDS = 20.0  # the rest of the time is for the headers of the files
 _MAX_PLAIN_BYTES = 10 * 1024 * 1024
 """A larger file is an LFS file, which has a digest: the hub takes no larger file into git."""
 _PARALLEL_REQUESTS = 8
 _FEW_FILES = 500
-_MOST_COMPARED = 1000
-"""With more models in one repository, the others are only counted: to name them takes time for each."""
-_DEFAULT_BRANCH = "main"
 T = TypeVar("T")
 
 
-async def resolve(
-    ref: HuggingFaceRef,
-    endpoint: str,
-    revision: str | None,
-    digest: Digest | None,
-    credentials: Credentials | None,
-    client: Client,
-    threads: DetachedThreads,
-    *,
-    own_hub: bool = True,
-    projector: bool = False,
-) -> tuple[Plan, Alternatives]:
-    """Resolves `ref` at the commit `revision` (None: the current one), and lists other models of the repository.
+class HuggingFace(Source[HuggingFaceRef]):
+    """Repositories of a Hugging Face hub, and of the mirrors that speak its API."""
 
-    `digest` is the one that the user expects, for a model in one file. With `projector`, the plan also has the
-    multimodal projector that fits. What takes time in proportion to an answer runs in `threads`. The deadline is the
-    caller's. The files of a hub that is not the operator's own (`own_hub`) lie in a directory of that hub.
+    finds_projectors = True
 
-    Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the client
-    and of `select` and `projector_of`, UnsupportedSource for a listing that is too large, InvalidRef and DigestMismatch
-    for `digest`.
-    """
-    endpoint = endpoint.rstrip("/")
-    hub = HubClient(client, endpoint, ref, credentials, threads)
-    repository = _Repository(ref, hub, endpoint, threads, own_hub=own_hub, projector=projector)
-    return await repository.plan(revision or ref.revision, digest)
+    async def resolve(self, asked: Asked[HuggingFaceRef]) -> Resolved:
+        """Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the
+        client, of `select` and of `projector_of`, UnsupportedSource for a listing that is too large, InvalidRef and
+        DigestMismatch for the digest.
+        """
+        endpoint, threads = asked.endpoint.rstrip("/"), self._tools.reading
+        hub = HubClient(self._tools.client, endpoint, asked.ref, asked.credentials, threads)
+        repository = _Repository(
+            asked.ref, hub, endpoint, threads, own_hub=asked.own_endpoint, projector=asked.projector
+        )
+        return await repository.plan(asked.revision or asked.ref.revision, asked.digest)
 
 
 class _Repository:
@@ -97,7 +82,7 @@ class _Repository:
         self._own_hub = own_hub
         self._wants_projector = projector
 
-    async def plan(self, revision: str | None, digest: Digest | None) -> tuple[Plan, Alternatives]:
+    async def plan(self, revision: str | None, digest: Digest | None) -> Resolved:
         info, at, files = await self._listing(revision)
         chosen = await self._judged(files, lambda: self._chosen(list(files)))
         for path in chosen:
@@ -110,9 +95,10 @@ class _Repository:
             self._planned(ref, file, commit, role) for file, role in zip(described, chosen.values(), strict=True)
         )
         files |= {file.path: file for file in described}
-        plan = Plan(str(self._ref), commit, _with_expected_digest(planned, digest), ref.repository)
-        of_model = described[: len(plan.model_files)]
-        return plan, await self._judged(files, lambda: _alternatives(files, of_model))
+        plan = Plan(str(self._ref), commit, with_expected_digest(planned, digest), ref.repository)
+        sizes = {path: file.size for path, file in files.items()}
+        of_model = [path for path, role in chosen.items() if role is not FileRole.PROJECTOR]
+        return Resolved(plan, await self._judged(files, lambda: alternatives(sizes, of_model)))
 
     def _chosen(self, paths: Sequence[str]) -> dict[str, FileRole]:
         """The files of the model in order, then its projector if one is wanted, each with its role."""
@@ -134,7 +120,7 @@ class _Repository:
         """
         try:
             info = await self._hub.model_info(revision)
-            at = info.commit or revision or _DEFAULT_BRANCH
+            at = info.commit or revision or HuggingFaceRef.default_branch
             return info, at, await self._files(info, at)
         except ListingTooLarge as error:
             if self._wants_projector:
@@ -142,7 +128,7 @@ class _Repository:
             if not (self._ref.selector or "").lower().endswith(("/", ".gguf")):
                 raise self._too_large(error) from None
         info = await self._facts(revision)
-        at = info.commit or revision or _DEFAULT_BRANCH
+        at = info.commit or revision or HuggingFaceRef.default_branch
         return info, at, await self._narrow_listing(self._ref.selector or "", at)
 
     async def _facts(self, revision: str | None) -> ModelInfo:
@@ -248,7 +234,7 @@ class _Repository:
         """`ref` has the canonical name of the repository, so that all its spellings share one file."""
         source = f"hf:{ref.repository}:{file.path}"
         return PlannedFile(
-            path=store_path(ref, file.path, None if self._own_hub else self._endpoint),
+            path=store_path(ref, file.path, self._endpoint, own=self._own_hub),
             size=file.size or 0,
             digest=file.digest,
             source=source if self._own_hub else f"{source} at {self._endpoint}",
@@ -284,51 +270,3 @@ def _canonical(ref: HuggingFaceRef, name: str | None) -> HuggingFaceRef:
     if not isinstance(named, HuggingFaceRef) or named.repository != name:
         return ref
     return replace(ref, owner=named.owner, repo=named.repo)
-
-
-def _alternatives(files: Mapping[str, RemoteFile], chosen: Sequence[RemoteFile]) -> Alternatives:
-    """The other models among `files`: those nearest in size to the `chosen` one, sorted by size.
-
-    Models whose size is not known are only counted.
-    """
-    wanted, names = _size(chosen) or 0, list(files)
-    models = other_models(names, [file.path for file in chosen])
-    if len(models) > _MOST_COMPARED:
-        return Alternatives((), len(models))
-    sizes = {model: size for model in models if (size := _size(files[path] for path in model)) is not None}
-    nearest = sorted(sizes, key=lambda model: abs(sizes[model] - wanted))[:MOST_ALTERNATIVES]
-    nearest.sort(key=lambda model: sizes[model])
-    alternatives = tuple(Alternative(selector_of(names, model), sizes[model]) for model in nearest)
-    return Alternatives(alternatives, len(models) - len(alternatives))
-
-
-def _size(files: Iterable[RemoteFile]) -> int | None:
-    """The sum of all sizes; None if one of them is not known."""
-    total = 0
-    for file in files:
-        if file.size is None:
-            return None
-        total += file.size
-    return total
-
-
-def _with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
-    """`files` with the digest that the user expects, which applies to a model in a single file; not to its projector.
-
-    Raises InvalidRef for several files, DigestMismatch if the source publishes another digest.
-    """
-    if digest is None:
-        return files
-    model, *others = files
-    parts = [file for file in others if file.role is not FileRole.PROJECTOR]
-    if parts:
-        raise InvalidRef(
-            f"a digest is for models in one file, this one has {1 + len(parts)} parts: leave the digest out"
-        )
-    published = model.digest
-    if published not in {None, digest}:
-        raise DigestMismatch(
-            f"the source says that {model.path} is {published}, and {digest} is asked for: correct the digest, "
-            "or name the revision that has it"
-        )
-    return (replace(model, digest=digest), *others)

@@ -1,29 +1,50 @@
-"""Selects the source that resolves a ref to a plan. Called by `transfer.worker` and `transfer.cli.fetch`.
+"""Selects the source that resolves a ref to a plan, or says where a file is. Called by `transfer.worker` and `cli`.
 
 No secret that a hub sends back leaves this module: it is taken out of messages, and a plan that has one is refused,
 because its names become paths, and its names, digests and commit are shown in the status.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import InvalidRef, SourceUnavailable
 from model_provisioner.domain.lifecycle.suspended_message import Alternatives
 from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.network.response_time import resolve_seconds
+from model_provisioner.domain.refs.https import HttpsRef
+from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
+from model_provisioner.domain.refs.local import LocalRef
+from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.projectors import NO_PROJECTOR
-from model_provisioner.domain.refs.refs import LocalRef, ModelRef, parse
+from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.digest import Digest
-from model_provisioner.domain.store.plan import Plan
+from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.http.echoes import redacted_errors
-from model_provisioner.transfer.sources import huggingface, local
-from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
+from model_provisioner.transfer.sources.https import Https
+from model_provisioner.transfer.sources.huggingface import HuggingFace
+from model_provisioner.transfer.sources.local import Local
+from model_provisioner.transfer.sources.source import Asked, Source, Tools
+from model_provisioner.worker_protocol.messages import Locate, Located, Resolve, ResolvedAnswer
 
+SOURCES: Mapping[type[ModelRef], type[Source[Any]]] = MappingProxyType(
+    {
+        HuggingFaceRef: HuggingFace,
+        HttpsRef: Https,
+        LocalRef: Local,
+    }
+)
+"""The source of each kind of ref that is served."""
 _MOST_READING = 2
 _MOST_ON_VOLUMES = 16
+T = TypeVar("T")
 
 
 class Resolver:
@@ -37,48 +58,67 @@ class Resolver:
     def __init__(self, client: Client, seconds: float | None = None) -> None:
         self._client = client
         self._seconds = seconds or resolve_seconds(client.response_timeout)
-        self._reading = DetachedThreads(_MOST_READING)
-        self._on_volumes = DetachedThreads(_MOST_ON_VOLUMES)
+        self._tools = Tools(client, DetachedThreads(_MOST_READING), DetachedThreads(_MOST_ON_VOLUMES))
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
-        """The plan for `request.ref`, and other models of the same repository. Raises ProvisionError.
+        """The plan for `request.ref`, and other models at the same place. Raises ProvisionError.
 
         One deadline holds for all requests, pages, redirects, bodies and threads together.
         """
-        ref, digest = parse(request.ref), _digest(request.digest)
+        ref = parse(request.ref)
+        asked = Asked(
+            ref,
+            request.endpoint,
+            request.own_hub,
+            request.revision,
+            _digest(request.digest),
+            request.credentials,
+            request.store,
+            request.projector,
+        )
+        source = self._source(ref)
+        if asked.projector and not source.finds_projectors:
+            raise InvalidRef(f"{ref} names no repository to find a projector in: {NO_PROJECTOR}")
+        redaction = self._client.redaction(request.credentials)
+        with redacted_errors(redaction):
+            found = await self._in_time(asked, source.resolve(asked))
+            if not isinstance(ref, LocalRef):
+                await self._in_time(asked, self._tools.reading.run(lambda: _check(found.plan, redaction, request)))
+        return ResolvedAnswer(request.id, found.plan, _redacted(found.alternatives, redaction))
+
+    async def address(self, request: Locate) -> Located:
+        """Where the bytes of `request.file` are now. Raises ProvisionError. The deadline is that of `resolve`."""
+        ref = parse(request.ref)
+        asked = Asked(ref, request.endpoint, credentials=request.credentials)
+        with redacted_errors(self._client.redaction(request.credentials)):
+            return Located(request.id, await self._in_time(asked, self._source(ref).address(asked, request.file)))
+
+    def _source(self, ref: ModelRef) -> Source[Any]:
+        return SOURCES[type(ref)](self._tools)
+
+    async def _in_time(self, asked: Asked[Any], answer: Coroutine[Any, Any, T]) -> T:
         deadline = asyncio.timeout(self._seconds)
         try:
             async with deadline:
-                return await self._answer(request, ref, digest)
+                return await answer
         except TimeoutError:
             if not deadline.expired():
                 raise
-            source = "the volume" if isinstance(ref, LocalRef) else Origin.of(request.endpoint)
-            raise SourceUnavailable(f"{source} did not tell what {ref} is within {self._seconds:g} seconds") from None
+            source = "the volume" if isinstance(asked.ref, LocalRef) else Origin.of(asked.endpoint)
+            raise SourceUnavailable(
+                f"{source} did not tell what {asked.ref} is within {self._seconds:g} seconds"
+            ) from None
 
-    async def _answer(self, request: Resolve, ref: ModelRef, digest: Digest | None) -> ResolvedAnswer:
-        if isinstance(ref, LocalRef):
-            store = request.store
-            if store is None:
-                raise InvalidRef(f"{ref} names a file of a volume, and no volume was given to look at")
-            if request.projector:
-                raise InvalidRef(f"{ref} names one file, and no projector is looked for beside it: {NO_PROJECTOR}")
-            return ResolvedAnswer(request.id, await self._on_volumes.run(lambda: local.resolve(ref, store, digest)))
-        redaction = self._client.redaction(request.credentials)
-        with redacted_errors(redaction):
-            plan, alternatives = await huggingface.resolve(
-                ref,
-                request.endpoint,
-                request.revision,
-                digest,
-                request.credentials,
-                self._client,
-                self._reading,
-                own_hub=request.own_hub,
-                projector=request.projector,
-            )
-        await self._reading.run(lambda: _check(plan, redaction, request))
-        return ResolvedAnswer(request.id, plan, _redacted(alternatives, redaction))
+
+def addresses_of(
+    resolver: Resolver, ref: str, credentials: Credentials | None
+) -> Callable[[PlannedFile], Awaitable[Address]]:
+    """Asks `resolver` in this process where the files of a plan of `ref` are, as the operator does for its workers."""
+
+    async def address(file: PlannedFile) -> Address:
+        return (await resolver.address(Locate("locate", ref, file.endpoint or "", file, credentials))).address
+
+    return address
 
 
 def _check(plan: Plan, redaction: Redaction, request: Resolve) -> None:

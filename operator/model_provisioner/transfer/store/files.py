@@ -8,7 +8,7 @@ is decided in `domain.store.holders`.
 from dataclasses import dataclass
 
 from model_provisioner.domain.errors import VolumeUnsuitable
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes
@@ -63,7 +63,7 @@ class StoreFiles:
         for file in plan.files:
             obstacles.check_kinds(self._root, file.path)
             found = published_files.stat(self._root, file.path)
-            if file.url is None or (found is not None and found.st_size == file.size):
+            if file.is_local or (found is not None and found.st_size == file.size):
                 obstacles.check_readable(self._root, file.path)
             else:
                 obstacles.check_writable(self._root, self._private, file.path)
@@ -177,7 +177,7 @@ class StoreFiles:
 
     def _verified_bytes(self, file: PlannedFile) -> int:
         found = self.published(file)
-        if found is not None and found.size == file.size and (file.url is None or found.attests(file.digest)):
+        if found is not None and found.size == file.size and (file.is_local or found.attests(file.digest)):
             return file.size
         return partfile.durable_bytes(self._parts, file)
 

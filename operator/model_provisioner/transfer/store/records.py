@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from model_provisioner.domain.errors import InsufficientStorage
-from model_provisioner.domain.modeldownload import FileRecord
+from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.confirmation import Confirmation

@@ -5,30 +5,41 @@ A store is the volume's published files, its unfinished files (parts) and its ho
 """
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from model_provisioner.domain.store.modes import READABLE, Modes
 from model_provisioner.domain.store.paths import PRIVATE
 from model_provisioner.transfer.store import identity, posix, private_files
 from model_provisioner.transfer.store.files import StoreFiles
 from model_provisioner.transfer.store.holder_records import HolderRecords, RecordCache
-from model_provisioner.transfer.store.records import StoreRecords
+
+if TYPE_CHECKING:
+    from model_provisioner.transfer.store.records import StoreRecords
 
 
 class Store:
     """Use as a context manager, or call `close`; close its parts first.
 
-    `store_id` is the id in the store's document. `opened` closes the descriptors that `files` and `records` work on.
+    `store_id` is the id in the store's document. `open_records` returns the records, and is called once, if at all.
+    `opened` closes the descriptors that `files` and `records` work on.
     """
 
-    def __init__(self, store_id: str, files: StoreFiles, records: StoreRecords, opened: ExitStack) -> None:
+    def __init__(
+        self, store_id: str, files: StoreFiles, open_records: "Callable[[], StoreRecords]", opened: ExitStack
+    ) -> None:
         self.id = store_id
         self.files = files
-        self.records = records
+        self._open_records = open_records
         self._opened = opened
+
+    @cached_property
+    def records(self) -> "StoreRecords":
+        return self._open_records()
 
     @classmethod
     def open(
@@ -61,8 +72,13 @@ class Store:
                 identity.probe(private)
             holder_records = HolderRecords(holders, cache)
             files = StoreFiles(root, private, parts, holder_records, modes)
-            records = StoreRecords(root, private, parts, holder_records, files)
-            return cls(store_id, files, records, opened.pop_all())
+
+            def open_records() -> "StoreRecords":
+                from model_provisioner.transfer.store.records import StoreRecords  # noqa: PLC0415 - a fetcher would wait for it
+
+                return StoreRecords(root, private, parts, holder_records, files)
+
+            return cls(store_id, files, open_records, opened.pop_all())
 
     @classmethod
     def find(cls, directory: Path, expected_id: str | None, cache: RecordCache | None = None) -> "Store | None":

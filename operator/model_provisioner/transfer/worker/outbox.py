@@ -10,7 +10,14 @@ import contextlib
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.errors import UnsupportedSource
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, encode_answer
-from model_provisioner.worker_protocol.messages import Answer, Cancelled, FailedAnswer, Progress, VerifyingAnswer
+from model_provisioner.worker_protocol.messages import (
+    AddressWanted,
+    Answer,
+    Cancelled,
+    FailedAnswer,
+    Progress,
+    VerifyingAnswer,
+)
 
 _PROGRESS_SECONDS = 0.2
 
@@ -36,6 +43,9 @@ class Outbox:
             if not self._progress:
                 self._changed.set()
             self._progress[answer.id] = answer
+        elif isinstance(answer, AddressWanted):
+            self._answers.append(answer)
+            self._changed.set()
         else:
             last = self._progress.pop(answer.id, None)
             if last and isinstance(answer, FailedAnswer | Cancelled):

@@ -28,12 +28,13 @@ from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
-from model_provisioner.transfer.sources.resolver import Resolver
+from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.transfer.worker import store_requests
 from model_provisioner.transfer.worker.outbox import Outbox
 from model_provisioner.transfer.worker.store_requests import StoreOpener
 from model_provisioner.transfer.worker.verification import wrong_files
+from model_provisioner.transfer.worker.wanted_addresses import WantedAddresses
 from model_provisioner.worker_protocol import messages
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, decode_request
 from model_provisioner.worker_protocol.messages import Answer, Request, Task
@@ -146,6 +147,7 @@ class Worker:
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._limits: dict[str, Limits] = {}
+        self._addresses: dict[str, WantedAddresses] = {}
         self._opener = StoreOpener()
         self._resolver = Resolver(client)
 
@@ -173,6 +175,8 @@ class Worker:
                 self._cancel(request)
             case messages.Limit():
                 self._limit(request)
+            case messages.AddressGiven():
+                self._give(request)
             case _:
                 self._start(request)
 
@@ -184,8 +188,13 @@ class Worker:
         if limits := self._limits.get(request.id):
             limits.connections, limits.bytes_per_second = request.connections, request.bytes_per_second
 
+    def _give(self, request: messages.AddressGiven) -> None:
+        if addresses := self._addresses.get(request.id):
+            addresses.on_given(request)
+
     def _start(self, request: Task) -> None:
         if isinstance(request, messages.Fetch):
+            self._addresses[request.id] = WantedAddresses(request.id, self._outbox.post)
             self._limits[request.id] = Limits(request.connections, request.bytes_per_second)
         task = asyncio.create_task(self._handle_and_post(request))
         self._tasks[request.id] = task
@@ -195,6 +204,7 @@ class Worker:
         # Cancelled is posted here and not in the task, because a task may be cancelled before its first step.
         self._tasks.pop(request_id, None)
         self._limits.pop(request_id, None)
+        self._addresses.pop(request_id, None)
         if task.cancelled():
             self._outbox.post(messages.Cancelled(request_id))
 
@@ -221,6 +231,8 @@ class Worker:
                 return await self._fetch(request)
             case messages.Resolve():
                 return await self._resolver.resolve(request)
+            case messages.Locate():
+                return await self._resolver.address(request)
             case messages.Verify():
                 return await self._verify(request)
             case _:
@@ -233,11 +245,17 @@ class Worker:
             request.epoch,
             request.credentials,
             request.holder.uid,
+            self._asking(request),
         )
         async with _open_store(self._opener, request.store) as store:
             reporter = _Reporter(request.id, self._outbox)
             provided = await engine.provide(job, store.files, self._client, reporter, self._clock)
         return messages.Published(request.id, provided.files, provided.gguf, provided.received, provided.read)
+
+    def _asking(self, request: messages.Fetch) -> engine.Addresses:
+        """Asks the operator for addresses; for a Job, which has none, the sources themselves."""
+        wanted = self._addresses.get(request.id)
+        return wanted.get if wanted else addresses_of(self._resolver, request.plan.ref, request.credentials)
 
     async def _verify(self, request: messages.Verify) -> Answer:
         async with _open_store(self._opener, request.store) as store:

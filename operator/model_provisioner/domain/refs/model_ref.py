@@ -1,0 +1,105 @@
+"""What every kind of model ref is, and the rules of spelling that several of them share.
+
+Each kind is one file beside this one; `domain.refs.refs` has the table of them. A file of a kind decides its grammar,
+its directory on a volume, its endpoint and which keys of a Secret it takes. How a source is asked does not belong here.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from typing import ClassVar, Self
+
+from model_provisioner.domain.errors import InvalidRef
+from model_provisioner.domain.network.secret_keys import SecretKind
+
+_QUANTISATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
+_BRANCHES = frozenset({"main", "master", "latest"})
+MAX_PATH_CHARACTERS = 512
+
+
+class ModelRef(ABC):
+    """A parsed ref. `str` of it is its one canonical spelling.
+
+    `schemes` are what stands before the first colon. `root` is the directory of the volume below which its files lie.
+    `spelling` is shown to users. `served` is False while no class in `transfer.sources` resolves it.
+    `default_endpoint` is the URL that is asked unless the administrator names another one; None if the ref itself says
+    what is asked. With `names_endpoint`, the directory has the endpoint's host in its name; else the files of another
+    endpoint than the administrator's lie in a directory of that endpoint. `secret_kinds` are the credentials that a
+    Secret may hold for it.
+    """
+
+    __slots__ = ()
+
+    schemes: ClassVar[tuple[str, ...]]
+    root: ClassVar[str]
+    spelling: ClassVar[str]
+    served: ClassVar[bool] = True
+    default_endpoint: ClassVar[str | None] = None
+    names_endpoint: ClassVar[bool] = False
+    secret_kinds: ClassVar[tuple[SecretKind, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, text: str) -> Self:
+        """The ref that `text` spells; its scheme is one of `schemes`. Raises InvalidRef with what to write instead."""
+
+    @abstractmethod
+    def directory(self, endpoint: str | None) -> str:
+        """Where the files of the model lie below the root of a volume. `endpoint` is the URL that is asked."""
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """What a readable name of an object is made from."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """The URL that the ref itself says is asked; None if the administrator's endpoint is."""
+        return None
+
+    @property
+    def scheme(self) -> str:
+        return str(self).partition(":")[0]
+
+
+def checked_selector(text: str, selector: str) -> str:
+    """`selector` if it is a quantisation, a path that ends in .gguf, or a directory with a slash at its end."""
+    if selector.lower().endswith(".gguf"):
+        return checked_model_path(text, selector)
+    if selector.endswith("/"):
+        return f"{checked_path(text, selector.removesuffix('/'), 'a directory and a slash')}/"
+    if selector.lower() in _BRANCHES:
+        raise InvalidRef(f"{shown(text)}: a revision is written @{selector}, after : stands a quantisation or a file")
+    return checked_quantisation(text, selector)
+
+
+def checked_quantisation(text: str, selector: str) -> str:
+    if not _QUANTISATION.fullmatch(selector):
+        raise InvalidRef(
+            f"{shown(text)}: {shown(selector)} is neither a quantisation such as Q4_K_M nor a path that ends in "
+            ".gguf or in a slash"
+        )
+    return selector
+
+
+def checked_model_path(text: str, path: str) -> str:
+    """`path` if it is relative, safe and ends in .gguf. Raises InvalidRef."""
+    if not path.lower().endswith(".gguf"):
+        raise InvalidRef(f"{shown(text)}: {shown(path)} must be a path that ends in .gguf")
+    return checked_path(text, path, "a path that ends in .gguf")
+
+
+def checked_path(text: str, path: str, what: str) -> str:
+    """`path` if it is relative and safe; `what` says what it should be. Raises InvalidRef."""
+    hostile = any(ord(char) < 32 or ord(char) == 127 or char in "\\:" for char in path)
+    if hostile or len(path) > MAX_PATH_CHARACTERS:
+        raise InvalidRef(
+            f"{shown(text)}: {shown(path)} must be {what}, of at most 512 characters without ':', '\\' or controls"
+        )
+    if any(part in {"", ".", ".."} or len(part.encode()) > 255 for part in path.split("/")):
+        raise InvalidRef(f"{shown(text)}: {shown(path)} must be relative, without empty, '.' or '..' parts")
+    return path
+
+
+def shown(text: str) -> str:
+    """The user's text, shortened and printable, because messages go to terminals and logs."""
+    return repr(text if len(text) <= 120 else text[:117] + "…")

@@ -1,0 +1,78 @@
+"""Refs of models in buckets: `s3://<bucket>/<key>.gguf`, or `s3://<bucket>/<prefix>/[:<quantisation>]` to choose one.
+
+A key is written as it is, not percent-encoded. Bucket names follow the rules of Amazon S3, which every other server
+accepts. What is below a prefix is chosen as in a repository (`domain.refs.selection`).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from model_provisioner.domain.errors import InvalidRef
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.secret_keys import AWS, SecretKind
+from model_provisioner.domain.refs.https import host_directory
+from model_provisioner.domain.refs.model_ref import (
+    ModelRef,
+    checked_model_path,
+    checked_path,
+    checked_quantisation,
+    shown,
+)
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Ref(ModelRef):
+    """A model in a bucket.
+
+    `key` is the key of a .gguf file, or a prefix: empty, or with a slash at its end. `selector` is a quantisation
+    among what is below the prefix.
+    """
+
+    bucket: str
+    key: str
+    selector: str | None = None
+
+    schemes = ("s3",)
+    root = "s3"
+    spelling = "s3://<bucket>/<key>.gguf or s3://<bucket>/<prefix>/[:<quantisation>]"
+    served = False
+    names_endpoint = True
+    default_endpoint = "https://s3.amazonaws.com"
+    secret_kinds: ClassVar[tuple[SecretKind, ...]] = (AWS,)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not text.startswith("s3://"):
+            raise InvalidRef(f"{shown(text)}: write {cls.spelling}")
+        bucket, slash, rest = text.removeprefix("s3://").partition("/")
+        if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+            raise InvalidRef(
+                f"{shown(text)}: {shown(bucket)} is not the name of a bucket, which has 3 to 63 lower-case letters, "
+                f"digits, '-' and '.': write {cls.spelling}"
+            )
+        key, colon, selector = rest.partition(":")
+        if not slash or (key and not key.endswith("/")):
+            return cls(bucket, checked_model_path(text, rest))
+        if key:
+            checked_path(text, key.removesuffix("/"), "a prefix and a slash")
+        return cls(bucket, key, checked_quantisation(text, selector) if colon else None)
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether a model has to be chosen from what is below `key`."""
+        return not self.key or self.key.endswith("/")
+
+    @property
+    def words(self) -> str:
+        return f"{self.bucket} {self.key.rstrip('/').rpartition('/')[2]} {self.selector or ''}"
+
+    def directory(self, endpoint: str | None) -> str:
+        """`s3/<endpoint host>/<bucket>`: a bucket's name means another bucket at another endpoint."""
+        host = host_directory(Origin.of(endpoint or self.default_endpoint))
+        return f"{self.root}/{host}/{self.bucket}"
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}" + (f":{self.selector}" if self.selector else "")

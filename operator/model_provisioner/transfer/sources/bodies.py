@@ -1,0 +1,42 @@
+"""Reads the body of an answer that describes something, within limits. Called by the sources that ask HTTP servers.
+
+Some proxies compress a body although identity is asked for. What a body says is read by the sources.
+"""
+
+import zlib
+
+from model_provisioner.transfer.http.client import Reply
+
+_GZIP_OR_ZLIB = 47  # zlib.h, inflateInit2: both formats, the largest window
+
+
+class Malformed(Exception):
+    """An answer that does not have its shape. The text says in a few words what was sent instead."""
+
+
+class TooLarge(Exception):
+    """An answer of more than is read of it. The text says in a few words how much was sent."""
+
+
+async def read_body(reply: Reply, most: int, limit: int) -> bytes:
+    """The whole body.
+
+    Raises Malformed, and TooLarge for more than `most` bytes, as they are sent or after decompression; its message
+    names `limit`, the bytes of all answers together.
+    """
+    encoding = reply.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
+        raise Malformed(f"content encoded as {encoding[:20]!a}")
+    inflate = None if encoding == "identity" else zlib.decompressobj(_GZIP_OR_ZLIB)
+    content, sent = bytearray(), 0
+    async for chunk in reply.chunks():
+        sent += len(chunk)
+        try:
+            content += inflate.decompress(chunk, most + 1 - len(content)) if inflate else chunk
+        except zlib.error:
+            raise Malformed(f"content that is not encoded as {encoding}") from None
+        if max(sent, len(content)) > most:
+            raise TooLarge(f"more than {limit // 1024**2} MiB")
+        if inflate and inflate.eof and inflate.unused_data:
+            raise Malformed(f"bytes after the end of what is encoded as {encoding}")
+    return bytes(content)

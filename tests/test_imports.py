@@ -1,0 +1,111 @@
+"""Each program imports what it uses: another library costs memory in every process, and time at each start."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.ggufs import tiny_gguf
+from tests.support.hub import Hub
+
+HTTP = {"aiohappyeyeballs", "aiohttp", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl"}
+SETTINGS = {"annotated_types", "dotenv", "pydantic", "pydantic_core", "pydantic_settings", "typing_inspection"}
+CLUSTER = {*HTTP, *SETTINGS, "aiohttp_retry", "dateutil", "kubernetes", "typing_extensions", "urllib3", "yaml"}
+TRANSFER = {"msgspec", "multidict", "pycurl", "typing_extensions"}
+KOPF = {"iso8601", "jsonpatch", "jsonpointer", "kopf", "pythonjsonlogger"}
+HEAVY = {
+    "ctypes",
+    "email",
+    "fractions",
+    "http",
+    "importlib.metadata",
+    "json",
+    "multiprocessing",
+    "statistics",
+    "tempfile",
+}
+"""Modules of the standard library that no fetch needs."""
+
+REPORT = """
+import sys
+from model_provisioner import cli
+try:
+    cli.main(sys.argv[2:])
+except (SystemExit, Exception):
+    pass  # a cluster is missing; what has been imported until then is what is used
+used = sys.stdlib_module_names | {"__main__", "cython_runtime", "model_provisioner", "sitecustomize"}
+names = {name for name, module in sys.modules.items() if module is not None}
+tops = {name.partition(".")[0] for name in names if not name.startswith("_")} - used
+import json
+json.dump({"libraries": sorted(tops), "all": sorted(names)}, open(sys.argv[1], "w"))
+"""
+
+
+def imported(tmp_path: Path, *arguments: str) -> tuple[set[str], set[str]]:
+    """The libraries that the program has imported at its end, and all modules."""
+    report = tmp_path / "imported.json"
+    subprocess.run(
+        [sys.executable, "-c", REPORT, str(report), *arguments], input=b"", capture_output=True, timeout=60, check=False
+    )
+    found = json.loads(report.read_text())
+    return set(found["libraries"]), set(found["all"])
+
+
+def test_a_fetch_imports_what_moves_bytes(tmp_path: Path) -> None:
+    with Hub() as hub:
+        hub.repository("owner/repo").add("model.gguf", tiny_gguf())
+        flags = [f"--to={tmp_path / 'store'}", f"--endpoint={hub.endpoint}", f"--ca-file={hub.ca_file}"]
+        libraries, modules = imported(tmp_path, "fetch", "hf:owner/repo", "--allow-host=127.0.0.1", *flags)
+    assert (tmp_path / "store/hf/owner/repo/model.gguf").exists()
+    assert libraries == TRANSFER
+    assert not modules & HEAVY
+    assert "model_provisioner.transfer.worker.worker" not in modules
+    assert "model_provisioner.transfer.store.records" not in modules
+
+
+def test_a_fetch_asks_the_hub_before_it_imports_the_engine(tmp_path: Path) -> None:
+    with Hub() as hub:
+        hub.repository("owner/repo").add("model.gguf", tiny_gguf())
+        flags = ["--dry-run", f"--to={tmp_path}", f"--endpoint={hub.endpoint}", f"--ca-file={hub.ca_file}"]
+        _, modules = imported(tmp_path, "fetch", "hf:owner/repo", *flags)
+        assert hub.log
+    assert "model_provisioner.transfer.download.engine" not in modules
+
+
+@pytest.mark.parametrize("flags", [[], ["--resolver"]])
+def test_a_worker_imports_what_moves_bytes(flags: list[str], tmp_path: Path) -> None:
+    libraries, modules = imported(tmp_path, "fetch", "--worker", *flags)
+    assert libraries == TRANSFER
+    assert not modules & (HEAVY - {"ctypes"})  # which asks the kernel to end the worker with its operator
+    assert "model_provisioner.transfer.cli.fetch" not in modules
+
+
+@pytest.mark.parametrize(
+    ("subcommand", "own"),
+    [
+        ("gateway", {"prometheus_client"}),
+        ("operator", {"prometheus_client", "msgspec", *KOPF}),
+        ("release", set[str]()),
+    ],
+)
+def test_the_programs_of_a_cluster_import_no_others_libraries(subcommand: str, own: set[str], tmp_path: Path) -> None:
+    """None of them has pycurl, and none the synchronous half of the official client."""
+    flags = {
+        "operator": ["--store=a/b=/tmp"],
+        "release": ["--namespace=a", "--deployment=b"],
+        "gateway": [],
+    }[subcommand]
+    libraries, _ = imported(tmp_path, subcommand, *flags, f"--kubeconfig={tmp_path / 'missing'}")
+    assert libraries == CLUSTER | own
+
+
+def test_another_user_of_the_official_client_finds_all_of_it() -> None:
+    code = """
+import sys, model_provisioner.kube.client
+assert not {"requests", "oauthlib", "websocket"} & set(sys.modules)
+import kubernetes
+print(kubernetes.client.V1Pod.__name__, kubernetes.watch.Watch.__name__, hasattr(kubernetes, "nothing"))
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "V1Pod Watch False\n"

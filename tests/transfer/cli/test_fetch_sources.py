@@ -1,0 +1,99 @@
+"""`model-provisioner fetch` from a web server, with the credentials of a file, and the endpoints of each source."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from model_provisioner import cli
+from model_provisioner.domain.errors import SecretNotFound
+from model_provisioner.domain.refs.refs import parse
+from model_provisioner.transfer.cli.credentials import credentials_of, load
+from tests.support import nginx
+from tests.support.ggufs import tiny_gguf
+
+MODEL = tiny_gguf()
+CANARY = "query-canary-0123456789"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    files = tmp_path / "files"
+    for name in ("private", "signed"):
+        (files / name).mkdir(parents=True)
+        (files / name / "model.gguf").write_bytes(MODEL)
+    location = f"location /signed/ {{ if ($arg_sig != {CANARY}) {{ return 403; }} }}"
+    with nginx.serving(files, tmp_path, location) as url:
+        yield url
+
+
+def fetch(tmp_path: Path, ref: str, *flags: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "model_provisioner.cli", "fetch", ref, "--to", str(tmp_path / "models")]
+    environment = {**os.environ, "HF_TOKEN": "hf_canary0123456789"}
+    allowed = ["--allow-host", "127.0.0.1", *flags]
+    return subprocess.run(
+        [*command, *allowed], check=False, capture_output=True, text=True, env=environment, timeout=60
+    )
+
+
+def secret(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "secret"
+    file.write_text(text)
+    return f"--credentials-file={file}"
+
+
+@pytest.mark.parametrize(
+    ("directory", "text"),
+    [
+        ("private", "# a comment\n\nusername=reader\npassword=basic-canary\n"),
+        ("signed", f"query=sv=1&sig={CANARY}\n"),
+    ],
+)
+def test_a_file_has_the_keys_of_a_secret(server: str, tmp_path: Path, directory: str, text: str) -> None:
+    ref = f"{server}/{directory}/model.gguf"
+    refused = fetch(tmp_path, ref)
+    assert (refused.returncode, refused.stderr.splitlines()[-1].partition(":")[0]) == (1, "AccessDenied")
+    assert refused.stderr.rstrip().endswith("(with --credentials-file)")
+    done = fetch(tmp_path, ref, secret(tmp_path, text))
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.splitlines()[-1])
+    assert path == tmp_path / f"models/http/127.0.0.1+{server.rpartition(':')[2]}/{directory}/model.gguf"
+    assert path.read_bytes() == MODEL
+    assert "canary" not in refused.stdout + refused.stderr + done.stdout + done.stderr
+
+
+def test_the_hosts_of_the_file_are_those_that_get_it(server: str, tmp_path: Path) -> None:
+    flag = secret(tmp_path, "username=reader\npassword=basic-canary\nhosts=elsewhere.example\n")
+    done = fetch(tmp_path, f"{server}/private/model.gguf", flag)
+    assert done.returncode == 1
+    assert "without a credential" in done.stderr
+
+
+def test_a_file_that_can_not_be_used_is_told_without_showing_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="can't be read"):
+        load(str(tmp_path / "missing"))
+    file = tmp_path / "secret"
+    file.write_text("canary\n")
+    with pytest.raises(ValueError, match="a line that is not KEY=VALUE") as caught:
+        load(str(file))
+    assert "canary" not in str(caught.value)
+    with pytest.raises(SecretNotFound, match="has none of the keys `token`"):
+        credentials_of(parse("https://h/x.gguf"), {"password ": b"canary"}, "https://h")
+    with pytest.raises(SecretNotFound, match="is not HOST or HOST:PORT"):
+        credentials_of(parse("https://h/x.gguf"), {"token": b"canary", "hosts": b"https://h"}, "https://h")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--endpoint=oci=https://r.example"], "'oci' has no endpoint that can be set"),
+        (["--endpoint=s3=minio"], "no scheme"),
+    ],
+)
+def test_a_wrong_endpoint_is_told(flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["fetch", "hf:a/b", "--to", "/tmp/x", *flags])
+    assert says in capsys.readouterr().err
