@@ -85,6 +85,7 @@ class FileDownload:
         self._connections = ConnectionPool(self, remote, limits, clock)
         self._checkpointer = Checkpointer(part, lambda: self.written, threads)
         self._hasher = PrefixHasher(part.size, part.read, threads, on_change)
+        self._unwritten = 0  # bytes of the batches that are being written
         self._header: GGUFHeader | None = None
         self._header_read_bytes = initial_read_size(part.size)
 
@@ -222,12 +223,22 @@ class FileDownload:
         return _BATCH_BYTES if connections <= 1 else max(_MIN_BATCH_BYTES, _BATCH_BYTES // 2 // connections)
 
     async def _store(self, batch: _Batch) -> None:
-        await self._threads.run(self._write, batch)
+        """Writes a batch and has it hashed. The last bytes are not hashed before `_mark_complete` has seen the file."""
+        self._unwritten += batch.size
+        last = self.written.total + self._unwritten >= self.size
+        claimed = not last and self._hasher.claim(batch.offset, batch.size)
+        try:
+            await self._threads.run(self._write_and_hash if claimed else self._write, batch)
+        finally:
+            self._unwritten -= batch.size
         self.written = self.written.add(batch.offset, batch.end)
         await self._mark_complete()
+        if claimed:
+            await self._hasher.hashed(self.written.prefix_end)
         self._on_change()
         await self._check_header()
-        await self._hasher.offer(batch.offset, batch.chunks, self.written.prefix_end)
+        if not claimed:
+            await self._hasher.offer(batch.offset, batch.chunks, self.written.prefix_end)
         await self._checkpointer.add(batch.size)
 
     async def _mark_complete(self) -> None:
@@ -240,6 +251,10 @@ class FileDownload:
         for chunk in batch.chunks:
             self._part.write(offset, chunk)
             offset += len(chunk)
+
+    def _write_and_hash(self, batch: _Batch) -> None:
+        self._write(batch)
+        self._hasher.update(batch.chunks)
 
     async def _check_header(self) -> None:
         if self._header or self.written.prefix_end < self._header_read_bytes:
