@@ -273,4 +273,5 @@ class Reconciler:
 
 def _model_spec(download: ModelDownload) -> tuple[object, ...]:
     """The fields of the spec that identify the model. They are immutable once bytes were fetched."""
-    return download.spec.model_ref, download.spec.digest, download.spec.endpoint
+    spec = download.spec
+    return spec.model_ref, spec.digest, spec.endpoint, spec.projector

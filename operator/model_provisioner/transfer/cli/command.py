@@ -59,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the file must hash to, for models in one file",
     )
     parser.add_argument(
+        "--projector",
+        action="store_true",
+        help="also fetch the multimodal projector (mmproj) that fits the model; its path is printed before the model's",
+    )
+    parser.add_argument(
         "--connections",
         type=_checked(_connections),
         default=8,
@@ -199,6 +204,7 @@ def _fetch(args: argparse.Namespace) -> int:
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,
             json=args.json,
+            projector=args.projector,
         ),
         _network(args, endpoints),
     )

@@ -15,7 +15,9 @@ from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.download.ranges import MIB
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import NotGGUF, ProvisionError, SourceUnavailable
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
+from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.download.checkpointer import Checkpointer
 from model_provisioner.transfer.download.connections import ConnectionPool, RangeBody, most_severe
@@ -56,7 +58,7 @@ class FileDownload:
     """The download of one file. The caller opens and closes `part`.
 
     `throttle` is shared by all downloads of the job. `on_change` is called whenever `bytes_written`, `bytes_hashed` or
-    `part.restarts` has changed, and every second; it must not block.
+    `part.restarts` has changed, and every second; it must not block. `role` is the one that the header must fit.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class FileDownload:
         clock: Clock,
         threads: Threads,
         on_change: Callable[[], None],
+        role: FileRole = FileRole.MODEL,
     ) -> None:
         self._part = part
         self._remote = remote
@@ -76,6 +79,7 @@ class FileDownload:
         self._clock = clock
         self._threads = threads
         self._on_change = on_change
+        self._role = role
         self.size = part.size
         self.written = part.spans
         self._connections = ConnectionPool(self, remote, limits, clock)
@@ -261,6 +265,7 @@ class FileDownload:
         if isinstance(found, Incomplete):
             self._header_read_bytes = found.needed
         else:
+            check_role(found, self._role)
             check_complete(found, self.size)
             self._header = found
         self._connections.allow_parallel()
