@@ -49,7 +49,7 @@ async def digest(order: list[int], written: int = 0, *, claiming: bool = False) 
             await threads.run(hasher.update, (CONTENT[start:stop],))
         part.spans = part.spans.add(start, stop)
         if claimed:
-            await hasher.hashed(part.spans.prefix_end)
+            await hasher.hashed(stop, part.spans.prefix_end)
         else:
             await hasher.offer(start, (CONTENT[start:stop],), part.spans.prefix_end)
     return await running, part.read_back
@@ -60,20 +60,23 @@ async def test_bytes_in_order_are_never_read_back(claiming: bool) -> None:
     assert await digest(list(range(40)), claiming=claiming) == (DIGEST, 0)
 
 
-async def test_a_claim_is_given_only_if_all_bytes_before_are_hashed_and_to_one_writer() -> None:
+async def test_a_claim_is_given_only_if_all_bytes_before_are_hashed_or_claimed() -> None:
     part, threads = Part(), Threads()
     hasher = PrefixHasher(len(CONTENT), part.read, threads, lambda: None)
     running = asyncio.create_task(hasher.run())
     assert not hasher.claim(PIECE, PIECE)
     assert hasher.claim(0, PIECE)
-    assert not hasher.claim(PIECE, PIECE)
-    part.spans = part.spans.add(PIECE, len(CONTENT))
-    await hasher.offer(PIECE, (CONTENT[PIECE:],), 0)
-    await asyncio.sleep(0.05)
-    assert hasher.position == 0, "what follows claimed bytes is hashed after them"
-    hasher.update((CONTENT[:PIECE],))
-    part.spans = part.spans.add(0, PIECE)
-    await hasher.hashed(len(CONTENT))
+    assert hasher.claim(PIECE, PIECE)
+    part.spans = part.spans.add(2 * PIECE, len(CONTENT))
+    await hasher.offer(2 * PIECE, (CONTENT[2 * PIECE : 3 * PIECE],), 0)
+    assert not hasher.claim(3 * PIECE, PIECE), "the bytes before are neither hashed nor claimed"
+    await hasher.offer(3 * PIECE, (CONTENT[3 * PIECE :],), 0)
+    for start in (0, PIECE):
+        await asyncio.sleep(0.05)
+        assert hasher.position == start, "what follows claimed bytes is hashed after them"
+        hasher.update((CONTENT[start : start + PIECE],))
+        part.spans = part.spans.add(start, start + PIECE)
+        await hasher.hashed(start + PIECE, part.spans.prefix_end)
     assert (await running, part.read_back) == (DIGEST, 0)
 
 

@@ -133,7 +133,10 @@ class _Transfer:
                 if not await self._reuse_published(file):
                     await self._fetch(file)
         finally:
-            await self._threads.idle()
+            try:
+                await self._threads.idle()
+            finally:
+                self._threads.close()
         records = tuple(self._records[file.path] for file in self._plan.files)
         return Provided(records, self._summary(), self._throttle.received, len(self._read_paths) == len(records))
 

@@ -7,9 +7,11 @@ are written. Plans, published files and digests to compare with belong to `engin
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from model_provisioner.aio.cancellation import wait_all
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.download.ranges import MIB
@@ -29,6 +31,7 @@ from model_provisioner.transfer.store.partfile import PartFile
 
 _MAX_CHANGES = 3
 _BATCH_BYTES = MIB  # of a single connection; several share half of it, to save memory
+_BATCHES_AHEAD = 2
 _MIN_BATCH_BYTES = 128 * 1024
 _BATCH_SECONDS = 0.25
 
@@ -172,21 +175,24 @@ class FileDownload:
     async def receive(self, body: RangeBody) -> None:
         """Reads `body` to its end. Received bytes are kept also if an error ends it or it is cancelled.
 
-        The next batch is received while the previous one is written.
+        The next batch is received while the previous ones are written. Over a single connection two of them may wait,
+        so that the thread that writes them need not wait for the event loop.
         """
-        batch, writing = self._batch(body.position), None
+        batch, writing = self._batch(body.position), deque[asyncio.Task[None]]()
         try:
             while chunk := await body.read(self._read_bytes(batch)):
                 batch.append(chunk)
                 await self.pace(len(chunk))
                 if self._is_due(batch):
-                    if writing:
-                        await asyncio.shield(writing)
-                    writing = asyncio.create_task(self._store(batch))
+                    while len(writing) >= (_BATCHES_AHEAD if self._connections.running <= 1 else 1):
+                        await asyncio.shield(writing[0])
+                        del writing[0]
+                    writing.append(asyncio.create_task(self._store(batch)))
                     batch = self._batch(batch.end)
         finally:
-            if writing:
-                await writing
+            await wait_all(*writing)
+            for task in writing:
+                task.result()
             await self._store(batch)
 
     async def pace(self, size: int) -> None:
@@ -223,18 +229,22 @@ class FileDownload:
         return _BATCH_BYTES if connections <= 1 else max(_MIN_BATCH_BYTES, _BATCH_BYTES // 2 // connections)
 
     async def _store(self, batch: _Batch) -> None:
-        """Writes a batch and has it hashed. The last bytes are not hashed before `_mark_complete` has seen the file."""
+        """Writes a batch and has it hashed.
+
+        The last batch is written after all claimed ones, and hashed after `_mark_complete` has seen the file.
+        """
         self._unwritten += batch.size
         last = self.written.total + self._unwritten >= self.size
         claimed = not last and self._hasher.claim(batch.offset, batch.size)
         try:
-            await self._threads.run(self._write_and_hash if claimed else self._write, batch)
+            run = self._threads.run_in_order if claimed or last else self._threads.run
+            await run(self._write_and_hash if claimed else self._write, batch)
         finally:
             self._unwritten -= batch.size
         self.written = self.written.add(batch.offset, batch.end)
         await self._mark_complete()
         if claimed:
-            await self._hasher.hashed(self.written.prefix_end)
+            await self._hasher.hashed(batch.end, self.written.prefix_end)
         self._on_change()
         await self._check_header()
         if not claimed:

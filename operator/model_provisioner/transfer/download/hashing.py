@@ -40,24 +40,27 @@ class PrefixHasher:
         self._prefix_end = 0  # end of the prefix that is in the file
         self._queue: deque[Sequence[bytes]] = deque()
         self._changed = asyncio.Condition()
-        self._claimed_end: int | None = None
+        self._claims = 0
         self._stopped = False
         self.position = 0
 
     def claim(self, offset: int, size: int) -> bool:
         """Whether the caller is to hash the `size` bytes at `offset` with `update`, and then to call `hashed`.
 
-        That is so if all bytes before them are hashed. Nothing else is hashed meanwhile.
+        That is so if all bytes before them are hashed or claimed: callers hash in the order of their claims. Nothing
+        else is hashed meanwhile.
         """
-        if self._claimed_end is not None or not offset == self._tail == self.position:
+        if offset != self._tail or self._queue or not (self._claims or self.position == self._tail):
             return False
-        self._tail = self._claimed_end = offset + size
+        self._tail += size
+        self._claims += 1
         return True
 
-    async def hashed(self, prefix_end: int) -> None:
-        """The claimed bytes are hashed and in the file, and all bytes before `prefix_end` are in the file too."""
+    async def hashed(self, end: int, prefix_end: int) -> None:
+        """The claimed bytes up to `end` are hashed, and all bytes before `prefix_end` are in the file."""
         async with self._changed:
-            self.position, self._claimed_end = self._claimed_end or self.position, None
+            self.position = max(self.position, end)
+            self._claims -= 1
             self._prefix_end = max(self._prefix_end, prefix_end)
             self._changed.notify_all()
 
@@ -103,7 +106,7 @@ class PrefixHasher:
         return Digest(self._sha.hexdigest())
 
     def _has_work(self) -> bool:
-        if self._claimed_end is not None:
+        if self._claims:
             return False
         return bool(self._queue) or self._prefix_end > self._tail or self.position == self._size
 
