@@ -1,7 +1,7 @@
 // Explains a model ref while it is typed. What is right is judged by the gateway; this only tells what was understood.
 
 const HUB_PAGE = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/([^?#\s]*)(?:\?([^#\s]*))?/i;
-const HUB = /^(?:hf|modelscope):(?:\/\/)?([^/@:\s]*)(?:\/([^/@:\s]*))?(?:@([^:\s]*))?(?::(\S*))?$/;
+const HUB = /^(?:hf:(?:\/\/)?|modelscope:)([^/@:\s]*)(?:\/([^/@:\s]*))?(?:@([^:\s]*))?(?::(\S*))?$/;
 const WEB = /^https?:\/\/([^/?#@\s]+)(\/[^?#\s]*)?([?#].*)?$/;
 const NO_MODELS = [
   "api", "blog", "buckets", "collections", "datasets", "docs", "learn", "organizations", "papers", "posts", "spaces",
