@@ -140,10 +140,21 @@ REFS = [
     *(f"hf:{name}" for name in ("", "a", "a/", "/b", "a/b/c", "a--b/c", "a/b--c", "a/b..c", "-a/b", "a/b-", ".a/b")),
     *(f"hf:{name}" for name in ("a/b.", "_a_/_b_", "a/b.git", "a.git/b", "a/b.gitx", f"{'a' * 96}/b", f"{'a' * 97}/b")),
     *("hf:a/b@main/c.gguf", "hf:a/b:c@d/e.gguf", "hf:ä/b", "HF:a/b", "hf:a/b ", " hf:a/b", "hf://a/b", "hf:/a/b", "hf"),
+    *(
+        f"modelscope:{name}"
+        for name in ("a/b", "a/b@v1:Q8_0", "a/b@master", "a/b:d/é x.gguf", "a/b:d/", "a/b@a:b.gguf")
+    ),
+    *(
+        f"modelscope:{name}"
+        for name in ("", "a", "a/", "//a/b", "a/b/c", "a--b/c", "a/b.git", "ä/b", "a/b@", "a/b@a..b")
+    ),
+    *(
+        f"modelscope:a/b:{name}"
+        for name in ("", "master", "MAIN", "x.bin", "/", "../a.gguf", "a//b.gguf", "Q4 K", "a:b/")
+    ),
     *(f"local:{name}" for name in ("a.gguf", "a/b.GGUF", "", "a", "/a.gguf", "a//b.gguf", "../a.gguf", "a/../b.gguf")),
     *(f"local:{name}" for name in ("./a.gguf", "//a.gguf", "a:b.gguf", "a\tb.gguf", ".a.gguf", ".gguf", "a.gguf/")),
     *(
-        "modelscope:a/b",
         "s3://b/a.gguf",
         "oci://r/a",
         "ollama:a",

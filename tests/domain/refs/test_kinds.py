@@ -89,6 +89,17 @@ WRONG = [
     ("ollama:a.b/c", "except in the namespace"),
     ("modelscope:a", "is not <owner>/<repo>: write modelscope:"),
     ("modelscope:a/b:master", "a revision is written @master"),
+    ("modelscope:", "is not <owner>/<repo>: write modelscope:"),
+    ("modelscope://a/b", "is not <owner>/<repo>: write modelscope:<owner>"),
+    ("modelscope:a/b/c.gguf", "is not <owner>/<repo>: write modelscope:"),
+    ("modelscope:a/b.git", "is not <owner>/<repo>: write modelscope:"),
+    ("modelscope:a/b@", "branch, a tag or a commit|revision"),
+    ("modelscope:a/b@..", "branch, a tag or a commit|revision"),
+    ("modelscope:a/b:", "neither a quantisation"),
+    ("modelscope:a/b:x.safetensors", "a path that ends in .gguf"),
+    ("modelscope:a/b:../x.gguf", "must be relative"),
+    ("modelscope:a/b:/x.gguf", "must be relative"),
+    ("modelscope:a/b:x:y.gguf", "without ':'"),
 ]
 
 

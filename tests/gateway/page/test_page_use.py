@@ -80,7 +80,10 @@ def emulate(page: Chrome, scheme: str) -> None:
         ("https://huggingface.co/acme/tiny/tree/main/%", "Hugging Face acme tiny main the model in %/"),
         ("hf:acme", "Hugging Face acme is missing main Q4_K_M, else Q8_0, else the only one"),
         ("local:mine.gguf", "a file on the volume local/mine.gguf"),
-        ("acme/tiny", "a ref begins with hf:, https: or local:"),
+        ("modelscope:acme/tiny", "ModelScope acme tiny master Q4_K_M, else Q8_0, else the only one"),
+        ("modelscope:acme/tiny@v2:d/m.gguf", "ModelScope acme tiny v2 d/m.gguf"),
+        ("modelscope:acme", "ModelScope acme is missing master Q4_K_M, else Q8_0, else the only one"),
+        ("acme/tiny", "a ref begins with hf:, modelscope:, https: or local:"),
     ],
 )
 def test_a_ref_is_explained_while_it_is_typed(page: Chrome, typed: str, parts: str) -> None:

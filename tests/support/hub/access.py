@@ -68,7 +68,7 @@ class Repositories:
 
         Raises Refused.
         """
-        if token is not None and token not in self._known_tokens():
+        if token is not None and token not in self.known_tokens:
             raise Refused(BAD_TOKEN)
         repository = self._by_name.get(name)
         if repository is None or (repository.private and token not in repository.tokens):
@@ -84,7 +84,8 @@ class Repositories:
             raise Refused(_gated(name, token))
         return repository
 
-    def _known_tokens(self) -> set[str]:
+    @property
+    def known_tokens(self) -> set[str]:
         return self.tokens.union(*(repository.tokens for repository in self._by_name.values()))
 
 

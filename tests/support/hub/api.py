@@ -137,14 +137,14 @@ def _entries(commit: Commit, folder: str, *, recursive: bool, masked: bool) -> l
     """Directories before files, each in order of path."""
     prefix = f"{folder}/" if folder else ""
     files = [file for file in commit.files.values() if file.path.startswith(prefix)]
-    folders = _folders((file.path for file in files), prefix)
+    parents = folders((file.path for file in files), prefix)
     if not recursive:
         files = [file for file in files if "/" not in file.path.removeprefix(prefix)]
-        folders = [path for path in folders if "/" not in path.removeprefix(prefix)]
-    return [_folder_entry(path) for path in folders] + [_file_entry(file, masked) for file in files]
+        parents = [path for path in parents if "/" not in path.removeprefix(prefix)]
+    return [_folder_entry(path) for path in parents] + [_file_entry(file, masked) for file in files]
 
 
-def _folders(paths: Iterable[str], prefix: str) -> list[str]:
+def folders(paths: Iterable[str], prefix: str) -> list[str]:
     parents = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
     return sorted(path for path in parents if path != "." and path.startswith(prefix))
 

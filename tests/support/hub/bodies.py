@@ -40,13 +40,19 @@ def requested_span(header: str | None, size: int) -> Span | None:
 
 
 async def send_file(
-    state: State, request: web.Request, file: StoredFile, etag: str, headers: dict[str, str]
+    state: State,
+    request: web.Request,
+    file: StoredFile,
+    etag: str,
+    headers: dict[str, str],
+    *,
+    ranges: bool = True,
 ) -> web.StreamResponse:
-    """Answers 200, 206, 304 or 416, with `etag` (unquoted) and `headers`."""
+    """Answers 200, 206, 304 or 416, with `etag` (unquoted) and `headers`; without `ranges`, the whole file."""
     headers = {**headers, "ETag": f'"{etag}"', "Accept-Ranges": "bytes", **state.faults.edge_headers(request.path)}
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)
-    span = requested_span(_range_header(state, request, headers["ETag"]), file.size)
+    span = requested_span(_range_header(state, request, headers["ETag"]) if ranges else None, file.size)
     if span is None:
         return web.Response(status=416, headers={**headers, "Content-Range": f"bytes */{file.size}"})
     response = web.StreamResponse(status=206 if span.partial else 200, headers=headers)

@@ -13,6 +13,7 @@ from tests.support.hub.api import Api
 from tests.support.hub.content import Content, content_error
 from tests.support.hub.faults import Fail, Where
 from tests.support.hub.log import Origin
+from tests.support.hub.modelscope import ModelScopeApi
 from tests.support.hub.resolve import Resolve
 from tests.support.hub.state import EXCHANGE, State
 
@@ -22,7 +23,7 @@ _QUOTAS: dict[Where, int] = {"api": 500, "resolve": 3000}
 def api_application(state: State) -> web.Application:
     steps = [_recorded(state, "api"), _hub_headers(), _refusals, _failures(state), _moved(state)]
     application = web.Application(middlewares=steps)
-    application.add_routes([*Api(state).routes(), *Resolve(state).routes()])
+    application.add_routes([*Api(state).routes(), *Resolve(state).routes(), *ModelScopeApi(state).routes()])
     return application
 
 

@@ -105,6 +105,12 @@ class Repository:
         self._blobs[file.sha256, path] = file
         return self._commit(branch, {**self._files(branch), path: file})
 
+    def add_all(self, files: Mapping[str, bytes], *, branch: str = "main") -> str:
+        """Adds or replaces many files in one commit; returns it."""
+        stored = {path: store_file(path, data) for path, data in files.items()}
+        self._blobs |= {(file.sha256, path): file for path, file in stored.items()}
+        return self._commit(branch, {**self._files(branch), **stored})
+
     def remove(self, path: str, *, branch: str = "main") -> str:
         """Removes a file from the branch; returns the new commit. Older commits still have it."""
         files = self._files(branch)

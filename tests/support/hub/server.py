@@ -15,7 +15,7 @@ from tests.support.hub.listener import Listener, LoopThread
 from tests.support.hub.log import Request
 from tests.support.hub.origins import api_application, content_application
 from tests.support.hub.repositories import Repository
-from tests.support.hub.state import State
+from tests.support.hub.state import ModelScopeFaults, State
 
 
 class Hub:
@@ -193,6 +193,10 @@ class Hub:
     @tree_page_size.setter
     def tree_page_size(self, entries: int) -> None:
         self._state.tree_page_size = entries
+
+    @property
+    def modelscope(self) -> ModelScopeFaults:
+        return self._state.modelscope
 
     @property
     def log(self) -> list[Request]:

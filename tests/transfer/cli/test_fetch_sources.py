@@ -10,10 +10,12 @@ import pytest
 
 from model_provisioner import cli
 from model_provisioner.domain.errors import SecretNotFound
-from model_provisioner.domain.refs.refs import parse
+from model_provisioner.domain.refs.refs import ENDPOINTS, parse
 from model_provisioner.transfer.cli.credentials import credentials_of, load
+from model_provisioner.transfer.cli.tokens import tokens_of
 from tests.support import nginx
 from tests.support.ggufs import tiny_gguf
+from tests.support.hub import Hub
 
 MODEL = tiny_gguf()
 CANARY = "query-canary-0123456789"
@@ -97,3 +99,46 @@ def test_a_wrong_endpoint_is_told(flags: list[str], says: str, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         cli.main(["fetch", "hf:a/b", "--to", "/tmp/x", *flags])
     assert says in capsys.readouterr().err
+
+
+def test_a_model_of_modelscope_is_fetched_with_the_token_of_the_environment(tmp_path: Path) -> None:
+    token = "modelscope-canary-0123456789"
+    with Hub() as hub:
+        hub.repository("owner/model", private=True, tokens=frozenset({token})).add("model.Q4_K_M.gguf", MODEL)
+        content = hub.content_origin.removeprefix("https://")
+        flags = ["--endpoint", f"modelscope={hub.endpoint}", "--allow-host", content, "--ca-file", str(hub.ca_file)]
+        command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "modelscope:owner/model"]
+        command += ["--to", str(tmp_path), *flags]
+
+        def run(*more: str, **tokens: str) -> "subprocess.CompletedProcess[str]":
+            environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **tokens}
+            return subprocess.run(
+                [*command, *more], check=False, capture_output=True, text=True, env=environment, timeout=60
+            )
+
+        without = run(HF_TOKEN=token)
+        assert without.stderr.splitlines()[-1].endswith("(in the environment as MODELSCOPE_API_TOKEN)")
+        withheld = run(MODELSCOPE_API_TOKEN=token)
+        assert withheld.stderr.startswith(f"MODELSCOPE_API_TOKEN is not sent to {hub.endpoint}: only modelscope.cn")
+        assert not any(request.authorization for request in hub.log)
+        done = run("--send-token", MODELSCOPE_API_TOKEN=token)
+        assert done.returncode == 0, done.stderr
+        assert Path(done.stdout.splitlines()[-1]) == tmp_path / "modelscope/owner/model/model.Q4_K_M.gguf"
+        assert not any(request.authorization for request in hub.log if request.origin == "content")
+    assert "canary" not in "".join(one.stdout + one.stderr for one in (without, withheld, done))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "gets"),
+    [
+        ("https://modelscope.cn", True),
+        ("https://www.modelscope.ai", True),
+        ("http://modelscope.cn", False),
+        ("https://modelscope.cn.example", False),
+    ],
+)
+def test_the_token_is_for_the_hubs_of_modelscope(endpoint: str, gets: bool) -> None:
+    endpoints = {**ENDPOINTS, "modelscope": endpoint}
+    token = tokens_of(lambda name: f"{name} value", endpoints, None, send=False, direct=True)["modelscope"]
+    assert token.variable in str(token.value)
+    assert (token.credentials is not None) == gets

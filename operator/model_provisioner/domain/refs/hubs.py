@@ -1,6 +1,6 @@
-"""Decides which hub receives a person's HF_TOKEN without being asked for.
+"""Decides which hub receives a person's token from the environment without being asked for.
 
-`transfer.cli.command` calls this. In a cluster a token belongs to a Secret, which names its hosts: see
+`transfer.cli.tokens` calls this. In a cluster a token belongs to a Secret, which names its hosts: see
 `controller.reconcile.credentials`. No request and no environment is read here.
 """
 
@@ -8,6 +8,10 @@ from ipaddress import ip_address
 
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refs.hugging_face import HUGGING_FACE
+
+_MODELSCOPE = frozenset(
+    Origin("https", host, 443) for host in ("modelscope.cn", "www.modelscope.cn", "modelscope.ai", "www.modelscope.ai")
+)
 
 
 def gets_token_unasked(endpoint: str, of_environment: str | None, *, direct: bool) -> bool:
@@ -24,6 +28,11 @@ def gets_token_unasked(endpoint: str, of_environment: str | None, *, direct: boo
     if of_environment is None or origin != Origin.of(of_environment):
         return False
     return origin.scheme == "https" or (direct and _is_this_machine(origin.host))
+
+
+def is_modelscope(endpoint: str) -> bool:
+    """Whether MODELSCOPE_API_TOKEN is made for the hub at `endpoint`: the Chinese or the international one."""
+    return Origin.of(endpoint) in _MODELSCOPE
 
 
 def _is_this_machine(host: str) -> bool:

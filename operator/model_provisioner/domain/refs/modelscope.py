@@ -14,7 +14,6 @@ class ModelScopeRef(RepositoryRef):
     schemes = ("modelscope",)
     root = "modelscope"
     spelling = "modelscope:<owner>/<repo>[@<revision>][:<quantisation, file.gguf or directory/>]"
-    served = False
     default_endpoint = "https://modelscope.cn"
     default_branch = "master"
     secret_kinds: ClassVar[tuple[SecretKind, ...]] = (MODELSCOPE_TOKEN,)

@@ -1,7 +1,7 @@
 // Explains a model ref while it is typed. What is right is judged by the gateway; this only tells what was understood.
 
 const HUB_PAGE = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/([^?#\s]*)(?:\?([^#\s]*))?/i;
-const HUB = /^hf:(?:\/\/)?([^/@:\s]*)(?:\/([^/@:\s]*))?(?:@([^:\s]*))?(?::(\S*))?$/;
+const HUB = /^(?:hf:(?:\/\/)?|modelscope:)([^/@:\s]*)(?:\/([^/@:\s]*))?(?:@([^:\s]*))?(?::(\S*))?$/;
 const WEB = /^https?:\/\/([^/?#@\s]+)(\/[^?#\s]*)?([?#].*)?$/;
 const NO_MODELS = [
   "api", "blog", "buckets", "collections", "datasets", "docs", "learn", "organizations", "papers", "posts", "spaces",
@@ -17,13 +17,14 @@ export function explain(text) {
   const parts = page ? shownBy(page[1], page[2]) : HUB.exec(ref)?.slice(1);
   const file = page ? undefined : WEB.exec(ref);
   if (file) return web(file.slice(1));
-  if (!parts) return [["Not understood yet", page ? "this page shows no files of a model" : "a ref begins with hf:, https: or local:"]];
+  if (!parts) return [["Not understood yet", page ? "this page shows no files of a model" : "a ref begins with hf:, modelscope:, https: or local:"]];
   const [owner, repository, revision, selector] = parts;
+  const there = ref.startsWith("modelscope:");
   return [
-    ["Source", "Hugging Face"],
+    ["Source", there ? "ModelScope" : "Hugging Face"],
     ["Owner", owner || "is missing"],
     ["Repository", repository || "is missing"],
-    ["Revision", revision || "main"],
+    ["Revision", revision || (there ? "master" : "main")],
     selected(selector),
   ];
 }

@@ -26,13 +26,13 @@ from model_provisioner.domain.network.endpoints import parse_named_endpoint
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, parse_response_timeout
 from model_provisioner.domain.quantity import parse_quantity
-from model_provisioner.domain.refs.hubs import gets_token_unasked
 from model_provisioner.domain.refs.hugging_face import HUGGING_FACE
 from model_provisioner.domain.refs.refs import ENDPOINTS
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.proxy_file import load_proxy
 from model_provisioner.transfer.cli import credentials
+from model_provisioner.transfer.cli.tokens import tokens_of
 from model_provisioner.transfer.http.client import NetworkSettings
 
 _MAX_CONNECTIONS = 16
@@ -141,7 +141,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--send-token",
         action="store_true",
-        help="send HF_TOKEN to --endpoint, also without TLS; else only the public hub gets it, and that of HF_ENDPOINT",
+        help="send HF_TOKEN or MODELSCOPE_API_TOKEN to the --endpoint of its source, also without TLS; else only the "
+        "public hub gets it, and that of HF_ENDPOINT",
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and where to")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
@@ -186,9 +187,9 @@ def _fetch(args: argparse.Namespace) -> int:
         from model_provisioner.transfer.cli import fetch  # noqa: PLC0415 - a worker would wait for it
 
     endpoints = _endpoints(args)
-    endpoint = endpoints["hf"]
-    token = _from_environment("HF_TOKEN") or None
-    send = args.send_token or gets_token_unasked(endpoint, _hub_of_environment(), direct=args.proxy is None)
+    tokens = tokens_of(
+        _from_environment, endpoints, _hub_of_environment(), send=args.send_token, direct=args.proxy is None
+    )
     return fetch.run(
         fetch.FetchOptions(
             ref=args.ref,
@@ -198,8 +199,7 @@ def _fetch(args: argparse.Namespace) -> int:
             connections=args.connections,
             bytes_per_second=args.max_bytes_per_second,
             secret=args.credentials_file,
-            token=token if send else None,
-            token_withheld=token is not None and not send,
+            tokens=tokens,
             retries=args.retries,
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,

@@ -1,4 +1,4 @@
-"""The credentials of a person's `fetch`: those in `--credentials-file`, else HF_TOKEN for the hub.
+"""The credentials of a person's `fetch`: those in `--credentials-file`; without it, see `tokens`.
 
 The file has the keys of a Secret, one KEY=VALUE a line, as `kubectl create secret generic --from-env-file` takes it.
 The key `hosts` stands for the annotation of a Secret. Called by `fetch`; what a key means is decided in `secret_keys`.

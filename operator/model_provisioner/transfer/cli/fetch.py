@@ -26,10 +26,8 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
-from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.quantity import format_bytes, format_duration
-from model_provisioner.domain.refs.hugging_face import HUGGING_FACE, HuggingFaceRef
 from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.refs import parse, parse_lenient
 from model_provisioner.domain.store.claim import StoreRef
@@ -38,6 +36,7 @@ from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.cli.credentials import Secret, credentials_of
 from model_provisioner.transfer.cli.progress_bar import ProgressBar
+from model_provisioner.transfer.cli.tokens import Token
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
@@ -52,11 +51,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """The values of the flags, and the token from the environment, if the hub may have it.
+    """The values of the flags, and the tokens from the environment.
 
-    `secret` is what the credentials file has. `token_withheld`: there is a token, and the hub does not get it.
-    `bytes_per_second` None means no limit. `retries` is how often in a row, without a new byte, the fetch tries again
-    after a temporary error.
+    `secret` is what the credentials file has. `tokens` are those of each source, by its scheme. `bytes_per_second` None
+    means no limit. `retries` is how often in a row, without a new byte, the fetch tries again after a temporary error.
     """
 
     ref: str
@@ -66,28 +64,23 @@ class FetchOptions:
     connections: int
     bytes_per_second: int | None
     secret: Secret | None = field(repr=False)
-    token: str | None = field(repr=False)
-    token_withheld: bool
+    tokens: Mapping[str, Token]
     retries: int
     modes: Modes
     dry_run: bool
     json: bool
     projector: bool = False
 
-    @property
-    def endpoint(self) -> str:
-        """The hub that HF_TOKEN is for."""
-        return self.endpoints["hf"]
-
     def endpoint_of(self, ref: ModelRef) -> str:
         """What is asked for `ref`; "" for a file on the volume."""
         return ref.endpoint or self.endpoints.get(ref.scheme, "")
 
     def credentials(self, ref: ModelRef) -> Credentials | None:
-        """Those of the file, else the token, for the origin of the hub only. Raises SecretNotFound."""
+        """Those of the file, else the token of the source, for its endpoint only. Raises SecretNotFound."""
         if self.secret is not None and ref.secret_kinds:
             return credentials_of(ref, self.secret, self.endpoint_of(ref))
-        return Credentials(self.token, (str(Origin.of(self.endpoint)),)) if self.token else None
+        token = self.tokens.get(ref.scheme)
+        return token.credentials if token else None
 
 
 def run(options: FetchOptions, network: NetworkSettings) -> int:
@@ -97,8 +90,9 @@ def run(options: FetchOptions, network: NetworkSettings) -> int:
     projector. After an error, the last line on standard error has its name and
     message.
     """
-    if options.token_withheld and _is_of_hub(options):
-        _print_error(_withheld_note(options))
+    token = _token(options)
+    if token and token.is_withheld:
+        _print_error(token.note)
     received: list[signal.Signals] = []
     try:
         asyncio.run(_run_until_signal(_fetch_with_retries(options, network, Clock()), received))
@@ -247,26 +241,18 @@ def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
 
 def _message(options: FetchOptions, error: ProvisionError) -> str:
     """The message of an error, with advice that applies only to the command line."""
-    if options.token_withheld and _is_of_hub(options) and (error.wants_token or isinstance(error, AccessDenied)):
-        origin = Origin.of(options.endpoint)
-        return f"{error.message} (HF_TOKEN was not sent to {origin}: --send-token sends it there)"
-    how = "in the environment as HF_TOKEN" if _is_of_hub(options) else "with --credentials-file"
-    return error.message + (f" ({how})" if error.wants_token else "")
+    token = _token(options)
+    could_help = error.wants_token or (token and token.is_withheld and isinstance(error, AccessDenied))
+    how = token.advice if token else "with --credentials-file"
+    return error.message + (f" ({how})" if could_help else "")
 
 
-def _is_of_hub(options: FetchOptions) -> bool:
-    """Whether the ref, which may be misspelt, is one that HF_TOKEN is for."""
+def _token(options: FetchOptions) -> Token | None:
+    """The token that the source of the ref takes from the environment; None if the ref is misspelt."""
     try:
-        return isinstance(parse_lenient(options.ref), HuggingFaceRef)
+        return options.tokens.get(parse_lenient(options.ref).scheme)
     except ProvisionError:
-        return False
-
-
-def _withheld_note(options: FetchOptions) -> str:
-    return (
-        f"HF_TOKEN is not sent to {Origin.of(options.endpoint)}: only {HUGGING_FACE} gets it, and the hub of "
-        "HF_ENDPOINT over TLS; --send-token sends it there"
-    )
+        return None
 
 
 def _print(text: str) -> None:

@@ -1,8 +1,9 @@
 """Reads the answers of a Hugging Face hub: documents, headers and links, none of which is trusted to have its shape.
 
-Called by `hub_client`, which sends the requests. Every function here is total: any bytes are a value, `Malformed` or
-`TooLarge`. A field that an answer leaves out is None, because mirrors leave fields out; a field of another type is an
-error. Which file is wanted, and what to do about a field that is missing, is decided in `huggingface`.
+Called by `hub_client`, which sends the requests; `modelscope_answers` reads its fields with the same functions. Every
+function here is total: any bytes are a value, `Malformed` or `TooLarge`. A field that an answer leaves out is None,
+because mirrors leave fields out; a field of another type is an error. Which file is wanted, and what to do about a
+field that is missing, is decided in `huggingface`.
 Source of the fields: huggingface_hub 2.4, hf_api.py (`ModelInfo`, `RepoSibling`, `RepoFile`) and file_download.py
 (`get_hf_file_metadata`).
 """
@@ -35,9 +36,9 @@ _REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
 _TOO_MANY = f"more than {MAX_FILES:,} files"
 _IN_QUERY = "%=&+/:;,?@!$'()*~"
 
-_Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
-_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_BYTES)]
-_Text = Annotated[str, msgspec.Meta(max_length=_MAX_TEXT)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_BYTES)]
+Text = Annotated[str, msgspec.Meta(max_length=_MAX_TEXT)]
 T = TypeVar("T")
 
 
@@ -74,28 +75,28 @@ class FileHeaders:
 
 
 class _LFS(msgspec.Struct):
-    size: _Size | None = None
-    sha256: _Text | None = None
-    oid: _Text | None = None
+    size: Size | None = None
+    sha256: Text | None = None
+    oid: Text | None = None
 
 
 class _Sibling(msgspec.Struct):
-    rfilename: _Name
-    size: _Size | None = None
+    rfilename: Name
+    size: Size | None = None
     lfs: _LFS | None = None
 
 
 class _ModelInfo(msgspec.Struct):
     id: str | None = None
-    sha: _Text | None = None
-    gated: bool | _Text | None = None
+    sha: Text | None = None
+    gated: bool | Text | None = None
     siblings: list[_Sibling] | None = None
 
 
 class _Entry(msgspec.Struct):
-    path: _Name
-    type: _Text = "file"
-    size: _Size | None = None
+    path: Name
+    type: Text = "file"
+    size: Size | None = None
     lfs: _LFS | None = None
 
 
@@ -105,16 +106,18 @@ _TREE = msgspec.json.Decoder(list[_Entry])
 
 def parse_model_info(body: bytes) -> ModelInfo:
     """The answer of `/api/models/<repository>`. The digest's key is `lfs.sha256` here and `lfs.oid` in a tree."""
-    found = _decoded(_MODEL_INFO, body)
-    siblings = None if found.siblings is None else _bounded(found.siblings)
-    files = None if siblings is None else tuple(_file(one.rfilename, one.size, one.lfs) for one in siblings)
-    return ModelInfo(found.id, None if found.sha is None else _commit(found.sha), bool(found.gated), files)
+    found = decoded(_MODEL_INFO, body)
+    siblings = None if found.siblings is None else bounded(found.siblings)
+    files = (
+        None if siblings is None else tuple(remote_file(one.rfilename, one.size, _sha256(one.lfs)) for one in siblings)
+    )
+    return ModelInfo(found.id, None if found.sha is None else read_commit(found.sha), bool(found.gated), files)
 
 
 def parse_tree(body: bytes) -> tuple[RemoteFile, ...]:
     """The files of one page of `/api/models/<repository>/tree/<commit>`."""
-    entries = _bounded(_decoded(_TREE, body))
-    return tuple(_file(entry.path, entry.size, entry.lfs) for entry in entries if entry.type == "file")
+    entries = bounded(decoded(_TREE, body))
+    return tuple(remote_file(one.path, one.size, _sha256(one.lfs)) for one in entries if one.type == "file")
 
 
 def next_query(link: str) -> str | None:
@@ -140,7 +143,7 @@ def parse_file_headers(replies: Sequence[tuple[int, Mapping[str, str]]]) -> File
     return FileHeaders(
         size=_size_of_body(*replies[-1]) if size is None else size,
         digest=_first(replies, "X-Linked-ETag", _etag_digest),
-        commit=_first(replies, "X-Repo-Commit", _commit),
+        commit=_first(replies, "X-Repo-Commit", read_commit),
     )
 
 
@@ -149,10 +152,11 @@ def is_web_page(headers: Mapping[str, str]) -> bool:
     return "html" in headers.get("Content-Type", "").lower()
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The JSON in `body`. Raises Malformed, and TooLarge before memory is used for more objects than are read."""
     if not body.strip():
         raise Malformed("an empty body")
-    if body.count(b"{") > _MAX_OBJECTS:  # before memory is used for each of them
+    if body.count(b"{") > _MAX_OBJECTS:
         raise TooLarge(_TOO_MANY)
     try:
         return decoder.decode(body)
@@ -162,28 +166,35 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise Malformed("what is no JSON") from None
 
 
-def _bounded(entries: list[T]) -> list[T]:
+def bounded(entries: list[T]) -> list[T]:
+    """`entries`, if they are no more than are read. Raises TooLarge."""
     if len(entries) > MAX_FILES:
         raise TooLarge(_TOO_MANY)
     return entries
 
 
-def _file(path: str, size: int | None, lfs: _LFS | None) -> RemoteFile:
+def remote_file(path: str, size: int | None, text: str | None) -> RemoteFile:
+    """A file whose SHA-256 an answer writes as `text`. Raises Malformed."""
     if not is_short(path):
         raise Malformed(f"a name of more than {MAX_NAME_BYTES} bytes")
-    text = (lfs.sha256 or lfs.oid) if lfs else None
     masked = bool(text and _MASK.fullmatch(text))
-    return RemoteFile(path, size, _digest(text) if text and not masked else None, masked)
+    return RemoteFile(path, size, read_digest(text) if text and not masked else None, masked)
 
 
-def _digest(text: str) -> Digest:
+def _sha256(lfs: _LFS | None) -> str | None:
+    return (lfs.sha256 or lfs.oid) if lfs else None
+
+
+def read_digest(text: str) -> Digest:
+    """Raises Malformed."""
     try:
         return Digest.parse(text)
     except ValueError:
         raise Malformed(f"{_shown(text)} as a SHA-256") from None
 
 
-def _commit(text: str) -> str:
+def read_commit(text: str) -> str:
+    """`text` if it is a whole commit. Raises Malformed."""
     if not _COMMIT.fullmatch(text):
         raise Malformed(f"{_shown(text)} as a commit")
     return text

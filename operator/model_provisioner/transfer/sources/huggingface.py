@@ -21,14 +21,14 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
-from model_provisioner.domain.refs.parts import is_gguf, parts_of
-from model_provisioner.domain.refs.projectors import NO_PROJECTOR, projector_of
+from model_provisioner.domain.refs.parts import parts_of
+from model_provisioner.domain.refs.projectors import NO_PROJECTOR
 from model_provisioner.domain.refs.refs import parse
-from model_provisioner.domain.refs.selection import select
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.sources.alternatives import alternatives
+from model_provisioner.transfer.sources.chosen import chosen_files, of_model
 from model_provisioner.transfer.sources.hub_answers import FileHeaders, ModelInfo, RemoteFile
 from model_provisioner.transfer.sources.hub_client import HubClient, ListingTooLarge
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
@@ -48,7 +48,7 @@ class HuggingFace(Source[HuggingFaceRef]):
 
     async def resolve(self, asked: Asked[HuggingFaceRef]) -> Resolved:
         """Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the
-        client, of `select` and of `projector_of`, UnsupportedSource for a listing that is too large, InvalidRef and
+        client, of `chosen_files`, UnsupportedSource for a listing that is too large, InvalidRef and
         DigestMismatch for the digest.
         """
         endpoint, threads = asked.endpoint.rstrip("/"), self._tools.reading
@@ -84,7 +84,9 @@ class _Repository:
 
     async def plan(self, revision: str | None, digest: Digest | None) -> Resolved:
         info, at, files = await self._listing(revision)
-        chosen = await self._judged(files, lambda: self._chosen(list(files)))
+        chosen = await self._judged(
+            files, lambda: chosen_files([*files], self._ref.selector, projector=self._wants_projector)
+        )
         for path in chosen:
             store_path(self._ref, path)  # before a request is made of the name: `..` would lead out of the repository
         if info.files is not None and not all(_is_described(files[path]) for path in chosen):
@@ -97,17 +99,7 @@ class _Repository:
         files |= {file.path: file for file in described}
         plan = Plan(str(self._ref), commit, with_expected_digest(planned, digest), ref.repository)
         sizes = {path: file.size for path, file in files.items()}
-        of_model = [path for path, role in chosen.items() if role is not FileRole.PROJECTOR]
-        return Resolved(plan, await self._judged(files, lambda: alternatives(sizes, of_model)))
-
-    def _chosen(self, paths: Sequence[str]) -> dict[str, FileRole]:
-        """The files of the model in order, then its projector if one is wanted, each with its role."""
-        selector = self._ref.selector
-        model = select(paths, selector)
-        chosen = dict.fromkeys(model, FileRole.NAMED if selector and is_gguf(selector) else FileRole.MODEL)
-        if self._wants_projector:
-            chosen[projector_of(paths, model[0])] = FileRole.PROJECTOR
-        return chosen
+        return Resolved(plan, await self._judged(files, lambda: alternatives(sizes, of_model(chosen))))
 
     async def _judged(self, files: Mapping[str, RemoteFile], judge: Callable[[], T]) -> T:
         """The result of `judge`, which takes time for each of `files`: few of them do not wait for those of others."""

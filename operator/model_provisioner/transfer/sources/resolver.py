@@ -22,6 +22,7 @@ from model_provisioner.domain.refs.https import HttpsRef
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.model_ref import ModelRef
+from model_provisioner.domain.refs.modelscope import ModelScopeRef
 from model_provisioner.domain.refs.projectors import NO_PROJECTOR
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.digest import Digest
@@ -31,12 +32,14 @@ from model_provisioner.transfer.http.echoes import redacted_errors
 from model_provisioner.transfer.sources.https import Https
 from model_provisioner.transfer.sources.huggingface import HuggingFace
 from model_provisioner.transfer.sources.local import Local
+from model_provisioner.transfer.sources.modelscope import ModelScope
 from model_provisioner.transfer.sources.source import Asked, Source, Tools
 from model_provisioner.worker_protocol.messages import Locate, Located, Resolve, ResolvedAnswer
 
 SOURCES: Mapping[type[ModelRef], type[Source[Any]]] = MappingProxyType(
     {
         HuggingFaceRef: HuggingFace,
+        ModelScopeRef: ModelScope,
         HttpsRef: Https,
         LocalRef: Local,
     }
