@@ -72,6 +72,7 @@ def test_a_fetch_asks_the_hub_before_it_imports_the_engine(tmp_path: Path) -> No
         _, modules = imported(tmp_path, "fetch", "hf:owner/repo", *flags)
         assert hub.log
     assert "model_provisioner.transfer.download.engine" not in modules
+    assert "model_provisioner.domain.gguf.header" not in modules
 
 
 @pytest.mark.parametrize("flags", [[], ["--resolver"]])
