@@ -64,6 +64,7 @@ class Oci(Source[OciRef]):
                 raise UnsupportedSource(f"{asked.ref} {without_gguf(manifest.layers)}")
             chosen = _one_model(asked.ref, found)
             files = tuple(_planned(asked, name, found[name], endpoint or asked.endpoint) for name in chosen)
+            await self._tools.reading.run(lambda: client.check_echo(files))
         return Resolved(Plan(str(asked.ref), str(top.digest), with_expected_digest(files, asked.digest)))
 
     async def _is_plain(self, ref: OciRef) -> bool:

@@ -14,7 +14,7 @@ A challenge of a host that the registry redirects to is not answered.
 import base64
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -35,6 +35,7 @@ from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.http_errors import http_error
 from model_provisioner.domain.network.hub_errors import HubRequest
 from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.transfer.http.client import Client, Reply
 from model_provisioner.transfer.sources.bodies import Malformed, TooLarge, read_body
 from model_provisioner.transfer.sources.registry_answers import (
@@ -124,7 +125,16 @@ class RegistryClient:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not be shown if the registry sends it back, besides the credentials themselves."""
-        return tuple(filter(None, (self._session.authorization, self._basic)))
+        sent = filter(None, (self._session.authorization, self._basic))
+        return tuple(value.partition(" ")[2] for value in sent)
+
+    def check_echo(self, files: Sequence[PlannedFile]) -> None:
+        """Raises SourceUnavailable if a path has a token: paths are shown. Takes time for each of `files`."""
+        if self._client.redaction(None, self.secrets).is_in("\n".join(file.path for file in files)):
+            raise SourceUnavailable(
+                f"{self._registry.origin} sent back a token that it had been sent, in the name of a file of "
+                f"{self._registry.subject}: check the registry"
+            )
 
     async def manifest(self, reference: str) -> Manifest:
         """The manifest that `reference` names, a tag or `sha256:<hex>`. Raises DigestMismatch if it is another one."""
