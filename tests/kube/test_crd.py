@@ -156,8 +156,6 @@ REFS = [
     *(f"local:{name}" for name in ("./a.gguf", "//a.gguf", "a:b.gguf", "a\tb.gguf", ".a.gguf", ".gguf", "a.gguf/")),
     *(
         "s3://b/a.gguf",
-        "oci://r/a",
-        "ollama:a",
         "gs://b/a.gguf",
     ),
     *(
@@ -218,6 +216,34 @@ REFS = [
         "https:/h/a.gguf",
     ),
     *("https://huggingface.co/a/b", "https://hf.co/a/b", "https://huggingface.co/", "a/b", ":", "x"),
+    *(
+        f"oci://{rest}"
+        for rest in (
+            *("r.e/a", "r:5000/a/b_c--d:v1.0_X", "localhost/a", "localhost:1/a", "r_-.e/0a/b.c", "127.0.0.1:5000/a__b"),
+            *("", "/", "r", "r/a", "r.e", "r.e/", "R.e/a", "r.e./a", ".e/a", "r..e/a", "r:/a", "r:0/a", "r:08/a"),
+            *("r:443/a", "r.e:443/a", "r:65535/a", "r:65536/a", "u@r.e/a", "r.e?/a", "[::1]:5000/a", "é.e/a", "r.e/é"),
+            *("r.e/A", "r.e/a/", "r.e//a", "r.e/-a", "r.e/a-", "r.e/a..b", "r.e/a___b", "r.e/a---b", "r.e/a._b"),
+            *("r.e/a:", "r.e/a:_", "r.e/a:.x", "r.e/a:-x", "r.e/a:x y", "r.e/a:x:y", "r.e/a:x/y", "r.e/a:x\n"),
+            *("r.e/a@", "r.e/a@x", f"r.e/a@{DIGEST}", f"r.e/a:x@{DIGEST}", f"r.e/a@{DIGEST}:x", f"r.e/a@{DIGEST}0"),
+            *(f"r.e/a@{DIGEST.replace('0', 'A')}", f"r.e/a@sha512:{'0' * 128}", "r.e/../a", "r.e/a?x", "r.e/a#x"),
+            *(f"r.e/a:{'x' * length}" for length in (128, 129)),
+            *(f"r.e/{'a' * length}" for length in (255, 256)),
+            *(f"{'a' * length}.e/a" for length in (63, 64)),
+            *(f"{'a.' * length}{end}/c" for length in (122, 123) for end in ("b", "bc")),
+        )
+    ),
+    *(
+        f"ollama:{rest}"
+        for rest in (
+            *("a", "a:b", "a/b", "a/b:c", "_/_:_", "A.b-c:8b-q4_K_M", "a-b/c", "a:b..c", "a.:b", "a-:b-"),
+            *("", ":", "a:", "/a", "a/", "a//b", "a/b/c", "/a/b", "a.b/c", "..", "a..b", ".a", "-a", "a:-b", "a:.b"),
+            *("//a", "a b", "é", "a:b:c", "a:b/c", "a@b", f"a@{DIGEST}", "a\n", "a\n/b", "h/a/b:c", "a:b/c/d"),
+            *(f"{'a' * length}" for length in (80, 81)),
+            *(f"{'a' * length}/b" for length in (80, 81)),
+            *(f"a:{'b' * length}" for length in (80, 81)),
+        )
+    ),
+    *("oci:r.e/a", "oci:/r.e/a", "OCI://r.e/a", "Ollama:a"),
 ]
 
 

@@ -36,6 +36,7 @@ def _library(pattern: str, package: str) -> Tool:
 TOOLS = {
     "chromedriver": _program("chromedriver", "chromium-driver"),
     "chromium": _program("chromium"),
+    "docker-registry": _program("docker-registry"),
     "fuse": _program("fusermount3", "fuse3"),
     "libfaketime": _library("*/faketime/libfaketime.so.1", "libfaketime"),
     "nginx": _program("nginx", "nginx-light"),

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host_port
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
@@ -118,8 +119,12 @@ class Fetcher:
         credentials: Credentials | None = None,
         digest: str | None = None,
         revision: str | None = None,
+        endpoint: str | None = None,
+        own: bool = True,
     ) -> Plan:
-        request = Resolve("1", ref, "/".join(ref.split("/")[:3]), revision, digest, credentials)
+        """`endpoint` is asked, and is the administrator's if `own`; None: that of the ref itself."""
+        asked = endpoint or parse(ref).endpoint or ""
+        request = Resolve("1", ref, asked, revision, digest, credentials, own_hub=own)
         return (await Resolver(self.client).resolve(request)).plan
 
     async def fetch(

@@ -20,6 +20,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST = re.compile(r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)+|localhost)(?::[0-9]{1,5})?|[a-z0-9_-]+:[0-9]{1,5}")
 _MAX_REPOSITORY = 255
+_MAX_HOST = 246  # with its port; a name in DNS has 253 characters at most, a directory 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,6 @@ class OciRef(ModelRef):
     schemes = ("oci",)
     root = "oci"
     spelling = "oci://<registry>/<repository>[:<tag> or @sha256:<digest>]"
-    served = False
     secret_kinds: ClassVar[tuple[SecretKind, ...]] = (DOCKER, BASIC)
 
     @classmethod
@@ -84,7 +84,7 @@ class OciRef(ModelRef):
 
 def _is_host(registry: str) -> bool:
     """Whether it is the host of a registry: one with a dot or a port, or localhost, as docker tells them from names."""
-    if not _HOST.fullmatch(registry):
+    if not _HOST.fullmatch(registry) or len(registry) > _MAX_HOST:
         return False
     try:
         return str(Origin.of(f"https://{registry}")) == f"https://{registry}"

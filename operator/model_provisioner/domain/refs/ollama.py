@@ -26,7 +26,6 @@ class OllamaRef(ModelRef):
     schemes = ("ollama",)
     root = "ollama"
     spelling = "ollama:[<namespace>/]<name>[:<tag>]"
-    served = False
     default_endpoint = "https://registry.ollama.ai"
     secret_kinds: ClassVar[tuple[SecretKind, ...]] = (TOKEN,)
 

@@ -17,7 +17,7 @@ export function explain(text) {
   const parts = page ? shownBy(page[1], page[2]) : HUB.exec(ref)?.slice(1);
   const file = page ? undefined : WEB.exec(ref);
   if (file) return web(file.slice(1));
-  if (!parts) return [["Not understood yet", page ? "this page shows no files of a model" : "a ref begins with hf:, modelscope:, https: or local:"]];
+  if (!parts) return [["Not understood yet", page ? "this page shows no files of a model" : "a ref begins with hf:, modelscope:, https:, oci:, ollama: or local:"]];
   const [owner, repository, revision, selector] = parts;
   const there = ref.startsWith("modelscope:");
   return [

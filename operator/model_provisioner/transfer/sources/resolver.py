@@ -23,6 +23,8 @@ from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.modelscope import ModelScopeRef
+from model_provisioner.domain.refs.oci import OciRef
+from model_provisioner.domain.refs.ollama import OllamaRef
 from model_provisioner.domain.refs.projectors import NO_PROJECTOR
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.digest import Digest
@@ -33,6 +35,8 @@ from model_provisioner.transfer.sources.https import Https
 from model_provisioner.transfer.sources.huggingface import HuggingFace
 from model_provisioner.transfer.sources.local import Local
 from model_provisioner.transfer.sources.modelscope import ModelScope
+from model_provisioner.transfer.sources.oci import Oci
+from model_provisioner.transfer.sources.ollama import Ollama
 from model_provisioner.transfer.sources.source import Asked, Source, Tools
 from model_provisioner.worker_protocol.messages import Locate, Located, Resolve, ResolvedAnswer
 
@@ -42,6 +46,8 @@ SOURCES: Mapping[type[ModelRef], type[Source[Any]]] = MappingProxyType(
         ModelScopeRef: ModelScope,
         HttpsRef: Https,
         LocalRef: Local,
+        OciRef: Oci,
+        OllamaRef: Ollama,
     }
 )
 """The source of each kind of ref that is served."""

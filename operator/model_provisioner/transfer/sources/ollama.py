@@ -1,0 +1,83 @@
+"""Resolves `ollama:` refs: models of the Ollama registry, or of another server that has its interface.
+
+Called by `resolver`. The requests are sent by `registry`. A model is one GGUF file, in the layer of the type
+`application/vnd.ollama.image.model`, whose digest is that of the file. Source: ollama, server/images.go. The key of
+Ollama that signs requests for private models is not known here: those need a server that takes a bearer token.
+"""
+
+from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.file_address import Address
+from model_provisioner.domain.refs.layers import OLLAMA_MODEL, Layer
+from model_provisioner.domain.refs.ollama import OllamaRef
+from model_provisioner.domain.store.paths import store_path
+from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.http.echoes import redacted_errors
+from model_provisioner.transfer.sources.bodies import Malformed
+from model_provisioner.transfer.sources.oci import address_of, file_digest
+from model_provisioner.transfer.sources.registry import Registry, RegistryClient
+from model_provisioner.transfer.sources.registry_answers import Manifest, is_remote
+from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
+
+_FILE = "model.gguf"
+_TENSORS = frozenset({"application/vnd.ollama.image.tensor", "application/vnd.ollama.image.json"})
+_MAX_CONFIG_BYTES = 256 * 1024
+
+
+class Ollama(Source[OllamaRef]):
+    """Models of an Ollama registry."""
+
+    async def resolve(self, asked: Asked[OllamaRef]) -> Resolved:
+        """Raises what `RegistryClient` raises, UnsupportedSource for a model without a GGUF file, and what
+        `with_expected_digest` raises.
+        """
+        client = self._client(asked)
+        with redacted_errors(lambda: self._tools.client.redaction(asked.credentials, client.secrets)):
+            manifest = await client.manifest(asked.revision or asked.ref.reference)
+            models = [layer for layer in manifest.layers if layer.media_type == OLLAMA_MODEL]
+            if not models:
+                raise UnsupportedSource(f"{asked.ref} {await _reason(client, manifest)}: name a model in GGUF")
+            if len(models) > 1:
+                raise UnsupportedSource(
+                    f"{asked.ref} has {len(models)} files of weights, and one is read: name another"
+                )
+            file = _planned(asked, models[0])
+        return Resolved(Plan(str(asked.ref), str(manifest.digest), with_expected_digest((file,), asked.digest)))
+
+    async def address(self, asked: Asked[OllamaRef], file: PlannedFile) -> Address:
+        """The blob at the registry, which redirects to where it is for a while."""
+        return await address_of(self._client(asked), file)
+
+    def _client(self, asked: Asked[OllamaRef]) -> RegistryClient:
+        url = asked.endpoint.rstrip("/")
+        registry = Registry(url, Origin.of(url), asked.ref.repository, str(asked.ref))
+        return RegistryClient(self._tools.client, registry, asked.credentials)
+
+
+async def _reason(client: RegistryClient, manifest: Manifest) -> str:
+    """Why a model has no GGUF file: a clause after its name."""
+    if any(layer.media_type in _TENSORS for layer in manifest.layers):
+        return "has its weights as separate tensors (MLX), which only Ollama reads"
+    config = manifest.config
+    if config is not None and config.size <= _MAX_CONFIG_BYTES:
+        try:
+            if is_remote(await client.small_blob(config.digest)):
+                return "runs in Ollama's cloud and has no weights to fetch"
+        except Malformed:
+            pass
+    return "has no layer with weights"
+
+
+def _planned(asked: Asked[OllamaRef], layer: Layer) -> PlannedFile:
+    ref, own = asked.ref, asked.own_endpoint
+    source = f"ollama:{ref.repository}:{ref.reference}"
+    return PlannedFile(
+        path=store_path(ref, _FILE, asked.endpoint, own=own),
+        size=layer.size,
+        digest=file_digest(layer),
+        source=source if own else f"{source} at {asked.endpoint}",
+        url=None,
+        endpoint=asked.endpoint,
+        digest_published=True,
+        signed=True,
+    )

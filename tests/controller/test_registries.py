@@ -1,0 +1,97 @@
+"""Models in registries (Debian's docker-registry): Ready, in the catalog, and private for those without a login."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import registry
+from tests.support.ggufs import tiny_gguf
+from tests.support.registry import GGUF, PASSWORD, USER, Pusher
+from tests.support.stand import Stand
+
+MODEL, OTHER = tiny_gguf(), tiny_gguf(seed=1)
+OLLAMA = "application/vnd.ollama.image.model"
+
+
+@pytest.fixture
+def private(bench: Stand, tmp_path: Path) -> Iterator[Pusher]:
+    """A registry with a password; its Secrets say that it may have the login without TLS."""
+    with registry.running(tmp_path, protected=True) as url:
+        docker_secret(bench, "reader", url, PASSWORD, url)
+        docker_secret(bench, "wrong", url, "wrong-canary", url)
+        docker_secret(bench, "with-tls", url, PASSWORD)
+        bench.secret("basic", {"username": USER, "password": PASSWORD}, {"models.rbee.dev/hosts": url})
+        bench.start_operator("--allow-host=127.0.0.1")
+        yield Pusher(url, "team/tiny", (USER, PASSWORD))
+
+
+def docker_secret(bench: Stand, name: str, url: str, password: str, hosts: str | None = None) -> None:
+    """As `kubectl create secret docker-registry` makes it."""
+    auths = {url.removeprefix("http://"): {"username": USER, "password": password}}
+    annotations = {"models.rbee.dev/hosts": hosts} if hosts else {}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": name, "namespace": bench.namespace, "annotations": annotations},
+        "stringData": {".dockerconfigjson": json.dumps({"auths": auths})},
+    }
+    bench.cluster.apply([secret])
+
+
+def ask(bench: Stand, name: str, ref: str, secret: str | None = None) -> None:
+    bench.apply(name, modelRef=ref, **({"credentialsSecretRef": {"name": secret}} if secret else {}))
+
+
+def test_a_private_artifact_is_ready_only_for_an_object_with_a_login_of_its_own(bench: Stand, private: Pusher) -> None:
+    digest = private.artifact("q4", [private.blob(MODEL, GGUF)])
+    host = private.url.removeprefix("http://")
+    ref = f"oci://{host}/team/tiny:q4"
+    ask(bench, "reader", ref, "reader")
+    found = bench.until("reader", "Available")["status"]["model"]
+    assert found["path"] == f"oci/{host.replace(':', '+')}/team/tiny/q4/model.gguf"
+    assert found["revision"] == digest
+    assert found["digest"] == registry.sha256(MODEL)
+    assert bench.catalog()["reader.path"] == found["path"]
+    ends = {
+        "anonymous": (None, "without a credential"),
+        "wrong": ("wrong", "with the credential that was sent"),
+        "with-tls": ("with-tls", "without a credential"),
+    }
+    for name, (secret, says) in ends.items():
+        ask(bench, name, ref, secret)
+        bench.until(name, "AccessDenied")
+        assert says in bench.ready(name)["message"]
+    ask(bench, "second", ref, "basic")
+    bench.until("second", "Available")
+    assert len(bench.published()) == 1
+    no_secret_is_shown(bench)
+
+
+def test_an_artifact_without_a_model_says_why(bench: Stand, private: Pusher) -> None:
+    private.artifact("tar", [private.blob(b"x", "application/vnd.cncf.model.weight.v1.tar")])
+    ask(bench, "archive", f"oci://{private.url.removeprefix('http://')}/team/tiny:tar", "reader")
+    bench.until("archive", "UnsupportedSource")
+    assert "push the .gguf file as a layer of its own" in bench.ready("archive")["message"]
+
+
+def test_a_model_of_ollama_is_ready(bench: Stand, tmp_path: Path) -> None:
+    with registry.running(tmp_path) as url:
+        pusher = Pusher(url, "library/tiny")
+        digest = pusher.artifact("1b", [pusher.blob(OTHER, OLLAMA)])
+        bench.start_operator("--allow-host=127.0.0.1", f"--endpoint=ollama={url}")
+        ask(bench, "model", "ollama:tiny:1b")
+        found = bench.until("model", "Available")["status"]["model"]
+    assert (found["path"], found["revision"]) == ("ollama/library/tiny/1b/model.gguf", digest)
+    assert bench.catalog()["model.path"] == found["path"]
+    assert (bench.volume / found["path"]).read_bytes() == OTHER
+
+
+def no_secret_is_shown(bench: Stand) -> None:
+    objects = bench.cluster.api.get(f"/apis/models.rbee.dev/v1alpha1/namespaces/{bench.namespace}/modeldownloads")
+    events = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/events")
+    kept = b"".join(file.read_bytes() for file in (bench.volume / ".provisioner").rglob("*") if file.is_file())
+    shown = json.dumps([objects, events, bench.catalog()]) + bench.operator_output() + kept.decode("latin-1")
+    assert "canary" not in shown
