@@ -83,7 +83,7 @@ def emulate(page: Chrome, scheme: str) -> None:
         ("modelscope:acme/tiny", "ModelScope acme tiny master Q4_K_M, else Q8_0, else the only one"),
         ("modelscope:acme/tiny@v2:d/m.gguf", "ModelScope acme tiny v2 d/m.gguf"),
         ("modelscope:acme", "ModelScope acme is missing master Q4_K_M, else Q8_0, else the only one"),
-        ("acme/tiny", "a ref begins with hf:, modelscope:, https: or local:"),
+        ("acme/tiny", "a ref begins with hf:, modelscope:, https:, oci:, ollama: or local:"),
     ],
 )
 def test_a_ref_is_explained_while_it_is_typed(page: Chrome, typed: str, parts: str) -> None:
