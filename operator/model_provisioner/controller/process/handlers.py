@@ -48,7 +48,7 @@ def register(registry: kopf.OperatorRegistry, manager: Manager, health: Health, 
         health.delivered(event["type"], metadata["uid"], metadata["resourceVersion"], body)
         progress.delivered(event["type"], metadata["uid"])
         if event["type"] == "DELETED":
-            manager.forget(metadata["uid"])
+            manager.forget(metadata["uid"], is_gone=True)
             return False
         return manager.observe(document)
 

@@ -6,7 +6,7 @@ the start only. What settled means is decided in `domain.lifecycle.settled`.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from model_provisioner.controller.reconcile.settled_objects import packed
@@ -21,7 +21,7 @@ class Found:
     """One object. `document` is `packed`, and empty if the object is not Ready."""
 
     download: ModelDownload
-    document: bytes
+    document: bytes = field(repr=False)
 
 
 class InitialObjects:

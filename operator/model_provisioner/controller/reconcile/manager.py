@@ -53,6 +53,7 @@ class _Reconciliation:
         self.changed = Wakeup()
         self.reconciler: Reconciler | None = None  # None until our finalizer is on the object
         self.task: asyncio.Task[None] | None = None
+        self.is_gone = False
         self._is_cancelled = False
 
     def update(self, body: Document) -> bool:
@@ -116,10 +117,11 @@ class Manager:
         if uid in self._running:
             self._running[uid].changed.set()
 
-    def forget(self, uid: str) -> None:
+    def forget(self, uid: str, *, is_gone: bool = False) -> None:
         """Ends the reconciliation of an object that is gone or being deleted, and does not wait for its end."""
         self._unsettle(uid)
         if running := self._running.get(uid):
+            running.is_gone = running.is_gone or is_gone
             running.cancel()
 
     async def stop(self) -> None:
@@ -167,6 +169,8 @@ class Manager:
         uid = one.body["metadata"]["uid"]
         if self._running.get(uid) is one:
             del self._running[uid]
+            if one.is_gone:  # the catalog may have seen the deletion before the entry was made
+                self._deps.catalog.drop(parse(one.body))
 
     async def _has_finalizer(self, one: _Reconciliation) -> bool:
         """Waits until our finalizer is on the object: without it, a deletion would leave files behind.

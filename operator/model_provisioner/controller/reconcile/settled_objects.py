@@ -7,7 +7,7 @@ its document, compressed. Kept by `manager`, which decides when an object is set
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from model_provisioner.controller.stores.file_monitor import FileMonitor, Waiter
@@ -39,7 +39,7 @@ def drop_content(document: dict[str, Any]) -> None:
 @dataclass(frozen=True, slots=True)
 class _Settled:
     version: int
-    document: bytes
+    document: bytes = field(repr=False)
     waiter: Waiter
 
 
