@@ -6,7 +6,6 @@ manifest); modelpack/model-spec, specs-go/v1 (`org.cncf.model.filepath`); kitops
 whose layers have a title, and `…layer.v1.tar` for a plain file too unless it names another type.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +43,8 @@ class Layer:
         return bool(_ARCHIVE.fullmatch(self.media_type)) or self.annotations.get(_UNPACKED) == "true"
 
     def _name_in_metadata(self) -> str:
+        import json  # noqa: PLC0415 - no other source needs it
+
         try:
             name = json.loads(self.annotations.get(_METADATA, "{}"))["name"]
         except (ValueError, TypeError, KeyError, RecursionError):
