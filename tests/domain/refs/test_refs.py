@@ -70,7 +70,7 @@ def test_a_misspelt_ref_is_told_what_to_write(text: str, says: str) -> None:
     assert says in caught.value.message
 
 
-@pytest.mark.parametrize("scheme", ["s3://b/k", "oci://r/x", "ollama:llama3", "modelscope:a/b"])
+@pytest.mark.parametrize("scheme", ["oci://r/x", "ollama:llama3", "modelscope:a/b"])
 def test_sources_that_are_not_served_say_so(scheme: str) -> None:
     with pytest.raises(UnsupportedSource, match="not served by this version"):
         parse(scheme)

@@ -23,6 +23,7 @@ from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.refs import parse
+from model_provisioner.domain.refs.s3 import S3Ref
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Client
@@ -30,6 +31,7 @@ from model_provisioner.transfer.http.echoes import redacted_errors
 from model_provisioner.transfer.sources.https import Https
 from model_provisioner.transfer.sources.huggingface import HuggingFace
 from model_provisioner.transfer.sources.local import Local
+from model_provisioner.transfer.sources.s3 import S3
 from model_provisioner.transfer.sources.source import Asked, Source, Tools
 from model_provisioner.worker_protocol.messages import Locate, Located, Resolve, ResolvedAnswer
 
@@ -37,6 +39,7 @@ SOURCES: Mapping[type[ModelRef], type[Source[Any]]] = MappingProxyType(
     {
         HuggingFaceRef: HuggingFace,
         HttpsRef: Https,
+        S3Ref: S3,
         LocalRef: Local,
     }
 )

@@ -1,0 +1,86 @@
+"""Real servers that speak S3, on loopback, for as long as a block runs: moto's, and the Versity gateway.
+
+moto has versions and checksums, and checks no signature. versitygw checks each signature. Both are outside our locks,
+because moto needs botocore, which excludes the Kubernetes client's `python-dateutil`: a test is skipped without them.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from model_provisioner.domain.network.credentials import AwsKeys
+from model_provisioner.domain.network.sigv4 import presigned
+from tests.support.programs import eventually, free_port, is_listening
+
+KEYS = AwsKeys("AKIDEXAMPLE", "s3-canary-0123456789abcdef")
+_MOTO = "pip install 'moto[server]', in an environment of its own that is on PATH"
+_VERSITY = "go install github.com/versity/versitygw/cmd/versitygw@v1.8.0"
+
+
+@dataclass(frozen=True)
+class Server:
+    """`url` is the endpoint. Requests are signed with `keys`."""
+
+    url: str
+    keys: AwsKeys = KEYS
+    region: str = "us-east-1"
+
+    def put(
+        self, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None, query: str = ""
+    ) -> httpx.Response:
+        """Makes the bucket or the object at `path`, `<bucket>[/<key>]`, or sets its property `query`."""
+        asked = {query: ""} if query else {}
+        url = f"{self.url}/{quote(path)}"
+        signed = presigned("PUT", url, self.keys, self.region, time.time(), 60, asked, headers)
+        answer = httpx.put(signed, content=content, headers=dict(headers or {}))
+        return answer.raise_for_status()
+
+
+@contextlib.contextmanager
+def moto() -> Iterator[Server]:
+    beside = Path(sys.executable).with_name("moto_server")
+    program = str(beside) if beside.exists() else shutil.which("moto_server")
+    if program is None:
+        pytest.skip(f"moto_server is not installed ({_MOTO})")
+    with _running([program, "-H", "127.0.0.1", "-p", "PORT"], {}) as url:
+        yield Server(url)
+
+
+@contextlib.contextmanager
+def versity(directory: Path, region: str = "us-east-1") -> Iterator[Server]:
+    program = shutil.which("versitygw") or shutil.which("versitygw", path=os.environ.get("GOBIN", ""))
+    if program is None:
+        pytest.skip(f"versitygw is not installed ({_VERSITY})")
+    data, versions, sidecar = (directory / name for name in ("data", "versions", "sidecar"))
+    for one in (data, versions, sidecar):
+        one.mkdir()
+    flags = ["--port", "127.0.0.1:PORT", "--region", region, "--quiet"]
+    backend = ["posix", "--versioning-dir", str(versions), "--sidecar", str(sidecar), str(data)]
+    environment = {"ROOT_ACCESS_KEY_ID": KEYS.key_id, "ROOT_SECRET_ACCESS_KEY": KEYS.secret}
+    with _running([program, *flags, *backend], environment) as url:
+        yield Server(url, region=region)
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[str]:
+    port = free_port()
+    command = [word.replace("PORT", str(port)) for word in command]
+    with subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            eventually(lambda: is_listening(port), "the S3 server listens", 30)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
