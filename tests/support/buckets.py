@@ -5,6 +5,7 @@ because moto needs botocore, which excludes the Kubernetes client's `python-date
 """
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ class Server:
     url: str
     keys: AwsKeys = KEYS
     region: str = "us-east-1"
+    has_policies: bool = False
 
     def put(
         self, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None, query: str = ""
@@ -44,6 +46,19 @@ class Server:
         signed = presigned("PUT", url, self.keys, self.region, time.time(), 60, asked, headers)
         answer = httpx.put(signed, content=content, headers=dict(headers or {}))
         return answer.raise_for_status()
+
+    def publish(self, bucket: str, objects: Mapping[str, bytes]) -> None:
+        """Puts `objects` into `bucket`, and lets everybody read and list it: by ACLs at moto, else by a policy."""
+        acl = {} if self.has_policies else {"x-amz-acl": "public-read"}
+        for key, content in objects.items():
+            self.put(f"{bucket}/{key}", content, acl)
+        if not self.has_policies:
+            self.put(bucket, b"", acl, "acl")
+            return
+        allowed = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket"]}
+        resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+        policy = {"Version": "2012-10-17", "Statement": [{**allowed, "Resource": resources}]}
+        self.put(bucket, json.dumps(policy).encode(), query="policy")
 
 
 @contextlib.contextmanager
@@ -68,7 +83,7 @@ def versity(directory: Path, region: str = "us-east-1") -> Iterator[Server]:
     backend = ["posix", "--versioning-dir", str(versions), "--sidecar", str(sidecar), str(data)]
     environment = {"ROOT_ACCESS_KEY_ID": KEYS.key_id, "ROOT_SECRET_ACCESS_KEY": KEYS.secret}
     with _running([program, *flags, *backend], environment) as url:
-        yield Server(url, region=region)
+        yield Server(url, region=region, has_policies=True)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 `transfer.sources.s3_client` calls `s3_error` with the code that the server gives in XML, and
 `transfer.download.remote_file` calls `range_error` with a status alone. No text of the server is shown, nor a code that
-is not known here. Source: docs.aws.amazon.com/AmazonS3/latest/API, "Error responses"; R2 adds ExpiredRequest.
+is not known here. Source: docs.aws.amazon.com/AmazonS3/latest/API, "Error responses"; R2 adds
+ExpiredRequest, versitygw XAdminUserNotFound.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from model_provisioner.domain.network.http_errors import http_error
 from model_provisioner.domain.network.hub_errors import HubRequest
 from model_provisioner.domain.network.retry_after import retry_after
 
+_MOST_SKEW = 14 * 60.0  # seconds; the limit of S3, less a minute that an answer may take
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -46,6 +48,8 @@ class S3Answer:
 
 def s3_error(answer: S3Answer, asked: S3Request, now: float) -> ProvisionError:
     """`now` is in seconds since the epoch."""
+    if answer.status == 403 and asked.authenticated and _clocks_differ(answer.headers, now):
+        return _skewed(answer, asked)
     explain = _BY_CODE.get(answer.code)
     if explain:
         return explain(answer, asked)
@@ -76,6 +80,20 @@ def range_error(status: int, headers: Mapping[str, str], request: HubRequest, no
 def told_region(answer: S3Answer) -> str | None:
     """The region that the server says the bucket is in."""
     return checked_region(answer.headers.get("x-amz-bucket-region", "") or answer.region)
+
+
+def _clocks_differ(headers: Mapping[str, str], now: float) -> bool:
+    """Whether the answer's own time is so far away that a signature is not valid there.
+
+    A signed address that is over gets the code AccessDenied, like a key without rights.
+    """
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few requests are refused
+
+    try:
+        theirs = parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (ValueError, OverflowError):
+        return False
+    return abs(theirs - now) > _MOST_SKEW
 
 
 def _no_key(_: S3Answer, asked: S3Request) -> ProvisionError:
@@ -175,6 +193,7 @@ _BY_CODE: Mapping[str, _Explain] = {
     "AllAccessDisabled": _denied,
     "AccountProblem": _denied,
     "InvalidAccessKeyId": _unknown_key,
+    "XAdminUserNotFound": _unknown_key,
     "SignatureDoesNotMatch": _wrong_secret,
     "ExpiredToken": _session_over,
     "TokenRefreshRequired": _session_over,
@@ -183,8 +202,6 @@ _BY_CODE: Mapping[str, _Explain] = {
     "ExpiredRequest": _expired,
     "PermanentRedirect": _elsewhere,
     "TemporaryRedirect": _elsewhere,
-    "AuthorizationHeaderMalformed": _elsewhere,
-    "AuthorizationQueryParametersError": _elsewhere,
     "IllegalLocationConstraintException": _elsewhere,
     "IncorrectEndpoint": _elsewhere,
     "InvalidObjectState": _archived,

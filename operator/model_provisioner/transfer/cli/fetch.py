@@ -28,6 +28,7 @@ from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.secret_keys import AWS
 from model_provisioner.domain.quantity import format_bytes, format_duration
 from model_provisioner.domain.refs.hugging_face import HUGGING_FACE, HuggingFaceRef
 from model_provisioner.domain.refs.model_ref import ModelRef
@@ -54,7 +55,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class FetchOptions:
     """The values of the flags, and the token from the environment, if the hub may have it.
 
-    `secret` is what the credentials file has. `token_withheld`: there is a token, and the hub does not get it.
+    `secret` is what the credentials file has, `aws` the access key of the environment.
+    `token_withheld`: there is a token, and the hub does not get it.
     `bytes_per_second` None means no limit. `retries` is how often in a row, without a new byte, the fetch tries again
     after a temporary error.
     """
@@ -66,6 +68,7 @@ class FetchOptions:
     connections: int
     bytes_per_second: int | None
     secret: Secret | None = field(repr=False)
+    aws: Secret = field(repr=False)
     token: str | None = field(repr=False)
     token_withheld: bool
     retries: int
@@ -83,9 +86,14 @@ class FetchOptions:
         return ref.endpoint or self.endpoints.get(ref.scheme, "")
 
     def credentials(self, ref: ModelRef) -> Credentials | None:
-        """Those of the file, else the token, for the origin of the hub only. Raises SecretNotFound."""
+        """Those of the file, else of the environment: the access key for a bucket, the token for the hub only.
+
+        Raises SecretNotFound.
+        """
         if self.secret is not None and ref.secret_kinds:
             return credentials_of(ref, self.secret, self.endpoint_of(ref))
+        if self.aws and AWS in ref.secret_kinds:
+            return credentials_of(ref, self.aws, self.endpoint_of(ref))
         return Credentials(self.token, (str(Origin.of(self.endpoint)),)) if self.token else None
 
 

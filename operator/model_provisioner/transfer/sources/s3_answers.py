@@ -32,7 +32,7 @@ class Page:
 def parse_page(body: bytes, prefix: str) -> Page:
     """A page of the keys that begin with `prefix`. Raises Malformed."""
     reader = _read(body, "ListBucketResult")
-    decode = unquote if reader.top.get("EncodingType") == "url" else str
+    decode = _unquoted if reader.top.get("EncodingType") == "url" else str
     sizes = dict(_entry(entry, decode, prefix) for entry in reader.entries)
     more = reader.top.get("IsTruncated", "false").strip().lower() == "true"
     following = reader.top.get("NextContinuationToken", "")
@@ -48,6 +48,11 @@ def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> S3Answe
     except Malformed:
         return S3Answer(status, headers)
     return S3Answer(status, headers, top.get("Code", "").strip(), top.get("Region", "").strip())
+
+
+def _unquoted(text: str) -> str:
+    """A key that is no UTF-8 gets characters that no path may have, so that it is refused if it is chosen."""
+    return unquote(text, errors="surrogateescape")
 
 
 def _entry(entry: Texts, decode: Callable[[str], str], prefix: str) -> tuple[str, int]:

@@ -25,10 +25,9 @@ MAX_KEYS = 20_000
 _MAX_PAGES = 100
 _MAX_PAGE_BYTES = 4 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
-_REQUEST_SECONDS = 300
-ADDRESS_SECONDS = 900
-"""The lifetime of the address of an object: that of the shortest session of Amazon's."""
-CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
+_SECONDS = 900
+"""The lifetime of a signed address: as much as the clocks may differ, and as the shortest session of Amazon's."""
+_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 _ONE_BYTE = {"Range": "bytes=0-0"}
 _GOOD = frozenset({200, 206})
 
@@ -56,9 +55,9 @@ class BucketClient:
         return cls(tools, ref, Bucket(endpoint, ref.bucket, region or DEFAULT_REGION), keys)
 
     def address(self, key: str, version: str | None) -> str:
-        """Where the bytes of `key` are, signed for `ADDRESS_SECONDS` if there is an access key."""
+        """Where the bytes of `key` are, signed for 15 minutes if there is an access key."""
         query = {"versionId": version} if version else {}
-        return self._signed("GET", self._bucket.url_of(key), query, {}, ADDRESS_SECONDS)
+        return self._signed("GET", self._bucket.url_of(key), query, {})
 
     async def head(self, key: str, version: str | None) -> Reply:
         """The headers of an object, with its checksum. The head of an error has no code, so a byte is asked for then.
@@ -67,11 +66,11 @@ class BucketClient:
         """
         query = {"versionId": version} if version else {}
         url = self._bucket.url_of(key)
-        (reply,) = await self._headers("HEAD", url, query, CHECKSUM)
+        reply = await self._head(self._signed("HEAD", url, query, _CHECKSUM), _CHECKSUM)
         if reply.status in _GOOD:
             return reply
-        asked = self._signed("GET", url, query, CHECKSUM)
-        async with await self._tools.client.get(asked, {**CHECKSUM, **_ONE_BYTE}, None) as answer:
+        asked = self._signed("GET", url, query, _CHECKSUM)
+        async with await self._tools.client.get(asked, {**_CHECKSUM, **_ONE_BYTE}, None) as answer:
             if answer.status in _GOOD:
                 return answer
             raise await self._error(answer)
@@ -111,7 +110,7 @@ class BucketClient:
 
     async def _told_region(self) -> str | None:
         """The head of the bucket tells it without a signature. Some servers tell it only when a signature is wrong."""
-        (head,) = await self._headers("HEAD", self._bucket.url, {}, {}, signed=False)
+        head = await self._head(self._bucket.url, {})
         region = told_region(S3Answer(head.status, head.headers))
         if region is not None or self._keys is None:
             return region
@@ -119,24 +118,13 @@ class BucketClient:
         async with await self._tools.client.get(self._signed("GET", self._bucket.url, query, {}), {}, None) as reply:
             return None if reply.status == 200 else told_region(await self._answer(reply))
 
-    async def _headers(
-        self, method: Method, url: str, query: Mapping[str, str], headers: Mapping[str, str], *, signed: bool = True
-    ) -> tuple[Reply]:
-        asked = self._signed(method, url, query, headers) if signed else url
-        replies = await self._tools.client.headers(method, asked, headers, None)
-        return (replies[-1],)
+    async def _head(self, url: str, headers: Mapping[str, str]) -> Reply:
+        return (await self._tools.client.headers("HEAD", url, headers, None))[-1]
 
-    def _signed(
-        self,
-        method: Method,
-        url: str,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        seconds: int = _REQUEST_SECONDS,
-    ) -> str:
+    def _signed(self, method: Method, url: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
         if self._keys is None:
             return f"{url}?{encoded(query)}" if query else url
-        return presigned(method, url, self._keys, self._bucket.region, time.time(), seconds, query, headers)
+        return presigned(method, url, self._keys, self._bucket.region, time.time(), _SECONDS, query, headers)
 
     async def _error(self, reply: Reply) -> ProvisionError:
         asked = S3Request(str(self._ref), self._ref.bucket, str(reply.origin), self._keys is not None)
