@@ -25,6 +25,8 @@ import pytest
 
 import model_provisioner
 from deploy.local.cluster import Cluster
+from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.file_address import Address
 from tests.gateway.caller import Caller, grant
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.programs import Program, eventually, free_port, running
@@ -70,6 +72,12 @@ ECHOING = {
     "redirected": ("model.Q4_K_M.gguf",),
 }
 """The repositories of a hub that sends the token back, and their files."""
+
+
+SECRET_FIELDS = frozenset({"token", "password", "username", "document", "identity_token", "session_token", "secret"})
+"""Names of fields of dataclasses that hold a secret."""
+SECRETS_OF = {Credentials: {"query", "headers"}, Address: {"url", "headers"}}
+"""Fields whose names do not say so in other classes."""
 
 
 def spellings(secret: str) -> set[str]:
@@ -205,8 +213,9 @@ def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str
     gate.wait_reached()
     meanwhile = shown_by_processes([operator.process.pid, *operator.children(), desk.program.process.pid])
     meanwhile |= {f"{place}, meanwhile": text for place, text in files_of(bench.volume).items()}
-    for worker in operator.children():
-        os.kill(worker, signal.SIGKILL)
+    for pid in operator.children():
+        with contextlib.suppress(ProcessLookupError):  # a worker dies with its server
+            os.kill(pid, signal.SIGKILL)
     gate.release()
     for name, (_, reason) in ENDS.items():
         bench.until(name, reason, 120)
@@ -331,5 +340,5 @@ def secret_fields() -> Iterator[tuple[type, dataclasses.Field[object]]]:
         for kind in vars(importlib.import_module(module.name)).values():
             if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:
                 for field in dataclasses.fields(kind):
-                    if field.name in {"token", "password", "username", "document"}:
+                    if field.name in SECRET_FIELDS or field.name in SECRETS_OF.get(kind, ()):
                         yield kind, field

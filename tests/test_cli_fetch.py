@@ -18,7 +18,7 @@ import pytest
 
 from model_provisioner import cli
 from tests.support.gguf_headers import STRING, header, pair, string, tensor
-from tests.support.ggufs import tiny_gguf
+from tests.support.ggufs import tiny_gguf, tiny_projector
 from tests.support.hub import Hub
 from tests.support.models import files_below, private_files, put
 from tests.support.volumes import needs_root, small_volume
@@ -82,6 +82,21 @@ def test_a_dry_run_tells_all_and_writes_nothing(hub: Hub, tmp_path: Path) -> Non
     assert done.stdout.splitlines()[-1] == f"{tmp_path}/models/{PATH}"
     assert not (tmp_path / "models").exists()
     assert hub.bytes_sent() == 0
+
+
+def test_the_path_of_the_projector_is_printed_before_that_of_the_model(hub: Hub, tmp_path: Path) -> None:
+    projector = tiny_projector()
+    repository = hub.repository(NAME)
+    repository.add(MODEL, CONTENT)
+    repository.add("mmproj-F16.gguf", projector)
+    paths = [f"{tmp_path}/hf/{NAME}/mmproj-F16.gguf", f"{tmp_path}/{PATH}"]
+    dry = fetch(hub, REF, "--to", str(tmp_path), "--projector", "--dry-run")
+    assert dry.stdout.splitlines()[-2:] == paths
+    done = fetch(hub, REF, "--to", str(tmp_path), "--projector")
+    assert (done.returncode, done.stdout.splitlines()) == (0, paths)
+    assert [Path(path).read_bytes() for path in paths] == [projector, CONTENT]
+    document = json.loads(fetch(hub, REF, "--to", str(tmp_path), "--projector", "--json").stdout)
+    assert [document["projector"], document["path"]] == paths
 
 
 def test_json_is_one_document(hub: Hub, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import shlex
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from model_provisioner.domain.catalog import CATALOG_NAME, LIMIT_BYTES, Entry, r
 from model_provisioner.domain.errors import ProvisionError, Retryable, Terminal
 from model_provisioner.domain.lifecycle.backoff import pause
 from model_provisioner.domain.lifecycle.state import State
+from model_provisioner.domain.modeldownload import Projector
 from model_provisioner.kube import resource
 from model_provisioner.transfer.cli import prune
 from tests.chart.installing import create
@@ -156,7 +158,7 @@ def test_the_columns_are_those_of_the_resource() -> None:
 
 
 def test_the_catalog_is_described_as_it_is_made() -> None:
-    made = rows("tinyllama", Entry("hf:a/b", MODEL))
+    made = rows("tinyllama", Entry("hf:a/b", replace(MODEL, projector=Projector("mmproj.gguf"))))
     assert sorted(row["key"] for row in table("The catalog")) == sorted(f"`{key}`" for key in made)
     assert f"`{CATALOG_NAME}`" in section("The catalog")
     assert f"{LIMIT_BYTES // 1024} KiB" in section("The catalog")
@@ -213,7 +215,7 @@ def test_prune_is_called_as_it_can_be(page: str) -> None:
 
 def test_every_manifest_is_accepted(cluster: Cluster, namespace: str) -> None:
     documents = [document for text in blocks("yaml", PAGE) for document in yaml.safe_load_all(text)]
-    assert [document["kind"] for document in documents] == ["ModelDownload", "Secret", "Pod"]
+    assert [document["kind"] for document in documents] == ["ModelDownload", "ModelDownload", "Secret", "Pod"]
     for document in documents:
         create(cluster.api, {**document, "metadata": {**document["metadata"], "namespace": namespace}}, dry_run=True)
 

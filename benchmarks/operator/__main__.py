@@ -1,8 +1,8 @@
 """`make bench-operator`: what the operator costs the API server and the machine, and how soon it acts.
 
 A thousand small models at once, one small model after the other, applies of a large catalog, and ten thousand models
-that are Ready; a 0 leaves one of these out. `--write FILE` keeps the tables; `--quick` takes a minute and gives a first
-impression. Exits with 1 if a figure is missed. Other load on the machine adds to the times:
+that are Ready; `--scene` names those that run, if not all. `--write FILE` keeps the tables; `--quick` takes a minute
+and gives a first impression. Exits with 1 if a figure is missed. Other load on the machine adds to the times:
 `echo -15 > /proc/self/autogroup` (Linux, root) gives this shell a higher priority.
 """
 
@@ -19,10 +19,12 @@ from benchmarks import quiet
 from benchmarks.operator.applies import applies
 from benchmarks.operator.figures import Figure, table
 from benchmarks.operator.idle import idle, namespaces
+from benchmarks.operator.idle_processes import idle_processes
 from benchmarks.operator.many import many, soon
 from benchmarks.operator.stage import staged
 
 _APPLIES = 40
+_SCENES = ("many", "soon", "applies", "idle")
 _TEXT = """# What the operator costs
 
 Written by `make bench-operator`, on a real kube-apiserver and etcd, with a hub on loopback and volumes in memory.
@@ -58,6 +60,7 @@ last apply wait for the next one, which is theirs together.
 
 def main() -> int:
     given = _parser().parse_args()
+    given.scene = given.scene or _SCENES
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all started processes are stopped
     load = quiet.load()
     with quiet.watched() as noises:
@@ -80,19 +83,22 @@ def _measured(given: argparse.Namespace) -> tuple[list[Figure], Counter[str]]:
     """The figures of all scenes, and the writes of the first by kind."""
     figures: list[Figure] = []
     writes: Counter[str] = Counter()
-    if given.objects:
+    if "many" in given.scene and given.objects:
         with staged() as stage:
             found, writes = many(stage, given.objects)
             figures += found
-    if given.rounds:
+    if "soon" in given.scene and given.rounds:
         with staged() as stage:
             figures += soon(stage, given.rounds)
-    if given.models:
+    if "applies" in given.scene and given.models:
         with staged() as stage:
             figures += applies(stage, given.models, _APPLIES)
-    if given.idle:
+    if "idle" in given.scene and given.idle:
         with staged() as stage:
             figures += idle(stage, given.idle, given.seconds)
+    if given.idle and not given.quick:
+        with staged() as stage:
+            figures += idle_processes(stage, given.seconds)
     return figures, writes
 
 
@@ -100,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     quick = "--quick" in sys.argv
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operator", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller numbers, for a first look")
+    parser.add_argument("--scene", action="append", choices=_SCENES, help="only this one; repeatable")
     parser.add_argument("--objects", type=int, default=50 if quick else 1000, help="at once (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3 if quick else 25, help="one by one (default %(default)s)")
     parser.add_argument("--models", type=int, default=800, help="in one catalog (default %(default)s)")

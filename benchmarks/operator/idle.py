@@ -71,9 +71,9 @@ def idle(stage: Stage, count: int, seconds: float) -> list[Figure]:
         scrapes = operator.answered["/metrics"]
         memory, together = operator.memory(), operator.memory_with_workers()
     return [
-        Figure(f"{count} Ready objects: start → first status of a new object", started, "s", 30),
+        Figure(f"{count} Ready objects: start → first status of a new object", started, "s", 15, 8),
         Figure("… start → that object is Ready", watching.ready["fresh"] - begun, "s"),
-        Figure("… most memory of the operator", memory, "MiB", 600),
+        Figure("… most memory of the operator", memory, "MiB", 400, 300),
         Figure("… most memory of the operator and its workers together", together, "MiB"),
         Figure(f"… CPU over {seconds:g} s, operator and workers", share, "% of a core", 2),
         Figure("… scrapes that it had answered by then", scrapes),

@@ -49,7 +49,7 @@ def many(stage: Stage, count: int) -> tuple[list[Figure], Counter[str]]:
             Figure("… bytes of the catalog", _catalog_bytes(stage) / 1024, "KiB"),
             Figure("… CPU of the operator", operator.cpu() - cpu, "s"),
             Figure("… CPU of the operator and its workers", operator.cpu_with_workers() - all_cpu, "s"),
-            Figure("… most memory of the operator", operator.memory(), "MiB", 250, 150),
+            Figure("… most memory of the operator", operator.memory(), "MiB", 180, 150),
             Figure("… most memory of the operator and its workers together", operator.memory_with_workers(), "MiB"),
             *_all_at_once_gone(stage, "many"),
         ], writes

@@ -32,6 +32,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _REQUESTS = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
 _DURATION = re.compile(r"^apiserver_request_duration_seconds_(sum|count)\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
+_OWN = slice(11, 13)  # utime and stime: proc_pid_stat(5)
+_WITH_ENDED = slice(11, 15)  # and those of the child processes that have ended
 _WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
 
 Document = dict[str, Any]
@@ -132,7 +134,7 @@ class Operator:
         return _cpu(self._pids[0])
 
     def cpu_with_workers(self) -> float:
-        return sum(map(_cpu, self._pids))
+        return sum(_cpu(pid, _WITH_ENDED) for pid in self._pids)
 
     def memory(self, kind: str = "VmHWM") -> float:
         """MiB of the operator's own process: `VmRSS` now, `VmHWM` the peak (proc(5))."""
@@ -229,11 +231,18 @@ def manifest(name: str, ref: str, **metadata: object) -> Document:
     }
 
 
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+def _cpu(pid: int, fields: slice = _OWN) -> float:
+    """Processor time in seconds; 0 of a process that has ended, which its parent counts then."""
+    try:
+        found = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return 0
+    return sum(map(int, found[fields])) / _TICKS
 
 
 def _memory(pid: int, kind: str) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
     return int(re.findall(rf"{kind}:\s+(\d+)", status)[0]) / 1024

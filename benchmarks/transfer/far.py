@@ -44,21 +44,22 @@ def missing() -> str | None:
 
 
 @contextlib.contextmanager
-def running(model: Model, scratch: Path) -> Iterator[hub.Hub]:
+def running(model: Model, scratch: Path, *, seed: int = 1) -> Iterator[hub.Hub]:
+    """A far hub that runs within the block. `seed` decides which packets are lost, counted from the start."""
     server = _End(f"bench-hub-{os.getpid()}", f"benchhub{os.getpid()}", _SERVER)
     client = _End(f"bench-client-{os.getpid()}", f"benchcli{os.getpid()}", _CLIENT)
     with (
-        _line(server, client, scratch),
+        _line(server, client, scratch, seed),
         hub.running(model, scratch, host=_SERVER, server_prefix=server.prefix, command_prefix=client.prefix) as far_hub,
     ):
         yield far_hub
 
 
 @contextlib.contextmanager
-def _line(one: _End, other: _End, scratch: Path) -> Iterator[None]:
+def _line(one: _End, other: _End, scratch: Path, seed: int) -> Iterator[None]:
     log = scratch / "line.log"
     program = [sys.executable, "-m", "benchmarks.transfer.far_link", one.device, other.device]
-    line = start("the line", [*program, str(ROUND_TRIP_SECONDS / 2), str(LOSS)], log)
+    line = start("the line", [*program, str(ROUND_TRIP_SECONDS / 2), str(LOSS), str(seed)], log)
     with contextlib.ExitStack() as undo:
         undo.callback(line.stop)
         deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -1,9 +1,11 @@
-"""A link between two network devices: `python -m benchmarks.transfer.far_link DEVICE DEVICE SECONDS LOSS`.
+"""A link between two network devices: `python -m benchmarks.transfer.far_link DEVICE DEVICE SECONDS LOSS SEED`.
 
 Makes two TUN devices and carries each packet from one to the other SECONDS later, or drops it with probability LOSS, as
-netem does. Prints a line when the devices exist; runs until it is killed.
+netem does. SEED decides which packets of the sequence are lost. Prints a line when the devices exist; runs until it is
+killed.
 """
 
+import contextlib
 import fcntl
 import os
 import random
@@ -53,7 +55,10 @@ class Line:
     def deliver(self) -> None:
         now = time.monotonic()
         while self._on_the_way and self._on_the_way[0][0] <= now:
-            os.write(self._sink, self._on_the_way.popleft()[1])
+            packet = self._on_the_way.popleft()[1]
+            # The first device that is up sends packets of IPv6 while the other is still down.
+            with contextlib.suppress(OSError):
+                os.write(self._sink, packet)
 
 
 def carry(lines: tuple[Line, ...]) -> None:
@@ -68,11 +73,10 @@ def carry(lines: tuple[Line, ...]) -> None:
 
 
 def main() -> None:
-    near, far, seconds, loss = sys.argv[1:]
+    near, far, seconds, loss, seed = sys.argv[1:]
     one, other = device(near), device(far)
     print("ready", flush=True)
-    # Both devices are up before the first packet is sent, so no OSError is expected.
-    delay, chance = float(seconds), random.Random(1)
+    delay, chance = float(seconds), random.Random(int(seed))
     carry((Line(one, other, delay, float(loss), chance), Line(other, one, delay, float(loss), chance)))
 
 

@@ -83,3 +83,23 @@ async def test_what_cannot_be_opened_is_told_and_nothing_is_closed() -> None:
         async with Threads().opened(fail, door.close):
             pass
     assert door.steps == []
+
+
+async def test_calls_in_order_run_one_after_the_other_in_one_thread() -> None:
+    threads, first_may_end = Threads(), threading.Event()
+    began: list[tuple[int, int]] = []
+
+    def call(number: int) -> None:
+        began.append((number, threading.get_ident()))
+        if number == 0:
+            assert first_may_end.wait(10)
+
+    calls = [asyncio.create_task(threads.run_in_order(call, number)) for number in range(5)]
+    await asyncio.sleep(0.05)
+    assert len(began) == 1
+    first_may_end.set()
+    await threads.idle()
+    await asyncio.gather(*calls)
+    threads.close()
+    assert [number for number, _ in began] == list(range(5))
+    assert len({thread for _, thread in began}) == 1

@@ -34,9 +34,10 @@ def test_the_cpu_time_of_children_counts_whether_they_are_waited_for_or_not(prog
 
 def test_the_cpu_time_of_a_process_that_outlives_the_program_counts_and_it_is_ended() -> None:
     before = children(os.getpid())
-    endless = "[sys.executable, '-c', 'while True: pass'], stderr=subprocess.DEVNULL, start_new_session=True"
-    program = f"import subprocess, sys, time\nsubprocess.Popen({endless})\ntime.sleep(1)\n"
-    assert cost_of(program).cpu > 0.3
+    works = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True); time.sleep(600)"
+    started = f"[sys.executable, '-c', {works!r}], stdout=-1, stderr=subprocess.DEVNULL, start_new_session=True"
+    program = f"import subprocess, sys\nsubprocess.Popen({started}).stdout.readline()\n"
+    assert cost_of(program).cpu > 0.5
     assert children(os.getpid()) == before
 
 

@@ -238,7 +238,7 @@ def test_limits_hold_that_were_changed_while_a_ref_was_resolved(bench: Stand, la
     operator = bench.start_operator()
     bench.apply("first", modelRef="hf:acme/tiny")
     bench.until("first", "Available")
-    with stopped(operator.child("--resolver")):
+    with stopped(operator.child("model-resolver")):
         bench.apply("large", modelRef="hf:acme/large")
         bench.until("large", "Resolving")
         bench.patch("large", {"maxBytesPerSecond": "64Ki"})

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from model_provisioner.domain.catalog import LIMIT_BYTES, DriftBackoff, Entry, refusal, rows, size
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.modeldownload import Projector
 from tests.support.samples import MODEL
 
-NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\.(json|path|claim|a))?", fullmatch=True)
+NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\.(json|path|claim|projector|a))?", fullmatch=True)
 
 
 def test_tensor_types_that_llama_cpp_does_not_know_are_listed() -> None:
@@ -37,10 +38,18 @@ def test_a_model_has_three_keys() -> None:
     }
 
 
+def test_a_projector_has_a_key_of_its_own() -> None:
+    said = rows("tiny", Entry("hf:a/b", replace(MODEL, projector=Projector("hf/a/b/mmproj.gguf"))))
+    assert list(said) == ["tiny.json", "tiny.path", "tiny.claim", "tiny.projector"]
+    assert said["tiny.projector"] == "hf/a/b/mmproj.gguf"
+    assert json.loads(said["tiny.json"])["projector"] == {"path": "hf/a/b/mmproj.gguf"}
+
+
 @given(st.sets(NAMES, min_size=2, max_size=8))
 def test_no_name_spells_a_key_of_another(names: set[str]) -> None:
-    keys = [key for name in names for key in rows(name, Entry("hf:a/b", MODEL))]
-    assert len(set(keys)) == 3 * len(names)
+    model = replace(MODEL, projector=Projector("hf/a/b/mmproj.gguf"))
+    keys = [key for name in names for key in rows(name, Entry("hf:a/b", model))]
+    assert len(set(keys)) == 4 * len(names)
 
 
 def test_the_size_is_that_of_keys_and_values_in_bytes() -> None:

@@ -113,14 +113,16 @@ class Desk:
         }
         return self.cluster.apply([document])[0]
 
-    def tell(self, name: str, reason: str, *, done: int = 0, error: str = "", path: str = "") -> Document:
-        """Writes the status as the operator does. `path` is the one of the model."""
+    def tell(
+        self, name: str, reason: str, *, done: int = 0, error: str = "", path: str = "", projector: str = ""
+    ) -> Document:
+        """Writes the status as the operator does. `path` is the one of the model, `projector` that of an empty file."""
         ready, stalled = reason == "Available", bool(error)
         message = error or "as it should"
         conditions = [condition("Ready", ready, reason, message)]
         conditions += [condition("Stalled", True, reason, message)] if stalled else []
         path = path or f"hf/acme/{name}/{name}.Q4_K_M.gguf"
-        model = {
+        model: Document = {
             "claimName": "models",
             "storeID": "one",
             "repository": f"Acme/{name.title()}",
@@ -130,6 +132,9 @@ class Desk:
             "digestSource": "Source",
             "files": [{"path": path, "sizeBytes": 1000}],
         }
+        if projector:
+            files = [*model["files"], {"path": projector, "sizeBytes": 0}]
+            model |= {"projector": {"path": projector}, "files": files}
         progress = {
             "bytes": done,
             "totalBytes": 1000,

@@ -21,6 +21,7 @@ API_VERSION = resource.API_VERSION
 INVALID = sorted((ROOT / "tests/data/invalid").glob("*.yaml"))
 REF = "hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF"
 PATH = "hf/TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF/tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf"
+PROJECTOR = "hf/TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF/mmproj-F16.gguf"
 DIGEST = f"sha256:{'0' * 64}"
 STARTED = {"startTime": "2026-01-01T00:00:00Z"}
 
@@ -85,6 +86,7 @@ def test_every_field_of_the_spec_is_accepted_and_kept(cluster: Cluster, namespac
     spec: Document = {
         "modelRef": f"{REF}@refs/pr/3:Q4_K_M",
         "digest": DIGEST,
+        "projector": "Auto",
         "credentialsSecretRef": {"name": "hf-token"},
         "endpoint": "http://[::1]:8080/mirror",
         "destination": {"claimName": "models"},
@@ -388,6 +390,9 @@ UNTIL_STARTED = [
     ({}, {"digest": DIGEST}),
     ({"digest": DIGEST}, {"digest": None}),
     ({"digest": DIGEST}, {"digest": f"sha256:{'1' * 64}"}),
+    ({}, {"projector": "Auto"}),
+    ({"projector": "Auto"}, {"projector": "None"}),
+    ({"projector": "Auto"}, {"projector": None}),
     ({}, {"endpoint": "https://mirror.example"}),
     ({"endpoint": "https://mirror.example"}, {"endpoint": None}),
     ({"endpoint": "https://mirror.example"}, {"endpoint": "https://other.example"}),
@@ -429,6 +434,12 @@ def test_once_fetching_began_the_identity_stays(
     (field,) = change
     with pytest.raises(ApiError, match=rf"spec\.{field}: .*cannot be changed once fetching has begun; create another"):
         cluster.api.merge(path(namespace, "model"), {"spec": change})
+
+
+def test_no_projector_is_the_same_as_none_is_asked_for(cluster: Cluster, namespace: str) -> None:
+    create(cluster, namespace, {"projector": "None"}, STARTED)
+    cluster.api.merge(path(namespace, "model"), {"spec": {"projector": None}})
+    cluster.api.merge(path(namespace, "model"), {"spec": {"projector": "None"}})
 
 
 @pytest.mark.parametrize(("spec", "change"), IMMUTABLE, ids=repr)
@@ -476,7 +487,11 @@ STATUS = {
         "sizeBytes": 668788096,
         "digest": DIGEST,
         "digestSource": "Source",
-        "files": [{"path": PATH, "sizeBytes": 668788096, "digest": DIGEST}],
+        "projector": {"path": PROJECTOR},
+        "files": [
+            {"path": PATH, "sizeBytes": 667788096, "digest": DIGEST},
+            {"path": PROJECTOR, "sizeBytes": 1000000, "digest": DIGEST},
+        ],
         "gguf": {
             "architecture": "llama",
             "name": "tinyllama",

@@ -91,6 +91,29 @@ def tiny_gguf(architecture: str = "llama", *, size: int = 64 * 1024, seed: int =
         ).read_bytes()
 
 
+def tiny_projector(*, architecture: str = "clip", size: int = 32 * 1024, seed: int = 9) -> bytes:
+    """A multimodal projector as `convert_hf_to_gguf.py --mmproj` writes it, without its many keys."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "mmproj.gguf"
+        writer = GGUFWriter(path, architecture)
+        writer.add_type("mmproj")
+        writer.add_file_type(LlamaFileType.MOSTLY_F16)
+        _write(writer, GGMLQuantizationType.F16, tensors=2, size=size, seed=seed)
+        return path.read_bytes()
+
+
+def tiny_adapter(*, size: int = 32 * 1024, seed: int = 8) -> bytes:
+    """A LoRA adapter as `convert_lora_to_gguf.py` writes it."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "adapter.gguf"
+        writer = GGUFWriter(path, "llama")
+        writer.add_type("adapter")
+        writer.add_string("adapter.type", "lora")
+        writer.add_file_type(LlamaFileType.MOSTLY_F16)
+        _write(writer, GGMLQuantizationType.F16, tensors=2, size=size, seed=seed)
+        return path.read_bytes()
+
+
 def _add_tokenizer(writer: GGUFWriter, tokenizer: _Tokenizer, vocabulary: int | None) -> None:
     count = tokenizer.vocabulary if vocabulary is None else vocabulary
     writer.add_tokenizer_model(tokenizer.model)

@@ -43,14 +43,13 @@ class Program:
             )
 
     def children(self) -> list[int]:
-        """The process ids of its child processes (Linux)."""
-        text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in text.split()]
+        """The process ids of the processes below it (Linux)."""
+        return descendants(self.process.pid)
 
-    def child(self, word: str) -> int:
-        """The process id of the only child process with `word` on its command line."""
-        found = [pid for pid in self.children() if word in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
-        assert len(found) == 1, (word, found)
+    def child(self, name: str) -> int:
+        """The process id of the only process below it that has given itself this name, such as `model-resolver`."""
+        found = [pid for pid in self.children() if Path(f"/proc/{pid}/comm").read_text().strip() == name]
+        assert len(found) == 1, (name, found)
         return found[0]
 
     def kill(self) -> None:
@@ -66,6 +65,15 @@ class Program:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+def descendants(pid: int) -> list[int]:
+    """The process ids of the processes below `pid`, of all generations (Linux); none if it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [found for child in map(int, text.split()) for found in (child, *descendants(child))]
 
 
 @contextlib.contextmanager
@@ -126,7 +134,7 @@ def is_listening(port: int) -> bool:
 
 
 def fetcher(operator: Program) -> int:
-    """The process id of a worker that fetches: a child process of the operator with a part open."""
+    """The process id of a worker that fetches: a process below the operator with a part open."""
 
     def probe() -> int | None:
         return next((pid for pid in operator.children() if holds_a_part(pid)), None)

@@ -79,8 +79,10 @@ class Bench:
         credentials: Credentials | None = None,
         digest: str | None = None,
         revision: str | None = None,
+        *,
+        projector: bool = False,
     ) -> Plan:
-        return (await self.answer(ref, credentials, digest, revision)).plan
+        return (await self.answer(ref, credentials, digest, revision, projector=projector)).plan
 
     async def answer(
         self,
@@ -88,10 +90,11 @@ class Bench:
         credentials: Credentials | None = None,
         digest: str | None = None,
         revision: str | None = None,
+        *,
+        projector: bool = False,
     ) -> ResolvedAnswer:
-        request = Resolve(
-            "1", ref, self.hub.endpoint, revision, digest, credentials, store=StoreRef(str(self.root), None)
-        )
+        store = StoreRef(str(self.root), None)
+        request = Resolve("1", ref, self.hub.endpoint, revision, digest, credentials, store=store, projector=projector)
         async with open_client(network(self.hub)) as client:
             return await Resolver(client).resolve(request)
 

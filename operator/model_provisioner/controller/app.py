@@ -11,7 +11,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.process import collectors, handlers
 from model_provisioner.controller.process.health import Health, probes
 from model_provisioner.controller.process.http import serve
+from model_provisioner.controller.process.initial_objects import Found, InitialObjects
 from model_provisioner.controller.process.lease import Lease, LeaseLost
 from model_provisioner.controller.process.login import Login
 from model_provisioner.controller.process.namespaces import exit_when_served, served_namespaces
@@ -47,12 +48,13 @@ from model_provisioner.controller.transfers.resolve_client import ResolveClient
 from model_provisioner.controller.transfers.shared_transfer import TransferServices
 from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.controller.workers.pool import WorkerPool
+from model_provisioner.domain.errors import ClaimNotMounted
+from model_provisioner.domain.lifecycle.settled import is_settled
 from model_provisioner.domain.liveness import LeaseHolder
-from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
-from model_provisioner.kube.resource import collection_path, parse
+from model_provisioner.kube.resource import collection_path
 from model_provisioner.settings.common import own_namespace
 from model_provisioner.settings.operator import OperatorSettings
 
@@ -83,15 +85,12 @@ class _Base:
 
 @dataclass(frozen=True, slots=True)
 class _Objects:
-    """What is known of the objects in the served `namespaces`.
-
-    `found` are those that the first lists had; it is empty when the catalog is started, to save memory.
-    """
+    """What is known of the objects in the served `namespaces`. `initial` is empty when the stores are started."""
 
     namespaces: Sequence[str]
     catalog: Catalog
     index: ObjectIndex
-    found: list[ModelDownload]
+    initial: InitialObjects
 
 
 async def run_operator(settings: OperatorSettings) -> int:
@@ -156,50 +155,50 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
     left_out = [namespace for namespace in settings.namespaces if namespace not in namespaces]
     await _in_background(closing, exit_when_served(base.api, left_out))
     base.reflectors.extend(Reflector(base.api, collection_path(namespace)) for namespace in namespaces)
-    catalog = Catalog(base.api, namespaces)
+    catalog, initial = Catalog(base.api, namespaces), InitialObjects()
     for reflector in base.reflectors:
+        reflector.set_transform(trim)
         reflector.add_listener(base.health.on_event)
         reflector.add_listener(catalog.on_event)
+        reflector.add_listener(initial.on_event)
         await _in_background(closing, reflector.run())
-    found = await _load_objects(base.reflectors, base.queue)
-    return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), found)
+    await _load_objects(base.reflectors, initial, base.queue)
+    return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), initial)
 
 
-async def _load_objects(reflectors: Sequence[Reflector], queue: Lanes) -> list[ModelDownload]:
-    """Passes every object to the queue before anything acts; then the reflectors keep what the index needs.
+async def _load_objects(reflectors: Sequence[Reflector], initial: InitialObjects, queue: Lanes) -> None:
+    """Passes every object to the queue before anything acts.
 
-    Returns the objects. Raises TimeoutError if the first lists take so long that a new start is better.
+    Raises TimeoutError if the first lists take so long that a new start is better.
     """
     async with asyncio.timeout(_START_SECONDS):
         for reflector in reflectors:
             await reflector.synced.wait()
-    documents = [document for reflector in reflectors for document in reflector.objects()]
-    known = [download for document in documents if (download := _readable(document))]
+    known = initial.downloads
     queue.hold_until_synced([download.uid for download in known if not (download.status.ready or download.deleting)])
-    for reflector in reflectors:
-        reflector.set_transform(trim)
-    return known
 
 
-async def _start_catalog(closing: contextlib.AsyncExitStack, objects: _Objects, stores: StoreClient) -> None:
+async def _start_catalog(closing: contextlib.AsyncExitStack, objects: _Objects, stores: StoreClient) -> list[Found]:
     """Passes every Ready object that its volume confirms to the catalog, before anything acts and before it is written.
 
-    An object that was deleted since the first lists is dropped by its own event or reconciliation.
+    Returns those that have not changed meanwhile.
     """
-    unconfirmed = await unconfirmed_uids(stores, objects.found)
-    present = objects.index.uids()
-    objects.catalog.seed([one for one in objects.found if one.uid in present and one.uid not in unconfirmed])
-    objects.found.clear()
+    asked = {download.uid: download for download in objects.initial.downloads}
+    unconfirmed = await unconfirmed_uids(stores, asked.values())
+    confirmed = asked.keys() - unconfirmed
+    present = [one for one in objects.initial.take() if one.download.uid in confirmed]
+    objects.catalog.seed([asked[one.download.uid] for one in present])
     await _in_background(closing, objects.catalog.run())
+    return [one for one in present if one.download is asked[one.download.uid]]
 
 
-def _readable(document: Mapping[str, Any]) -> ModelDownload | None:
-    """None for an object that cannot be read: its own reconciliation reports that, and no other object waits for it."""
-    try:
-        return parse(document)
-    except ValueError as error:
-        _LOG.warning("an object could not be read and is left out: %s", error)
-        return None
+def _add_settled(manager: Manager, stores: StoreClient, confirmed: Iterable[Found]) -> None:
+    """Nothing is started for a settled object, except for one that no mounted volume has."""
+    for found in confirmed:
+        with contextlib.suppress(ClaimNotMounted):
+            stores.claim_of(found.download)
+            if is_settled(found.download, _now()):
+                manager.add_settled(found.download, found.document)
 
 
 async def _start_stores(
@@ -212,10 +211,12 @@ async def _start_stores(
     The workers, which the first request or kopf's startup handler starts, are stopped at the end.
     """
     closing.push_async_callback(base.workers.stop)
+    await _in_background(closing, base.workers.run())
+    for reflector in base.reflectors:
+        reflector.add_listener(base.workers.on_event)
     stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes)
-    await _start_catalog(closing, objects, stores)
+    confirmed = await _start_catalog(closing, objects, stores)
     file_monitor = FileMonitor(stores)
-    await _in_background(closing, file_monitor.run())
     usage_collector, reservations = VolumeUsageCollector(stores, objects.index), Reservations()
     if settings.metrics_listen:
         await _in_background(closing, usage_collector.run())
@@ -239,10 +240,19 @@ async def _start_stores(
         base.metrics,
     )
     manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services))
+    _add_settled(manager, stores, confirmed)
+    for reflector in base.reflectors:  # kopf is not told of an object that is deleted before its first list
+        reflector.add_listener(lambda kind, document: _forget_deleted(manager, kind, document))
+    await _in_background(closing, file_monitor.run())
     await _in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
     garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
     await _in_background(closing, garbage_collector.run())
     return manager
+
+
+def _forget_deleted(manager: Manager, kind: str, document: Mapping[str, Any]) -> None:
+    if kind == "DELETED":
+        manager.forget_settled(document["metadata"]["uid"])
 
 
 def _dependencies(
@@ -268,9 +278,14 @@ async def _run_kopf(manager: Manager, base: _Base, namespaces: Sequence[str]) ->
     registry = kopf.OperatorRegistry()
     handlers.register(registry, manager, base.health, Login(base.api))
     kopf.on.startup(id="workers", registry=registry)(_without_arguments(base.workers.start))
-    kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(base.workers.stop))
+    kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(lambda: _stop(manager, base.workers)))
     base.health.begin()
     await kopf.operator(registry=registry, namespaces=namespaces, standalone=True)
+
+
+async def _stop(manager: Manager, workers: WorkerPool) -> None:
+    await manager.stop()
+    await workers.stop()
 
 
 def _longest_silence(reflectors: Sequence[Reflector]) -> float:

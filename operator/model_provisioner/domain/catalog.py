@@ -1,7 +1,8 @@
 """Builds the catalog, the ConfigMap of a namespace that lists its ready models, and limits its size.
 
 Each model has three keys with the name of its object: `<name>.json` has all fields; `<name>.path` and `<name>.claim`
-are for a `configMapKeyRef` that holds a pod until the model is ready. `controller.catalog` writes the ConfigMap. It
+are for a `configMapKeyRef` that holds a pod until the model is ready. A model with a multimodal projector also has
+`<name>.projector`. `controller.catalog` writes the ConfigMap. It
 must not be read to make a decision.
 """
 
@@ -34,10 +35,12 @@ class Entry:
 
 def rows(name: str, entry: Entry) -> Rows:
     """The rows of the object `name`. No two object names can produce the same key."""
+    projector = entry.model.projector
     return {
         f"{name}.json": json.dumps(_document(entry), sort_keys=True, separators=(",", ":")),
         f"{name}.path": entry.model.path,
         f"{name}.claim": entry.model.claim_name,
+        **({f"{name}.projector": projector.path} if projector else {}),
     }
 
 
@@ -71,6 +74,7 @@ def _document(entry: Entry) -> dict[str, object]:
         "digest": model.digest,
         "revision": model.revision,
         "gguf": _camel(asdict(model.gguf)) if model.gguf else None,
+        **({"projector": {"path": model.projector.path}} if model.projector else {}),
         **({"endpoint": entry.endpoint} if entry.endpoint else {}),
     }
 

@@ -28,6 +28,13 @@ class ReclaimPolicy(StrEnum):
     DELETE = "Delete"
 
 
+class ProjectorChoice(StrEnum):
+    """Whether the multimodal projector of a model is fetched too."""
+
+    NONE = "None"
+    AUTO = "Auto"
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """The desired state. `claim_name` None means the claim of the default store.
@@ -38,6 +45,7 @@ class Spec:
 
     model_ref: str
     digest: str | None = None
+    projector: ProjectorChoice = ProjectorChoice.NONE
     secret_name: str | None = None
     endpoint: str | None = None
     claim_name: str | None = None
@@ -49,12 +57,20 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
+class Projector:
+    """The multimodal projector of a model. `path` is that of one of the model's files."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """What a ref resolved to.
 
     `size` is formatted for users, `size_bytes` is exact. After a restart the download continues at `revision`, also if
     the branch has moved. `repository` is the name that the source has for the repository; the ref may have another
-    spelling of it, or a former name.
+    spelling of it, or a former name. The projector counts in `files`, `size` and `size_bytes`, and
+    not in `digest` and `gguf`.
     """
 
     claim_name: str
@@ -68,6 +84,7 @@ class Model:
     digest: str | None = None
     gguf: GGUFSummary | None = None
     repository: str | None = None
+    projector: Projector | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,9 @@ def messages(download: ModelDownload, queue_position: int | None, *, stale: bool
         data |= {"bytes_per_second": 0, "eta_seconds": None}
     if download.deleting:
         return (Message("progress", data),)
-    if download.status.ready and download.status.model:
-        return (Message("complete", {**data, "path": download.status.model.path}),)
+    if download.status.ready and (model := download.status.model):
+        projector = {"projector": model.projector.path} if model.projector else {}
+        return (Message("complete", {**data, "path": model.path, **projector}),)
     if has_ended(download):
         ready = download.status.condition("Ready")
         data["error"] = ready.message if ready else ""

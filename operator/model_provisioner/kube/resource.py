@@ -34,6 +34,15 @@ Document = Mapping[str, Any]
 T = TypeVar("T")
 
 
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # a copy of the manifest
+
+
+def drop_unused_fields(metadata: dict[str, Any]) -> None:
+    """Removes more than half of a document, which nothing here reads: who wrote which field, and the manifest."""
+    metadata.pop("managedFields", None)
+    (metadata.get("annotations") or {}).pop(_LAST_APPLIED, None)
+
+
 def collection_path(namespace: str | None = None) -> str:
     """The URL path of all objects of a namespace, or of the cluster if None."""
     within = f"/namespaces/{namespace}" if namespace else ""

@@ -21,7 +21,8 @@ class Resolve(msgspec.Struct, frozen=True):
 
     `endpoint` is the normalised URL of the hub (`domain.network.addresses.parse_endpoint`). With `own_hub` it is the
     one of the operator or of the command line, else one that an object names. `revision` is the commit of an earlier
-    resolution, None for the first one. `store` is where the file of a `local:` ref is looked up.
+    resolution, None for the first one. `store` is where the file of a `local:` ref is looked up. `projector`: the plan
+    must also have the multimodal projector of the model.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Resolve(msgspec.Struct, frozen=True):
     credentials: Credentials | None = None
     store: StoreRef | None = None
     own_hub: bool = True
+    projector: bool = False
     op: Literal["resolve"] = "resolve"
 
 

@@ -2,22 +2,21 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from model_provisioner.controller.stores.file_monitor import FileMonitor
+from model_provisioner.controller.stores.file_monitor import FileMonitor, Waiter
 from model_provisioner.controller.stores.store_client import StoreClient
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.modeldownload import Model
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
 from tests.support.models import put
 from tests.support.samples import MODEL
+from tests.support.worker_processes import worker_of
 
 CLAIM = Claim("models", "models")
 
@@ -55,7 +54,7 @@ class Round:
 @pytest.fixture
 async def round_(tmp_path: Path) -> AsyncIterator[Round]:
     (tmp_path / "volume").mkdir()
-    store_worker = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
+    store_worker = worker_of()
     made = Round(
         StoreClient({CLAIM: tmp_path / "volume"}, {CLAIM: store_worker}, lambda *_: frozenset()), tmp_path / "volume"
     )
@@ -103,3 +102,19 @@ async def test_models_of_another_store_are_notified(round_: Round) -> None:
     await asyncio.sleep(0)
     assert (kept.done(), notified.done()) == (False, True)
     kept.cancel()
+
+
+async def test_files_are_looked_at_as_soon_as_the_monitor_runs(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    store_worker = worker_of()
+    stores = StoreClient({CLAIM: tmp_path / "volume"}, {CLAIM: store_worker}, lambda *_: frozenset())
+    lost = Round(stores, tmp_path / "volume")
+    notified = asyncio.Event()
+    lost.monitor.add(Waiter(CLAIM, lost.store_id, (FileRecord("hf/acme/lost/lost.gguf", 5),), notified.set))
+    running = asyncio.create_task(lost.monitor.run())
+    async with asyncio.timeout(30):
+        await notified.wait()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await store_worker.stop()

@@ -1,7 +1,6 @@
 """The garbage of objects that were deleted while no operator ran is removed, but never on a wrong volume."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 from model_provisioner.controller.stores.garbage_collector import GarbageCollector
 from model_provisioner.controller.stores.object_index import ObjectIndex, trim
 from model_provisioner.controller.stores.store_client import StoreClient
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder
@@ -20,6 +18,7 @@ from model_provisioner.transfer.store.store import Store
 from tests.support.models import files_below, plan_of, private_files, put, sample
 from tests.support.programs import eventually
 from tests.support.stand import CLAIM, Stand
+from tests.support.worker_processes import worker_of
 
 NAMESPACE = "models"
 FILE = sample("hf/acme/gone/gone.gguf")
@@ -65,7 +64,7 @@ def document(uid: str, store_id: str | None = None) -> dict[str, Any]:
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncIterator[StoreClient]:
     (tmp_path / "volume").mkdir()
-    store_worker = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
+    store_worker = worker_of()
     yield StoreClient(
         {Claim(NAMESPACE, CLAIM): tmp_path / "volume"}, {Claim(NAMESPACE, CLAIM): store_worker}, lambda *_: frozenset()
     )

@@ -1,8 +1,7 @@
-"""Ready objects without a record get one at the start and every minute, and the store is told when all have one."""
+"""Ready objects without a record get one at the start and every two minutes; the store is told when all have one."""
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import pytest
 from model_provisioner.controller.stores.object_index import ObjectIndex, trim
 from model_provisioner.controller.stores.record_keeper import RecordKeeper
 from model_provisioner.controller.stores.store_client import StoreClient
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
 from tests.support.models import attest, fetch, holder, plan_of, private_files, sample
+from tests.support.worker_processes import worker_of
 
 CLAIM = Claim("models", "models")
 FILE = sample(size=1000)
@@ -73,7 +72,7 @@ class Round:
 @pytest.fixture
 async def round_(tmp_path: Path) -> AsyncIterator[Round]:
     (tmp_path / "volume").mkdir()
-    store_worker = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
+    store_worker = worker_of()
     stores = StoreClient({CLAIM: tmp_path / "volume"}, {CLAIM: store_worker}, lambda *_: frozenset())
     made = Round(stores, tmp_path / "volume")
     running = asyncio.create_task(made.keeper.run())
@@ -137,4 +136,4 @@ async def test_an_object_whose_content_no_record_attests_gets_none_and_is_looked
     assert private_files(round_.volume, "holders") == set()
     assert round_.confirmed() == 0
     assert round_.rechecked == [(CLAIM, [FILE.path])]
-    assert round_.pauses == [60, 2], "its reconciler reads the file now"
+    assert round_.pauses == [120, 2], "its reconciler reads the file now"

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
 from tests.support.faulty_volume import faulty_volume
 from tests.support.models import put
+from tests.support.worker_processes import worker_of
 
 CLAIM = Claim("models", "models")
 OTHER = Claim("models", "other")
@@ -79,7 +79,7 @@ async def surveys(volume: Path) -> AsyncIterator[Surveys]:
 
 @contextlib.asynccontextmanager
 async def collecting(volumes: dict[Claim, Path]) -> AsyncIterator[Surveys]:
-    store_worker = WorkerProcess([sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker"])
+    store_worker = worker_of()
     made = Surveys(store_worker, volumes)
     running = asyncio.create_task(made.collector.run())
     try:
@@ -96,10 +96,22 @@ async def test_a_volume_without_a_store_is_not_changed_and_surveyed_again_soon(s
     assert surveys.collector.usages == {}
     assert not (volume / ".provisioner").exists()
     put(volume, "hf/acme/old/old.gguf", b"12345")
-    Store.open(volume, None).close()
+    with Store.open(volume, None) as store:
+        surveys.record("one", store.id)
     await surveys.again()
     assert surveys.collector.usages[CLAIM].unheld == 5
     assert surveys.pauses == [5, 300]
+
+
+async def test_a_store_that_no_object_names_is_surveyed_after_five_minutes(surveys: Surveys, volume: Path) -> None:
+    await surveys.end()
+    Store.open(volume, None).close()
+    for _ in range(59):
+        await surveys.again()
+    assert surveys.collector.usages == {}
+    await surveys.again()
+    assert CLAIM in surveys.collector.usages
+    assert surveys.pauses == [5] * 60 + [300]
 
 
 async def test_a_volume_that_is_lost_has_no_usage_until_it_is_back(

@@ -8,12 +8,12 @@ import pytest
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.transfers import queue as queue_module
 from model_provisioner.controller.transfers.queue import TransferQueue, WithdrawnError
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.scheduling.queueing import Turns, Waiting
+from tests.support.worker_processes import worker_of
 
 
 def queue(size: int, turns: Turns | None = None) -> TransferQueue:
-    return TransferQueue([WorkerProcess(["true"]) for _ in range(size)], turns or Turns())
+    return TransferQueue([worker_of(["true"]) for _ in range(size)], turns or Turns())
 
 
 def entry(name: str, priority: int = 0, created: str = "2026-01-01T00:00:00Z", namespace: str = "ns") -> Waiting:
@@ -60,6 +60,17 @@ async def test_the_most_urgent_and_then_the_oldest_goes_first() -> None:
     await asyncio.gather(first.task, *(transfer.task for transfer in waiting))
     assert order == ["first", "urgent", "old", "young"]
     assert transfer_queue.busy == 0
+
+
+async def test_the_first_free_worker_is_taken_so_that_few_are_needed() -> None:
+    workers = [worker_of(["true"]) for _ in range(3)]
+    transfer_queue = TransferQueue(workers)
+    async with transfer_queue.acquire(entry("long")) as long:
+        for number in range(3):
+            async with transfer_queue.acquire(entry(str(number))) as short:
+                assert [long.worker, short.worker] == workers[:2]
+    async with transfer_queue.acquire(entry("last")) as last:
+        assert last.worker is workers[0]
 
 
 async def test_a_new_priority_reorders_the_queue() -> None:

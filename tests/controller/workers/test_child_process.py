@@ -17,6 +17,7 @@ from model_provisioner.domain.errors import InternalError, UnsupportedSource
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol.messages import Check, Checked, Resolve
+from tests.support.worker_processes import worker_of
 
 HUNGRY = """
 from model_provisioner.transfer.http.client import NetworkSettings
@@ -45,13 +46,13 @@ def hangs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerProcess
             kill(process)
 
     monkeypatch.setattr(Process, "kill", kill_others)
-    return WorkerProcess(["sh", "-c", script])
+    return worker_of(["sh", "-c", script])
 
 
 async def test_a_second_cancellation_does_not_end_the_wait_for_a_worker_that_stops() -> None:
     """A caller may be cancelled twice, if two members leave a transfer; it must not return while the worker writes."""
     answer = '{"event": "failed", "id": "slow", "reason": "InternalError", "message": "stopped"}'
-    worker = WorkerProcess(["sh", "-c", f"read request; read cancel; sleep 1; echo '{answer}'; read end"])
+    worker = worker_of(["sh", "-c", f"read request; read cancel; sleep 1; echo '{answer}'; read end"])
     calling = asyncio.create_task(worker.call(Check("slow", StoreRef("/nowhere", None), ())))
     await worker.start()
     await asyncio.sleep(0.1)
@@ -93,7 +94,7 @@ async def test_all_its_requests_fail_and_the_next_process_is_not_affected(
 async def test_a_line_that_is_too_long_fails_all_requests_at_once() -> None:
     """It would wait for the time of each request, because the process hangs in a pipe that is not read any more."""
     script = "read one; read two; head -c 20000000 /dev/zero | tr '\\0' x; exec sleep 1000"
-    worker = WorkerProcess(["sh", "-c", script])
+    worker = worker_of(["sh", "-c", script])
     first = await worker.start()
     calls = [worker.call(Check(str(number), StoreRef("/nowhere", None), ()), seconds=60) for number in range(2)]
     async with asyncio.timeout(20):
@@ -107,7 +108,7 @@ async def test_a_line_that_is_too_long_fails_all_requests_at_once() -> None:
 
 
 async def test_a_resolver_that_needs_too_much_memory_dies_alone_and_is_started_again() -> None:
-    worker = WorkerProcess([sys.executable, "-c", HUNGRY])
+    worker = worker_of([sys.executable, "-c", HUNGRY])
     pids = []
     for number in range(2):
         pids.append((await worker.start()).pid)
@@ -118,7 +119,7 @@ async def test_a_resolver_that_needs_too_much_memory_dies_alone_and_is_started_a
 
 
 async def test_the_resolver_has_a_limit_of_memory() -> None:
-    worker = WorkerProcess([*WORKER.split(), "--resolver"])
+    worker = worker_of([*WORKER.split(), "--resolver"])
     process = await worker.start()
     with pytest.raises(UnsupportedSource):
         await worker.call(Resolve("1", "s3:bucket/key", "https://hub.example"), seconds=60)

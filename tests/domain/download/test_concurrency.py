@@ -76,6 +76,41 @@ def test_a_far_source_gets_time_to_get_up_to_speed() -> None:
     assert simulate(slow_start, 30, first_byte=0.24)[-1] == 8
 
 
+def test_all_allowed_connections_are_opened_at_once_on_a_far_path() -> None:
+    far = ConnectionScaler().at_distance(0.08)
+    one = far.observe(1000, 0, 1, 0.5)
+    assert one.wanted == 1, "the header of the file is not checked yet"
+    assert one.observe(1000.1, MIB, 8, 0.5).wanted == 8
+    assert one.observe(1000.1, MIB, 8, 0.5, bandwidth=MIB).wanted == 1, "one may reach a limit of bandwidth"
+
+
+def test_losses_on_a_far_path_close_no_connection() -> None:
+    """Each has its best time before the first lost packet."""
+
+    def lossy(now: float, lanes: int) -> float:
+        return lanes * MIB * (5 if now < 5 else 1)
+
+    assert set(simulate(lossy, 60, start=ConnectionScaler().at_distance(0.08).observe(1000, 0, 1, 0.5))[1:]) == {8}
+
+
+def test_a_bandwidth_limit_that_one_connection_meets_is_left_to_one() -> None:
+    lanes = ConnectionScaler()
+    for tick in range(3000):
+        lanes = lanes.observe(1000 + tick * TICK, int(16 * MIB * tick * TICK), 8, 0.001, bandwidth=16 * MIB)
+        assert lanes.wanted == 1
+
+
+@pytest.mark.parametrize(("begun", "opens"), [(0, False), (1, True)])
+def test_a_near_source_is_asked_for_more_when_the_ones_before_work(begun: int, opens: bool) -> None:
+    near = ConnectionScaler(wanted=8)
+    assert near.may_open(1, begun) is opens
+    assert near.at_distance(0.08).may_open(1, begun)
+
+
+def test_a_refused_trial_ends_at_the_number_that_works() -> None:
+    assert ConnectionScaler(wanted=8).refused(1000, 2).wanted == 1
+
+
 def test_a_collapse_leads_to_fewer_and_a_recovery_to_more() -> None:
     def collapses(now: float, lanes: int) -> float:
         return 10 * MIB if 20 < now < 60 and lanes > 2 else 20 * MIB * lanes

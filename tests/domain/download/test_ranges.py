@@ -1,5 +1,6 @@
 """The next range to request."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,11 @@ def test_ranges_are_bounded(size: int, connections: int) -> None:
 
 def test_every_connection_gets_several_ranges_of_a_large_file() -> None:
     assert range_size(512 * MIB, 8) == 32 * MIB
+
+
+@pytest.mark.parametrize(("connections", "size"), [(1, 8), (2, 4), (8, 1), (16, 1)])  # in half MiB
+def test_the_last_ranges_are_small_so_that_all_connections_end_together(connections: int, size: int) -> None:
+    assert range_size(5, connections) == size * MIB // 2
 
 
 def test_nothing_is_asked_for_where_all_is_there_or_on_its_way() -> None:

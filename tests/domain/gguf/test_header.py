@@ -187,16 +187,6 @@ def test_says_what_was_found_instead(content: bytes, says: str) -> None:
         read_header(content, len(content))
 
 
-@pytest.mark.parametrize(
-    ("kind", "says"),
-    [(b"adapter", r"an adapter \(LoRA\), not a model"), (b"imatrix", "an importance matrix, .* not a model")],
-)
-def test_a_gguf_file_that_is_no_model_is_told_as_what_it_is(kind: bytes, says: str) -> None:
-    content = header((pair(b"general.type", STRING, string(kind)),), (tensor(b"a", (4,)),))
-    with pytest.raises(NotGGUF, match=says):
-        read_header(content, len(content) + 32)
-
-
 def test_a_projector_is_read_like_a_model() -> None:
     assert read(header((pair(b"general.type", STRING, string(b"mmproj")),))).tensor_count == 0
 

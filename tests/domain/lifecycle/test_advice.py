@@ -49,7 +49,9 @@ def test_what_is_not_tried_again_by_itself_says_what_brings_the_next_try(
 
 
 def test_what_is_fixed_since_fetching_began_is_not_to_be_corrected() -> None:
-    assert "`modelRef`, `digest` and `endpoint` can no longer be changed" in message(DigestMismatch("differs"), "since")
+    assert "`modelRef`, `digest`, `endpoint` and `projector` can no longer be changed" in message(
+        DigestMismatch("differs"), "since"
+    )
     assert "when the spec is corrected" in message(DigestMismatch("differs"), "before")
 
 

@@ -1,8 +1,11 @@
 """`status.model` when the plan is known, and when all bytes are present."""
 
+from dataclasses import replace
+
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
-from model_provisioner.domain.modeldownload import DigestSource
+from model_provisioner.domain.modeldownload import DigestSource, Projector
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 
@@ -34,3 +37,14 @@ def test_a_digest_that_was_computed_is_told_once_it_is_known() -> None:
     files = (FileRecord("hf/a/b/0.gguf", 1024, str(ONE)),)
     here = published_model(planned, files, GGUFSummary("llama"))
     assert (here.digest, here.digest_source, here.files) == (str(ONE), DigestSource.COMPUTED, files)
+
+
+def test_a_projector_counts_as_a_file_and_not_in_the_digest() -> None:
+    model, projector = plan(ONE, None).files
+    with_projector = replace(plan(ONE), files=(model, replace(projector, role=FileRole.PROJECTOR)))
+    planned = planned_model(with_projector, "models", "store", None)
+    assert (planned.projector, planned.size_bytes) == (Projector("hf/a/b/1.gguf"), 2048)
+    assert (planned.digest, planned.digest_source) == (str(ONE), DigestSource.SOURCE)
+    files = (FileRecord("hf/a/b/0.gguf", 1024, str(ONE)), FileRecord("hf/a/b/1.gguf", 1024, str(OTHER)))
+    published = published_model(planned, files, GGUFSummary("llama"))
+    assert (published.digest, published.projector, published.files) == (str(ONE), planned.projector, files)

@@ -64,7 +64,7 @@ def test_a_ready_model_is_answered_with_its_path_and_a_stalled_one_tried_again(d
     [
         ({}, "model_ref"),
         ({"model_ref": "hf:acme"}, "<owner>/<repo>"),
-        ({"model_ref": "s3://a/b"}, "model ref"),
+        ({"model_ref": "gs://a/b"}, "model ref"),
         ({"model_ref": "hf:a/b", "size": 1}, "size"),
         ({"model_ref": "hf:a/b", "namespace": "elsewhere"}, "namespace"),
         ({"model_ref": "hf:a/b", "spec": {"connections": 99}}, "spec.connections"),
@@ -103,6 +103,27 @@ def test_the_list_has_what_is_active_and_the_rest_on_request(desk: Desk) -> None
     shown = reader.call("GET", f"/v1/models/downloads/{going['download_id']}")
     assert shown.json() == going
     assert reader.call("GET", "/v1/models/downloads/none").status_code == 404
+
+
+def test_the_projector_of_a_model_is_told_wherever_its_path_is(desk: Desk) -> None:
+    reader, editor = desk.caller("reader"), desk.caller("editor")
+    desk.apply("plain", "hf:acme/tiny:Q4_K_M")
+    created = editor.call("POST", START, json={"model_ref": "hf:acme/tiny:Q4_K_M", "spec": {"projector": "Auto"}})
+    name, path = created.json()["name"], "hf/acme/tiny/tiny.Q4_K_M.gguf"
+    assert desk.cluster.api.get(desk.path(name))["spec"]["projector"] == "Auto"
+    desk.tell("plain", "Available", done=1000, path=path)
+    desk.tell(name, "Available", done=1000, path=path, projector="hf/acme/tiny/mmproj-F16.gguf")
+    eventually(lambda: len(reader.call("GET", "/v1/models").json()["models"]) == 2, "both are listed")
+    found = reader.call("GET", "/v1/models/local?model_ref=hf:acme/tiny:Q4_K_M").json()
+    assert (found["path"], found["projector"]) == (path, "hf/acme/tiny/mmproj-F16.gguf")
+    told = {
+        one["name"]: one["projector"] for one in reader.call("GET", "/v1/models/downloads?all=true").json()["downloads"]
+    }
+    assert told == {"plain": None, name: "hf/acme/tiny/mmproj-F16.gguf"}
+    again = editor.call("POST", START, json={"model_ref": "hf:acme/tiny:Q4_K_M"}).json()
+    assert (again["status"], again["projector"]) == ("complete", "hf/acme/tiny/mmproj-F16.gguf")
+    other = editor.call("POST", START, json={"model_ref": "hf:acme/tiny:Q4_K_M", "spec": {"projector": "None"}})
+    assert (other.status_code, other.json()["differing"]) == (409, ["projector"])
 
 
 def test_models_are_claimed_only_when_ready_and_found_by_their_quantisation(desk: Desk) -> None:

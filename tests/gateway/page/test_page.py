@@ -32,6 +32,22 @@ def stand_at(browser: Chrome, percent: int) -> bool:
     return bars(browser) == [str(percent)]
 
 
+def test_the_projector_is_asked_for_by_a_checkbox_and_shown_with_the_model(desk: Desk, page: Chrome) -> None:
+    page.find_element(By.ID, "ref").send_keys("hf:acme/sees")
+    page.find_element(By.CSS_SELECTOR, "label[for=projector]").click()
+    page.find_element(By.CSS_SELECTOR, "#start button").click()
+    (created,) = eventually(lambda: desk.cluster.api.get(desk.path("").rstrip("/"))["items"], "the object is created")
+    assert created["spec"]["projector"] == "Auto"
+    eventually(lambda: not page.find_element(By.ID, "projector").is_selected(), "the next one is asked for without")
+    desk.tell(created["metadata"]["name"], "Available", done=1000, projector="hf/acme/sees/mmproj-F16.gguf")
+    eventually(lambda: text(page, "#models .projector") == "hf/acme/sees/mmproj-F16.gguf", "its path is shown")
+    desk.apply("blind", "hf:acme/blind")
+    desk.tell("blind", "Available", done=1000)
+    eventually(lambda: len(page.find_elements(By.CSS_SELECTOR, "#models .card")) == 2, "the other model is shown")
+    hidden = [one.get_attribute("hidden") for one in page.find_elements(By.CSS_SELECTOR, "#models .companion")]
+    assert hidden == [None, "true"]
+
+
 def test_a_download_is_started_and_its_bar_moves_to_the_end(desk: Desk, page: Chrome) -> None:
     page.find_element(By.ID, "ref").send_keys("hf:acme/tiny")
     page.find_element(By.CSS_SELECTOR, "#start button").click()

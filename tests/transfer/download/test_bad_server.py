@@ -239,9 +239,14 @@ async def test_a_slow_disk_lets_no_large_batch_pile_up(
         sizes.append(sum(map(len, chunks)))
         await really_offer(hasher, offset, chunks, prefix_end)
 
-    really_offer = PrefixHasher.offer
+    def claim(hasher: PrefixHasher, offset: int, size: int) -> bool:
+        sizes.append(size)
+        return really_claim(hasher, offset, size)
+
+    really_offer, really_claim = PrefixHasher.offer, PrefixHasher.claim
     monkeypatch.setattr(PartFile, "check_writer", slowly)
     monkeypatch.setattr(PrefixHasher, "offer", offer)
+    monkeypatch.setattr(PrefixHasher, "claim", claim)
     async with BadServer(LARGE, always=behaviour).running() as server:
         await client.fetch(server)
     assert client.published == LARGE

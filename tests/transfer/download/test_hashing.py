@@ -5,6 +5,7 @@ import hashlib
 import random
 import threading
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,8 +32,11 @@ class Part:
         return CONTENT[offset : offset + count]
 
 
-async def digest(order: list[int], written: int = 0) -> tuple[Digest, int]:
-    """The digest, and the bytes read back: pieces arrive in `order` after the first `written` are in the file."""
+async def digest(order: list[int], written: int = 0, *, claiming: bool = False) -> tuple[Digest, int]:
+    """The digest, and the bytes read back: pieces arrive in `order` after the first `written` are in the file.
+
+    With `claiming` the writer hashes each piece that it is allowed to.
+    """
     part, threads = Part(), Threads()
     part.spans = part.spans.add(0, written * PIECE)
     hasher = PrefixHasher(len(CONTENT), part.read, threads, lambda: None)
@@ -40,13 +44,40 @@ async def digest(order: list[int], written: int = 0) -> tuple[Digest, int]:
     await hasher.offer(0, (), part.spans.prefix_end)
     for number in order:
         start, stop = number * PIECE, (number + 1) * PIECE
+        claimed = claiming and hasher.claim(start, PIECE)
+        if claimed:
+            await threads.run(hasher.update, (CONTENT[start:stop],))
         part.spans = part.spans.add(start, stop)
-        await hasher.offer(start, (CONTENT[start:stop],), part.spans.prefix_end)
+        if claimed:
+            await hasher.hashed(stop, part.spans.prefix_end)
+        else:
+            await hasher.offer(start, (CONTENT[start:stop],), part.spans.prefix_end)
     return await running, part.read_back
 
 
-async def test_bytes_in_order_are_never_read_back() -> None:
-    assert await digest(list(range(40))) == (DIGEST, 0)
+@pytest.mark.parametrize("claiming", [False, True])
+async def test_bytes_in_order_are_never_read_back(claiming: bool) -> None:
+    assert await digest(list(range(40)), claiming=claiming) == (DIGEST, 0)
+
+
+async def test_a_claim_is_given_only_if_all_bytes_before_are_hashed_or_claimed() -> None:
+    part, threads = Part(), Threads()
+    hasher = PrefixHasher(len(CONTENT), part.read, threads, lambda: None)
+    running = asyncio.create_task(hasher.run())
+    assert not hasher.claim(PIECE, PIECE)
+    assert hasher.claim(0, PIECE)
+    assert hasher.claim(PIECE, PIECE)
+    part.spans = part.spans.add(2 * PIECE, len(CONTENT))
+    await hasher.offer(2 * PIECE, (CONTENT[2 * PIECE : 3 * PIECE],), 0)
+    assert not hasher.claim(3 * PIECE, PIECE), "the bytes before are neither hashed nor claimed"
+    await hasher.offer(3 * PIECE, (CONTENT[3 * PIECE :],), 0)
+    for start in (0, PIECE):
+        await asyncio.sleep(0.05)
+        assert hasher.position == start, "what follows claimed bytes is hashed after them"
+        hasher.update((CONTENT[start : start + PIECE],))
+        part.spans = part.spans.add(start, start + PIECE)
+        await hasher.hashed(start + PIECE, part.spans.prefix_end)
+    assert (await running, part.read_back) == (DIGEST, 0)
 
 
 async def test_what_was_there_is_read_back_once() -> None:
@@ -77,9 +108,9 @@ async def test_what_comes_while_the_beginning_is_read_back_is_hashed_after_it() 
 
 
 @settings(deadline=None, max_examples=50)
-@given(order=st.permutations(range(40)))
-def test_any_order_gives_the_same_digest(order: list[int]) -> None:
-    found, _ = asyncio.run(digest(order))
+@given(order=st.permutations(range(40)), claiming=st.booleans())
+def test_any_order_gives_the_same_digest(order: list[int], claiming: bool) -> None:
+    found, _ = asyncio.run(digest(order, claiming=claiming))
     assert found == DIGEST
 
 

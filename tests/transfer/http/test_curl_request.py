@@ -156,3 +156,13 @@ def test_the_administrators_authorities_are_added_to_the_systems(
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "directory"))
     with trusted_authorities(None) as path:
         assert Path(path).read_bytes() == hashed
+
+
+async def test_the_round_trip_does_not_include_the_work_of_the_server() -> None:
+    async def slow(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.5)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with asking(slow) as reply:
+        assert 0 < reply.round_trip < 0.5

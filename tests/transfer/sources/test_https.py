@@ -1,5 +1,6 @@
 """Models on web servers: what pins one, where its digest comes from, who may read it, and what is fetched again."""
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Iterator
@@ -115,6 +116,25 @@ async def test_a_server_without_ranges_is_read_in_one_stream(running: Running) -
     server.ranges = False
     provided = await fetch.fetch(f"{server.url}/model.gguf", connections=4)
     assert fetch.content(provided) == MODEL
+
+
+async def test_an_interrupted_download_goes_on_at_the_same_version(running: Running) -> None:
+    server, fetch = running
+    server.content = tiny_gguf(size=LARGE, seed=5)
+    plan = await fetch.resolve(f"{server.url}/model.gguf")
+    first = asyncio.create_task(fetch.transfer(plan))
+    while not [line for line in fetch.recorder.progress_lines if line[0] > LARGE // 3]:  # noqa: ASYNC110 -- it is told so
+        await asyncio.sleep(0.001)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    kept, received = fetch.recorder.progress_lines[-1][0], fetch.recorder.received
+    again = await fetch.resolve(f"{server.url}/model.gguf", revision=plan.revision)
+    assert again == plan
+    provided = await fetch.transfer(again)
+    assert fetch.content(provided) == server.content
+    assert provided.received == len(server.content) - kept
+    assert 0 < kept <= received
 
 
 VALIDATORS = [

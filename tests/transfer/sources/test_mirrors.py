@@ -118,10 +118,10 @@ async def serving(handler: Callable[[web.Request], Awaitable[web.Response]]) -> 
         yield str(running.make_url("")).rstrip("/")
 
 
-async def resolve(endpoint: str, ref: str = REF) -> Plan:
+async def resolve(endpoint: str, ref: str = REF, *, projector: bool = False) -> Plan:
     settings = NetworkSettings(NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"),)))
     async with open_client(settings) as client:
-        return (await Resolver(client).resolve(Resolve("1", ref, endpoint))).plan
+        return (await Resolver(client).resolve(Resolve("1", ref, endpoint, projector=projector))).plan
 
 
 def document(value: object, **headers: str) -> Reply:
@@ -312,6 +312,15 @@ async def test_a_directory_or_a_path_reaches_a_model_in_a_repository_that_is_too
     assert [file.path for file in plan.files] == [f"hf/{NAME}/{name}" for name in names]
     assert {(file.size, str(file.digest)) for file in plan.files} == {(23, f"sha256:{SHA256}")}
     assert plan.revision == COMMIT
+
+
+@pytest.mark.parametrize("selector", ["big/", "big/model.gguf", "Q4_K_M"])
+async def test_a_projector_is_not_looked_for_in_a_repository_that_is_too_large(selector: str) -> None:
+    async with serving(Script(info=document({"sha": COMMIT, "siblings": MANY})).answer) as endpoint:
+        with pytest.raises(
+            UnsupportedSource, match=r"too much to find its projector in: ask for no projector .*as in hf:"
+        ):
+            await resolve(endpoint, f"{REF}:{selector}", projector=True)
 
 
 async def test_a_directory_that_is_too_large_itself_is_refused() -> None:

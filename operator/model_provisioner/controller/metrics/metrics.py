@@ -29,12 +29,14 @@ from model_provisioner.controller.metrics.descriptions import (
 from model_provisioner.domain.errors import Retryable, Terminal
 from model_provisioner.domain.lifecycle.events import Available, Event, Failed, Started, Suspended
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
+from model_provisioner.domain.lifecycle.state import State
 from model_provisioner.domain.modeldownload import ModelDownload
 
 _LOG = logging.getLogger(__name__)
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
 """Label values, in the order of the description, and the value."""
+_SETTLED = Snapshot(reason=State.AVAILABLE, ready=True)
 
 
 @dataclass(slots=True)
@@ -95,6 +97,10 @@ class Metrics:
                 tracked.started_at = None
             case _:
                 pass
+
+    def settled(self, download: ModelDownload) -> None:
+        """Counts a Ready object for which nothing runs, until `forget`."""
+        self._objects[download.uid] = _TrackedObject(download.namespace, download.name, _SETTLED)
 
     def forget(self, uid: str) -> None:
         """Removes the object: it is deleted, or no longer reconciled."""

@@ -1,9 +1,9 @@
 """The handlers that kopf calls, and the settings of kopf. Called once by `controller.app`.
 
-There is one endless daemon per object, one deletion handler, and one event handler that wakes the daemon. Each calls
-`reconcile.manager` at once: no other logic belongs here. They return None, because kopf would store a result in the
-status. What kopf has to remember is kept in memory (`progress`): nothing that an editor of an object can write, except
-the fields of Kubernetes itself, changes what kopf does.
+There is one deletion handler, and one event handler, which tells `reconcile.manager` of every version of an object: no
+other logic belongs here. No daemon runs: it would be a task for each object, of which thousands are idle. The handlers
+return None, because kopf would store a result in the status. What kopf has to remember is kept in memory (`progress`):
+nothing that an editor of an object can write, except the fields of Kubernetes itself, changes what kopf does.
 """
 
 from collections.abc import Callable, Coroutine
@@ -15,13 +15,13 @@ from model_provisioner.controller.process.health import Health
 from model_provisioner.controller.process.login import Login
 from model_provisioner.controller.process.progress import MemoryProgress
 from model_provisioner.controller.reconcile.manager import Manager
-from model_provisioner.domain.annotations import GROUP, RECONCILE_AT, VERIFY_AT
+from model_provisioner.domain.annotations import GROUP
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.kube.reflector import SILENCE_SECONDS
-from model_provisioner.kube.resource import FINALIZER, PLURAL, VERSION
+from model_provisioner.kube.resource import FINALIZER, PLURAL, VERSION, drop_unused_fields
 
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # a copy of the manifest
 _RELEASE_ANYWAY_SECONDS = 60.0
+_PAGE_SIZE = 100  # of one response to a list: kopf holds these documents until it has handled the objects
 # An API server that is back is noticed within the last of these. The tuple is finite: `namespaces` relies on kopf
 # ending the process if a watch stays refused.
 _ERROR_BACKOFFS_SECONDS: tuple[int, ...] = (1, 1, 2, 3, *[5] * 10)
@@ -37,33 +37,30 @@ def register(registry: kopf.OperatorRegistry, manager: Manager, health: Health, 
     async def connect(**_: Any) -> kopf.ConnectionInfo:
         return await login()
 
-    def needs_wake(body: kopf.Body, memo: kopf.Memo, event: kopf.RawEvent, **_: Any) -> bool:
-        """Whether the event may change what the reconciliation does.
+    def needs_wake(body: kopf.Body, event: kopf.RawEvent, **_: Any) -> bool:
+        """Takes every event; whether it may change what a running reconciliation does.
 
-        It is a predicate, because kopf logs every handler that it runs, and most events come from our own writes. kopf
-        calls it for every event, so it also counts the delivery.
+        It is a predicate, because kopf logs every handler that it runs, and most events come from our own writes.
         """
-        meta = body["metadata"]
-        _drop_unused_fields(event)
-        health.delivered(event["type"], meta["uid"], meta["resourceVersion"], body)
-        progress.delivered(event["type"], meta["uid"])
-        annotations = meta.get("annotations") or {}
-        seen = (meta.get("generation"), annotations.get(RECONCILE_AT), annotations.get(VERIFY_AT))
-        known, memo.seen = memo.get("seen"), seen
-        if known is None:
-            return False  # the daemon starts now and reads the object itself
-        return bool(seen != known) or manager.has_foreign_status(body)
+        document: Any = event["object"]
+        metadata = document["metadata"]
+        drop_unused_fields(metadata)
+        health.delivered(event["type"], metadata["uid"], metadata["resourceVersion"], body)
+        progress.delivered(event["type"], metadata["uid"])
+        if event["type"] == "DELETED":
+            manager.forget(metadata["uid"])
+            return False
+        return manager.observe(document)
 
     @kopf.on.event(*resource, id="wake", when=needs_wake, registry=registry)
     async def wake(uid: str, **_: Any) -> None:
         manager.wake(uid)
 
-    @kopf.daemon(*resource, id="live", registry=registry, cancellation_backoff=10, cancellation_timeout=5)
-    async def reconcile(body: kopf.Body, stopped: kopf.DaemonStopped, **_: Any) -> None:
-        async def wait(seconds: float | None) -> bool:
-            return bool(await stopped.wait(seconds))
-
-        await manager.run(body, wait)
+    # kopf brings the body of an object up to date when it receives an event, also if it delivers the event later, but
+    # only with a daemon. `Health` reads it.
+    @kopf.daemon(*resource, id="live", registry=registry, when=_never)
+    async def live(**_: Any) -> None:
+        """Never runs."""
 
     @kopf.on.delete(*resource, id="release", registry=registry, backoff=5)
     async def release(body: kopf.Body, runtime: Any, **_: Any) -> None:
@@ -77,11 +74,8 @@ def register(registry: kopf.OperatorRegistry, manager: Manager, health: Health, 
             await manager.postpone_cleanup(body, _why(error))
 
 
-def _drop_unused_fields(event: kopf.RawEvent) -> None:
-    """Removes more than half of the document, which kopf keeps in memory for each object."""
-    metadata: Any = event["object"]["metadata"]
-    metadata.pop("managedFields", None)
-    (metadata.get("annotations") or {}).pop(_LAST_APPLIED, None)
+def _never(**_: Any) -> bool:
+    return False
 
 
 def _why(error: ProvisionError | TimeoutError) -> str:
@@ -108,6 +102,8 @@ def _configure(settings: kopf.OperatorSettings, progress: kopf.ProgressStorage) 
     settings.networking.request_timeout = 60
     settings.networking.error_backoffs = _ERROR_BACKOFFS_SECONDS
     settings.watching.inactivity_timeout = SILENCE_SECONDS
+    settings.watching.chunk_size = _PAGE_SIZE
+    settings.queueing.idle_timeout = 1.0  # a worker keeps the whole document of its object until then
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):

@@ -28,7 +28,7 @@ from model_provisioner.domain.lifecycle.events import (
 from model_provisioner.domain.lifecycle.limits import check_plan
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
-from model_provisioner.domain.modeldownload import Model, ModelDownload, ReclaimPolicy
+from model_provisioner.domain.modeldownload import Model, ModelDownload, ProjectorChoice, ReclaimPolicy
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.claim import Claim, StoreRef
@@ -214,6 +214,7 @@ class Attempt:
             credentials=credentials,
             store=store,
             own_hub=endpoint == endpoints.own.get(ref.scheme, endpoint),
+            projector=spec.projector is ProjectorChoice.AUTO,
         )
         return await self._deps.resolve_client.resolve(request, self._download.namespace)
 

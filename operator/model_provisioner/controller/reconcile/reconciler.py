@@ -1,8 +1,9 @@
-"""Reconciles one ModelDownload from its creation to its deletion. Read this file first.
+"""Reconciles one ModelDownload until it is settled or deleted. Read this file first.
 
-`run` is an endless, level-triggered loop: it reads the object as it is now, makes one attempt to bring it to what its
-spec asks for, and waits until another attempt is due. An edit that changes the goal cancels the attempt or the wait.
-Every outcome, also a failure, is an event for `domain.lifecycle.snapshot`.
+`run` is a level-triggered loop: it reads the object as it is now, makes one attempt to bring it to what its spec asks
+for, and waits until another attempt is due. An edit that changes the goal cancels the attempt or the wait. Every
+outcome, also a failure, is an event for `domain.lifecycle.snapshot`. The loop ends when the object is settled, that is,
+Ready and with nothing left to do or to write; `manager` begins another one when the object or its files change.
 
 Run by `manager`, once per object. The steps of an attempt are in `attempt`, the conditions of a wait in `waits`; the
 status is written by `status_writer`. Imports no kopf.
@@ -29,6 +30,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.lifecycle.backoff import pause
 from model_provisioner.domain.lifecycle.events import Event, Failed, Progressed, ReconcileHandled, Redefined
+from model_provisioner.domain.lifecycle.settled import is_settled
 from model_provisioner.domain.lifecycle.snapshot import DISCARDING, Snapshot, advance
 from model_provisioner.domain.lifecycle.status import restore
 from model_provisioner.domain.modeldownload import ModelDownload
@@ -40,14 +42,22 @@ _SHOWN = 300  # characters of a refusal of the API server
 class Reconciler:
     """The reconciliation of one object.
 
-    `latest` returns the newest version of the object. `changed` is set when there may be a newer one.
+    `latest` returns the newest version of the object. `changed` is set when there may be a newer one. `known` is the
+    version that an earlier reconciliation of this operator has left, None if there was none: another client wrote the
+    status of a later one.
     """
 
-    def __init__(self, deps: Dependencies, latest: Callable[[], ModelDownload], changed: Wakeup) -> None:
+    def __init__(
+        self,
+        deps: Dependencies,
+        latest: Callable[[], ModelDownload],
+        changed: Wakeup,
+        known: ModelDownload | None = None,
+    ) -> None:
         self._deps = deps
         self._latest = latest
         self._changed = changed
-        self._download = latest()
+        self._download = known or latest()
         self._snapshot = restore(self._download.status)
         # The spec may have been edited while no operator ran. Then the status may belong to another model.
         seen = self._snapshot.start_time or self._download.generation == self._download.status.observed_generation
@@ -55,6 +65,8 @@ class Reconciler:
         self._failures = 0
         self._gave_up = False
         self._secret: Secret | None = None
+        self._is_resting = False
+        self._is_settled = False
         self._status = StatusWriter(
             deps.api,
             self._download,
@@ -62,26 +74,35 @@ class Reconciler:
             deps.progress_interval,
             lambda status: deps.event_recorder.transition(self._download, status),
             deps.sleep,
+            self._on_status_idle,
         )
         self._set_goal()
 
-    async def run(self) -> None:
-        """Runs until cancelled. Raises Gone, in a group, if the object does not exist any more."""
+    async def run(self) -> ModelDownload:
+        """Returns the object in the version in which it is settled.
+
+        Raises Gone, in a group, if the object does not exist any more.
+        """
         try:
-            while True:
+            while not self._is_settled:
                 await self._run_until_refused()
         except* Gone:
             self._deps.catalog.drop(self._download)  # the catalog may have seen the deletion before the entry was made
             raise
         finally:
             self._deps.metrics.forget(self._download.uid)
+        return self._download
 
     async def _run_until_refused(self) -> None:
-        """Returns after the API server has refused a status: what runs for the object is stopped then."""
+        """Returns when the object is settled, or after the API server has refused a status.
+
+        What runs for the object is stopped then.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._status.run())
-                tasks.create_task(self._loop())
+                writing = tasks.create_task(self._status.run())
+                await self._loop()
+                writing.cancel()
         except* StatusRefused as refused:
             self._give_up(str(refused.exceptions[0]))
 
@@ -105,7 +126,7 @@ class Reconciler:
             self._gave_up = False
             self._advance(ReconcileHandled(self._download.reconcile_at))
             await self._run_for_goal(self._wait(None))
-        while True:
+        while not self._is_settled:
             self._observe()
             await self._run_for_goal(self._attempt_and_wait())
 
@@ -125,6 +146,7 @@ class Reconciler:
         The status is shown at once only if the object is Ready: it stays so. Otherwise the reason and the message are
         those of the spec before the edit, and the first event of the attempt shows the new ones.
         """
+        self._is_resting = False
         self._changed.clear()
         self._refresh()
         if self._model_spec != _model_spec(self._download):
@@ -164,7 +186,9 @@ class Reconciler:
     async def _wait(self, delay: float | None) -> None:
         """Waits until the next attempt is due; `delay` is the backoff in seconds, None if there is none."""
         self._deps.queue.mark_synced(self._download.uid)
-        await until_next_attempt(self._deps, self._download, self._snapshot, self._secret, delay)
+        self._is_resting = delay is None and self._snapshot.ready
+        if not self._settle():
+            await until_next_attempt(self._deps, self._download, self._snapshot, self._secret, delay)
 
     async def _run_for_goal(self, work: Coroutine[None, None, None]) -> None:
         """Runs `work` until it ends. Cancels it if the goal changes."""
@@ -173,13 +197,31 @@ class Reconciler:
             while not await done_or_woken(task, self._changed):
                 self._changed.clear()
                 self._refresh()
-                if self._current_goal() != self._goal:
+                if self._current_goal() != self._goal or self._settle():
                     return
                 self._status.show(self._snapshot, self._download.generation)
         finally:
             await cancel_and_wait(task)
         if not task.cancelled():
             task.result()
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether nothing is left to do, and the object is settled as soon as kopf delivers its last status."""
+        return self._is_resting
+
+    def _settle(self) -> bool:
+        """Whether the object is settled in the newest version that was delivered."""
+        self._is_settled = (
+            self._is_resting
+            and self._status.is_up_to_date(self._download)
+            and is_settled(self._download, self._deps.now())
+        )
+        return self._is_settled
+
+    def _on_status_idle(self) -> None:
+        if self._is_resting:
+            self._changed.set()
 
     def _refresh(self) -> None:
         """Reads the newest version of the object, and applies the changes that need no new attempt."""
@@ -231,4 +273,5 @@ class Reconciler:
 
 def _model_spec(download: ModelDownload) -> tuple[object, ...]:
     """The fields of the spec that identify the model. They are immutable once bytes were fetched."""
-    return download.spec.model_ref, download.spec.digest, download.spec.endpoint
+    spec = download.spec
+    return spec.model_ref, spec.digest, spec.endpoint, spec.projector

@@ -42,7 +42,7 @@ class StatusWriter:
     """The writer of one object. Run `run` as a task.
 
     `interval` returns the seconds between two writes of progress. `on_transition` is called after a status with a new
-    reason of Ready was written.
+    reason of Ready was written, `on_idle` when nothing is left to write.
     """
 
     def __init__(
@@ -53,8 +53,11 @@ class StatusWriter:
         interval: Callable[[], float],
         on_transition: Transition,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._api = api
+        self._on_idle = on_idle
+        self._is_writing = False
         self._path = object_path(download.namespace, download.name) + "/status"
         self._uid = download.uid
         self._now = now
@@ -81,6 +84,11 @@ class StatusWriter:
         """Whether another client wrote its status: it is newer than our last write, and not what we are writing now."""
         return self.is_newer(download.resource_version) and download.status not in (self._written, self._sending)
 
+    def is_up_to_date(self, download: ModelDownload) -> bool:
+        """Whether this version of the object has the status that should be written, and no write goes on."""
+        pending = self._is_writing or self._changed.future.done()
+        return not pending and self._projected() == self._written == download.status
+
     def on_update(self, download: ModelDownload) -> None:
         """Takes the newest version of the object. A foreign status is replaced after a delay: it may come again."""
         if self.is_foreign(download):
@@ -93,10 +101,13 @@ class StatusWriter:
         """Writes until cancelled. Raises Gone if the object does not exist any more, StatusRefused (see `flush`)."""
         while True:
             await self._changed.future
+            self._is_writing = True
             if self._projected() != self._written:
                 await self._wait_until_due()
             self._changed.clear()
             await self.flush()
+            self._is_writing = False
+            self._on_idle()
 
     async def flush(self) -> None:
         """Writes the newest snapshot now if it differs from what is written. Raises Gone.

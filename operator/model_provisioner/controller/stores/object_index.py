@@ -45,15 +45,16 @@ class ObjectIndex:
     def ready(self, claim: Claim) -> Iterator[Holding]:
         """The files of each object on `claim` that is Ready and is not being deleted, as of this call."""
         documents = (document for lister in self._listers for document in lister.objects())
-        return map(_holding, [found for found in documents if _is_kept(found) and _claim(found) == claim])
+        return map(_holding, [found for found in documents if _is_on(claim, found) and _is_kept(found)])
 
     def store_ids(self, claim: Claim, exclude_uid: str | None = None) -> frozenset[str]:
         """The store ids in the status of all objects with a model on `claim`, except the object `exclude_uid`.
 
         More than one if the volume of the claim was exchanged.
         """
-        documents = (document for document in self._objects() if document["metadata"]["uid"] != exclude_uid)
-        ids = (_store_id(document, claim) for document in documents)
+        documents = (document for lister in self._listers for document in lister.objects() if _is_on(claim, document))
+        kept = (found for found in documents if found["metadata"]["uid"] != exclude_uid)
+        ids = (_model(found).get("storeID") for found in kept if not is_released(found["metadata"]))
         return frozenset(store_id for store_id in ids if store_id)
 
     def _objects(self) -> Iterator[Mapping[str, Any]]:
@@ -91,12 +92,10 @@ def _holding(document: Mapping[str, Any]) -> Holding:
     return Holding(holder, model.get("revision"), tuple(files))
 
 
-def _store_id(document: Mapping[str, Any], claim: Claim) -> str | None:
-    return _model(document).get("storeID") if _claim(document) == claim else None
-
-
-def _claim(document: Mapping[str, Any]) -> Claim:
-    return Claim(document["metadata"]["namespace"], _model(document).get("claimName", ""))
+def _is_on(claim: Claim, document: Mapping[str, Any]) -> bool:
+    if document["metadata"]["namespace"] != claim.namespace:  # as of most objects
+        return False
+    return bool(_model(document).get("claimName", "") == claim.name)
 
 
 def _model(document: Mapping[str, Any]) -> Mapping[str, Any]:

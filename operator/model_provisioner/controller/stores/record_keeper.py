@@ -1,4 +1,4 @@
-"""Sees to it that each Ready object has its holder record on its store: at the start, then every minute.
+"""Sees to it that each Ready object has its holder record on its store: at the start, then every two minutes.
 
 A record can be lost, and a backup restores an object under a new uid, for which there is none. Without a record,
 `prune` would delete the files of a Ready model. After each pass the store gets a confirmation, which `prune` demands
@@ -18,7 +18,7 @@ from model_provisioner.domain.lifecycle.backoff import Backoff
 from model_provisioner.domain.store.claim import Claim
 
 _LOG = logging.getLogger(__name__)
-_INTERVAL_SECONDS = 60.0
+_INTERVAL_SECONDS = 120.0  # twice that of the file monitor, which has the store worker started anyway
 _INCOMPLETE = Backoff(first=2.0, longest=_INTERVAL_SECONDS)
 _BATCH_SIZE = 200  # so that other requests for the volume are answered in between
 

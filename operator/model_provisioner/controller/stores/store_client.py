@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
+from model_provisioner.controller.workers.worker import ProgressHandler, Worker
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
 from model_provisioner.domain.model_facts import FileRecord
@@ -74,7 +74,7 @@ class StoreClient:
     def __init__(
         self,
         mounted: Mapping[Claim, Path],
-        store_workers: Mapping[Claim, WorkerProcess],
+        store_workers: Mapping[Claim, Worker],
         recorded_ids: Callable[[Claim, str], frozenset[str]],
         modes: Modes = READABLE,
     ) -> None:

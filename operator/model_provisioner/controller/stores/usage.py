@@ -17,7 +17,7 @@ from model_provisioner.domain.store.space import Usage
 
 _LOG = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 300.0
-_NO_STORE_YET_SECONDS = 5.0
+_LOOK_SECONDS = 5.0
 _MAX_AGE_SECONDS = 600.0  # two intervals: by then the next survey should have ended
 
 
@@ -55,10 +55,22 @@ class VolumeUsageCollector:
                 tasks.create_task(self._collect_periodically(claim))
 
     async def _collect_periodically(self, claim: Claim) -> None:
-        """Every five minutes; every five seconds while there is no store, which the first model creates."""
+        """Every five minutes, and soon after the first model has created the store."""
         while True:
-            has_store = await self._collect(claim)
-            await self._sleep(_INTERVAL_SECONDS if has_store else _NO_STORE_YET_SECONDS)
+            if await self._collect(claim):
+                await self._sleep(_INTERVAL_SECONDS)
+            else:
+                await self._wait_for_store(claim)
+
+    async def _wait_for_store(self, claim: Claim) -> None:
+        """Returns when the status of an object names the store, or after five minutes.
+
+        The volume is not asked meanwhile, so that no store worker runs for an operator without a model.
+        """
+        for _ in range(round(_INTERVAL_SECONDS / _LOOK_SECONDS)):
+            await self._sleep(_LOOK_SECONDS)
+            if self._index.store_ids(claim):
+                return
 
     async def _collect(self, claim: Claim) -> bool:
         """Returns False if there is no store yet."""

@@ -12,11 +12,11 @@ the queue asks a running transfer to give its slot back. The order and the choic
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from model_provisioner.controller.workers.child_process import WorkerProcess
+from model_provisioner.controller.workers.worker import Worker
 from model_provisioner.domain.scheduling.lanes import Lane
 from model_provisioner.domain.scheduling.queueing import Running, Share, Turns, Waiting, next_in_line, next_stop
 
@@ -37,8 +37,8 @@ class Slot:
     the transfer has moved to another lane, because a transfer stays in its process.
     """
 
-    worker: WorkerProcess
-    place: WorkerProcess
+    worker: Worker
+    place: Worker
     queue: "TransferQueue"
     wanted_back: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: bool = False
@@ -47,15 +47,17 @@ class Slot:
 class TransferQueue:
     """The queue of one lane. `workers` are the slots; a worker that is there several times runs several transfers.
 
+    The first free one of them is taken, so that models that come one after the other need one process and not all.
     `turns` says how long a transfer keeps its slot while another namespace waits. `monotonic` is in seconds.
     """
 
     def __init__(
         self,
-        workers: list[WorkerProcess],
+        workers: Sequence[Worker],
         turns: Turns = _TURNS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._workers = workers
         self._size = len(workers)
         self._free = list(workers)
         self._turns = turns
@@ -121,7 +123,7 @@ class TransferQueue:
         if running.stopping or not target._free:
             return False
         self._release(uid, slot)
-        slot.place, slot.queue = target._free.pop(0), target
+        slot.place, slot.queue = target._take_worker(), target
         target._take(running, slot)
         return True
 
@@ -173,11 +175,16 @@ class TransferQueue:
         while self._free and (first := next_in_line(self._entries(), self._shares)):
             _, stops, future = self._waiters.pop(first.uid)
             if not future.done():
-                place = self._free.pop(0)
+                place = self._take_worker()
                 slot = Slot(place, place, self)
                 self._take(Running(first, self._monotonic(), stops), slot)
                 future.set_result(slot)
         self._stop_for_others()
+
+    def _take_worker(self) -> Worker:
+        first = min(self._free, key=self._workers.index)
+        self._free.remove(first)
+        return first
 
     def _take(self, running: Running, slot: Slot) -> None:
         namespace = running.waiting.namespace

@@ -10,7 +10,7 @@ the resolver process.
 from model_provisioner.controller.stores.store_client import expect
 from model_provisioner.controller.transfers.question_places import QuestionPlaces
 from model_provisioner.controller.transfers.rate_limits import RateLimits
-from model_provisioner.controller.workers.child_process import WorkerProcess
+from model_provisioner.controller.workers.worker import Worker
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
@@ -26,7 +26,7 @@ class ResolveClient:
     """
 
     def __init__(
-        self, resolver: WorkerProcess, rate_limits: RateLimits, response_timeout: float = DEFAULT_RESPONSE_SECONDS
+        self, resolver: Worker, rate_limits: RateLimits, response_timeout: float = DEFAULT_RESPONSE_SECONDS
     ) -> None:
         self._resolver = resolver
         self._rate_limits = rate_limits

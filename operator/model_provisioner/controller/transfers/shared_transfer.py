@@ -23,7 +23,7 @@ from model_provisioner.controller.transfers.queue import Lanes, Slot, WithdrawnE
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
-from model_provisioner.controller.workers.child_process import ProgressHandler, WorkerProcess
+from model_provisioner.controller.workers.worker import ProgressHandler, Worker
 from model_provisioner.domain.errors import (
     AccessDenied,
     DigestMismatch,
@@ -312,7 +312,7 @@ class SharedTransfer:
         elif isinstance(error, _CREDENTIAL_ERRORS):
             self._remove(member).fail(error)
         elif isinstance(error, _ADDRESS_ERRORS):
-            self._fail_all_at(_urls(member), error)
+            self._fail_all_at(_sources(member), error)
         elif isinstance(error, Exception):
             self._fail_all(error)
 
@@ -325,15 +325,15 @@ class SharedTransfer:
         for member in list(self._members.values()):
             self._remove(member).fail(error)
 
-    def _fail_all_at(self, urls: tuple[str | None, ...], error: ProvisionError) -> None:
-        """Fails the members with these addresses: another credential does not make their bytes right."""
-        for member in [member for member in self._members.values() if _urls(member) == urls]:
+    def _fail_all_at(self, sources: tuple[object, ...], error: ProvisionError) -> None:
+        """Fails the members with these sources: another credential does not make their bytes right."""
+        for member in [member for member in self._members.values() if _sources(member) == sources]:
             self._remove(member).fail(error)
         if error.reason in DISCARDING:  # the part is gone: the others begin again
             self._bytes_done = 0
             self._broadcast(Progressed(0, self._restarts + 1, None, None))
 
-    async def _send_fetch(self, worker: WorkerProcess, member: Member) -> messages.Published:
+    async def _send_fetch(self, worker: Worker, member: Member) -> messages.Published:
         await worker.start()
         request = self._request(member)  # only now, so that it has the current limits
         self._request_id = request.id
@@ -425,9 +425,12 @@ def _asked(member: Member) -> str | None:
     return first.url or first.endpoint
 
 
-def _urls(member: Member) -> tuple[str | None, ...]:
-    """The addresses that the object itself has resolved."""
-    return tuple(file.url for file in member.plan.files)
+def _sources(member: Member) -> tuple[object, ...]:
+    """The addresses that the object itself has resolved, and what each file must be.
+
+    Bytes that are wrong for one object may be right for another.
+    """
+    return tuple((file.url, file.role) for file in member.plan.files)
 
 
 def _part_keys(plan: Plan) -> tuple[str, ...]:

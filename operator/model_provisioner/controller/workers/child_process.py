@@ -1,19 +1,27 @@
-"""A worker process: starting it, calling it, and surviving its death.
+"""A worker process: starting it, calling it, ending it when it idles, and surviving its death.
 
-The heavy work (bytes, digests, hub metadata) runs in child processes of the operator: it never blocks the event loop,
+The heavy work (bytes, digests, hub metadata) runs in processes below the operator: it never blocks the event loop,
 and the death of one is an ordinary event. A worker handles any number of requests. The messages are in
-`worker_protocol.messages`. Called by `controller.stores.store_client`, `controller.transfers.resolve_client` and
-`controller.transfers.shared_transfer`.
+`worker_protocol.messages`. A `Worker` for `controller.stores.store_client`, `controller.transfers.resolve_client` and
+`controller.transfers.shared_transfer`; made by `controller.workers.pool`, which says when it has idled for too long.
 """
 
 import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from model_provisioner.aio.cancellation import wait_all
+from model_provisioner.controller.workers.process import Process
+from model_provisioner.controller.workers.worker import (
+    AddressHandler,
+    ProgressHandler,
+    ignore_progress,
+    ignore_question,
+)
 from model_provisioner.domain.errors import InternalError, error_of
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, decode_answer, encode_request
 from model_provisioner.worker_protocol.messages import (
@@ -33,9 +41,6 @@ _LOG = logging.getLogger(__name__)
 _CANCEL_SECONDS = 3.0
 _EXIT_SECONDS = 3.0
 
-ProgressHandler = Callable[[Progress | VerifyingAnswer], None]
-AddressHandler = Callable[[AddressWanted], None]
-
 
 @dataclass
 class _Pending:
@@ -44,7 +49,7 @@ class _Pending:
     `progressed` is set at each progress message; `_wait_for_answer` resets it.
     """
 
-    process: asyncio.subprocess.Process
+    process: Process
     on_progress: ProgressHandler
     on_address: AddressHandler
     progressed: bool = False
@@ -52,11 +57,18 @@ class _Pending:
 
 
 class WorkerProcess:
-    """One child process. It is started by the first request, and again after it has died. `command` is its argv."""
+    """One process at a time, which `launch` starts: for the first request, and for the next one after it has ended.
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
-        self._process: asyncio.subprocess.Process | None = None
+    `monotonic` is in seconds.
+    """
+
+    def __init__(
+        self, launch: Callable[[], Awaitable[Process]], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._launch = launch
+        self._monotonic = monotonic
+        self._used_at = monotonic()
+        self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._pending: dict[str, _Pending] = {}
@@ -64,18 +76,12 @@ class WorkerProcess:
     async def call(
         self,
         request: Request,
-        on_progress: ProgressHandler = lambda _: None,
+        on_progress: ProgressHandler = ignore_progress,
         seconds: float | None = None,
         silence: float | None = None,
-        on_address: AddressHandler = lambda _: None,
+        on_address: AddressHandler = ignore_question,
     ) -> Answer:
-        """Returns the final answer to `request`; progress messages go to `on_progress`, questions
-        for an address to `on_address`.
-
-        Raises the ProvisionError that the worker reports. Raises InternalError if the worker dies, takes more than
-        `seconds`, or sends no message about the request for `silence` seconds; in the last two cases it is killed and
-        replaced. If the caller is cancelled, the worker gets a Cancel and three seconds to write its journal.
-        """
+        """See `Worker.call`."""
         process = await self.start()
         pending = self._pending[request.id] = _Pending(process, on_progress, on_address)
         try:
@@ -93,28 +99,39 @@ class WorkerProcess:
             raise InternalError(message) from None
         finally:
             self._pending.pop(request.id, None)
+            self._used_at = self._monotonic()
         if isinstance(answer, FailedAnswer):
             raise error_of(answer.reason, answer.message, answer.retry_after, answer.wants_token)
         return answer
 
     def notify(self, request: Limit | AddressGiven) -> None:
-        """Sends a request that has no answer. It is lost if the worker has died, like the fetch that it belongs to."""
+        """See `Worker.notify`."""
         process = self._process
         if process and process.stdin and process.returncode is None and not process.stdin.is_closing():
             process.stdin.write(encode_request(request))
 
-    async def start(self) -> asyncio.subprocess.Process:
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> Process:
         """Starts the process unless it runs, and returns it."""
         async with self._starting:
             if self._process is None or self._process.returncode is not None:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self._command,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    limit=LONGEST_LINE_BYTES,
-                )
+                self._process = await self._launch()
+                self._used_at = self._monotonic()
                 self._reader = asyncio.create_task(self._read(self._process), name=f"worker-{self._process.pid}")
             return self._process
+
+    async def retire(self, idle_seconds: float) -> None:
+        """Ends the process if it has had no request for `idle_seconds`.
+
+        No request is lost: the process never ends by itself, and from here on a request starts another one.
+        """
+        process = self._process
+        if process and not self._pending and self._monotonic() - self._used_at >= idle_seconds:
+            self._process = None
+            await self._terminate(process)
 
     async def stop(self) -> None:
         """Closes its standard input, at which a worker exits; kills it after three seconds."""
@@ -123,7 +140,7 @@ class WorkerProcess:
         if self._reader:
             await asyncio.wait({self._reader}, timeout=_EXIT_SECONDS)
 
-    async def _terminate(self, process: asyncio.subprocess.Process) -> None:
+    async def _terminate(self, process: Process) -> None:
         """Ends `process`, which need not be the current one: the timeout of another request may have replaced it."""
         if process.returncode is not None:
             return
@@ -140,7 +157,7 @@ class WorkerProcess:
             # A process in uninterruptible sleep (D state) dies later; its requests fail now.
             self._fail_pending(process, -signal.SIGKILL)
 
-    async def _send(self, process: asyncio.subprocess.Process, request: Request) -> None:
+    async def _send(self, process: Process, request: Request) -> None:
         if process.stdin is None:
             raise InternalError("the transfer process has no standard input")
         try:
@@ -149,7 +166,7 @@ class WorkerProcess:
         except (BrokenPipeError, ConnectionResetError):
             _LOG.warning("worker %s is gone; its end is reported by its reader", process.pid)
 
-    async def _cancel(self, process: asyncio.subprocess.Process, request_id: str, pending: _Pending) -> None:
+    async def _cancel(self, process: Process, request_id: str, pending: _Pending) -> None:
         if pending.answer.done() or process.returncode is not None:
             return
         try:
@@ -160,7 +177,7 @@ class WorkerProcess:
             _LOG.warning("worker %s did not stop within %ss and is killed", process.pid, _CANCEL_SECONDS)
             await self._terminate(process)
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
+    async def _read(self, process: Process) -> None:
         try:
             while process.stdout and (line := await process.stdout.readline()):
                 self._dispatch(line)
@@ -169,7 +186,7 @@ class WorkerProcess:
         finally:
             self._fail_pending(process, await process.wait())
 
-    def _bury(self, process: asyncio.subprocess.Process, what: str) -> None:
+    def _bury(self, process: Process, what: str) -> None:
         """Kills `process` and fails its requests at once; the next request starts another one."""
         _LOG.error("worker %s %s", process.pid, what)
         with contextlib.suppress(ProcessLookupError):
@@ -195,12 +212,12 @@ class WorkerProcess:
         else:
             pending.answer.set_result(answer)
 
-    def _fail_pending(self, process: asyncio.subprocess.Process, code: int) -> None:
+    def _fail_pending(self, process: Process, code: int) -> None:
         """Answers all requests to the dead `process` with InternalError, which is retried. `code` is the returncode."""
         how = EXIT_REASONS.get(code) or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
         self._fail_requests(process, f"the transfer process ended unexpectedly ({how}); what it had written is kept")
 
-    def _fail_requests(self, process: asyncio.subprocess.Process, message: str) -> None:
+    def _fail_requests(self, process: Process, message: str) -> None:
         for request_id, pending in self._pending.items():
             if pending.process is process and not pending.answer.done():
                 pending.answer.set_result(FailedAnswer(request_id, InternalError.__name__, message))

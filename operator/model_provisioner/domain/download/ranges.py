@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from model_provisioner.domain.download.spans import Spans
 
 MIB = 1024 * 1024
-SMALLEST_RANGE = 8 * MIB
+FIRST_RANGE = 8 * MIB  # until the first bytes of the file are checked
+SMALLEST_RANGE = MIB // 2
 LARGEST_RANGE = 64 * MIB
 _RANGES_PER_CONNECTION = 2
 _MIN_SPLIT = MIB
-_SOON_SECONDS = 2.0
+SOON_SECONDS = 2.0
+FAR_SOON_SECONDS = 0.5
+"""On a far path little is on its way at one time, so a range that is split wastes little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +38,23 @@ class ByteRange:
 
 
 def range_size(remaining: int, connections: int) -> int:
-    """The size of the next range in bytes: 64 MiB, and towards the end less, down to 8 MiB.
+    """The size of the next range in bytes: 64 MiB, and towards the end less, so that all connections end together.
 
-    Smaller ranges at the end let all connections finish at about the same time. `remaining` bytes of the file are
-    missing.
+    The last ranges of all connections have 4 MiB together, and each at least 512 KiB, because a request costs a round
+    trip. `remaining` bytes of the file are missing.
     """
     share = remaining // (connections * _RANGES_PER_CONNECTION)
-    return max(SMALLEST_RANGE, min(LARGEST_RANGE, share))
+    return max(SMALLEST_RANGE, FIRST_RANGE // 2 // connections, min(LARGEST_RANGE, share))
 
 
-def split_position(position: int, stop: int, rate: float, helper_rate: float) -> int | None:
-    """Where to split a range so that an idle connection fetches its end; None if the rest arrives soon.
+def split_position(position: int, stop: int, rate: float, helper_rate: float, soon: float = SOON_SECONDS) -> int | None:
+    """Where to split a range so that an idle connection fetches its end; None if the rest arrives in `soon` seconds.
 
     The range ends at `stop` and has arrived up to `position`. Rates are in bytes per second, `helper_rate` is that of
     the idle connection. Both parts then end at the same time.
     """
     left = stop - position
-    if left < _MIN_SPLIT or left < rate * _SOON_SECONDS:
+    if left < _MIN_SPLIT or left < rate * soon:
         return None
     return position + int(left * rate / (rate + max(helper_rate, rate, 1.0)))
 

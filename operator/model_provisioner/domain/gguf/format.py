@@ -125,8 +125,14 @@ OTHER_FORMATS: tuple[tuple[bytes, tuple[str, str]], ...] = (
 
 OTHER_KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "adapter": ("an adapter (LoRA)", "name the model that it was made for, or one that it was merged into"),
+        "adapter": ("an adapter (LoRA)", "name the model that it was made for, or this adapter by its path"),
         "imatrix": ("an importance matrix, which helps to quantize", "name one of the quantized models instead"),
     }
 )
 """`general.type` of GGUF files that no runtime can load as a model → (what the file is, what to do)."""
+
+ADAPTER = "adapter"
+"""`general.type` of a LoRA adapter."""
+
+PROJECTOR_ARCHITECTURE = "clip"
+"""`general.architecture` of every multimodal projector (tools/mtmd/clip.cpp of llama.cpp)."""

@@ -1,7 +1,8 @@
 """Reads the header of a GGUF file from its first bytes, and checks that the file can be complete.
 
 `transfer.download` calls `read_header` when the first range has arrived, so that a web page or a wrong model costs one
-range instead of forty gigabytes. It calls `check_complete` and `combine` before it publishes. The bytes are untrusted:
+range instead of forty gigabytes. It calls `check_complete` and `combine` before it publishes. What kind of file is
+wanted is decided in `domain.gguf.roles`. The bytes are untrusted:
 every count and size is compared with the file size before it is used, arrays are skipped and never stored, and
 templates are never interpreted. Files are not opened here.
 
@@ -66,7 +67,7 @@ class GGUFHeader:
 
     `data_offset` and `tensors_end` are byte positions in the file. A tensor of a type that is not in our table counts
     with one bit for each parameter in `tensors_end`, because no type needs less. `summary.parameters` and
-    `summary.unknown_tensor_types` are those of this file only.
+    `summary.unknown_tensor_types` are those of this file only. `kind` is `general.type`; old files have none.
     """
 
     version: int
@@ -75,6 +76,7 @@ class GGUFHeader:
     tensors_end: int
     split: Split | None
     summary: GGUFSummary
+    kind: str | None = None
 
 
 def read_header(data: bytes | memoryview, file_size: int) -> GGUFHeader | Incomplete:
@@ -154,7 +156,6 @@ def _read(header: HeaderBytes) -> GGUFHeader:
     version = _version(header)
     tensor_count = header.count("tensors", fmt.MAX_TENSORS)
     metadata, chat_template = _metadata(header, header.count("keys", fmt.MAX_KEYS), tensor_count)
-    _check_kind(_text(metadata, b"general.type"))
     alignment = _alignment(metadata)
     tensors = read_tensors(header, tensor_count, alignment)
     data_offset = -(-header.position // alignment) * alignment
@@ -165,6 +166,7 @@ def _read(header: HeaderBytes) -> GGUFHeader:
         tensors_end=data_offset + tensors.end if tensor_count else header.position,
         split=_split(metadata),
         summary=_summary(metadata, tensors, chat_template=chat_template),
+        kind=_text(metadata, b"general.type"),
     )
 
 
@@ -181,13 +183,6 @@ def _check_magic(head: bytes) -> None:
         if lowered.startswith(start):
             raise NotGGUF(f"not a GGUF file but {what}: {remedy}")
     raise NotGGUF(f"not a GGUF file: it starts with the bytes {head[:8].hex(' ')}; name a file that is a GGUF model")
-
-
-def _check_kind(kind: str | None) -> None:
-    """Raises NotGGUF unless `general.type` is that of a file that can be loaded. Old files have no such key."""
-    if kind is not None and kind in fmt.OTHER_KINDS:
-        what, remedy = fmt.OTHER_KINDS[kind]
-        raise NotGGUF(f"{what}, not a model: {remedy}")
 
 
 def _version(header: HeaderBytes) -> int:

@@ -13,8 +13,8 @@ from model_provisioner.domain.lifecycle.limits import MAX_MESSAGE
 _WHERE_TO_GIVE_IT = " (in a Secret that credentialsSecretRef names)"
 _BEFORE_FETCHING = f"the next try comes when the spec is corrected, or the annotation {RECONCILE_AT} is set"
 _SINCE_FETCHING = (
-    "`modelRef`, `digest` and `endpoint` can no longer be changed: delete this ModelDownload and create another, or "
-    f"put the cause right and annotate this one with {RECONCILE_AT}"
+    "`modelRef`, `digest`, `endpoint` and `projector` can no longer be changed: delete this ModelDownload and create "
+    f"another, or put the cause right and annotate this one with {RECONCILE_AT}"
 )
 _SPECIFIC: Mapping[type[ProvisionError], str] = {
     ClaimNotMounted: (

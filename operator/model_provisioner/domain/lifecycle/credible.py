@@ -26,6 +26,7 @@ def _why_not_model(model: Model, spec: Spec) -> str | None:
     paths = [file.path for file in model.files]
     rules = (
         (not paths or model.path != paths[0], "the path of the model is not that of its first file"),
+        (model.projector and model.projector.path not in paths[1:], "the projector is not one of the further files"),
         (not all(map(is_safe, paths)), "a path is not safe below the root of a volume"),
         (not all(_is_of_a_source(path, spec) for path in paths), "a path is not in the directory of its source"),
         (len(set(paths)) < len(paths), "two files have one path"),

@@ -27,7 +27,7 @@ class RegistryLogin:
     """A login at the registry `origin` (`https://docker.io` for Docker Hub)."""
 
     origin: str
-    username: str
+    username: str = field(repr=False)
     password: str = field(repr=False)
     identity_token: str | None = field(default=None, repr=False)
 
@@ -42,7 +42,7 @@ class Credentials:
 
     token: str | None = field(repr=False)
     origins: tuple[str, ...]
-    username: str | None = None
+    username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: str | None = field(default=None, repr=False)

@@ -6,7 +6,6 @@ is refused with a message that never shows it. Which hosts a credential may be s
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -112,6 +111,8 @@ def _docker(data: Data, found: Credentials) -> Credentials | None:
     content = data.get(".dockerconfigjson") or data.get("config.json")
     if not content:
         return None
+    import json  # noqa: PLC0415 - no other source needs it
+
     try:
         auths = json.loads(content)["auths"]
         logins = tuple(_login(host, auth) for host, auth in auths.items())

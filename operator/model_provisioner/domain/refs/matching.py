@@ -12,9 +12,9 @@ from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.network.addresses import same_endpoint
 from model_provisioner.domain.refs.model_ref import ModelRef
+from model_provisioner.domain.refs.quantizations import quantization_of
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.refs.repository import RepositoryRef
-from model_provisioner.domain.refs.selection import quantization_of
 
 _OTHER_HUBS = "hubs/"
 _DIRECTORIES = 3  # hf/<owner>/<repo>/

@@ -1,9 +1,9 @@
 """Decides whether the holder records of a store may be relied on, so that a file without one may be deleted.
 
 A record can be lost, or a backup can restore its object under another uid. Only the operator knows which objects are
-Ready: every minute it writes the records that are missing, then a confirmation for its claim into the store. `prune`
-has no access to the cluster and deletes nothing without a recent one. `transfer.store.confirmations` reads and writes
-them; no file is opened here.
+Ready: every two minutes it writes the records that are missing, then a confirmation for its claim into the store.
+`prune` has no access to the cluster and deletes nothing without a recent one. `transfer.store.confirmations` reads and
+writes them; no file is opened here.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ from model_provisioner.domain.quantity import format_duration
 from model_provisioner.domain.store.paths import PRIVATE
 
 MAX_AGE_SECONDS = 300
-"""Five intervals of the operator. It is also the most that the clocks of two machines may differ."""
+"""Two intervals of the operator, and a minute for their work.
+
+It is also the most that the clocks of two machines may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ def why_unconfirmed(confirmations: Sequence[Confirmation], now: float) -> str | 
     if not confirmations:
         return (
             "no operator has confirmed that each Ready object has its record on this store: start the operator that "
-            "mounts it, and try again after a minute"
+            "mounts it, and try again after two minutes"
         )
     stale = next((found for found in confirmations if not _is_recent(found, now)), None)
     if stale is None:
@@ -45,7 +47,7 @@ def why_unconfirmed(confirmations: Sequence[Confirmation], now: float) -> str | 
     return (
         f"the operator that mounts claim {stale.claim or 'unknown'} has not confirmed within "
         f"{format_duration(MAX_AGE_SECONDS)} that each of its Ready objects has its record here{age}: start it, and "
-        f"try again after a minute, or read its log; if that claim no longer uses this volume, delete "
+        f"try again after two minutes, or read its log; if that claim no longer uses this volume, delete "
         f"{PRIVATE}/{stale.file_name}"
     )
 

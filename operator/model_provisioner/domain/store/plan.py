@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.digest import Digest
 
@@ -35,7 +36,8 @@ class PlannedFile:
     if neither is known, then it is computed. `digest_published`: the source publishes it. `signed`: the address of the
     bytes is a secret or expires, so that there is no `url`, and the source is asked for it (`transfer.sources`).
     `pin` makes every request fail if the source has another version of the file by now. `url` and `endpoint` are None
-    for a file that is already in the store (`local:`).
+    for a file that is already in the store (`local:`). `role` decides what its header must be. It is no part of the
+    identity of the file: two objects may want one file in two roles.
     """
 
     path: str
@@ -47,6 +49,7 @@ class PlannedFile:
     digest_published: bool = False
     signed: bool = False
     pin: Pin | None = None
+    role: FileRole = FileRole.MODEL
 
     @property
     def is_local(self) -> bool:
@@ -77,7 +80,7 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The files of one model; the parts of a split model are in order.
+    """The files of one model, the parts of a split model in order; then its multimodal projector, if one is wanted.
 
     `revision` is the commit that `ref` resolved to, and `repository` the name that the source has for the repository,
     which may be spelled differently in `ref`. Both are None for `local:`.
@@ -87,6 +90,15 @@ class Plan:
     revision: str | None
     files: tuple[PlannedFile, ...]
     repository: str | None = None
+
+    @property
+    def model_files(self) -> tuple[PlannedFile, ...]:
+        """The files without the projector."""
+        return tuple(file for file in self.files if file.role is not FileRole.PROJECTOR)
+
+    @property
+    def projector(self) -> PlannedFile | None:
+        return next((file for file in self.files if file.role is FileRole.PROJECTOR), None)
 
     @property
     def records(self) -> tuple[FileRecord, ...]:

@@ -33,8 +33,8 @@ _LAST_EVENT_ID = {
 _LOCATION = {"Location": {"description": "The address of the download.", "schema": {"type": "string"}}}
 _EVENTS = (
     "Server-sent events. First a snapshot, closed by `sync` with the ids of all downloads; then what changes, the "
-    "newest state only: `started`, `progress`, `complete` (with `path`), `error` and, with the same data, `failed` "
-    "(with `error`), `deleted`. Their data is a Download."
+    "newest state only: `started`, `progress`, `complete` (with `path`, and `projector` if there is one), `error` and, "
+    "with the same data, `failed` (with `error`), `deleted`. Their data is a Download."
 )
 
 

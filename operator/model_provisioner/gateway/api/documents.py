@@ -135,6 +135,9 @@ class Download(BaseModel):
     stale: bool = Field(description="No operator acts: this stands still, whatever the state says.")
     message: str = Field(description="What goes on, or what to do, for people.")
     path: str | None = Field(default=None, description="Below the root of the volume, once it is Available.")
+    projector: str | None = Field(
+        default=None, description="The path of its multimodal projector, if one was asked for, once it is Available."
+    )
     error: str | None = Field(default=None, description="Why it has given up.")
     endpoint: str | None = Field(default=None, description="Another hub that it is from, as in the resource's spec.")
 
@@ -236,6 +239,7 @@ class ReadyModel(BaseModel):
     name: str
     claim: str = Field(description="The PersistentVolumeClaim that holds it.")
     path: str = Field(description="The file to load, below the root of the volume.")
+    projector: str | None = Field(default=None, description="The path of its multimodal projector, if it has one.")
     files: list[ModelFile]
     size_bytes: int
     digest: str | None
@@ -254,6 +258,7 @@ class ReadyModel(BaseModel):
             name=download.name,
             claim=model.claim_name,
             path=model.path,
+            projector=model.projector.path if model.projector else None,
             files=[ModelFile(path=file.path, size_bytes=file.size_bytes, digest=file.digest) for file in model.files],
             size_bytes=model.size_bytes,
             digest=model.digest,
@@ -274,7 +279,7 @@ class ModelList(BaseModel):
 
 
 class Accepted(BaseModel):
-    """A download that has been started, or was there; `path` once the model is ready."""
+    """A download that has been started, or was there; `path` once the model is ready, and `projector` if it has one."""
 
     download_id: str
     status: Literal["started", "complete"]
@@ -282,6 +287,7 @@ class Accepted(BaseModel):
     name: str
     state: str
     path: str | None = None
+    projector: str | None = None
 
 
 class Deleting(BaseModel):

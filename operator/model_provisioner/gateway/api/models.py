@@ -44,7 +44,7 @@ class Models:
         return list_response("models", downloads, query, lambda download: self._encoded(*ready[download.uid]))
 
     async def find_model(self, request: web.Request) -> web.Response:
-        """The one model that matches a ref.
+        """The one model that matches a ref. If several downloads have its file, one with a projector is preferred.
 
         Raises Problem (400, 401, 403, 404, or 409 if there is more than one file), ApiError, InvalidRef,
         UnsupportedSource.
@@ -60,7 +60,8 @@ class Models:
             raise Problem(404, "NotFound", detail + _elsewhere(known))
         if len(files) > 1:
             raise _ambiguous(found)
-        return web.Response(body=self._encoded(*ready[found[0].uid]), content_type="application/json")
+        best = next((entry for entry in entries if entry[1].projector), entries[0])
+        return web.Response(body=self._encoded(*best), content_type="application/json")
 
     async def delete_model(self, request: web.Request) -> web.Response:
         """Deletes the object and its files as the caller. Refused if another download has the same files.

@@ -375,6 +375,8 @@ function drawModel(model) {
   write(card, ".size", size(model.size_bytes));
   write(card, ".place", `${model.namespace}/${model.name} on claim ${model.claim}`);
   write(card, ".path", model.path);
+  write(card, ".projector", model.projector ?? "");
+  card.querySelector(".companion").hidden = !model.projector;
   for (const button of card.querySelectorAll("button")) label(button, `${button.textContent}: ${model.model_ref}`);
   label(card.querySelector("summary"), `Details: ${model.model_ref}`);
   sift(card);
@@ -382,7 +384,7 @@ function drawModel(model) {
 
 // --- Search
 
-const SEARCHED = [".ref", ".state", ".place", ".path"];
+const SEARCHED = [".ref", ".state", ".place", ".path", ".projector"];
 
 function sift(card) {
   const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -537,9 +539,11 @@ byId("login").addEventListener("submit", (event) => {
 byId("start").addEventListener("submit", (event) => {
   event.preventDefault();
   const [ref, namespace] = [byId("ref").value.trim(), byId("namespace").value.trim()];
+  const spec = byId("projector").checked ? { projector: "Auto" } : {};
   working(byId("start"), event.submitter ?? byId("start").querySelector("button"), async () => {
-    await start({ model_ref: ref, ...(namespace && { namespace }) });
+    await start({ model_ref: ref, ...(namespace && { namespace }), spec });
     byId("ref").value = "";
+    byId("projector").checked = false;
     explainRef();
     announce(`Download of ${ref} asked for`);
   });

@@ -1,7 +1,8 @@
 """The flags of `model-provisioner fetch`, and which mode they select. Called by `model_provisioner.cli`.
 
-`--worker` serves the operator, `--plan FILE` a Job (both in `transfer.worker`); without them one model is fetched for a
-person (`fetch`). `--resolver` shows in the list of processes which worker resolves refs, and limits its memory.
+`--worker-server` forks the workers of the operator, `--worker` is one worker, `--plan FILE` serves a Job (all in
+`transfer.worker`); without them one model is fetched for a person (`fetch`). `--resolver` shows in the list of
+processes that a worker resolves refs, and limits its memory.
 """
 
 import argparse
@@ -57,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_checked(Digest.parse),
         metavar="sha256:…",
         help="what the file must hash to, for models in one file",
+    )
+    parser.add_argument(
+        "--projector",
+        action="store_true",
+        help="also fetch the multimodal projector (mmproj) that fits the model; its path is printed before the model's",
     )
     parser.add_argument(
         "--connections",
@@ -143,6 +149,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--resolver", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker-server", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -153,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.proxy and not args.allow_host:
         args.usage_error(f"--proxy: {PROXY_NEEDS_HOSTS}")
-    if args.worker or args.plan is not None:
+    if args.worker or args.worker_server or args.plan is not None:
         return _run_worker(args)
     if args.ref is None or args.to is None:
         args.usage_error("say what to fetch and where to: REF --to DIR")
@@ -162,9 +169,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_worker(args: argparse.Namespace) -> int:
     with imports.lasting():
-        from model_provisioner.transfer.worker import worker  # noqa: PLC0415 - a person who fetches would wait for it
+        from model_provisioner.transfer.worker import (  # noqa: PLC0415 - a person who fetches would wait for them
+            worker,
+            worker_server,
+        )
 
     network = _network(args, dict(args.endpoint))
+    if args.worker_server:
+        return worker_server.run(network, _RESOLVER_BYTES)
     if args.worker:
         return worker.run(network, _RESOLVER_BYTES if args.resolver else None)
     return worker.run_plan(args.plan, network)
@@ -194,6 +206,7 @@ def _fetch(args: argparse.Namespace) -> int:
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,
             json=args.json,
+            projector=args.projector,
         ),
         _network(args, endpoints),
     )

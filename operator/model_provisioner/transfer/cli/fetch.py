@@ -75,6 +75,7 @@ class FetchOptions:
     modes: Modes
     dry_run: bool
     json: bool
+    projector: bool = False
 
     @property
     def endpoint(self) -> str:
@@ -100,7 +101,8 @@ class FetchOptions:
 def run(options: FetchOptions, network: NetworkSettings) -> int:
     """Runs the command and returns its exit code: 0, 1 after an error, 128 plus the number of a signal that stopped it.
 
-    The last line on standard output is the path. After an error, the last line on standard error has its name and
+    The last line on standard output is the path of the model; with `projector`, the line before it is that of the
+    projector. After an error, the last line on standard error has its name and
     message.
     """
     if options.token_withheld and _is_of_hub(options):
@@ -164,7 +166,7 @@ async def _fetch(options: FetchOptions, network: NetworkSettings, display: Progr
     if options.json:
         _print(_json(_document(options, plan, provided.files, {"gguf": _gguf_document(provided.gguf)}), 2))
     else:
-        _print(str(options.directory / provided.files[0].path))
+        _print_paths(options, plan)
 
 
 async def _resolve(options: FetchOptions, resolver: Resolver) -> Plan:
@@ -176,6 +178,7 @@ async def _resolve(options: FetchOptions, resolver: Resolver) -> Plan:
         digest=str(options.digest) if options.digest else None,
         credentials=options.credentials(ref),
         store=StoreRef(str(options.directory), None),
+        projector=options.projector,
     )
     return (await resolver.resolve(request)).plan
 
@@ -207,7 +210,12 @@ def _print_plan(options: FetchOptions, plan: Plan) -> None:
     _print(f"{plan.ref}{at}: {len(files)} file{'s' * (len(files) > 1)}, {format_bytes(plan.total_bytes)}")
     for file in files:
         _print(f"  {file.path}  {format_bytes(file.size_bytes)}  {file.digest or 'no digest published'}")
-    _print(str(options.directory / files[0].path))
+    _print_paths(options, plan)
+
+
+def _print_paths(options: FetchOptions, plan: Plan) -> None:
+    for file in filter(None, (plan.projector, plan.files[0])):
+        _print(str(options.directory / file.path))
 
 
 def _document(
@@ -219,6 +227,7 @@ def _document(
         "revision": plan.revision,
         "path": str(options.directory / files[0].path),
         "sizeBytes": plan.total_bytes,
+        **({"projector": str(options.directory / plan.projector.path)} if plan.projector else {}),
         "files": [{"path": f.path, "sizeBytes": f.size_bytes, "digest": f.digest} for f in files],
         **more,
     }

@@ -8,12 +8,21 @@ writes nor hashes bytes.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.download.concurrency import ConnectionScaler
-from model_provisioner.domain.download.ranges import MIB, SMALLEST_RANGE, ByteRange, next_range, range_size
+from model_provisioner.domain.download.ranges import (
+    FAR_SOON_SECONDS,
+    FIRST_RANGE,
+    MIB,
+    SOON_SECONDS,
+    ByteRange,
+    next_range,
+    range_size,
+)
 from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import (
@@ -156,6 +165,7 @@ class ConnectionPool:
         self._scaler = ConnectionScaler()
         self._requests = RangeRequests(remote.response_timeout)
         self._header_seconds = 0.0
+        self._round_trip = math.inf
         self._running = 0
         self._received = 0
         self._refused_since: float | None = None
@@ -180,7 +190,10 @@ class ConnectionPool:
             raise most_severe(group) from None
 
     def allow_parallel(self) -> None:
-        """From now on ranges may be large and several connections may be open: the header of the file is valid."""
+        """From now on ranges may be large and several connections may be open: the file begins as a GGUF file.
+
+        A header has up to some 10 MiB. To wait for its end would cost seconds on a far path.
+        """
         self._parallel_allowed = True
 
     @property
@@ -195,14 +208,16 @@ class ConnectionPool:
     def _count_received(self, size: int) -> None:
         self._received += size
         self._refused_since = None
-        self._scaler = self._scaler.observe(self._now, self._received, self._max_connections, self._header_seconds)
+        self._scaler = self._scaler.observe(
+            self._now, self._received, self._max_connections, self._header_seconds, self._limits.bytes_per_second
+        )
         self._open_connections()
 
     def _open_connections(self) -> None:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             return  # all connections are being stopped
-        while self._running < self._scaler.wanted and (request := self._next_request()):
+        while self._scaler.may_open(self._running, self._requests.begun_count) and (request := self._next_request()):
             self._running += 1
             self._tasks.create_task(self._connection(request))
 
@@ -219,7 +234,7 @@ class ConnectionPool:
                     progressed = request.has_progressed if isinstance(error, TransferStalled) else request.has_received
                     failures = 1 if progressed else failures + 1
                     if self._can_close(error, failures):
-                        self._scaler = self._scaler.refused(self._now)
+                        self._scaler = self._scaler.refused(self._now, self._running)
                         return
                     await self._clock.sleep(self._pause(error, failures))
                 request = self._next_request() if self._running <= self._scaler.wanted else None
@@ -228,8 +243,11 @@ class ConnectionPool:
 
     def _next_request(self) -> RangeRequest | None:
         target = self._target
-        wanted = next_range(target.written, self._requests.ranges, target.size, self._max_range_bytes)
-        wanted = wanted or self._requests.take_tail(self._now)
+        size = self._max_range_bytes
+        wanted = next_range(target.written, self._requests.ranges, target.size, size)
+        wanted = wanted or self._requests.take_tail(
+            self._now, size, FAR_SOON_SECONDS if self._scaler.far else SOON_SECONDS
+        )
         if wanted is None:
             return None
         if self._whole_file:
@@ -240,12 +258,16 @@ class ConnectionPool:
 
     @property
     def _max_range_bytes(self) -> int:
-        """Until the header is checked, ranges are small: the file may not be a GGUF file."""
+        """Until its first bytes are checked, ranges are small: the file may not be a GGUF file.
+
+        So are those of connections on trial, which end with their range if they don't help.
+        """
         if self._whole_file:
             return self._target.size
         if not self._parallel_allowed:
-            return SMALLEST_RANGE
-        return range_size(self._target.size - self._target.written.total, self._scaler.wanted)
+            return FIRST_RANGE
+        size = range_size(self._target.size - self._target.written.total, self._scaler.wanted)
+        return min(size, FIRST_RANGE) if self._scaler.trying else size
 
     async def _fetch(self, request: RangeRequest) -> None:
         try:
@@ -276,6 +298,8 @@ class ConnectionPool:
         async with answer.reply as reply:
             request.end_wait(self._now, 0)
             self._header_seconds = self._now - asked
+            self._round_trip = min(self._round_trip, reply.round_trip)
+            self._scaler = self._scaler.at_distance(self._round_trip)
             body = RangeBody(
                 answer, request, self._clock, lambda: self._requests.begun(request, self._now), self._count_received
             )

@@ -1,8 +1,9 @@
 """Downloads one plan: afterwards each file is at its final path and verified, or an error says why not.
 
 Called by `transfer.worker` and `transfer.cli`. A published file whose digest is recorded is used as it is; one without
-a record is hashed; every other file is downloaded into a part, verified and published. The first file of a split model
-is published last, because its presence means that the model is complete. Requests, connections and retries belong to
+a record is hashed; every other file is downloaded into a part, verified and published. The projector of a
+model is published first, and the first file of a split model last, because its presence means that the model is
+complete. Requests, connections and retries belong to
 `file_download` and `connections`, files and records to `transfer.store`.
 """
 
@@ -25,6 +26,7 @@ from model_provisioner.domain.errors import (
     VolumeUnsuitable,
 )
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete, combine
+from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
@@ -127,11 +129,14 @@ class _Transfer:
         try:
             await self._threads.run(self._store.check_paths, self._plan)
             await self._check_local_headers()
-            for file in (*self._plan.files[1:], self._plan.files[0]):
+            for file in _in_publishing_order(self._plan):
                 if not await self._reuse_published(file):
                     await self._fetch(file)
         finally:
-            await self._threads.idle()
+            try:
+                await self._threads.idle()
+            finally:
+                self._threads.close()
         records = tuple(self._records[file.path] for file in self._plan.files)
         return Provided(records, self._summary(), self._throttle.received, len(self._read_paths) == len(records))
 
@@ -255,6 +260,7 @@ class _Transfer:
             self._clock,
             self._threads,
             lambda: self._report(part, download),
+            file.role,
         )
         self._report(part, download)
         try:
@@ -302,7 +308,8 @@ class _Transfer:
         self._records[file.path] = record
 
     def _summary(self) -> GGUFSummary:
-        return combine([self._headers[file.path] for file in self._plan.files])
+        """Of the model alone: a projector is no part of it."""
+        return combine([self._headers[file.path] for file in self._plan.model_files])
 
     @property
     def _total(self) -> int:
@@ -313,6 +320,12 @@ class _Transfer:
         return sum(record.size_bytes for record in self._records.values())
 
 
+def _in_publishing_order(plan: Plan) -> tuple[PlannedFile, ...]:
+    """The projector, which is small and may be the wrong file, before the model; the model's first file last."""
+    first, *others = plan.model_files
+    return (*((plan.projector,) if plan.projector else ()), *others, first)
+
+
 def _read_whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
     def read(offset: int, count: int) -> bytes:
         return os.pread(fd, count, offset)
@@ -321,6 +334,7 @@ def _read_whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
         header = read_available_header(read, file.size, file.size, initial_read_size(file.size))
         if isinstance(header, Incomplete):
             raise NotGGUF("its header does not end within the file")
+        check_role(header, file.role)
         check_complete(header, file.size)
     except NotGGUF as error:
         raise NotGGUF(f"{file.path}: {error.message}") from None

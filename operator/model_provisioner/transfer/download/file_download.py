@@ -7,15 +7,19 @@ are written. Plans, published files and digests to compare with belong to `engin
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from model_provisioner.aio.cancellation import wait_all
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.download.ranges import MIB
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import NotGGUF, ProvisionError, SourceUnavailable
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
+from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.download.checkpointer import Checkpointer
 from model_provisioner.transfer.download.connections import ConnectionPool, RangeBody, most_severe
@@ -27,6 +31,7 @@ from model_provisioner.transfer.store.partfile import PartFile
 
 _MAX_CHANGES = 3
 _BATCH_BYTES = MIB  # of a single connection; several share half of it, to save memory
+_BATCHES_AHEAD = 2
 _MIN_BATCH_BYTES = 128 * 1024
 _BATCH_SECONDS = 0.25
 
@@ -56,7 +61,7 @@ class FileDownload:
     """The download of one file. The caller opens and closes `part`.
 
     `throttle` is shared by all downloads of the job. `on_change` is called whenever `bytes_written`, `bytes_hashed` or
-    `part.restarts` has changed, and every second; it must not block.
+    `part.restarts` has changed, and every second; it must not block. `role` is the one that the header must fit.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class FileDownload:
         clock: Clock,
         threads: Threads,
         on_change: Callable[[], None],
+        role: FileRole = FileRole.MODEL,
     ) -> None:
         self._part = part
         self._remote = remote
@@ -76,11 +82,13 @@ class FileDownload:
         self._clock = clock
         self._threads = threads
         self._on_change = on_change
+        self._role = role
         self.size = part.size
         self.written = part.spans
         self._connections = ConnectionPool(self, remote, limits, clock)
         self._checkpointer = Checkpointer(part, lambda: self.written, threads)
         self._hasher = PrefixHasher(part.size, part.read, threads, on_change)
+        self._unwritten = 0  # bytes of the batches that are being written
         self._header: GGUFHeader | None = None
         self._header_read_bytes = initial_read_size(part.size)
 
@@ -167,21 +175,24 @@ class FileDownload:
     async def receive(self, body: RangeBody) -> None:
         """Reads `body` to its end. Received bytes are kept also if an error ends it or it is cancelled.
 
-        The next batch is received while the previous one is written.
+        The next batch is received while the previous ones are written. Over a single connection two of them may wait,
+        so that the thread that writes them need not wait for the event loop.
         """
-        batch, writing = self._batch(body.position), None
+        batch, writing = self._batch(body.position), deque[asyncio.Task[None]]()
         try:
             while chunk := await body.read(self._read_bytes(batch)):
                 batch.append(chunk)
                 await self.pace(len(chunk))
                 if self._is_due(batch):
-                    if writing:
-                        await asyncio.shield(writing)
-                    writing = asyncio.create_task(self._store(batch))
+                    while len(writing) >= (_BATCHES_AHEAD if self._connections.running <= 1 else 1):
+                        await asyncio.shield(writing[0])
+                        del writing[0]
+                    writing.append(asyncio.create_task(self._store(batch)))
                     batch = self._batch(batch.end)
         finally:
-            if writing:
-                await writing
+            await wait_all(*writing)
+            for task in writing:
+                task.result()
             await self._store(batch)
 
     async def pace(self, size: int) -> None:
@@ -205,7 +216,12 @@ class FileDownload:
         return _Batch(offset, self._clock.monotonic())
 
     def _is_due(self, batch: _Batch) -> bool:
-        return batch.size >= self._max_batch_bytes or self._clock.monotonic() - batch.started_at >= _BATCH_SECONDS
+        header_there = self._header is None and batch.end >= self._header_read_bytes
+        return (
+            batch.size >= self._max_batch_bytes
+            or header_there
+            or self._clock.monotonic() - batch.started_at >= _BATCH_SECONDS
+        )
 
     @property
     def _max_batch_bytes(self) -> int:
@@ -213,12 +229,26 @@ class FileDownload:
         return _BATCH_BYTES if connections <= 1 else max(_MIN_BATCH_BYTES, _BATCH_BYTES // 2 // connections)
 
     async def _store(self, batch: _Batch) -> None:
-        await self._threads.run(self._write, batch)
+        """Writes a batch and has it hashed.
+
+        The last batch is written after all claimed ones, and hashed after `_mark_complete` has seen the file.
+        """
+        self._unwritten += batch.size
+        last = self.written.total + self._unwritten >= self.size
+        claimed = not last and self._hasher.claim(batch.offset, batch.size)
+        try:
+            run = self._threads.run_in_order if claimed or last else self._threads.run
+            await run(self._write_and_hash if claimed else self._write, batch)
+        finally:
+            self._unwritten -= batch.size
         self.written = self.written.add(batch.offset, batch.end)
         await self._mark_complete()
+        if claimed:
+            await self._hasher.hashed(batch.end, self.written.prefix_end)
         self._on_change()
         await self._check_header()
-        await self._hasher.offer(batch.offset, batch.chunks, self.written.prefix_end)
+        if not claimed:
+            await self._hasher.offer(batch.offset, batch.chunks, self.written.prefix_end)
         await self._checkpointer.add(batch.size)
 
     async def _mark_complete(self) -> None:
@@ -232,6 +262,10 @@ class FileDownload:
             self._part.write(offset, chunk)
             offset += len(chunk)
 
+    def _write_and_hash(self, batch: _Batch) -> None:
+        self._write(batch)
+        self._hasher.update(batch.chunks)
+
     async def _check_header(self) -> None:
         if self._header or self.written.prefix_end < self._header_read_bytes:
             return
@@ -241,6 +275,7 @@ class FileDownload:
         if isinstance(found, Incomplete):
             self._header_read_bytes = found.needed
         else:
+            check_role(found, self._role)
             check_complete(found, self.size)
             self._header = found
-            self._connections.allow_parallel()
+        self._connections.allow_parallel()

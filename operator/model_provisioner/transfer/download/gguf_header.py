@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, read_header
 
-_INITIAL_READ_BYTES = 1024 * 1024
+_INITIAL_READ_BYTES = 64 * 1024  # on a far path, the first MiB takes half a second
 
 Read = Callable[[int, int], bytes]
 """A function of offset and count in bytes; returns that many bytes, or fewer at the end of the file."""

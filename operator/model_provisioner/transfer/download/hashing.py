@@ -26,7 +26,8 @@ class PrefixHasher:
     """Hashes the contiguous prefix of a file of `size` bytes while it grows.
 
     `run` is a task beside the download; it calls `on_progress` after each step. `position` is the number of bytes that
-    are hashed.
+    are hashed. A writer that is not ahead of the hasher hashes its bytes itself (`claim`), in the thread
+    that wrote them: each change of threads costs time.
     """
 
     def __init__(self, size: int, read: Read, threads: Threads, on_progress: Callable[[], None]) -> None:
@@ -39,8 +40,29 @@ class PrefixHasher:
         self._prefix_end = 0  # end of the prefix that is in the file
         self._queue: deque[Sequence[bytes]] = deque()
         self._changed = asyncio.Condition()
+        self._claims = 0
         self._stopped = False
         self.position = 0
+
+    def claim(self, offset: int, size: int) -> bool:
+        """Whether the caller is to hash the `size` bytes at `offset` with `update`, and then to call `hashed`.
+
+        That is so if all bytes before them are hashed or claimed: callers hash in the order of their claims. Nothing
+        else is hashed meanwhile.
+        """
+        if offset != self._tail or self._queue or not (self._claims or self.position == self._tail):
+            return False
+        self._tail += size
+        self._claims += 1
+        return True
+
+    async def hashed(self, end: int, prefix_end: int) -> None:
+        """The claimed bytes up to `end` are hashed, and all bytes before `prefix_end` are in the file."""
+        async with self._changed:
+            self.position = max(self.position, end)
+            self._claims -= 1
+            self._prefix_end = max(self._prefix_end, prefix_end)
+            self._changed.notify_all()
 
     async def offer(self, offset: int, chunks: Sequence[bytes], prefix_end: int) -> None:
         """Tells that `chunks` are in the file at `offset`, and all bytes before `prefix_end` too.
@@ -67,7 +89,9 @@ class PrefixHasher:
     async def _follow(self) -> Digest:
         while self.position < self._size:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._queue or self._prefix_end > self._tail)
+                await self._changed.wait_for(self._has_work)
+                if self.position == self._size:
+                    break
                 chunks = self._queue.popleft() if self._queue else None
                 self._changed.notify_all()
             if chunks is None:
@@ -76,12 +100,18 @@ class PrefixHasher:
                 await self._threads.run(self._read_back, start, stop)
                 self.position = stop
             else:
-                await self._threads.run(self._update, chunks)
+                await self._threads.run(self.update, chunks)
                 self.position += sum(map(len, chunks))
             self._on_progress()
         return Digest(self._sha.hexdigest())
 
-    def _update(self, chunks: Sequence[bytes]) -> None:
+    def _has_work(self) -> bool:
+        if self._claims:
+            return False
+        return bool(self._queue) or self._prefix_end > self._tail or self.position == self._size
+
+    def update(self, chunks: Sequence[bytes]) -> None:
+        """Hashes `chunks`, which were claimed. Called in a thread."""
         for chunk in chunks:
             self._sha.update(chunk)
 

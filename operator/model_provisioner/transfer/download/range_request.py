@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from model_provisioner.domain.download.ranges import ByteRange, split_position
+from model_provisioner.domain.download.ranges import LARGEST_RANGE, SOON_SECONDS, ByteRange, split_position
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.speed import Meter
 
@@ -15,6 +15,7 @@ STALL_SECONDS = 30.0
 _MIN_BYTES = 30 * 1024  # within STALL_SECONDS of waiting: a connection with less than 1 KiB/s is stalled
 _SLOW_FRACTION = 0.1  # of the median rate of the other requests
 _SLOW_SECONDS = 5.0
+_TAIL_SECONDS = 1.5  # until the rate of a request says when it would end
 _RATE_MEMORY_SECONDS = 10.0
 
 
@@ -156,24 +157,32 @@ class RangeRequests:
         return Wait.of(newest.origin, newest.silence(now), begun=newest.begun) if newest else None
 
     @property
+    def begun_count(self) -> int:
+        """On how many open requests the first byte has come."""
+        return sum(request.begun for request in self._open)
+
+    @property
     def any_received(self) -> bool:
         """Whether an open request has received bytes."""
         return any(request.has_received for request in self._open)
 
-    def take_tail(self, now: float) -> ByteRange | None:
-        """Takes over the tail of the request that would end last; None if all of them end soon."""
+    def take_tail(self, now: float, largest: int = LARGEST_RANGE, soon: float = SOON_SECONDS) -> ByteRange | None:
+        """Takes the tail away from the request that would end last; None if all end in `soon` seconds.
+
+        Returns the first `largest` bytes of it. The others are for further idle connections.
+        """
         self._measure_rates(now)
         slowest = max(
             self._open, key=lambda request: (request.stop - request.position) / max(request.rate, 1.0), default=None
         )
-        if slowest is None or self._is_early(slowest, now, _SLOW_SECONDS / 2):
+        if slowest is None or self._is_early(slowest, now, _TAIL_SECONDS):
             return None
         cut = split_position(
-            slowest.position, slowest.stop, slowest.rate, _median(request.rate for request in self._open)
+            slowest.position, slowest.stop, slowest.rate, _median(request.rate for request in self._open), soon
         )
         if cut is None:
             return None
-        tail = ByteRange(cut, slowest.stop)
+        tail = ByteRange(cut, min(slowest.stop, cut + largest))
         slowest.stop = cut
         return tail
 

@@ -91,6 +91,12 @@ class Exchange:
     def headers(self) -> Mapping[str, str]:
         return self._request.headers
 
+    @property
+    def round_trip(self) -> float:
+        """See `Reply.round_trip`. A handshake takes one round trip, and so does an answer, beside the server's work."""
+        answer = self._request.answer_seconds
+        return answer if self.proxy else min(answer, self._request.connect_seconds or answer)
+
     async def start(self, multi: pycurl.AsyncCurlMulti) -> None:
         """Sends the request and waits for the header of the response. Raises what `_source_errors` raises."""
         with self._source_errors():
@@ -143,6 +149,11 @@ class Reply:
     def headers(self) -> Mapping[str, str]:
         """The names are case-insensitive."""
         return self._exchange.headers
+
+    @property
+    def round_trip(self) -> float:
+        """An upper bound of the round-trip time to `origin` in seconds. Valid until `close`."""
+        return self._exchange.round_trip
 
     @property
     def is_redirect(self) -> bool:

@@ -26,11 +26,13 @@ class BufferLimit:
     """How many bytes of a body each request may buffer: 2 MiB shared by all open requests, at least 128 KiB each."""
 
     def __init__(self) -> None:
-        self.open_requests = 0
+        self._open_requests = 0
+        self.bytes_per_request = _MAX_BUFFERED_BYTES
 
-    @property
-    def bytes_per_request(self) -> int:
-        return max(_MIN_BYTES_PER_REQUEST, _MAX_BUFFERED_BYTES // max(1, self.open_requests))
+    def count(self, opened: int) -> None:
+        """`opened` more requests are open; -1 if one was closed."""
+        self._open_requests += opened
+        self.bytes_per_request = max(_MIN_BYTES_PER_REQUEST, _MAX_BUFFERED_BYTES // max(1, self._open_requests))
 
 
 class CurlRequest:
@@ -58,7 +60,7 @@ class CurlRequest:
 
     def start(self, multi: pycurl.AsyncCurlMulti) -> None:
         self._multi = multi
-        self._buffer_limit.open_requests += 1
+        self._buffer_limit.count(1)
         multi.add_handle(self._curl).add_done_callback(self._on_done)
 
     async def wait_for_header(self, seconds: float) -> None:
@@ -81,10 +83,20 @@ class CurlRequest:
             raise self._error
         return b""
 
+    @property
+    def connect_seconds(self) -> float:
+        """The time of the TCP handshake, with the proxy if there is one; 0 if the connection was open before."""
+        return float(self._curl.getinfo(pycurl.CONNECT_TIME))
+
+    @property
+    def answer_seconds(self) -> float:
+        """From the request to the first byte of the answer; valid after `wait_for_header`."""
+        return float(self._curl.getinfo(pycurl.STARTTRANSFER_TIME) - self._curl.getinfo(pycurl.PRETRANSFER_TIME))
+
     def close(self) -> None:
         """Keeps the connection for reuse if the body was read to its end, else closes it."""
         if self._multi is not None:
-            self._buffer_limit.open_requests -= 1
+            self._buffer_limit.count(-1)
             with contextlib.suppress(RuntimeError):  # the transfer has ended
                 self._multi.remove_handle(self._curl)
             self._multi = None

@@ -12,13 +12,14 @@ from dataclasses import replace
 
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF, ProvisionError, SourceNotFound, SourceUnavailable
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.http_errors import http_error
 from model_provisioner.domain.network.hub_errors import HubRequest
 from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.refs.https import HttpsRef
-from model_provisioner.domain.refs.selection import parts_of
+from model_provisioner.domain.refs.parts import parts_of
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Reply
@@ -111,6 +112,7 @@ def _planned(ref: HttpsRef, facts: FileFacts) -> PlannedFile:
         url=str(ref),
         endpoint=str(Origin.of(str(ref))),
         digest_published=facts.digest is not None,
+        role=FileRole.NAMED,
     )
 
 

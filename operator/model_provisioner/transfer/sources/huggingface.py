@@ -18,10 +18,13 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
+from model_provisioner.domain.refs.parts import is_gguf, parts_of
+from model_provisioner.domain.refs.projectors import NO_PROJECTOR, projector_of
 from model_provisioner.domain.refs.refs import parse
-from model_provisioner.domain.refs.selection import parts_of, select
+from model_provisioner.domain.refs.selection import select
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
@@ -41,43 +44,70 @@ T = TypeVar("T")
 class HuggingFace(Source[HuggingFaceRef]):
     """Repositories of a Hugging Face hub, and of the mirrors that speak its API."""
 
+    finds_projectors = True
+
     async def resolve(self, asked: Asked[HuggingFaceRef]) -> Resolved:
         """Raises SourceNotFound, AccessDenied, LicenseNotAccepted, RateLimited, SourceUnavailable, the errors of the
-        client and of `select`, UnsupportedSource for a listing that is too large, InvalidRef and DigestMismatch for
-        the digest.
+        client, of `select` and of `projector_of`, UnsupportedSource for a listing that is too large, InvalidRef and
+        DigestMismatch for the digest.
         """
         endpoint, threads = asked.endpoint.rstrip("/"), self._tools.reading
         hub = HubClient(self._tools.client, endpoint, asked.ref, asked.credentials, threads)
-        repository = _Repository(asked.ref, hub, endpoint, threads, own_hub=asked.own_endpoint)
+        repository = _Repository(
+            asked.ref, hub, endpoint, threads, own_hub=asked.own_endpoint, projector=asked.projector
+        )
         return await repository.plan(asked.revision or asked.ref.revision, asked.digest)
 
 
 class _Repository:
-    """The repository of `ref`, as `hub` describes it. `endpoint` is the URL of that hub."""
+    """The repository of `ref`, as `hub` describes it. `endpoint` is the URL of that hub.
+
+    `projector`: the multimodal projector of the model is wanted too.
+    """
 
     def __init__(
-        self, ref: HuggingFaceRef, hub: HubClient, endpoint: str, threads: DetachedThreads, *, own_hub: bool
+        self,
+        ref: HuggingFaceRef,
+        hub: HubClient,
+        endpoint: str,
+        threads: DetachedThreads,
+        *,
+        own_hub: bool,
+        projector: bool,
     ) -> None:
         self._ref = ref
         self._threads = threads
         self._hub = hub
         self._endpoint = endpoint
         self._own_hub = own_hub
+        self._wants_projector = projector
 
     async def plan(self, revision: str | None, digest: Digest | None) -> Resolved:
         info, at, files = await self._listing(revision)
-        chosen = await self._judged(files, lambda: select(list(files), self._ref.selector))
+        chosen = await self._judged(files, lambda: self._chosen(list(files)))
         for path in chosen:
             store_path(self._ref, path)  # before a request is made of the name: `..` would lead out of the repository
         if info.files is not None and not all(_is_described(files[path]) for path in chosen):
             files |= await self._described_by_tree(files, at)
         commit, described = await self._described_by_headers([files[path] for path in chosen], info, at)
         ref = _canonical(self._ref, info.repository)
-        planned = tuple(self._planned(ref, file, commit) for file in described)
+        planned = tuple(
+            self._planned(ref, file, commit, role) for file, role in zip(described, chosen.values(), strict=True)
+        )
         files |= {file.path: file for file in described}
         plan = Plan(str(self._ref), commit, with_expected_digest(planned, digest), ref.repository)
         sizes = {path: file.size for path, file in files.items()}
-        return Resolved(plan, await self._judged(files, lambda: alternatives(sizes, chosen)))
+        of_model = [path for path, role in chosen.items() if role is not FileRole.PROJECTOR]
+        return Resolved(plan, await self._judged(files, lambda: alternatives(sizes, of_model)))
+
+    def _chosen(self, paths: Sequence[str]) -> dict[str, FileRole]:
+        """The files of the model in order, then its projector if one is wanted, each with its role."""
+        selector = self._ref.selector
+        model = select(paths, selector)
+        chosen = dict.fromkeys(model, FileRole.NAMED if selector and is_gguf(selector) else FileRole.MODEL)
+        if self._wants_projector:
+            chosen[projector_of(paths, model[0])] = FileRole.PROJECTOR
+        return chosen
 
     async def _judged(self, files: Mapping[str, RemoteFile], judge: Callable[[], T]) -> T:
         """The result of `judge`, which takes time for each of `files`: few of them do not wait for those of others."""
@@ -93,6 +123,8 @@ class _Repository:
             at = info.commit or revision or HuggingFaceRef.default_branch
             return info, at, await self._files(info, at)
         except ListingTooLarge as error:
+            if self._wants_projector:
+                raise self._too_large_for_projector(error) from None
             if not (self._ref.selector or "").lower().endswith(("/", ".gguf")):
                 raise self._too_large(error) from None
         info = await self._facts(revision)
@@ -120,6 +152,13 @@ class _Repository:
         return UnsupportedSource(
             f"{error} when asked for {self._ref}, which is too much to choose from: name the directory or the file, as "
             f"in {repository}:DIRECTORY/ or {repository}:DIRECTORY/MODEL.gguf"
+        )
+
+    def _too_large_for_projector(self, error: ListingTooLarge) -> UnsupportedSource:
+        example = f"hf:{self._ref.repository}:DIRECTORY/PROJECTOR.gguf"
+        return UnsupportedSource(
+            f"{error} when asked for {self._ref}, which is too much to find its projector in: {NO_PROJECTOR}, and "
+            f"fetch the projector by its path as a model of its own, as in {example}"
         )
 
     async def _files(self, info: ModelInfo, at: str) -> dict[str, RemoteFile]:
@@ -191,7 +230,7 @@ class _Repository:
             raise SourceUnavailable(f"{Origin.of(self._endpoint)} does not tell the size of {file.path!a}")
         return told
 
-    def _planned(self, ref: HuggingFaceRef, file: RemoteFile, commit: str) -> PlannedFile:
+    def _planned(self, ref: HuggingFaceRef, file: RemoteFile, commit: str, role: FileRole) -> PlannedFile:
         """`ref` has the canonical name of the repository, so that all its spellings share one file."""
         source = f"hf:{ref.repository}:{file.path}"
         return PlannedFile(
@@ -202,6 +241,7 @@ class _Repository:
             url=self._hub.file_url(commit, file.path),
             endpoint=self._endpoint,
             digest_published=file.digest is not None,
+            role=role,
         )
 
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from model_provisioner.domain.errors import PathConflict, SourceNotFound
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.selection import select
 from model_provisioner.domain.store.claim import StoreRef
@@ -61,4 +62,4 @@ def _planned(root: int, ref: LocalRef, digest: Digest | None) -> PlannedFile:
     found = published_files.stat(root, path)
     if found is None:
         raise PathConflict(f"{path} is not a plain file: put the model itself there, not a link or a directory")
-    return PlannedFile(path, found.st_size, digest, str(ref), None)
+    return PlannedFile(path, found.st_size, digest, str(ref), None, role=FileRole.NAMED)

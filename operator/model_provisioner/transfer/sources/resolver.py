@@ -22,6 +22,7 @@ from model_provisioner.domain.refs.https import HttpsRef
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.model_ref import ModelRef
+from model_provisioner.domain.refs.projectors import NO_PROJECTOR
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.refs.s3 import S3Ref
 from model_provisioner.domain.store.digest import Digest
@@ -76,10 +77,14 @@ class Resolver:
             _digest(request.digest),
             request.credentials,
             request.store,
+            request.projector,
         )
+        source = self._source(ref)
+        if asked.projector and not source.finds_projectors:
+            raise InvalidRef(f"{ref} names no repository to find a projector in: {NO_PROJECTOR}")
         redaction = self._client.redaction(request.credentials)
         with redacted_errors(redaction):
-            found = await self._in_time(asked, self._source(ref).resolve(asked))
+            found = await self._in_time(asked, source.resolve(asked))
             if not isinstance(ref, LocalRef):
                 await self._in_time(asked, self._tools.reading.run(lambda: _check(found.plan, redaction, request)))
         return ResolvedAnswer(request.id, found.plan, _redacted(found.alternatives, redaction))

@@ -6,10 +6,11 @@ model bytes. The deadline is the caller's: a source is cancelled when it is over
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import DigestMismatch, InvalidRef
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
@@ -41,7 +42,8 @@ class Asked(Generic[R]):
 
     `endpoint` is the normalised URL that is asked, "" for `local:`; with `own_endpoint` it is the administrator's or
     the ref's own one, else one that an object names. `revision` is that of an earlier resolution, None for the first
-    one. `digest` is the one that the user expects. `store` is where `local:` files are.
+    one. `digest` is the one that the user expects. `store` is where `local:` files are. `projector`: the plan must also
+    have the multimodal projector of the model.
     """
 
     ref: R
@@ -51,6 +53,7 @@ class Asked(Generic[R]):
     digest: Digest | None = None
     credentials: Credentials | None = None
     store: StoreRef | None = None
+    projector: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ class Resolved:
 
 class Source(ABC, Generic[R]):
     """One kind of source. `tools` outlive it."""
+
+    finds_projectors: ClassVar[bool] = False
+    """Whether it looks for the projector that belongs to a model. Else it is never asked for one."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
@@ -80,18 +86,22 @@ class Source(ABC, Generic[R]):
 
 
 def with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
-    """`files` with the digest that the user expects, which applies to a single file only.
+    """`files` with the digest that the user expects, which applies to a model in a single file; not to its projector.
 
     Raises InvalidRef for several files, DigestMismatch if the source publishes another digest.
     """
     if digest is None:
         return files
-    if len(files) > 1:
-        raise InvalidRef(f"a digest is for models in one file, this one has {len(files)} parts: leave the digest out")
-    published = files[0].digest
+    model, *others = files
+    parts = [file for file in others if file.role is not FileRole.PROJECTOR]
+    if parts:
+        raise InvalidRef(
+            f"a digest is for models in one file, this one has {1 + len(parts)} parts: leave the digest out"
+        )
+    published = model.digest
     if published not in {None, digest}:
         raise DigestMismatch(
-            f"the source says that {files[0].path} is {published}, and {digest} is asked for: correct the digest, "
+            f"the source says that {model.path} is {published}, and {digest} is asked for: correct the digest, "
             "or name the revision that has it"
         )
-    return (replace(files[0], digest=digest),)
+    return (replace(model, digest=digest), *others)
