@@ -1,15 +1,13 @@
 """Real servers that speak S3, on loopback, for as long as a block runs: moto's, and the Versity gateway.
 
-moto has versions and checksums, and checks no signature. versitygw checks each signature. Both are outside our locks,
-because moto needs botocore, which excludes the Kubernetes client's `python-dateutil`: a test is skipped without them.
+moto has versions and checksums, and checks no signature. versitygw checks each signature. What installs them is in
+`s3_servers`.
 """
 
 import contextlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,15 +15,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
-import pytest
 
 from model_provisioner.domain.network.credentials import AwsKeys
 from model_provisioner.domain.network.sigv4 import presigned
+from tests.support import tools
 from tests.support.programs import eventually, free_port, is_listening
 
 KEYS = AwsKeys("AKIDEXAMPLE", "s3-canary-0123456789abcdef")
-_MOTO = "pip install 'moto[server]', in an environment of its own that is on PATH"
-_VERSITY = "go install github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 
 
 @dataclass(frozen=True)
@@ -63,19 +59,14 @@ class Server:
 
 @contextlib.contextmanager
 def moto() -> Iterator[Server]:
-    beside = Path(sys.executable).with_name("moto_server")
-    program = str(beside) if beside.exists() else shutil.which("moto_server")
-    if program is None:
-        pytest.skip(f"moto_server is not installed ({_MOTO})")
-    with _running([program, "-H", "127.0.0.1", "-p", "PORT"], {}) as url:
+    python = tools.require("moto")
+    with _running([python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", "PORT"], {}) as url:
         yield Server(url)
 
 
 @contextlib.contextmanager
 def versity(directory: Path, region: str = "us-east-1") -> Iterator[Server]:
-    program = shutil.which("versitygw") or shutil.which("versitygw", path=os.environ.get("GOBIN", ""))
-    if program is None:
-        pytest.skip(f"versitygw is not installed ({_VERSITY})")
+    program = tools.require("versitygw")
     data, versions, sidecar = (directory / name for name in ("data", "versions", "sidecar"))
     for one in (data, versions, sidecar):
         one.mkdir()

@@ -1,5 +1,8 @@
 """Signatures: the published example of Amazon's, and botocore's own for many requests."""
 
+import json
+import subprocess
+from collections.abc import Callable, Iterator
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 
 from model_provisioner.domain.network.credentials import AwsKeys
 from model_provisioner.domain.network.sigv4 import MOST_SECONDS, encoded, presigned
+from tests.support import s3_servers, tools
 
 # docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 EXAMPLE = AwsKeys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -41,6 +45,36 @@ def test_a_query_is_sorted_and_percent_encoded() -> None:
     assert encoded({"b": "x y/z", "a": "+~", "B": "é"}) == "B=%C3%A9&a=%2B~&b=x%20y%2Fz"
 
 
+Signer = Callable[[str, str, dict[str, str], AwsKeys], str]
+
+
+@pytest.fixture(scope="module")
+def botocore() -> Iterator[Signer]:
+    """Returns botocore's signature of a request of May 24, 2013, which lives 900 seconds."""
+    command = [tools.require("moto"), "-I", str(s3_servers.MODULE / "sign_by_botocore.py")]
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        asked, answers = process.stdin, process.stdout
+        assert asked is not None
+        assert answers is not None
+
+        def sign(method: str, url: str, headers: dict[str, str], keys: AwsKeys) -> str:
+            line = [
+                method,
+                url,
+                headers,
+                keys.key_id,
+                keys.secret,
+                keys.session_token,
+                "eu-west-1",
+                900,
+                "20130524T000000Z",
+            ]
+            print(json.dumps(line), file=asked, flush=True)
+            return answers.readline().strip()
+
+        yield sign
+
+
 KEY = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
 
 
@@ -53,19 +87,16 @@ KEY = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=
     host=st.sampled_from(["https://b.s3.eu-west-1.amazonaws.com", "http://minio:9000/b", "http://[::1]:9000/b"]),
 )
 def test_botocore_signs_alike(
-    method: str, key: str, query: dict[str, str], headers: dict[str, str], token: str | None, host: str
+    botocore: Signer,
+    method: str,
+    key: str,
+    query: dict[str, str],
+    headers: dict[str, str],
+    token: str | None,
+    host: str,
 ) -> None:
-    """The date is taken from ours, because botocore takes it from the clock."""
-    auth = pytest.importorskip("botocore.auth", reason="botocore is not installed (pip install botocore)")
-    requests = pytest.importorskip("botocore.awsrequest")
-    credentials = pytest.importorskip("botocore.credentials")
     url = f"{host}/{quote(key, safe='/')}"
     keys = AwsKeys("AKID", "secret/+", token)
     ours = presigned(method, url, keys, "eu-west-1", MAY_24_2013, 900, query, headers)
-    request = requests.AWSRequest(method, f"{url}?{encoded(query)}" if query else url, headers=dict(headers))
-    request.context["timestamp"] = "20130524T000000Z"
-    signer = auth.S3SigV4QueryAuth(credentials.Credentials("AKID", "secret/+", token), "s3", "eu-west-1", expires=900)
-    signer._modify_request_before_signing(request)
-    canonical = signer.canonical_request(request)
-    signature = signer.signature(signer.string_to_sign(request, canonical), request)
-    assert dict(parse_qsl(urlsplit(ours).query))["X-Amz-Signature"] == signature
+    theirs = botocore(method, f"{url}?{encoded(query)}" if query else url, headers, keys)
+    assert dict(parse_qsl(urlsplit(ours).query))["X-Amz-Signature"] == theirs

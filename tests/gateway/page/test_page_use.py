@@ -80,7 +80,11 @@ def emulate(page: Chrome, scheme: str) -> None:
         ("https://huggingface.co/acme/tiny/tree/main/%", "Hugging Face acme tiny main the model in %/"),
         ("hf:acme", "Hugging Face acme is missing main Q4_K_M, else Q8_0, else the only one"),
         ("local:mine.gguf", "a file on the volume local/mine.gguf"),
-        ("acme/tiny", "a ref begins with hf:, https: or local:"),
+        ("s3://models/team/m.gguf", "a bucket models team/m.gguf"),
+        ("s3://models/team/:Q8_0", "a bucket models team/ Q8_0"),
+        ("s3://models/", "a bucket models all of the bucket Q4_K_M, else Q8_0, else the only one"),
+        ("s3://models/team", "a bucket models ends with .gguf, and a prefix with a slash"),
+        ("acme/tiny", "a ref begins with hf:, https:, s3: or local:"),
     ],
 )
 def test_a_ref_is_explained_while_it_is_typed(page: Chrome, typed: str, parts: str) -> None:

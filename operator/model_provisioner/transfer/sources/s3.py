@@ -25,8 +25,9 @@ from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.s3_errors import archived
+from model_provisioner.domain.refs.parts import parts_of
 from model_provisioner.domain.refs.s3 import S3Ref
-from model_provisioner.domain.refs.selection import parts_of, select
+from model_provisioner.domain.refs.selection import select
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Pin, Plan, PlannedFile
