@@ -122,6 +122,6 @@ async def test_the_resolver_has_a_limit_of_memory() -> None:
     worker = worker_of([*WORKER.split(), "--resolver"])
     process = await worker.start()
     with pytest.raises(UnsupportedSource):
-        await worker.call(Resolve("1", "s3:bucket/key", "https://hub.example"), seconds=60)
+        await worker.call(Resolve("1", "oci:registry/name", "https://hub.example"), seconds=60)
     assert resource.prlimit(process.pid, resource.RLIMIT_DATA)[0] == 320 * 1024**2
     await worker.stop()
