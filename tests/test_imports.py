@@ -1,12 +1,15 @@
 """Each program imports what it uses: another library costs memory in every process, and time at each start."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.support import buckets
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
 
@@ -43,12 +46,14 @@ json.dump({"libraries": sorted(tops), "all": sorted(names)}, open(sys.argv[1], "
 """
 
 
-def imported(tmp_path: Path, *arguments: str) -> tuple[set[str], set[str]]:
+def imported(
+    tmp_path: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> tuple[set[str], set[str]]:
     """The libraries that the program has imported at its end, and all modules."""
     report = tmp_path / "imported.json"
-    subprocess.run(
-        [sys.executable, "-c", REPORT, str(report), *arguments], input=b"", capture_output=True, timeout=60, check=False
-    )
+    command = [sys.executable, "-c", REPORT, str(report), *arguments]
+    variables = {**os.environ, **(environment or {})}
+    subprocess.run(command, input=b"", capture_output=True, timeout=60, check=False, env=variables)
     found = json.loads(report.read_text())
     return set(found["libraries"]), set(found["all"])
 
@@ -73,6 +78,28 @@ def test_a_fetch_asks_the_hub_before_it_imports_the_engine(tmp_path: Path) -> No
         assert hub.log
     assert "model_provisioner.transfer.download.engine" not in modules
     assert "model_provisioner.domain.gguf.header" not in modules
+
+
+FORBIDDEN = {"botocore", "boto3", "xml", "pyexpat"}
+"""What reads answers of buckets, or would sign: a worker gets addresses that are signed."""
+
+
+@pytest.mark.parametrize("flags", [[], ["--resolver"]])
+def test_a_worker_loads_nothing_for_buckets(flags: list[str], tmp_path: Path) -> None:
+    libraries, modules = imported(tmp_path, "fetch", "--worker", *flags)
+    assert not {*libraries, *(name.partition(".")[0] for name in modules)} & FORBIDDEN
+
+
+def test_a_fetch_from_a_bucket_imports_no_library_more(tmp_path: Path) -> None:
+    with buckets.moto() as server:
+        server.put("models")
+        server.put("models/m.Q4_K_M.gguf", tiny_gguf())
+        flags = [f"--to={tmp_path / 'store'}", f"--endpoint=s3={server.url}", "--allow-host=127.0.0.1"]
+        keys = {"AWS_ACCESS_KEY_ID": server.keys.key_id, "AWS_SECRET_ACCESS_KEY": server.keys.secret}
+        libraries, modules = imported(tmp_path, "fetch", "s3://models/", *flags, environment=keys)
+    assert (tmp_path / f"store/s3/127.0.0.1+{server.url.rpartition(':')[2]}/models/m.Q4_K_M.gguf").exists()
+    assert libraries == TRANSFER
+    assert "botocore" not in modules
 
 
 @pytest.mark.parametrize("flags", [[], ["--resolver"]])

@@ -1,4 +1,4 @@
-"""What a source consists of: docs/architecture.md lists it, and each source that is served has all of it."""
+"""What a source consists of: docs/architecture.md lists it, and each source has all of it."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,6 @@ from model_provisioner.transfer.sources.resolver import SOURCES
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "operator" / "model_provisioner"
-SERVED = [kind for kind in KINDS if kind.served]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 SOURCES_PAGE = (ROOT / "docs" / "sources.md").read_text()
 LISTED = PAGE.partition("<!-- sources:")[2].partition("<!-- end of sources -->")[0]
@@ -30,23 +29,23 @@ def of(kind: type[ModelRef], path: str) -> Path:
     return homes.get(path, ROOT / path)
 
 
-def test_each_served_kind_of_ref_has_a_source_and_no_other_has() -> None:
-    assert set(SOURCES) == set(SERVED)
+def test_each_kind_of_ref_has_a_source_and_no_other_has() -> None:
+    assert set(SOURCES) == set(KINDS)
 
 
-@pytest.mark.parametrize("kind", SERVED, ids=lambda kind: kind.schemes[0])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.schemes[0])
 def test_a_source_has_each_file_of_the_list(kind: type[ModelRef]) -> None:
     paths = re.findall(r"^- `([^`]+)`", LISTED, re.MULTILINE)
     assert len(paths) == 5
     files = [of(kind, path) for path in paths]
     assert [file.name for file in files if not file.exists()] == []
     own = [file for path, file in zip(paths, files, strict=True) if "<source>" in path]
-    others = {of(other, path) for other in SERVED if other is not kind for path in paths if "<source>" in path}
+    others = {of(other, path) for other in KINDS if other is not kind for path in paths if "<source>" in path}
     assert len(own) == 3
     assert not others & set(own), "each source has files of its own"
 
 
-@pytest.mark.parametrize("kind", SERVED, ids=lambda kind: kind.schemes[0])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.schemes[0])
 def test_its_sample_is_a_ref_of_it(kind: type[ModelRef]) -> None:
     documents = yaml.safe_load_all(of(kind, "deploy/samples/<source>.yaml").read_text())
     refs = [one["spec"]["modelRef"] for one in documents if one["kind"] == "ModelDownload"]
@@ -54,23 +53,17 @@ def test_its_sample_is_a_ref_of_it(kind: type[ModelRef]) -> None:
     assert refs
 
 
-@pytest.mark.parametrize("kind", SERVED, ids=lambda kind: kind.schemes[0])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.schemes[0])
 def test_the_resource_has_rules_for_it_and_the_page_a_row(kind: type[ModelRef]) -> None:
     (version,) = yaml.safe_load((ROOT / "crds/modeldownload.yaml").read_text())["spec"]["versions"]
     ref = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["modelRef"]
-    unserved = "".join(rule["rule"] for rule in ref["x-kubernetes-validations"] if "not served" in rule["message"])
     scheme = kind.schemes[0]
-    assert scheme not in re.findall(r"[a-z0-9]+", "".join(re.findall(r"\^\((.*?)\):", unserved)))
-    assert [
-        rule
-        for rule in ref["x-kubernetes-validations"]
-        if scheme in rule["rule"] and "not served" not in rule["message"]
-    ]
+    assert [rule for rule in ref["x-kubernetes-validations"] if scheme in rule["rule"]]
     row = next(line for line in SOURCES_PAGE.splitlines() if line.startswith(f"| `{scheme}:` |"))
     for key in re.findall(r"`([^`]+)`", " ".join(one.keys for one in kind.secret_kinds)):
         assert key.replace("<Name>", "NAME") in row
 
 
-def test_the_page_has_no_row_of_a_source_that_is_not_served() -> None:
+def test_the_page_has_a_row_for_each_source() -> None:
     rows = re.findall(r"^\| `([a-z0-9]+):` \|", SOURCES_PAGE, re.MULTILINE)
-    assert sorted(rows) == sorted(kind.schemes[0] for kind in SERVED)
+    assert sorted(rows) == sorted(kind.schemes[0] for kind in KINDS)

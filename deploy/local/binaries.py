@@ -5,7 +5,6 @@ this file. How a program is built is in `gobuild`.
 """
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,12 +52,8 @@ def _asset(directory: Path, name: str) -> Path:
 
 def _versions() -> tuple[str, str]:
     """The versions of Kubernetes and etcd that `go.mod` requires."""
-    text = (MODULE / "go.mod").read_text()
-    kubernetes = re.search(r"^\s*k8s\.io/kubernetes (v\S+)", text, re.MULTILINE)
-    etcd = re.search(r"^\s*go\.etcd\.io/etcd/server/v3 (v\S+)", text, re.MULTILINE)
-    assert kubernetes
-    assert etcd
-    return f"kubernetes-{kubernetes[1]}", f"etcd-{etcd[1]}"
+    kubernetes = gobuild.required(MODULE, "k8s.io/kubernetes")
+    return f"kubernetes-{kubernetes}", f"etcd-{gobuild.required(MODULE, 'go.etcd.io/etcd/server/v3')}"
 
 
 def _programs() -> tuple[gobuild.Program, gobuild.Program]:

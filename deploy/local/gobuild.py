@@ -6,6 +6,7 @@ processes at one time. The callers (`binaries`, `helm`) decide which program is 
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -49,10 +50,17 @@ def build(program: Program, directory: Path, out: TextIO) -> Path:
     if not shutil.which("go"):
         raise GoMissing(f"{program.name} is built from source, and there is no `go` in PATH: install Go 1.26 or newer")
     directory.mkdir(parents=True, exist_ok=True)
-    with _locked(directory / f".{program.name}.lock", f"another process is building {program.name}: waiting", out):
+    with locked(directory / f".{program.name}.lock", f"another process is building {program.name}: waiting", out):
         if not target.exists():
             _build(program, target, out)
     return target
+
+
+def required(module: Path, name: str) -> str:
+    """The version of the module `name` that `go.mod` in the directory `module` requires."""
+    found = re.search(rf"^\s*{re.escape(name)} (v\S+)", (module / "go.mod").read_text(), re.MULTILINE)
+    assert found
+    return found[1]
 
 
 def _build(program: Program, target: Path, out: TextIO) -> None:
@@ -123,7 +131,7 @@ class _Progress:
 
 
 @contextmanager
-def _locked(lock: Path, waiting: str, out: TextIO) -> Iterator[None]:
+def locked(lock: Path, waiting: str, out: TextIO) -> Iterator[None]:
     """Holds an exclusive lock on the file `lock`. Prints `waiting` if another process has it."""
     with lock.open("w") as handle:
         try:

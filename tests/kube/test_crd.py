@@ -112,6 +112,85 @@ def test_what_is_left_out_is_defaulted(cluster: Cluster, namespace: str) -> None
     assert stored["status"] == {"observedGeneration": -1}
 
 
+S3_REFS = [
+    *(
+        f"s3://{name}/a.gguf"
+        for name in ("b", "bb", "bbb", "b.b", "a..b", "B12", "-ab", "ab-", "a_b", "a" * 63, "a" * 64)
+    ),
+    *(
+        "s3:",
+        "s3:/",
+        "s3://",
+        "s3:///a.gguf",
+        "s3://bkt",
+        "s3:bkt/a.gguf",
+        "s3:/bkt/a.gguf",
+        "S3://bkt/a.gguf",
+        "s3//bkt/a",
+    ),
+    *(
+        f"s3://bkt/{rest}"
+        for rest in (
+            *(
+                "",
+                ":",
+                ":Q4_K_M",
+                ":-Q4",
+                ":Q4.1",
+                ":a.gguf",
+                "/",
+                "//",
+                "p",
+                "p/",
+                "p/:",
+                "p/:Q8_0",
+                "p/:Q8 0",
+                "p/q/:f16",
+            ),
+            *(
+                "a.bin",
+                "a.GGUF",
+                ".gguf",
+                "p/a.gguf",
+                "p/a b/é.gguf",
+                "a%20b.gguf",
+                "a?b=c.gguf",
+                "a#b.gguf",
+                "a@b.gguf",
+            ),
+            *(
+                "a.gguf/",
+                "a.gguf/:Q4",
+                "a.gguf:Q4",
+                "a:b.gguf",
+                "p/:Q4/a.gguf",
+                "p/:Q4:Q5",
+                "p:q/",
+                "p:q/:Q4",
+                "p/a.gguf ",
+            ),
+            *(
+                "/a.gguf",
+                "p//a.gguf",
+                "./a.gguf",
+                "../a.gguf",
+                "p/./a.gguf",
+                "p/../a.gguf",
+                "..a.gguf",
+                "p/..",
+                "p/../",
+                "./",
+            ),
+            *("p\\a.gguf", "p\na.gguf", "p\x7f.gguf", "p\n/", "p\\/:Q4", "p\x00/:Q4", "p/\n"),
+            *(f"{'a' * length}.gguf" for length in (250, 251)),
+            *(f"{'a' * length}/" for length in (255, 256)),
+            *(f"{'a/' * length}b.gguf" for length in (253, 254)),
+            *(f"{'a/' * length}" for length in (256, 257)),
+            *(f"{'a/' * length}:Q4" for length in (256, 257)),
+            *(f":{'Q' * length}" for length in (64, 65)),
+        )
+    ),
+]
 REFS = [
     *(f"{REF}{tail}" for tail in ("", "@main", "@refs/pr/3", "@v1.0:Q8_0", ":UD-Q4_K_XL", ":f16", ":Q4_K_M.GGUF")),
     *(f"{REF}:{selector}" for selector in ("a b/модель.gguf", "x/.hidden.gguf", "..a/b.gguf", "a@b.gguf", ".gguf")),
@@ -155,7 +234,7 @@ REFS = [
     *(f"local:{name}" for name in ("a.gguf", "a/b.GGUF", "", "a", "/a.gguf", "a//b.gguf", "../a.gguf", "a/../b.gguf")),
     *(f"local:{name}" for name in ("./a.gguf", "//a.gguf", "a:b.gguf", "a\tb.gguf", ".a.gguf", ".gguf", "a.gguf/")),
     *(
-        "s3://b/a.gguf",
+        *S3_REFS,
         "gs://b/a.gguf",
     ),
     *(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import tools
+from tests.support import s3_servers, tools
+from tests.support.s3_servers import NotInstalled, install_moto, moto_python, versitygw
 
 
 @pytest.mark.parametrize(
@@ -41,10 +42,49 @@ def test_without_rights_the_missing_packages_are_told_in_one_line(
 ) -> None:
     monkeypatch.setitem(tools.TOOLS, "strace", tools.Tool("strace", lambda: None))
     monkeypatch.setattr(tools, "_has", lambda _: False)
+    for name in ("moto", "versitygw"):
+        monkeypatch.delitem(tools.TOOLS, name)
     assert tools.main() == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("tests are skipped for want of tools")
     assert line.split()[-1] == "strace" or " strace " in line
+
+
+def test_a_tool_that_is_no_package_is_installed_by_its_own_function(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed: list[str] = []
+
+    def fails() -> None:
+        raise NotInstalled("there is no `go`")
+
+    found = {"moto": tools.Tool(None, lambda: installed[0] if installed else None, lambda: installed.append("/moto"))}
+    monkeypatch.setattr(tools, "TOOLS", {"versitygw": tools.Tool(None, lambda: None, fails)} | found)
+    with pytest.raises(pytest.skip.Exception, match=r"`python -m tests.support.tools` installs it"):
+        tools.require("moto")
+    assert tools.main() == 0
+    assert tools.require("moto") == "/moto"
+    assert "there is no `go`" in capsys.readouterr().err
+
+
+def test_the_servers_of_s3_are_taken_from_the_cache(tmp_path: Path) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert versitygw(environment) is None
+    assert moto_python(environment) is None
+    directory = tmp_path / "model-provisioner/versitygw-v1.8.0"
+    directory.mkdir(parents=True)
+    (directory / "versitygw").touch()
+    assert versitygw(environment) == directory / "versitygw"
+
+
+def test_an_environment_without_all_its_packages_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path)}
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("moto\n")  # without a hash, which pip refuses before it asks an index
+    monkeypatch.setattr(s3_servers, "REQUIREMENTS", requirements)
+    with pytest.raises(NotInstalled, match=r"moto could not be installed: .*hash"):
+        install_moto(environment)
+    assert moto_python(environment) is None
 
 
 def test_no_other_file_of_the_tests_asks_for_a_program() -> None:

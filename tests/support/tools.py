@@ -1,7 +1,8 @@
-"""The programs that tests use beside Python, Go, make and git: what each is called, and which package of Debian has it.
+"""The programs that tests use beside Python, Go, make and git: what each is called, and what installs it.
 
-`make test` runs this module, which installs what is missing if it may. A test asks with `require` and is skipped if a
-program is missing, with a reason that names it. No other file decides whether a tool is there.
+Most are packages of Debian; the servers of `s3_servers` go to a cache. `make test` runs this module, which installs
+what is missing if it may. A test asks with `require` and is skipped if a program is missing, with a reason that names
+it. No other file decides whether a tool is there.
 """
 
 import os
@@ -14,15 +15,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import s3_servers
+
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # Debian has nginx in /usr/sbin, which is not on every PATH
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """`find` returns the path of a program or library, None if it is not installed."""
+    """`find` returns the path of a program or library, None if it is not installed.
 
-    package: str
-    find: Callable[[], str | None]
+    It is installed from `package`, a package of Debian, else by `install`, which raises s3_servers.NotInstalled.
+    """
+
+    package: str | None
+    find: Callable[[], str | Path | None]
+    install: Callable[[], None] | None = None
 
 
 def _program(name: str, package: str | None = None) -> Tool:
@@ -39,9 +46,11 @@ TOOLS = {
     "docker-registry": _program("docker-registry"),
     "fuse": _program("fusermount3", "fuse3"),
     "libfaketime": _library("*/faketime/libfaketime.so.1", "libfaketime"),
+    "moto": Tool(None, s3_servers.moto_python, s3_servers.install_moto),
     "nginx": _program("nginx", "nginx-light"),
     "promtool": _program("promtool", "prometheus"),
     "strace": _program("strace"),
+    "versitygw": Tool(None, s3_servers.versitygw, s3_servers.build_versitygw),
 }
 
 
@@ -50,7 +59,7 @@ def require(name: str) -> str:
     found = TOOLS[name].find()
     if found is None:
         pytest.skip(_reason(name))
-    return found
+    return str(found)
 
 
 def needs(name: str) -> pytest.MarkDecorator:
@@ -60,7 +69,7 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 def missing_packages() -> list[str]:
     """The packages of Debian that have the missing tools, sorted."""
-    return sorted({tool.package for tool in TOOLS.values() if tool.find() is None})
+    return sorted({tool.package for tool in TOOLS.values() if tool.package and tool.find() is None})
 
 
 def install_command(packages: Sequence[str], *, uid: int, has: Callable[[str], bool]) -> list[str] | None:
@@ -78,7 +87,9 @@ def install_command(packages: Sequence[str], *, uid: int, has: Callable[[str], b
 
 
 def _reason(name: str) -> str:
-    return f"{name} is not installed (Debian: {TOOLS[name].package})"
+    package = TOOLS[name].package
+    how = f"Debian: {package}" if package else "`python -m tests.support.tools` installs it"
+    return f"{name} is not installed ({how})"
 
 
 def _has(name: str) -> bool:
@@ -89,16 +100,26 @@ def _has(name: str) -> bool:
 
 def main() -> int:
     """Always 0: a tool that is missing skips tests and fails none."""
+    _install_packages()
+    for tool in TOOLS.values():
+        if tool.install and tool.find() is None:
+            try:
+                tool.install()
+            except s3_servers.NotInstalled as reason:
+                sys.stderr.write(f"tests are skipped for want of tools: {reason}\n")
+    return 0
+
+
+def _install_packages() -> None:
     packages = missing_packages()
     if not packages:
-        return 0
+        return
     command = install_command(packages, uid=os.geteuid(), has=_has)
     if command and subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0:
         packages = missing_packages()
     if packages:
         install = f"apt-get install --no-install-recommends {' '.join(packages)}"
         sys.stderr.write(f"tests are skipped for want of tools; to run them: {install}\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Called by the chart's tests. `go.mod` beside this file has the version. How a pr
 """
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -30,16 +29,9 @@ def find_or_build(environment: Mapping[str, str] = os.environ, out: TextIO | Non
     found = named or shutil.which("helm", path=environment.get("PATH"))
     if found:
         return Path(found)
-    helm, kubernetes = _version("helm.sh/helm/v3"), _version("k8s.io/client-go")
+    helm, kubernetes = (gobuild.required(MODULE, name) for name in ("helm.sh/helm/v3", "k8s.io/client-go"))
     program = gobuild.Program("helm", "helm.sh/helm/v3/cmd/helm", MODULE, _flags(helm, kubernetes))
     return gobuild.build(program, cache_directory(environment) / f"helm-{helm}", out or sys.stderr)
-
-
-def _version(module: str) -> str:
-    """The version of a module that `go.mod` requires."""
-    required = re.search(rf"^\s*{re.escape(module)} (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
-    assert required
-    return required[1]
 
 
 def _flags(helm: str, client_go: str) -> str:

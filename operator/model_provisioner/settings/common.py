@@ -1,7 +1,8 @@
 """What the settings of the operator and of the gateway have in common.
 
 Each setting is one field. A flag sets it, else the environment variable `MODEL_PROVISIONER_<NAME>`, else its default.
-Apart from these classes only `transfer.cli.command` reads the environment, for a person's HF_TOKEN and HF_ENDPOINT.
+Apart from these classes only `transfer.cli.command` reads the environment, for a person's HF_TOKEN, HF_ENDPOINT and
+access key of S3.
 """
 
 from pathlib import Path

@@ -13,7 +13,7 @@ import pytest
 from model_provisioner.controller.stores.store_client import expect
 from model_provisioner.controller.workers import child_process
 from model_provisioner.controller.workers.child_process import WorkerProcess
-from model_provisioner.domain.errors import InternalError, UnsupportedSource
+from model_provisioner.domain.errors import InternalError, InvalidRef
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.worker_protocol.messages import Check, Checked, Resolve
@@ -121,7 +121,7 @@ async def test_a_resolver_that_needs_too_much_memory_dies_alone_and_is_started_a
 async def test_the_resolver_has_a_limit_of_memory() -> None:
     worker = worker_of([*WORKER.split(), "--resolver"])
     process = await worker.start()
-    with pytest.raises(UnsupportedSource):
-        await worker.call(Resolve("1", "s3:bucket/key", "https://hub.example"), seconds=60)
+    with pytest.raises(InvalidRef):
+        await worker.call(Resolve("1", "hf:no-repository", "https://hub.example"), seconds=60)
     assert resource.prlimit(process.pid, resource.RLIMIT_DATA)[0] == 320 * 1024**2
     await worker.stop()

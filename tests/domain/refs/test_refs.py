@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_provisioner.domain.errors import InvalidRef, ProvisionError, UnsupportedSource
+from model_provisioner.domain.errors import InvalidRef, ProvisionError
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.refs import parse, parse_lenient
@@ -68,12 +68,6 @@ def test_a_misspelt_ref_is_told_what_to_write(text: str, says: str) -> None:
     with pytest.raises(InvalidRef) as caught:
         parse(text)
     assert says in caught.value.message
-
-
-@pytest.mark.parametrize("scheme", ["s3://b/k"])
-def test_sources_that_are_not_served_say_so(scheme: str) -> None:
-    with pytest.raises(UnsupportedSource, match="not served by this version"):
-        parse(scheme)
 
 
 @pytest.mark.parametrize(

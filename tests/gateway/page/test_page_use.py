@@ -83,7 +83,11 @@ def emulate(page: Chrome, scheme: str) -> None:
         ("modelscope:acme/tiny", "ModelScope acme tiny master Q4_K_M, else Q8_0, else the only one"),
         ("modelscope:acme/tiny@v2:d/m.gguf", "ModelScope acme tiny v2 d/m.gguf"),
         ("modelscope:acme", "ModelScope acme is missing master Q4_K_M, else Q8_0, else the only one"),
-        ("acme/tiny", "a ref begins with hf:, modelscope:, https:, oci:, ollama: or local:"),
+        ("s3://models/team/m.gguf", "a bucket models team/m.gguf"),
+        ("s3://models/team/:Q8_0", "a bucket models team/ Q8_0"),
+        ("s3://models/", "a bucket models all of the bucket Q4_K_M, else Q8_0, else the only one"),
+        ("s3://models/team", "a bucket models ends with .gguf, and a prefix with a slash"),
+        ("acme/tiny", "a ref begins with hf:, modelscope:, https:, s3:, oci:, ollama: or local:"),
     ],
 )
 def test_a_ref_is_explained_while_it_is_typed(page: Chrome, typed: str, parts: str) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from model_provisioner import cli
 from model_provisioner.domain.errors import SecretNotFound
+from model_provisioner.domain.network.secret_keys import AWS_KEYS
 from model_provisioner.domain.refs.refs import ENDPOINTS, parse
 from model_provisioner.transfer.cli.credentials import credentials_of, load
 from model_provisioner.transfer.cli.tokens import tokens_of
-from tests.support import nginx
+from tests.support import buckets, nginx
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
 
@@ -86,6 +87,29 @@ def test_a_file_that_can_not_be_used_is_told_without_showing_it(tmp_path: Path) 
         credentials_of(parse("https://h/x.gguf"), {"password ": b"canary"}, "https://h")
     with pytest.raises(SecretNotFound, match="is not HOST or HOST:PORT"):
         credentials_of(parse("https://h/x.gguf"), {"token": b"canary", "hosts": b"https://h"}, "https://h")
+
+
+def test_a_bucket_takes_the_access_key_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with buckets.versity(tmp_path) as server:
+        server.put("models")
+        server.put("models/team/m.Q4_K_M.gguf", MODEL)
+        endpoint = f"--endpoint=s3={server.url}"
+        for name in AWS_KEYS:
+            monkeypatch.delenv(name, raising=False)
+        refused = fetch(tmp_path, "s3://models/team/", endpoint)
+        assert refused.returncode == 1
+        assert "without an access key" in refused.stderr
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.keys.key_id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-another-key")
+        wrong = fetch(tmp_path, "s3://models/team/", endpoint)
+        assert "does not accept the signature" in wrong.stderr
+        file = secret(tmp_path, f"AWS_ACCESS_KEY_ID={server.keys.key_id}\nAWS_SECRET_ACCESS_KEY={server.keys.secret}\n")
+        assert fetch(tmp_path, "s3://models/team/", endpoint, file, "--dry-run").returncode == 0
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.keys.secret)
+        done = fetch(tmp_path, "s3://models/team/", endpoint)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.splitlines()[-1]).read_bytes() == MODEL
+    assert "canary" not in wrong.stdout + wrong.stderr + done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

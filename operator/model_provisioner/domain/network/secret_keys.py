@@ -25,6 +25,8 @@ _FORBIDDEN_HEADERS = frozenset(
     {"host", "range", "if-range", "if-match", "accept-encoding", "connection", "content-length", "transfer-encoding"}
 )
 """The request itself has them, or they say where it ends."""
+AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""Keys of a Secret, and variables of a person's environment."""
 _DOCKER_HUB = frozenset({"index.docker.io", "registry-1.docker.io", "docker.io"})
 Data = Mapping[str, bytes]
 
@@ -95,7 +97,7 @@ def _query(data: Data, found: Credentials) -> Credentials | None:
 
 
 def _aws(data: Data, found: Credentials) -> Credentials | None:
-    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    keys = AWS_KEYS
     if not any(data.get(key) for key in keys[:2]):
         return None
     if missing := [key for key in keys[:2] if not data.get(key)]:

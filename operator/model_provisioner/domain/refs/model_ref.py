@@ -20,8 +20,7 @@ class ModelRef(ABC):
     """A parsed ref. `str` of it is its one canonical spelling.
 
     `schemes` are what stands before the first colon. `root` is the directory of the volume below which its files lie.
-    `spelling` is shown to users. `served` is False while no class in `transfer.sources` resolves it.
-    `default_endpoint` is the URL that is asked unless the administrator names another one; None if the ref itself says
+    `spelling` is shown to users. `default_endpoint` is the URL that is asked unless the administrator names another one; None if the ref itself says
     what is asked. With `names_endpoint`, the directory has the endpoint's host in its name; else the files of another
     endpoint than the administrator's lie in a directory of that endpoint. `secret_kinds` are the credentials that a
     Secret may hold for it.
@@ -32,7 +31,6 @@ class ModelRef(ABC):
     schemes: ClassVar[tuple[str, ...]]
     root: ClassVar[str]
     spelling: ClassVar[str]
-    served: ClassVar[bool] = True
     default_endpoint: ClassVar[str | None] = None
     names_endpoint: ClassVar[bool] = False
     secret_kinds: ClassVar[tuple[SecretKind, ...]] = ()

@@ -9,7 +9,7 @@ means is decided in `domain.refs.selection`.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from model_provisioner.domain.errors import InvalidRef, UnsupportedSource
+from model_provisioner.domain.errors import InvalidRef
 from model_provisioner.domain.refs.https import HttpsRef
 from model_provisioner.domain.refs.hub_pages import read_page
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
@@ -21,7 +21,7 @@ from model_provisioner.domain.refs.ollama import OllamaRef
 from model_provisioner.domain.refs.s3 import S3Ref
 
 KINDS: tuple[type[ModelRef], ...] = (HuggingFaceRef, ModelScopeRef, HttpsRef, S3Ref, OciRef, OllamaRef, LocalRef)
-"""Every kind of ref; those that are not served yet too."""
+"""Every kind of ref."""
 BY_SCHEME: Mapping[str, type[ModelRef]] = MappingProxyType({scheme: kind for kind in KINDS for scheme in kind.schemes})
 ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {kind.schemes[0]: kind.default_endpoint for kind in KINDS if kind.default_endpoint}
@@ -32,14 +32,12 @@ ENDPOINTS: Mapping[str, str] = MappingProxyType(
 def parse(text: str) -> ModelRef:
     """Parses a ref in its canonical spelling: `str(parse(text)) == text`.
 
-    Raises InvalidRef, with what to write instead, and UnsupportedSource for a source that this version does not serve.
+    Raises InvalidRef, with what to write instead.
     """
     scheme = text.partition(":")[0]
     kind = BY_SCHEME.get(scheme)
     if kind is None or scheme == text:
         raise _misspelled(text)
-    if not kind.served:
-        raise UnsupportedSource(f"{scheme}: models are not served by this version: use {_spellings()}")
     if kind is HuggingFaceRef and text.startswith("hf://"):
         raise _misspelled(text)
     if kind is HttpsRef and (page := read_page(text)):
@@ -63,5 +61,5 @@ def _misspelled(text: str) -> InvalidRef:
 
 
 def _spellings() -> str:
-    *others, last = (kind.spelling for kind in KINDS if kind.served)
+    *others, last = (kind.spelling for kind in KINDS)
     return f"{', '.join(others)} or {last}"

@@ -38,7 +38,6 @@ class S3Ref(ModelRef):
     schemes = ("s3",)
     root = "s3"
     spelling = "s3://<bucket>/<key>.gguf or s3://<bucket>/<prefix>/[:<quantisation>]"
-    served = False
     names_endpoint = True
     default_endpoint = "https://s3.amazonaws.com"
     secret_kinds: ClassVar[tuple[SecretKind, ...]] = (AWS,)

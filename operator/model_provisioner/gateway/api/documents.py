@@ -30,7 +30,8 @@ Ref = Annotated[
     Field(
         min_length=1,
         max_length=1024,
-        description="The model: hf:<owner>/<repo>[@<revision>][:<quantisation, file or directory/>], or local:<path>.",
+        description="The model: hf:<owner>/<repo>[@<revision>][:<quantisation, file or directory/>], "
+        "https://<host>/<path>, s3://<bucket>/<key>, s3://<bucket>/<prefix>/[:<quantisation>], or local:<path>.",
         examples=["hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M"],
     ),
 ]

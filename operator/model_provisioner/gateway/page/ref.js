@@ -3,6 +3,7 @@
 const HUB_PAGE = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/([^?#\s]*)(?:\?([^#\s]*))?/i;
 const HUB = /^(?:hf:(?:\/\/)?|modelscope:)([^/@:\s]*)(?:\/([^/@:\s]*))?(?:@([^:\s]*))?(?::(\S*))?$/;
 const WEB = /^https?:\/\/([^/?#@\s]+)(\/[^?#\s]*)?([?#].*)?$/;
+const BUCKET = /^s3:\/\/([^/\s]*)(?:\/(.*))?$/;
 const NO_MODELS = [
   "api", "blog", "buckets", "collections", "datasets", "docs", "learn", "organizations", "papers", "posts", "spaces",
 ];
@@ -13,11 +14,13 @@ export function explain(text) {
   const ref = text.trim();
   if (!ref) return [];
   if (ref.startsWith("local:")) return [["Source", "a file on the volume"], ["Path", `local/${ref.slice(6)}`]];
+  const object = BUCKET.exec(ref);
+  if (object) return bucket(object.slice(1));
   const page = HUB_PAGE.exec(ref);
   const parts = page ? shownBy(page[1], page[2]) : HUB.exec(ref)?.slice(1);
   const file = page ? undefined : WEB.exec(ref);
   if (file) return web(file.slice(1));
-  if (!parts) return [["Not understood yet", page ? "this page shows no files of a model" : "a ref begins with hf:, modelscope:, https:, oci:, ollama: or local:"]];
+  if (!parts) return [["Not understood yet", page ? "this page shows no files of a model" : "a ref begins with hf:, modelscope:, https:, s3:, oci:, ollama: or local:"]];
   const [owner, repository, revision, selector] = parts;
   const there = ref.startsWith("modelscope:");
   return [
@@ -32,6 +35,14 @@ export function explain(text) {
 function web([host, path, rest]) {
   const found = [["Source", "a web server"], ["Host", host], ["File", path ? decoded(path.slice(1)) : "is missing"]];
   return rest ? [...found, ["Not allowed", "a query or a fragment: the query belongs into a Secret"]] : found;
+}
+
+function bucket([name, key]) {
+  const found = [["Source", "a bucket"], ["Bucket", name || "is missing"]];
+  if (key?.toLowerCase().endsWith(".gguf")) return [...found, ["Key", key]];
+  const [prefix, selector] = key?.split(":") ?? [];
+  if (prefix === undefined || (prefix && !prefix.endsWith("/"))) return [...found, ["Key", "ends with .gguf, and a prefix with a slash"]];
+  return [...found, ["Prefix", prefix || "all of the bucket"], selected(selector)];
 }
 
 function selected(selector) {

@@ -25,6 +25,7 @@ from model_provisioner.domain.network.addresses import (
 from model_provisioner.domain.network.endpoints import parse_named_endpoint
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, parse_response_timeout
+from model_provisioner.domain.network.secret_keys import AWS_KEYS
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.hugging_face import HUGGING_FACE
 from model_provisioner.domain.refs.refs import ENDPOINTS
@@ -200,6 +201,7 @@ def _fetch(args: argparse.Namespace) -> int:
             bytes_per_second=args.max_bytes_per_second,
             secret=args.credentials_file,
             tokens=tokens,
+            aws=_aws_of_environment(),
             retries=args.retries,
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,
@@ -229,6 +231,11 @@ def _endpoints(args: argparse.Namespace) -> dict[str, str]:
     except ValueError as error:
         usage_error(f"HF_ENDPOINT: {error}")
     return {**ENDPOINTS, **given, "hf": hub}
+
+
+def _aws_of_environment() -> credentials.Secret:
+    """The access key in the variables that all programs for S3 know, under the keys that it has in a Secret."""
+    return {name: value.encode() for name in AWS_KEYS if (value := _from_environment(name))}
 
 
 def _hub_of_environment() -> str | None:

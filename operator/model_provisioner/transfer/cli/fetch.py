@@ -27,6 +27,7 @@ from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.secret_keys import AWS
 from model_provisioner.domain.quantity import format_bytes, format_duration
 from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.refs import parse, parse_lenient
@@ -53,8 +54,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class FetchOptions:
     """The values of the flags, and the tokens from the environment.
 
-    `secret` is what the credentials file has. `tokens` are those of each source, by its scheme. `bytes_per_second` None
-    means no limit. `retries` is how often in a row, without a new byte, the fetch tries again after a temporary error.
+    `secret` is what the credentials file has. `tokens` are those of each source, by its scheme, `aws` is the access key
+    of the environment. `bytes_per_second` None means no limit. `retries` is how often in a row, without a new byte, the
+    fetch tries again after a temporary error.
     """
 
     ref: str
@@ -65,6 +67,7 @@ class FetchOptions:
     bytes_per_second: int | None
     secret: Secret | None = field(repr=False)
     tokens: Mapping[str, Token]
+    aws: Secret = field(repr=False)
     retries: int
     modes: Modes
     dry_run: bool
@@ -76,9 +79,14 @@ class FetchOptions:
         return ref.endpoint or self.endpoints.get(ref.scheme, "")
 
     def credentials(self, ref: ModelRef) -> Credentials | None:
-        """Those of the file, else the token of the source, for its endpoint only. Raises SecretNotFound."""
+        """Those of the file, else of the environment: the access key for a bucket, the token of another source.
+
+        A token is for the endpoint of its source only. Raises SecretNotFound.
+        """
         if self.secret is not None and ref.secret_kinds:
             return credentials_of(ref, self.secret, self.endpoint_of(ref))
+        if self.aws and AWS in ref.secret_kinds:
+            return credentials_of(ref, self.aws, self.endpoint_of(ref))
         token = self.tokens.get(ref.scheme)
         return token.credentials if token else None
 

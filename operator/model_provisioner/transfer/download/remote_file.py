@@ -27,13 +27,14 @@ from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.http_errors import http_error
 from model_provisioner.domain.network.hub_errors import HubRequest, hub_error
 from model_provisioner.domain.network.retry_after import retry_after
+from model_provisioner.domain.network.s3_errors import range_error
 from model_provisioner.domain.store.plan import Pin
 from model_provisioner.transfer.download.place import Place, Target
 from model_provisioner.transfer.http.client import Client, Reply
 
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})
 _EXPLAIN: Mapping[str, Callable[[int, Mapping[str, str], HubRequest, float], ProvisionError]] = MappingProxyType(
-    {"hf": hub_error}
+    {"hf": hub_error, "s3": range_error}
 )
 """What a refusal means, by the scheme of the source; of any other one, what `http_error` says."""
 

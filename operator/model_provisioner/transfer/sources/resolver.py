@@ -27,6 +27,7 @@ from model_provisioner.domain.refs.oci import OciRef
 from model_provisioner.domain.refs.ollama import OllamaRef
 from model_provisioner.domain.refs.projectors import NO_PROJECTOR
 from model_provisioner.domain.refs.refs import parse
+from model_provisioner.domain.refs.s3 import S3Ref
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Client
@@ -37,6 +38,7 @@ from model_provisioner.transfer.sources.local import Local
 from model_provisioner.transfer.sources.modelscope import ModelScope
 from model_provisioner.transfer.sources.oci import Oci
 from model_provisioner.transfer.sources.ollama import Ollama
+from model_provisioner.transfer.sources.s3 import S3
 from model_provisioner.transfer.sources.source import Asked, Source, Tools
 from model_provisioner.worker_protocol.messages import Locate, Located, Resolve, ResolvedAnswer
 
@@ -45,6 +47,7 @@ SOURCES: Mapping[type[ModelRef], type[Source[Any]]] = MappingProxyType(
         HuggingFaceRef: HuggingFace,
         ModelScopeRef: ModelScope,
         HttpsRef: Https,
+        S3Ref: S3,
         LocalRef: Local,
         OciRef: Oci,
         OllamaRef: Ollama,

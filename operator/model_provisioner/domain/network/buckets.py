@@ -1,0 +1,70 @@
+"""Where a bucket is asked: host, style of the address, and the region that is signed for.
+
+`transfer.sources.s3_client` calls this. Amazon's buckets have a host of their own in their region ("virtual style"),
+because the path style is not served for all of them; a bucket with a dot in its name has no certificate there. All
+other servers (MinIO, Ceph, R2, Google) serve the path style.
+Source: docs.aws.amazon.com/AmazonS3, "Virtual hosting of buckets"; developers.cloudflare.com/r2/api/s3;
+cloud.google.com/storage/docs/interoperability.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from model_provisioner.domain.network.addresses import Origin
+
+DEFAULT_REGION = "us-east-1"
+"""That of a server which tells none. Servers with one region accept it, or tell theirs."""
+_REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_GLOBAL = "s3.amazonaws.com"
+_AMAZON = re.compile(r"s3(?:-fips)?(?:\.dualstack)?[.-]([a-z]{2}(?:-[a-z]+)+-[0-9])\.amazonaws\.com(?:\.cn)?")
+_WITHOUT_REGIONS = re.compile(r"(?:.*\.)?(?:r2\.cloudflarestorage\.com|storage\.googleapis\.com)")
+
+
+def checked_region(text: str) -> str | None:
+    """`text` if it can be the name of a region, which becomes part of a host. None otherwise."""
+    return text if _REGION.fullmatch(text) else None
+
+
+def known_region(endpoint: str) -> str | None:
+    """The region that the host of `endpoint` is for; None if the server has to be asked."""
+    host = Origin.of(endpoint).host
+    if _WITHOUT_REGIONS.fullmatch(host):
+        return "auto"
+    named = _AMAZON.fullmatch(host)
+    return named[1] if named else None
+
+
+def is_global(endpoint: str) -> bool:
+    """Whether `endpoint` stands for the buckets of Amazon in all regions."""
+    return Origin.of(endpoint).host == _GLOBAL
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The bucket `name` in `region`, asked at the normalised URL `endpoint`."""
+
+    endpoint: str
+    name: str
+    region: str
+
+    @property
+    def url(self) -> str:
+        """The address of the bucket, with a slash at its end."""
+        if not self._is_amazon:
+            return f"{self.endpoint}/{self.name}/"
+        host = _regional_host(self.region) if is_global(self.endpoint) else Origin.of(self.endpoint).host
+        return f"https://{host}/{self.name}/" if "." in self.name else f"https://{self.name}.{host}/"
+
+    def url_of(self, key: str) -> str:
+        """The address of an object. Percent-encoded once, as the signature has it."""
+        return self.url + quote(key, safe="/")
+
+    @property
+    def _is_amazon(self) -> bool:
+        host = Origin.of(self.endpoint).host
+        return host == _GLOBAL or _AMAZON.fullmatch(host) is not None
+
+
+def _regional_host(region: str) -> str:
+    return f"s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")

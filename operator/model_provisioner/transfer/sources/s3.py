@@ -1,0 +1,205 @@
+"""Resolves `s3:` refs: an object in a bucket, or the model that a quantisation means among the keys below a prefix.
+
+Called by `resolver`. How a bucket is asked is in `s3_client`. The bytes are at addresses that are signed for a while,
+for which workers ask again; those of a public bucket need no signature. An object is bound to its version if the bucket
+keeps versions, and to its entity tag, so that no range of another version is ever taken.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote
+
+from model_provisioner.aio.cancellation import cancel_and_wait
+from model_provisioner.domain.errors import (
+    AmbiguousModel,
+    IncompleteModel,
+    NotGGUF,
+    ProvisionError,
+    SourceNotFound,
+    UnsupportedSource,
+)
+from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.credentials import AwsKeys, Credentials
+from model_provisioner.domain.network.file_address import Address
+from model_provisioner.domain.network.s3_errors import archived
+from model_provisioner.domain.refs.parts import parts_of
+from model_provisioner.domain.refs.s3 import S3Ref
+from model_provisioner.domain.refs.selection import select
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.paths import store_path
+from model_provisioner.domain.store.plan import Pin, Plan, PlannedFile
+from model_provisioner.transfer.http.client import Reply
+from model_provisioner.transfer.sources.alternatives import alternatives
+from model_provisioner.transfer.sources.bodies import Malformed
+from model_provisioner.transfer.sources.file_facts import read_facts
+from model_provisioner.transfer.sources.s3_client import BucketClient, malformed
+from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
+
+_PARALLEL_REQUESTS = 8
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_MAX_VERSION = 1024  # docs.aws.amazon.com/AmazonS3, "How S3 Versioning works": the characters of a version's id
+_VERSION = "?versionId="
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """`size` is in bytes. `version` is that of a bucket with versions, `tag` the strong entity tag."""
+
+    key: str
+    size: int
+    digest: Digest | None
+    tag: str | None
+    version: str | None
+
+    @property
+    def revision(self) -> str | None:
+        return self.version or self.tag
+
+
+class S3(Source[S3Ref]):
+    """Buckets of Amazon S3, MinIO, Ceph, R2, Google Cloud Storage and others with the same API."""
+
+    async def resolve(self, asked: Asked[S3Ref]) -> Resolved:
+        """Raises the errors of `BucketClient` and of `select`, IncompleteModel if a part is missing, and what
+        `with_expected_digest` raises. An earlier version is asked for if the bucket keeps versions.
+        """
+        keys = _keys(asked.credentials, asked.endpoint)
+        client = await BucketClient.open(self._tools, asked.ref, asked.endpoint, keys)
+        chosen, others = await self._chosen(client, asked.ref)
+        paths = {key: store_path(asked.ref, key, asked.endpoint, own=asked.own_endpoint) for key in chosen}
+        found = await self._all(client, asked, chosen)
+        files = with_expected_digest(
+            tuple(_planned(asked, client, keys, paths[one.key], one) for one in found), asked.digest
+        )
+        return Resolved(Plan(str(asked.ref), _revision(found), files), others)
+
+    async def address(self, asked: Asked[S3Ref], file: PlannedFile) -> Address:
+        """A new signature. `file.source` tells the key and the version of the plan."""
+        keys = _keys(asked.credentials, asked.endpoint)
+        client = await BucketClient.open(self._tools, asked.ref, asked.endpoint, keys)
+        name, _, version = file.source.partition(" at ")[0].partition(_VERSION)
+        key = unquote(name.partition("/")[2])
+        return Address(client.address(key, unquote(version) or None))
+
+    async def _chosen(self, client: BucketClient, ref: S3Ref) -> tuple[tuple[str, ...], Alternatives]:
+        """The keys of all parts of the model, and the other models below the prefix."""
+        if not ref.is_prefix:
+            return parts_of(ref.key), NO_ALTERNATIVES
+        sizes = {
+            key.removeprefix(ref.key): size
+            for key, size in (await client.sizes(ref.key)).items()
+            if not key.endswith("/")  # a folder that a console made
+        }
+        return await self._tools.reading.run(lambda: _choice(ref, sizes))
+
+    async def _all(self, client: BucketClient, asked: Asked[S3Ref], keys: Sequence[str]) -> list[_Object]:
+        first = await self._object(client, asked, keys[0])  # alone: the others would fail for the same reason
+        if len(keys) == 1:
+            return [await self._earlier(client, asked, first)]
+        free = asyncio.Semaphore(_PARALLEL_REQUESTS)
+
+        async def part(key: str) -> _Object:
+            async with free:
+                try:
+                    return await self._object(client, asked, key)
+                except SourceNotFound:
+                    raise IncompleteModel(
+                        f"the part {key!a} of {asked.ref} is not there: upload it, or name another model"
+                    ) from None
+
+        tasks = [asyncio.create_task(part(key)) for key in keys[1:]]
+        try:
+            return [first, *await asyncio.gather(*tasks)]
+        finally:
+            await cancel_and_wait(*tasks)
+
+    async def _earlier(self, client: BucketClient, asked: Asked[S3Ref], newest: _Object) -> _Object:
+        """The version of the earlier resolution, if the bucket still has it."""
+        wanted = asked.revision
+        if newest.version is None or wanted in {None, newest.version} or (wanted or "").startswith(('"', "sha256:")):
+            return newest
+        try:
+            return await self._object(client, asked, newest.key, wanted)
+        except ProvisionError:
+            return newest
+
+    async def _object(self, client: BucketClient, asked: Asked[S3Ref], key: str, version: str | None = None) -> _Object:
+        reply = await client.head(key, version)
+        try:
+            found = _read(key, reply)
+        except Malformed as error:
+            raise malformed(reply.origin, str(error), asked.ref) from None
+        if found.size == 0:
+            raise NotGGUF(f"{_name(asked.ref, key)} is empty: upload the model again")
+        if reply.headers.get("x-amz-storage-class") in _ARCHIVES and "x-amz-restore" not in reply.headers:
+            raise archived(_name(asked.ref, key))
+        return found
+
+
+def _keys(credentials: Credentials | None, endpoint: str) -> AwsKeys | None:
+    return credentials.aws if credentials and credentials.permits(Origin.of(endpoint)) else None
+
+
+def _choice(ref: S3Ref, sizes: dict[str, int]) -> tuple[tuple[str, ...], Alternatives]:
+    """What `select` chooses below the prefix. Its messages are about repositories; a key is spelled otherwise here."""
+    try:
+        chosen = select(list(sizes), ref.selector)
+    except (AmbiguousModel, IncompleteModel, SourceNotFound, UnsupportedSource) as error:
+        place = f"s3://{ref.bucket}/{ref.key}"
+        message = error.message.replace("the repository", place).replace("its path, as in :", f"its key, as in {place}")
+        raise type(error)(message, wants_token=error.wants_token) from None
+    return tuple(ref.key + path for path in chosen), alternatives(sizes, chosen)
+
+
+def _read(key: str, reply: Reply) -> _Object:
+    """What the headers of an object say. Raises Malformed."""
+    headers = reply.headers
+    if "html" in headers.get("Content-Type", "").lower():
+        raise Malformed("a web page")
+    facts = read_facts(reply.status, [headers])
+    version = headers.get("x-amz-version-id", "").strip()
+    if len(version) > _MAX_VERSION or not version.isprintable() or not version.isascii():
+        raise Malformed("a version that no object has")
+    tag = facts.pin.value if facts.pin and facts.pin.value.startswith('"') else None
+    digest = facts.digest or _stated(headers.get("x-amz-meta-sha256", ""))
+    return _Object(key, facts.size, digest, tag, version if version not in {"", "null"} else None)
+
+
+def _stated(text: str) -> Digest | None:
+    """The digest that the uploader wrote into the metadata; None if it is none."""
+    try:
+        return Digest.parse(text.strip().lower())
+    except ValueError:
+        return None
+
+
+def _planned(asked: Asked[S3Ref], client: BucketClient, keys: AwsKeys | None, path: str, found: _Object) -> PlannedFile:
+    version = f"{_VERSION}{quote(found.version, safe='')}" if found.version else ""
+    other = "" if asked.own_endpoint else f" at {asked.endpoint}"
+    file = PlannedFile(
+        path=path,
+        size=found.size,
+        digest=found.digest,
+        source=f"s3:{asked.ref.bucket}/{quote(found.key)}{version}{other}",
+        url=None,
+        endpoint=asked.endpoint,
+        digest_published=found.digest is not None,
+        signed=True,
+        pin=Pin("If-Match", found.tag) if found.tag else None,
+    )
+    return file if keys else replace(file, url=client.address(found.key, found.version), signed=False)
+
+
+def _revision(found: Iterable[_Object]) -> str | None:
+    """The version of all files: that of one file as it is, a hash of those of several."""
+    versions = [one.revision for one in found]
+    if len(versions) == 1 or None in versions:
+        return versions[0] if len(versions) == 1 else None
+    return "sha256:" + hashlib.sha256("\n".join(map(str, versions)).encode()).hexdigest()
+
+
+def _name(ref: S3Ref, key: str) -> str:
+    return f"s3://{ref.bucket}/{key!a}" if not key.isprintable() else f"s3://{ref.bucket}/{key}"

@@ -1,0 +1,63 @@
+"""A model in a bucket (moto, and versitygw): Ready, in the catalog, each object with an access key of its own."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import buckets
+from tests.support.buckets import Server
+from tests.support.ggufs import tiny_gguf
+from tests.support.stand import Stand
+
+MODEL = tiny_gguf(size=3 * 1024**2)
+HOSTS = "models.rbee.dev/hosts"
+
+
+@pytest.fixture(params=["moto", "versity"])
+def server(bench: Stand, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    with buckets.moto() if request.param == "moto" else buckets.versity(tmp_path) as running:
+        running.put("models")
+        running.put("models/team/m.Q4_K_M.gguf", MODEL)
+        running.put("models/team/m.Q8_0.gguf", tiny_gguf(seed=1))
+        keys = {"AWS_ACCESS_KEY_ID": running.keys.key_id, "AWS_SECRET_ACCESS_KEY": running.keys.secret}
+        bench.secret("reader", keys)
+        bench.secret("wrong", {**keys, "AWS_SECRET_ACCESS_KEY": "wrong-canary-0123456789"})
+        bench.secret("elsewhere", keys, {HOSTS: "other.example"})
+        bench.start_operator("--allow-host=127.0.0.1", f"--endpoint=s3={running.url}")
+        yield running
+
+
+def test_a_model_in_a_bucket_is_ready_and_in_the_catalog(bench: Stand, server: Server) -> None:
+    ref = "s3://models/team/:Q4_K_M"
+    bench.apply("reader", modelRef=ref, credentialsSecretRef={"name": "reader"})
+    found = bench.until("reader", "Available")["status"]["model"]
+    assert found["path"] == f"s3/127.0.0.1+{server.url.rpartition(':')[2]}/models/team/m.Q4_K_M.gguf"
+    assert (found["digestSource"], found["sizeBytes"]) == ("Computed", len(MODEL))
+    assert found["revision"].startswith('"')
+    assert (bench.volume / found["path"]).read_bytes() == MODEL
+    assert found["path"] in json.dumps(bench.catalog())
+    bench.apply("second", modelRef="s3://models/team/m.Q4_K_M.gguf", credentialsSecretRef={"name": "reader"})
+    bench.until("second", "Available")
+    assert len(bench.published()) == 1
+    if server.has_policies:  # the server that checks signatures
+        ends = {
+            "anonymous": (None, "without an access key: give one in a Secret"),
+            "wrong": ("wrong", "does not accept the signature"),
+            "elsewhere": ("elsewhere", "without an access key"),
+        }
+        for name, (secret, says) in ends.items():
+            bench.apply(name, modelRef=ref, **({"credentialsSecretRef": {"name": secret}} if secret else {}))
+            bench.until(name, "AccessDenied")
+            assert says in bench.ready(name)["message"]
+    no_secret_is_shown(bench)
+
+
+def no_secret_is_shown(bench: Stand) -> None:
+    objects = bench.cluster.api.get(f"/apis/models.rbee.dev/v1alpha1/namespaces/{bench.namespace}/modeldownloads")
+    events = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/events")
+    kept = b"".join(file.read_bytes() for file in (bench.volume / ".provisioner").rglob("*") if file.is_file())
+    shown = json.dumps([objects, events, bench.catalog()]) + bench.operator_output() + kept.decode("latin-1")
+    assert "canary" not in shown
+    assert "X-Amz-Signature" not in shown

@@ -1,0 +1,92 @@
+"""Real servers that speak S3, on loopback, for as long as a block runs: moto's, and the Versity gateway.
+
+moto has versions and checksums, and checks no signature. versitygw checks each signature. What installs them is in
+`s3_servers`.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+
+from model_provisioner.domain.network.credentials import AwsKeys
+from model_provisioner.domain.network.sigv4 import presigned
+from tests.support import tools
+from tests.support.programs import eventually, free_port, is_listening
+
+KEYS = AwsKeys("AKIDEXAMPLE", "s3-canary-0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class Server:
+    """`url` is the endpoint. Requests are signed with `keys`."""
+
+    url: str
+    keys: AwsKeys = KEYS
+    region: str = "us-east-1"
+    has_policies: bool = False
+
+    def put(
+        self, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None, query: str = ""
+    ) -> httpx.Response:
+        """Makes the bucket or the object at `path`, `<bucket>[/<key>]`, or sets its property `query`."""
+        asked = {query: ""} if query else {}
+        url = f"{self.url}/{quote(path)}"
+        signed = presigned("PUT", url, self.keys, self.region, time.time(), 60, asked, headers)
+        answer = httpx.put(signed, content=content, headers=dict(headers or {}))
+        return answer.raise_for_status()
+
+    def publish(self, bucket: str, objects: Mapping[str, bytes]) -> None:
+        """Puts `objects` into `bucket`, and lets everybody read and list it: by ACLs at moto, else by a policy."""
+        acl = {} if self.has_policies else {"x-amz-acl": "public-read"}
+        for key, content in objects.items():
+            self.put(f"{bucket}/{key}", content, acl)
+        if not self.has_policies:
+            self.put(bucket, b"", acl, "acl")
+            return
+        allowed = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket"]}
+        resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+        policy = {"Version": "2012-10-17", "Statement": [{**allowed, "Resource": resources}]}
+        self.put(bucket, json.dumps(policy).encode(), query="policy")
+
+
+@contextlib.contextmanager
+def moto() -> Iterator[Server]:
+    python = tools.require("moto")
+    with _running([python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", "PORT"], {}) as url:
+        yield Server(url)
+
+
+@contextlib.contextmanager
+def versity(directory: Path, region: str = "us-east-1") -> Iterator[Server]:
+    program = tools.require("versitygw")
+    data, versions, sidecar = (directory / name for name in ("data", "versions", "sidecar"))
+    for one in (data, versions, sidecar):
+        one.mkdir()
+    flags = ["--port", "127.0.0.1:PORT", "--region", region, "--quiet"]
+    backend = ["posix", "--versioning-dir", str(versions), "--sidecar", str(sidecar), str(data)]
+    environment = {"ROOT_ACCESS_KEY_ID": KEYS.key_id, "ROOT_SECRET_ACCESS_KEY": KEYS.secret}
+    with _running([program, *flags, *backend], environment) as url:
+        yield Server(url, region=region, has_policies=True)
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[str]:
+    port = free_port()
+    command = [word.replace("PORT", str(port)) for word in command]
+    with subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            eventually(lambda: is_listening(port), "the S3 server listens", 30)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
