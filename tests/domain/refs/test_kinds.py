@@ -105,7 +105,6 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "says"), WRONG)
 def test_a_wrong_ref_is_told_what_to_write(text: str, says: str) -> None:
-    kind = BY_SCHEME[text.partition(":")[0]]
     with pytest.raises(InvalidRef, match=says) as caught:
         parse(text)
     assert "secret" not in caught.value.message

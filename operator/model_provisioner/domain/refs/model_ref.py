@@ -20,10 +20,10 @@ class ModelRef(ABC):
     """A parsed ref. `str` of it is its one canonical spelling.
 
     `schemes` are what stands before the first colon. `root` is the directory of the volume below which its files lie.
-    `spelling` is shown to users. `default_endpoint` is the URL that is asked unless the administrator names another one; None if the ref itself says
-    what is asked. With `names_endpoint`, the directory has the endpoint's host in its name; else the files of another
-    endpoint than the administrator's lie in a directory of that endpoint. `secret_kinds` are the credentials that a
-    Secret may hold for it.
+    `spelling` is shown to users. `default_endpoint` is the URL that is asked unless the administrator names another
+    one; None if the ref itself says what is asked. With `names_endpoint`, the directory has the endpoint's host in its
+    name; else the files of another endpoint than the administrator's lie in a directory of that endpoint.
+    `secret_kinds` are the credentials that a Secret may hold for it.
     """
 
     __slots__ = ()
