@@ -182,7 +182,7 @@ class RemoteFile:
         The whole file as an answer to If-Range means that it has changed, unless the validator says otherwise: the
         server may not know ranges. A web page is no version of the file, but for example a session that is over.
         """
-        if self._pin is None or reply.status not in {200, 206, 412} or _is_web_page(reply):
+        if self._pin is None or reply.status not in {200, 206, 412} or reply.is_web_page:
             return
         found = reply.headers.get("ETag" if self._pin.value.startswith('"') else "Last-Modified")
         unclear = reply.status == 200 and self._pin.header == "If-Range"
@@ -229,10 +229,6 @@ class RemoteFile:
         if reply.status == 429:
             return RateLimited(f"the content host {reply.origin} limits how often it is asked (429)", wait)
         return SourceUnavailable(f"the content host {reply.origin} refused a new address ({reply.status})", wait)
-
-
-def _is_web_page(reply: Reply) -> bool:
-    return "html" in reply.headers.get("Content-Type", "").lower()
 
 
 def _header(status: int, headers: Mapping[str, str]) -> AnswerHeader:

@@ -156,6 +156,11 @@ class Reply:
         return self._exchange.round_trip
 
     @property
+    def is_web_page(self) -> bool:
+        """Whether it is HTML, which portals and login pages send instead of what was asked for."""
+        return "html" in self.headers.get("Content-Type", "").lower()
+
+    @property
     def is_redirect(self) -> bool:
         return self.status in _REDIRECTS and "Location" in self.headers
 

@@ -4,9 +4,15 @@ Some proxies compress a body although identity is asked for. What a body says is
 """
 
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
 
+from model_provisioner.domain.errors import SourceUnavailable
+from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.transfer.http.client import Reply
 
+ONE_BYTE: Mapping[str, str] = MappingProxyType({"Range": "bytes=0-0"})
+"""The header of a request whose answer tells what the file is, where HEAD can't be trusted."""
 _GZIP_OR_ZLIB = 47  # zlib.h, inflateInit2: both formats, the largest window
 
 
@@ -16,6 +22,14 @@ class Malformed(Exception):
 
 class TooLarge(Exception):
     """An answer of more than is read of it. The text says in a few words how much was sent."""
+
+
+def no_answer_of(server: str, origin: Origin, sent: str, subject: object, check: str = "endpoint") -> SourceUnavailable:
+    """The error for an answer that no `server` (a kind, with its article) gives. `check` is what may be wrong."""
+    return SourceUnavailable(
+        f"{origin} sent {sent} when asked for {subject}, which is no answer of {server}: check the {check}, and "
+        "whether a proxy or a login page answers in its place"
+    )
 
 
 async def read_body(reply: Reply, most: int, limit: int) -> bytes:

@@ -4,12 +4,22 @@ Called by the sources that are repositories: `huggingface` and `modelscope`. The
 and `domain.refs.projectors`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
+from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.refs.parts import is_gguf
 from model_provisioner.domain.refs.projectors import projector_of
 from model_provisioner.domain.refs.selection import select
+
+_FEW_FILES = 500
+T = TypeVar("T")
+
+
+async def judged(files: Collection[str], threads: DetachedThreads, judge: Callable[[], T]) -> T:
+    """The result of `judge`, which takes time for each of `files`: few of them do not wait for those of others."""
+    return judge() if len(files) <= _FEW_FILES else await threads.run(judge)
 
 
 def chosen_files(paths: Sequence[str], selector: str | None, *, projector: bool) -> dict[str, FileRole]:

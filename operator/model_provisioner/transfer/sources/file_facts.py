@@ -7,6 +7,7 @@ whole object unless it ends in a number of parts).
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,3 +91,10 @@ def _digest(headers: Headers) -> Digest | None:
         return Digest.parse(headers.get("X-Checksum-Sha256", ""))
     except (ValueError, binascii.Error):
         return None
+
+
+def revision_of(versions: Sequence[str | None]) -> str | None:
+    """The version of all files of a model: that of one file as it is, a hash of those of several. None: unknown."""
+    if len(versions) == 1 or None in versions:
+        return versions[0] if len(versions) == 1 else None
+    return "sha256:" + hashlib.sha256("\n".join(map(str, versions)).encode()).hexdigest()

@@ -4,13 +4,11 @@ Called by `resolver`. HEAD is not trusted, because servers and proxies answer it
 for. What a digest or a validator in an answer is worth is decided in `file_facts`. No byte of a model is kept here.
 """
 
-import asyncio
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from model_provisioner.aio.cancellation import cancel_and_wait
+from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF, ProvisionError, SourceNotFound, SourceUnavailable
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.network.addresses import Origin
@@ -23,11 +21,10 @@ from model_provisioner.domain.refs.parts import parts_of
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Reply
-from model_provisioner.transfer.sources.bodies import Malformed
-from model_provisioner.transfer.sources.file_facts import FileFacts, read_facts
+from model_provisioner.transfer.sources.bodies import ONE_BYTE, Malformed
+from model_provisioner.transfer.sources.file_facts import FileFacts, read_facts, revision_of
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
 
-_ONE_BYTE = {"Range": "bytes=0-0"}
 _PARALLEL_REQUESTS = 8
 _MAX_ORIGINS = 5
 _GOOD = frozenset({200, 206})
@@ -45,31 +42,25 @@ class Https(Source[HttpsRef]):
         facts = await self._all_facts(refs, asked.credentials)
         files = with_expected_digest(tuple(map(_planned, refs, facts)), asked.digest)
         pinned = tuple(_pinned(file, one) for file, one in zip(files, facts, strict=True))
-        return Resolved(Plan(str(asked.ref), _revision(facts), pinned))
+        return Resolved(Plan(str(asked.ref), revision_of([one.version for one in facts]), pinned))
 
     async def _all_facts(self, refs: Sequence[HttpsRef], credentials: Credentials | None) -> list[FileFacts]:
         first = await self._facts(refs[0], credentials)  # alone: the others would fail for the same reason
-        free = asyncio.Semaphore(_PARALLEL_REQUESTS)
 
         async def facts(ref: HttpsRef) -> FileFacts:
-            async with free:
-                try:
-                    return await self._facts(ref, credentials)
-                except SourceNotFound:
-                    raise IncompleteModel(
-                        f"the part {ref} of the model is not there: upload it, or name another model"
-                    ) from None
+            try:
+                return await self._facts(ref, credentials)
+            except SourceNotFound:
+                raise IncompleteModel(
+                    f"the part {ref} of the model is not there: upload it, or name another model"
+                ) from None
 
-        tasks = [asyncio.create_task(facts(ref)) for ref in refs[1:]]
-        try:
-            return [first, *await asyncio.gather(*tasks)]
-        finally:
-            await cancel_and_wait(*tasks)
+        return [first, *await in_parallel(_PARALLEL_REQUESTS, facts, refs[1:])]
 
     async def _facts(self, ref: HttpsRef, credentials: Credentials | None) -> FileFacts:
         url, replies = str(ref), list[Reply]()
         for _ in range(_MAX_ORIGINS):
-            replies += await self._tools.client.headers("GET", url, _ONE_BYTE, credentials)
+            replies += await self._tools.client.headers("GET", url, ONE_BYTE, credentials)
             last = replies[-1]
             if not last.is_redirect:
                 break
@@ -82,7 +73,7 @@ class Https(Source[HttpsRef]):
             raise SourceUnavailable(f"{ref.origin} redirects {ref} again and again: the address leads nowhere")
         if last.status not in _GOOD:
             raise _status_error(ref, last, withheld=withheld)
-        if "html" in last.headers.get("Content-Type", "").lower():
+        if last.is_web_page:
             raise NotGGUF(
                 f"{last.origin} answers with a web page when asked for {ref}, most likely to log in: give a credential "
                 "in a Secret, or correct the address"
@@ -119,11 +110,3 @@ def _planned(ref: HttpsRef, facts: FileFacts) -> PlannedFile:
 def _pinned(file: PlannedFile, facts: FileFacts) -> PlannedFile:
     """With a digest, validators decide nothing: the hosts of one service may give the same bytes different ones."""
     return file if file.digest else replace(file, pin=facts.pin)
-
-
-def _revision(facts: Sequence[FileFacts]) -> str | None:
-    """The version of all files: the validator of one file as it is, a hash of those of several."""
-    versions = [one.version for one in facts]
-    if len(versions) == 1 or None in versions:
-        return versions[0] if len(versions) == 1 else None
-    return "sha256:" + hashlib.sha256("\n".join(map(str, versions)).encode()).hexdigest()

@@ -147,11 +147,6 @@ def parse_file_headers(replies: Sequence[tuple[int, Mapping[str, str]]]) -> File
     )
 
 
-def is_web_page(headers: Mapping[str, str]) -> bool:
-    """Whether the answer is HTML, which portals and login pages send instead of what was asked for."""
-    return "html" in headers.get("Content-Type", "").lower()
-
-
 def decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """The JSON in `body`. Raises Malformed, and TooLarge before memory is used for more objects than are read."""
     if not body.strip():

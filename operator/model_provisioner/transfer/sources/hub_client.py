@@ -18,13 +18,12 @@ from model_provisioner.domain.network.hub_errors import HubRequest, access_not_g
 from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.transfer.http.client import Client, Method, Reply
-from model_provisioner.transfer.sources.bodies import Malformed, TooLarge, read_body
+from model_provisioner.transfer.sources.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
 from model_provisioner.transfer.sources.hub_answers import (
     MAX_FILES,
     FileHeaders,
     ModelInfo,
     RemoteFile,
-    is_web_page,
     next_query,
     parse_file_headers,
     parse_model_info,
@@ -39,7 +38,6 @@ _MAX_PAGES = 1000
 _HEAD_REFUSED = frozenset({400, 403, 404, 405, 501})
 """Statuses of servers that do not know HEAD, and answer GET."""
 _GOOD = frozenset({200, 206})
-_ONE_BYTE = {"Range": "bytes=0-0"}
 _MAX_ORIGINS = 3
 _HUB_HEADERS = frozenset({"x-error-code", "x-error-message", "ratelimit", "retry-after"})
 
@@ -127,13 +125,13 @@ class HubClient:
         replies = await self._client.headers("HEAD", url, {}, self._credentials)
         method: Method = "HEAD"
         if _refuses_head(replies[-1]):
-            replies, method = await self._client.headers("GET", url, _ONE_BYTE, self._credentials), "GET"
+            replies, method = await self._client.headers("GET", url, ONE_BYTE, self._credentials), "GET"
         found, last = self._described(replies), replies[-1]
         for _ in range(_MAX_ORIGINS):
             if found.size is not None or (method == "GET" and not last.is_redirect):
                 break
             url = redirect_target(last.url, last.headers["Location"]) if last.is_redirect else last.url
-            replies, method = (*replies, *await self._client.headers("GET", url, _ONE_BYTE, last.credentials)), "GET"
+            replies, method = (*replies, *await self._client.headers("GET", url, ONE_BYTE, last.credentials)), "GET"
             found, last = self._described(replies), replies[-1]
         return found
 
@@ -141,7 +139,7 @@ class HubClient:
         last = replies[-1]
         if last.status not in _GOOD and not last.is_redirect:
             raise self._status_error(last)
-        if is_web_page(last.headers) and not last.is_redirect:
+        if last.is_web_page and not last.is_redirect:
             raise self._malformed(last.origin, "a web page")
         return self._checked(
             last.origin, lambda: parse_file_headers([(reply.status, reply.headers) for reply in replies])
@@ -161,7 +159,7 @@ class HubClient:
         async with await self._client.get(url, {"Accept": "application/json"}, self._credentials) as reply:
             if reply.status != 200:
                 raise self._status_error(reply)
-            if is_web_page(reply.headers):
+            if reply.is_web_page:
                 raise self._malformed(reply.origin, "a web page")
             try:
                 body = await read_body(reply, most, MAX_LISTING_BYTES)
@@ -179,10 +177,7 @@ class HubClient:
             raise self._malformed(origin, str(error)) from None
 
     def _malformed(self, origin: Origin, sent: str) -> SourceUnavailable:
-        return SourceUnavailable(
-            f"{origin} sent {sent} when asked for {self._request.subject}, which is no answer of a hub: check the "
-            "endpoint, and whether a proxy or a login page answers in its place"
-        )
+        return no_answer_of("a hub", origin, sent, self._request.subject)
 
     def access_error(self) -> ProvisionError:
         """The error for a caller who may list the files and not read them."""

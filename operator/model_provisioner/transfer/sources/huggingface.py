@@ -6,11 +6,10 @@ without sizes, or serve only the files themselves. The requests are sent by `hub
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
-from model_provisioner.aio.cancellation import cancel_and_wait
+from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import (
     ProvisionError,
@@ -28,17 +27,15 @@ from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.sources.alternatives import alternatives
-from model_provisioner.transfer.sources.chosen import chosen_files, of_model
+from model_provisioner.transfer.sources.chosen import chosen_files, judged, of_model
 from model_provisioner.transfer.sources.hub_answers import FileHeaders, ModelInfo, RemoteFile
 from model_provisioner.transfer.sources.hub_client import HubClient, ListingTooLarge
-from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
+from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest
 
 _TREE_SECONDS = 20.0  # the rest of the time is for the headers of the files
 _MAX_PLAIN_BYTES = 10 * 1024 * 1024
 """A larger file is an LFS file, which has a digest: the hub takes no larger file into git."""
 _PARALLEL_REQUESTS = 8
-_FEW_FILES = 500
-T = TypeVar("T")
 
 
 class HuggingFace(Source[HuggingFaceRef]):
@@ -84,8 +81,8 @@ class _Repository:
 
     async def plan(self, revision: str | None, digest: Digest | None) -> Resolved:
         info, at, files = await self._listing(revision)
-        chosen = await self._judged(
-            files, lambda: chosen_files([*files], self._ref.selector, projector=self._wants_projector)
+        chosen = await judged(
+            files, self._threads, lambda: chosen_files([*files], self._ref.selector, projector=self._wants_projector)
         )
         for path in chosen:
             store_path(self._ref, path)  # before a request is made of the name: `..` would lead out of the repository
@@ -99,11 +96,7 @@ class _Repository:
         files |= {file.path: file for file in described}
         plan = Plan(str(self._ref), commit, with_expected_digest(planned, digest), ref.repository)
         sizes = {path: file.size for path, file in files.items()}
-        return Resolved(plan, await self._judged(files, lambda: alternatives(sizes, of_model(chosen))))
-
-    async def _judged(self, files: Mapping[str, RemoteFile], judge: Callable[[], T]) -> T:
-        """The result of `judge`, which takes time for each of `files`: few of them do not wait for those of others."""
-        return judge() if len(files) <= _FEW_FILES else await self._threads.run(judge)
+        return Resolved(plan, await judged(files, self._threads, lambda: alternatives(sizes, of_model(chosen))))
 
     async def _listing(self, revision: str | None) -> tuple[ModelInfo, str, dict[str, RemoteFile]]:
         """The repository, the commit or revision to ask for, and its files.
@@ -182,24 +175,12 @@ class _Repository:
         if info.gated or info.commit is None or not _is_described(first):
             headers[first.path] = await self._headers(first, at)
         missing = [file for file in others if not _is_described(file)]
-        headers |= dict(zip((file.path for file in missing), await self._all_headers(missing, at), strict=True))
+        answers = await in_parallel(_PARALLEL_REQUESTS, lambda file: self._headers(file, at), missing)
+        headers |= dict(zip((file.path for file in missing), answers, strict=True))
         commit = info.commit or headers[first.path].commit
         if commit is None:
             raise SourceUnavailable(f"{Origin.of(self._endpoint)} does not tell the commit of {self._ref.repository}")
         return commit, [self._completed(file, headers.get(file.path)) for file in files]
-
-    async def _all_headers(self, files: Sequence[RemoteFile], at: str) -> list[FileHeaders]:
-        free = asyncio.Semaphore(_PARALLEL_REQUESTS)
-
-        async def headers(file: RemoteFile) -> FileHeaders:
-            async with free:
-                return await self._headers(file, at)
-
-        tasks = [asyncio.create_task(headers(file)) for file in files]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            await cancel_and_wait(*tasks)
 
     async def _headers(self, file: RemoteFile, at: str) -> FileHeaders:
         try:
@@ -229,7 +210,7 @@ class _Repository:
             path=store_path(ref, file.path, self._endpoint, own=self._own_hub),
             size=file.size or 0,
             digest=file.digest,
-            source=source if self._own_hub else f"{source} at {self._endpoint}",
+            source=identity(source, self._endpoint, own=self._own_hub),
             url=self._hub.file_url(commit, file.path),
             endpoint=self._endpoint,
             digest_published=file.digest is not None,

@@ -5,12 +5,10 @@ Called by `resolver`. No byte of a model is fetched here. Which files a ref sele
 listings off. The requests are sent by `modelscope_client`.
 """
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
-from model_provisioner.aio.cancellation import cancel_and_wait
+from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.errors import SourceUnavailable, UnsupportedSource
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.network.addresses import Origin
@@ -21,11 +19,11 @@ from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.sources.alternatives import alternatives
 from model_provisioner.transfer.sources.bodies import TooLarge
-from model_provisioner.transfer.sources.chosen import chosen_files, of_model
+from model_provisioner.transfer.sources.chosen import chosen_files, judged, of_model
 from model_provisioner.transfer.sources.hub_answers import MAX_FILES, RemoteFile
 from model_provisioner.transfer.sources.modelscope_answers import MOST_LISTED, Listing
 from model_provisioner.transfer.sources.modelscope_client import ModelScopeClient
-from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
+from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
@@ -33,9 +31,6 @@ _MOST_LISTINGS = 300
 """Requests for the listings of one repository, which are as many as it has large directories."""
 _PARALLEL_LISTINGS = 2  # of up to 8 MiB each
 _PARALLEL_FILES = 8
-_FEW_FILES = 500
-A = TypeVar("A")
-T = TypeVar("T")
 
 
 class ModelScope(Source[ModelScopeRef]):
@@ -48,11 +43,12 @@ class ModelScope(Source[ModelScopeRef]):
         `chosen_files`, UnsupportedSource for a repository that can't be listed, and what `with_expected_digest` raises.
         """
         endpoint = asked.endpoint.rstrip("/")
-        hub = ModelScopeClient(self._tools.client, endpoint, asked.ref, asked.credentials, self._tools.reading)
+        threads = self._tools.reading
+        hub = ModelScopeClient(self._tools.client, endpoint, asked.ref, asked.credentials, threads)
         commit = await commit_of(hub, asked.revision or asked.ref.revision)
         files = await _Files(hub, asked.ref, commit, Origin.of(endpoint), projector=asked.projector).found()
-        chosen = await self._judged(
-            files, lambda: chosen_files([*files], asked.ref.selector, projector=asked.projector)
+        chosen = await judged(
+            files, threads, lambda: chosen_files([*files], asked.ref.selector, projector=asked.projector)
         )
         for path in chosen:
             store_path(asked.ref, path)  # before a request is made of the name
@@ -64,11 +60,7 @@ class ModelScope(Source[ModelScopeRef]):
         files |= {file.path: file for file in described}
         sizes = {path: file.size for path, file in files.items()}
         plan = Plan(str(asked.ref), commit, with_expected_digest(planned, asked.digest), asked.ref.repository)
-        return Resolved(plan, await self._judged(files, lambda: alternatives(sizes, of_model(chosen))))
-
-    async def _judged(self, files: Mapping[str, RemoteFile], judge: Callable[[], T]) -> T:
-        """The result of `judge`, which takes time for each of `files`: few of them do not wait for those of others."""
-        return judge() if len(files) <= _FEW_FILES else await self._tools.reading.run(judge)
+        return Resolved(plan, await judged(files, threads, lambda: alternatives(sizes, of_model(chosen))))
 
 
 async def commit_of(hub: ModelScopeClient, revision: str | None) -> str:
@@ -132,10 +124,10 @@ class _Files:
         files: dict[str, RemoteFile] = {}
         level = [root]
         while level:
-            below = await _in_parallel(_PARALLEL_LISTINGS, self._below, level)
+            below = await in_parallel(_PARALLEL_LISTINGS, self._below, level)
             files |= _by_path(listing for listing in below if not listing.is_cut_off)
             large = [one for one, listing in zip(level, below, strict=True) if listing.is_cut_off]
-            direct = await _in_parallel(_PARALLEL_LISTINGS, self._direct, large)
+            direct = await in_parallel(_PARALLEL_LISTINGS, self._direct, large)
             for directory, listing in zip(large, direct, strict=True):
                 if listing.is_cut_off:
                     raise self._refused(f"lists no more than {MOST_LISTED:,} entries of {directory or 'the root'!a}")
@@ -200,22 +192,7 @@ async def _described(hub: ModelScopeClient, commit: str, files: Sequence[RemoteF
             raise SourceUnavailable(f"the size of {file.path!a} is told neither in the listing nor in its headers")
         return RemoteFile(file.path, size, digest)
 
-    return [await described(first), *await _in_parallel(_PARALLEL_FILES, described, others)]
-
-
-async def _in_parallel(most: int, ask: Callable[[A], Awaitable[T]], subjects: Iterable[A]) -> list[T]:
-    """The answers in order, `most` of them asked for at a time. The first error ends the others."""
-    free = asyncio.Semaphore(most)
-
-    async def answer(subject: A) -> T:
-        async with free:
-            return await ask(subject)
-
-    tasks = [asyncio.create_task(answer(subject)) for subject in subjects]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        await cancel_and_wait(*tasks)
+    return [await described(first), *await in_parallel(_PARALLEL_FILES, described, others)]
 
 
 def _planned(asked: Asked[ModelScopeRef], endpoint: str, url: str, file: RemoteFile, role: FileRole) -> PlannedFile:
@@ -224,7 +201,7 @@ def _planned(asked: Asked[ModelScopeRef], endpoint: str, url: str, file: RemoteF
         path=store_path(asked.ref, file.path, endpoint, own=asked.own_endpoint),
         size=file.size or 0,
         digest=file.digest,
-        source=source if asked.own_endpoint else f"{source} at {endpoint}",
+        source=identity(source, endpoint, own=asked.own_endpoint),
         url=url,
         endpoint=endpoint,
         digest_published=file.digest is not None,

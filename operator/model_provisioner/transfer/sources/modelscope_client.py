@@ -27,8 +27,8 @@ from model_provisioner.domain.network.modelscope_errors import (
 from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.refs.modelscope import ModelScopeRef
 from model_provisioner.transfer.http.client import Client, Reply
-from model_provisioner.transfer.sources.bodies import Malformed, TooLarge, read_body
-from model_provisioner.transfer.sources.hub_answers import FileHeaders, is_web_page, parse_file_headers
+from model_provisioner.transfer.sources.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
+from model_provisioner.transfer.sources.hub_answers import FileHeaders, parse_file_headers
 from model_provisioner.transfer.sources.modelscope_answers import (
     Listing,
     Refused,
@@ -45,7 +45,6 @@ _MOST_REF_BYTES = 1024 * 1024
 _SHORT_BYTES = 256 * 1024
 _MAX_ORIGINS = 3
 _GOOD = frozenset({200, 206})
-_ONE_BYTE = {"Range": "bytes=0-0"}
 _JSON = {"Accept": "application/json"}
 _GIT = {"User-Agent": "git/2.39"}
 """The hub answers 421 to others (`git-upload-pack`)."""
@@ -126,14 +125,14 @@ class ModelScopeClient:
         """
         url, credentials, replies = self.file_url(commit, path), self._credentials, list[Reply]()
         for _ in range(_MAX_ORIGINS):
-            replies += await self._client.headers("GET", url, _ONE_BYTE, credentials)
+            replies += await self._client.headers("GET", url, ONE_BYTE, credentials)
             if described or not replies[-1].is_redirect:
                 break
             url, credentials = _redirected(replies[-1])
         last = replies[-1]
         if not last.is_redirect and last.status not in _GOOD:
             raise await self._file_error(last)
-        if is_web_page(last.headers) and not last.is_redirect:
+        if last.is_web_page and not last.is_redirect:
             raise self._malformed(last.origin, "a web page")
         return self._headers_of(replies)
 
@@ -147,14 +146,14 @@ class ModelScopeClient:
         """The error for a file that is `refused`, whose body has not been read: the hub is asked again for its code."""
         if refused.origin != self._origin:
             return SourceUnavailable(f"{refused.origin}, to which the hub redirects, answered {refused.status}")
-        async with await self._client.get(refused.url, _ONE_BYTE, refused.credentials) as reply:
+        async with await self._client.get(refused.url, ONE_BYTE, refused.credentials) as reply:
             return await self._status_error(reply if reply.origin == self._origin else refused)
 
     async def _document(self, url: str, parse: Callable[[bytes], T]) -> T:
         async with await self._client.get(url, _JSON, self._credentials) as reply:
             if reply.status != 200:
                 raise await self._status_error(reply)
-            if is_web_page(reply.headers):
+            if reply.is_web_page:
                 raise self._malformed(reply.origin, "a web page")
             try:
                 body = await read_body(reply, _MOST_BYTES, _MOST_BYTES)
@@ -199,10 +198,7 @@ class ModelScopeClient:
         return SourceUnavailable(f"{self._origin} {problem} when asked for {self._request.subject}: name the commit")
 
     def _malformed(self, origin: Origin, sent: str) -> SourceUnavailable:
-        return SourceUnavailable(
-            f"{origin} sent {sent} when asked for {self._request.subject}, which is no answer of ModelScope: check the "
-            "endpoint, and whether a proxy or a login page answers in its place"
-        )
+        return no_answer_of("ModelScope", origin, sent, self._request.subject)
 
 
 def _redirected(reply: Reply) -> tuple[str, Credentials | None]:

@@ -17,7 +17,7 @@ from model_provisioner.transfer.sources.bodies import Malformed
 from model_provisioner.transfer.sources.oci import address_of, file_digest
 from model_provisioner.transfer.sources.registry import Registry, RegistryClient
 from model_provisioner.transfer.sources.registry_answers import Manifest, is_remote
-from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
+from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest
 
 _FILE = "model.gguf"
 _TENSORS = frozenset({"application/vnd.ollama.image.tensor", "application/vnd.ollama.image.json"})
@@ -75,7 +75,7 @@ def _planned(asked: Asked[OllamaRef], layer: Layer) -> PlannedFile:
         path=store_path(ref, _FILE, asked.endpoint, own=own),
         size=layer.size,
         digest=file_digest(layer),
-        source=source if own else f"{source} at {asked.endpoint}",
+        source=identity(source, asked.endpoint, own=own),
         url=None,
         endpoint=asked.endpoint,
         digest_published=True,

@@ -37,7 +37,7 @@ from model_provisioner.domain.network.hub_errors import HubRequest
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.transfer.http.client import Client, Reply
-from model_provisioner.transfer.sources.bodies import Malformed, TooLarge, read_body
+from model_provisioner.transfer.sources.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
 from model_provisioner.transfer.sources.registry_answers import (
     MANIFEST_TYPES,
     Manifest,
@@ -51,7 +51,6 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """What registries take at least, and at most (distribution-spec, "Pushing manifests")."""
 _MAX_TOKEN_BYTES = 256 * 1024
 _MAX_REALM = 2048
-_ONE_BYTE = {"Range": "bytes=0-0"}
 _HTTPS_PORT = 443
 T = TypeVar("T")
 
@@ -164,7 +163,7 @@ class RegistryClient:
         return Address(url, self._session.headers, self._session.expires)
 
     async def _headers(self, url: str) -> Reply:
-        return (await self._client.headers("GET", url, {**_ONE_BYTE, **self._session.headers}, None))[-1]
+        return (await self._client.headers("GET", url, {**ONE_BYTE, **self._session.headers}, None))[-1]
 
     async def _read(self, path: str, headers: dict[str, str]) -> tuple[bytes, Reply]:
         url = self._url(path)
@@ -237,7 +236,7 @@ class RegistryClient:
         return f"{self._registry.url}/v2/{self._registry.repository}/{path}"
 
     async def _body(self, reply: Reply, most: int) -> bytes:
-        if "html" in reply.headers.get("Content-Type", "").lower():
+        if reply.is_web_page:
             raise self._malformed(reply, "a web page")
         try:
             return await read_body(reply, most, most)
@@ -255,10 +254,7 @@ class RegistryClient:
             raise self._unsupported(reply, error) from None
 
     def _malformed(self, reply: Reply, sent: str) -> SourceUnavailable:
-        return SourceUnavailable(
-            f"{reply.origin} sent {sent} when asked for {self._registry.subject}, which is no answer of a registry: "
-            "check the address, and whether a proxy or a login page answers in its place"
-        )
+        return no_answer_of("a registry", reply.origin, sent, self._registry.subject, check="address")
 
     def _unsupported(self, reply: Reply, what: Exception) -> UnsupportedSource:
         return UnsupportedSource(f"{reply.origin} answers with {what} when asked for {self._registry.subject}")

@@ -5,13 +5,11 @@ for which workers ask again; those of a public bucket need no signature. An obje
 keeps versions, and to its entity tag, so that no range of another version is ever taken.
 """
 
-import asyncio
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
-from model_provisioner.aio.cancellation import cancel_and_wait
+from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.errors import (
     AmbiguousModel,
     IncompleteModel,
@@ -34,9 +32,9 @@ from model_provisioner.domain.store.plan import Pin, Plan, PlannedFile
 from model_provisioner.transfer.http.client import Reply
 from model_provisioner.transfer.sources.alternatives import alternatives
 from model_provisioner.transfer.sources.bodies import Malformed
-from model_provisioner.transfer.sources.file_facts import read_facts
+from model_provisioner.transfer.sources.file_facts import read_facts, revision_of
 from model_provisioner.transfer.sources.s3_client import BucketClient, malformed
-from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
+from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest
 
 _PARALLEL_REQUESTS = 8
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -74,7 +72,7 @@ class S3(Source[S3Ref]):
         files = with_expected_digest(
             tuple(_planned(asked, client, keys, paths[one.key], one) for one in found), asked.digest
         )
-        return Resolved(Plan(str(asked.ref), _revision(found), files), others)
+        return Resolved(Plan(str(asked.ref), revision_of([one.revision for one in found]), files), others)
 
     async def address(self, asked: Asked[S3Ref], file: PlannedFile) -> Address:
         """A new signature. `file.source` tells the key and the version of the plan."""
@@ -99,22 +97,16 @@ class S3(Source[S3Ref]):
         first = await self._object(client, asked, keys[0])  # alone: the others would fail for the same reason
         if len(keys) == 1:
             return [await self._earlier(client, asked, first)]
-        free = asyncio.Semaphore(_PARALLEL_REQUESTS)
 
         async def part(key: str) -> _Object:
-            async with free:
-                try:
-                    return await self._object(client, asked, key)
-                except SourceNotFound:
-                    raise IncompleteModel(
-                        f"the part {key!a} of {asked.ref} is not there: upload it, or name another model"
-                    ) from None
+            try:
+                return await self._object(client, asked, key)
+            except SourceNotFound:
+                raise IncompleteModel(
+                    f"the part {key!a} of {asked.ref} is not there: upload it, or name another model"
+                ) from None
 
-        tasks = [asyncio.create_task(part(key)) for key in keys[1:]]
-        try:
-            return [first, *await asyncio.gather(*tasks)]
-        finally:
-            await cancel_and_wait(*tasks)
+        return [first, *await in_parallel(_PARALLEL_REQUESTS, part, keys[1:])]
 
     async def _earlier(self, client: BucketClient, asked: Asked[S3Ref], newest: _Object) -> _Object:
         """The version of the earlier resolution, if the bucket still has it."""
@@ -157,7 +149,7 @@ def _choice(ref: S3Ref, sizes: dict[str, int]) -> tuple[tuple[str, ...], Alterna
 def _read(key: str, reply: Reply) -> _Object:
     """What the headers of an object say. Raises Malformed."""
     headers = reply.headers
-    if "html" in headers.get("Content-Type", "").lower():
+    if reply.is_web_page:
         raise Malformed("a web page")
     facts = read_facts(reply.status, [headers])
     version = headers.get("x-amz-version-id", "").strip()
@@ -178,12 +170,12 @@ def _stated(text: str) -> Digest | None:
 
 def _planned(asked: Asked[S3Ref], client: BucketClient, keys: AwsKeys | None, path: str, found: _Object) -> PlannedFile:
     version = f"{_VERSION}{quote(found.version, safe='')}" if found.version else ""
-    other = "" if asked.own_endpoint else f" at {asked.endpoint}"
+    source = f"s3:{asked.ref.bucket}/{quote(found.key)}{version}"
     file = PlannedFile(
         path=path,
         size=found.size,
         digest=found.digest,
-        source=f"s3:{asked.ref.bucket}/{quote(found.key)}{version}{other}",
+        source=identity(source, asked.endpoint, own=asked.own_endpoint),
         url=None,
         endpoint=asked.endpoint,
         digest_published=found.digest is not None,
@@ -191,14 +183,6 @@ def _planned(asked: Asked[S3Ref], client: BucketClient, keys: AwsKeys | None, pa
         pin=Pin("If-Match", found.tag) if found.tag else None,
     )
     return file if keys else replace(file, url=client.address(found.key, found.version), signed=False)
-
-
-def _revision(found: Iterable[_Object]) -> str | None:
-    """The version of all files: that of one file as it is, a hash of those of several."""
-    versions = [one.revision for one in found]
-    if len(versions) == 1 or None in versions:
-        return versions[0] if len(versions) == 1 else None
-    return "sha256:" + hashlib.sha256("\n".join(map(str, versions)).encode()).hexdigest()
 
 
 def _name(ref: S3Ref, key: str) -> str:

@@ -16,7 +16,7 @@ from model_provisioner.domain.network.s3_errors import S3Answer, S3Request, s3_e
 from model_provisioner.domain.network.sigv4 import encoded, presigned
 from model_provisioner.domain.refs.s3 import S3Ref
 from model_provisioner.transfer.http.client import Method, Reply
-from model_provisioner.transfer.sources.bodies import Malformed, TooLarge, read_body
+from model_provisioner.transfer.sources.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
 from model_provisioner.transfer.sources.s3_answers import Page, parse_error, parse_page
 from model_provisioner.transfer.sources.source import Tools
 
@@ -28,7 +28,6 @@ _MAX_ERROR_BYTES = 64 * 1024
 _SECONDS = 900
 """The lifetime of a signed address: as much as the clocks may differ, and as the shortest session of Amazon's."""
 _CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
-_ONE_BYTE = {"Range": "bytes=0-0"}
 _GOOD = frozenset({200, 206})
 
 
@@ -70,7 +69,7 @@ class BucketClient:
         if reply.status in _GOOD:
             return reply
         asked = self._signed("GET", url, query, _CHECKSUM)
-        async with await self._tools.client.get(asked, {**_CHECKSUM, **_ONE_BYTE}, None) as answer:
+        async with await self._tools.client.get(asked, {**_CHECKSUM, **ONE_BYTE}, None) as answer:
             if answer.status in _GOOD:
                 return answer
             raise await self._error(answer)
@@ -142,7 +141,4 @@ class BucketClient:
 
 
 def malformed(origin: Origin, sent: str, ref: S3Ref) -> SourceUnavailable:
-    return SourceUnavailable(
-        f"{origin} sent {sent} when asked for {ref}, which is no answer of an S3 server: check the endpoint, and "
-        "whether a proxy or a login page answers in its place"
-    )
+    return no_answer_of("an S3 server", origin, sent, ref)

@@ -85,6 +85,11 @@ class Source(ABC, Generic[R]):
         raise InvalidRef(f"{asked.ref} has no address that is asked for, and none for {file.path}")
 
 
+def identity(source: str, endpoint: str, *, own: bool) -> str:
+    """`source`, the identity of a file at the administrator's endpoint; elsewhere the endpoint is part of it."""
+    return source if own else f"{source} at {endpoint}"
+
+
 def with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
     """`files` with the digest that the user expects, which applies to a model in a single file; not to its projector.
 
