@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_provisioner.domain.network.credentials import AwsKeys
@@ -78,6 +78,7 @@ def botocore() -> Iterator[Signer]:
 KEY = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
 
 
+@settings(deadline=None)  # the other process may wait for a core
 @given(
     method=st.sampled_from(["GET", "HEAD"]),
     key=KEY,

@@ -8,6 +8,7 @@ ExpiredRequest, versitygw XAdminUserNotFound.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -96,18 +97,6 @@ def _clocks_differ(headers: Mapping[str, str], now: float) -> bool:
     return abs(theirs - now) > _MOST_SKEW
 
 
-def _no_key(_: S3Answer, asked: S3Request) -> ProvisionError:
-    return SourceNotFound(
-        f"{asked.subject} is not there: check the key, in which capital letters matter, and look for it in the bucket"
-    )
-
-
-def _no_bucket(_: S3Answer, asked: S3Request) -> ProvisionError:
-    return SourceNotFound(
-        f"{asked.host} has no bucket {asked.bucket}: check its name, and the endpoint if it is not Amazon's"
-    )
-
-
 def _denied(_: S3Answer, asked: S3Request) -> ProvisionError:
     if not asked.authenticated:
         return AccessDenied(
@@ -121,36 +110,6 @@ def _denied(_: S3Answer, asked: S3Request) -> ProvisionError:
     )
 
 
-def _unknown_key(_: S3Answer, asked: S3Request) -> ProvisionError:
-    return AccessDenied(
-        f"{asked.host} does not know the access key: correct AWS_ACCESS_KEY_ID, and AWS_SESSION_TOKEN if the key is a "
-        "temporary one",
-        wants_token=True,
-    )
-
-
-def _wrong_secret(_: S3Answer, asked: S3Request) -> ProvisionError:
-    return AccessDenied(
-        f"{asked.host} does not accept the signature: AWS_SECRET_ACCESS_KEY is not that of AWS_ACCESS_KEY_ID",
-        wants_token=True,
-    )
-
-
-def _session_over(_: S3Answer, asked: S3Request) -> ProvisionError:
-    return AccessDenied(
-        f"{asked.host} says that the session of the access key is over: put a new key with its AWS_SESSION_TOKEN into "
-        "the Secret",
-        wants_token=True,
-    )
-
-
-def _wrong_session(_: S3Answer, asked: S3Request) -> ProvisionError:
-    return AccessDenied(
-        f"{asked.host} does not accept AWS_SESSION_TOKEN: it belongs to another access key, or to none",
-        wants_token=True,
-    )
-
-
 def _skewed(answer: S3Answer, asked: S3Request) -> ProvisionError:
     date = answer.headers.get("Date", "")[:40]
     theirs = f" ({date!a} there)" if date else ""
@@ -158,10 +117,6 @@ def _skewed(answer: S3Answer, asked: S3Request) -> ProvisionError:
         f"{asked.host} refuses signatures because its clock and that of this machine differ by more than 15 "
         f"minutes{theirs}: set the clock (NTP)"
     )
-
-
-def _expired(_: S3Answer, asked: S3Request) -> ProvisionError:
-    return SourceUnavailable(f"{asked.host} says that the signed address of {asked.subject} is over: check the clocks")
 
 
 def _elsewhere(answer: S3Answer, asked: S3Request) -> ProvisionError:
@@ -185,21 +140,54 @@ def archived(subject: str) -> ProvisionError:
 
 
 _Explain = Callable[[S3Answer, S3Request], ProvisionError]
+
+
+def _told(error: Callable[[str], ProvisionError], text: str) -> _Explain:
+    """Explains by `text`, in which {subject}, {bucket} and {host} are those of the request."""
+
+    def explain(_: S3Answer, asked: S3Request) -> ProvisionError:
+        return error(text.format(subject=asked.subject, bucket=asked.bucket, host=asked.host))
+
+    return explain
+
+
+_wrong_keys = partial(AccessDenied, wants_token=True)
+_no_key = _told(
+    SourceNotFound,
+    "{subject} is not there: check the key, in which capital letters matter, and look for it in the bucket",
+)
+_unknown_key = _told(
+    _wrong_keys,
+    "{host} does not know the access key: correct AWS_ACCESS_KEY_ID, and AWS_SESSION_TOKEN if the key is a temporary "
+    "one",
+)
+_session_over = _told(
+    _wrong_keys,
+    "{host} says that the session of the access key is over: put a new key with its AWS_SESSION_TOKEN into the Secret",
+)
 _BY_CODE: Mapping[str, _Explain] = {
     "NoSuchKey": _no_key,
     "NoSuchVersion": _no_key,
-    "NoSuchBucket": _no_bucket,
+    "NoSuchBucket": _told(
+        SourceNotFound, "{host} has no bucket {bucket}: check its name, and the endpoint if it is not Amazon's"
+    ),
     "AccessDenied": _denied,
     "AllAccessDisabled": _denied,
     "AccountProblem": _denied,
     "InvalidAccessKeyId": _unknown_key,
     "XAdminUserNotFound": _unknown_key,
-    "SignatureDoesNotMatch": _wrong_secret,
+    "SignatureDoesNotMatch": _told(
+        _wrong_keys, "{host} does not accept the signature: AWS_SECRET_ACCESS_KEY is not that of AWS_ACCESS_KEY_ID"
+    ),
     "ExpiredToken": _session_over,
     "TokenRefreshRequired": _session_over,
-    "InvalidToken": _wrong_session,
+    "InvalidToken": _told(
+        _wrong_keys, "{host} does not accept AWS_SESSION_TOKEN: it belongs to another access key, or to none"
+    ),
     "RequestTimeTooSkewed": _skewed,
-    "ExpiredRequest": _expired,
+    "ExpiredRequest": _told(
+        SourceUnavailable, "{host} says that the signed address of {subject} is over: check the clocks"
+    ),
     "PermanentRedirect": _elsewhere,
     "TemporaryRedirect": _elsewhere,
     "IllegalLocationConstraintException": _elsewhere,

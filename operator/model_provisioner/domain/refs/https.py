@@ -1,6 +1,6 @@
 """Refs of files on web servers: `https://<host>[:<port>]/<path>.gguf`, or http:// if the administrator allows the host.
 
-A query or a user name is refused, because a ref is shown to everybody: both belong into a Secret. Letters, digits and
+A query or a user name is refused, because a ref is public: both belong into a Secret. Letters, digits and
 `-._~` are not percent-encoded and hexadecimal digits are upper case (RFC 3986, 6.2.2), so a file has one spelling.
 """
 
@@ -47,13 +47,13 @@ class HttpsRef(ModelRef):
         url, query, _ = text.partition("?")
         if query or "#" in url:
             raise InvalidRef(
-                f"{shown(url.partition('#')[0])} stands before a query or a fragment: a ref is shown to everybody, so "
+                f"{shown(url.partition('#')[0])} stands before a query or a fragment: a ref is public, so "
                 "put the query into a Secret, under the key `query`"
             )
         if "@" in _authority(text):
             raise InvalidRef(
-                "an address with a user name or a password is shown to everybody: write it without them, and put "
-                "them into a Secret, under `username` and `password`"
+                "the address has a user name or a password, and a ref is public: write it without them, and put them "
+                "into a Secret, under `username` and `password`"
             )
         return cls(_server(text), _path(text))
 
