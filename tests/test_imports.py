@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from model_provisioner.transfer.sources import resolver
 from tests.support import buckets
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
@@ -30,6 +31,8 @@ HEAVY = {
     "tempfile",
 }
 """Modules of the standard library that no fetch needs."""
+
+SOURCES = {f"model_provisioner.transfer.sources.{file.split('.')[0]}" for file in resolver.SOURCES.values()}
 
 REPORT = """
 import sys
@@ -68,6 +71,7 @@ def test_a_fetch_imports_what_moves_bytes(tmp_path: Path) -> None:
     assert not modules & HEAVY
     assert "model_provisioner.transfer.worker.worker" not in modules
     assert "model_provisioner.transfer.store.records" not in modules
+    assert {name for name in modules if name in SOURCES} == {"model_provisioner.transfer.sources.huggingface"}
 
 
 def test_a_fetch_asks_the_hub_before_it_imports_the_engine(tmp_path: Path) -> None:

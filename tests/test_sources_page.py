@@ -8,7 +8,7 @@ import yaml
 
 from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.refs import KINDS, parse
-from model_provisioner.transfer.sources.resolver import SOURCES
+from model_provisioner.transfer.sources.resolver import SOURCES, source_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "operator" / "model_provisioner"
@@ -23,7 +23,7 @@ def of(kind: type[ModelRef], path: str) -> Path:
         "domain/refs/<source>.py": PACKAGE
         / f"{kind.__module__.replace('.', '/').removeprefix('model_provisioner/')}.py",
         "transfer/sources/<source>.py": PACKAGE
-        / f"{SOURCES[kind].__module__.replace('.', '/').removeprefix('model_provisioner/')}.py",
+        / f"{source_of(kind).__module__.replace('.', '/').removeprefix('model_provisioner/')}.py",
         "deploy/samples/<source>.yaml": ROOT / f"deploy/samples/{kind.schemes[0]}.yaml",
     }
     return homes.get(path, ROOT / path)

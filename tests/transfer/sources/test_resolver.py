@@ -29,7 +29,7 @@ from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
-from model_provisioner.transfer.sources import chosen, local_files
+from model_provisioner.transfer.sources import chosen, local
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.support.ggufs import write_split
@@ -249,7 +249,7 @@ async def test_a_thread_that_does_not_end_does_not_hold_the_answer(
     release = threading.Event()
     monkeypatch.setattr(chosen, "select", lambda *_: release.wait(60))
     monkeypatch.setattr(chosen, "_FEW_FILES", 0)
-    monkeypatch.setattr(local_files, "plan", lambda *_: release.wait(60))
+    monkeypatch.setattr(local, "plan", lambda *_: release.wait(60))
     request = Resolve("1", ref, bench.hub.endpoint, store=StoreRef(str(bench.root), None))
     async with open_client(network(bench.hub)) as client:
         resolver = Resolver(client, 0.5)

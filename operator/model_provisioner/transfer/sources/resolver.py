@@ -7,6 +7,7 @@ because its names become paths, and its names, digests and commit are shown in t
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -32,28 +33,21 @@ from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.http.echoes import redacted_errors
-from model_provisioner.transfer.sources.https import Https
-from model_provisioner.transfer.sources.huggingface import HuggingFace
-from model_provisioner.transfer.sources.local import Local
-from model_provisioner.transfer.sources.modelscope import ModelScope
-from model_provisioner.transfer.sources.oci import Oci
-from model_provisioner.transfer.sources.ollama import Ollama
-from model_provisioner.transfer.sources.s3 import S3
 from model_provisioner.transfer.sources.source import Asked, Source, Tools
 from model_provisioner.worker_protocol.messages import Locate, Located, Resolve, ResolvedAnswer
 
-SOURCES: Mapping[type[ModelRef], type[Source[Any]]] = MappingProxyType(
+SOURCES: Mapping[type[ModelRef], str] = MappingProxyType(
     {
-        HuggingFaceRef: HuggingFace,
-        ModelScopeRef: ModelScope,
-        HttpsRef: Https,
-        S3Ref: S3,
-        LocalRef: Local,
-        OciRef: Oci,
-        OllamaRef: Ollama,
+        HuggingFaceRef: "huggingface.HuggingFace",
+        ModelScopeRef: "modelscope.ModelScope",
+        HttpsRef: "https.Https",
+        S3Ref: "s3.S3",
+        LocalRef: "local.Local",
+        OciRef: "oci.Oci",
+        OllamaRef: "ollama.Ollama",
     }
 )
-"""The source of each kind of ref that is served."""
+"""The source of each kind of ref: a file of this room, and the class in it."""
 _MOST_READING = 2
 _MOST_ON_VOLUMES = 16
 T = TypeVar("T")
@@ -106,7 +100,7 @@ class Resolver:
             return Located(request.id, await self._in_time(asked, self._source(ref).address(asked, request.file)))
 
     def _source(self, ref: ModelRef) -> Source[Any]:
-        return SOURCES[type(ref)](self._tools)
+        return source_of(type(ref))(self._tools)
 
     async def _in_time(self, asked: Asked[Any], answer: Coroutine[Any, Any, T]) -> T:
         deadline = asyncio.timeout(self._seconds)
@@ -120,6 +114,13 @@ class Resolver:
             raise SourceUnavailable(
                 f"{source} did not tell what {asked.ref} is within {self._seconds:g} seconds"
             ) from None
+
+
+def source_of(kind: type[ModelRef]) -> type[Source[Any]]:
+    """The class. It is imported when it is first asked for: a person who fetches one model would wait for all."""
+    file, name = SOURCES[kind].split(".")
+    found: type[Source[Any]] = getattr(import_module(f"{__package__}.{file}"), name)
+    return found
 
 
 def addresses_of(

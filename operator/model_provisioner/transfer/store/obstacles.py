@@ -2,7 +2,7 @@
 
 Something else lies at the path or at one of its parents, the directory cannot be written, or the file system does not
 accept a name. `files` and `records` call this before a fetch, `published_files` calls `check_replaceable` before a
-rename, `transfer.sources.local_files` calls `check_parents` for a file of a user. Which path a file
+rename, `transfer.sources.local` calls `check_parents` for a file of a user. Which path a file
 gets is not decided here.
 """
 

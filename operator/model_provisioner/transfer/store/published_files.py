@@ -2,7 +2,7 @@
 
 `root` is a descriptor of the volume's root, a path is relative to it. A hostile path raises UnsupportedSource, and no
 symbolic link is followed. Called by `files` and `records`, which decide when a step is due, and by
-`transfer.sources.local_files`.
+`transfer.sources.local`.
 """
 
 import os

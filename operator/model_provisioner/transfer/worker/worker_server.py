@@ -20,6 +20,7 @@ import traceback
 from dataclasses import dataclass
 
 from model_provisioner.transfer.http.client import NetworkSettings
+from model_provisioner.transfer.sources import resolver
 from model_provisioner.transfer.worker import worker
 from model_provisioner.worker_protocol.forking import DESCRIPTORS, SERVER_PROCESS_NAME, Report, Role, report_line
 
@@ -43,6 +44,8 @@ def run(network: NetworkSettings, resolver_bytes: int) -> int:
     """
     worker.die_with_parent()
     _set_process_name(SERVER_PROCESS_NAME)
+    for kind in resolver.SOURCES:
+        resolver.source_of(kind)  # so that workers share them
     _share_memory()
     with (
         socket.socket(fileno=os.dup(sys.stdin.fileno())) as requests,
