@@ -17,9 +17,9 @@ from model_provisioner.domain.errors import AddressNotAllowed, SourceUnavailable
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy, Origin, parse_network
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
+from model_provisioner.transfer.clients.hub_client import HubClient
 from model_provisioner.transfer.http.address_guard import Guard
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
-from model_provisioner.transfer.sources.hub_client import HubClient
 from tests.support.hub import Hub
 
 LISTED = NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"), HostPort("localhost")))

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
-from model_provisioner.transfer.http.client import NetworkSettings, open_client
-from model_provisioner.transfer.sources.bodies import Malformed, TooLarge
-from model_provisioner.transfer.sources.hub_answers import (
+from model_provisioner.transfer.clients.bodies import Malformed, TooLarge
+from model_provisioner.transfer.clients.hub_answers import (
     MAX_FILES,
     MAX_SIZE,
     RemoteFile,
@@ -23,6 +22,7 @@ from model_provisioner.transfer.sources.hub_answers import (
     parse_model_info,
     parse_tree,
 )
+from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.support.cost import traced_peak

@@ -22,16 +22,16 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.plan import Plan
-from model_provisioner.transfer.http.client import open_client
-from model_provisioner.transfer.sources.bodies import Malformed, TooLarge
-from model_provisioner.transfer.sources.hub_answers import MAX_SIZE
-from model_provisioner.transfer.sources.modelscope_answers import (
+from model_provisioner.transfer.clients.bodies import Malformed, TooLarge
+from model_provisioner.transfer.clients.hub_answers import MAX_SIZE
+from model_provisioner.transfer.clients.modelscope_answers import (
     Refused,
     parse_code,
     parse_commit,
     parse_listing,
     parse_refs,
 )
+from model_provisioner.transfer.http.client import open_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.transfer.sources.test_mirrors import serving

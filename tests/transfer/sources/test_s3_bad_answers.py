@@ -22,8 +22,8 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from model_provisioner.domain.store.plan import Plan
+from model_provisioner.transfer.clients.s3_client import MAX_KEYS
 from model_provisioner.transfer.sources.resolver import Resolver
-from model_provisioner.transfer.sources.s3_client import MAX_KEYS
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.support.cost import traced_peak
 from tests.support.ggufs import tiny_gguf

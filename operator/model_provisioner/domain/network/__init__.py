@@ -1,1 +1,1 @@
-"""Rules for HTTP: allowed addresses, proxies, credentials, and what refusals and headers mean."""
+"""Rules for HTTP: allowed addresses, proxies, credentials, signatures, and what headers mean."""

@@ -1,6 +1,6 @@
 """Where a bucket is asked: host, style of the address, and the region that is signed for.
 
-`transfer.sources.s3_client` calls this. Amazon's buckets have a host of their own in their region ("virtual style"),
+`transfer.clients.s3_client` calls this. Amazon's buckets have a host of their own in their region ("virtual style"),
 because the path style is not served for all of them; a bucket with a dot in its name has no certificate there. All
 other servers (MinIO, Ceph, R2, Google) serve the path style.
 Source: docs.aws.amazon.com/AmazonS3, "Virtual hosting of buckets"; developers.cloudflare.com/r2/api/s3;

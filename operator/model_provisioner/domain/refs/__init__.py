@@ -1,1 +1,1 @@
-"""Model refs: how they are spelled, which files they select, and which objects they match."""
+"""Model refs: how those of each source are spelled, and which objects they match."""

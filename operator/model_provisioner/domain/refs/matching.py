@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.model_files.quantizations import quantization_of
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.network.addresses import same_endpoint
 from model_provisioner.domain.refs.model_ref import ModelRef
-from model_provisioner.domain.refs.quantizations import quantization_of
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.refs.repository import RepositoryRef
 

@@ -3,7 +3,7 @@
 The resource, the HTTP API, the event stream, the catalog and the command line all use this parser. `parse` accepts only
 the canonical spelling; `parse_lenient` also accepts what users paste (`hf://…`, the URL of a hub page). What a page
 shows is read in `domain.refs.hub_pages`, the grammar of each kind of ref is in a file of its own. Which files a ref
-means is decided in `domain.refs.selection`.
+means is decided in `domain.model_files.selection`.
 """
 
 from collections.abc import Mapping

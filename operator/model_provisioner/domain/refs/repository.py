@@ -1,7 +1,7 @@
 """Refs of models in repositories: `<scheme>:<owner>/<repo>[@<revision>][:<selector>]`.
 
 `domain.refs.hugging_face` and `domain.refs.modelscope` derive from it. Which files a selector means is decided in
-`domain.refs.selection`.
+`domain.model_files.selection`.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Refs of models in buckets: `s3://<bucket>/<key>.gguf`, or `s3://<bucket>/<prefix>/[:<quantisation>]` to choose one.
 
 A key is written as it is, not percent-encoded. Bucket names follow the rules of Amazon S3, which every other server
-accepts. What is below a prefix is chosen as in a repository (`domain.refs.selection`).
+accepts. What is below a prefix is chosen as in a repository (`domain.model_files.selection`).
 """
 
 import re

@@ -9,8 +9,8 @@ import hashlib
 import unicodedata
 
 from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.model_files.file_names import is_visible
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.refs.file_names import is_visible
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.model_ref import ModelRef

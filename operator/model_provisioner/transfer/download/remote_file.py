@@ -24,10 +24,10 @@ from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.network.http_errors import http_error
-from model_provisioner.domain.network.hub_errors import HubRequest, hub_error
-from model_provisioner.domain.network.retry_after import retry_after
-from model_provisioner.domain.network.s3_errors import range_error
+from model_provisioner.domain.refusals.http_errors import http_error
+from model_provisioner.domain.refusals.hub_errors import HubRequest, hub_error
+from model_provisioner.domain.refusals.retry_after import retry_after
+from model_provisioner.domain.refusals.s3_errors import range_error
 from model_provisioner.domain.store.plan import Pin
 from model_provisioner.transfer.download.place import Place, Target
 from model_provisioner.transfer.http.client import Client, Reply

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from model_provisioner.domain.lifecycle.suspended_message import MOST_ALTERNATIVES, Alternative, Alternatives
-from model_provisioner.domain.refs.selection import other_models, selector_of
+from model_provisioner.domain.model_files.selection import other_models, selector_of
 
 _MOST_COMPARED = 1000
 """With more models in one repository, the others are only counted: to name them takes time for each."""

@@ -1,7 +1,7 @@
 """Which files of a repository a ref means, each with its role in the plan.
 
-Called by the sources that are repositories: `huggingface` and `modelscope`. The rules are in `domain.refs.selection`
-and `domain.refs.projectors`.
+Called by the sources that are repositories: `huggingface` and `modelscope`. The rules are in
+`domain.model_files.selection` and `domain.model_files.projectors`.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.gguf.file_role import FileRole
-from model_provisioner.domain.refs.parts import is_gguf
-from model_provisioner.domain.refs.projectors import projector_of
-from model_provisioner.domain.refs.selection import select
+from model_provisioner.domain.model_files.parts import is_gguf
+from model_provisioner.domain.model_files.projectors import projector_of
+from model_provisioner.domain.model_files.selection import select
 
 _FEW_FILES = 500
 T = TypeVar("T")

@@ -11,18 +11,18 @@ from dataclasses import replace
 from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF, ProvisionError, SourceNotFound, SourceUnavailable
 from model_provisioner.domain.gguf.file_role import FileRole
+from model_provisioner.domain.model_files.parts import parts_of
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.network.http_errors import http_error
-from model_provisioner.domain.network.hub_errors import HubRequest
 from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.refs.https import HttpsRef
-from model_provisioner.domain.refs.parts import parts_of
+from model_provisioner.domain.refusals.http_errors import http_error
+from model_provisioner.domain.refusals.hub_errors import HubRequest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.clients.bodies import ONE_BYTE, Malformed
+from model_provisioner.transfer.clients.file_facts import FileFacts, read_facts, revision_of
 from model_provisioner.transfer.http.client import Reply
-from model_provisioner.transfer.sources.bodies import ONE_BYTE, Malformed
-from model_provisioner.transfer.sources.file_facts import FileFacts, read_facts, revision_of
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
 
 _PARALLEL_REQUESTS = 8

@@ -1,8 +1,8 @@
 """Resolves `hf:` refs to plans.
 
 Called by `resolver`. No byte of a model is fetched here. Which files a ref selects is decided in
-`domain.refs.selection`; here, where a fact comes from that one answer of the hub leaves out: a mirror may list files
-without sizes, or serve only the files themselves. The requests are sent by `hub_client`.
+`domain.model_files.selection`; here, where a fact comes from that one answer of the hub leaves out: a mirror may list
+files without sizes, or serve only the files themselves. The requests are sent by `hub_client`.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from model_provisioner.domain.errors import (
     UnsupportedSource,
 )
 from model_provisioner.domain.gguf.file_role import FileRole
+from model_provisioner.domain.model_files.parts import parts_of
+from model_provisioner.domain.model_files.projectors import NO_PROJECTOR
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
-from model_provisioner.domain.refs.parts import parts_of
-from model_provisioner.domain.refs.projectors import NO_PROJECTOR
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.clients.hub_answers import FileHeaders, ModelInfo, RemoteFile
+from model_provisioner.transfer.clients.hub_client import HubClient, ListingTooLarge
 from model_provisioner.transfer.sources.alternatives import alternatives
 from model_provisioner.transfer.sources.chosen import chosen_files, judged, of_model
-from model_provisioner.transfer.sources.hub_answers import FileHeaders, ModelInfo, RemoteFile
-from model_provisioner.transfer.sources.hub_client import HubClient, ListingTooLarge
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest
 
 _TREE_SECONDS = 20.0  # the rest of the time is for the headers of the files

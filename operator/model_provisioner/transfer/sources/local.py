@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from model_provisioner.domain.errors import InvalidRef, PathConflict, SourceNotFound
 from model_provisioner.domain.gguf.file_role import FileRole
+from model_provisioner.domain.model_files.selection import select
 from model_provisioner.domain.refs.local import LocalRef
-from model_provisioner.domain.refs.selection import select
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path

@@ -1,8 +1,8 @@
 """Resolves `modelscope:` refs to plans.
 
 Called by `resolver`. No byte of a model is fetched here. Which files a ref selects is decided in
-`domain.refs.selection`, as for `hf:`. Here: which commit a revision is, and how files are found although the hub cuts
-listings off. The requests are sent by `modelscope_client`.
+`domain.model_files.selection`, as for `hf:`. Here: which commit a revision is, and how files are found although the hub
+cuts listings off. The requests are sent by `modelscope_client`.
 """
 
 import re
@@ -11,18 +11,18 @@ from collections.abc import Iterable, Sequence
 from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.errors import SourceUnavailable, UnsupportedSource
 from model_provisioner.domain.gguf.file_role import FileRole
+from model_provisioner.domain.model_files.parts import parts_of
+from model_provisioner.domain.model_files.projectors import NO_PROJECTOR
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refs.modelscope import ModelScopeRef
-from model_provisioner.domain.refs.parts import parts_of
-from model_provisioner.domain.refs.projectors import NO_PROJECTOR
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.clients.bodies import TooLarge
+from model_provisioner.transfer.clients.hub_answers import MAX_FILES, RemoteFile
+from model_provisioner.transfer.clients.modelscope_answers import MOST_LISTED, Listing
+from model_provisioner.transfer.clients.modelscope_client import ModelScopeClient
 from model_provisioner.transfer.sources.alternatives import alternatives
-from model_provisioner.transfer.sources.bodies import TooLarge
 from model_provisioner.transfer.sources.chosen import chosen_files, judged, of_model
-from model_provisioner.transfer.sources.hub_answers import MAX_FILES, RemoteFile
-from model_provisioner.transfer.sources.modelscope_answers import MOST_LISTED, Listing
-from model_provisioner.transfer.sources.modelscope_client import ModelScopeClient
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -2,25 +2,25 @@
 
 Docker Model Runner, KitOps, oras and the programs of ModelPack push such artifacts.
 
-Called by `resolver`. The requests are sent by `registry`; which layers are models is decided in `domain.refs.layers`.
-The digest of a layer is that of its file, so every file is known before it is fetched.
+Called by `resolver`. The requests are sent by `registry`; which layers are models is decided in
+`domain.model_files.layers`. The digest of a layer is that of its file, so every file is known before it is fetched.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
 
 from model_provisioner.domain.errors import AmbiguousModel, ProvisionError, SourceUnavailable, UnsupportedSource
+from model_provisioner.domain.model_files.layers import Layer, gguf_files, without_gguf
+from model_provisioner.domain.model_files.selection import select
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
-from model_provisioner.domain.refs.layers import Layer, gguf_files, without_gguf
 from model_provisioner.domain.refs.oci import OciRef
-from model_provisioner.domain.refs.selection import select
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.clients.registry import Registry, RegistryClient
+from model_provisioner.transfer.clients.registry_answers import Manifest, is_index
 from model_provisioner.transfer.http.echoes import redacted_errors
-from model_provisioner.transfer.sources.registry import Registry, RegistryClient
-from model_provisioner.transfer.sources.registry_answers import Manifest, is_index
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
 
 _DOCKER_HUB = frozenset({"https://docker.io", "https://index.docker.io"})

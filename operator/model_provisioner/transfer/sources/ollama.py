@@ -6,17 +6,17 @@ Ollama that signs requests for private models is not known here: those need a se
 """
 
 from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.model_files.layers import OLLAMA_MODEL, Layer
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
-from model_provisioner.domain.refs.layers import OLLAMA_MODEL, Layer
 from model_provisioner.domain.refs.ollama import OllamaRef
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.transfer.clients.bodies import Malformed
+from model_provisioner.transfer.clients.registry import Registry, RegistryClient
+from model_provisioner.transfer.clients.registry_answers import Manifest, is_remote
 from model_provisioner.transfer.http.echoes import redacted_errors
-from model_provisioner.transfer.sources.bodies import Malformed
 from model_provisioner.transfer.sources.oci import address_of, file_digest
-from model_provisioner.transfer.sources.registry import Registry, RegistryClient
-from model_provisioner.transfer.sources.registry_answers import Manifest, is_remote
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest
 
 _FILE = "model.gguf"

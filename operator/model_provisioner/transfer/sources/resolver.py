@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import InvalidRef, SourceUnavailable
 from model_provisioner.domain.lifecycle.suspended_message import Alternatives
+from model_provisioner.domain.model_files.projectors import NO_PROJECTOR
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
@@ -26,7 +27,6 @@ from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.modelscope import ModelScopeRef
 from model_provisioner.domain.refs.oci import OciRef
 from model_provisioner.domain.refs.ollama import OllamaRef
-from model_provisioner.domain.refs.projectors import NO_PROJECTOR
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.refs.s3 import S3Ref
 from model_provisioner.domain.store.digest import Digest

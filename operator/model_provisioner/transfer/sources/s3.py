@@ -19,21 +19,20 @@ from model_provisioner.domain.errors import (
     UnsupportedSource,
 )
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
+from model_provisioner.domain.model_files.parts import parts_of
+from model_provisioner.domain.model_files.selection import select
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from model_provisioner.domain.network.file_address import Address
-from model_provisioner.domain.network.s3_errors import archived
-from model_provisioner.domain.refs.parts import parts_of
 from model_provisioner.domain.refs.s3 import S3Ref
-from model_provisioner.domain.refs.selection import select
+from model_provisioner.domain.refusals.s3_errors import archived
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Pin, Plan, PlannedFile
+from model_provisioner.transfer.clients.bodies import Malformed
+from model_provisioner.transfer.clients.file_facts import read_facts, revision_of
+from model_provisioner.transfer.clients.s3_client import BucketClient, malformed
 from model_provisioner.transfer.http.client import Reply
 from model_provisioner.transfer.sources.alternatives import alternatives
-from model_provisioner.transfer.sources.bodies import Malformed
-from model_provisioner.transfer.sources.file_facts import read_facts, revision_of
-from model_provisioner.transfer.sources.s3_client import BucketClient, malformed
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest
 
 _PARALLEL_REQUESTS = 8
@@ -64,23 +63,24 @@ class S3(Source[S3Ref]):
         """Raises the errors of `BucketClient` and of `select`, IncompleteModel if a part is missing, and what
         `with_expected_digest` raises. An earlier version is asked for if the bucket keeps versions.
         """
-        keys = _keys(asked.credentials, asked.endpoint)
-        client = await BucketClient.open(self._tools, asked.ref, asked.endpoint, keys)
+        client = await self._opened(asked)
         chosen, others = await self._chosen(client, asked.ref)
         paths = {key: store_path(asked.ref, key, asked.endpoint, own=asked.own_endpoint) for key in chosen}
         found = await self._all(client, asked, chosen)
-        files = with_expected_digest(
-            tuple(_planned(asked, client, keys, paths[one.key], one) for one in found), asked.digest
-        )
+        files = with_expected_digest(tuple(_planned(asked, client, paths[one.key], one) for one in found), asked.digest)
         return Resolved(Plan(str(asked.ref), revision_of([one.revision for one in found]), files), others)
 
     async def address(self, asked: Asked[S3Ref], file: PlannedFile) -> Address:
         """A new signature. `file.source` tells the key and the version of the plan."""
-        keys = _keys(asked.credentials, asked.endpoint)
-        client = await BucketClient.open(self._tools, asked.ref, asked.endpoint, keys)
+        client = await self._opened(asked)
         name, _, version = file.source.partition(" at ")[0].partition(_VERSION)
         key = unquote(name.partition("/")[2])
         return Address(client.address(key, unquote(version) or None))
+
+    async def _opened(self, asked: Asked[S3Ref]) -> BucketClient:
+        permitted = asked.credentials and asked.credentials.permits(Origin.of(asked.endpoint))
+        keys = asked.credentials.aws if asked.credentials and permitted else None
+        return await BucketClient.open(self._tools.client, self._tools.reading, asked.ref, asked.endpoint, keys)
 
     async def _chosen(self, client: BucketClient, ref: S3Ref) -> tuple[tuple[str, ...], Alternatives]:
         """The keys of all parts of the model, and the other models below the prefix."""
@@ -131,10 +131,6 @@ class S3(Source[S3Ref]):
         return found
 
 
-def _keys(credentials: Credentials | None, endpoint: str) -> AwsKeys | None:
-    return credentials.aws if credentials and credentials.permits(Origin.of(endpoint)) else None
-
-
 def _choice(ref: S3Ref, sizes: dict[str, int]) -> tuple[tuple[str, ...], Alternatives]:
     """What `select` chooses below the prefix. Its messages are about repositories; a key is spelled otherwise here."""
     try:
@@ -168,7 +164,7 @@ def _stated(text: str) -> Digest | None:
         return None
 
 
-def _planned(asked: Asked[S3Ref], client: BucketClient, keys: AwsKeys | None, path: str, found: _Object) -> PlannedFile:
+def _planned(asked: Asked[S3Ref], client: BucketClient, path: str, found: _Object) -> PlannedFile:
     version = f"{_VERSION}{quote(found.version, safe='')}" if found.version else ""
     source = f"s3:{asked.ref.bucket}/{quote(found.key)}{version}"
     file = PlannedFile(
@@ -182,7 +178,7 @@ def _planned(asked: Asked[S3Ref], client: BucketClient, keys: AwsKeys | None, pa
         signed=True,
         pin=Pin("If-Match", found.tag) if found.tag else None,
     )
-    return file if keys else replace(file, url=client.address(found.key, found.version), signed=False)
+    return file if client.signs else replace(file, url=client.address(found.key, found.version), signed=False)
 
 
 def _name(ref: S3Ref, key: str) -> str:
