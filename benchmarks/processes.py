@@ -6,15 +6,27 @@ each figure is of all of them. Knows nothing about the programs.
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37  # linux/prctl.h
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def adopt_orphans() -> None:
-    """Makes descendants whose parent ends children of this process: otherwise what they used would be lost."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+@contextmanager
+def orphans_adopted() -> Iterator[None]:
+    """Descendants whose parent ends become children of this process: otherwise what they used would be lost.
+
+    Only while the block runs: this process waits for no orphan afterwards, and each would stay a zombie.
+    """
+    prctl, before = ctypes.CDLL(None).prctl, ctypes.c_int(0)
+    prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before))
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, before.value)
 
 
 def children(pid: int) -> set[int]:

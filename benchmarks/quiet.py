@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import adopt_orphans, cpu_seconds
+from benchmarks.processes import cpu_seconds, orphans_adopted
 
 LIMIT = 0.1
 """The share of one core from which others disturb. The kernel samples busy time, so less can't be told from nothing."""
@@ -77,7 +77,6 @@ def load() -> float:
 @contextmanager
 def watched() -> Iterator[list[Noise]]:
     """The noise of each window of WINDOW_SECONDS while the block runs; at least one when it has ended."""
-    adopt_orphans()
     noises: list[Noise] = []
     ended = threading.Event()
 
@@ -90,12 +89,13 @@ def watched() -> Iterator[list[Noise]]:
             before = after
 
     watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield noises
-    finally:
-        ended.set()
-        watcher.join()
+    with orphans_adopted():
+        watcher.start()
+        try:
+            yield noises
+        finally:
+            ended.set()
+            watcher.join()
 
 
 def sentence(load_before: float, noises: Sequence[Noise], each: str = "run") -> str:

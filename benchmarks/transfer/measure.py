@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks import quiet
-from benchmarks.processes import adopt_orphans, children, peak_bytes
+from benchmarks.processes import children, orphans_adopted, peak_bytes
 from benchmarks.quiet import Noise
 
 _LOOK_SECONDS = 0.02
@@ -54,17 +54,17 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
     Raises CalledProcessError with the end of standard error if the command fails. This process must start no other one
     meanwhile.
     """
-    adopt_orphans()
-    others = children(os.getpid())
-    began = time.perf_counter()
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
-    ) as process:
-        complaints, peak = _watch(process)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-    cpu = usage.ru_utime + usage.ru_stime + _end_orphans(others)
+    with orphans_adopted():
+        others = children(os.getpid())
+        began = time.perf_counter()
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        ) as process:
+            complaints, peak = _watch(process)
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - began
+            process.returncode = os.waitstatus_to_exitcode(status)
+        cpu = usage.ru_utime + usage.ru_stime + _end_orphans(others)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(command), stderr=complaints[-2000:])
     return Cost(wall, cpu, peak)

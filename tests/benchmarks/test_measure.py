@@ -1,6 +1,7 @@
 """What a program costs includes what it does in other processes."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -39,6 +40,15 @@ def test_the_cpu_time_of_a_process_that_outlives_the_program_counts_and_it_is_en
     program = f"import subprocess, sys\nsubprocess.Popen({started}).stdout.readline()\n"
     assert cost_of(program).cpu > 0.5
     assert children(os.getpid()) == before
+
+
+def test_orphans_of_later_programs_are_not_adopted() -> None:
+    cost_of("")
+    starts = "import subprocess, sys\nprint(subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL).pid)\n"
+    orphan = int(subprocess.run([sys.executable, "-c", starts], stdout=subprocess.PIPE, check=True).stdout)
+    adopted = orphan in children(os.getpid())
+    os.kill(orphan, signal.SIGKILL)
+    assert not adopted
 
 
 def test_the_memory_of_children_is_added_to_the_programs_own() -> None:

@@ -16,6 +16,7 @@ from deploy.local.api import ApiError, Document
 from deploy.local.binaries import Binaries
 from deploy.local.cluster import Cluster
 from deploy.local.processes import ProcessEnded
+from tests.support.programs import runs
 
 ROOT = Path(__file__).parents[2]
 STARTS_WITHIN = 60.0  # seconds; generous, because the tests are not about the time
@@ -58,7 +59,7 @@ def parent_of(stat: Path) -> list[tuple[int, int]]:
 
 def wait_until_gone(processes: set[int]) -> None:
     deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{process}").exists() for process in processes):
+    while any(map(runs, processes)):
         assert time.monotonic() < deadline, f"{processes} still run"
         time.sleep(0.05)
 

@@ -76,6 +76,14 @@ def descendants(pid: int) -> list[int]:
     return [found for child in map(int, text.split()) for found in (child, *descendants(child))]
 
 
+def runs(pid: int) -> bool:
+    """Whether the process runs (Linux). One that has ended does not, even if its parent has not waited for it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """Stops a process with SIGSTOP while the block runs. It may be killed in the block."""
