@@ -13,7 +13,7 @@ from model_provisioner.controller.reconcile.credentials import Secret, read_secr
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.recheck import Recheck
 from model_provisioner.controller.stores.store_client import new_request_id
-from model_provisioner.controller.transfers.shared_transfer import Member
+from model_provisioner.controller.transfers.members import Member
 from model_provisioner.domain.errors import VolumeChanged
 from model_provisioner.domain.lifecycle.events import (
     Available,

@@ -12,13 +12,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.stores.store_client import StoreClient, expect, new_request_id
 from model_provisioner.controller.transfers.addresses import FetchAddresses
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
+from model_provisioner.controller.transfers.members import Member, Members
 from model_provisioner.controller.transfers.queue import Lanes, Slot, WithdrawnError
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
@@ -37,12 +38,8 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.lifecycle.events import Event, Progressed, Queued, Verifying
 from model_provisioner.domain.lifecycle.snapshot import DISCARDING
 from model_provisioner.domain.lifecycle.speed import Meter
-from model_provisioner.domain.modeldownload import Spec
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.scheduling.lanes import Lane, lane_of
 from model_provisioner.domain.scheduling.queueing import Waiting
-from model_provisioner.domain.store.claim import Claim
-from model_provisioner.domain.store.holders import Holder
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room
 from model_provisioner.worker_protocol import messages
@@ -75,44 +72,6 @@ class TransferServices:
     monotonic: Callable[[], float] = time.monotonic
 
 
-@dataclass(slots=True, eq=False)
-class Member:
-    """One object that wants the files of a settled plan.
-
-    `settled` is the answer of its own settle request. `creation_time` is RFC 3339. `latest_spec` returns its current
-    spec: limits and priority may change while the transfer runs. `on_started` is called with the number of bytes that
-    are in the store when a worker begins, `on_event` with each later event. `result` is the end of the transfer.
-    """
-
-    claim: Claim
-    holder: Holder
-    settled: messages.Settled
-    credentials: Credentials | None
-    creation_time: str
-    latest_spec: Callable[[], Spec]
-    on_started: Callable[[int], None]
-    on_event: Callable[[Event], None]
-    result: asyncio.Future[messages.Published] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-
-    @property
-    def plan(self) -> Plan:
-        return self.settled.plan
-
-    @property
-    def spec(self) -> Spec:
-        return self.latest_spec()
-
-    def succeed(self, published: messages.Published) -> None:
-        if not self.result.done():
-            self.result.set_result(published)
-
-    def fail(self, error: Exception) -> None:
-        if not self.result.done():
-            self.result.set_exception(error)
-
-
 class SharedTransfer:
     """Starts with the member `first`; others join. `on_finished` is called when no worker writes for it any more."""
 
@@ -125,7 +84,7 @@ class SharedTransfer:
         # Begins with the uid, so that ties are broken in the order that the gateway shows. The rest makes it unique:
         # the member may leave and start another transfer while this one is still in the queue.
         self._queue_id = f"{first.holder.uid}/{new_request_id()}"
-        self._members = {first.holder.uid: first}
+        self._members = Members(first)
         self._open = True
         self._current: tuple[Member, asyncio.Task[messages.Published]] | None = None
         self._request_id = ""
@@ -155,15 +114,14 @@ class SharedTransfer:
         return self._open and _part_keys(self._settled.plan) == _part_keys(member.plan)
 
     def has_member(self, uid: str) -> bool:
-        return uid in self._members
+        return uid in self._members.uids
 
     async def join(self, member: Member) -> messages.Published:
         """Returns when the files are published and held by `member`. Raises ProvisionError.
 
         A cancelled member leaves; the transfer goes on for the others.
         """
-        uid = member.holder.uid
-        self._members[uid] = member
+        self._members.add(member)
         self._replay_last_event(member)
         self.on_update()
         try:
@@ -194,9 +152,8 @@ class SharedTransfer:
 
     @property
     def wanted(self) -> int | None:
-        """The highest limit of all members in bytes per second; None if one has no limit. See `bandwidth.Consumer`."""
-        limits = [member.spec.max_bytes_per_second for member in self._members.values()]
-        return None if None in limits or not limits else max(limit for limit in limits if limit is not None)
+        """The limit of all members in bytes per second. See `bandwidth.Consumer`."""
+        return self._members.wanted
 
     def grant(self, bytes_per_second: int | None) -> None:
         """Sets the share of the bandwidth in bytes per second. See `bandwidth.Consumer`."""
@@ -213,23 +170,15 @@ class SharedTransfer:
         return all(file.is_local for file in self._settled.plan.files)
 
     @property
-    def _connections(self) -> int:
-        return max((member.spec.connections for member in self._members.values()), default=1)
-
-    @property
     def _queue_entry(self) -> Waiting:
-        """The highest priority and the earliest creation of all members, which are all in the claim's namespace."""
-        members = self._members.values()
-        priority = max((member.spec.priority for member in members), default=0)
-        created = min((member.creation_time for member in members), default="")
-        return Waiting(self._queue_id, self._claim.namespace, priority, created)
+        return self._members.queue_entry(self._queue_id, self._claim.namespace)
 
     async def _run(self) -> None:
         try:
             while self._members:
                 async with self._acquired_slot() as slot:
                     while self._members and not slot.wanted_back.is_set():
-                        await self._fetch_for(slot, next(iter(self._members.values())))
+                        await self._fetch_for(slot, next(iter(self._members)))
                     self._stops += slot.stopped
         except Exception as error:  # noqa: BLE001 -- each member's reconciler handles it
             self._fail_all(error)
@@ -248,7 +197,7 @@ class SharedTransfer:
         self._broadcast(Queued(_STOPPED if self._stops else _WAITING_FOR_SLOT))
         while True:
             self._lane = self._wanted_lane
-            entry, members = self._queue_entry, tuple(self._members)
+            entry, members = self._queue_entry, self._members.uids
             try:
                 async with services.queue.acquire(self._lane, entry, members, self._stops) as slot:
                     why = await services.reservations.reserve(self._claim, self, self._remaining_bytes, self._measure)
@@ -289,7 +238,7 @@ class SharedTransfer:
         try:
             self._check_rate_limits(member)
         except RateLimited as error:
-            self._remove(member).fail(error)
+            self._members.remove(member).fail(error)
             return
         task = asyncio.create_task(self._send_fetch(slot.worker, member))
         wanted_back = asyncio.create_task(slot.wanted_back.wait())
@@ -305,30 +254,26 @@ class SharedTransfer:
         if task.cancelled():
             return  # the member has left, and the next fetch uses another's credentials; or the slot is wanted back
         error = task.exception()
-        if isinstance(error, ProvisionError) and (url := _asked(member)):
+        if isinstance(error, ProvisionError) and (url := member.asked_url):
             self._services.rate_limits.record(url, member.credentials, error)
         if error is None:
-            self._remove(member).succeed(task.result())
+            self._members.remove(member).succeed(task.result())
         elif isinstance(error, _CREDENTIAL_ERRORS):
-            self._remove(member).fail(error)
+            self._members.remove(member).fail(error)
         elif isinstance(error, _ADDRESS_ERRORS):
-            self._fail_all_at(_sources(member), error)
+            self._fail_all_at(member.addresses, error)
         elif isinstance(error, Exception):
             self._fail_all(error)
 
-    def _remove(self, member: Member) -> Member:
-        self._members.pop(member.holder.uid, None)
-        return member
-
     def _fail_all(self, error: Exception) -> None:
         self._open = False
-        for member in list(self._members.values()):
-            self._remove(member).fail(error)
+        for member in self._members:
+            self._members.remove(member).fail(error)
 
-    def _fail_all_at(self, sources: tuple[object, ...], error: ProvisionError) -> None:
-        """Fails the members with these sources: another credential does not make their bytes right."""
-        for member in [member for member in self._members.values() if _sources(member) == sources]:
-            self._remove(member).fail(error)
+    def _fail_all_at(self, addresses: tuple[object, ...], error: ProvisionError) -> None:
+        """Fails the members with these addresses: another credential does not make their bytes right."""
+        for member in [member for member in self._members if member.addresses == addresses]:
+            self._members.remove(member).fail(error)
         if error.reason in DISCARDING:  # the part is gone: the others begin again
             self._bytes_done = 0
             self._broadcast(Progressed(0, self._restarts + 1, None, None))
@@ -337,7 +282,7 @@ class SharedTransfer:
         await worker.start()
         request = self._request(member)  # only now, so that it has the current limits
         self._request_id = request.id
-        for other in self._members.values():
+        for other in self._members:
             other.on_started(self._bytes_done)
         count_received = self._services.metrics.received_counter(self._claim.namespace)
         addresses = FetchAddresses(request, self._services.resolve_client.address, worker.notify)
@@ -360,7 +305,7 @@ class SharedTransfer:
             self._services.stores.reference(self._claim, member.settled.store_id),
             member.holder,
             member.plan,
-            connections=self._connections,
+            connections=self._members.connections,
             bytes_per_second=self._granted,
             epoch=self._services.epoch,
             credentials=member.credentials,
@@ -368,10 +313,10 @@ class SharedTransfer:
 
     def _send_limits(self) -> None:
         if self._current and self._request_id and self._slot:
-            self._slot.worker.notify(messages.Limit(self._request_id, self._connections, self._granted))
+            self._slot.worker.notify(messages.Limit(self._request_id, self._members.connections, self._granted))
 
     def _check_rate_limits(self, member: Member) -> None:
-        if (url := _asked(member)) and self._remaining_bytes():
+        if (url := member.asked_url) and self._remaining_bytes():
             self._services.rate_limits.check(url, member.credentials)
 
     def _progress_handler(self, count_received: Callable[[int], None]) -> ProgressHandler:
@@ -395,7 +340,7 @@ class SharedTransfer:
 
     def _broadcast(self, event: Event) -> None:
         self._last_event = event
-        for member in list(self._members.values()):
+        for member in self._members:
             member.on_event(event)
 
     def _replay_last_event(self, member: Member) -> None:
@@ -407,7 +352,7 @@ class SharedTransfer:
 
     async def _leave(self, member: Member) -> None:
         """Returns when no worker writes with the credentials of `member` any more."""
-        self._remove(member)
+        self._members.remove(member)
         try:
             if not self._members:
                 self._open = False
@@ -417,20 +362,6 @@ class SharedTransfer:
                 await cancel_and_wait(self._current[1])
         finally:
             self.on_update()
-
-
-def _asked(member: Member) -> str | None:
-    """A URL of what the first file is asked of; None for a local file."""
-    first = member.plan.files[0]
-    return first.url or first.endpoint
-
-
-def _sources(member: Member) -> tuple[object, ...]:
-    """The addresses that the object itself has resolved, and what each file must be.
-
-    Bytes that are wrong for one object may be right for another.
-    """
-    return tuple((file.url, file.role) for file in member.plan.files)
 
 
 def _part_keys(plan: Plan) -> tuple[str, ...]:
