@@ -31,7 +31,7 @@ from tests.support.samples import MODEL
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "modeldownload.md").read_text()
 INSTALL = (ROOT / "docs" / "install.md").read_text()
-LINKING = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKING = [*sorted(ROOT.glob("[CRS]*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = "".join(file.read_text() for file in sorted((ROOT / "operator").rglob("*.py")))
 (VERSION,) = yaml.safe_load((ROOT / "crds" / "modeldownload.yaml").read_text())["spec"]["versions"]
 SCHEMA = VERSION["schema"]["openAPIV3Schema"]["properties"]
