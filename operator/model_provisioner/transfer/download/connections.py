@@ -88,6 +88,7 @@ class RangeBody:
         self._reply = answer.reply
         self._skip = answer.skip
         self._open_ended = answer.open_ended
+        self._continues = answer.continues
         self._request = request
         self._clock = clock
         self._on_begun = on_begun
@@ -130,6 +131,8 @@ class RangeBody:
         Called before the last bytes are handed out, so that they are requested again and the error stays visible.
         """
         asked = self._request.asked
+        if self._continues:
+            return
         if end > asked.stop or (self._open_ended and end == asked.stop and await self._receive(None)):
             raise SourceUnavailable(
                 f"{self._reply.origin} sends more than it was asked for: the file has another size there, "

@@ -21,6 +21,7 @@ from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
 from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.store.digest import Digest
+from model_provisioner.transfer.download.archive_digest import ArchiveDigest
 from model_provisioner.transfer.download.checkpointer import Checkpointer
 from model_provisioner.transfer.download.connections import ConnectionPool, RangeBody, most_severe
 from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
@@ -87,7 +88,8 @@ class FileDownload:
         self.written = part.spans
         self._connections = ConnectionPool(self, remote, limits, clock)
         self._checkpointer = Checkpointer(part, lambda: self.written, threads)
-        self._hasher = PrefixHasher(part.size, part.read, threads, on_change)
+        self._archive = remote.archive and ArchiveDigest(remote, remote.archive, part.size, self.pace, clock)
+        self._hasher = self._new_hasher()
         self._unwritten = 0  # bytes of the batches that are being written
         self._header: GGUFHeader | None = None
         self._header_read_bytes = initial_read_size(part.size)
@@ -108,7 +110,8 @@ class FileDownload:
     async def run(self) -> tuple[Digest, GGUFHeader]:
         """Returns the digest and the header when every byte is written.
 
-        Raises NotGGUF as soon as the header shows it, and the errors of the source and of the volume. When it ends, no
+        Raises NotGGUF as soon as the header shows it, DigestMismatch for an archive that is not the one that the source
+        names, and the errors of the source and of the volume. When it ends, no
         thread is running. If it fails or is cancelled, the journal holds all bytes that were written.
         """
         try:
@@ -143,6 +146,8 @@ class FileDownload:
                 await self._begin_again(whole_file=changes == _MAX_CHANGES - 1)
 
     async def _attempt(self) -> tuple[Digest, GGUFHeader]:
+        if self._archive:
+            await self._archive.begin()
         await self._mark_complete()
         await self._hasher.offer(0, (), self.written.prefix_end)
         await self._check_header()
@@ -154,6 +159,8 @@ class FileDownload:
             raise most_severe(group) from None
         if self._header is None:
             raise NotGGUF("its header does not end within the file")
+        if self._archive:
+            await self._archive.check()
         return digest.result(), self._header
 
     async def _begin_again(self, *, whole_file: bool) -> None:
@@ -161,7 +168,11 @@ class FileDownload:
         await self._threads.idle()
         await self._checkpointer.wait_idle()
         self._connections = ConnectionPool(self, self._remote, self._limits, self._clock, whole_file=whole_file)
-        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change)
+        self._hasher = self._new_hasher()
+
+    def _new_hasher(self) -> PrefixHasher:
+        also = self._archive.update if self._archive else None
+        return PrefixHasher(self.size, self._part.read, self._threads, self._on_change, also)
 
     async def _discard(self) -> None:
         await self._threads.idle()
