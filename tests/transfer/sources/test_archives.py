@@ -1,7 +1,8 @@
 """Models in tar archives of a registry: found by their headers, fetched in ranges, verified with all of the archive."""
 
+import gzip
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ from model_provisioner.domain.errors import (
     DigestMismatch,
     NotGGUF,
     ProvisionError,
+    SourceUnavailable,
     UnsupportedSource,
 )
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.plan import Archive
 from tests.support import registry, tars
 from tests.support.ggufs import tiny_gguf, write_split
 from tests.support.registry import FILEPATH, GGUF, Document, Pusher, descriptor
 from tests.support.tars import archive, entry, header
-from tests.transfer.sources.token_registry import TokenRegistry, token_registry
-from tests.transfer.sources.web import Fetcher, FileServer, fetcher, sha256
+from tests.transfer.sources.token_registry import TokenRegistry
+from tests.transfer.sources.web import Fetcher, FileServer, sha256
 
 MODEL, OTHER = tiny_gguf(), tiny_gguf(seed=1)
 LARGE = tiny_gguf(size=96 * 1024 * 1024)  # over several connections
@@ -30,32 +34,12 @@ DOCKER = "application/vnd.docker.ai.dir.tar"
 README = ("README.md", b"# Tiny\n" * 100)
 
 
-@pytest.fixture
-async def fetch(tmp_path: Path) -> AsyncIterator[Fetcher]:
-    async with fetcher(tmp_path / "volume") as found:
-        yield found
-
-
-@pytest.fixture
-def pusher(tmp_path: Path) -> Iterator[Pusher]:
-    """Debian's docker-registry, empty."""
-    with registry.running(tmp_path) as url:
-        yield Pusher(url, "team/tiny")
-
-
-@pytest.fixture
-async def hub() -> AsyncIterator[TokenRegistry]:
-    """A registry with tokens from another host, whose files count what is sent."""
-    async with token_registry() as found:
-        yield found
-
-
 def ref_of(pusher: Pusher, end: str = ":v1") -> str:
     return f"oci://{pusher.url.removeprefix('http://')}/{pusher.repository}{end}"
 
 
-def at(hub: TokenRegistry, end: str = ":v1") -> str:
-    return f"oci://{hub.host}/team/tiny{end}"
+def at(origin: TokenRegistry, end: str = ":v1") -> str:
+    return f"oci://{origin.host}/team/tiny{end}"
 
 
 SHAPES = {
@@ -84,24 +68,41 @@ async def test_a_model_in_an_archive_is_fetched_alone(pusher: Pusher, fetch: Fet
 
 
 async def test_a_large_archive_is_fetched_over_several_connections_and_no_byte_twice(
-    hub: TokenRegistry, fetch: Fetcher
+    origin: TokenRegistry, fetch: Fetcher
 ) -> None:
     packed = tars.tar(README, ("tiny.gguf", LARGE))
-    hub.add("v1", packed, MODELPACK)
-    plan = await fetch.resolve(at(hub))
-    looked_at, hub.files[sha256(packed)].sent = hub.files[sha256(packed)].sent, 0
+    origin.add("v1", packed, MODELPACK)
+    plan = await fetch.resolve(at(origin))
+    looked_at, origin.files[sha256(packed)].sent = origin.files[sha256(packed)].sent, 0
     provided = await fetch.transfer(plan, connections=8)
     assert fetch.content(provided) == LARGE
     assert looked_at <= 32 * 1024
     before = packed.index(LARGE[:4096])
-    assert hub.files[sha256(packed)].sent == provided.received == before + len(LARGE), "the zeros after it are known"
+    assert origin.files[sha256(packed)].sent == provided.received == before + len(LARGE), "the zeros after it are known"
 
 
-async def test_what_is_after_the_model_is_verified_too(hub: TokenRegistry, fetch: Fetcher) -> None:
+async def test_an_archive_that_was_shown_otherwise_is_not_published(origin: TokenRegistry, fetch: Fetcher) -> None:
+    """The headers that a plan is made from may be a lie, of which the digest of the archive says nothing."""
+    nested = tars.tar(("tiny.gguf", MODEL))
+    packed = tars.tar(("other.gguf", nested.ljust(20 * BLOCK, b"\0")))
+    origin.add("v1", packed, MODELPACK)
+    plan = await fetch.resolve(at(origin))
+    (file,) = plan.files
+    for compressed in (False, True):
+        content = gzip.compress(packed) if compressed else packed
+        origin.files[sha256(content)] = FileServer(content)
+        inner = Archive(Digest.parse(sha256(content)), len(content), packed.index(MODEL), compressed)
+        lied = replace(plan, files=(replace(file, size=len(MODEL), archive=inner),))
+        with pytest.raises(SourceUnavailable, match="is not the one that the source showed before"):
+            await fetch.transfer(lied)
+    assert not list(fetch.root.rglob("*.gguf"))
+
+
+async def test_what_is_after_the_model_is_verified_too(origin: TokenRegistry, fetch: Fetcher) -> None:
     packed = tars.tar(("tiny.gguf", MODEL), README)
-    hub.add("v1", packed, MODELPACK)
-    plan = await fetch.resolve(at(hub))
-    served = hub.files[sha256(packed)]
+    origin.add("v1", packed, MODELPACK)
+    plan = await fetch.resolve(at(origin))
+    served = origin.files[sha256(packed)]
     served.content = packed.replace(b"# Tiny", b"# Evil")
     with pytest.raises(DigestMismatch, match=f"the archive of oci:.* should be {sha256(packed)} and is "):
         await fetch.transfer(plan)
@@ -113,43 +114,45 @@ async def test_what_is_after_the_model_is_verified_too(hub: TokenRegistry, fetch
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("what", ["model", "header"])
 async def test_an_archive_of_another_digest_is_never_published(
-    hub: TokenRegistry, fetch: Fetcher, what: str, ranges: bool
+    origin: TokenRegistry, fetch: Fetcher, what: str, ranges: bool
 ) -> None:
     packed = tars.tar(README, ("tiny.gguf", MODEL))
-    hub.add("v1", packed, MODELPACK)
-    plan = await fetch.resolve(at(hub))
+    origin.add("v1", packed, MODELPACK)
+    plan = await fetch.resolve(at(origin))
     changed = bytearray(packed)
     changed[{"model": packed.index(MODEL) + len(MODEL) - 1, "header": 100}[what]] ^= 1
-    served = hub.files[sha256(packed)]
+    served = origin.files[sha256(packed)]
     served.content, served.ranges = bytes(changed), ranges
-    with pytest.raises(DigestMismatch, match="push it again"):
+    kind, says = {"model": (DigestMismatch, "push it again"), "header": (SourceUnavailable, "not the one that")}[what]
+    with pytest.raises(kind, match=says):
         await fetch.transfer(plan)
     assert not list(fetch.root.rglob("*.gguf"))
-    assert not list((fetch.root / ".provisioner" / "parts").iterdir())
 
 
-async def test_a_registry_without_ranges_is_read_in_one_stream(hub: TokenRegistry, fetch: Fetcher) -> None:
+async def test_a_registry_without_ranges_is_read_in_one_stream(origin: TokenRegistry, fetch: Fetcher) -> None:
     packed = tars.tar(README, ("tiny.gguf", LARGE))
-    hub.add("v1", packed, MODELPACK)
-    hub.files[sha256(packed)].ranges = False
-    assert fetch.content(await fetch.fetch(at(hub), connections=4)) == LARGE
+    origin.add("v1", packed, MODELPACK)
+    origin.files[sha256(packed)].ranges = False
+    assert fetch.content(await fetch.fetch(at(origin), connections=4)) == LARGE
 
 
-async def test_without_ranges_only_an_archive_with_one_large_file_is_read(hub: TokenRegistry, fetch: Fetcher) -> None:
+async def test_without_ranges_only_an_archive_with_one_large_file_is_read(
+    origin: TokenRegistry, fetch: Fetcher
+) -> None:
     big = tiny_gguf(size=2 * 1024 * 1024)
     packed = tars.tar(("tiny.gguf", big), README, ("z.bin", b"x" * 100_000))
-    hub.add("v1", packed, MODELPACK)
-    hub.files[sha256(packed)].ranges = False
+    origin.add("v1", packed, MODELPACK)
+    origin.files[sha256(packed)].ranges = False
     with pytest.raises(UnsupportedSource, match="without ranges, and has more than one large file"):
-        await fetch.resolve(at(hub))
+        await fetch.resolve(at(origin))
 
 
-async def test_bytes_before_a_model_may_be_many_and_come_in_pieces(hub: TokenRegistry, fetch: Fetcher) -> None:
+async def test_bytes_before_a_model_may_be_many_and_come_in_pieces(origin: TokenRegistry, fetch: Fetcher) -> None:
     packed = tars.tar(("mmproj-F16.gguf", tiny_gguf(size=3 * 1024 * 1024, seed=3)), ("tiny.gguf", MODEL))
-    hub.add("v1", packed, KITOPS)
-    plan = await fetch.resolve(at(hub))
+    origin.add("v1", packed, KITOPS)
+    plan = await fetch.resolve(at(origin))
     assert plan.files[0].path.endswith("/tiny.gguf")
-    served = hub.files[sha256(packed)]
+    served = origin.files[sha256(packed)]
     served.before[len(served.log) + 1] = (503, {}, b"")
     assert fetch.content(await fetch.transfer(plan)) == MODEL
 
@@ -184,22 +187,22 @@ async def test_the_digest_of_the_user_is_that_of_the_file(pusher: Pusher, fetch:
     assert fetch.content(await fetch.fetch(ref_of(pusher), digest=sha256(MODEL))) == MODEL
 
 
-async def test_a_file_that_was_verified_is_not_fetched_again(hub: TokenRegistry, fetch: Fetcher) -> None:
+async def test_a_file_that_was_verified_is_not_fetched_again(origin: TokenRegistry, fetch: Fetcher) -> None:
     packed = tars.tar(("tiny.gguf", MODEL))
-    hub.add("v1", packed, MODELPACK)
-    plan = await fetch.resolve(at(hub))
+    origin.add("v1", packed, MODELPACK)
+    plan = await fetch.resolve(at(origin))
     await fetch.transfer(plan)
-    hub.files[sha256(packed)].sent = 0
+    origin.files[sha256(packed)].sent = 0
     again = await fetch.transfer(plan)
-    assert (again.files[0].digest, again.read, hub.files[sha256(packed)].sent) == (sha256(MODEL), False, 0)
+    assert (again.files[0].digest, again.read, origin.files[sha256(packed)].sent) == (sha256(MODEL), False, 0)
 
 
-async def test_an_index_leads_to_the_artifact_with_an_archive(hub: TokenRegistry, fetch: Fetcher) -> None:
-    model = hub.add("model", tars.tar(("tiny.gguf", MODEL)), MODELPACK)
-    image = hub.put("image", [descriptor(b"x", "application/vnd.oci.image.layer.v1.tar+gzip")])
+async def test_an_index_leads_to_the_artifact_with_an_archive(origin: TokenRegistry, fetch: Fetcher) -> None:
+    model = origin.add("model", tars.tar(("tiny.gguf", MODEL)), MODELPACK)
+    image = origin.put("image", [descriptor(b"x", "application/vnd.oci.image.layer.v1.tar+gzip")])
     children: list[Document] = [{"mediaType": registry.MANIFEST, "digest": one, "size": 1} for one in (image, model)]
-    hub.put_raw("v1", registry.index(children))
-    assert fetch.content(await fetch.fetch(at(hub))) == MODEL
+    origin.put_raw("v1", registry.index(children))
+    assert fetch.content(await fetch.fetch(at(origin))) == MODEL
 
 
 HUGE = header(b"first.Q8_0.gguf", b"\x80" + (3 * 1024**3).to_bytes(11, "big"))
@@ -224,36 +227,36 @@ REFUSED: dict[str, tuple[bytes, type[ProvisionError], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_an_archive_that_is_no_model_says_why(hub: TokenRegistry, fetch: Fetcher, case: str) -> None:
+async def test_an_archive_that_is_no_model_says_why(origin: TokenRegistry, fetch: Fetcher, case: str) -> None:
     packed, kind, says = REFUSED[case]
-    hub.add("v1", packed, MODELPACK)
+    origin.add("v1", packed, MODELPACK)
     with pytest.raises(kind, match=says) as caught:
-        await fetch.resolve(at(hub))
+        await fetch.resolve(at(origin))
     assert caught.value.message.isprintable()
 
 
 @pytest.mark.parametrize("name", ["../../../etc/x.gguf", "/etc/x.gguf", "./././x.gguf"])
-async def test_a_name_in_an_archive_is_never_a_path(hub: TokenRegistry, fetch: Fetcher, name: str) -> None:
-    hub.add("v1", tars.tar((name, MODEL)), MODELPACK)
-    provided = await fetch.fetch(at(hub))
+async def test_a_name_in_an_archive_is_never_a_path(origin: TokenRegistry, fetch: Fetcher, name: str) -> None:
+    origin.add("v1", tars.tar((name, MODEL)), MODELPACK)
+    provided = await fetch.fetch(at(origin))
     assert provided.files[0].path.endswith("/team/tiny/v1/x.gguf")
     assert fetch.content(provided) == MODEL
 
 
-async def test_a_file_that_is_no_gguf_is_named(hub: TokenRegistry, fetch: Fetcher) -> None:
-    hub.add("v1", tars.tar(("a.gguf", b"<html>" * 9999)), MODELPACK)
+async def test_a_file_that_is_no_gguf_is_named(origin: TokenRegistry, fetch: Fetcher) -> None:
+    origin.add("v1", tars.tar(("a.gguf", b"<html>" * 9999)), MODELPACK)
     with pytest.raises(NotGGUF, match=r"a\.gguf"):
-        await fetch.fetch(at(hub))
+        await fetch.fetch(at(origin))
 
 
-async def test_more_than_2_gib_beside_the_model_are_not_fetched(hub: TokenRegistry, fetch: Fetcher) -> None:
+async def test_more_than_2_gib_beside_the_model_are_not_fetched(origin: TokenRegistry, fetch: Fetcher) -> None:
     """The registry says that the layer is that large, and has its beginning only."""
     end = archive(entry(b"a.Q4_K_M.gguf", MODEL))
     layer: Document = {**descriptor(b"x", MODELPACK), "size": BLOCK + 3 * 1024**3 + len(end)}
-    hub.put("v1", [layer])
-    hub.files[str(layer["digest"])] = Sparse(HUGE, BLOCK + 3 * 1024**3 + len(end), end)
+    origin.put("v1", [layer])
+    origin.files[str(layer["digest"])] = Sparse(HUGE, BLOCK + 3 * 1024**3 + len(end), end)
     with pytest.raises(UnsupportedSource, match=r"has 3\.0 GiB beside 'a\.Q4_K_M\.gguf', and 2 GiB are"):
-        await fetch.resolve(at(hub))
+        await fetch.resolve(at(origin))
 
 
 class Sparse(FileServer):
@@ -276,10 +279,10 @@ class Sparse(FileServer):
 
 @pytest.mark.parametrize("answer", [(200, b""), (206, b""), (200, b"<html>"), (416, b""), (500, b""), (404, b"")])
 async def test_a_wrong_answer_to_a_range_is_named(
-    hub: TokenRegistry, fetch: Fetcher, answer: tuple[int, bytes]
+    origin: TokenRegistry, fetch: Fetcher, answer: tuple[int, bytes]
 ) -> None:
-    hub.add("v1", tars.tar(("a.gguf", MODEL)), MODELPACK)
-    hub.scripted["blobs"] = (answer[0], {}, answer[1])
+    origin.add("v1", tars.tar(("a.gguf", MODEL)), MODELPACK)
+    origin.scripted["blobs"] = (answer[0], {}, answer[1])
     with pytest.raises(ProvisionError) as caught:
-        await fetch.resolve(at(hub))
+        await fetch.resolve(at(origin))
     assert caught.value.reason in {"SourceUnavailable", "SourceNotFound"}

@@ -10,6 +10,8 @@ from model_provisioner.domain.archives.bad_archive import BadArchive
 from model_provisioner.domain.archives.tar_walk import Member
 from model_provisioner.domain.model_files.parts import is_gguf
 
+_MOST_RATIO = 1032
+"""What deflate reaches at most (zlib, "Maximum compression factor")."""
 MAX_AROUND = 2 * 1024**3
 """How many bytes an archive may have beside the file that is fetched: they are fetched too, for the digest of the
 archive, and again after each interruption."""
@@ -30,6 +32,19 @@ def named_members(members: Sequence[Member], layer: str) -> dict[str, Member]:
     if len(found) < len(members):
         raise BadArchive("has several GGUF files of one name")
     return found
+
+
+def in_gzip(members: Sequence[Member], layer: str, packed: int) -> dict[str, Member]:
+    """As `named_members`, for an archive in gzip of `packed` bytes, which must have one GGUF file alone.
+
+    Only its beginning is unpacked before it is fetched, so that another file could not be chosen instead. Raises
+    BadArchive for more files, and for one that is larger than such a gzip can hold.
+    """
+    if len(members) > 1:
+        raise BadArchive(f"has {members[1].name[:120]!a} too, and one model is read of gzip")
+    if any(member.size > packed * _MOST_RATIO for member in members):
+        raise BadArchive("says a size that no gzip of its size can hold")
+    return named_members(members, layer)
 
 
 def bytes_around(member: Member, total: int) -> int:

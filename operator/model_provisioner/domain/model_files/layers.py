@@ -18,8 +18,9 @@ _PROJECTOR = "application/vnd.docker.ai.mmproj"
 _ARCHIVE = re.compile(r".*\+(?:gzip|zstd)|application/vnd\.(?:cncf|kitops|docker)\..*[.]tar", re.DOTALL)
 _TAR = re.compile(
     r"application/vnd\.(?:cncf\.model\.weight(?:\.config)?|kitops\.modelkit\.model(?:part)?)\.v1\.tar"
-    r"|application/vnd\.docker\.ai\.dir\.tar"
+    r"(?P<gzip>\+gzip)?|application/vnd\.docker\.ai\.dir\.tar"
 )
+_ORAS_DIRECTORY = "application/vnd.oci.image.layer.v1.tar+gzip"
 _UNPACKED = "io.deis.oras.content.unpack"
 _NAMES = ("org.cncf.model.filepath", "org.opencontainers.image.title")
 _METADATA = "org.cncf.model.file.metadata+json"
@@ -46,12 +47,23 @@ class Layer:
 
     @property
     def is_tar(self) -> bool:
-        """Whether it is an archive that is read: one that may have weights in it, and is not compressed."""
-        return bool(_TAR.fullmatch(self.media_type))
+        """Whether it is an archive that is read: one that may have weights in it."""
+        return bool(_TAR.fullmatch(self.media_type)) or self._is_directory
+
+    @property
+    def is_gzip(self) -> bool:
+        """Whether an archive that is read is compressed."""
+        tar = _TAR.fullmatch(self.media_type)
+        return self._is_directory or (tar is not None and bool(tar["gzip"]))
 
     @property
     def is_archive(self) -> bool:
         return bool(_ARCHIVE.fullmatch(self.media_type)) or self.annotations.get(_UNPACKED) == "true"
+
+    @property
+    def _is_directory(self) -> bool:
+        """As oras packs one."""
+        return self.media_type == _ORAS_DIRECTORY and self.annotations.get(_UNPACKED) == "true"
 
     def _name_in_metadata(self) -> str:
         import json  # noqa: PLC0415 - no other source needs it

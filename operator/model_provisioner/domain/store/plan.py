@@ -28,11 +28,15 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What the source sends, with the file as it is from `offset` on. `size` in bytes and `digest` are of all of it."""
+    """What the source sends, with the file as it is from `offset` on. `size` in bytes and `digest` are of all of it.
+
+    `compressed`: it is sent as gzip, which `size` and `digest` are of, and `offset` is in what that holds.
+    """
 
     digest: Digest
     size: int
     offset: int
+    compressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

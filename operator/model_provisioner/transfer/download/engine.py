@@ -253,9 +253,8 @@ class _Transfer:
         job = self._job
         place = self._place(file)
         sent = RequestedFile(file.archive.size if file.archive else file.size, file.sent_digest is not None)
-        remote = RemoteFile(
-            self._client, place, sent, file.source, job.credentials, self._clock, file.pin, file.archive
-        )
+        offset = file.archive.offset if file.archive and not file.archive.compressed else 0
+        remote = RemoteFile(self._client, place, sent, file.source, job.credentials, self._clock, file.pin, offset)
         download = FileDownload(
             part,
             remote,
@@ -265,6 +264,7 @@ class _Transfer:
             self._threads,
             lambda: self._report(part, download),
             file.role,
+            file.archive,
         )
         self._report(part, download)
         try:

@@ -27,7 +27,7 @@ from model_provisioner.domain.refusals.http_errors import http_error
 from model_provisioner.domain.refusals.hub_errors import HubRequest, hub_error
 from model_provisioner.domain.refusals.retry_after import retry_after
 from model_provisioner.domain.refusals.s3_errors import range_error
-from model_provisioner.domain.store.plan import Archive, Pin
+from model_provisioner.domain.store.plan import Pin
 from model_provisioner.transfer.clients.bodies import answer_header
 from model_provisioner.transfer.download.place import Place, Target
 from model_provisioner.transfer.http.client import Client, Reply
@@ -64,8 +64,8 @@ class RangeReply:
 class RemoteFile:
     """`place` is where the file is asked for. `subject` names the file in messages.
 
-    `sent` says what the plan knows of what is sent there: the file, or the `archive` that has it. `credentials` are
-    those of the job, for messages about them.
+    `sent` says what the plan knows of what is sent there: the file, or an archive that has it from `offset` on.
+    `credentials` are those of the job, for messages about them.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class RemoteFile:
         credentials: Credentials | None,
         clock: Clock,
         pin: Pin | None = None,
-        archive: Archive | None = None,
+        offset: int = 0,
     ) -> None:
         self._client = client
         self._place = place
@@ -86,7 +86,7 @@ class RemoteFile:
         self._credentials = credentials
         self._clock = clock
         self._pin = pin
-        self.archive = archive
+        self._offset = offset
         self._explain = _EXPLAIN.get(subject.partition(":")[0], http_error)
         self._home: Origin | None = None
         self._target: Target | None = None
@@ -120,7 +120,7 @@ class RemoteFile:
         such a reply raises RangesNotSupported. Raises RepresentationChanged, what `Client.get` raises, and what
         `hub_error` returns.
         """
-        wanted = wanted.moved(self.archive.offset if self.archive else 0)
+        wanted = wanted.moved(self._offset)
         asked = self._sent.whole if allow_whole and self._sends_unlabelled else wanted
         reply = await self._send(asked, on_request)
         try:
@@ -130,8 +130,7 @@ class RemoteFile:
         except BaseException:
             reply.close()
             raise
-        continues = self.archive is not None and body.range.stop > wanted.stop
-        return RangeReply(reply, wanted.start - body.range.start, body.open_ended, continues)
+        return RangeReply(reply, wanted.start - body.range.start, body.open_ended, body.range.stop > wanted.stop)
 
     async def _send(self, wanted: ByteRange, on_request: Callable[[Origin], None]) -> Reply:
         headers = {"Range": wanted.header}
