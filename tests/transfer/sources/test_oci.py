@@ -411,16 +411,8 @@ async def test_bytes_of_another_digest_or_size_are_never_published(hub: TokenReg
 
 TAR = "application/vnd.cncf.model.weight.v1.tar"
 REFUSED: list[tuple[list[Document], type[ProvisionError], str]] = [
-    ([descriptor(b"x", TAR, **{FILEPATH: "x.gguf"})], UnsupportedSource, "in archives .application/vnd.cncf"),
-    ([descriptor(b"x", f"{TAR}+gzip", **{FILEPATH: "x.gguf"})], UnsupportedSource, "does not unpack"),
     ([descriptor(b"x", f"{TAR}+zstd", **{FILEPATH: "x.gguf"})], UnsupportedSource, "layer of its own"),
-    ([descriptor(b"x", "application/vnd.kitops.modelkit.model.v1.tar")], UnsupportedSource, "archives .*kitops"),
-    ([descriptor(b"x", "application/vnd.docker.ai.dir.tar")], UnsupportedSource, "archives"),
-    (
-        [descriptor(b"x", f"{ORAS}+gzip", **{TITLE: "x.gguf", "io.deis.oras.content.unpack": "true"})],
-        UnsupportedSource,
-        "archives",
-    ),
+    ([descriptor(b"x", "application/vnd.kitops.modelkit.code.v1.tar")], UnsupportedSource, "archives .*kitops"),
     ([descriptor(b"x", f"{ORAS}+gzip")], UnsupportedSource, "holds no GGUF file, only application/vnd.oci.image"),
     ([descriptor(b"x", RAW, **{FILEPATH: "x.safetensors"})], UnsupportedSource, "holds no GGUF file"),
     ([descriptor(b"x", RAW, **{METADATA: "{"})], UnsupportedSource, "holds no GGUF file"),

@@ -31,6 +31,10 @@ class ByteRange:
     def size(self) -> int:
         return self.stop - self.start
 
+    def moved(self, by: int) -> "ByteRange":
+        """The range `by` bytes further on."""
+        return ByteRange(self.start + by, self.stop + by) if by else self
+
     @property
     def header(self) -> str:
         """The value of the Range header (RFC 9110, 14.2), whose last position is inclusive."""

@@ -16,11 +16,18 @@ OLLAMA_MODEL = "application/vnd.ollama.image.model"
 _GGUF = frozenset({"application/vnd.docker.ai.gguf.v3", "application/vnd.cncf.model.weight.v1.gguf", OLLAMA_MODEL})
 _PROJECTOR = "application/vnd.docker.ai.mmproj"
 _ARCHIVE = re.compile(r".*\+(?:gzip|zstd)|application/vnd\.(?:cncf|kitops|docker)\..*[.]tar", re.DOTALL)
+_TAR = re.compile(
+    r"application/vnd\.(?:cncf\.model\.weight(?:\.config)?|kitops\.modelkit\.model(?:part)?)\.v1\.tar"
+    r"(?P<gzip>\+gzip)?|application/vnd\.docker\.ai\.dir\.tar"
+)
+_ORAS_DIRECTORY = "application/vnd.oci.image.layer.v1.tar+gzip"
 _UNPACKED = "io.deis.oras.content.unpack"
 _NAMES = ("org.cncf.model.filepath", "org.opencontainers.image.title")
 _METADATA = "org.cncf.model.file.metadata+json"
 _SUFFIX = ".gguf"
 _MOST_SHOWN = 6
+OWN_LAYER = "push the .gguf file as a layer of its own, as docker model package and oras push do"
+"""What to do about an archive that can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,24 @@ class Layer:
         return named.removeprefix("./")
 
     @property
+    def is_tar(self) -> bool:
+        """Whether it is an archive that is read: one that may have weights in it."""
+        return bool(_TAR.fullmatch(self.media_type)) or self._is_directory
+
+    @property
+    def is_gzip(self) -> bool:
+        """Whether an archive that is read is compressed."""
+        tar = _TAR.fullmatch(self.media_type)
+        return self._is_directory or (tar is not None and bool(tar["gzip"]))
+
+    @property
     def is_archive(self) -> bool:
         return bool(_ARCHIVE.fullmatch(self.media_type)) or self.annotations.get(_UNPACKED) == "true"
+
+    @property
+    def _is_directory(self) -> bool:
+        """As oras packs one."""
+        return self.media_type == _ORAS_DIRECTORY and self.annotations.get(_UNPACKED) == "true"
 
     def _name_in_metadata(self) -> str:
         import json  # noqa: PLC0415 - no other source needs it
@@ -65,12 +88,17 @@ def gguf_files(layers: Sequence[Layer]) -> dict[str, Layer]:
     return found
 
 
+def archives(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers that are archives which may have GGUF files in them, and are read if no layer is one as it is."""
+    return [layer for layer in layers if layer.is_tar]
+
+
 def without_gguf(layers: Sequence[Layer]) -> str:
     """Why `layers`, of which none is a GGUF file as it is, can't be fetched, and what to do: a clause after a name."""
-    if archive := next((layer for layer in layers if layer.is_archive and _may_hold_models(layer)), None):
+    closed = (layer for layer in layers if layer.is_archive and not layer.is_tar and _may_hold_models(layer))
+    if archive := next(closed, None):
         return (
-            f"has its files in archives ({_shown(archive.media_type)}), which this version does not unpack: push the "
-            ".gguf file as a layer of its own, as docker model package and oras push do"
+            f"has its files in archives ({_shown(archive.media_type)}), which this version does not unpack: {OWN_LAYER}"
         )
     kinds = sorted({_shown(layer.media_type) for layer in layers})
     more = f" and {len(kinds) - _MOST_SHOWN} more" if len(kinds) > _MOST_SHOWN else ""

@@ -27,6 +27,19 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class Archive:
+    """What the source sends, with the file as it is from `offset` on. `size` in bytes and `digest` are of all of it.
+
+    `compressed`: it is sent as gzip, which `size` and `digest` are of, and `offset` is in what that holds.
+    """
+
+    digest: Digest
+    size: int
+    offset: int
+    compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedFile:
     """One file of a plan; `size` is in bytes.
 
@@ -37,7 +50,8 @@ class PlannedFile:
     bytes is a secret or expires, so that there is no `url`, and the source is asked for it (`transfer.sources`).
     `pin` makes every request fail if the source has another version of the file by now. `url` and `endpoint` are None
     for a file that is already in the store (`local:`). `role` decides what its header must be. It is no part of the
-    identity of the file: two objects may want one file in two roles.
+    identity of the file: two objects may want one file in two roles. `archive` is what has the file in it; its digest
+    is verified too, and that of the file is not published.
     """
 
     path: str
@@ -50,6 +64,12 @@ class PlannedFile:
     signed: bool = False
     pin: Pin | None = None
     role: FileRole = FileRole.MODEL
+    archive: Archive | None = None
+
+    @property
+    def sent_digest(self) -> Digest | None:
+        """The digest of what the source sends: of the archive, if there is one."""
+        return self.archive.digest if self.archive else self.digest
 
     @property
     def is_local(self) -> bool:
@@ -74,6 +94,7 @@ class PlannedFile:
         that bytes of two versions are never mixed.
         """
         version = [self.pin.value] if self.pin and self.digest is None else []
+        version += [str(self.archive)] if self.archive else []
         identity = "\n".join([self.source, str(self.size), str(self.digest), self.path, *version])
         return hashlib.sha256(identity.encode()).hexdigest()[:40]
 

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from model_provisioner.domain.download.range_answer import AnswerHeader
 from model_provisioner.domain.errors import SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.transfer.http.client import Reply
@@ -30,6 +31,12 @@ def no_answer_of(server: str, origin: Origin, sent: str, subject: object, check:
         f"{origin} sent {sent} when asked for {subject}, which is no answer of {server}: check the {check}, and "
         "whether a proxy or a login page answers in its place"
     )
+
+
+def answer_header(status: int, headers: Mapping[str, str]) -> AnswerHeader:
+    """What decides which bytes the body of an answer to a range request has."""
+    names = ("Content-Range", "Content-Length", "Transfer-Encoding", "Content-Type")
+    return AnswerHeader(status, *(headers.get(name, "") for name in names))
 
 
 async def read_body(reply: Reply, most: int, limit: int) -> bytes:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -51,7 +52,7 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """What registries take at least, and at most (distribution-spec, "Pushing manifests")."""
 _MAX_TOKEN_BYTES = 256 * 1024
 _MAX_REALM = 2048
-_HTTPS_PORT = 443
+_WHOLE, _PARTIAL = frozenset({200}), frozenset({200, 206})
 T = TypeVar("T")
 
 
@@ -165,7 +166,16 @@ class RegistryClient:
     async def _headers(self, url: str) -> Reply:
         return (await self._client.headers("GET", url, {**ONE_BYTE, **self._session.headers}, None))[-1]
 
+    async def blob(self, digest: Digest, wanted: ByteRange) -> Reply:
+        """The answer with `wanted` of a blob, or with the whole of it. The caller closes it."""
+        return await self._open(f"blobs/{digest}", {"Range": wanted.header}, _PARTIAL)
+
     async def _read(self, path: str, headers: dict[str, str]) -> tuple[bytes, Reply]:
+        async with await self._open(path, headers, _WHOLE) as reply:
+            return await self._body(reply, MAX_MANIFEST_BYTES), reply
+
+    async def _open(self, path: str, headers: dict[str, str], good: frozenset[int]) -> Reply:
+        """The answer, whose status is one of `good`. The caller closes it."""
         url = self._url(path)
         reply = await self._client.get(url, {**headers, **self._session.headers}, None)
         self._session.answered = True
@@ -173,10 +183,10 @@ class RegistryClient:
             reply.close()
             await self._log_in(reply)
             reply = await self._client.get(url, {**headers, **self._session.headers}, None)
-        async with reply:
-            if reply.status != 200:
-                raise self._error(reply)
-            return await self._body(reply, MAX_MANIFEST_BYTES), reply
+        if reply.status not in good:
+            reply.close()
+            raise self._error(reply)
+        return reply
 
     def _can_log_in(self, reply: Reply) -> bool:
         """Whether the registry itself asks for a login that it was not just sent; a token may have expired."""

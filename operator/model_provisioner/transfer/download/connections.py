@@ -52,6 +52,16 @@ _REFUSALS = (AccessDenied, LicenseNotAccepted, SourceNotFound)
 _CONNECTION_ERRORS = (*_TRANSIENT, *_REFUSALS, RateLimited, NameResolutionFailed)
 
 
+class Body(Protocol):
+    """The bytes of a file that one connection receives, in order. `position` is the offset in the file of the next."""
+
+    @property
+    def position(self) -> int: ...
+
+    async def read(self, max_bytes: int) -> bytes:
+        """The next bytes, at most about `max_bytes`; b"" at the end."""
+
+
 class Target(Protocol):
     """Takes the bytes of the file. `size` is that of the file, in bytes."""
 
@@ -61,7 +71,7 @@ class Target(Protocol):
     def written(self) -> Spans:
         """The bytes that are in the file and need no request."""
 
-    async def receive(self, body: "RangeBody") -> None:
+    async def receive(self, body: Body) -> None:
         """Reads `body` to its end. When it returns, `written` has all bytes that were read."""
 
     async def pace(self, size: int) -> None:
@@ -88,6 +98,7 @@ class RangeBody:
         self._reply = answer.reply
         self._skip = answer.skip
         self._open_ended = answer.open_ended
+        self._continues = answer.continues
         self._request = request
         self._clock = clock
         self._on_begun = on_begun
@@ -130,6 +141,8 @@ class RangeBody:
         Called before the last bytes are handed out, so that they are requested again and the error stays visible.
         """
         asked = self._request.asked
+        if self._continues:
+            return
         if end > asked.stop or (self._open_ended and end == asked.stop and await self._receive(None)):
             raise SourceUnavailable(
                 f"{self._reply.origin} sends more than it was asked for: the file has another size there, "

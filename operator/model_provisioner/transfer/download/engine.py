@@ -238,6 +238,8 @@ class _Transfer:
             digest, header = await self._download_once(file, part)
             if file.digest in {None, digest}:
                 return digest, header
+        except DigestMismatch:  # of the archive that has the file
+            pass
         except NotGGUF:
             if not resumed:  # else the volume may have lost bytes of an earlier attempt
                 raise
@@ -250,8 +252,9 @@ class _Transfer:
     async def _download_once(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
         job = self._job
         place = self._place(file)
-        requested = RequestedFile(file.size, digest_known=file.digest is not None)
-        remote = RemoteFile(self._client, place, requested, file.source, job.credentials, self._clock, file.pin)
+        sent = RequestedFile(file.archive.size if file.archive else file.size, file.sent_digest is not None)
+        offset = file.archive.offset if file.archive and not file.archive.compressed else 0
+        remote = RemoteFile(self._client, place, sent, file.source, job.credentials, self._clock, file.pin, offset)
         download = FileDownload(
             part,
             remote,
@@ -261,6 +264,7 @@ class _Transfer:
             self._threads,
             lambda: self._report(part, download),
             file.role,
+            file.archive,
         )
         self._report(part, download)
         try:

@@ -21,12 +21,15 @@ from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
 from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.plan import Archive
+from model_provisioner.transfer.download.archive_digest import ArchiveDigest
 from model_provisioner.transfer.download.checkpointer import Checkpointer
-from model_provisioner.transfer.download.connections import ConnectionPool, RangeBody, most_severe
+from model_provisioner.transfer.download.connections import Body, ConnectionPool, most_severe
 from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
 from model_provisioner.transfer.download.hashing import PrefixHasher
 from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile, RepresentationChanged
 from model_provisioner.transfer.download.throttle import Limits, Throttle
+from model_provisioner.transfer.download.unpacking import UnpackedStream
 from model_provisioner.transfer.store.partfile import PartFile
 
 _MAX_CHANGES = 3
@@ -61,7 +64,8 @@ class FileDownload:
     """The download of one file. The caller opens and closes `part`.
 
     `throttle` is shared by all downloads of the job. `on_change` is called whenever `bytes_written`, `bytes_hashed` or
-    `part.restarts` has changed, and every second; it must not block. `role` is the one that the header must fit.
+    `part.restarts` has changed, and every second; it must not block. `role` is the one that the header must fit,
+    `archive` what `remote` sends, if that is not the file alone.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class FileDownload:
         threads: Threads,
         on_change: Callable[[], None],
         role: FileRole = FileRole.MODEL,
+        archive: Archive | None = None,
     ) -> None:
         self._part = part
         self._remote = remote
@@ -85,9 +90,11 @@ class FileDownload:
         self._role = role
         self.size = part.size
         self.written = part.spans
-        self._connections = ConnectionPool(self, remote, limits, clock)
         self._checkpointer = Checkpointer(part, lambda: self.written, threads)
-        self._hasher = PrefixHasher(part.size, part.read, threads, on_change)
+        self._archive = archive
+        in_place = archive if archive and not archive.compressed else None
+        self._around = ArchiveDigest(remote, in_place, part.size, self.pace, clock) if in_place else None
+        self._prepare()
         self._unwritten = 0  # bytes of the batches that are being written
         self._header: GGUFHeader | None = None
         self._header_read_bytes = initial_read_size(part.size)
@@ -108,7 +115,8 @@ class FileDownload:
     async def run(self) -> tuple[Digest, GGUFHeader]:
         """Returns the digest and the header when every byte is written.
 
-        Raises NotGGUF as soon as the header shows it, and the errors of the source and of the volume. When it ends, no
+        Raises NotGGUF as soon as the header shows it, DigestMismatch for an archive that is not the one that the source
+        names, and the errors of the source and of the volume. When it ends, no
         thread is running. If it fails or is cancelled, the journal holds all bytes that were written.
         """
         try:
@@ -143,6 +151,8 @@ class FileDownload:
                 await self._begin_again(whole_file=changes == _MAX_CHANGES - 1)
 
     async def _attempt(self) -> tuple[Digest, GGUFHeader]:
+        if self._around:
+            await self._around.begin()
         await self._mark_complete()
         await self._hasher.offer(0, (), self.written.prefix_end)
         await self._check_header()
@@ -154,14 +164,24 @@ class FileDownload:
             raise most_severe(group) from None
         if self._header is None:
             raise NotGGUF("its header does not end within the file")
+        if self._around:
+            await self._around.check()
         return digest.result(), self._header
 
     async def _begin_again(self, *, whole_file: bool) -> None:
         """Prepares the next attempt, which goes on with the bytes that are written."""
         await self._threads.idle()
         await self._checkpointer.wait_idle()
-        self._connections = ConnectionPool(self, self._remote, self._limits, self._clock, whole_file=whole_file)
-        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change)
+        self._prepare(whole_file=whole_file)
+
+    def _prepare(self, *, whole_file: bool = False) -> None:
+        self._connections: ConnectionPool | UnpackedStream
+        if self._archive and self._archive.compressed:
+            self._connections = UnpackedStream(self, self._remote, self._archive, self._threads, self._clock)
+        else:
+            self._connections = ConnectionPool(self, self._remote, self._limits, self._clock, whole_file=whole_file)
+        also = self._around.update if self._around else None
+        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change, also)
 
     async def _discard(self) -> None:
         await self._threads.idle()
@@ -172,7 +192,7 @@ class FileDownload:
         self._header, self._header_read_bytes = None, initial_read_size(self.size)
         self._on_change()
 
-    async def receive(self, body: RangeBody) -> None:
+    async def receive(self, body: Body) -> None:
         """Reads `body` to its end. Received bytes are kept also if an error ends it or it is cancelled.
 
         The next batch is received while the previous ones are written. Over a single connection two of them may wait,

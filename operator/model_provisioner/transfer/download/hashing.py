@@ -27,14 +27,22 @@ class PrefixHasher:
 
     `run` is a task beside the download; it calls `on_progress` after each step. `position` is the number of bytes that
     are hashed. A writer that is not ahead of the hasher hashes its bytes itself (`claim`), in the thread
-    that wrote them: each change of threads costs time.
+    that wrote them: each change of threads costs time. `also` gets the same bytes in the same order, in a thread.
     """
 
-    def __init__(self, size: int, read: Read, threads: Threads, on_progress: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        size: int,
+        read: Read,
+        threads: Threads,
+        on_progress: Callable[[], None],
+        also: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._size = size
         self._read = read
         self._threads = threads
         self._on_progress = on_progress
+        self._also = also
         self._sha = hashlib.sha256()
         self._tail = 0  # end of the bytes that are hashed or queued
         self._prefix_end = 0  # end of the prefix that is in the file
@@ -114,10 +122,12 @@ class PrefixHasher:
         """Hashes `chunks`, which were claimed. Called in a thread."""
         for chunk in chunks:
             self._sha.update(chunk)
+            if self._also:
+                self._also(chunk)
 
     def _read_back(self, start: int, stop: int) -> None:
         for offset in range(start, stop, _PIECE_BYTES):
-            self._sha.update(self._read(offset, min(_PIECE_BYTES, stop - offset)))
+            self.update((self._read(offset, min(_PIECE_BYTES, stop - offset)),))
 
 
 async def hash_file(fd: int, threads: Threads, on_progress: Callable[[int], None]) -> Digest:

@@ -13,7 +13,6 @@ from types import MappingProxyType
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.download.range_answer import (
-    AnswerHeader,
     Body,
     RequestedFile,
     Unlabelled,
@@ -29,6 +28,7 @@ from model_provisioner.domain.refusals.hub_errors import HubRequest, hub_error
 from model_provisioner.domain.refusals.retry_after import retry_after
 from model_provisioner.domain.refusals.s3_errors import range_error
 from model_provisioner.domain.store.plan import Pin
+from model_provisioner.transfer.clients.bodies import answer_header
 from model_provisioner.transfer.download.place import Place, Target
 from model_provisioner.transfer.http.client import Client, Reply
 
@@ -51,17 +51,20 @@ class RepresentationChanged(Exception):
 class RangeReply:
     """A reply whose body has the requested range after `skip` other bytes.
 
-    `open_ended`: the header does not announce the size of the body, so its end must be read too.
+    `open_ended`: the header does not announce the size of the body, so its end must be read too. `continues`: the body
+    goes on after the range, with what an archive has after the file.
     """
 
     reply: Reply
     skip: int
     open_ended: bool
+    continues: bool = False
 
 
 class RemoteFile:
-    """`place` is where the file is asked for. `file` says what the plan knows; `subject` names the file in messages.
+    """`place` is where the file is asked for. `subject` names the file in messages.
 
+    `sent` says what the plan knows of what is sent there: the file, or an archive that has it from `offset` on.
     `credentials` are those of the job, for messages about them.
     """
 
@@ -69,19 +72,21 @@ class RemoteFile:
         self,
         client: Client,
         place: Place,
-        file: RequestedFile,
+        sent: RequestedFile,
         subject: str,
         credentials: Credentials | None,
         clock: Clock,
         pin: Pin | None = None,
+        offset: int = 0,
     ) -> None:
         self._client = client
         self._place = place
-        self._file = file
+        self._sent = sent
         self.subject = subject
         self._credentials = credentials
         self._clock = clock
         self._pin = pin
+        self._offset = offset
         self._explain = _EXPLAIN.get(subject.partition(":")[0], http_error)
         self._home: Origin | None = None
         self._target: Target | None = None
@@ -109,11 +114,14 @@ class RemoteFile:
     async def get(self, wanted: ByteRange, *, allow_whole: bool, on_request: Callable[[Origin], None]) -> RangeReply:
         """A reply with the range `wanted`. The caller closes it. `on_request` is that of `Client.get`.
 
+        Of an archive, `wanted` may also be before the file (negative), or after it.
+
         `allow_whole`: the reply may have the whole file; then `wanted` reaches to the end of the file. Without it,
         such a reply raises RangesNotSupported. Raises RepresentationChanged, what `Client.get` raises, and what
         `hub_error` returns.
         """
-        asked = self._file.whole if allow_whole and self._sends_unlabelled else wanted
+        wanted = wanted.moved(self._offset)
+        asked = self._sent.whole if allow_whole and self._sends_unlabelled else wanted
         reply = await self._send(asked, on_request)
         try:
             self._check_pin(reply)
@@ -122,7 +130,7 @@ class RemoteFile:
         except BaseException:
             reply.close()
             raise
-        return RangeReply(reply, wanted.start - body.range.start, body.open_ended)
+        return RangeReply(reply, wanted.start - body.range.start, body.open_ended, body.range.stop > wanted.stop)
 
     async def _send(self, wanted: ByteRange, on_request: Callable[[Origin], None]) -> Reply:
         headers = {"Range": wanted.header}
@@ -168,12 +176,12 @@ class RemoteFile:
             raise SourceUnavailable(
                 f"{reply.origin} sends {self.subject} encoded as {encoding[:20]!r}: a proxy's doing?"
             )
-        body = judge(_header(reply.status, reply.headers), asked, self._file)
+        body = judge(answer_header(reply.status, reply.headers), asked, self._sent)
         if isinstance(body, WrongAnswer):
             raise SourceUnavailable(f"{reply.origin}, asked for {self.subject}, {body.problem}")
         if isinstance(body, Unlabelled) or not (body.range == asked or allow_whole):
             raise self._range_ignored_error(reply, body)
-        self._serves_ranges = self._serves_ranges or body.range != self._file.whole
+        self._serves_ranges = self._serves_ranges or body.range != self._sent.whole
         return body
 
     def _check_pin(self, reply: Reply) -> None:
@@ -196,7 +204,7 @@ class RemoteFile:
         compared. A file with a known digest needs none: the edges of one host may give the same bytes different
         validators, and the digest decides at the end.
         """
-        if self._file.digest_known or self._pin:
+        if self._sent.digest_known or self._pin:
             return
         tag = reply.headers.get("ETag", "")
         name = "ETag" if tag.startswith('"') else "Last-Modified"
@@ -229,8 +237,3 @@ class RemoteFile:
         if reply.status == 429:
             return RateLimited(f"the content host {reply.origin} limits how often it is asked (429)", wait)
         return SourceUnavailable(f"the content host {reply.origin} refused a new address ({reply.status})", wait)
-
-
-def _header(status: int, headers: Mapping[str, str]) -> AnswerHeader:
-    names = ("Content-Range", "Content-Length", "Transfer-Encoding", "Content-Type")
-    return AnswerHeader(status, *(headers.get(name, "") for name in names))

@@ -3,14 +3,15 @@
 Docker Model Runner, KitOps, oras and the programs of ModelPack push such artifacts.
 
 Called by `resolver`. The requests are sent by `registry`; which layers are models is decided in
-`domain.model_files.layers`. The digest of a layer is that of its file, so every file is known before it is fetched.
+`domain.model_files.layers`. The digest of a layer is that of its file, so every file is known before it is fetched. A
+file in an archive is known by its place there (`archives`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from model_provisioner.domain.errors import AmbiguousModel, ProvisionError, SourceUnavailable, UnsupportedSource
-from model_provisioner.domain.model_files.layers import Layer, gguf_files, without_gguf
+from model_provisioner.domain.model_files.layers import Layer, archives, gguf_files, without_gguf
 from model_provisioner.domain.model_files.selection import select
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
@@ -21,6 +22,7 @@ from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.clients.registry import Registry, RegistryClient
 from model_provisioner.transfer.clients.registry_answers import Manifest, is_index
 from model_provisioner.transfer.http.echoes import redacted_errors
+from model_provisioner.transfer.sources.archives import Archived, archived_files
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
 
 _DOCKER_HUB = frozenset({"https://docker.io", "https://index.docker.io"})
@@ -59,10 +61,8 @@ class Oci(Source[OciRef]):
         with redacted_errors(lambda: self._tools.client.redaction(asked.credentials, client.secrets)):
             top = await client.manifest(reference)
             manifest = await _artifact(asked.ref, client, top) if top.is_index else top
-            found = gguf_files(manifest.layers)
-            if not found:
-                raise UnsupportedSource(f"{asked.ref} {without_gguf(manifest.layers)}")
-            chosen = _one_model(asked.ref, found)
+            found = await _files(asked.ref, client, manifest)
+            chosen = _one_model(asked.ref, list(found))
             files = tuple(_planned(asked, name, found[name], endpoint or asked.endpoint) for name in chosen)
             await self._tools.reading.run(lambda: client.check_echo(files))
         return Resolved(Plan(str(asked.ref), str(top.digest), with_expected_digest(files, asked.digest)))
@@ -77,9 +77,9 @@ class Oci(Source[OciRef]):
 
 async def address_of(client: RegistryClient, file: PlannedFile) -> Address:
     """Where the blob of `file` is, by its digest."""
-    if file.digest is None:
+    if file.sent_digest is None:
         raise UnsupportedSource(f"{file.path} has no digest, and a registry has its files by digest only")
-    return await client.blob_address(file.digest)
+    return await client.blob_address(file.sent_digest)
 
 
 def file_digest(layer: Layer) -> Digest:
@@ -90,6 +90,16 @@ def file_digest(layer: Layer) -> Digest:
         raise UnsupportedSource(
             f"the layer {layer.digest[:40]!a} is not named by a SHA-256: push the model with sha256 digests"
         ) from None
+
+
+async def _files(ref: OciRef, client: RegistryClient, manifest: Manifest) -> Mapping[str, Layer | Archived]:
+    """The GGUF files of an artifact by their names: its layers, else what is in its archives."""
+    if found := gguf_files(manifest.layers):
+        return found
+    packed = archives(manifest.layers)
+    if not packed:
+        raise UnsupportedSource(f"{ref} {without_gguf(manifest.layers)}")
+    return await archived_files(client, str(ref), [(layer, file_digest(layer)) for layer in packed])
 
 
 async def _artifact(ref: OciRef, client: RegistryClient, index: Manifest) -> Manifest:
@@ -112,30 +122,34 @@ async def _artifact(ref: OciRef, client: RegistryClient, index: Manifest) -> Man
 
 def _identity(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     """Names and digests of the files: those of several platforms may be the same."""
-    return tuple((name, layer.digest) for name, layer in gguf_files(manifest.layers).items())
+    plain = tuple((name, layer.digest) for name, layer in gguf_files(manifest.layers).items())
+    return plain or tuple((layer.name, layer.digest) for layer in archives(manifest.layers))
 
 
-def _one_model(ref: OciRef, found: dict[str, Layer]) -> Sequence[str]:
+def _one_model(ref: OciRef, found: Sequence[str]) -> Sequence[str]:
     try:
-        return select(list(found), None)
+        return select(found, None)
     except AmbiguousModel:
-        names = ", ".join(ascii(name[:120]) for name in list(found)[:_MAX_CHILDREN])
+        names = ", ".join(ascii(name[:120]) for name in found[:_MAX_CHILDREN])
         raise AmbiguousModel(
             f"{ref} has {len(found)} models, {names}: push each of them as an artifact of its own, with a tag"
         ) from None
 
 
-def _planned(asked: Asked[OciRef], name: str, layer: Layer, endpoint: str) -> PlannedFile:
+def _planned(asked: Asked[OciRef], name: str, file: Layer | Archived, endpoint: str) -> PlannedFile:
     ref = asked.ref
+    archive = file.archive if isinstance(file, Archived) else None
+    digest = file_digest(file) if isinstance(file, Layer) else None
     return PlannedFile(
         path=store_path(ref, name),
-        size=layer.size,
-        digest=file_digest(layer),
+        size=file.size,
+        digest=digest,
         source=f"oci:{ref.registry}/{ref.repository}:{name}",
         url=None,
         endpoint=endpoint,
-        digest_published=True,
+        digest_published=digest is not None,
         signed=True,
+        archive=archive,
     )
 
 

@@ -1,0 +1,118 @@
+"""Finds the GGUF files in the archives of an artifact: where the bytes of each are, without fetching the archives.
+
+Called by `oci`. The headers of the archive are read in small ranges; how they are read is decided in
+`domain.archives`. Nothing is unpacked: the transfer asks for the bytes of the file alone, and hashes the few around it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model_provisioner.domain.archives.bad_archive import BadArchive
+from model_provisioner.domain.archives.model_members import bytes_around, in_gzip, named_members
+from model_provisioner.domain.archives.tar_stream import TarStream
+from model_provisioner.domain.archives.tar_walk import Walk, advance
+from model_provisioner.domain.download.ranges import ByteRange
+from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.model_files.layers import OWN_LAYER, Layer
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.plan import Archive
+from model_provisioner.transfer.clients.blob_reader import BlobReader
+from model_provisioner.transfer.clients.inflater import Inflater
+from model_provisioner.transfer.clients.registry import RegistryClient
+
+_MAX_ARCHIVES = 64
+_WINDOW = 16 * 1024
+"""How many bytes are asked for at one time. The header of a file is most often within the first of them."""
+_MOST_PACKED, _MOST_UNPACKED = 1024 * 1024, 16 * 1024 * 1024
+"""How far the beginning of a compressed archive is read: the model has to be announced there."""
+_MOST_UNSEEN = 64 * 1024
+"""No model is as small as this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """A GGUF file of `size` bytes in `archive`."""
+
+    size: int
+    archive: Archive
+
+
+async def archived_files(
+    client: RegistryClient, subject: str, layers: Sequence[tuple[Layer, Digest]]
+) -> dict[str, Archived]:
+    """The GGUF files in the archives `layers`, by their names. `subject` names the artifact in messages.
+
+    Raises UnsupportedSource for an archive that can't be read or has no GGUF file, and what `BlobReader` raises.
+    """
+    if len(layers) > _MAX_ARCHIVES:
+        raise UnsupportedSource(
+            f"{subject} has {len(layers)} archives, and {_MAX_ARCHIVES} are looked into: {OWN_LAYER}"
+        )
+    found: dict[str, Archived] = {}
+    passed_over = ""
+    for layer, digest in layers:
+        try:
+            walk, files = await _looked_at(BlobReader(client, digest, layer.size), layer, digest)
+            for name, file in files.items():
+                if found.setdefault(name, file) != file:
+                    raise BadArchive(f"has {name[:120]!a}, and another archive too")
+        except BadArchive as error:
+            raise UnsupportedSource(f"an archive of {subject} ({digest}) {error}: {OWN_LAYER}") from None
+        passed_over = passed_over or walk.passed_over
+    if not found:
+        but = f" ({passed_over})" if passed_over else ""
+        raise UnsupportedSource(
+            f"{subject} has no GGUF file in its archives{but}: name an artifact with a model in GGUF"
+        )
+    return found
+
+
+async def _looked_at(reader: BlobReader, layer: Layer, digest: Digest) -> tuple[Walk, dict[str, Archived]]:
+    if layer.is_gzip:
+        walk = await _unpacked(reader, layer.size)
+        files = in_gzip(walk.members, layer.name, layer.size)
+    else:
+        walk = await _walked(reader, layer.size)
+        files = named_members(walk.members, layer.name)
+        for member in files.values():
+            bytes_around(member, layer.size)
+    return walk, {
+        name: Archived(member.size, Archive(digest, layer.size, member.offset, layer.is_gzip))
+        for name, member in files.items()
+    }
+
+
+async def _walked(reader: BlobReader, total: int) -> Walk:
+    """All files of the archive. Without ranges only the first one can be seen: then it must be the last one too."""
+    walk = Walk(total)
+    if total < walk.needed:
+        raise BadArchive("is too short for one")
+    while not walk.ended:
+        start = walk.position
+        window = await reader.read(ByteRange(start, min(total, start + max(_WINDOW, walk.needed))))
+        if window is None:
+            if walk.members and total - start <= _MOST_UNSEEN:
+                return walk
+            raise BadArchive("is in a registry without ranges, and has more than one large file")
+        walk = advance(walk, window, start)
+    return walk
+
+
+async def _unpacked(reader: BlobReader, packed: int) -> Walk:
+    """The walk to the first GGUF file in gzip of `packed` bytes, and as far as its beginning tells of others."""
+    inflater, headers = Inflater(), TarStream(Walk(None))
+    start, size, unpacked = 0, _WINDOW, 0
+    while not (headers.walk.members or headers.walk.ended):
+        if start == packed:
+            return headers.walk
+        if start >= _MOST_PACKED or unpacked >= _MOST_UNPACKED:
+            raise BadArchive("has no GGUF file at its beginning")
+        window = await reader.read(ByteRange(start, min(packed, start + size)))
+        if window is None:
+            raise BadArchive("has no GGUF file at its beginning, and the registry has no ranges")
+        inflater.feed(window)
+        start, size = start + len(window), 2 * size
+        while unpacked < _MOST_UNPACKED and (piece := inflater.take(_WINDOW)):
+            unpacked += len(piece)
+            headers = headers.fed(piece)
+    return headers.walk
