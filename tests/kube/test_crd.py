@@ -1,5 +1,6 @@
 """The resource type on a real API server: what it accepts, refuses, defaults, keeps and shows."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -591,6 +592,18 @@ def test_kubectl_explain_has_something_to_say_about_every_field(cluster: Cluster
     assert schema["description"]
     silent = [field for field, described in described_fields(schema) if not described]
     assert silent == []
+
+
+def test_kubectl_explain_tells_of_every_source(cluster: Cluster) -> None:
+    spec = properties(cluster)["spec"]["properties"]
+    told = {field: " ".join(spec[field]["description"].split()) for field in spec}
+    for kind in refs.KINDS:
+        assert f"`{kind.schemes[0]}:" in told["modelRef"]
+        assert f"{kind.schemes[0]}: " in told["credentialsSecretRef"]
+        for key in re.findall(r"`[^`]+`", " ".join(one.keys for one in kind.secret_kinds)):
+            assert key in told["credentialsSecretRef"].partition(f"{kind.schemes[0]}: ")[2].partition(" for ")[0]
+    for scheme in refs.ENDPOINTS:
+        assert f"{scheme}:" in told["endpoint"]
 
 
 def test_the_short_name_is_known_and_there_is_no_category(cluster: Cluster) -> None:

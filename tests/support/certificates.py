@@ -19,3 +19,10 @@ def server_context(names: Iterable[str], ca_file: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*dict.fromkeys(names)).configure_cert(context)
     return context
+
+
+def server_certificate(name: str, ca_file: Path, certificate: Path) -> None:
+    """Writes a key and a chain for `name` to `certificate`, and the fresh CA that has signed it to `ca_file`."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file))
+    authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(str(certificate))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support import tools
+from tests.support.certificates import server_certificate
 from tests.support.programs import eventually, free_port, is_listening
 
 _CONFIGURATION = """
@@ -18,7 +19,7 @@ http {{
   access_log off; client_body_temp_path {directory}; proxy_temp_path {directory}; fastcgi_temp_path {directory};
   uwsgi_temp_path {directory}; scgi_temp_path {directory};
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port}{tls};
     {locations}
   }}
 }}
@@ -33,8 +34,9 @@ def before(behind: int, directory: Path, directives: str = "") -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def serving(files: Path, directory: Path, locations: str = "") -> Iterator[str]:
-    """The URL of an nginx that serves `files`, with entity tags and ranges.
+def serving(files: Path, directory: Path, locations: str = "", ca_file: Path | None = None) -> Iterator[str]:
+    """The URL of an nginx that serves `files`, with entity tags and ranges; with TLS if there is a `ca_file`, to which
+    the certificate of its authority is written.
 
     The files below `private/` need user `reader` with password `basic-canary`; what is below `upload/` can be PUT
     (WebDAV), and text is compressed for a client that takes it. `locations` are more of them.
@@ -46,16 +48,20 @@ def serving(files: Path, directory: Path, locations: str = "") -> Iterator[str]:
     location /private/ {{ auth_basic models; auth_basic_user_file {users}; }}
     location /upload/ {{ dav_methods PUT DELETE; create_full_put_path on; client_max_body_size 1g; }}
     """
-    with _running(directory, own + locations) as port:
-        yield f"http://127.0.0.1:{port}"
+    with _running(directory, own + locations, ca_file) as port:
+        yield f"{'https' if ca_file else 'http'}://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
-def _running(directory: Path, locations: str) -> Iterator[int]:
+def _running(directory: Path, locations: str, ca_file: Path | None = None) -> Iterator[int]:
     program = tools.require("nginx")
-    port = free_port()
+    port, tls = free_port(), ""
+    if ca_file:
+        certificate = directory / "nginx.pem"
+        server_certificate("127.0.0.1", ca_file, certificate)
+        tls = f" ssl; ssl_certificate {certificate}; ssl_certificate_key {certificate}"
     configuration = directory / "nginx.conf"
-    configuration.write_text(_CONFIGURATION.format(directory=directory, port=port, locations=locations))
+    configuration.write_text(_CONFIGURATION.format(directory=directory, port=port, tls=tls, locations=locations))
     with subprocess.Popen([program, "-c", configuration, "-e", directory / "error.log"]) as process:
         try:
             eventually(lambda: is_listening(port), "nginx listens")

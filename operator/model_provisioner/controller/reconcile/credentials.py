@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from model_provisioner.domain.annotations import HOSTS
-from model_provisioner.domain.errors import AddressNotAllowed, SecretNotFound, SourceUnavailable
-from model_provisioner.domain.network.addresses import Origin, parse_host_port
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.errors import SecretNotFound, SourceUnavailable
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.credentials import Credentials, origins_of_hosts
 from model_provisioner.domain.network.endpoints import Endpoints
 from model_provisioner.domain.network.secret_keys import UnusableSecret, decoded, read
 from model_provisioner.domain.refs.model_ref import ModelRef
@@ -27,7 +27,6 @@ from model_provisioner.kube.client import ApiError, KubeApi
 _GENERAL_TYPE = "Opaque"
 """The only type that is allowed: a list of refused ones is never complete. The API server sets it by default."""
 _MAX_SHOWN_TYPE = 80
-_HTTPS_PORT = 443
 _POLL_SECONDS = 60.0
 
 
@@ -111,14 +110,6 @@ def _origins(annotations: Mapping[str, str], name: str, own: str | None) -> tupl
     if listed is None:
         return (str(Origin.of(own)),) if own else ()
     try:
-        return tuple(map(_origin, listed.replace(",", " ").split()))
-    except (ValueError, AddressNotAllowed) as error:
+        return origins_of_hosts(listed)
+    except ValueError as error:
         raise SecretNotFound(f"Secret {name}: annotation {HOSTS}: {error}") from None
-
-
-def _origin(text: str) -> str:
-    """`host[:port]` means https; a host without TLS is written as http://host[:port]."""
-    if text.startswith("http://"):
-        return str(Origin.of(text))
-    host = parse_host_port(text)
-    return str(Origin("https", host.host, host.port or _HTTPS_PORT))

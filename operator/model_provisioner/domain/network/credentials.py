@@ -8,9 +8,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.errors import AddressNotAllowed
+from model_provisioner.domain.network.addresses import Origin, parse_host_port
 
+_HTTPS_PORT = 443
 _SHORTEST_VALUE = 8  # a shorter value of a query is a word such as `sp=r`, and not what makes it secret
+
+
+def origins_of_hosts(listed: str) -> tuple[str, ...]:
+    """The origins in a list of hosts, as in the annotation of a Secret.
+
+    `host[:port]` means https; a host without TLS is written as http://host[:port]. Raises ValueError with a message for
+    users.
+    """
+    return tuple(map(_origin, listed.replace(",", " ").split()))
+
+
+def _origin(text: str) -> str:
+    if text.startswith("http://"):
+        try:
+            return str(Origin.of(text))
+        except AddressNotAllowed as error:
+            raise ValueError(error.message) from None
+    host = parse_host_port(text)
+    return str(Origin("https", host.host, host.port or _HTTPS_PORT))
 
 
 @dataclass(frozen=True, slots=True)

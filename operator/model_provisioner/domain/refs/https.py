@@ -12,7 +12,8 @@ from urllib.parse import unquote
 from model_provisioner.domain.errors import AddressNotAllowed, InvalidRef
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.secret_keys import BASIC, HEADERS, QUERY, TOKEN, SecretKind
-from model_provisioner.domain.refs.model_ref import ModelRef, shown
+from model_provisioner.domain.refs.model_ref import ModelRef, check_no_login, shown
+from model_provisioner.domain.refs.other_pages import meant_by
 
 _X = "[0-9A-F]"
 _TAIL = f"%[89AB]{_X}"
@@ -50,11 +51,7 @@ class HttpsRef(ModelRef):
                 f"{shown(url.partition('#')[0])} stands before a query or a fragment: a ref is public, so "
                 "put the query into a Secret, under the key `query`"
             )
-        if "@" in _authority(text):
-            raise InvalidRef(
-                "the address has a user name or a password, and a ref is public: write it without them, and put them "
-                "into a Secret, under `username` and `password`"
-            )
+        check_no_login(text, BASIC.keys)
         return cls(_server(text), _path(text))
 
     @property
@@ -78,11 +75,6 @@ class HttpsRef(ModelRef):
         return f"{self.origin}{self.path}"
 
 
-def _authority(url: str) -> str:
-    """What stands between `//` and the path."""
-    return url.partition("//")[2].partition("/")[0]
-
-
 def _server(text: str) -> Origin:
     match = _SERVER.match(text)
     try:
@@ -91,8 +83,8 @@ def _server(text: str) -> Origin:
         origin = None
     if match is None or origin is None or str(origin) != match[0]:
         raise InvalidRef(
-            f"{shown(text)} has no host as it is written here: in lower case, without the port if that is the usual "
-            f"one, as in {HttpsRef.spelling}"
+            f"{shown(text)} has no host in lower case after https://, with a port only if it is not the usual one: "
+            f"write {HttpsRef.spelling}"
         )
     return origin
 
@@ -100,10 +92,12 @@ def _server(text: str) -> Origin:
 def _path(text: str) -> str:
     path = "".join(text.partition("//")[2].partition("/")[1:])
     if not path.lower().endswith(".gguf"):
-        raise InvalidRef(f"{shown(text)}: {shown(path.lstrip('/'))} must be a path that ends in .gguf")
+        if meant := meant_by(text):
+            raise InvalidRef(f"{shown(text)} is the address of a page: write {meant}")
+        raise InvalidRef(f"{shown(text)} must be a file that ends in .gguf: write {HttpsRef.spelling}")
     if not _PATH.fullmatch(path) or _FORBIDDEN.search(path) or len(text) > _MAX_URL:
         raise InvalidRef(
-            f"{shown(text)}: the path must be percent-encoded like /a%20b.gguf (UTF-8, capital hexadecimal digits, "
+            f"{shown(text)}: the path must be percent-encoded, such as /a%20b.gguf (UTF-8, capital hexadecimal digits, "
             "none for letters, digits, '-', '.', '_' and '~'), without empty, '.' or '..' parts, '/', ':' or '\\' in "
             "a name, or names of more than 255 characters"
         )

@@ -27,7 +27,7 @@ def gets_token_unasked(endpoint: str, of_environment: str | None, *, direct: boo
         return True
     if of_environment is None or origin != Origin.of(of_environment):
         return False
-    return origin.scheme == "https" or (direct and _is_this_machine(origin.host))
+    return origin.scheme == "https" or (direct and is_this_machine(origin.host))
 
 
 def is_modelscope(endpoint: str) -> bool:
@@ -35,7 +35,7 @@ def is_modelscope(endpoint: str) -> bool:
     return Origin.of(endpoint) in _MODELSCOPE
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
     """`localhost` always is (RFC 6761, 6.3)."""
     try:
         return ip_address(host).is_loopback

@@ -64,26 +64,27 @@ def checked_selector(text: str, selector: str) -> str:
     if selector.lower().endswith(".gguf"):
         return checked_model_path(text, selector)
     if selector.endswith("/"):
-        return f"{checked_path(text, selector.removesuffix('/'), 'a directory and a slash')}/"
+        return f"{checked_path(text, selector.removesuffix('/'), 'a directory and a slash, such as team/')}/"
     if selector.lower() in _BRANCHES:
         raise InvalidRef(f"{shown(text)}: a revision is written @{selector}, after : stands a quantisation or a file")
-    return checked_quantisation(text, selector)
-
-
-def checked_quantisation(text: str, selector: str) -> str:
-    if not _QUANTISATION.fullmatch(selector):
+    if not is_quantisation(selector):
         raise InvalidRef(
-            f"{shown(text)}: {shown(selector)} is neither a quantisation such as Q4_K_M nor a path that ends in "
-            ".gguf or in a slash"
+            f"{shown(text)}: {shown(selector)} does not say which model: write a quantisation such as Q4_K_M, or a "
+            "path that ends in .gguf or /"
         )
     return selector
 
 
+def is_quantisation(selector: str) -> bool:
+    return bool(_QUANTISATION.fullmatch(selector))
+
+
 def checked_model_path(text: str, path: str) -> str:
     """`path` if it is relative, safe and ends in .gguf. Raises InvalidRef."""
+    wanted = "a path that ends in .gguf, such as team/model.gguf"
     if not path.lower().endswith(".gguf"):
-        raise InvalidRef(f"{shown(text)}: {shown(path)} must be a path that ends in .gguf")
-    return checked_path(text, path, "a path that ends in .gguf")
+        raise InvalidRef(f"{shown(text)}: {shown(path)} must be {wanted}")
+    return checked_path(text, path, wanted)
 
 
 def checked_path(text: str, path: str, what: str) -> str:
@@ -94,8 +95,18 @@ def checked_path(text: str, path: str, what: str) -> str:
             f"{shown(text)}: {shown(path)} must be {what}, of at most 512 characters without ':', '\\' or controls"
         )
     if any(part in {"", ".", ".."} or len(part.encode()) > 255 for part in path.split("/")):
-        raise InvalidRef(f"{shown(text)}: {shown(path)} must be relative, without empty, '.' or '..' parts")
+        raise InvalidRef(f"{shown(text)}: {shown(path)} must be {what}, relative and without empty, '.' or '..' parts")
     return path
+
+
+def check_no_login(text: str, keys: str) -> None:
+    """Raises InvalidRef if there is a user name or a password before the host in `text`. They belong under `keys`."""
+    authority = text.partition("//")[2].partition("/")[0]
+    if "@" in authority and "@sha256:" not in authority:
+        raise InvalidRef(
+            "the address has a user name or a password, and a ref is public: write it without them, and put them "
+            f"into a Secret, under {keys}"
+        )
 
 
 def shown(text: str) -> str:

@@ -12,7 +12,7 @@ from model_provisioner.domain.errors import AddressNotAllowed, InvalidRef
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.secret_keys import BASIC, DOCKER, SecretKind
 from model_provisioner.domain.refs.https import host_directory
-from model_provisioner.domain.refs.model_ref import ModelRef, shown
+from model_provisioner.domain.refs.model_ref import ModelRef, check_no_login, shown
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -39,6 +39,7 @@ class OciRef(ModelRef):
 
     @classmethod
     def parse(cls, text: str) -> Self:
+        check_no_login(text, BASIC.keys)
         registry, slash, rest = text.removeprefix("oci://").partition("/")
         if not text.startswith("oci://") or not slash or not _is_host(registry):
             raise InvalidRef(
@@ -52,11 +53,11 @@ class OciRef(ModelRef):
                 f"{shown(text)}: {shown(repository)} is not the name of a repository: write {cls.spelling}"
             )
         if colon and at:
-            raise InvalidRef(f"{shown(text)}: write the tag or the digest, not both: the digest says it all")
+            raise InvalidRef(f"{shown(text)} has a tag and a digest, of which one is enough: write {cls.spelling}")
         if (colon and not _TAG.fullmatch(tag)) or (at and not _DIGEST.fullmatch(digest)):
             raise InvalidRef(
                 f"{shown(text)}: after : stands a tag of at most 128 letters, digits, '.', '_' and '-', after @ stands "
-                "sha256: and 64 lower-case hexadecimal digits"
+                f"sha256: and 64 lower-case hexadecimal digits: write {cls.spelling}"
             )
         return cls(registry, repository, tag if colon else None, digest if at else None)
 

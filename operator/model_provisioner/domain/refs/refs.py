@@ -6,6 +6,7 @@ shows is read in `domain.refs.hub_pages`, the grammar of each kind of ref is in 
 means is decided in `domain.model_files.selection`.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -39,7 +40,7 @@ def parse(text: str) -> ModelRef:
     if kind is None or scheme == text:
         raise _misspelled(text)
     if kind is HuggingFaceRef and text.startswith("hf://"):
-        raise _misspelled(text)
+        raise InvalidRef(f"{shown(text)} must be written without //: write hf:{text.removeprefix('hf://')}")
     if kind is HttpsRef and (page := read_page(text)):
         raise InvalidRef(f"{shown(text)} is the address of a page: write hf:{page.repository}")
     return kind.parse(text)
@@ -57,9 +58,8 @@ def parse_lenient(text: str) -> ModelRef:
 
 
 def _misspelled(text: str) -> InvalidRef:
-    return InvalidRef(f"{shown(text)} is not a model ref: write {_spellings()}")
-
-
-def _spellings() -> str:
-    *others, last = (kind.spelling for kind in KINDS)
-    return f"{', '.join(others)} or {last}"
+    *others, last = (re.split(r"[<[]", kind.spelling)[0] for kind in KINDS)
+    return InvalidRef(
+        f"{shown(text)} is not a model ref: it must start with {', '.join(others)} or {last}, such as "
+        "hf:<owner>/<repo>:Q4_K_M"
+    )

@@ -63,7 +63,8 @@ class RepositoryRef(ModelRef):
             raise InvalidRef(f"{shown(text)}: {shown(repository)} is not <owner>/<repo>: write {cls.spelling}")
         if revision is not None and not _is_revision(revision):
             raise InvalidRef(
-                f"{shown(text)}: {shown(revision)} is not a revision: write a branch, tag or commit after @"
+                f"{shown(text)}: {shown(revision)} is not a revision: write a branch, a tag or a commit after the @, "
+                f"such as @{cls.default_branch}"
             )
         return cls(owner, repo, revision, None if selector is None else checked_selector(text, selector))
 

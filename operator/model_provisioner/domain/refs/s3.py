@@ -14,9 +14,9 @@ from model_provisioner.domain.network.secret_keys import AWS, SecretKind
 from model_provisioner.domain.refs.https import host_directory
 from model_provisioner.domain.refs.model_ref import (
     ModelRef,
-    checked_model_path,
+    check_no_login,
     checked_path,
-    checked_quantisation,
+    is_quantisation,
     shown,
 )
 
@@ -46,6 +46,7 @@ class S3Ref(ModelRef):
     def parse(cls, text: str) -> Self:
         if not text.startswith("s3://"):
             raise InvalidRef(f"{shown(text)}: write {cls.spelling}")
+        check_no_login(text, AWS.keys)
         bucket, slash, rest = text.removeprefix("s3://").partition("/")
         if not _BUCKET.fullmatch(bucket) or ".." in bucket:
             raise InvalidRef(
@@ -54,10 +55,14 @@ class S3Ref(ModelRef):
             )
         key, colon, selector = rest.partition(":")
         if not slash or (key and not key.endswith("/")):
-            return cls(bucket, checked_model_path(text, rest))
+            return cls(bucket, _file(text, rest))
         if key:
-            checked_path(text, key.removesuffix("/"), "a prefix and a slash")
-        return cls(bucket, key, checked_quantisation(text, selector) if colon else None)
+            checked_path(text, key.removesuffix("/"), f"a prefix as in {cls.spelling}")
+        if colon and not is_quantisation(selector):
+            raise InvalidRef(
+                f"{shown(text)}: {shown(selector)} is no quantisation such as Q4_K_M: write {cls.spelling}"
+            )
+        return cls(bucket, key, selector if colon else None)
 
     @property
     def is_prefix(self) -> bool:
@@ -75,3 +80,11 @@ class S3Ref(ModelRef):
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}" + (f":{self.selector}" if self.selector else "")
+
+
+def _file(text: str, key: str) -> str:
+    if not key.lower().endswith(".gguf"):
+        raise InvalidRef(
+            f"{shown(text)}: {shown(key)} ends neither in .gguf nor in the slash of a prefix: write {S3Ref.spelling}"
+        )
+    return checked_path(text, key, f"a key as in {S3Ref.spelling}")

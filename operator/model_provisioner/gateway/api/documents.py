@@ -31,7 +31,8 @@ Ref = Annotated[
         min_length=1,
         max_length=1024,
         description="The model: hf:<owner>/<repo>[@<revision>][:<quantisation, file or directory/>], "
-        "https://<host>/<path>, s3://<bucket>/<key>, s3://<bucket>/<prefix>/[:<quantisation>], or local:<path>.",
+        "modelscope:… likewise, https://<host>/<path>, s3://<bucket>/<key>, s3://<bucket>/<prefix>/[:<quantisation>], "
+        "oci://<registry>/<repository>[:<tag>|@sha256:<digest>], ollama:[<namespace>/]<name>[:<tag>], or local:<path>.",
         examples=["hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M"],
     ),
 ]

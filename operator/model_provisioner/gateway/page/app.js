@@ -253,7 +253,7 @@ const downloadCards = new Cards("download", (card, id) => {
       await remove(address(id), { namespace });
     }
   });
-  showFacts(card, () => [id, one().namespace]);
+  showFacts(card, () => [id, one().namespace], () => []);
 });
 
 const modelCards = new Cards("model", (card) => {
@@ -265,11 +265,14 @@ const modelCards = new Cards("model", (card) => {
       return remove("", { model_ref: ref, namespace, ...(endpoint && { endpoint }) });
     }
   });
-  showFacts(card, () => [dataset.id, dataset.namespace]);
+  showFacts(card, () => [dataset.id, dataset.namespace], () => {
+    const { ref, digest, revision } = dataset;
+    return [explain(ref)[0], ["Digest", digest || "one of each file, in the catalog"], ["Revision", revision || "none"]];
+  });
 });
 
-// Conditions and events, asked for when somebody wants to see them.
-function showFacts(card, of) {
+// What is known of a model, its conditions and its events: asked for when they are to be seen.
+function showFacts(card, of, known) {
   const details = card.querySelector("details");
   const facts = card.querySelector(".facts");
   details.addEventListener("toggle", async () => {
@@ -277,11 +280,18 @@ function showFacts(card, of) {
     facts.textContent = "…";
     try {
       const [id, namespace] = of();
-      facts.replaceChildren(...factsOf(await get(`${address(id)}/details`, { namespace })));
+      const told = factsOf(await get(`${address(id)}/details`, { namespace }));
+      const list = Object.assign(document.createElement("dl"), { className: "parts" });
+      list.append(...terms(known()));
+      facts.replaceChildren(list, ...told);
     } catch (error) {
       facts.textContent = error.message;
     }
   });
+}
+
+function terms(pairs) {
+  return pairs.flatMap(([name, text]) => [element("dt", name), element("dd", text)]);
 }
 
 function factsOf(told) {
@@ -369,8 +379,8 @@ function drawBar(bar, data) {
 
 function drawModel(model) {
   const card = modelCards.at(model.download_id);
-  const { download_id: id, model_ref: ref, namespace, endpoint } = model;
-  Object.assign(card.dataset, { id, ref, namespace, endpoint: endpoint ?? "" });
+  const { download_id: id, model_ref: ref, namespace, endpoint, digest, revision } = model;
+  Object.assign(card.dataset, { id, ref, namespace, endpoint: endpoint ?? "", digest: digest ?? "", revision: revision ?? "" });
   write(card, ".ref", model.model_ref);
   write(card, ".size", size(model.size_bytes));
   write(card, ".place", `${model.namespace}/${model.name} on claim ${model.claim}`);
@@ -515,8 +525,7 @@ function begin() {
 byId("ref").addEventListener("input", explainRef);
 
 function explainRef() {
-  const parts = explain(byId("ref").value);
-  byId("ref-parts").replaceChildren(...parts.flatMap(([name, text]) => [element("dt", name), element("dd", text)]));
+  byId("ref-parts").replaceChildren(...terms(explain(byId("ref").value)));
 }
 
 byId("login").addEventListener("keydown", (event) => {

@@ -4,6 +4,8 @@ const HUB_PAGE = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/([^?#\s
 const HUB = /^(?:hf:(?:\/\/)?|modelscope:)([^/@:\s]*)(?:\/([^/@:\s]*))?(?:@([^:\s]*))?(?::(\S*))?$/;
 const WEB = /^https?:\/\/([^/?#@\s]+)(\/[^?#\s]*)?([?#].*)?$/;
 const BUCKET = /^s3:\/\/([^/\s]*)(?:\/(.*))?$/;
+const REGISTRY = /^([^/\s]*)(?:\/([^:@\s]*))?(?::([^@\s]*))?(?:@(\S*))?$/;
+const OLLAMA = /^(?:([^/:@\s]*)\/)?([^/:@\s]*)(?::([^/:@\s]*))?$/;
 const NO_MODELS = [
   "api", "blog", "buckets", "collections", "datasets", "docs", "learn", "organizations", "papers", "posts", "spaces",
 ];
@@ -14,6 +16,8 @@ export function explain(text) {
   const ref = text.trim();
   if (!ref) return [];
   if (ref.startsWith("local:")) return [["Source", "a file on the volume"], ["Path", `local/${ref.slice(6)}`]];
+  if (ref.startsWith("oci:")) return artifact(ref);
+  if (ref.startsWith("ollama:")) return ofOllama(ref.slice(7));
   const object = BUCKET.exec(ref);
   if (object) return bucket(object.slice(1));
   const page = HUB_PAGE.exec(ref);
@@ -43,6 +47,30 @@ function bucket([name, key]) {
   const [prefix, selector] = key?.split(":") ?? [];
   if (prefix === undefined || (prefix && !prefix.endsWith("/"))) return [...found, ["Key", "ends with .gguf, and a prefix with a slash"]];
   return [...found, ["Prefix", prefix || "all of the bucket"], selected(selector)];
+}
+
+function artifact(ref) {
+  const source = ["Source", "a registry"];
+  const parts = ref.startsWith("oci://") && REGISTRY.exec(ref.slice(6));
+  if (!parts) return [source, ["Not understood yet", "write oci://registry/repository:tag"]];
+  const [host, repository, tag, digest] = parts.slice(1);
+  const isHost = /[.:]/.test(host) || host === "localhost"; // else docker takes it for a name on Docker Hub
+  if (!isHost && repository) return [source, ["Registry", `is missing: on Docker Hub it is oci://docker.io/${ref.slice(6)}`]];
+  return [source, ["Registry", host || "is missing"], ["Repository", repository || "is missing"], ...pinned(tag, digest)];
+}
+
+function pinned(tag, digest) {
+  if (digest === undefined) return [["Tag", tag || "latest"]];
+  if (tag !== undefined) return [["Not allowed", "a tag and a digest: the digest is enough"]];
+  return [["Digest", /^sha256:[0-9a-f]{64}$/.test(digest) ? digest : "sha256: and 64 hexadecimal digits"]];
+}
+
+function ofOllama(model) {
+  const source = ["Source", "the Ollama registry"];
+  const parts = OLLAMA.exec(model);
+  if (!parts) return [source, ["Not understood yet", "write ollama:name:tag or ollama:namespace/name:tag; a model of Hugging Face is hf:owner/repository"]];
+  const [namespace, name, tag] = parts.slice(1);
+  return [source, ["Namespace", namespace === undefined ? "library" : namespace || "is missing"], ["Name", name || "is missing"], ["Tag", tag || "latest"]];
 }
 
 function selected(selector) {

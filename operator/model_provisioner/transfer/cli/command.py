@@ -202,6 +202,8 @@ def _fetch(args: argparse.Namespace) -> int:
             secret=args.credentials_file,
             tokens=tokens,
             aws=_aws_of_environment(),
+            environment=_from_environment,
+            direct=args.proxy is None,
             retries=args.retries,
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,

@@ -9,13 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from model_provisioner.domain.errors import SecretNotFound
-from model_provisioner.domain.network.addresses import Origin, parse_host_port
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.credentials import Credentials, origins_of_hosts
 from model_provisioner.domain.network.secret_keys import UnusableSecret, read
 from model_provisioner.domain.refs.model_ref import ModelRef
 
 _HOSTS = "hosts"
-_HTTPS_PORT = 443
 _MAX_BYTES = 1024 * 1024
 
 Secret = Mapping[str, bytes]
@@ -42,9 +41,7 @@ def credentials_of(ref: ModelRef, secret: Secret, endpoint: str) -> Credentials:
     """
     try:
         found = read({key: value for key, value in secret.items() if key != _HOSTS}, ref.secret_kinds)
-        listed = secret.get(_HOSTS, b"").decode(errors="replace").replace(",", " ").split()
-        hosts = [parse_host_port(host) for host in listed]
+        named = origins_of_hosts(secret.get(_HOSTS, b"").decode(errors="replace"))
     except (UnusableSecret, ValueError) as error:
         raise SecretNotFound(f"the credentials file {error}") from None
-    named = tuple(str(Origin("https", host.host, host.port or _HTTPS_PORT)) for host in hosts)
     return replace(found, origins=named or found.origins or (str(Origin.of(endpoint)),))

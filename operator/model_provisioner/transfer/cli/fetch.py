@@ -8,8 +8,8 @@ import asyncio
 import math
 import signal
 import sys
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.secret_keys import AWS
 from model_provisioner.domain.quantity import format_bytes, format_duration
 from model_provisioner.domain.refs.model_ref import ModelRef
+from model_provisioner.domain.refs.oci import OciRef
 from model_provisioner.domain.refs.refs import parse, parse_lenient
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest
@@ -55,8 +56,9 @@ class FetchOptions:
     """The values of the flags, and the tokens from the environment.
 
     `secret` is what the credentials file has. `tokens` are those of each source, by its scheme, `aws` is the access key
-    of the environment. `bytes_per_second` None means no limit. `retries` is how often in a row, without a new byte, the
-    fetch tries again after a temporary error.
+    of the environment, `environment` returns a variable of it, "" if it is not set. `registry` is the login that was
+    found for an artifact. `direct`: without a proxy. `bytes_per_second` None means no limit. `retries` is how often in
+    a row, without a new byte, the fetch tries again after a temporary error.
     """
 
     ref: str
@@ -68,27 +70,29 @@ class FetchOptions:
     secret: Secret | None = field(repr=False)
     tokens: Mapping[str, Token]
     aws: Secret = field(repr=False)
+    environment: Callable[[str], str] = field(repr=False)
+    direct: bool
     retries: int
     modes: Modes
     dry_run: bool
     json: bool
     projector: bool = False
+    registry: Credentials | None = field(default=None, repr=False)
 
     def endpoint_of(self, ref: ModelRef) -> str:
         """What is asked for `ref`; "" for a file on the volume."""
         return ref.endpoint or self.endpoints.get(ref.scheme, "")
 
     def credentials(self, ref: ModelRef) -> Credentials | None:
-        """Those of the file, else of the environment: the access key for a bucket, the token of another source.
-
-        A token is for the endpoint of its source only. Raises SecretNotFound.
+        """Those of the file, else of the environment: the access key for a bucket, the login at a registry, the token
+        of another source, which is for the endpoint of that source only. Raises SecretNotFound.
         """
         if self.secret is not None and ref.secret_kinds:
             return credentials_of(ref, self.secret, self.endpoint_of(ref))
         if self.aws and AWS in ref.secret_kinds:
             return credentials_of(ref, self.aws, self.endpoint_of(ref))
         token = self.tokens.get(ref.scheme)
-        return token.credentials if token else None
+        return token.credentials if token else self.registry
 
 
 def run(options: FetchOptions, network: NetworkSettings) -> int:
@@ -131,6 +135,7 @@ async def _run_until_signal(work: Coroutine[None, None, None], received: list[si
 
 async def _fetch_with_retries(options: FetchOptions, network: NetworkSettings, clock: Clock) -> None:
     """Tries again after temporary errors, at most `options.retries` times in a row without a new byte."""
+    options = await _logged_in(options)
     display = ProgressBar(sys.stderr, clock.monotonic)
     failures, max_done = 0, 0
     while True:
@@ -145,6 +150,20 @@ async def _fetch_with_retries(options: FetchOptions, network: NetworkSettings, c
             again = f"trying again in {format_duration(math.ceil(wait))}"
             _print_error(f"{error.reason}: {_message(options, error)}; {again} ({failures} of {options.retries})")
             await clock.sleep(wait)
+
+
+async def _logged_in(options: FetchOptions) -> FetchOptions:
+    """With the login at the registry of an artifact, unless a file has the credentials."""
+    ref = parse_lenient(options.ref)
+    if options.secret is not None or not isinstance(ref, OciRef):
+        return options
+    from model_provisioner.transfer.cli import docker_login  # noqa: PLC0415 - no other source needs it
+
+    files = docker_login.files(options.environment)
+    login = await docker_login.login_for(ref, files, direct=options.direct)
+    for note in login.notes:
+        _print_error(note)
+    return replace(options, registry=login.credentials)
 
 
 async def _fetch(options: FetchOptions, network: NetworkSettings, display: ProgressBar, clock: Clock) -> None:
@@ -251,7 +270,8 @@ def _message(options: FetchOptions, error: ProvisionError) -> str:
     """The message of an error, with advice that applies only to the command line."""
     token = _token(options)
     could_help = error.wants_token or (token and token.is_withheld and isinstance(error, AccessDenied))
-    how = token.advice if token else "with --credentials-file"
+    by_login = "by docker login, or " if options.ref.startswith("oci:") else ""
+    how = token.advice if token else f"{by_login}with --credentials-file"
     return error.message + (f" ({how})" if could_help else "")
 
 
