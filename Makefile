@@ -1,5 +1,5 @@
-# Commands for developers. Python packages go to .venv; the programs of the control plane and the S3 servers of the tests
-# (`tests.support.s3_servers`) go to a cache outside the tree.
+# Commands for developers. Python packages go to .venv; the programs of the control plane, and the servers and clients of the
+# tests that have no package (`tests.support.installs`), go to a cache outside the tree.
 PYTHON ?= python3
 
 .PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo test lint cluster cluster-down
