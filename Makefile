@@ -1,8 +1,8 @@
-# Commands for developers. Python packages go to .venv; the programs of the control plane and the S3 servers of the tests
-# (`tests.support.s3_servers`) go to a cache outside the tree.
+# Commands for developers. Python packages go to .venv; the programs of the control plane, and the servers and clients of the
+# tests that have no package (`tests.support.installs`), go to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo test lint cluster cluster-down
+.PHONY: fuzz faults bench bench-quick bench-sources bench-gateway bench-operator demo test lint cluster cluster-down
 
 .venv: .venv/installed
 
@@ -35,6 +35,10 @@ bench: .venv/installed  ## compare downloads with curl, aria2, wget and hf; take
 
 bench-quick: .venv/installed  ## the same with a small file
 	.venv/bin/python -m benchmarks.transfer --size 256Mi --rounds 2 $(BENCH_FLAGS)
+
+bench-sources: .venv/installed  ## compare a download from each source with curl and openssl; takes about six minutes
+	.venv/bin/python -m tests.support.tools
+	.venv/bin/python -m benchmarks.sources --write benchmarks/RESULTS-sources.md $(BENCH_FLAGS)
 
 bench-gateway: .venv/installed  ## memory and CPU of the gateway under load; takes about seven minutes
 	.venv/bin/python -m benchmarks.gateway --write benchmarks/RESULTS-gateway.md $(BENCH_FLAGS)

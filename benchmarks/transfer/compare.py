@@ -34,7 +34,7 @@ def compare(trees: Mapping[str, Path], source: hub.Hub, rounds: int, scratch: Pa
                 _importing(trees[name]),
                 worker.running(source) as warm,
             ):
-                costs[name].append(warm.fetch(source, Path(directory), CONNECTIONS))
+                costs[name].append(warm.fetch(worker.plan_of(source), Path(directory), CONNECTIONS))
     return costs
 
 

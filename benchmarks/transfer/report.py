@@ -85,7 +85,7 @@ class Report:
             rounds=self.rounds,
             stalled=STALLED,
             fewest=FEWEST,
-            figures=_figures_table(self.figures),
+            figures=figures_table(self.figures),
             machine=self.machine,
             quiet=quiet.sentence(self.load, noises) if noises else "No scene was measured in which noise matters.",
             left_out="\n".join(left_out) or "No round is left out.",
@@ -139,16 +139,19 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _figures_table(found: Iterable[Figure]) -> str:
+def figures_table(found: Iterable[Figure]) -> str:
     return table(("figure", "measured", "spread", "must hold", "stretch", ""), (figure.row for figure in found))
 
 
-def _compared(title: str, text: str, costs: Costs, found: list[Figure], after: str = "") -> Section:
+def costs_table(costs: Costs) -> str:
     heads = ("program", "wall, s", "quartiles", "CPU, s", "quartiles", "peak memory, MiB", "wall of each round, s")
-    rows = table(heads, (_costs_row(name, costs) for name in costs))
+    return table(heads, (_costs_row(name, costs) for name in costs))
+
+
+def _compared(title: str, text: str, costs: Costs, found: list[Figure], after: str = "") -> Section:
     noises = [run.noise for runs in costs.values() for run in runs if run]
     lines = [line for name in costs for line in _left_out(title, name, costs)]
-    return Section(title, f"{text}{rows}\n{after}", found, noises, lines)
+    return Section(title, f"{text}{costs_table(costs)}\n{after}", found, noises, lines)
 
 
 def _costs_row(name: str, costs: Costs) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ def _run_of(program: Program, source: hub.Hub) -> Callable[[Path], Cost]:
 
 def _by_worker(source: hub.Hub, directory: Path) -> Cost:
     with worker.running(source) as warm:
-        return warm.fetch(source, directory, CONNECTIONS)
+        return warm.fetch(worker.plan_of(source), directory, CONNECTIONS)
 
 
 def in_turn(
@@ -146,20 +146,21 @@ def _peak(model: Model, connections: int, rate: int, scratch: Path) -> int:
         worker.running(source) as fresh,
         _empty(scratch) as directory,
     ):
-        peak = fresh.fetch(source, directory, connections).peak
+        peak = fresh.fetch(worker.plan_of(source), directory, connections).peak
     _tell(f"memory  {model.size // MIB} MiB over {connections}: {peak / MIB:.1f} MiB")
     return peak
 
 
 def _killed_at(model: Model, point: int, scratch: Path) -> Resumed:
     with hub.running(model, scratch) as source, _empty(scratch) as directory:
+        plan = worker.plan_of(source)
         with worker.running(source) as first:
-            first.fetch_until_killed(source, directory, CONNECTIONS, point)
+            first.fetch_until_killed(plan, directory, CONNECTIONS, point)
         with Store.open(directory, None) as store:
-            durable = store.files.durable_bytes(worker.plan_of(source))
+            durable = store.files.durable_bytes(plan)
         sent_before = source.content_bytes_sent()
         with worker.running(source) as second:
-            second.fetch(source, directory, CONNECTIONS)
+            second.fetch(plan, directory, CONNECTIONS)
         sent = source.content_bytes_sent()
     again = max(0, sent - sent_before - (model.size - durable))
     _tell(f"killed at {point // MIB} MiB: {(sent - model.size) / MIB:.1f} MiB sent twice")

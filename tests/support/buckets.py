@@ -1,7 +1,7 @@
 """Real servers that speak S3, on loopback, for as long as a block runs: moto's, and the Versity gateway.
 
 moto has versions and checksums, and checks no signature. versitygw checks each signature. What installs them is in
-`s3_servers`.
+`installs`.
 """
 
 import contextlib

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import s3_servers, tools
-from tests.support.s3_servers import NotInstalled, install_moto, moto_python, versitygw
+from tests.support import tools
+from tests.support.installs import MOTO, VERSITYGW, NotInstalled, PythonEnvironment
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,7 @@ def test_without_rights_the_missing_packages_are_told_in_one_line(
 ) -> None:
     monkeypatch.setitem(tools.TOOLS, "strace", tools.Tool("strace", lambda: None))
     monkeypatch.setattr(tools, "_has", lambda _: False)
-    for name in ("moto", "versitygw"):
-        monkeypatch.delitem(tools.TOOLS, name)
+    monkeypatch.setattr(tools, "TOOLS", {name: tool for name, tool in tools.TOOLS.items() if tool.package})
     assert tools.main() == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("tests are skipped for want of tools")
@@ -67,24 +66,24 @@ def test_a_tool_that_is_no_package_is_installed_by_its_own_function(
     assert "there is no `go`" in capsys.readouterr().err
 
 
-def test_the_servers_of_s3_are_taken_from_the_cache(tmp_path: Path) -> None:
+def test_what_is_no_package_is_taken_from_the_cache(tmp_path: Path) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path)}
-    assert versitygw(environment) is None
-    assert moto_python(environment) is None
+    assert VERSITYGW.path(environment) is None
+    assert MOTO.python(environment) is None
     directory = tmp_path / "model-provisioner/versitygw-v1.8.0"
     directory.mkdir(parents=True)
     (directory / "versitygw").touch()
-    assert versitygw(environment) == directory / "versitygw"
+    assert VERSITYGW.path(environment) == directory / "versitygw"
 
 
-def test_an_environment_without_all_its_packages_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_without_all_its_packages_is_not_used(tmp_path: Path) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path)}
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("moto\n")  # without a hash, which pip refuses before it asks an index
-    monkeypatch.setattr(s3_servers, "REQUIREMENTS", requirements)
+    incomplete = PythonEnvironment("moto", requirements)
     with pytest.raises(NotInstalled, match=r"moto could not be installed: .*hash"):
-        install_moto(environment)
-    assert moto_python(environment) is None
+        incomplete.install(environment)
+    assert incomplete.python(environment) is None
 
 
 def test_no_other_file_of_the_tests_asks_for_a_program() -> None:

@@ -1,6 +1,6 @@
 """The programs that tests use beside Python, Go, make and git: what each is called, and what installs it.
 
-Most are packages of Debian; the servers of `s3_servers` go to a cache. `make test` runs this module, which installs
+Most are packages of Debian; what `installs` makes goes to a cache. `make test` runs this module, which installs
 what is missing if it may. A test asks with `require` and is skipped if a program is missing, with a reason that names
 it. No other file decides whether a tool is there.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import s3_servers
+from tests.support.installs import MODELSCOPE, MOTO, ORAS, VERSITYGW, NotInstalled
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # Debian has nginx in /usr/sbin, which is not on every PATH
 
@@ -24,7 +24,7 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # Debian has nginx in /
 class Tool:
     """`find` returns the path of a program or library, None if it is not installed.
 
-    It is installed from `package`, a package of Debian, else by `install`, which raises s3_servers.NotInstalled.
+    It is installed from `package`, a package of Debian, else by `install`, which raises NotInstalled.
     """
 
     package: str | None
@@ -46,11 +46,13 @@ TOOLS = {
     "docker-registry": _program("docker-registry"),
     "fuse": _program("fusermount3", "fuse3"),
     "libfaketime": _library("*/faketime/libfaketime.so.1", "libfaketime"),
-    "moto": Tool(None, s3_servers.moto_python, s3_servers.install_moto),
+    "modelscope": Tool(None, MODELSCOPE.python, MODELSCOPE.install),
+    "moto": Tool(None, MOTO.python, MOTO.install),
     "nginx": _program("nginx", "nginx-light"),
+    "oras": Tool(None, ORAS.path, ORAS.build),
     "promtool": _program("promtool", "prometheus"),
     "strace": _program("strace"),
-    "versitygw": Tool(None, s3_servers.versitygw, s3_servers.build_versitygw),
+    "versitygw": Tool(None, VERSITYGW.path, VERSITYGW.build),
 }
 
 
@@ -105,7 +107,7 @@ def main() -> int:
         if tool.install and tool.find() is None:
             try:
                 tool.install()
-            except s3_servers.NotInstalled as reason:
+            except NotInstalled as reason:
                 sys.stderr.write(f"tests are skipped for want of tools: {reason}\n")
     return 0
 
