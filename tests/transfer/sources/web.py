@@ -112,6 +112,7 @@ class Fetcher:
     client: Client
     root: Path
     recorder: Recorder = field(default_factory=Recorder)
+    clock: Clock = field(default_factory=lambda: Clock(sleep=no_sleep))
 
     async def resolve(
         self,
@@ -143,7 +144,7 @@ class Fetcher:
             settled = store.records.settle(HOLDER, plan)
             addresses = addresses or addresses_of(Resolver(self.client), plan.ref, credentials)
             job = engine.Job(settled, Limits(connections, None), 1, credentials, HOLDER.uid, addresses)
-            return await engine.provide(job, store.files, self.client, self.recorder, Clock(sleep=no_sleep))
+            return await engine.provide(job, store.files, self.client, self.recorder, self.clock)
 
     def content(self, provided: engine.Provided, index: int = 0) -> bytes:
         return (self.root / provided.files[index].path).read_bytes()

@@ -211,8 +211,9 @@ class FileDownload:
                     batch = self._batch(batch.end)
         finally:
             await wait_all(*writing)
-            for task in writing:
-                task.result()
+            errors = [task.exception() for task in writing]  # of each: one that is not asked for is logged
+            if error := next(filter(None, errors), None):
+                raise error
             await self._store(batch)
 
     async def pace(self, size: int) -> None:
