@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import registry
-from tests.support.ggufs import tiny_gguf
+from tests.support.ggufs import tiny_gguf, tiny_projector
 from tests.support.registry import GGUF, PASSWORD, USER, Pusher
 from tests.support.stand import Stand
 
 MODEL, OTHER = tiny_gguf(), tiny_gguf(seed=1)
+PROJECTOR = tiny_projector()
 OLLAMA = "application/vnd.ollama.image.model"
 
 
@@ -87,6 +88,29 @@ def test_a_model_of_ollama_is_ready(bench: Stand, tmp_path: Path) -> None:
     assert (found["path"], found["revision"]) == ("ollama/library/tiny/1b/model.gguf", digest)
     assert bench.catalog()["model.path"] == found["path"]
     assert (bench.volume / found["path"]).read_bytes() == OTHER
+
+
+def test_status_and_catalog_tell_the_projector(bench: Stand, tmp_path: Path) -> None:
+    """Of an artifact of Docker Model Runner, and of a model of Ollama."""
+    with registry.running(tmp_path) as url:
+        refs = {"docker": (f"oci://{url.removeprefix('http://')}/ai/sees", GGUF, "application/vnd.docker.ai.mmproj")}
+        refs["ollama"] = ("ollama:ai/sees", OLLAMA, "application/vnd.ollama.image.projector")
+        bench.start_operator("--allow-host=127.0.0.1", f"--endpoint=ollama={url}")
+        for name, (ref, model, projector) in refs.items():
+            pusher = Pusher(url, "ai/sees")
+            pusher.artifact("latest", [pusher.blob(MODEL, model), pusher.blob(PROJECTOR, projector)])
+            bench.apply(name, modelRef=ref, projector="Auto")
+            found = bench.until(name, "Available")["status"]["model"]
+            path = found["path"].replace("model.gguf", "mmproj.gguf")
+            assert found["projector"] == {"path": path}
+            assert [(file["path"], file["digest"]) for file in found["files"]] == [
+                (found["path"], registry.sha256(MODEL)),
+                (path, registry.sha256(PROJECTOR)),
+            ]
+            assert found["digest"] == registry.sha256(MODEL)
+            assert bench.catalog()[f"{name}.projector"] == path
+            assert json.loads(bench.catalog()[f"{name}.json"])["projector"] == {"path": path}
+            assert (bench.volume / path).read_bytes() == PROJECTOR
 
 
 def no_secret_is_shown(bench: Stand) -> None:

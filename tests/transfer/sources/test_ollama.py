@@ -9,6 +9,7 @@ import pytest
 
 from model_provisioner.domain.errors import (
     AccessDenied,
+    AmbiguousModel,
     DigestMismatch,
     ProvisionError,
     SourceNotFound,
@@ -17,7 +18,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.network.credentials import Credentials
 from tests.support import registry
-from tests.support.ggufs import tiny_gguf
+from tests.support.ggufs import tiny_gguf, tiny_projector
 from tests.support.registry import DOCKER_MANIFEST, Document, descriptor
 from tests.transfer.sources.token_registry import TokenRegistry, token_registry
 from tests.transfer.sources.web import Fetcher, FileServer, fetcher, sha256
@@ -37,6 +38,9 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
         hub.files[sha256(MODEL)] = FileServer(MODEL)
         hub.put("8b", model(descriptor(MODEL, f"{OLLAMA}model")), mediaType=DOCKER_MANIFEST)
         yield hub, await stack.enter_async_context(fetcher(tmp_path / "volume"))
+
+
+LAYER = [descriptor(MODEL, f"{OLLAMA}model")]
 
 
 def model(*weights: Document) -> list[Document]:
@@ -61,6 +65,34 @@ async def test_a_model_is_the_layer_with_the_weights(running: Running) -> None:
     assert DOCKER_MANIFEST in hub.requests("registry")[0].headers["Accept"]
     assert {request.method for _, request in hub.log} == {"GET"}
     assert len(hub.requests("registry")) <= 3
+
+
+async def test_the_projector_is_a_file_of_the_plan(running: Running) -> None:
+    hub, fetch = running
+    projector = tiny_projector()
+    hub.files[sha256(projector)] = FileServer(projector)
+    layers = [descriptor(projector, f"{OLLAMA}projector"), descriptor(MODEL, f"{OLLAMA}model")]
+    hub.put("sees", layers, mediaType=DOCKER_MANIFEST)
+    plan = await fetch.resolve("ollama:llava:sees", endpoint=hub.url, projector=True)
+    assert [file.path for file in plan.files] == [
+        f"ollama/library/llava/sees/{name}.gguf" for name in ("model", "mmproj")
+    ]
+    assert plan.projector == plan.files[1]
+    provided = await fetch.transfer(plan)
+    assert [fetch.content(provided, index) for index in (0, 1)] == [MODEL, projector]
+    assert (await fetch.resolve("ollama:llava:sees", endpoint=hub.url)).files == plan.model_files
+
+
+async def test_a_model_without_one_projector_says_what_to_do(running: Running) -> None:
+    hub, fetch = running
+    hub.put("text", [descriptor(MODEL, f"{OLLAMA}model")])
+    hub.put("two", [*(descriptor(one, f"{OLLAMA}projector") for one in (b"1", b"2", MODEL)), *model(), *LAYER])
+    with pytest.raises(
+        SourceNotFound, match=r"ollama:a:text has no layer with .* all in one file: ask for no projector"
+    ):
+        await fetch.resolve("ollama:a:text", endpoint=hub.url, projector=True)
+    with pytest.raises(AmbiguousModel, match=r"4 projectors fit model\.gguf"):
+        await fetch.resolve("ollama:a:two", endpoint=hub.url, projector=True)
 
 
 async def test_namespace_and_tag_are_library_and_latest_unless_they_are_written(running: Running) -> None:

@@ -121,10 +121,12 @@ class Fetcher:
         revision: str | None = None,
         endpoint: str | None = None,
         own: bool = True,
+        *,
+        projector: bool = False,
     ) -> Plan:
         """`endpoint` is asked, and is the administrator's if `own`; None: that of the ref itself."""
         asked = endpoint or parse(ref).endpoint or ""
-        request = Resolve("1", ref, asked, revision, digest, credentials, own_hub=own)
+        request = Resolve("1", ref, asked, revision, digest, credentials, own_hub=own, projector=projector)
         return (await Resolver(self.client).resolve(request)).plan
 
     async def fetch(

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from model_provisioner.domain.errors import AmbiguousModel, ProvisionError, SourceUnavailable, UnsupportedSource
-from model_provisioner.domain.model_files.layers import Layer, gguf_files, without_gguf
+from model_provisioner.domain.gguf.file_role import FileRole
+from model_provisioner.domain.model_files.layers import Layer, gguf_files, projector_files, without_gguf
+from model_provisioner.domain.model_files.projectors import projector_in_artifact
 from model_provisioner.domain.model_files.selection import select
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
@@ -33,9 +35,11 @@ _REGISTRY_STATUSES = frozenset({200, 401})
 class Oci(Source[OciRef]):
     """Artifacts in OCI registries. A registry without TLS is asked if the administrator lists its host."""
 
+    finds_projectors = True
+
     async def resolve(self, asked: Asked[OciRef]) -> Resolved:
         """Raises what `RegistryClient` raises, UnsupportedSource for an artifact without GGUF files, AmbiguousModel for
-        one with several models, IncompleteModel, and what `with_expected_digest` raises.
+        one with several models, IncompleteModel, and what `projector_in_artifact` and `with_expected_digest` raise.
         """
         client = RegistryClient(self._tools.client, _registry(asked), asked.credentials)
         reference = asked.revision or asked.ref.reference
@@ -63,7 +67,14 @@ class Oci(Source[OciRef]):
             if not found:
                 raise UnsupportedSource(f"{asked.ref} {without_gguf(manifest.layers)}")
             chosen = _one_model(asked.ref, found)
-            files = tuple(_planned(asked, name, found[name], endpoint or asked.endpoint) for name in chosen)
+            roles = dict.fromkeys(chosen, FileRole.MODEL)
+            if asked.projector:
+                projectors = _projectors(manifest, chosen)
+                found |= projectors
+                roles[projector_in_artifact(list(projectors), chosen[0], str(asked.ref))] = FileRole.PROJECTOR
+            files = tuple(
+                _planned(asked, name, found[name], endpoint or asked.endpoint, role) for name, role in roles.items()
+            )
             await self._tools.reading.run(lambda: client.check_echo(files))
         return Resolved(Plan(str(asked.ref), str(top.digest), with_expected_digest(files, asked.digest)))
 
@@ -125,7 +136,12 @@ def _one_model(ref: OciRef, found: dict[str, Layer]) -> Sequence[str]:
         ) from None
 
 
-def _planned(asked: Asked[OciRef], name: str, layer: Layer, endpoint: str) -> PlannedFile:
+def _projectors(manifest: Manifest, model: Sequence[str]) -> dict[str, Layer]:
+    """The projectors of an artifact by their names; none of the files of `model`, which may have such a type too."""
+    return {name: layer for name, layer in projector_files(manifest.layers).items() if name not in model}
+
+
+def _planned(asked: Asked[OciRef], name: str, layer: Layer, endpoint: str, role: FileRole) -> PlannedFile:
     ref = asked.ref
     return PlannedFile(
         path=store_path(ref, name),
@@ -136,6 +152,7 @@ def _planned(asked: Asked[OciRef], name: str, layer: Layer, endpoint: str) -> Pl
         endpoint=endpoint,
         digest_published=True,
         signed=True,
+        role=role,
     )
 
 

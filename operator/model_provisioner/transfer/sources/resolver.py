@@ -84,7 +84,7 @@ class Resolver:
         )
         source = self._source(ref)
         if asked.projector and not source.finds_projectors:
-            raise InvalidRef(f"{ref} names no repository to find a projector in: {NO_PROJECTOR}")
+            raise InvalidRef(f"{ref} names a single file, and nothing says which projector fits it: {NO_PROJECTOR}")
         redaction = self._client.redaction(request.credentials)
         with redacted_errors(redaction):
             found = await self._in_time(asked, source.resolve(asked))
