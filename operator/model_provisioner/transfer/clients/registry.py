@@ -152,6 +152,17 @@ class RegistryClient:
         body, _ = await self._read(f"blobs/{digest}", {})
         return body
 
+    async def checked_blob(self, digest: Digest, what: str) -> bytes:
+        """The content of a small blob; `what` says in messages what it is. Raises DigestMismatch if it is another."""
+        body, reply = await self._read(f"blobs/{digest}", {}, f"{what} of ")
+        found = Digest(hashlib.sha256(body).hexdigest())
+        if found != digest:
+            raise DigestMismatch(
+                f"{reply.origin} answers with {found} when asked for {digest}, {what} of {self._registry.subject}: a "
+                "proxy's doing, or the registry is damaged"
+            )
+        return body
+
     async def blob_address(self, digest: Digest) -> Address:
         """Where the blob is, and what it is requested with. One byte of it is asked for to learn that."""
         url = self._url(f"blobs/{digest}")
@@ -165,7 +176,7 @@ class RegistryClient:
     async def _headers(self, url: str) -> Reply:
         return (await self._client.headers("GET", url, {**ONE_BYTE, **self._session.headers}, None))[-1]
 
-    async def _read(self, path: str, headers: dict[str, str]) -> tuple[bytes, Reply]:
+    async def _read(self, path: str, headers: dict[str, str], what: str = "") -> tuple[bytes, Reply]:
         url = self._url(path)
         reply = await self._client.get(url, {**headers, **self._session.headers}, None)
         self._session.answered = True
@@ -175,7 +186,7 @@ class RegistryClient:
             reply = await self._client.get(url, {**headers, **self._session.headers}, None)
         async with reply:
             if reply.status != 200:
-                raise self._error(reply)
+                raise self._error(reply, what)
             return await self._body(reply, MAX_MANIFEST_BYTES), reply
 
     def _can_log_in(self, reply: Reply) -> bool:

@@ -6,9 +6,14 @@ projector. Source: ollama, server/images.go. The key of Ollama that signs reques
 here: those need a server that takes a bearer token.
 """
 
+from collections.abc import Mapping
+
+from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.errors import UnsupportedSource
 from model_provisioner.domain.gguf.file_role import FileRole
+from model_provisioner.domain.model_facts import OllamaSettings
 from model_provisioner.domain.model_files.layers import OLLAMA_MODEL, PROJECTOR_FILE, Layer, projector_files
+from model_provisioner.domain.model_files.ollama_settings import settings, settings_layers, short_enough
 from model_provisioner.domain.model_files.projectors import projector_in_artifact
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
@@ -25,6 +30,7 @@ from model_provisioner.transfer.sources.source import Asked, Resolved, Source, i
 _FILE = "model.gguf"
 _TENSORS = frozenset({"application/vnd.ollama.image.tensor", "application/vnd.ollama.image.json"})
 _MAX_CONFIG_BYTES = 256 * 1024
+_PARALLEL_REQUESTS = 3
 
 
 class Ollama(Source[OllamaRef]):
@@ -47,11 +53,27 @@ class Ollama(Source[OllamaRef]):
                     f"{asked.ref} has {len(models)} files of weights, and one is read: name another"
                 )
             files = (_planned(asked, _FILE, models[0], FileRole.MODEL), *_projector(asked, manifest))
-        return Resolved(Plan(str(asked.ref), str(manifest.digest), with_expected_digest(files, asked.digest)))
+            plan = Plan(str(asked.ref), str(manifest.digest), with_expected_digest(files, asked.digest))
+            return Resolved(plan, ollama=await self._settings(asked, client, settings_layers(manifest.layers)))
 
     async def address(self, asked: Asked[OllamaRef], file: PlannedFile) -> Address:
         """The blob at the registry, which redirects to where it is for a while."""
         return await address_of(self._client(asked), file)
+
+    async def _settings(
+        self, asked: Asked[OllamaRef], client: RegistryClient, layers: Mapping[str, Layer]
+    ) -> OllamaSettings | None:
+        """What is in `layers`. Raises what `RegistryClient.checked_blob` raises, as for the model itself."""
+        if not layers:
+            return None
+
+        async def content(field: str) -> bytes:
+            return await client.checked_blob(file_digest(layers[field]), f"the {field}")
+
+        fields = list(short_enough(layers))
+        contents = dict(zip(fields, await in_parallel(_PARALLEL_REQUESTS, content, fields), strict=True))
+        redaction = self._tools.client.redaction(asked.credentials, client.secrets)
+        return await self._tools.reading.run(lambda: settings(layers.keys(), contents, redaction.is_in))
 
     def _client(self, asked: Asked[OllamaRef]) -> RegistryClient:
         url = asked.endpoint.rstrip("/")

@@ -90,7 +90,7 @@ class Resolver:
             found = await self._in_time(asked, source.resolve(asked))
             if not isinstance(ref, LocalRef):
                 await self._in_time(asked, self._tools.reading.run(lambda: _check(found.plan, redaction, request)))
-        return ResolvedAnswer(request.id, found.plan, _redacted(found.alternatives, redaction))
+        return ResolvedAnswer(request.id, found.plan, _redacted(found.alternatives, redaction), found.ollama)
 
     async def address(self, request: Locate) -> Located:
         """Where the bytes of `request.file` are now. Raises ProvisionError. The deadline is that of `resolve`."""

@@ -12,6 +12,7 @@ from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import DigestMismatch, InvalidRef
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
+from model_provisioner.domain.model_facts import OllamaSettings
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.model_ref import ModelRef
@@ -58,10 +59,11 @@ class Asked(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The plan of a ref; `alternatives` are other models at the same place."""
+    """The plan of a ref; `alternatives` are other models at the same place, `ollama` what Ollama says of the model."""
 
     plan: Plan
     alternatives: Alternatives = NO_ALTERNATIVES
+    ollama: OllamaSettings | None = None
 
 
 class Source(ABC, Generic[R]):
