@@ -318,9 +318,82 @@ async def test_a_login_goes_to_a_token_server_without_tls_only_if_the_secret_nam
         await fetch.resolve(at(hub), replace(named, logins=logins(hub.url, "wrong").logins))
 
 
-async def test_an_identity_token_is_refused_in_words(hub: TokenRegistry, fetch: Fetcher) -> None:
-    with pytest.raises(UnsupportedSource, match="is an identity token, which this version does not exchange"):
-        await fetch.resolve(at(hub), logins(hub.url, identity_token="canary-0123456789"))
+IDENTITY = "canary-0123456789abcdef" * 60  # of more than 1 KiB, as those of Azure
+
+
+@pytest.fixture
+def identity(hub: TokenRegistry) -> Credentials:
+    """A login of `docker login` with an identity token, for a token server without TLS too."""
+    hub.identity = IDENTITY
+    return replace(logins(hub.url, "", identity_token=IDENTITY), origins=(hub.url, hub.token_url))
+
+
+async def test_an_identity_token_is_exchanged_for_tokens_of_the_registry(
+    hub: TokenRegistry, fetch: Fetcher, identity: Credentials
+) -> None:
+    with pytest.raises(AccessDenied, match="without a credential"):
+        await fetch.resolve(at(hub))
+    hub.uses = 2
+    plan = await fetch.resolve(at(hub), identity)
+    provided = await fetch.transfer(plan, identity, connections=4)
+    assert fetch.content(provided) == LARGE
+    assert provided.received == hub.sent == len(LARGE)
+    asked = [request for request in hub.requests("token") if request.method == "POST"]
+    assert len(asked) > 2
+    assert {request.headers["Content-Type"] for request in asked} == {"application/x-www-form-urlencoded"}
+    assert not [one for one in hub.log if IDENTITY[:20] in f"{one[1].rel_url}{one[1].headers}"]
+    assert "canary" not in repr(identity)
+
+
+async def test_an_identity_token_goes_to_no_server_without_tls_that_the_secret_does_not_name(
+    hub: TokenRegistry, fetch: Fetcher, identity: Credentials
+) -> None:
+    with pytest.raises(AccessDenied, match="is not encrypted: the login is not sent there"):
+        await fetch.resolve(at(hub), replace(identity, origins=(hub.url,)))
+    assert not hub.requests("token")
+
+
+async def test_an_identity_token_is_not_sent_on_by_a_redirect(
+    hub: TokenRegistry, fetch: Fetcher, identity: Credentials
+) -> None:
+    hub.scripted["token"] = (307, {"Location": f"{hub.content_url}/token"}, b"")
+    with pytest.raises(UnsupportedSource, match="answered 307 when it was sent the identity token"):
+        await fetch.resolve(at(hub), identity)
+    assert not hub.requests("content")
+
+
+async def test_an_identity_token_is_no_password(hub: TokenRegistry, fetch: Fetcher, identity: Credentials) -> None:
+    hub.basic, hub.login = True, (registry.USER, PASSWORD)
+    with pytest.raises(AccessDenied, match=r"wants a user name and a password .* is an identity token"):
+        await fetch.resolve(at(hub), identity)
+    assert not [one for _, one in hub.log if "Authorization" in one.headers]
+
+
+GRANTS: list[tuple[Answer, type[ProvisionError], str]] = [
+    ((400, {}, b'{"error": "invalid_grant"}'), AccessDenied, "answered 400 .* wrong or expired; log in again"),
+    ((401, {}, b""), AccessDenied, "answered 401 .* wrong or expired"),
+    ((404, {}, b""), UnsupportedSource, "answered 404 .* exchanges none there: put a user name and a password"),
+    ((405, {}, b""), UnsupportedSource, "exchanges none there"),
+    ((429, {"Retry-After": "7"}, b""), RateLimited, "limits how often"),
+    ((500, {}, IDENTITY.encode()), SourceUnavailable, "answered 500 when asked for a token for oci://"),
+    ((200, {}, b"{}"), SourceUnavailable, "no token"),
+    ((200, {}, b'{"refresh_token": "other"}'), SourceUnavailable, "no token"),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind", "says"), GRANTS, ids=lambda value: str(value)[:40])
+async def test_a_refused_identity_token_says_what_to_do(
+    hub: TokenRegistry,
+    fetch: Fetcher,
+    identity: Credentials,
+    answer: Answer,
+    kind: type[ProvisionError],
+    says: str,
+) -> None:
+    hub.scripted["token"] = answer
+    with pytest.raises(kind, match=says) as caught:
+        await fetch.resolve(at(hub), identity)
+    assert "canary" not in caught.value.message
 
 
 async def test_a_login_does_not_answer_the_challenge_of_another_host(hub: TokenRegistry, fetch: Fetcher) -> None:
