@@ -15,18 +15,16 @@ from model_provisioner.domain.errors import (
     DigestMismatch,
     IncompleteModel,
     NameResolutionFailed,
-    NotGGUF,
     ProvisionError,
     RateLimited,
     SourceNotFound,
     SourceUnavailable,
     UnsupportedSource,
 )
-from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.network.credentials import Credentials, RegistryLogin
 from model_provisioner.transfer.http.client import open_client
 from tests.support import registry
-from tests.support.ggufs import tiny_gguf, tiny_projector, write_split
+from tests.support.ggufs import tiny_gguf, write_split
 from tests.support.registry import FILEPATH, GGUF, RAW, TITLE, Document, Pusher, descriptor
 from tests.transfer.sources.token_registry import Answer, TokenRegistry, token_registry
 from tests.transfer.sources.web import SETTINGS, Fetcher, fetcher, sha256
@@ -109,74 +107,6 @@ async def test_projectors_and_other_layers_are_not_the_model(pusher: Pusher, fet
     assert fetch.content(await fetch.fetch(ref_of(pusher))) == MODEL
 
 
-MMPROJ = "application/vnd.docker.ai.mmproj"
-PROJECTOR = tiny_projector()
-PROJECTORS = {
-    "Docker Model Runner 0.1": (MMPROJ, {}, "mmproj.gguf"),
-    "Docker Model Runner 0.2": (MMPROJ, {FILEPATH: "vision-f16.gguf"}, "vision-f16.gguf"),
-    "ModelPack raw": (RAW, {FILEPATH: "mmproj-F16.gguf"}, "mmproj-F16.gguf"),
-    "ModelPack raw, in a directory of its own": (RAW, {FILEPATH: "projector/mmproj.gguf"}, "projector/mmproj.gguf"),
-    "any other": ("application/octet-stream", {TITLE: "tiny.mmproj-Q8_0.gguf"}, "tiny.mmproj-Q8_0.gguf"),
-}
-
-
-@pytest.mark.parametrize("shape", PROJECTORS)
-async def test_the_projector_is_a_file_of_the_plan_and_published_first(
-    pusher: Pusher, fetch: Fetcher, shape: str
-) -> None:
-    media_type, annotations, name = PROJECTORS[shape]
-    layers = [pusher.blob(PROJECTOR, media_type, **annotations), pusher.blob(MODEL, GGUF)]
-    pusher.artifact("v1", layers)
-    plan = await fetch.resolve(ref_of(pusher), digest=sha256(MODEL), projector=True)
-    model, projector = plan.files
-    assert (projector.role, str(projector.digest)) == (FileRole.PROJECTOR, sha256(PROJECTOR))
-    assert projector.path == model.path.replace("model.gguf", name)
-    provided = await fetch.transfer(plan)
-    assert [fetch.content(provided, index) for index in (0, 1)] == [MODEL, PROJECTOR]
-    assert provided.gguf.architecture == "llama"
-    first, second = ((fetch.root / path).stat().st_ctime_ns for path in (projector.path, model.path))
-    assert first < second
-    assert (await fetch.resolve(ref_of(pusher))).files == (model,)
-
-
-TWO = [descriptor(b"1", MMPROJ), descriptor(b"2", MMPROJ)]
-NAMED = [descriptor(name.encode(), RAW, **{FILEPATH: name}) for name in ("mmproj-F32.gguf", "mmproj-Q4_0.gguf")]
-WITH: list[tuple[list[Document], str | None, str]] = [
-    ([], None, "has no layer with a multimodal projector, .*: ask for no projector"),
-    (TWO[:1], "mmproj.gguf", ""),
-    (TWO, None, "2 projectors fit tiny-Q8_0.gguf equally well: mmproj.gguf, mmproj-2.gguf; ask for no projector"),
-    ([TWO[0], TWO[0]], "mmproj.gguf", ""),
-    (NAMED, "mmproj-F32.gguf", ""),
-    ([*NAMED, TWO[0]], "mmproj.gguf", ""),
-    ([descriptor(b"1", MMPROJ, **{FILEPATH: "tiny-Q8_0.gguf"})], None, "two layers are called 'tiny-Q8_0.gguf'"),
-    ([descriptor(MODEL, MMPROJ, **{FILEPATH: "tiny-Q8_0.gguf"})], None, "has no layer with a multimodal projector"),
-    ([descriptor(b"1", MMPROJ, **{FILEPATH: "../mmproj.gguf"})], None, r"has an empty, '\.' or '\.\.' part"),
-    ([descriptor(b"1", MMPROJ, **{FILEPATH: "model.mmproj"})], "mmproj.gguf", ""),
-]
-
-
-@pytest.mark.parametrize(("layers", "name", "says"), WITH, ids=lambda value: str(value)[:60])
-async def test_one_projector_fits_or_the_reason_is_told(
-    hub: TokenRegistry, fetch: Fetcher, layers: list[Document], name: str | None, says: str
-) -> None:
-    hub.put("sees", [descriptor(MODEL, GGUF, **{FILEPATH: "tiny-Q8_0.gguf"}), *layers])
-    if name is None:
-        with pytest.raises((AmbiguousModel, SourceNotFound, UnsupportedSource), match=says):
-            await fetch.resolve(at(hub, ":sees"), projector=True)
-        return
-    plan = await fetch.resolve(at(hub, ":sees"), projector=True)
-    assert [file.path.rpartition("/")[2] for file in plan.files] == ["tiny-Q8_0.gguf", name]
-
-
-async def test_another_file_in_the_place_of_the_projector_is_refused_before_a_byte_of_the_model(
-    pusher: Pusher, fetch: Fetcher
-) -> None:
-    pusher.artifact("v1", [pusher.blob(MODEL, GGUF), pusher.blob(OTHER, MMPROJ)])
-    with pytest.raises(NotGGUF, match=r"mmproj\.gguf: not a multimodal projector"):
-        await fetch.transfer(await fetch.resolve(ref_of(pusher), projector=True))
-    assert not list(fetch.root.rglob("*.gguf"))
-
-
 async def test_an_index_leads_to_the_one_artifact_with_a_model(pusher: Pusher, fetch: Fetcher) -> None:
     image = pusher.artifact("image", [pusher.blob(b"layer", "application/vnd.oci.image.layer.v1.tar+gzip")])
     model = pusher.artifact("model", [pusher.blob(MODEL, GGUF)])
@@ -217,9 +147,9 @@ def protected(tmp_path: Path) -> Iterator[Pusher]:
         yield pusher
 
 
-def logins(url: str, password: str = PASSWORD, **more: str) -> Credentials:
+def logins(url: str, password: str = PASSWORD) -> Credentials:
     """As of a docker configuration, which names hosts only: `https://` stands for no scheme."""
-    login = RegistryLogin(url.replace("http://", "https://"), registry.USER, password, **more)
+    login = RegistryLogin(url.replace("http://", "https://"), registry.USER, password)
     other = RegistryLogin("https://other.example", "x", "y")
     return Credentials(None, (url,), logins=(other, login))
 
@@ -316,84 +246,6 @@ async def test_a_login_goes_to_a_token_server_without_tls_only_if_the_secret_nam
     assert not [one for one in hub.requests("registry") if "Basic" in one.headers.get("Authorization", "")]
     with pytest.raises(AccessDenied, match="with the credential that was sent"):
         await fetch.resolve(at(hub), replace(named, logins=logins(hub.url, "wrong").logins))
-
-
-IDENTITY = "canary-0123456789abcdef" * 60  # of more than 1 KiB, as those of Azure
-
-
-@pytest.fixture
-def identity(hub: TokenRegistry) -> Credentials:
-    """A login of `docker login` with an identity token, for a token server without TLS too."""
-    hub.identity = IDENTITY
-    return replace(logins(hub.url, "", identity_token=IDENTITY), origins=(hub.url, hub.token_url))
-
-
-async def test_an_identity_token_is_exchanged_for_tokens_of_the_registry(
-    hub: TokenRegistry, fetch: Fetcher, identity: Credentials
-) -> None:
-    with pytest.raises(AccessDenied, match="without a credential"):
-        await fetch.resolve(at(hub))
-    hub.uses = 2
-    plan = await fetch.resolve(at(hub), identity)
-    provided = await fetch.transfer(plan, identity, connections=4)
-    assert fetch.content(provided) == LARGE
-    assert provided.received == hub.sent == len(LARGE)
-    asked = [request for request in hub.requests("token") if request.method == "POST"]
-    assert len(asked) > 2
-    assert {request.headers["Content-Type"] for request in asked} == {"application/x-www-form-urlencoded"}
-    assert not [one for one in hub.log if IDENTITY[:20] in f"{one[1].rel_url}{one[1].headers}"]
-    assert "canary" not in repr(identity)
-
-
-async def test_an_identity_token_goes_to_no_server_without_tls_that_the_secret_does_not_name(
-    hub: TokenRegistry, fetch: Fetcher, identity: Credentials
-) -> None:
-    with pytest.raises(AccessDenied, match="is not encrypted: the login is not sent there"):
-        await fetch.resolve(at(hub), replace(identity, origins=(hub.url,)))
-    assert not hub.requests("token")
-
-
-async def test_an_identity_token_is_not_sent_on_by_a_redirect(
-    hub: TokenRegistry, fetch: Fetcher, identity: Credentials
-) -> None:
-    hub.scripted["token"] = (307, {"Location": f"{hub.content_url}/token"}, b"")
-    with pytest.raises(UnsupportedSource, match="answered 307 when it was sent the identity token"):
-        await fetch.resolve(at(hub), identity)
-    assert not hub.requests("content")
-
-
-async def test_an_identity_token_is_no_password(hub: TokenRegistry, fetch: Fetcher, identity: Credentials) -> None:
-    hub.basic, hub.login = True, (registry.USER, PASSWORD)
-    with pytest.raises(AccessDenied, match=r"wants a user name and a password .* is an identity token"):
-        await fetch.resolve(at(hub), identity)
-    assert not [one for _, one in hub.log if "Authorization" in one.headers]
-
-
-GRANTS: list[tuple[Answer, type[ProvisionError], str]] = [
-    ((400, {}, b'{"error": "invalid_grant"}'), AccessDenied, "answered 400 .* wrong or expired; log in again"),
-    ((401, {}, b""), AccessDenied, "answered 401 .* wrong or expired"),
-    ((404, {}, b""), UnsupportedSource, "answered 404 .* exchanges none there: put a user name and a password"),
-    ((405, {}, b""), UnsupportedSource, "exchanges none there"),
-    ((429, {"Retry-After": "7"}, b""), RateLimited, "limits how often"),
-    ((500, {}, IDENTITY.encode()), SourceUnavailable, "answered 500 when asked for a token for oci://"),
-    ((200, {}, b"{}"), SourceUnavailable, "no token"),
-    ((200, {}, b'{"refresh_token": "other"}'), SourceUnavailable, "no token"),
-]
-
-
-@pytest.mark.parametrize(("answer", "kind", "says"), GRANTS, ids=lambda value: str(value)[:40])
-async def test_a_refused_identity_token_says_what_to_do(
-    hub: TokenRegistry,
-    fetch: Fetcher,
-    identity: Credentials,
-    answer: Answer,
-    kind: type[ProvisionError],
-    says: str,
-) -> None:
-    hub.scripted["token"] = answer
-    with pytest.raises(kind, match=says) as caught:
-        await fetch.resolve(at(hub), identity)
-    assert "canary" not in caught.value.message
 
 
 async def test_a_login_does_not_answer_the_challenge_of_another_host(hub: TokenRegistry, fetch: Fetcher) -> None:
