@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.support import registry
-from tests.support.ggufs import tiny_gguf
+from tests.support.ggufs import tiny_gguf, tiny_projector
+from tests.support.programs import eventually
 from tests.support.registry import GGUF, PASSWORD, USER, Pusher
 from tests.support.stand import Stand
 
 MODEL, OTHER = tiny_gguf(), tiny_gguf(seed=1)
+PROJECTOR = tiny_projector()
 OLLAMA = "application/vnd.ollama.image.model"
 
 
@@ -87,6 +89,55 @@ def test_a_model_of_ollama_is_ready(bench: Stand, tmp_path: Path) -> None:
     assert (found["path"], found["revision"]) == ("ollama/library/tiny/1b/model.gguf", digest)
     assert bench.catalog()["model.path"] == found["path"]
     assert (bench.volume / found["path"]).read_bytes() == OTHER
+
+
+def test_status_and_catalog_tell_the_projector(bench: Stand, tmp_path: Path) -> None:
+    """Of an artifact of Docker Model Runner, and of a model of Ollama."""
+    with registry.running(tmp_path) as url:
+        refs = {"docker": (f"oci://{url.removeprefix('http://')}/ai/sees", GGUF, "application/vnd.docker.ai.mmproj")}
+        refs["ollama"] = ("ollama:ai/sees", OLLAMA, "application/vnd.ollama.image.projector")
+        bench.start_operator("--allow-host=127.0.0.1", f"--endpoint=ollama={url}")
+        for name, (ref, model, projector) in refs.items():
+            pusher = Pusher(url, "ai/sees")
+            pusher.artifact("latest", [pusher.blob(MODEL, model), pusher.blob(PROJECTOR, projector)])
+            bench.apply(name, modelRef=ref, projector="Auto")
+            found = bench.until(name, "Available")["status"]["model"]
+            path = found["path"].replace("model.gguf", "mmproj.gguf")
+            assert found["projector"] == {"path": path}
+            assert [(file["path"], file["digest"]) for file in found["files"]] == [
+                (found["path"], registry.sha256(MODEL)),
+                (path, registry.sha256(PROJECTOR)),
+            ]
+            assert found["digest"] == registry.sha256(MODEL)
+            assert bench.catalog()[f"{name}.projector"] == path
+            assert json.loads(bench.catalog()[f"{name}.json"])["projector"] == {"path": path}
+            assert (bench.volume / path).read_bytes() == PROJECTOR
+
+
+def test_the_settings_of_ollama_are_in_the_catalog_also_after_a_restart_without_the_registry(
+    bench: Stand, tmp_path: Path
+) -> None:
+    texts = {
+        "template": "{{ .Prompt }}\n",
+        "params": '{"stop":["<|end|>"],"num_ctx":4096}',
+        "system": "Be brief.",
+        "license": "MIT",
+    }
+    with registry.running(tmp_path) as url:
+        pusher = Pusher(url, "library/tiny")
+        layers = [pusher.blob(text.encode(), OLLAMA.replace("model", name)) for name, text in texts.items()]
+        pusher.artifact("latest", [pusher.blob(MODEL, OLLAMA), *layers])
+        flags = ("--allow-host=127.0.0.1", f"--endpoint=ollama={url}")
+        operator = bench.start_operator(*flags)
+        bench.apply("model", modelRef="ollama:tiny")
+        found = bench.until("model", "Available")["status"]["model"]["ollama"]
+    assert found == {"template": texts["template"], "parameters": texts["params"], "system": texts["system"]}
+    assert json.loads(bench.catalog()["model.json"])["ollama"] == found
+    operator.stop()
+    bench.cluster.api.delete(f"/api/v1/namespaces/{bench.namespace}/configmaps/model-catalog")
+    bench.start_operator(*flags)
+    eventually(lambda: "model.json" in bench.catalog(), "the catalog is written again")
+    assert json.loads(bench.catalog()["model.json"])["ollama"] == found
 
 
 def no_secret_is_shown(bench: Stand) -> None:

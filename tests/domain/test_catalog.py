@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_provisioner.domain.catalog import LIMIT_BYTES, DriftBackoff, Entry, refusal, rows, size
-from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary, OllamaSettings
+from model_provisioner.domain.model_files.ollama_settings import MOST_BYTES
 from model_provisioner.domain.modeldownload import Projector
 from tests.support.samples import MODEL
 
@@ -43,6 +44,26 @@ def test_a_projector_has_a_key_of_its_own() -> None:
     assert list(said) == ["tiny.json", "tiny.path", "tiny.claim", "tiny.projector"]
     assert said["tiny.projector"] == "hf/a/b/mmproj.gguf"
     assert json.loads(said["tiny.json"])["projector"] == {"path": "hf/a/b/mmproj.gguf"}
+
+
+def test_what_ollama_publishes_with_a_model_is_in_its_entry_as_it_was_written() -> None:
+    found = OllamaSettings("{{ .Prompt }}", '{"num_ctx":4096}', "Be brief.")
+    said = json.loads(rows("tiny", Entry("ollama:tiny", replace(MODEL, ollama=found)))["tiny.json"])
+    assert said["ollama"] == {
+        "template": "{{ .Prompt }}",
+        "parameters": '{"num_ctx":4096}',
+        "system": "Be brief.",
+    }
+    left_out = OllamaSettings(omitted=("template",))
+    said = json.loads(rows("tiny", Entry("ollama:tiny", replace(MODEL, ollama=left_out)))["tiny.json"])
+    assert said["ollama"] == {"omitted": ["template"]}
+
+
+@pytest.mark.parametrize("text", ["x", "\n", '"', "я", "字"])
+def test_the_longest_texts_of_ollama_leave_room_for_other_models(text: str) -> None:
+    longest = text * (MOST_BYTES // len(text.encode()))
+    entry = Entry("ollama:tiny", replace(MODEL, ollama=OllamaSettings(longest)))
+    assert LIMIT_BYTES // size([rows("tiny", entry)]) >= 16
 
 
 @given(st.sets(NAMES, min_size=2, max_size=8))

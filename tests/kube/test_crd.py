@@ -526,6 +526,12 @@ STATUS = {
         "digest": DIGEST,
         "digestSource": "Source",
         "projector": {"path": PROJECTOR},
+        "ollama": {
+            "template": "{{ .Prompt }}",
+            "parameters": '{"num_ctx":4096}',
+            "system": "Be brief.",
+            "omitted": ["template"],
+        },
         "files": [
             {"path": PATH, "sizeBytes": 667788096, "digest": DIGEST},
             {"path": PROJECTOR, "sizeBytes": 1000000, "digest": DIGEST},

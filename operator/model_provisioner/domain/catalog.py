@@ -75,6 +75,7 @@ def _document(entry: Entry) -> dict[str, object]:
         "revision": model.revision,
         "gguf": _camel(asdict(model.gguf)) if model.gguf else None,
         **({"projector": {"path": model.projector.path}} if model.projector else {}),
+        **({"ollama": _camel(asdict(model.ollama))} if model.ollama else {}),
         **({"endpoint": entry.endpoint} if entry.endpoint else {}),
     }
 

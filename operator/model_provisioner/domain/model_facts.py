@@ -1,4 +1,4 @@
-"""What a worker reports of a published model: its files, and what its GGUF header says.
+"""What a worker reports of a model: its files, what its GGUF header says, and what its source says beside that.
 
 `domain.modeldownload` has them in the status. They are apart from it because a worker needs nothing else of the
 resource.
@@ -32,3 +32,18 @@ class GGUFSummary:
     license: str | None = None
     chat_template: bool = False
     unknown_tensor_types: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaSettings:
+    """What Ollama publishes with a model beside its weights, as it is written there; None: the model has none.
+
+    `template` is the template of a prompt, in the language of Go (text/template), `parameters` a JSON object with the
+    names of Ollama (`stop`, `temperature`), `system` the system prompt. `omitted` are the names of fields that the
+    model has and that are left out, in alphabetical order; None if there are none.
+    """
+
+    template: str | None = None
+    parameters: str | None = None
+    system: str | None = None
+    omitted: tuple[str, ...] | None = None

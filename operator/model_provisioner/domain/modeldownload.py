@@ -7,7 +7,7 @@ whole seconds, as Kubernetes writes them.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary, OllamaSettings
 
 MIN_BYTES_PER_SECOND = 64 * 1024
 """The lowest limit of one download, in bytes per second. With a lower one, a model takes weeks."""
@@ -70,7 +70,7 @@ class Model:
     `size` is formatted for users, `size_bytes` is exact. After a restart the download continues at `revision`, also if
     the branch has moved. `repository` is the name that the source has for the repository; the ref may have another
     spelling of it, or a former name. The projector counts in `files`, `size` and `size_bytes`, and
-    not in `digest` and `gguf`.
+    not in `digest` and `gguf`. `ollama` is known for models of the Ollama registry that have such settings.
     """
 
     claim_name: str
@@ -85,6 +85,7 @@ class Model:
     gguf: GGUFSummary | None = None
     repository: str | None = None
     projector: Projector | None = None
+    ollama: OllamaSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

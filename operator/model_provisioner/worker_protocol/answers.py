@@ -6,18 +6,19 @@ import msgspec
 
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
-from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary, OllamaSettings
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Usage
 
 
 class ResolvedAnswer(msgspec.Struct, frozen=True):
-    """The plan of a ref; `alternatives` are other models of the same repository."""
+    """The plan of a ref; `alternatives` are other models of the same repository, `ollama` what Ollama says of it."""
 
     id: str
     plan: Plan
     alternatives: Alternatives = NO_ALTERNATIVES
+    ollama: OllamaSettings | None = None
     event: Literal["resolved"] = "resolved"
 
 

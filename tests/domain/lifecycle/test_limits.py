@@ -11,6 +11,7 @@ from model_provisioner.domain.errors import UnsupportedSource
 from model_provisioner.domain.gguf.format import MAX_UNKNOWN_TYPES
 from model_provisioner.domain.lifecycle import limits
 from model_provisioner.domain.model_facts import GGUFSummary
+from model_provisioner.domain.model_files.ollama_settings import MOST_BYTES
 from model_provisioner.domain.modeldownload import Condition, Progress, Status
 from model_provisioner.domain.quantity import MAX_INT64
 from model_provisioner.domain.store.digest import Digest
@@ -38,6 +39,7 @@ def field(path: str) -> dict[str, Any]:
         ("model.revision", limits.MAX_REVISION),
         ("model.repository", limits.MAX_REPOSITORY),
         *[(f"model.gguf.{name}", limits.MAX_GGUF_TEXT) for name in ("architecture", "name", "quantization", "license")],
+        *[(f"model.ollama.{name}", MOST_BYTES) for name in ("template", "parameters", "system")],
         ("conditions.[].reason", limits.MAX_REASON),
         ("progress.summary", limits.MAX_SUMMARY),
         ("lastHandledReconcileAt", limits.MAX_ANNOTATION),

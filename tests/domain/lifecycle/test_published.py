@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
-from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary, OllamaSettings
 from model_provisioner.domain.modeldownload import DigestSource, Projector
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
@@ -37,6 +37,12 @@ def test_a_digest_that_was_computed_is_told_once_it_is_known() -> None:
     files = (FileRecord("hf/a/b/0.gguf", 1024, str(ONE)),)
     here = published_model(planned, files, GGUFSummary("llama"))
     assert (here.digest, here.digest_source, here.files) == (str(ONE), DigestSource.COMPUTED, files)
+
+
+def test_the_settings_of_ollama_stay_with_the_model() -> None:
+    planned = planned_model(plan(ONE), "models", "store", None, OllamaSettings(system="Be brief."))
+    here = published_model(planned, planned.files, GGUFSummary("llama"))
+    assert planned.ollama == here.ollama == OllamaSettings(system="Be brief.")
 
 
 def test_a_projector_counts_as_a_file_and_not_in_the_digest() -> None:

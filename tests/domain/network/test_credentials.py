@@ -3,7 +3,7 @@
 import pytest
 
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.credentials import Credentials, RegistryLogin
 
 HUB = "https://hub.example"
 
@@ -14,3 +14,17 @@ HUB = "https://hub.example"
 )
 def test_scheme_host_and_port_must_match(origin: str, permitted: bool) -> None:
     assert Credentials("x", (f"{HUB}/path", "https://huggingface.co")).permits(Origin.of(origin)) is permitted
+
+
+def test_a_login_at_a_registry_is_that_of_its_host_whatever_the_scheme() -> None:
+    docker = RegistryLogin("https://docker.io", "me", "password-canary")
+    other = RegistryLogin("https://r.example:5000", "", "", "identity-canary")
+    found = Credentials(None, (), logins=(docker, other))
+    assert found.login_at(Origin.of("https://docker.io")) == docker
+    assert found.login_at(Origin.of("http://r.example:5000")) == other
+    assert found.login_at(Origin.of("https://r.example")) is None
+    assert (docker.basic, other.basic) == ("Basic bWU6cGFzc3dvcmQtY2FuYXJ5", None)
+    basic = Credentials(None, (), username="me", password="password-canary", logins=(other,))
+    assert basic.login_at(Origin.of("https://r.example:5000")) == RegistryLogin(
+        "https://r.example:5000", "me", "password-canary"
+    )

@@ -104,10 +104,10 @@ async def test_two_that_fit_are_listed(bench: Bench) -> None:
         await bench.resolve(projector=True)
 
 
-@pytest.mark.parametrize("ref", ["local:mine.gguf", "https://models.example/mine.gguf"])
+@pytest.mark.parametrize("ref", ["local:mine.gguf", "https://models.example/mine.gguf", "s3://models/mine.gguf"])
 async def test_a_source_of_single_files_has_no_projector(ref: str, bench: Bench) -> None:
     put(bench.root, "local/mine.gguf", CONTENT)
-    with pytest.raises(InvalidRef, match=rf"^{re.escape(ref)} names no repository .*: ask for no projector"):
+    with pytest.raises(InvalidRef, match=rf"^{re.escape(ref)} names a single file.*: ask for no projector"):
         await bench.resolve(ref, projector=True)
 
 

@@ -25,7 +25,7 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.plan import Pin
 from tests.support import nginx
-from tests.support.ggufs import tiny_gguf, write_split
+from tests.support.ggufs import tiny_adapter, tiny_gguf, write_split
 from tests.transfer.sources.web import Fetcher, FileServer, fetcher, serving, sha256
 
 CANARY = "canary-0123456789abcdef"
@@ -102,6 +102,12 @@ async def test_what_is_no_digest_of_the_whole_file_is_not_taken_for_one(
     server, fetch = running
     server.headers = headers
     assert (await fetch.resolve(f"{server.url}/model.gguf")).files[0].digest is None
+
+
+async def test_an_adapter_is_fetched_by_its_address(running: Running) -> None:
+    server, fetch = running
+    server.content = tiny_adapter()
+    assert fetch.content(await fetch.fetch(f"{server.url}/lora/adapter.gguf")) == tiny_adapter()
 
 
 async def test_the_digest_of_the_user_is_compared_with_that_of_the_server(running: Running) -> None:

@@ -12,7 +12,7 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
-from tests.support.ggufs import tiny_gguf, tiny_projector
+from tests.support.ggufs import tiny_adapter, tiny_gguf, tiny_projector
 from tests.support.hub import Repository
 from tests.transfer.bench import MODEL, NAME, Bench, sha256, token_for
 
@@ -254,6 +254,12 @@ async def test_the_projector_is_found_beside_the_model(bench: Bench, repository:
     ]
     assert plan.projector == plan.files[1]
     assert (await bench.resolve(REF)).projector is None
+
+
+async def test_an_adapter_is_fetched_by_its_path(bench: Bench, repository: Repository) -> None:
+    repository.add("lora/adapter.gguf", tiny_adapter())
+    provided = await bench.transfer(await bench.resolve(f"{REF}:lora/adapter.gguf"))
+    assert bench.content(provided) == tiny_adapter()
 
 
 async def test_no_projector_is_guessed_where_not_all_files_are_listed(bench: Bench, repository: Repository) -> None:

@@ -147,9 +147,9 @@ def protected(tmp_path: Path) -> Iterator[Pusher]:
         yield pusher
 
 
-def logins(url: str, password: str = PASSWORD, **more: str) -> Credentials:
+def logins(url: str, password: str = PASSWORD) -> Credentials:
     """As of a docker configuration, which names hosts only: `https://` stands for no scheme."""
-    login = RegistryLogin(url.replace("http://", "https://"), registry.USER, password, **more)
+    login = RegistryLogin(url.replace("http://", "https://"), registry.USER, password)
     other = RegistryLogin("https://other.example", "x", "y")
     return Credentials(None, (url,), logins=(other, login))
 
@@ -246,11 +246,6 @@ async def test_a_login_goes_to_a_token_server_without_tls_only_if_the_secret_nam
     assert not [one for one in hub.requests("registry") if "Basic" in one.headers.get("Authorization", "")]
     with pytest.raises(AccessDenied, match="with the credential that was sent"):
         await fetch.resolve(at(hub), replace(named, logins=logins(hub.url, "wrong").logins))
-
-
-async def test_an_identity_token_is_refused_in_words(hub: TokenRegistry, fetch: Fetcher) -> None:
-    with pytest.raises(UnsupportedSource, match="is an identity token, which this version does not exchange"):
-        await fetch.resolve(at(hub), logins(hub.url, identity_token="canary-0123456789"))
 
 
 async def test_a_login_does_not_answer_the_challenge_of_another_host(hub: TokenRegistry, fetch: Fetcher) -> None:

@@ -9,15 +9,19 @@ import pytest
 
 from model_provisioner.domain.errors import (
     AccessDenied,
+    AmbiguousModel,
     DigestMismatch,
     ProvisionError,
     SourceNotFound,
     SourceUnavailable,
     UnsupportedSource,
 )
+from model_provisioner.domain.model_facts import OllamaSettings
+from model_provisioner.domain.model_files.ollama_settings import MOST_BYTES
 from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.worker_protocol.codec import decode_answer, encode_answer
 from tests.support import registry
-from tests.support.ggufs import tiny_gguf
+from tests.support.ggufs import tiny_gguf, tiny_projector
 from tests.support.registry import DOCKER_MANIFEST, Document, descriptor
 from tests.transfer.sources.token_registry import TokenRegistry, token_registry
 from tests.transfer.sources.web import Fetcher, FileServer, fetcher, sha256
@@ -35,13 +39,23 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
         hub = await stack.enter_async_context(token_registry())
         hub.tokens, hub.redirects = False, True
         hub.files[sha256(MODEL)] = FileServer(MODEL)
+        hub.files |= {sha256(text): FileServer(text) for text in TEXTS.values()}
         hub.put("8b", model(descriptor(MODEL, f"{OLLAMA}model")), mediaType=DOCKER_MANIFEST)
         yield hub, await stack.enter_async_context(fetcher(tmp_path / "volume"))
 
 
+TEXTS = {
+    "template": b"{{ .System }} {{ .Prompt }}",
+    "params": b'{"stop":["<|end|>"],"temperature":0.6}',
+    "system": b"Be brief.",
+}
+LAYER = [descriptor(MODEL, f"{OLLAMA}model")]
+
+
 def model(*weights: Document) -> list[Document]:
-    others = ("template", "params", "system", "license", "projector", "adapter", "draft")
-    return [*(descriptor(name.encode(), f"{OLLAMA}{name}") for name in others), *weights]
+    others = ("license", "projector", "adapter", "draft")
+    contents = {**TEXTS, **{name: name.encode() for name in others}}
+    return [*(descriptor(content, f"{OLLAMA}{name}") for name, content in contents.items()), *weights]
 
 
 async def test_a_model_is_the_layer_with_the_weights(running: Running) -> None:
@@ -56,11 +70,83 @@ async def test_a_model_is_the_layer_with_the_weights(running: Running) -> None:
     )
     provided = await fetch.transfer(plan, connections=4)
     assert fetch.content(provided) == MODEL
-    assert provided.received == hub.sent == len(MODEL)
+    assert provided.received == hub.files[sha256(MODEL)].sent == len(MODEL)
     assert hub.requests("registry")[0].path == "/v2/library/llama3/manifests/8b"
     assert DOCKER_MANIFEST in hub.requests("registry")[0].headers["Accept"]
     assert {request.method for _, request in hub.log} == {"GET"}
-    assert len(hub.requests("registry")) <= 3
+    assert len(hub.requests("registry")) <= 6
+    assert not [one for one in hub.requests("content") if one.path.endswith(sha256(b"license"))]
+
+
+async def test_the_projector_is_a_file_of_the_plan(running: Running) -> None:
+    hub, fetch = running
+    projector = tiny_projector()
+    hub.files[sha256(projector)] = FileServer(projector)
+    layers = [descriptor(projector, f"{OLLAMA}projector"), descriptor(MODEL, f"{OLLAMA}model")]
+    hub.put("sees", layers, mediaType=DOCKER_MANIFEST)
+    plan = await fetch.resolve("ollama:llava:sees", endpoint=hub.url, projector=True)
+    assert [file.path for file in plan.files] == [
+        f"ollama/library/llava/sees/{name}.gguf" for name in ("model", "mmproj")
+    ]
+    assert plan.projector == plan.files[1]
+    provided = await fetch.transfer(plan)
+    assert [fetch.content(provided, index) for index in (0, 1)] == [MODEL, projector]
+    assert (await fetch.resolve("ollama:llava:sees", endpoint=hub.url)).files == plan.model_files
+
+
+async def test_a_model_without_one_projector_says_what_to_do(running: Running) -> None:
+    hub, fetch = running
+    hub.put("text", [descriptor(MODEL, f"{OLLAMA}model")])
+    hub.put("two", [*(descriptor(one, f"{OLLAMA}projector") for one in (b"1", b"2", MODEL)), *model(), *LAYER])
+    with pytest.raises(
+        SourceNotFound, match=r"ollama:a:text has no layer with .* all in one file: ask for no projector"
+    ):
+        await fetch.resolve("ollama:a:text", endpoint=hub.url, projector=True)
+    with pytest.raises(AmbiguousModel, match=r"4 projectors fit model\.gguf"):
+        await fetch.resolve("ollama:a:two", endpoint=hub.url, projector=True)
+
+
+async def test_template_parameters_and_system_prompt_are_told_as_they_are(running: Running) -> None:
+    hub, fetch = running
+    found = await fetch.answer("ollama:llama3:8b", endpoint=hub.url)
+    template, parameters, system = (text.decode() for text in TEXTS.values())
+    assert found.ollama == OllamaSettings(template, parameters, system)
+    assert decode_answer(encode_answer(found)) == found
+    hub.put("plain", LAYER)
+    assert (await fetch.answer("ollama:llama3:plain", endpoint=hub.url)).ollama is None
+
+
+async def test_a_text_that_is_too_long_is_named_and_not_fetched(running: Running) -> None:
+    hub, fetch = running
+    long = b"x" * (MOST_BYTES + 1)
+    hub.put("long", [*model(), descriptor(long, f"{OLLAMA}template"), *LAYER])
+    found = (await fetch.answer("ollama:llama3:long", endpoint=hub.url)).ollama
+    assert found == OllamaSettings(None, TEXTS["params"].decode(), "Be brief.", ("template",))
+    assert sha256(long) not in str([request.path for _, request in hub.log])
+
+
+async def test_a_text_with_a_credential_is_left_out(running: Running) -> None:
+    hub, fetch = running
+    echo = f"the token is {CANARY}".encode()
+    hub.files[sha256(echo)] = FileServer(echo)
+    hub.put("echo", [descriptor(echo, f"{OLLAMA}system"), *LAYER])
+    found = await fetch.answer("ollama:llama3:echo", Credentials(CANARY, (hub.url,)), endpoint=hub.url)
+    assert found.ollama == OllamaSettings(omitted=("system",))
+
+
+async def test_another_text_than_the_manifest_names_is_refused(running: Running) -> None:
+    hub, fetch = running
+    served = hub.files[sha256(TEXTS["system"])]
+    served.content = b"Obey me."
+    with pytest.raises(DigestMismatch, match="the system of ollama:llama3:8b: a proxy's doing"):
+        await fetch.resolve("ollama:llama3:8b", endpoint=hub.url)
+    served.content = b"x" * (4 * 1024**2 + 1)
+    with pytest.raises(UnsupportedSource, match="more than 4 MiB"):
+        await fetch.resolve("ollama:llama3:8b", endpoint=hub.url)
+    del hub.files[sha256(TEXTS["system"])]
+    hub.redirects = False
+    with pytest.raises(SourceNotFound, match=r"the system of ollama:llama3:8b is not there \(404\)"):
+        await fetch.resolve("ollama:llama3:8b", endpoint=hub.url)
 
 
 async def test_namespace_and_tag_are_library_and_latest_unless_they_are_written(running: Running) -> None:
@@ -101,7 +187,7 @@ async def test_tokens_that_expire_on_the_way_cost_no_byte_twice(running: Running
         setattr(hub, name, value)
     provided = await fetch.transfer(plan, connections=4)
     assert fetch.content(provided) == MODEL
-    assert provided.received == hub.sent == len(MODEL)
+    assert provided.received == hub.files[sha256(MODEL)].sent == len(MODEL)
     assert hub.asked_tokens > 2
 
 

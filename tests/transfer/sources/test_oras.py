@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.domain.errors import AccessDenied, AmbiguousModel, UnsupportedSource
+from model_provisioner.domain.errors import AccessDenied, AmbiguousModel
 from model_provisioner.domain.network.credentials import Credentials
 from tests.support import registry, tools
 from tests.support.ggufs import tiny_gguf, write_split
@@ -82,13 +82,12 @@ async def test_an_index_leads_to_its_one_model(oras: Oras, fetch: Fetcher) -> No
         await fetch.resolve(ref_of(oras, ":v2"))
 
 
-async def test_a_directory_is_an_archive_and_refused_in_words(oras: Oras, fetch: Fetcher) -> None:
+async def test_a_model_is_fetched_out_of_a_directory(oras: Oras, fetch: Fetcher) -> None:
     weights = oras.directory / "weights"
     weights.mkdir()
     (oras.directory / "other.gguf").rename(weights / "other.gguf")
     oras.push("v1", "weights")
-    with pytest.raises(UnsupportedSource, match="archive"):
-        await fetch.resolve(ref_of(oras))
+    assert fetch.content(await fetch.fetch(ref_of(oras))) == OTHER
 
 
 async def test_a_protected_registry_opens_to_the_login_that_pushed(protected: Oras, fetch: Fetcher) -> None:

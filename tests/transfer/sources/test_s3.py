@@ -23,7 +23,7 @@ from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.support import buckets
 from tests.support.buckets import KEYS, Server
-from tests.support.ggufs import tiny_gguf, write_split
+from tests.support.ggufs import tiny_adapter, tiny_gguf, tiny_projector, write_split
 from tests.transfer.sources.web import Fetcher, fetcher, sha256
 
 MODEL = tiny_gguf(size=3 * 1024 * 1024)
@@ -63,9 +63,12 @@ async def resolve(
     keys: AwsKeys | None = KEYS,
     revision: str | None = None,
     digest: str | None = None,
+    *,
+    projector: bool = False,
 ) -> Plan:
     mine = credentials(server, keys) if keys else None
-    return (await Resolver(fetch.client).resolve(Resolve("1", ref, server.url, revision, digest, mine))).plan
+    request = Resolve("1", ref, server.url, revision, digest, mine, projector=projector)
+    return (await Resolver(fetch.client).resolve(request)).plan
 
 
 async def test_an_object_is_fetched_over_a_signed_address(any_server: Server, bucket: str, fetch: Fetcher) -> None:
@@ -176,6 +179,34 @@ async def test_an_ambiguous_prefix_is_told_a_key_that_can_be_written(
     assert (await resolve(fetch, any_server, key)).ref == f"s3://{bucket}/team/a.Q4_K_M.gguf"
 
 
+async def test_the_projector_below_a_prefix_is_a_file_of_the_plan(
+    any_server: Server, bucket: str, fetch: Fetcher
+) -> None:
+    for name, content in {"x-Q4_K_M.gguf": MODEL, "x-Q8_0.gguf": OTHER, "mmproj-F16.gguf": tiny_projector()}.items():
+        any_server.put(f"{bucket}/team/{name}", content)
+    plan = await resolve(fetch, any_server, f"s3://{bucket}/team/:Q8_0", projector=True)
+    assert [file.path.rpartition("/")[2] for file in plan.files] == ["x-Q8_0.gguf", "mmproj-F16.gguf"]
+    assert plan.projector == plan.files[1]
+    provided = await fetch.transfer(plan, credentials(any_server))
+    assert [fetch.content(provided, index) for index in (0, 1)] == [OTHER, tiny_projector()]
+    any_server.put(f"{bucket}/team/mmproj-x-F16.gguf", tiny_projector())
+    with pytest.raises(AmbiguousModel, match=rf"one of them by its key .*, as in s3://{bucket}/team/mmproj"):
+        await resolve(fetch, any_server, f"s3://{bucket}/team/", projector=True)
+    any_server.put(f"{bucket}/text/x.gguf", MODEL)
+    with pytest.raises(SourceNotFound, match=rf"s3://{bucket}/text/ has no multimodal projector"):
+        await resolve(fetch, any_server, f"s3://{bucket}/text/", projector=True)
+
+
+async def test_an_adapter_is_fetched_by_its_key_and_only_so(any_server: Server, bucket: str, fetch: Fetcher) -> None:
+    any_server.put(f"{bucket}/lora/adapter.gguf", tiny_adapter())
+    with pytest.raises(NotGGUF, match=r"adapter\.gguf: an adapter \(LoRA\), not a model"):
+        await fetch.transfer(await resolve(fetch, any_server, f"s3://{bucket}/lora/"), credentials(any_server))
+    provided = await fetch.transfer(
+        await resolve(fetch, any_server, f"s3://{bucket}/lora/adapter.gguf"), credentials(any_server)
+    )
+    assert fetch.content(provided) == tiny_adapter()
+
+
 async def test_a_part_that_is_missing_is_named(any_server: Server, bucket: str, fetch: Fetcher, tmp_path: Path) -> None:
     first, *_ = write_split(tmp_path, "big")
     any_server.put(f"{bucket}/{first.name}", first.read_bytes())
@@ -238,7 +269,8 @@ async def test_a_public_bucket_needs_no_signature(any_server: Server, bucket: st
     plan = await resolve(fetch, any_server, f"s3://{bucket}/model.gguf", None)
     assert (plan.files[0].url, plan.files[0].signed) == (f"{any_server.url}/{bucket}/model.gguf", False)
     assert fetch.content(await fetch.transfer(plan)) == MODEL
-    assert (await resolve(fetch, any_server, f"s3://{bucket}/", None)).files == plan.files
+    (below,) = (await resolve(fetch, any_server, f"s3://{bucket}/", None)).files
+    assert (below.url, below.path, below.pin) == (plan.files[0].url, plan.files[0].path, plan.files[0].pin)
 
 
 async def test_clocks_that_differ_are_told(strict: Server, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:

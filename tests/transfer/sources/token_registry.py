@@ -8,7 +8,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -28,10 +28,10 @@ class TokenRegistry:
     """`manifests` are by tag and digest, `files` by digest.
 
     `tokens` False: nobody has to log in. A token is valid for `seconds`, which `told` may misstate, and for `uses`
-    requests. `login` is what the token server wants (name, password). `basic`: the registry itself wants it.
-    `realm` replaces the address of the token server. `redirects`: blobs are at another host. `pause` is
-    before each blob, in seconds. `scripted` are answers by
-    the first word of the path: `manifests`, `blobs`, `token`.
+    requests. `login` is what the token server wants (name, password), `identity` the refresh token that it exchanges.
+    `basic`: the registry itself wants the login. `realm` replaces the address of the token server. `redirects`: blobs
+    are at another host. `pause` is before each blob, in seconds. `scripted` are answers by the first word of the path:
+    `manifests`, `blobs`, `token`.
     """
 
     manifests: dict[str, bytes] = field(default_factory=dict)
@@ -41,6 +41,7 @@ class TokenRegistry:
     told: object = None
     uses: int = 10**9
     login: tuple[str, str] | None = None
+    identity: str | None = None
     basic: bool = False
     realm: str | None = None
     redirects: bool = False
@@ -126,14 +127,26 @@ class TokenRegistry:
         self.log.append(("token", request))
         if scripted := self.scripted.get("token"):
             return _response(scripted)
-        if request.query.get("scope") != SCOPE or request.query.get("service") != SERVICE:
+        asked = await request.post() if request.method == "POST" else request.query
+        if asked.get("scope") != SCOPE or asked.get("service") != SERVICE:
             return web.Response(status=400)
-        if self.login and request.headers.get("Authorization") != _basic(self.login):
+        if request.method == "POST":
+            if refused := self._refused_grant(asked):
+                return refused
+        elif (self.login or self.identity) and request.headers.get("Authorization") != _basic(self.login):
             return web.json_response({"details": "incorrect username or password"}, status=401)
         token = f"canary-token-{len(self._valid):06}"
         self._valid[f"Bearer {token}"] = (time.time() + self.seconds, self.uses)
         seconds = self.seconds if self.told is None else self.told
         return web.json_response({"access_token": token, "expires_in": seconds})
+
+    def _refused_grant(self, asked: Mapping[str, object]) -> web.Response | None:
+        """As spec/auth/oauth.md of distribution says, and RFC 6749, 5.2."""
+        if asked.get("grant_type") != "refresh_token" or not asked.get("client_id"):
+            return web.json_response({"error": "invalid_request"}, status=400)
+        if self.identity is None or asked.get("refresh_token") != self.identity:
+            return web.json_response({"error": "invalid_grant"}, status=400)
+        return None
 
     async def at_content_host(self, request: web.Request) -> web.StreamResponse:
         self.log.append(("content", request))

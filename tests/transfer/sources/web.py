@@ -21,7 +21,7 @@ from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.transfer.store.store import Store
-from model_provisioner.worker_protocol.messages import Resolve
+from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 from tests.transfer.bench import HOLDER, Recorder, no_sleep
 
 SETTINGS = NetworkSettings(NetworkPolicy(allowed_hosts=(parse_host_port("127.0.0.1"), parse_host_port("localhost"))))
@@ -122,11 +122,26 @@ class Fetcher:
         revision: str | None = None,
         endpoint: str | None = None,
         own: bool = True,
+        *,
+        projector: bool = False,
     ) -> Plan:
         """`endpoint` is asked, and is the administrator's if `own`; None: that of the ref itself."""
+        return (await self.answer(ref, credentials, digest, revision, endpoint, own, projector=projector)).plan
+
+    async def answer(
+        self,
+        ref: str,
+        credentials: Credentials | None = None,
+        digest: str | None = None,
+        revision: str | None = None,
+        endpoint: str | None = None,
+        own: bool = True,
+        *,
+        projector: bool = False,
+    ) -> ResolvedAnswer:
         asked = endpoint or parse(ref).endpoint or ""
-        request = Resolve("1", ref, asked, revision, digest, credentials, own_hub=own)
-        return (await Resolver(self.client).resolve(request)).plan
+        request = Resolve("1", ref, asked, revision, digest, credentials, own_hub=own, projector=projector)
+        return await Resolver(self.client).resolve(request)
 
     async def fetch(
         self, ref: str, credentials: Credentials | None = None, digest: str | None = None, connections: int = 1

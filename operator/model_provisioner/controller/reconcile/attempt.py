@@ -78,7 +78,8 @@ class Attempt:
         check_plan(found.plan)
         delete = self._download.spec.reclaim_policy is ReclaimPolicy.DELETE
         settled = await self._deps.stores.settle(claim, store_id, self._holder, found.plan, delete=delete)
-        model = planned_model(settled.plan, claim.name, settled.store_id, self._download.spec.digest)
+        wanted_digest = self._download.spec.digest
+        model = planned_model(settled.plan, claim.name, settled.store_id, wanted_digest, found.ollama)
         self._advance(Resolved(model))
         if self._download.spec.suspend:
             room = await self._deps.stores.measure(claim, settled.store_id, settled.plan)

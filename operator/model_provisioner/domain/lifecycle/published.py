@@ -5,13 +5,15 @@
 
 from dataclasses import replace
 
-from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary, OllamaSettings
 from model_provisioner.domain.modeldownload import DigestSource, Model, Projector
 from model_provisioner.domain.quantity import format_bytes
 from model_provisioner.domain.store.plan import Plan
 
 
-def planned_model(plan: Plan, claim_name: str, store_id: str, wanted_digest: str | None) -> Model:
+def planned_model(
+    plan: Plan, claim_name: str, store_id: str, wanted_digest: str | None, ollama: OllamaSettings | None = None
+) -> Model:
     """The model of a settled `plan`; `wanted_digest` is the one of the spec."""
     files = plan.records
     projector = Projector(plan.projector.path) if plan.projector else None
@@ -27,6 +29,7 @@ def planned_model(plan: Plan, claim_name: str, store_id: str, wanted_digest: str
         files=files,
         repository=plan.repository,
         projector=projector,
+        ollama=ollama,
     )
 
 

@@ -9,12 +9,16 @@ whose layers have a title, and `…layer.v1.tar` for a plain file too unless it 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from model_provisioner.domain.errors import UnsupportedSource
+from model_provisioner.domain.model_files.projectors import is_projector
 
 OLLAMA_MODEL = "application/vnd.ollama.image.model"
 _GGUF = frozenset({"application/vnd.docker.ai.gguf.v3", "application/vnd.cncf.model.weight.v1.gguf", OLLAMA_MODEL})
-_PROJECTOR = "application/vnd.docker.ai.mmproj"
+_PROJECTORS = frozenset({"application/vnd.docker.ai.mmproj", "application/vnd.ollama.image.projector"})
+PROJECTOR_FILE = "mmproj.gguf"
+"""The file of a projector without a name. Docker calls it `model.mmproj`, which loaders of directories do not find."""
 _ARCHIVE = re.compile(r".*\+(?:gzip|zstd)|application/vnd\.(?:cncf|kitops|docker)\..*[.]tar", re.DOTALL)
 _TAR = re.compile(
     r"application/vnd\.(?:cncf\.model\.weight(?:\.config)?|kitops\.modelkit\.model(?:part)?)\.v1\.tar"
@@ -77,15 +81,21 @@ class Layer:
 
 def gguf_files(layers: Sequence[Layer]) -> dict[str, Layer]:
     """The layers that are GGUF files as they are, by their names. Raises UnsupportedSource if two share a name."""
-    plain = [layer for layer in layers if not layer.is_archive and layer.media_type != _PROJECTOR]
+    plain = [layer for layer in layers if not layer.is_archive and layer.media_type not in _PROJECTORS]
     models = [layer for layer in plain if layer.media_type in _GGUF or _is_gguf(layer.name)]
-    unnamed = _default_names(sum(not _is_gguf(layer.name) for layer in models))
-    found: dict[str, Layer] = {}
-    for layer in models:
-        name = layer.name if _is_gguf(layer.name) else next(unnamed)
-        if found.setdefault(name, layer).digest != layer.digest:
-            raise UnsupportedSource(f"two layers are called {name[:120]!a}: give each file a name of its own")
-    return found
+    return _named(models, _default_names(sum(not _is_gguf(layer.name) for layer in models)), {})
+
+
+def projector_files(layers: Sequence[Layer]) -> dict[str, Layer]:
+    """The layers that are multimodal projectors, by type or by name, by the names of their files.
+
+    Raises UnsupportedSource if two layers share a name.
+    """
+    models = gguf_files(layers)
+    by_type = {layer.digest: layer for layer in layers if layer.media_type in _PROJECTORS}
+    numbered = (f"mmproj-{number}{_SUFFIX}" for number in count(2))
+    by_name = {name: layer for name, layer in models.items() if is_projector(name)}
+    return by_name | _named([*by_type.values()], chain((PROJECTOR_FILE,), numbered), models)
 
 
 def archives(layers: Sequence[Layer]) -> list[Layer]:
@@ -106,10 +116,23 @@ def without_gguf(layers: Sequence[Layer]) -> str:
     return f"holds no GGUF file{only}: name an artifact with a model in GGUF"
 
 
-def _default_names(count: int) -> Iterator[str]:
-    if count == 1:
+def _default_names(models: int) -> Iterator[str]:
+    if models == 1:
         return iter((f"model{_SUFFIX}",))
-    return (f"model-{number:05}-of-{count:05}{_SUFFIX}" for number in range(1, count + 1))
+    return (f"model-{number:05}-of-{models:05}{_SUFFIX}" for number in range(1, models + 1))
+
+
+def _named(layers: Sequence[Layer], unnamed: Iterator[str], others: Mapping[str, Layer]) -> dict[str, Layer]:
+    """`layers` by the names of their files, those without one by the next of `unnamed`.
+
+    Raises UnsupportedSource if two layers share a name, or one of them and one of `others`.
+    """
+    found: dict[str, Layer] = {}
+    for layer in layers:
+        name = layer.name if _is_gguf(layer.name) else next(unnamed)
+        if {found.setdefault(name, layer).digest, others.get(name, layer).digest} != {layer.digest}:
+            raise UnsupportedSource(f"two layers are called {name[:120]!a}: give each file a name of its own")
+    return found
 
 
 def _is_gguf(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Decides which multimodal projector of a repository fits a model.
+"""Decides which multimodal projector of a repository or of an artifact fits a model.
 
 `transfer.sources` calls `projector_of` for an object with `spec.projector: Auto`. The rules do not depend on the order
 of the list, and never guess:
@@ -12,6 +12,9 @@ of the list, and never guess:
 
 llama.cpp takes the nearest number of bits, also below the model's, and the first of equal ones; Docker Model Runner
 prefers F16. A projector has few bytes, and its precision limits what the model sees, so rule 3 never goes below.
+
+In an artifact of a registry all files are of one model. Some have a type for projectors, and directories decide only
+between several: `projector_in_artifact`.
 """
 
 import re
@@ -46,7 +49,32 @@ def projector_of(paths: Sequence[str], model: str) -> str:
     nearest = _nearest(everywhere, model)
     if not nearest:
         raise _not_found(everywhere, model)
-    return _only(_closest(nearest, model), model)
+    fitting = _closest(nearest, model)
+    if len(fitting) == 1:
+        return fitting[0]
+    raise AmbiguousModel(
+        f"{_several(fitting, model)}, and fetch one of them by its path as a model of its own, as in "
+        f":{shown(fitting[0])}"
+    )
+
+
+def projector_in_artifact(projectors: Sequence[str], model: str, artifact: str) -> str:
+    """The one of `projectors`, all those of `artifact`, for its model whose first file is `model`.
+
+    Raises SourceNotFound if there is none, AmbiguousModel if several fit equally well, InvalidRef if `model` itself is
+    a projector.
+    """
+    if is_projector(model):
+        raise InvalidRef(f"{shown(model)} is a projector itself: {NO_PROJECTOR}")
+    if not projectors:
+        raise SourceNotFound(
+            f"{artifact} has no layer with a multimodal projector, so its model reads text only, or has all in one "
+            f"file: {NO_PROJECTOR}, or name an artifact that has one"
+        )
+    fitting = _closest(_nearest(projectors, model) or projectors, model)
+    if len(fitting) == 1:
+        return fitting[0]
+    raise AmbiguousModel(f"{_several(fitting, model)}, or name an artifact of {artifact} with one of them")
 
 
 def _nearest(projectors: Sequence[str], model: str) -> list[str]:
@@ -70,13 +98,8 @@ def _closest(projectors: Sequence[str], model: str) -> list[str]:
     return equal
 
 
-def _only(fitting: Sequence[str], model: str) -> str:
-    if len(fitting) == 1:
-        return fitting[0]
-    raise AmbiguousModel(
-        f"{len(fitting)} projectors fit {shown(model)} equally well: {enumerated(fitting)}; {NO_PROJECTOR}, and fetch "
-        f"one of them by its path as a model of its own, as in :{shown(fitting[0])}"
-    )
+def _several(fitting: Sequence[str], model: str) -> str:
+    return f"{len(fitting)} projectors fit {shown(model)} equally well: {enumerated(fitting)}; {NO_PROJECTOR}"
 
 
 def _not_found(elsewhere: Sequence[str], model: str) -> SourceNotFound:

@@ -45,12 +45,21 @@ class AwsKeys:
 
 @dataclass(frozen=True, slots=True)
 class RegistryLogin:
-    """A login at the registry `origin` (`https://docker.io` for Docker Hub)."""
+    """A login at the registry `origin` (`https://docker.io` for Docker Hub).
+
+    `identity_token` is sent to the token server of the registry in place of the password (distribution,
+    spec/auth/oauth.md: a refresh token).
+    """
 
     origin: str
     username: str = field(repr=False)
     password: str = field(repr=False)
     identity_token: str | None = field(default=None, repr=False)
+
+    @property
+    def basic(self) -> str | None:
+        """The value of `Authorization` with name and password; None for an identity token."""
+        return None if self.identity_token else _basic(self.username, self.password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +90,15 @@ class Credentials:
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"
         elif self.username is not None or self.password is not None:
-            pair = f"{self.username or ''}:{self.password or ''}"
-            sent["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+            sent["Authorization"] = _basic(self.username or "", self.password or "")
         return sent
+
+    def login_at(self, registry: Origin) -> RegistryLogin | None:
+        """The login at `registry`: `username` and `password`, else one of `logins`, which name hosts and no schemes."""
+        if self.username is not None or self.password is not None:
+            return RegistryLogin(str(registry), self.username or "", self.password or "")
+        origins = ((login, Origin.of(login.origin)) for login in self.logins)
+        return next((login for login, at in origins if (at.host, at.port) == (registry.host, registry.port)), None)
 
     def address(self, url: str) -> str:
         """`url` as it is requested at one of the origins: with `query`. Only a request line may have it.
@@ -106,3 +121,8 @@ class Credentials:
             yield from (self.aws.secret, self.aws.session_token)
         for login in self.logins:
             yield from (login.password, login.identity_token)
+
+
+def _basic(username: str, password: str) -> str:
+    """RFC 7617, 2."""
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"

@@ -2,16 +2,16 @@
 
 Called by `oci` and `ollama`. How an answer is read is in `registry_answers`, what a status means in
 `domain.refusals.http_errors`. Sources: distribution-spec 1.1, spec.md, "Pulling manifests" and "Pulling blobs";
-distribution, spec/auth/token.md. A registry says by a challenge which token it wants, and from which server: what it
-says is used as it is, because the names of services and scopes are its own. HEAD is not used: some registries answer
-it otherwise than GET.
+distribution, spec/auth/token.md and oauth.md. A registry says by a challenge which token it wants, and from which
+server: what it says is used as it is, because the names of services and scopes are its own. HEAD is not used: some
+registries answer it otherwise than GET.
 
 A login goes to the registry, if it is for it, and to the token server that the registry names, if that has TLS or may
 have the login itself: a registry could ask for the password itself (Basic), so a server that it trusts learns no more.
+An identity token goes to a token server only.
 A challenge of a host that the registry redirects to is not answered.
 """
 
-import base64
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.challenges import Challenge, challenges
-from model_provisioner.domain.network.credentials import Credentials, RegistryLogin
+from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refusals.http_errors import http_error
 from model_provisioner.domain.refusals.hub_errors import HubRequest
@@ -53,6 +53,9 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 _MAX_TOKEN_BYTES = 256 * 1024
 _MAX_REALM = 2048
 _WHOLE, _PARTIAL = frozenset({200}), frozenset({200, 206})
+_CLIENT = "model-provisioner"
+_REFUSES_GRANT = frozenset({400, 401, 403})  # RFC 6749, 5.2: 400 for a refresh token that is not valid any more
+_KNOWS_NO_GRANT = frozenset({404, 405})  # distribution, spec/auth/oauth.md: a server without OAuth 2
 T = TypeVar("T")
 
 
@@ -112,7 +115,7 @@ class RegistryClient:
         self._wall = wall
         self._session = _Session()
         permitted = credentials if credentials and registry.may_have(credentials) else None
-        self._basic, self._identity = _login(permitted, registry.named if permitted else None)
+        self._login = permitted.login_at(registry.named) if permitted else None
         self._credentials = permitted
         if permitted and permitted.token:
             self._session.authorization = f"Bearer {permitted.token}"
@@ -125,7 +128,7 @@ class RegistryClient:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not be shown if the registry sends it back, besides the credentials themselves."""
-        sent = filter(None, (self._session.authorization, self._basic))
+        sent = filter(None, (self._session.authorization, self._login.basic if self._login else None))
         return tuple(value.partition(" ")[2] for value in sent)
 
     def check_echo(self, files: Sequence[PlannedFile]) -> None:
@@ -153,6 +156,17 @@ class RegistryClient:
         body, _ = await self._read(f"blobs/{digest}", {})
         return body
 
+    async def checked_blob(self, digest: Digest, what: str) -> bytes:
+        """The content of a small blob; `what` says in messages what it is. Raises DigestMismatch if it is another."""
+        body, reply = await self._read(f"blobs/{digest}", {}, f"{what} of ")
+        found = Digest(hashlib.sha256(body).hexdigest())
+        if found != digest:
+            raise DigestMismatch(
+                f"{reply.origin} answers with {found} when asked for {digest}, {what} of {self._registry.subject}: a "
+                "proxy's doing, or the registry is damaged"
+            )
+        return body
+
     async def blob_address(self, digest: Digest) -> Address:
         """Where the blob is, and what it is requested with. One byte of it is asked for to learn that."""
         url = self._url(f"blobs/{digest}")
@@ -170,12 +184,12 @@ class RegistryClient:
         """The answer with `wanted` of a blob, or with the whole of it. The caller closes it."""
         return await self._open(f"blobs/{digest}", {"Range": wanted.header}, _PARTIAL)
 
-    async def _read(self, path: str, headers: dict[str, str]) -> tuple[bytes, Reply]:
-        async with await self._open(path, headers, _WHOLE) as reply:
+    async def _read(self, path: str, headers: dict[str, str], what: str = "") -> tuple[bytes, Reply]:
+        async with await self._open(path, headers, _WHOLE, what) as reply:
             return await self._body(reply, MAX_MANIFEST_BYTES), reply
 
-    async def _open(self, path: str, headers: dict[str, str], good: frozenset[int]) -> Reply:
-        """The answer, whose status is one of `good`. The caller closes it."""
+    async def _open(self, path: str, headers: dict[str, str], good: frozenset[int], what: str = "") -> Reply:
+        """The answer, whose status is one of `good`. The caller closes it. Errors have `what` before the subject."""
         url = self._url(path)
         reply = await self._client.get(url, {**headers, **self._session.headers}, None)
         self._session.answered = True
@@ -185,7 +199,7 @@ class RegistryClient:
             reply = await self._client.get(url, {**headers, **self._session.headers}, None)
         if reply.status not in good:
             reply.close()
-            raise self._error(reply)
+            raise self._error(reply, what)
         return reply
 
     def _can_log_in(self, reply: Reply) -> bool:
@@ -202,21 +216,46 @@ class RegistryClient:
             token = await self._token(bearer)
             self._session.authorization = f"Bearer {token.value}"
             self._session.expires = obtained + token.seconds
-        elif "basic" in ways and self._basic:
-            self._session.authorization = self._basic
+        elif "basic" in ways and self._login and self._login.basic:
+            self._session.authorization = self._login.basic
+        elif "basic" in ways and self._login:
+            raise AccessDenied(
+                f"{self._registry.origin} wants a user name and a password for {self._registry.subject}, and the login "
+                f"for {self._registry.named} is an identity token: put a password into the Secret"
+            )
         else:
             raise self._error(refused)
 
     async def _token(self, challenge: Challenge) -> Token:
         asked = {name: challenge.parameters[name] for name in ("service", "scope") if name in challenge.parameters}
         realm = self._realm(challenge.parameters["realm"])
-        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(asked)}" if asked else realm
-        headers = {"Authorization": self._basic} if self._basic else {}
-        async with await self._client.get(url, headers, None) as reply:
+        async with await self._ask_for_token(realm, asked) as reply:
             if reply.status != 200:
-                raise self._error(reply, "a token for ")
+                raise self._token_error(reply)
             body = await self._body(reply, _MAX_TOKEN_BYTES)
             return self._checked(reply, lambda: parse_token(body))
+
+    async def _ask_for_token(self, realm: str, asked: dict[str, str]) -> Reply:
+        login = self._login
+        if login and login.identity_token:
+            grant = {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": login.identity_token}
+            return await self._client.post(realm, {**grant, **asked})
+        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(asked)}" if asked else realm
+        return await self._client.get(url, {"Authorization": login.basic} if login and login.basic else {}, None)
+
+    def _token_error(self, reply: Reply) -> ProvisionError:
+        if self._login and self._login.identity_token:
+            told = f"{reply.origin} answered {reply.status} when it was sent the identity token of the Secret"
+            if reply.status in _REFUSES_GRANT:
+                return AccessDenied(
+                    f"{told}: it is wrong or expired; log in again, and put the new one into the Secret"
+                )
+            if reply.is_redirect or reply.status in _KNOWS_NO_GRANT:
+                return UnsupportedSource(
+                    f"{told}, so it exchanges none there: put a user name and a password, or an access token as the "
+                    "password, into the Secret"
+                )
+        return self._error(reply, "a token for ")
 
     def _realm(self, realm: str) -> str:
         """Raises an error if it is no URL, or one that the login must not be sent to."""
@@ -229,13 +268,8 @@ class RegistryClient:
                 f"{registry.origin} names no address of a token server when asked for {registry.subject}: check the "
                 "registry, and whether a proxy answers in its place"
             )
-        if self._identity:
-            raise UnsupportedSource(
-                f"the login for {registry.named} is an identity token, which this version does not exchange: put a "
-                "user name and a password, or an access token as the password, into the Secret"
-            )
         safe = origin.scheme == "https" or origin == registry.origin
-        if self._basic and not safe and not (self._credentials and self._credentials.permits(origin)):
+        if self._login and not safe and not (self._credentials and self._credentials.permits(origin)):
             raise AccessDenied(
                 f"{registry.origin} sends to {origin} for a token of {registry.subject}, which is not encrypted: the "
                 "login is not sent there"
@@ -271,28 +305,6 @@ class RegistryClient:
 
     def _error(self, reply: Reply, before: str = "") -> ProvisionError:
         subject = f"{before}{self._registry.subject}"
-        authenticated = self._basic is not None or (self._credentials is not None and bool(self._credentials.token))
+        authenticated = self._login is not None or (self._credentials is not None and bool(self._credentials.token))
         request = HubRequest(subject, str(reply.origin), authenticated)
         return http_error(reply.status, reply.headers, request, self._wall())
-
-
-def _login(credentials: Credentials | None, named: Origin | None) -> tuple[str | None, str | None]:
-    """The value of `Authorization` for Basic, and the identity token, that are for the registry `named`."""
-    if credentials is None or named is None:
-        return None, None
-    if credentials.password is not None or credentials.username is not None:
-        return _basic(credentials.username or "", credentials.password or ""), None
-    login = next((one for one in credentials.logins if _is_for(one, named)), None)
-    if login is None or login.identity_token:
-        return None, login.identity_token if login else None
-    return _basic(login.username, login.password), None
-
-
-def _is_for(login: RegistryLogin, named: Origin) -> bool:
-    """A docker configuration names hosts, not schemes."""
-    origin = Origin.of(login.origin)
-    return (origin.host, origin.port) == (named.host, named.port)
-
-
-def _basic(username: str, password: str) -> str:
-    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"

@@ -1,6 +1,6 @@
 """Which files of a repository a ref means, each with its role in the plan.
 
-Called by the sources that are repositories: `huggingface` and `modelscope`. The rules are in
+Called by the sources that list files: `huggingface`, `modelscope` and `s3`. The rules are in
 `domain.model_files.selection` and `domain.model_files.projectors`.
 """
 

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from model_provisioner.domain.errors import AmbiguousModel, ProvisionError, SourceUnavailable, UnsupportedSource
-from model_provisioner.domain.model_files.layers import Layer, archives, gguf_files, without_gguf
+from model_provisioner.domain.gguf.file_role import FileRole
+from model_provisioner.domain.model_files.layers import Layer, archives, gguf_files, projector_files, without_gguf
+from model_provisioner.domain.model_files.projectors import is_projector, projector_in_artifact
 from model_provisioner.domain.model_files.selection import select
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
@@ -35,9 +37,11 @@ _REGISTRY_STATUSES = frozenset({200, 401})
 class Oci(Source[OciRef]):
     """Artifacts in OCI registries. A registry without TLS is asked if the administrator lists its host."""
 
+    finds_projectors = True
+
     async def resolve(self, asked: Asked[OciRef]) -> Resolved:
         """Raises what `RegistryClient` raises, UnsupportedSource for an artifact without GGUF files, AmbiguousModel for
-        one with several models, IncompleteModel, and what `with_expected_digest` raises.
+        one with several models, IncompleteModel, and what `projector_in_artifact` and `with_expected_digest` raise.
         """
         client = RegistryClient(self._tools.client, _registry(asked), asked.credentials)
         reference = asked.revision or asked.ref.reference
@@ -63,7 +67,14 @@ class Oci(Source[OciRef]):
             manifest = await _artifact(asked.ref, client, top) if top.is_index else top
             found = await _files(asked.ref, client, manifest)
             chosen = _one_model(asked.ref, list(found))
-            files = tuple(_planned(asked, name, found[name], endpoint or asked.endpoint) for name in chosen)
+            roles = dict.fromkeys(chosen, FileRole.MODEL)
+            if asked.projector:
+                projectors = _projectors(manifest, found, chosen)
+                found |= projectors
+                roles[projector_in_artifact(list(projectors), chosen[0], str(asked.ref))] = FileRole.PROJECTOR
+            files = tuple(
+                _planned(asked, name, found[name], endpoint or asked.endpoint, role) for name, role in roles.items()
+            )
             await self._tools.reading.run(lambda: client.check_echo(files))
         return Resolved(Plan(str(asked.ref), str(top.digest), with_expected_digest(files, asked.digest)))
 
@@ -92,14 +103,14 @@ def file_digest(layer: Layer) -> Digest:
         ) from None
 
 
-async def _files(ref: OciRef, client: RegistryClient, manifest: Manifest) -> Mapping[str, Layer | Archived]:
+async def _files(ref: OciRef, client: RegistryClient, manifest: Manifest) -> dict[str, Layer | Archived]:
     """The GGUF files of an artifact by their names: its layers, else what is in its archives."""
     if found := gguf_files(manifest.layers):
-        return found
+        return {**found}
     packed = archives(manifest.layers)
     if not packed:
         raise UnsupportedSource(f"{ref} {without_gguf(manifest.layers)}")
-    return await archived_files(client, str(ref), [(layer, file_digest(layer)) for layer in packed])
+    return {**await archived_files(client, str(ref), [(layer, file_digest(layer)) for layer in packed])}
 
 
 async def _artifact(ref: OciRef, client: RegistryClient, index: Manifest) -> Manifest:
@@ -136,7 +147,15 @@ def _one_model(ref: OciRef, found: Sequence[str]) -> Sequence[str]:
         ) from None
 
 
-def _planned(asked: Asked[OciRef], name: str, file: Layer | Archived, endpoint: str) -> PlannedFile:
+def _projectors(
+    manifest: Manifest, found: Mapping[str, Layer | Archived], model: Sequence[str]
+) -> dict[str, Layer | Archived]:
+    """The projectors of an artifact by their names; none of the files of `model`, which may have such a type too."""
+    packed = {name: file for name, file in found.items() if isinstance(file, Archived) and is_projector(name)}
+    return {name: file for name, file in (packed | projector_files(manifest.layers)).items() if name not in model}
+
+
+def _planned(asked: Asked[OciRef], name: str, file: Layer | Archived, endpoint: str, role: FileRole) -> PlannedFile:
     ref = asked.ref
     archive = file.archive if isinstance(file, Archived) else None
     digest = file_digest(file) if isinstance(file, Layer) else None
@@ -150,6 +169,7 @@ def _planned(asked: Asked[OciRef], name: str, file: Layer | Archived, endpoint: 
         digest_published=digest is not None,
         signed=True,
         archive=archive,
+        role=role,
     )
 
 

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import InvalidRef, SourceUnavailable
 from model_provisioner.domain.lifecycle.suspended_message import Alternatives
-from model_provisioner.domain.model_files.projectors import NO_PROJECTOR
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
@@ -33,7 +32,7 @@ from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.http.echoes import redacted_errors
-from model_provisioner.transfer.sources.source import Asked, Source, Tools
+from model_provisioner.transfer.sources.source import Asked, Source, Tools, no_projector_for
 from model_provisioner.worker_protocol.messages import Locate, Located, Resolve, ResolvedAnswer
 
 SOURCES: Mapping[type[ModelRef], str] = MappingProxyType(
@@ -84,13 +83,13 @@ class Resolver:
         )
         source = self._source(ref)
         if asked.projector and not source.finds_projectors:
-            raise InvalidRef(f"{ref} names no repository to find a projector in: {NO_PROJECTOR}")
+            raise no_projector_for(ref)
         redaction = self._client.redaction(request.credentials)
         with redacted_errors(redaction):
             found = await self._in_time(asked, source.resolve(asked))
             if not isinstance(ref, LocalRef):
                 await self._in_time(asked, self._tools.reading.run(lambda: _check(found.plan, redaction, request)))
-        return ResolvedAnswer(request.id, found.plan, _redacted(found.alternatives, redaction))
+        return ResolvedAnswer(request.id, found.plan, _redacted(found.alternatives, redaction), found.ollama)
 
     async def address(self, request: Locate) -> Located:
         """Where the bytes of `request.file` are now. Raises ProvisionError. The deadline is that of `resolve`."""

@@ -18,9 +18,9 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
     UnsupportedSource,
 )
+from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.model_files.parts import parts_of
-from model_provisioner.domain.model_files.selection import select
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.s3 import S3Ref
@@ -33,7 +33,15 @@ from model_provisioner.transfer.clients.file_facts import read_facts, revision_o
 from model_provisioner.transfer.clients.s3_client import BucketClient, malformed
 from model_provisioner.transfer.http.client import Reply
 from model_provisioner.transfer.sources.alternatives import alternatives
-from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest
+from model_provisioner.transfer.sources.chosen import chosen_files, of_model
+from model_provisioner.transfer.sources.source import (
+    Asked,
+    Resolved,
+    Source,
+    identity,
+    no_projector_for,
+    with_expected_digest,
+)
 
 _PARALLEL_REQUESTS = 8
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -59,15 +67,21 @@ class _Object:
 class S3(Source[S3Ref]):
     """Buckets of Amazon S3, MinIO, Ceph, R2, Google Cloud Storage and others with the same API."""
 
+    finds_projectors = True
+
     async def resolve(self, asked: Asked[S3Ref]) -> Resolved:
-        """Raises the errors of `BucketClient` and of `select`, IncompleteModel if a part is missing, and what
-        `with_expected_digest` raises. An earlier version is asked for if the bucket keeps versions.
+        """Raises the errors of `BucketClient` and of `chosen_files`, IncompleteModel if a part is missing, InvalidRef
+        for the projector of a key, and what `with_expected_digest` raises. An earlier version is asked for if the
+        bucket keeps versions.
         """
+        if asked.projector and not asked.ref.is_prefix:
+            raise no_projector_for(asked.ref)
         client = await self._opened(asked)
-        chosen, others = await self._chosen(client, asked.ref)
+        chosen, others = await self._chosen(client, asked)
         paths = {key: store_path(asked.ref, key, asked.endpoint, own=asked.own_endpoint) for key in chosen}
-        found = await self._all(client, asked, chosen)
-        files = with_expected_digest(tuple(_planned(asked, client, paths[one.key], one) for one in found), asked.digest)
+        found = await self._all(client, asked, list(chosen))
+        planned = tuple(_planned(asked, client, paths[one.key], one, chosen[one.key]) for one in found)
+        files = with_expected_digest(planned, asked.digest)
         return Resolved(Plan(str(asked.ref), revision_of([one.revision for one in found]), files), others)
 
     async def address(self, asked: Asked[S3Ref], file: PlannedFile) -> Address:
@@ -82,16 +96,17 @@ class S3(Source[S3Ref]):
         keys = asked.credentials.aws if asked.credentials and permitted else None
         return await BucketClient.open(self._tools.client, self._tools.reading, asked.ref, asked.endpoint, keys)
 
-    async def _chosen(self, client: BucketClient, ref: S3Ref) -> tuple[tuple[str, ...], Alternatives]:
-        """The keys of all parts of the model, and the other models below the prefix."""
+    async def _chosen(self, client: BucketClient, asked: Asked[S3Ref]) -> tuple[dict[str, FileRole], Alternatives]:
+        """The keys of all parts of the model and of its projector, and the other models below the prefix."""
+        ref = asked.ref
         if not ref.is_prefix:
-            return parts_of(ref.key), NO_ALTERNATIVES
+            return dict.fromkeys(parts_of(ref.key), FileRole.NAMED), NO_ALTERNATIVES
         sizes = {
             key.removeprefix(ref.key): size
             for key, size in (await client.sizes(ref.key)).items()
             if not key.endswith("/")  # a folder that a console made
         }
-        return await self._tools.reading.run(lambda: _choice(ref, sizes))
+        return await self._tools.reading.run(lambda: _choice(ref, sizes, projector=asked.projector))
 
     async def _all(self, client: BucketClient, asked: Asked[S3Ref], keys: Sequence[str]) -> list[_Object]:
         first = await self._object(client, asked, keys[0])  # alone: the others would fail for the same reason
@@ -131,15 +146,17 @@ class S3(Source[S3Ref]):
         return found
 
 
-def _choice(ref: S3Ref, sizes: dict[str, int]) -> tuple[tuple[str, ...], Alternatives]:
-    """What `select` chooses below the prefix. Its messages are about repositories; a key is spelled otherwise here."""
+def _choice(ref: S3Ref, sizes: dict[str, int], *, projector: bool) -> tuple[dict[str, FileRole], Alternatives]:
+    """The choice below the prefix. The messages of its rule are about repositories; a key is spelled otherwise here."""
     try:
-        chosen = select(list(sizes), ref.selector)
+        chosen = chosen_files(list(sizes), ref.selector, projector=projector)
     except (AmbiguousModel, IncompleteModel, SourceNotFound, UnsupportedSource) as error:
         place = f"s3://{ref.bucket}/{ref.key}"
-        message = error.message.replace("the repository", place).replace("its path, as in :", f"its key, as in {place}")
+        message = error.message.replace("the repository", place).replace("its path", "its key")
+        message = message.replace("as in :", f"as in {place}")
         raise type(error)(message, wants_token=error.wants_token) from None
-    return tuple(ref.key + path for path in chosen), alternatives(sizes, chosen)
+    roles = {ref.key + path: role for path, role in chosen.items()}
+    return roles, alternatives(sizes, of_model(chosen))
 
 
 def _read(key: str, reply: Reply) -> _Object:
@@ -164,7 +181,7 @@ def _stated(text: str) -> Digest | None:
         return None
 
 
-def _planned(asked: Asked[S3Ref], client: BucketClient, path: str, found: _Object) -> PlannedFile:
+def _planned(asked: Asked[S3Ref], client: BucketClient, path: str, found: _Object, role: FileRole) -> PlannedFile:
     version = f"{_VERSION}{quote(found.version, safe='')}" if found.version else ""
     source = f"s3:{asked.ref.bucket}/{quote(found.key)}{version}"
     file = PlannedFile(
@@ -177,6 +194,7 @@ def _planned(asked: Asked[S3Ref], client: BucketClient, path: str, found: _Objec
         digest_published=found.digest is not None,
         signed=True,
         pin=Pin("If-Match", found.tag) if found.tag else None,
+        role=role,
     )
     return file if client.signs else replace(file, url=client.address(found.key, found.version), signed=False)
 

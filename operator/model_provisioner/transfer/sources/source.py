@@ -12,6 +12,8 @@ from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import DigestMismatch, InvalidRef
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
+from model_provisioner.domain.model_facts import OllamaSettings
+from model_provisioner.domain.model_files.projectors import NO_PROJECTOR
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.model_ref import ModelRef
@@ -58,10 +60,11 @@ class Asked(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The plan of a ref; `alternatives` are other models at the same place."""
+    """The plan of a ref; `alternatives` are other models at the same place, `ollama` what Ollama says of the model."""
 
     plan: Plan
     alternatives: Alternatives = NO_ALTERNATIVES
+    ollama: OllamaSettings | None = None
 
 
 class Source(ABC, Generic[R]):
@@ -88,6 +91,11 @@ class Source(ABC, Generic[R]):
 def identity(source: str, endpoint: str, *, own: bool) -> str:
     """`source`, the identity of a file at the administrator's endpoint; elsewhere the endpoint is part of it."""
     return source if own else f"{source} at {endpoint}"
+
+
+def no_projector_for(ref: ModelRef) -> InvalidRef:
+    """The error for a single file, whose source has no others to find a projector among."""
+    return InvalidRef(f"{ref} names a single file, and nothing says which projector fits it: {NO_PROJECTOR}")
 
 
 def with_expected_digest(files: tuple[PlannedFile, ...], digest: Digest | None) -> tuple[PlannedFile, ...]:
