@@ -241,6 +241,8 @@ class _Transfer:
         except NotGGUF:
             if not resumed:  # else the volume may have lost bytes of an earlier attempt
                 raise
+        except DigestMismatch:  # of an upload part
+            pass
         await self._threads.run(part.restart)
         digest, header = await self._download_once(file, part)
         if file.digest not in {None, digest}:
@@ -261,13 +263,14 @@ class _Transfer:
             self._threads,
             lambda: self._report(part, download),
             file.role,
+            file.upload_parts,
         )
         self._report(part, download)
         try:
             with redacted_errors(lambda: self._client.redaction(None, remote.secrets)):
                 return await download.run()
-        except NotGGUF as error:
-            raise NotGGUF(f"{file.path}: {error.message}") from None
+        except _CONTENT_ERRORS as error:
+            raise type(error)(f"{file.path}: {error.message}") from None
         finally:
             self._report(part, download)  # bytes that were received and not written are not reported yet
 

@@ -21,6 +21,7 @@ from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete
 from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.upload_parts import UploadParts
 from model_provisioner.transfer.download.checkpointer import Checkpointer
 from model_provisioner.transfer.download.connections import ConnectionPool, RangeBody, most_severe
 from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
@@ -62,6 +63,7 @@ class FileDownload:
 
     `throttle` is shared by all downloads of the job. `on_change` is called whenever `bytes_written`, `bytes_hashed` or
     `part.restarts` has changed, and every second; it must not block. `role` is the one that the header must fit.
+    `upload_parts` are those that the bytes are compared with.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class FileDownload:
         threads: Threads,
         on_change: Callable[[], None],
         role: FileRole = FileRole.MODEL,
+        upload_parts: UploadParts | None = None,
     ) -> None:
         self._part = part
         self._remote = remote
@@ -83,11 +86,12 @@ class FileDownload:
         self._threads = threads
         self._on_change = on_change
         self._role = role
+        self._upload_parts = upload_parts
         self.size = part.size
         self.written = part.spans
         self._connections = ConnectionPool(self, remote, limits, clock)
         self._checkpointer = Checkpointer(part, lambda: self.written, threads)
-        self._hasher = PrefixHasher(part.size, part.read, threads, on_change)
+        self._hasher = PrefixHasher(part.size, part.read, threads, on_change, upload_parts)
         self._unwritten = 0  # bytes of the batches that are being written
         self._header: GGUFHeader | None = None
         self._header_read_bytes = initial_read_size(part.size)
@@ -108,7 +112,8 @@ class FileDownload:
     async def run(self) -> tuple[Digest, GGUFHeader]:
         """Returns the digest and the header when every byte is written.
 
-        Raises NotGGUF as soon as the header shows it, and the errors of the source and of the volume. When it ends, no
+        Raises NotGGUF as soon as the header shows it, DigestMismatch as soon as an upload part is wrong, and the errors
+        of the source and of the volume. When it ends, no
         thread is running. If it fails or is cancelled, the journal holds all bytes that were written.
         """
         try:
@@ -161,7 +166,7 @@ class FileDownload:
         await self._threads.idle()
         await self._checkpointer.wait_idle()
         self._connections = ConnectionPool(self, self._remote, self._limits, self._clock, whole_file=whole_file)
-        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change)
+        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change, self._upload_parts)
 
     async def _discard(self) -> None:
         await self._threads.idle()

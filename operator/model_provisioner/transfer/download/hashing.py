@@ -2,7 +2,8 @@
 
 Called by `file_download`, `engine` and `transfer.worker.verification`. Bytes that arrive in order are hashed from
 memory. Other bytes are read back from the part, through the page cache, when all bytes before them are written.
-Comparing digests belongs to the callers.
+The parts that a file was uploaded in are compared here, each when its last byte is hashed. Comparing the digest of the
+file belongs to the callers.
 """
 
 import asyncio
@@ -12,7 +13,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.errors import DigestMismatch
 from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.upload_parts import UploadParts
 
 _READ_BYTES = 1024 * 1024
 _PIECE_BYTES = 128 * 1024  # of _READ_BYTES at one time, to use little memory
@@ -27,15 +30,24 @@ class PrefixHasher:
 
     `run` is a task beside the download; it calls `on_progress` after each step. `position` is the number of bytes that
     are hashed. A writer that is not ahead of the hasher hashes its bytes itself (`claim`), in the thread
-    that wrote them: each change of threads costs time.
+    that wrote them: each change of threads costs time. With `upload_parts`, what hashes raises DigestMismatch for the
+    first wrong part.
     """
 
-    def __init__(self, size: int, read: Read, threads: Threads, on_progress: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        size: int,
+        read: Read,
+        threads: Threads,
+        on_progress: Callable[[], None],
+        upload_parts: UploadParts | None = None,
+    ) -> None:
         self._size = size
         self._read = read
         self._threads = threads
         self._on_progress = on_progress
         self._sha = hashlib.sha256()
+        self._parts = UploadPartsCheck(upload_parts) if upload_parts else None
         self._tail = 0  # end of the bytes that are hashed or queued
         self._prefix_end = 0  # end of the prefix that is in the file
         self._queue: deque[Sequence[bytes]] = deque()
@@ -113,11 +125,52 @@ class PrefixHasher:
     def update(self, chunks: Sequence[bytes]) -> None:
         """Hashes `chunks`, which were claimed. Called in a thread."""
         for chunk in chunks:
-            self._sha.update(chunk)
+            self._add(chunk)
+
+    def _add(self, chunk: bytes) -> None:
+        self._sha.update(chunk)
+        if self._parts:
+            self._parts.update(chunk)
 
     def _read_back(self, start: int, stop: int) -> None:
         for offset in range(start, stop, _PIECE_BYTES):
-            self._sha.update(self._read(offset, min(_PIECE_BYTES, stop - offset)))
+            self._add(self._read(offset, min(_PIECE_BYTES, stop - offset)))
+
+
+class UploadPartsCheck:
+    """Compares the bytes of a file, which come in order, with the digests of the parts that it was uploaded in."""
+
+    def __init__(self, parts: UploadParts) -> None:
+        self._parts = parts
+        self._sha = hashlib.sha256()
+        self._index = 0
+        self._start = 0
+        self._missing = parts.sizes[0]
+
+    def update(self, chunk: bytes) -> None:
+        """Raises DigestMismatch if a part ends in `chunk` and is wrong. No byte may follow the last part."""
+        rest = memoryview(chunk)
+        while rest:
+            self._sha.update(rest[: self._missing])
+            taken = min(len(rest), self._missing)
+            self._missing -= taken
+            rest = rest[taken:]
+            if not self._missing:
+                self._end_part()
+
+    def _end_part(self) -> None:
+        sizes, found = self._parts.sizes, self._sha.digest()
+        end = self._start + sizes[self._index]
+        expected = self._parts.digest(self._index)
+        if found != expected:
+            raise DigestMismatch(
+                f"part {self._index + 1} of {len(sizes)} of the upload (bytes {self._start}-{end - 1}) should be "
+                f"{Digest(expected.hex())} and is {Digest(found.hex())}: the object in the bucket is damaged, or what "
+                "is between changes it: upload it again"
+            )
+        self._index, self._start, self._sha = self._index + 1, end, hashlib.sha256()
+        if self._index < len(sizes):
+            self._missing = sizes[self._index]
 
 
 async def hash_file(fd: int, threads: Threads, on_progress: Callable[[int], None]) -> Digest:

@@ -28,8 +28,9 @@ from model_provisioner.domain.refusals.s3_errors import archived
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Pin, Plan, PlannedFile
+from model_provisioner.domain.store.upload_parts import UploadParts
 from model_provisioner.transfer.clients.bodies import Malformed
-from model_provisioner.transfer.clients.file_facts import read_facts, revision_of
+from model_provisioner.transfer.clients.file_facts import composite_of, read_facts, revision_of
 from model_provisioner.transfer.clients.s3_client import BucketClient, malformed
 from model_provisioner.transfer.http.client import Reply
 from model_provisioner.transfer.sources.alternatives import alternatives
@@ -43,13 +44,18 @@ _VERSION = "?versionId="
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """`size` is in bytes. `version` is that of a bucket with versions, `tag` the strong entity tag."""
+    """`size` is in bytes. `version` is that of a bucket with versions, `tag` the strong entity tag.
+
+    `composite` is the SHA-256 of the digests of its parts, `parts` are these if they are known.
+    """
 
     key: str
     size: int
     digest: Digest | None
     tag: str | None
     version: str | None
+    composite: bytes | None = None
+    parts: UploadParts | None = None
 
     @property
     def revision(self) -> str | None:
@@ -128,7 +134,15 @@ class S3(Source[S3Ref]):
             raise NotGGUF(f"{_name(asked.ref, key)} is empty: upload the model again")
         if reply.headers.get("x-amz-storage-class") in _ARCHIVES and "x-amz-restore" not in reply.headers:
             raise archived(_name(asked.ref, key))
+        return await _with_parts(client, found) if asked.digest is None and found.digest is None else found
+
+
+async def _with_parts(client: BucketClient, found: _Object) -> _Object:
+    """`found` with the parts that its COMPOSITE SHA-256 is of. Others, such as those of another version, are no use."""
+    if found.composite is None:
         return found
+    parts = await client.upload_parts(found.key, found.version)
+    return replace(found, parts=parts) if parts and parts.make_up(found.size, found.composite) else found
 
 
 def _choice(ref: S3Ref, sizes: dict[str, int]) -> tuple[tuple[str, ...], Alternatives]:
@@ -153,7 +167,8 @@ def _read(key: str, reply: Reply) -> _Object:
         raise Malformed("a version that no object has")
     tag = facts.pin.value if facts.pin and facts.pin.value.startswith('"') else None
     digest = facts.digest or _stated(headers.get("x-amz-meta-sha256", ""))
-    return _Object(key, facts.size, digest, tag, version if version not in {"", "null"} else None)
+    kept = version if version not in {"", "null"} else None
+    return _Object(key, facts.size, digest, tag, kept, composite_of(headers))
 
 
 def _stated(text: str) -> Digest | None:
@@ -177,6 +192,7 @@ def _planned(asked: Asked[S3Ref], client: BucketClient, path: str, found: _Objec
         digest_published=found.digest is not None,
         signed=True,
         pin=Pin("If-Match", found.tag) if found.tag else None,
+        upload_parts=found.parts,
     )
     return file if client.signs else replace(file, url=client.address(found.key, found.version), signed=False)
 
