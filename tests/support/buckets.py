@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ import httpx
 
 from model_provisioner.domain.network.credentials import AwsKeys
 from model_provisioner.domain.network.sigv4 import presigned
-from tests.support import tools
+from tests.support import certificates, tools
 from tests.support.programs import eventually, free_port, is_listening
 
 KEYS = AwsKeys("AKIDEXAMPLE", "s3-canary-0123456789abcdef")
@@ -36,6 +37,7 @@ class Server:
     keys: AwsKeys = KEYS
     region: str = "us-east-1"
     has_policies: bool = False
+    ca_file: Path | None = None
 
     def put(
         self, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None, query: str = ""
@@ -68,7 +70,9 @@ class Server:
     ) -> httpx.Response:
         url = f"{self.url}/{quote(path)}"
         signed = presigned(method, url, self.keys, self.region, time.time(), 60, query, headers)
-        return httpx.request(method, signed, content=content, headers=dict(headers)).raise_for_status()
+        verify = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else True
+        answer = httpx.request(method, signed, content=content, headers=dict(headers), verify=verify)
+        return answer.raise_for_status()
 
     def publish(self, bucket: str, objects: Mapping[str, bytes]) -> None:
         """Puts `objects` into `bucket`, and lets everybody read and list it: by ACLs at moto, else by a policy."""
@@ -85,10 +89,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def moto() -> Iterator[Server]:
+def moto(tls: Path | None = None) -> Iterator[Server]:
+    """It is a Security Token Service too. With a directory `tls` for its certificates, it speaks TLS."""
     python = tools.require("moto")
-    with _running([python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", "PORT"], {}) as url:
-        yield Server(url)
+    command, ca_file = [python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", "PORT"], None
+    if tls is not None:
+        ca_file, certificate, key = certificates.server_files(["127.0.0.1"], tls)
+        command += ["--ssl-cert", str(certificate), "--ssl-key", str(key)]
+    with _running(command, {}) as url:
+        yield Server(url.replace("http:", "https:") if tls else url, ca_file=ca_file)
 
 
 @contextlib.contextmanager

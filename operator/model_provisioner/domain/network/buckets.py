@@ -16,6 +16,7 @@ from model_provisioner.domain.network.addresses import Origin
 DEFAULT_REGION = "us-east-1"
 """That of a server which tells none. Servers with one region accept it, or tell theirs."""
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _GLOBAL = "s3.amazonaws.com"
 _AMAZON = re.compile(r"s3(?:-fips)?(?:\.dualstack)?[.-]([a-z]{2}(?:-[a-z]+)+-[0-9])\.amazonaws\.com(?:\.cn)?")
 _WITHOUT_REGIONS = re.compile(r"(?:.*\.)?(?:r2\.cloudflarestorage\.com|storage\.googleapis\.com)")
@@ -24,6 +25,11 @@ _WITHOUT_REGIONS = re.compile(r"(?:.*\.)?(?:r2\.cloudflarestorage\.com|storage\.
 def checked_region(text: str) -> str | None:
     """`text` if it can be the name of a region, which becomes part of a host. None otherwise."""
     return text if _REGION.fullmatch(text) else None
+
+
+def is_bucket_name(text: str) -> bool:
+    """Whether a bucket can have this name, by the rules of Amazon S3, which every other server accepts."""
+    return bool(_NAME.fullmatch(text)) and ".." not in text
 
 
 def known_region(endpoint: str) -> str | None:
@@ -53,7 +59,7 @@ class Bucket:
         """The address of the bucket, with a slash at its end."""
         if not self._is_amazon:
             return f"{self.endpoint}/{self.name}/"
-        host = _regional_host(self.region) if is_global(self.endpoint) else Origin.of(self.endpoint).host
+        host = amazon_host("s3", self.region) if is_global(self.endpoint) else Origin.of(self.endpoint).host
         return f"https://{host}/{self.name}/" if "." in self.name else f"https://{self.name}.{host}/"
 
     def url_of(self, key: str) -> str:
@@ -66,5 +72,6 @@ class Bucket:
         return host == _GLOBAL or _AMAZON.fullmatch(host) is not None
 
 
-def _regional_host(region: str) -> str:
-    return f"s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+def amazon_host(service: str, region: str) -> str:
+    """The host of a service of Amazon's in `region`."""
+    return f"{service}.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")

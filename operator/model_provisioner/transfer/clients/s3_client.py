@@ -52,7 +52,7 @@ class BucketClient:
         self._threads = threads
         self._ref = ref
         self._bucket = bucket
-        self._keys = keys
+        self.keys = keys
 
     @classmethod
     async def open(
@@ -64,11 +64,6 @@ class BucketClient:
             first = cls(client, threads, ref, Bucket(endpoint, ref.bucket, DEFAULT_REGION), keys)
             region = await first._told_region()
         return cls(client, threads, ref, Bucket(endpoint, ref.bucket, region or DEFAULT_REGION), keys)
-
-    @property
-    def signs(self) -> bool:
-        """Whether there is an access key."""
-        return self._keys is not None
 
     def address(self, key: str, version: str | None) -> str:
         """Where the bytes of `key` are, signed for 15 minutes if there is an access key."""
@@ -158,7 +153,7 @@ class BucketClient:
         """The head of the bucket tells it without a signature. Some servers tell it only when a signature is wrong."""
         head = await self._head(self._bucket.url, {})
         region = told_region(S3Answer(head.status, head.headers))
-        if region is not None or self._keys is None:
+        if region is not None or self.keys is None:
             return region
         query = {"list-type": "2", "max-keys": "0"}
         async with await self._client.get(self._signed("GET", self._bucket.url, query, {}), {}, None) as reply:
@@ -168,12 +163,13 @@ class BucketClient:
         return (await self._client.headers("HEAD", url, headers, None))[-1]
 
     def _signed(self, method: Method, url: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
-        if self._keys is None:
+        if self.keys is None:
             return f"{url}?{encoded(query)}" if query else url
-        return presigned(method, url, self._keys, self._bucket.region, time.time(), _SECONDS, query, headers)
+        return presigned(method, url, self.keys, self._bucket.region, time.time(), _SECONDS, query, headers)
 
     async def _error(self, reply: Reply) -> ProvisionError:
-        asked = S3Request(str(self._ref), self._ref.bucket, str(reply.origin), self._keys is not None)
+        own_key = self.keys is not None and self.keys.expires is not None
+        asked = S3Request(str(self._ref), self._ref.bucket, str(reply.origin), self.keys is not None, own_key)
         return s3_error(await self._answer(reply), asked, time.time())
 
     async def _answer(self, reply: Reply) -> S3Answer:

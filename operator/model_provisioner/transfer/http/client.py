@@ -42,7 +42,7 @@ _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
 _SUPPRESS_CONNECT_HEADERS = 265  # curl/curl.h; pycurl has no name for it
-Method = Literal["GET", "HEAD"]
+Method = Literal["GET", "HEAD", "POST"]
 _CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "if-match", "accept", "accept-encoding", "user-agent"})
 """The headers of a caller that are sent to another origin after a redirect."""
 
@@ -192,7 +192,7 @@ class Reply:
 
 
 class Client:
-    """Sends GET and HEAD requests over the connections of `multi`, and reuses these.
+    """Sends requests over the connections of `multi`, and reuses these.
 
     `ca_bundle` is the path of a PEM file with all trusted authorities. `resolve` is not used for the hosts that `proxy`
     serves, because the proxy resolves their names itself.
@@ -245,6 +245,22 @@ class Client:
             url, credentials = redirect_target(url, reply.headers["Location"]), reply.credentials
         raise _redirect_loop(url)
 
+    async def post(self, url: str, form: str) -> Reply:
+        """The response to a POST of `form`, which is encoded as a query, whatever its status. Follows no redirect.
+
+        Raises the same as `get`.
+        """
+        return await self._send("POST", url, {"Content-Type": "application/x-www-form-urlencoded"}, None, form)
+
+    def reaching(self, origin: Origin, *, direct: bool) -> "Client":
+        """A client for this origin alone, which the administrator's environment names, and no ref.
+
+        `direct`: without the proxy.
+        """
+        proxy = None if direct else self._settings.proxy
+        settings = replace(self._settings, policy=NetworkPolicy.only(origin), proxy=proxy)
+        return Client(self._multi, settings, self._ca_bundle, self._resolve)
+
     async def headers(
         self, method: Method, url: str, headers: Mapping[str, str], credentials: Credentials | None
     ) -> tuple[Reply, ...]:
@@ -267,7 +283,12 @@ class Client:
         raise _redirect_loop(url)
 
     async def _send(
-        self, method: Method, url: str, headers: Mapping[str, str], credentials: Credentials | None
+        self,
+        method: Method,
+        url: str,
+        headers: Mapping[str, str],
+        credentials: Credentials | None,
+        form: str | None = None,
     ) -> Reply:
         check_url(url, self._settings.policy)
         origin = Origin.of(url)
@@ -275,6 +296,8 @@ class Client:
         asked = sent.address(url) if sent else url
         curl = _request(asked, {"Accept-Encoding": "identity", **headers, **(sent.request_headers if sent else {})})
         curl.setopt(pycurl.NOBODY, method == "HEAD")
+        if form is not None:
+            curl.setopt(pycurl.POSTFIELDS, form)
         proxy = self._settings.proxy
         direct = proxy is None or not proxy.serves(origin)
         exchange = Exchange(url, curl, self._buffer_limit, self._settings, None if direct else proxy)

@@ -11,20 +11,23 @@ from urllib.parse import quote, unquote
 
 from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.errors import (
+    AccessDenied,
     AmbiguousModel,
     IncompleteModel,
     NotGGUF,
     ProvisionError,
     SourceNotFound,
+    SourceUnavailable,
     UnsupportedSource,
 )
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.model_files.parts import parts_of
 from model_provisioner.domain.model_files.selection import select
 from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.credentials import AwsKeys
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.s3 import S3Ref
-from model_provisioner.domain.refusals.s3_errors import archived
+from model_provisioner.domain.refusals.s3_errors import NO_KEY_OF_ITS_OWN, archived
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Pin, Plan, PlannedFile
@@ -70,6 +73,14 @@ class S3(Source[S3Ref]):
         `with_expected_digest` raises. An earlier version is asked for if the bucket keeps versions.
         """
         client = await self._opened(asked)
+        try:
+            return await self._resolved(client, asked)
+        except (AccessDenied, SourceUnavailable):
+            if self._tools.pod_keys and client.keys:
+                self._tools.pod_keys.refused(client.keys)
+            raise
+
+    async def _resolved(self, client: BucketClient, asked: Asked[S3Ref]) -> Resolved:
         chosen, others = await self._chosen(client, asked.ref)
         paths = {key: store_path(asked.ref, key, asked.endpoint, own=asked.own_endpoint) for key in chosen}
         found = await self._all(client, asked, chosen)
@@ -81,12 +92,23 @@ class S3(Source[S3Ref]):
         client = await self._opened(asked)
         name, _, version = file.source.partition(" at ")[0].partition(_VERSION)
         key = unquote(name.partition("/")[2])
-        return Address(client.address(key, unquote(version) or None))
+        expires = client.keys.expires if client.keys else None
+        return Address(client.address(key, unquote(version) or None), expires=expires)
 
     async def _opened(self, asked: Asked[S3Ref]) -> BucketClient:
-        permitted = asked.credentials and asked.credentials.permits(Origin.of(asked.endpoint))
-        keys = asked.credentials.aws if asked.credentials and permitted else None
+        keys = await self._keys(asked)
         return await BucketClient.open(self._tools.client, self._tools.reading, asked.ref, asked.endpoint, keys)
+
+    async def _keys(self, asked: Asked[S3Ref]) -> AwsKeys | None:
+        """What signs; None if nothing does. Raises AccessDenied if this pod should have a key and has none."""
+        credentials = asked.credentials
+        if credentials is None or not credentials.permits(Origin.of(asked.endpoint)):
+            return None
+        if not credentials.ambient:
+            return credentials.aws
+        if self._tools.pod_keys is None:
+            raise AccessDenied(NO_KEY_OF_ITS_OWN)
+        return await self._tools.pod_keys.get()
 
     async def _chosen(self, client: BucketClient, ref: S3Ref) -> tuple[tuple[str, ...], Alternatives]:
         """The keys of all parts of the model, and the other models below the prefix."""
@@ -194,7 +216,7 @@ def _planned(asked: Asked[S3Ref], client: BucketClient, path: str, found: _Objec
         pin=Pin("If-Match", found.tag) if found.tag else None,
         upload_parts=found.parts,
     )
-    return file if client.signs else replace(file, url=client.address(found.key, found.version), signed=False)
+    return file if client.keys else replace(file, url=client.address(found.key, found.version), signed=False)
 
 
 def _name(ref: S3Ref, key: str) -> str:
