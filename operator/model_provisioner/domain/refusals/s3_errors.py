@@ -3,7 +3,8 @@
 `transfer.clients.s3_client` calls `s3_error` with the code that the server gives in XML, and
 `transfer.download.remote_file` calls `range_error` with a status alone. No text of the server is shown, nor a code that
 is not known here. Source: docs.aws.amazon.com/AmazonS3/latest/API, "Error responses"; R2 adds
-ExpiredRequest, versitygw XAdminUserNotFound.
+ExpiredRequest, versitygw XAdminUserNotFound; the two
+codes about domains are of Alibaba's OSS and Tencent's COS.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,6 +29,10 @@ NO_KEY_OF_ITS_OWN = (
     "the pod should have an access key of its own for this bucket, and has none: ask the administrator to bind a role "
     "to its service account (IRSA, EKS Pod Identity) and to restart it, or name a Secret with an access key"
 )
+SIGNATURE_CODES = frozenset(
+    {"SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "AuthorizationQueryParametersError", "InvalidRegion"}
+)
+"""Those of a signature that is of another region, or made with another secret."""
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -178,6 +183,11 @@ _session_over = _told(
     _wrong_keys,
     "{host} says that the session of the access key is over: put a new key with its AWS_SESSION_TOKEN into the Secret",
 )
+_virtual_style_wanted = _told(
+    UnsupportedSource,
+    "{host} wants the bucket in the name of the host, which is done at the own hosts of Amazon S3, Alibaba OSS and "
+    "Tencent COS only: set `endpoint` to one of these, or name the file as https://{bucket}.HOST/KEY",
+)
 _BY_CODE: Mapping[str, _Explain] = {
     "NoSuchKey": _no_key,
     "NoSuchVersion": _no_key,
@@ -206,6 +216,8 @@ _BY_CODE: Mapping[str, _Explain] = {
     "IllegalLocationConstraintException": _elsewhere,
     "IncorrectEndpoint": _elsewhere,
     "InvalidObjectState": _archived,
+    "SecondLevelDomainForbidden": _virtual_style_wanted,
+    "PathStyleDomainForbidden": _virtual_style_wanted,
 }
 _own_session_over = _told(
     SourceUnavailable, "{host} does not accept the session of the pod's own access key: another one is asked for"

@@ -13,11 +13,11 @@ from itertools import pairwise
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable, UnsupportedSource
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.buckets import DEFAULT_REGION, Bucket, is_global, known_region
+from model_provisioner.domain.network.buckets import DEFAULT_REGION, Bucket, hinted_region, is_global, known_region
 from model_provisioner.domain.network.credentials import AwsKeys
 from model_provisioner.domain.network.sigv4 import encoded, presigned
 from model_provisioner.domain.refs.s3 import S3Ref
-from model_provisioner.domain.refusals.s3_errors import S3Answer, S3Request, s3_error, told_region
+from model_provisioner.domain.refusals.s3_errors import SIGNATURE_CODES, S3Answer, S3Request, s3_error, told_region
 from model_provisioner.domain.store.upload_parts import MAX_UPLOAD_PARTS, UploadParts
 from model_provisioner.transfer.clients.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
 from model_provisioner.transfer.clients.s3_answers import Page, PartsPage, parse_error, parse_page, parse_parts
@@ -157,7 +157,11 @@ class BucketClient:
             return region
         query = {"list-type": "2", "max-keys": "0"}
         async with await self._client.get(self._signed("GET", self._bucket.url, query, {}), {}, None) as reply:
-            return None if reply.status == 200 else told_region(await self._answer(reply))
+            if reply.status == 200:
+                return None
+            answer = await self._answer(reply)
+            hint = hinted_region(self._bucket.endpoint) if answer.code in SIGNATURE_CODES else None
+            return told_region(answer) or hint
 
     async def _head(self, url: str, headers: Mapping[str, str]) -> Reply:
         return (await self._client.headers("HEAD", url, headers, None))[-1]
