@@ -101,16 +101,16 @@ def moto(tls: Path | None = None) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def versity(directory: Path, region: str = "us-east-1") -> Iterator[Server]:
+def versity(directory: Path, region: str = "us-east-1", keys: AwsKeys = KEYS) -> Iterator[Server]:
     program = tools.require("versitygw")
     data, versions, sidecar = (directory / name for name in ("data", "versions", "sidecar"))
     for one in (data, versions, sidecar):
         one.mkdir()
     flags = ["--port", "127.0.0.1:PORT", "--region", region, "--quiet"]
     backend = ["posix", "--versioning-dir", str(versions), "--sidecar", str(sidecar), str(data)]
-    environment = {"ROOT_ACCESS_KEY_ID": KEYS.key_id, "ROOT_SECRET_ACCESS_KEY": KEYS.secret}
+    environment = {"ROOT_ACCESS_KEY_ID": keys.key_id, "ROOT_SECRET_ACCESS_KEY": keys.secret}
     with _running([program, *flags, *backend], environment) as url:
-        yield Server(url, region=region, has_policies=True)
+        yield Server(url, keys, region, has_policies=True)
 
 
 @contextlib.contextmanager

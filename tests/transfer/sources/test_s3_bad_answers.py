@@ -179,7 +179,7 @@ async def test_a_hostile_key_beside_the_model_does_no_harm(running: Running) -> 
     assert [file.path.rpartition("bkt/")[2] for file in plan.files] == ["p/m.Q4_K_M.gguf"]
 
 
-async def test_ten_thousand_keys_take_less_than_20_mib(running: Running) -> None:
+async def test_ten_thousand_keys_take_less_than_20_mib_and_eleven_requests(running: Running) -> None:
     keys = [f"p/folder-{number // 100:04}/model-{number:05}.F16.gguf" for number in range(9_999)]
     listed = [*keys, "p/the-one.Q4_K_M.gguf"]
     pages = [listed[first : first + 1000] for first in range(0, 10_000, 1000)]
@@ -190,6 +190,7 @@ async def test_ten_thousand_keys_take_less_than_20_mib(running: Running) -> None
         plan = await resolve(running, "s3://bkt/p/:Q4_K_M")
     assert plan.files[0].path.endswith("bkt/p/the-one.Q4_K_M.gguf")
     assert peak() < 20 * MIB
+    assert [request.method for request in running[0].log] == ["GET"] * 10 + ["HEAD"]
 
 
 def head(**headers: str) -> Answer:

@@ -17,6 +17,7 @@ from model_provisioner.domain.errors import DigestMismatch, RateLimited, SourceU
 from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.upload_parts import UploadParts
+from model_provisioner.transfer.sources import s3
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.codec import decode_answer, encode_answer
 from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
@@ -255,6 +256,19 @@ async def test_ten_thousand_parts_take_little_memory(running: Running) -> None:
     assert len(plan.files[0].upload_parts.sizes) == len(bucket.parts)
     assert len(bucket.asked) == 10
     assert peak() < 20 * 1024**2
+
+
+async def test_a_split_model_with_very_many_parts_is_compared_in_its_first_files(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "_MAX_PARTS", 10)
+    bucket, fetch = running
+    ref = "s3://bkt/model-00001-of-00003.gguf"
+    request = Resolve("1", ref, bucket.url, credentials=credentials(bucket))
+    plan = (await Resolver(fetch.client).resolve(request)).plan
+    assert [file.upload_parts is not None for file in plan.files] == [True, True, False]
+    assert plan.files[0].upload_parts is not None
+    assert len(plan.files[0].upload_parts.sizes) == 4
 
 
 async def test_more_parts_than_an_upload_has_are_not_used(running: Running) -> None:

@@ -7,6 +7,7 @@ keeps versions, and to its entity tag, so that no range of another version is ev
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from urllib.parse import quote, unquote
 
 from model_provisioner.aio.parallel import in_parallel
@@ -41,6 +42,8 @@ from model_provisioner.transfer.sources.source import Asked, Resolved, Source, i
 
 _PARALLEL_REQUESTS = 8
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_MAX_PARTS = 100_000
+"""Upload parts of a plan, which travels to the worker as a line of some 5 MiB then."""
 _MAX_VERSION = 1024  # docs.aws.amazon.com/AmazonS3, "How S3 Versioning works": the characters of a version's id
 _VERSION = "?versionId="
 
@@ -83,7 +86,7 @@ class S3(Source[S3Ref]):
     async def _resolved(self, client: BucketClient, asked: Asked[S3Ref]) -> Resolved:
         chosen, others = await self._chosen(client, asked.ref)
         paths = {key: store_path(asked.ref, key, asked.endpoint, own=asked.own_endpoint) for key in chosen}
-        found = await self._all(client, asked, chosen)
+        found = _bounded(await self._all(client, asked, chosen))
         files = with_expected_digest(tuple(_planned(asked, client, paths[one.key], one) for one in found), asked.digest)
         return Resolved(Plan(str(asked.ref), revision_of([one.revision for one in found]), files), others)
 
@@ -165,6 +168,14 @@ async def _with_parts(client: BucketClient, found: _Object) -> _Object:
         return found
     parts = await client.upload_parts(found.key, found.version)
     return replace(found, parts=parts) if parts and parts.make_up(found.size, found.composite) else found
+
+
+def _bounded(objects: Sequence[_Object]) -> list[_Object]:
+    """`objects`, of which the last ones have no parts if all have more than a plan may have."""
+    numbers = accumulate(len(one.parts.sizes) if one.parts else 0 for one in objects)
+    return [
+        one if number <= _MAX_PARTS else replace(one, parts=None) for one, number in zip(objects, numbers, strict=True)
+    ]
 
 
 def _choice(ref: S3Ref, sizes: dict[str, int]) -> tuple[tuple[str, ...], Alternatives]:
