@@ -60,3 +60,14 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end }}
+
+{{- /* EKS would give the token of the operator's role to the gateway's container too, which faces callers. */ -}}
+{{- define "model-provisioner.podAnnotations" -}}
+{{- $own := dict -}}
+{{- if and .Values.ambientCredentials .Values.gateway.enabled -}}
+{{- $_ := set $own "eks.amazonaws.com/skip-containers" "gateway" -}}
+{{- end -}}
+{{- with merge (deepCopy .Values.podAnnotations) $own -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}

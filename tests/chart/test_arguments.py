@@ -25,6 +25,7 @@ def operator_settings(helm: Helm) -> OperatorSettings:
         'proxy="http://proxy.example:3128"',
         'noProxy=["*.svc","mirror.example:8443","10.0.0.0/8","10.1.2.3","[fd00::1]:9000","fd00::/8","*"]',
         'allowedNetworks=["10.1.0.0/16"]',
+        'ambientCredentials=["models","team-a"]',
         'caSecret.name="corporate"',
         "responseTimeout=300",
     ).container("operator")
@@ -42,6 +43,7 @@ def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSetti
     assert operator_settings.max_bytes_per_second == 200 * 1024**2
     assert operator_settings.allow_host == ["a.example:8443"]
     assert operator_settings.allow_network == ["10.1.0.0/16"]
+    assert operator_settings.ambient_credentials == ["models", "team-a"]
     assert operator_settings.proxy == "http://proxy.example:3128"
     assert operator_settings.no_proxy == [
         ".svc",

@@ -32,6 +32,8 @@ OPERATOR_ARGUMENTS = [
     ),
     ('allowedHosts=["a.example","b.example:8443"]', ["--allow-host=a.example", "--allow-host=b.example:8443"]),
     ('allowedNetworks=["10.1.0.0/16","fd00::/8"]', ["--allow-network=10.1.0.0/16", "--allow-network=fd00::/8"]),
+    ("ambientCredentials=true", ["--ambient-credentials"]),
+    ('ambientCredentials=["models"]', ["--ambient-credentials=models"]),
     ("responseTimeout=300", ["--response-timeout=300"]),
     ('noProxy=[".svc:443","*","fd00::"]', ["--no-proxy=.svc:443", "--no-proxy=*", "--no-proxy=fd00::"]),
     ('watchNamespaces=["ml","ai"]', ["--watch-namespace=ai", "--watch-namespace=ml"]),
@@ -48,6 +50,18 @@ def test_a_value_becomes_the_operators_argument(helm: Helm, setting: str, added:
     after = helm.render(setting).container("operator")["args"]
     assert [argument for argument in after if argument in added] == added
     assert len(set(after) - set(before)) in {len(added), len(added) - 1}
+
+
+def test_the_role_of_the_operator_is_not_the_gateways(helm: Helm) -> None:
+    arn = "arn:aws:iam::123456789012:role/models"
+    rendering = helm.render(
+        "ambientCredentials=true", f'serviceAccountAnnotations={{"eks.amazonaws.com/role-arn":"{arn}"}}'
+    )
+    accounts = {one["metadata"]["name"]: one["metadata"].get("annotations") for one in rendering.kind("ServiceAccount")}
+    assert [annotations for annotations in accounts.values() if annotations] == [{"eks.amazonaws.com/role-arn": arn}]
+    annotations = rendering.pod_template()["metadata"]["annotations"]
+    assert annotations == {"eks.amazonaws.com/skip-containers": "gateway"}
+    assert "annotations" not in helm.render().pod_template()["metadata"]
 
 
 def test_a_proxy_is_given_by_its_address(helm: Helm) -> None:

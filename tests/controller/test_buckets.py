@@ -9,6 +9,7 @@ import pytest
 from tests.support import buckets
 from tests.support.buckets import Server
 from tests.support.ggufs import tiny_gguf
+from tests.support.pod_agent import pod_agent
 from tests.support.stand import Stand
 
 MODEL = tiny_gguf(size=3 * 1024**2)
@@ -61,3 +62,25 @@ def no_secret_is_shown(bench: Stand) -> None:
     shown = json.dumps([objects, events, bench.catalog()]) + bench.operator_output() + kept.decode("latin-1")
     assert "canary" not in shown
     assert "X-Amz-Signature" not in shown
+
+
+def test_an_object_without_a_secret_is_read_with_the_key_of_the_pod(bench: Stand, tmp_path: Path) -> None:
+    """Only from the buckets that the administrator lists; an object with a Secret uses that, which moto lets in."""
+    with buckets.moto() as server, pod_agent(server.keys, tmp_path / "token") as agent:
+        for bucket in ("models", "others"):
+            server.put(bucket)
+            server.put(f"{bucket}/m.gguf", MODEL)
+        bench.secret("own", {"AWS_ACCESS_KEY_ID": "AKIDOWN", "AWS_SECRET_ACCESS_KEY": "own-canary-0123456789"})
+        flags = ["--allow-host=127.0.0.1", f"--endpoint=s3={server.url}", "--ambient-credentials=models"]
+        bench.start_operator(*flags, environment=agent.environment)
+        bench.apply("unlisted", modelRef="s3://others/m.gguf")
+        bench.apply("own", modelRef="s3://models/", credentialsSecretRef={"name": "own"})
+        bench.until("own", "Available")
+        bench.until("unlisted", "AccessDenied")
+        assert "without an access key: give one in a Secret" in bench.ready("unlisted")["message"]
+        assert agent.asked == []
+        bench.apply("listed", modelRef="s3://models/m.gguf")
+        found = bench.until("listed", "Available")["status"]["model"]
+        assert (bench.volume / found["path"]).read_bytes() == MODEL
+        assert agent.asked == [200], "once, for the resolution and for the addresses"
+        no_secret_is_shown(bench)

@@ -1,4 +1,4 @@
-"""Wrong settings for the proxy, which the operator refuses before it starts anything."""
+"""Wrong settings for the proxy and for buckets, which the operator refuses before it starts anything."""
 
 import argparse
 import re
@@ -6,6 +6,7 @@ import re
 import pytest
 
 from model_provisioner.controller import command
+from model_provisioner.settings.operator import OperatorSettings
 
 PROXY = "http://proxy.example:3128"
 
@@ -33,3 +34,24 @@ def test_a_wrong_proxy_is_refused_at_the_start(
     printed = capsys.readouterr().err
     assert re.search(says, printed)
     assert "canary" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "buckets"),
+    [
+        ([], []),
+        (["--ambient-credentials"], ["*"]),
+        (["--ambient-credentials", "--slots=2"], ["*"]),
+        (["--ambient-credentials=a-b", "--ambient-credentials=c.d"], ["a-b", "c.d"]),
+    ],
+)
+def test_the_buckets_for_the_key_of_the_pod(arguments: list[str], buckets: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    settings = OperatorSettings(**vars(parser.parse_args(["--store=ai/models=/nonexistent", *arguments])))
+    assert settings.ambient_credentials == buckets
+
+
+def test_a_name_that_no_bucket_has_is_refused_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--ambient-credentials=Models") == 2
+    assert "--ambient-credentials: 'Models' is not the name of a bucket" in capsys.readouterr().err

@@ -4,21 +4,26 @@ moto has versions and checksums, and checks no signature. versitygw checks each 
 `installs`.
 """
 
+import base64
 import contextlib
+import hashlib
 import json
 import os
+import re
+import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import httpx
 
 from model_provisioner.domain.network.credentials import AwsKeys
 from model_provisioner.domain.network.sigv4 import presigned
-from tests.support import tools
+from tests.support import certificates, tools
 from tests.support.programs import eventually, free_port, is_listening
 
 KEYS = AwsKeys("AKIDEXAMPLE", "s3-canary-0123456789abcdef")
@@ -32,15 +37,41 @@ class Server:
     keys: AwsKeys = KEYS
     region: str = "us-east-1"
     has_policies: bool = False
+    ca_file: Path | None = None
 
     def put(
         self, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None, query: str = ""
     ) -> httpx.Response:
         """Makes the bucket or the object at `path`, `<bucket>[/<key>]`, or sets its property `query`."""
-        asked = {query: ""} if query else {}
+        return self._send("PUT", path, {query: ""} if query else {}, headers or {}, content)
+
+    def upload(self, path: str, parts: Sequence[bytes]) -> None:
+        """Makes the object at `path` by an upload in `parts`, each with its SHA-256; all but the last have 5 MiB."""
+        begun = self._send("POST", path, {"uploads": ""}, {"x-amz-checksum-algorithm": "SHA256"})
+        upload = re.search("<UploadId>(.*)</UploadId>", begun.text)
+        assert upload is not None
+        done = ""
+        for number, content in enumerate(parts, 1):
+            checksum = base64.b64encode(hashlib.sha256(content).digest()).decode()
+            query = {"partNumber": str(number), "uploadId": upload[1]}
+            tag = self._send("PUT", path, query, {"x-amz-checksum-sha256": checksum}, content).headers["ETag"]
+            names = {"PartNumber": number, "ETag": tag, "ChecksumSHA256": checksum}
+            done += f"<Part>{''.join(f'<{name}>{value}</{name}>' for name, value in names.items())}</Part>"
+        document = f"<CompleteMultipartUpload>{done}</CompleteMultipartUpload>".encode()
+        self._send("POST", path, {"uploadId": upload[1]}, {}, document)
+
+    def _send(
+        self,
+        method: Literal["PUT", "POST"],
+        path: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        content: bytes = b"",
+    ) -> httpx.Response:
         url = f"{self.url}/{quote(path)}"
-        signed = presigned("PUT", url, self.keys, self.region, time.time(), 60, asked, headers)
-        answer = httpx.put(signed, content=content, headers=dict(headers or {}))
+        signed = presigned(method, url, self.keys, self.region, time.time(), 60, query, headers)
+        verify = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else True
+        answer = httpx.request(method, signed, content=content, headers=dict(headers), verify=verify)
         return answer.raise_for_status()
 
     def publish(self, bucket: str, objects: Mapping[str, bytes]) -> None:
@@ -58,23 +89,28 @@ class Server:
 
 
 @contextlib.contextmanager
-def moto() -> Iterator[Server]:
+def moto(tls: Path | None = None) -> Iterator[Server]:
+    """It is a Security Token Service too. With a directory `tls` for its certificates, it speaks TLS."""
     python = tools.require("moto")
-    with _running([python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", "PORT"], {}) as url:
-        yield Server(url)
+    command, ca_file = [python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", "PORT"], None
+    if tls is not None:
+        ca_file, certificate, key = certificates.server_files(["127.0.0.1"], tls)
+        command += ["--ssl-cert", str(certificate), "--ssl-key", str(key)]
+    with _running(command, {}) as url:
+        yield Server(url.replace("http:", "https:") if tls else url, ca_file=ca_file)
 
 
 @contextlib.contextmanager
-def versity(directory: Path, region: str = "us-east-1") -> Iterator[Server]:
+def versity(directory: Path, region: str = "us-east-1", keys: AwsKeys = KEYS) -> Iterator[Server]:
     program = tools.require("versitygw")
     data, versions, sidecar = (directory / name for name in ("data", "versions", "sidecar"))
     for one in (data, versions, sidecar):
         one.mkdir()
     flags = ["--port", "127.0.0.1:PORT", "--region", region, "--quiet"]
     backend = ["posix", "--versioning-dir", str(versions), "--sidecar", str(sidecar), str(data)]
-    environment = {"ROOT_ACCESS_KEY_ID": KEYS.key_id, "ROOT_SECRET_ACCESS_KEY": KEYS.secret}
+    environment = {"ROOT_ACCESS_KEY_ID": keys.key_id, "ROOT_SECRET_ACCESS_KEY": keys.secret}
     with _running([program, *flags, *backend], environment) as url:
-        yield Server(url, region=region, has_policies=True)
+        yield Server(url, keys, region, has_policies=True)
 
 
 @contextlib.contextmanager

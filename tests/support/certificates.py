@@ -10,6 +10,17 @@ from pathlib import Path
 import trustme
 
 
+def server_files(names: Iterable[str], directory: Path) -> tuple[Path, Path, Path]:
+    """The files of a fresh CA, of a certificate for `names`, and of its key, for servers that are other programs."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert(*dict.fromkeys(names))
+    ca_file, certificate_file, key_file = (directory / f"{name}.pem" for name in ("ca", "certificate", "key"))
+    authority.cert_pem.write_to_path(str(ca_file))
+    certificate_file.write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
+    certificate.private_key_pem.write_to_path(str(key_file))
+    return ca_file, certificate_file, key_file
+
+
 def server_context(names: Iterable[str], ca_file: Path) -> ssl.SSLContext:
     """A server-side TLS context for `names` (host names or addresses), signed by a fresh CA that is written to
     `ca_file`.

@@ -269,6 +269,7 @@ def _dependencies(
         event_recorder=EventRecorder(base.api, settings.instance, _now),
         metrics=services.metrics,
         endpoints=settings.endpoints,
+        ambient_buckets=tuple(settings.ambient_credentials),
         now=_now,
         progress_interval=lambda: max(1.0, services.queue.busy / 20),
     )

@@ -2,7 +2,7 @@
 
 Each setting is one field. A flag sets it, else the environment variable `MODEL_PROVISIONER_<NAME>`, else its default.
 Apart from these classes only `transfer.cli.command` reads the environment, for a person's HF_TOKEN, HF_ENDPOINT and
-access key of S3.
+access key of S3, and for the pod's role at Amazon's.
 """
 
 from pathlib import Path

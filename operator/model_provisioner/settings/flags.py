@@ -16,9 +16,13 @@ from pydantic_settings import BaseSettings
 
 @dataclass(frozen=True, slots=True)
 class Metavar:
-    """The name of a flag's value in `--help`. It stands in the `Annotated` type of a field."""
+    """The name of a flag's value in `--help`. It stands in the `Annotated` type of a field.
+
+    `bare` is the value of a flag that is given without one; None if it needs one.
+    """
 
     name: str
+    bare: str | None = None
 
 
 def add_flags(parser: argparse.ArgumentParser, settings: type[BaseSettings]) -> None:
@@ -52,11 +56,13 @@ def _flag(name: str) -> str:
 
 def _options(field: FieldInfo) -> dict[str, Any]:
     """The arguments of `add_argument` that depend on the type of the field."""
-    metavar = next((item.name for item in field.metadata if isinstance(item, Metavar)), None)
+    named = next((item for item in field.metadata if isinstance(item, Metavar)), None)
+    metavar = named.name if named else None
     if field.annotation is bool:
         return {"action": "store_true"}
     if get_origin(field.annotation) is Literal:
         return {"choices": get_args(field.annotation)}
     if get_origin(field.annotation) is list:
-        return {"metavar": metavar, "action": "append"}
+        bare = {"nargs": "?", "const": named.bare} if named and named.bare else {}
+        return {"metavar": metavar, "action": "append", **bare}
     return {"metavar": metavar}

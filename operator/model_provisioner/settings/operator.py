@@ -14,6 +14,8 @@ from model_provisioner.domain.network.addresses import (
     parse_endpoint,
     parse_network,
 )
+from model_provisioner.domain.network.ambient import EVERY_BUCKET
+from model_provisioner.domain.network.buckets import is_bucket_name
 from model_provisioner.domain.network.endpoints import Endpoints, named_endpoints
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.quantity import parse_quantity
@@ -85,6 +87,11 @@ class OperatorSettings(Settings):
         description="another hub that a ModelDownload may name as endpoint: exactly this URL, with its path "
         "(repeatable; its host is allowed too)",
     )
+    ambient_credentials: Annotated[StringList, Metavar("BUCKET", bare=EVERY_BUCKET)] = Field(
+        default_factory=list,
+        description="bucket that is read with the access key of this pod itself (IRSA, EKS Pod Identity) for objects "
+        "that name no Secret (repeatable; without a value: every bucket)",
+    )
     ca_file: Annotated[Path | None, Metavar("FILE")] = Field(
         default=None, description="certificates to trust for sources, in addition to the system's"
     )
@@ -151,6 +158,14 @@ class OperatorSettings(Settings):
     @classmethod
     def _normalize_endpoints(cls, value: list[str]) -> list[str]:
         return [parse_endpoint(text) for text in value]
+
+    @field_validator("ambient_credentials")
+    @classmethod
+    def _check_buckets(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name != EVERY_BUCKET and not is_bucket_name(name):
+                raise ValueError(f"{name[:80]!r} is not the name of a bucket")
+        return value
 
     @field_validator("proxy")
     @classmethod

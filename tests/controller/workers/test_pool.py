@@ -19,6 +19,11 @@ def test_a_worker_gets_the_response_timeout() -> None:
     assert values("--timeout", command(response_timeout=300)) == ["300"]
 
 
+def test_a_worker_uses_the_key_of_its_pod_only_if_the_operator_may() -> None:
+    assert "--ambient-credentials" not in command()
+    assert "--ambient-credentials" in command(ambient_credentials=["models"])
+
+
 def test_a_worker_gets_the_proxy_and_the_hosts_without_it() -> None:
     arguments = command(
         allow_host=["hub.internal", "*.hf.co:443"],

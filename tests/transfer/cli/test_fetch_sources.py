@@ -17,6 +17,7 @@ from model_provisioner.transfer.cli.tokens import tokens_of
 from tests.support import buckets, nginx
 from tests.support.ggufs import tiny_gguf
 from tests.support.hub import Hub
+from tests.support.pod_agent import pod_agent
 
 MODEL = tiny_gguf()
 CANARY = "query-canary-0123456789"
@@ -110,6 +111,30 @@ def test_a_bucket_takes_the_access_key_of_the_environment(tmp_path: Path, monkey
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.splitlines()[-1]).read_bytes() == MODEL
     assert "canary" not in wrong.stdout + wrong.stderr + done.stdout + done.stderr
+
+
+def test_a_bucket_takes_the_access_key_of_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the environment has none itself, as in all programs of Amazon's."""
+    with buckets.moto() as server, pod_agent(server.keys, tmp_path / "token") as agent:
+        server.put("private")
+        server.put("private/m.Q4_K_M.gguf", tiny_gguf())
+        for name, value in agent.environment.items():
+            monkeypatch.setenv(name, value)
+        endpoint = f"--endpoint=s3={server.url}"
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.keys.key_id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.keys.secret)
+        assert fetch(tmp_path, "s3://private/", endpoint, "--dry-run").returncode == 0
+        assert agent.asked == []
+        for name in AWS_KEYS:
+            monkeypatch.delenv(name, raising=False)
+        done = fetch(tmp_path, "s3://private/", endpoint)
+        assert done.returncode == 0, done.stderr
+        assert "canary" not in f"{done.stdout}{done.stderr}"
+        assert agent.asked == [200]
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.169.254/latest")
+        told = fetch(tmp_path, "s3://private/", endpoint, "--dry-run")
+        assert "AWS_CONTAINER_CREDENTIALS_FULL_URI is not at 169.254.170.23" in told.stderr
+        assert agent.asked == [200]
 
 
 @pytest.mark.parametrize(

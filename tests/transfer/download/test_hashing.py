@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import random
 import threading
+from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,11 @@ from hypothesis import strategies as st
 
 from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.download.spans import Spans
+from model_provisioner.domain.errors import DigestMismatch
 from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.upload_parts import UploadParts
 from model_provisioner.transfer.download.hashing import PrefixHasher
+from model_provisioner.transfer.download.upload_parts_check import UploadPartsCheck
 
 PIECE = 1000
 CONTENT = random.Random(0).randbytes(40 * PIECE)
@@ -32,14 +36,17 @@ class Part:
         return CONTENT[offset : offset + count]
 
 
-async def digest(order: list[int], written: int = 0, *, claiming: bool = False) -> tuple[Digest, int]:
+async def digest(
+    order: list[int], written: int = 0, *, claiming: bool = False, parts: UploadParts | None = None
+) -> tuple[Digest, int]:
     """The digest, and the bytes read back: pieces arrive in `order` after the first `written` are in the file.
 
     With `claiming` the writer hashes each piece that it is allowed to.
     """
     part, threads = Part(), Threads()
     part.spans = part.spans.add(0, written * PIECE)
-    hasher = PrefixHasher(len(CONTENT), part.read, threads, lambda: None)
+    also = UploadPartsCheck(parts).update if parts else None
+    hasher = PrefixHasher(len(CONTENT), part.read, threads, lambda: None, also)
     running = asyncio.create_task(hasher.run())
     await hasher.offer(0, (), part.spans.prefix_end)
     for number in order:
@@ -123,3 +130,36 @@ async def test_nobody_waits_for_a_hasher_that_was_stopped() -> None:
     async with asyncio.timeout(5):
         for number in range(10):
             await hasher.offer(number * PIECE, (CONTENT[:PIECE],), 0)
+
+
+PART_SIZES = (7, 3 * PIECE, 1, PIECE, len(CONTENT) - 4 * PIECE - 8)
+
+
+def upload_parts(content: bytes) -> UploadParts:
+    ends = list(accumulate(PART_SIZES))
+    contents = [content[start:end] for start, end in zip((0, *ends), ends, strict=False)]
+    return UploadParts(PART_SIZES, b"".join(hashlib.sha256(one).digest() for one in contents))
+
+
+@settings(deadline=None, max_examples=20)
+@given(order=st.permutations(range(40)), claiming=st.booleans())
+def test_right_upload_parts_are_accepted_in_any_order(order: list[int], claiming: bool) -> None:
+    found, _ = asyncio.run(digest(order, claiming=claiming, parts=upload_parts(CONTENT)))
+    assert found == DIGEST
+
+
+@pytest.mark.parametrize("wrong", [0, 3500, len(CONTENT) - 1], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("written", [0, 40], ids=["from memory", "read back"])
+async def test_a_wrong_byte_is_told_with_its_upload_part(wrong: int, written: int) -> None:
+    other = bytearray(CONTENT)
+    other[wrong] ^= 1
+    number = sum(end <= wrong for end in accumulate(PART_SIZES)) + 1
+    with pytest.raises(DigestMismatch, match=f"^part {number} of 5 of the upload "):
+        await digest(list(range(written, 40)), written=written, parts=upload_parts(bytes(other)))
+
+
+async def test_a_wrong_upload_part_is_told_before_what_follows_it_is_there() -> None:
+    check = UploadPartsCheck(upload_parts(bytes(len(CONTENT))))
+    check.update(CONTENT[:6])
+    with pytest.raises(DigestMismatch, match="bytes 0-6"):
+        check.update(CONTENT[6:7])

@@ -105,6 +105,16 @@ async def test_the_digest_that_is_stated_is_the_expected_one(
         await resolve(fetch, any_server, f"s3://{bucket}/model.gguf", digest=sha256(OTHER))
 
 
+async def test_the_checksum_of_an_upload_in_parts_is_no_digest(any_server: Server, bucket: str, fetch: Fetcher) -> None:
+    """moto states it without the number of parts. Neither server tells the parts, so the digest is only computed."""
+    large = tiny_gguf(size=5 * 1024 * 1024 + 1000)
+    any_server.upload(f"{bucket}/model.gguf", [large[: 5 * 1024 * 1024], large[5 * 1024 * 1024 :]])
+    plan = await resolve(fetch, any_server, f"s3://{bucket}/model.gguf")
+    assert (plan.files[0].digest, plan.files[0].upload_parts) == (None, None)
+    provided = await fetch.transfer(plan, credentials(any_server))
+    assert provided.files[0].digest == sha256(large)
+
+
 async def test_metadata_that_is_no_digest_is_not_taken_for_one(any_server: Server, bucket: str, fetch: Fetcher) -> None:
     any_server.put(f"{bucket}/model.gguf", MODEL, {"x-amz-meta-sha256": "unknown"})
     assert (await resolve(fetch, any_server, f"s3://{bucket}/model.gguf")).files[0].digest is None

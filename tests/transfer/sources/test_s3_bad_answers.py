@@ -20,9 +20,11 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
+from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host_port
 from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.clients.s3_client import MAX_KEYS
+from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
 from tests.support.cost import traced_peak
@@ -177,7 +179,7 @@ async def test_a_hostile_key_beside_the_model_does_no_harm(running: Running) -> 
     assert [file.path.rpartition("bkt/")[2] for file in plan.files] == ["p/m.Q4_K_M.gguf"]
 
 
-async def test_ten_thousand_keys_take_less_than_20_mib(running: Running) -> None:
+async def test_ten_thousand_keys_take_less_than_20_mib_and_eleven_requests(running: Running) -> None:
     keys = [f"p/folder-{number // 100:04}/model-{number:05}.F16.gguf" for number in range(9_999)]
     listed = [*keys, "p/the-one.Q4_K_M.gguf"]
     pages = [listed[first : first + 1000] for first in range(0, 10_000, 1000)]
@@ -188,6 +190,7 @@ async def test_ten_thousand_keys_take_less_than_20_mib(running: Running) -> None
         plan = await resolve(running, "s3://bkt/p/:Q4_K_M")
     assert plan.files[0].path.endswith("bkt/p/the-one.Q4_K_M.gguf")
     assert peak() < 20 * MIB
+    assert [request.method for request in running[0].log] == ["GET"] * 10 + ["HEAD"]
 
 
 def head(**headers: str) -> Answer:
@@ -257,6 +260,8 @@ ERRORS: list[tuple[Answer, type[ProvisionError], str]] = [
     (error(301, "PermanentRedirect", **{"x-amz-bucket-region": "eu-west-3"}), SourceNotFound, "the region eu-west-3"),
     (error(301, "PermanentRedirect", **{"x-amz-bucket-region": "evil.example/"}), SourceNotFound, "another region"),
     (error(403, "InvalidObjectState"), UnsupportedSource, "is archived"),
+    (error(403, "SecondLevelDomainForbidden"), UnsupportedSource, "wants the bucket in the name of the host"),
+    (error(403, "PathStyleDomainForbidden"), UnsupportedSource, r"name the file as https://bkt\.HOST/KEY"),
     (error(503, "SlowDown", **{"Retry-After": "7"}), RateLimited, "limits how often"),
     (error(429, ""), RateLimited, "limits how often"),
     (error(500, "InternalError"), SourceUnavailable, "answered 500"),
@@ -316,3 +321,29 @@ async def test_the_secret_stays_in_the_signature(running: Running) -> None:
     assert sent
     assert not [text for text in sent if KEYS.secret in text]
     assert [text for text in sent if "Signature=" in text and f"session-{CANARY}" in text]
+
+
+@pytest.mark.parametrize(
+    ("answer", "region"),
+    [
+        (error(403, "SignatureDoesNotMatch"), "eu-mars-1"),
+        (error(403, "AccessDenied"), "us-east-1"),
+        ((200, {}, b"<ListBucketResult/>"), "us-east-1"),
+        ((400, {}, b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>told-1</Region></Error>"), "told-1"),
+    ],
+    ids=["refused", "denied", "accepted", "told"],
+)
+async def test_the_region_in_the_host_is_tried_if_the_default_is_refused(answer: Answer, region: str) -> None:
+    """The name is resolved to loopback, where the server of this test is."""
+
+    async def local(_: str, __: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    async with serving(Scripted(lists=[answer])) as server:
+        host, port = "s3.eu-mars-1.storage.example", server.url.rpartition(":")[2]
+        policy = NetworkPolicy(allowed_hosts=(parse_host_port(host),))
+        async with open_client(NetworkSettings(policy), resolve=local) as client:
+            mine = Credentials(None, (f"http://{host}:{port}",), aws=KEYS)
+            await Resolver(client).resolve(Resolve("1", "s3://bkt/key.gguf", f"http://{host}:{port}", credentials=mine))
+    signed = [request.query["X-Amz-Credential"] for request in server.log if "key.gguf" in request.path]
+    assert [credential.split("/")[2] for credential in signed] == [region]

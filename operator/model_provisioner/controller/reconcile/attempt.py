@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from model_provisioner.controller.reconcile.confirmation import Confirmation
-from model_provisioner.controller.reconcile.credentials import Secret, read_secret
+from model_provisioner.controller.reconcile.credentials import Secret, pod_credentials, read_secret
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.recheck import Recheck
 from model_provisioner.controller.stores.store_client import new_request_id
@@ -194,12 +194,12 @@ class Attempt:
         self._advance(event)
 
     async def _credentials(self) -> Credentials | None:
-        name = self._download.spec.secret_name
+        ref, name = parse(self._download.spec.model_ref), self._download.spec.secret_name
         if name is None:
-            return None
+            return pod_credentials(ref, self._deps.endpoints, self._deps.ambient_buckets)
         secret = await read_secret(self._deps.api, self._download.namespace, name)
         self._on_secret(secret)
-        return secret.credentials(parse(self._download.spec.model_ref), self._deps.endpoints)
+        return secret.credentials(ref, self._deps.endpoints)
 
     async def _resolve(self, store: StoreRef, credentials: Credentials | None) -> messages.ResolvedAnswer:
         """Asks the source which files the ref names, at the recorded revision if there is one."""

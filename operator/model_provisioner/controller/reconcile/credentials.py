@@ -7,21 +7,26 @@ itself, and never to `spec.endpoint` or to the host in a ref. Otherwise, the rig
 enough to send a Secret of the namespace to any host. For the same reason only Secrets of the general type are used, and
 docker's for registries: every other type says that the Secret was made for another program.
 
+An object without a Secret may use the access key of the operator's own pod for the buckets that the administrator
+lists.
+
 Called by `attempt` before it resolves, and by `waits` after the hub refused the model.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from model_provisioner.domain.annotations import HOSTS
 from model_provisioner.domain.errors import SecretNotFound, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.ambient import EVERY_BUCKET
 from model_provisioner.domain.network.credentials import Credentials, origins_of_hosts
 from model_provisioner.domain.network.endpoints import Endpoints
 from model_provisioner.domain.network.secret_keys import UnusableSecret, decoded, read
 from model_provisioner.domain.refs.model_ref import ModelRef
+from model_provisioner.domain.refs.s3 import S3Ref
 from model_provisioner.kube.client import ApiError, KubeApi
 
 _GENERAL_TYPE = "Opaque"
@@ -77,6 +82,16 @@ class Secret:
             f"Secret {self.name} does not say which host may have it: annotate it with {HOSTS}="
             f"{(ref.endpoint or '').partition('://')[2]} if that host may"
         )
+
+
+def pod_credentials(ref: ModelRef, endpoints: Endpoints, buckets: Sequence[str]) -> Credentials | None:
+    """The access key of the operator's own pod, for an object that names no Secret; None if it may not use that.
+
+    `buckets` are those that the administrator lists for it, and only at the administrator's own endpoint.
+    """
+    if not isinstance(ref, S3Ref) or not {EVERY_BUCKET, ref.bucket} & set(buckets):
+        return None
+    return Credentials(None, (str(Origin.of(endpoints.own[ref.scheme])),), ambient=True)
 
 
 async def read_secret(api: KubeApi, namespace: str, name: str) -> Secret:

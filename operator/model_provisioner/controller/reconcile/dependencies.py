@@ -25,8 +25,8 @@ from model_provisioner.kube.client import KubeApi
 class Dependencies:
     """`endpoints` are the operator's own hub and the others that `spec.endpoint` may name.
 
-    `progress_interval` returns the seconds between two writes of an object's progress, `random` a number in 0..1.
-    `now` returns the time in UTC.
+    `ambient_buckets` are those that are read with the access key of the operator's own pod. `progress_interval` returns
+    the seconds between two writes of an object's progress, `random` a number in 0..1. `now` returns the time in UTC.
     """
 
     api: KubeApi
@@ -43,3 +43,4 @@ class Dependencies:
     progress_interval: Callable[[], float]
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ambient_buckets: tuple[str, ...] = ()

@@ -111,6 +111,8 @@ def worker_command(settings: OperatorSettings) -> list[str]:
         command += ["--allow-network", network]
     for host in settings.source_hosts:
         command += ["--allow-host", host]
+    if settings.ambient_credentials:
+        command += ["--ambient-credentials"]
     if settings.ca_file:
         command += ["--ca-file", str(settings.ca_file)]
     if settings.proxy:

@@ -68,6 +68,12 @@ class NetworkPolicy:
     allowed_hosts: tuple[HostPort, ...] = ()
     only_listed: bool = False
 
+    @classmethod
+    def only(cls, origin: "Origin") -> Self:
+        """Allows this origin alone: on any host, also a private one, or at any address that is written out."""
+        host = HostPort(origin.host, origin.port)
+        return cls((ip_network(origin.host),) if host.is_address else (), (host,), only_listed=True)
+
     def lists(self, host: str, port: int) -> bool:
         return any(allowed.covers(host, port) for allowed in self.allowed_hosts)
 

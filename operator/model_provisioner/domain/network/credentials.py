@@ -36,11 +36,15 @@ def _origin(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AwsKeys:
-    """An access key of Amazon's, which signs and is not sent. `session_token` belongs to a temporary one."""
+    """An access key of Amazon's, which signs and is not sent.
+
+    `session_token` belongs to a temporary one, and `expires` says when its session is over, in seconds since the epoch.
+    """
 
     key_id: str
     secret: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ class Credentials:
     """They may be sent to `origins` (`https://host:port`) only.
 
     `token` is a bearer token, `username` and `password` are for Basic, `headers` are sent as they are, and `query` is
-    appended to the address, without a question mark. `aws` signs, and `logins` are for OCI registries.
+    appended to the address, without a question mark. `aws` signs, and `logins` are for OCI registries. `ambient`: the
+    process that asks a bucket signs with the key that its pod has (`domain.network.ambient`), as `aws`.
     """
 
     token: str | None = field(repr=False)
@@ -78,6 +83,7 @@ class Credentials:
     query: str | None = field(default=None, repr=False)
     aws: AwsKeys | None = None
     logins: tuple[RegistryLogin, ...] = ()
+    ambient: bool = False
 
     def permits(self, origin: Origin) -> bool:
         """Whether `origin` is one of the origins. An answer of any other one may not choose what gets the token."""

@@ -23,9 +23,12 @@ def refresh_at(url: str, obtained: float) -> float | None:
     return None if expiry is None else refresh_before(expiry, obtained)
 
 
-def refresh_before(expiry: float, obtained: float) -> float:
-    """When to replace what was received at `obtained` and expires at `expiry`, all in seconds since the epoch."""
-    return max(expiry - _MARGIN_SECONDS, obtained + (expiry - obtained) / 2)
+def refresh_before(expiry: float, obtained: float, margin: float = _MARGIN_SECONDS) -> float:
+    """When to replace what was received at `obtained` and expires at `expiry`, all in seconds since the epoch.
+
+    It is `margin` seconds before the expiry, or half of the lifetime if that is less than two margins.
+    """
+    return max(expiry - margin, obtained + (expiry - obtained) / 2)
 
 
 def _expiry(url: str) -> float | None:

@@ -4,12 +4,12 @@ A key is written as it is, not percent-encoded. Bucket names follow the rules of
 accepts. What is below a prefix is chosen as in a repository (`domain.model_files.selection`).
 """
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from model_provisioner.domain.errors import InvalidRef
 from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.buckets import is_bucket_name
 from model_provisioner.domain.network.secret_keys import AWS, SecretKind
 from model_provisioner.domain.refs.https import host_directory
 from model_provisioner.domain.refs.model_ref import (
@@ -19,8 +19,6 @@ from model_provisioner.domain.refs.model_ref import (
     is_quantisation,
     shown,
 )
-
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class S3Ref(ModelRef):
             raise InvalidRef(f"{shown(text)}: write {cls.spelling}")
         check_no_login(text, AWS.keys)
         bucket, slash, rest = text.removeprefix("s3://").partition("/")
-        if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+        if not is_bucket_name(bucket):
             raise InvalidRef(
                 f"{shown(text)}: {shown(bucket)} is not the name of a bucket, which has 3 to 63 lower-case letters, "
                 f"digits, '-' and '.': write {cls.spelling}"

@@ -3,7 +3,8 @@
 `transfer.clients.s3_client` calls `s3_error` with the code that the server gives in XML, and
 `transfer.download.remote_file` calls `range_error` with a status alone. No text of the server is shown, nor a code that
 is not known here. Source: docs.aws.amazon.com/AmazonS3/latest/API, "Error responses"; R2 adds
-ExpiredRequest, versitygw XAdminUserNotFound.
+ExpiredRequest, versitygw XAdminUserNotFound; the two
+codes about domains are of Alibaba's OSS and Tencent's COS.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,17 +25,29 @@ from model_provisioner.domain.refusals.hub_errors import HubRequest
 from model_provisioner.domain.refusals.retry_after import retry_after
 
 _MOST_SKEW = 14 * 60.0  # seconds; the limit of S3, less a minute that an answer may take
+NO_KEY_OF_ITS_OWN = (
+    "the pod should have an access key of its own for this bucket, and has none: ask the administrator to bind a role "
+    "to its service account (IRSA, EKS Pod Identity) and to restart it, or name a Secret with an access key"
+)
+SIGNATURE_CODES = frozenset(
+    {"SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "AuthorizationQueryParametersError", "InvalidRegion"}
+)
+"""Those of a signature that is of another region, or made with another secret."""
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
 @dataclass(frozen=True, slots=True)
 class S3Request:
-    """What was asked: `subject` is the ref in messages, `host` the origin. `authenticated`: it was signed."""
+    """What was asked: `subject` is the ref in messages, `host` the origin. `authenticated`: it was signed.
+
+    `own_key`: with the access key of the pod itself, which no user can correct.
+    """
 
     subject: str
     bucket: str
     host: str
     authenticated: bool
+    own_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,7 @@ def s3_error(answer: S3Answer, asked: S3Request, now: float) -> ProvisionError:
     """`now` is in seconds since the epoch."""
     if answer.status == 403 and asked.authenticated and _clocks_differ(answer.headers, now):
         return _skewed(answer, asked)
-    explain = _BY_CODE.get(answer.code)
+    explain = (_BY_CODE_OF_OWN_KEY if asked.own_key else _BY_CODE).get(answer.code) or _BY_CODE.get(answer.code)
     if explain:
         return explain(answer, asked)
     wait = retry_after(answer.headers, now)
@@ -102,6 +115,11 @@ def _denied(_: S3Answer, asked: S3Request) -> ProvisionError:
         return AccessDenied(
             f"{asked.host} refuses {asked.subject} without an access key: give one in a Secret, under {_KEYS}",
             wants_token=True,
+        )
+    if asked.own_key:
+        return AccessDenied(
+            f"{asked.host} refuses {asked.subject} to the pod's own access key: ask the administrator to allow its "
+            "role s3:GetObject, and s3:ListBucket for the bucket, or name a Secret with an access key"
         )
     return AccessDenied(
         f"{asked.host} refuses {asked.subject} to this access key: allow it s3:GetObject, and s3:ListBucket for the "
@@ -165,6 +183,11 @@ _session_over = _told(
     _wrong_keys,
     "{host} says that the session of the access key is over: put a new key with its AWS_SESSION_TOKEN into the Secret",
 )
+_virtual_style_wanted = _told(
+    UnsupportedSource,
+    "{host} wants the bucket in the name of the host, which is done at the own hosts of Amazon S3, Alibaba OSS and "
+    "Tencent COS only: set `endpoint` to one of these, or name the file as https://{bucket}.HOST/KEY",
+)
 _BY_CODE: Mapping[str, _Explain] = {
     "NoSuchKey": _no_key,
     "NoSuchVersion": _no_key,
@@ -193,5 +216,13 @@ _BY_CODE: Mapping[str, _Explain] = {
     "IllegalLocationConstraintException": _elsewhere,
     "IncorrectEndpoint": _elsewhere,
     "InvalidObjectState": _archived,
+    "SecondLevelDomainForbidden": _virtual_style_wanted,
+    "PathStyleDomainForbidden": _virtual_style_wanted,
 }
+_own_session_over = _told(
+    SourceUnavailable, "{host} does not accept the session of the pod's own access key: another one is asked for"
+)
+_BY_CODE_OF_OWN_KEY: Mapping[str, _Explain] = dict.fromkeys(
+    ("ExpiredToken", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId"), _own_session_over
+)
 _LIMITS = frozenset({"SlowDown", "RequestLimitExceeded", "TooManyRequests", "BandwidthLimitExceeded"})

@@ -12,6 +12,7 @@ from typing import Literal
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.upload_parts import UploadParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class PlannedFile:
     normalised URL of the hub. `digest` is the expected digest: the user's, else the one that the source publishes; None
     if neither is known, then it is computed. `digest_published`: the source publishes it. `signed`: the address of the
     bytes is a secret or expires, so that there is no `url`, and the source is asked for it (`transfer.sources`).
-    `pin` makes every request fail if the source has another version of the file by now. `url` and `endpoint` are None
+    `pin` makes every request fail if the source has another version of the file by now. `upload_parts` are those that
+    its bytes are compared with if the source publishes no digest of the file. `url` and `endpoint` are None
     for a file that is already in the store (`local:`). `role` decides what its header must be. It is no part of the
     identity of the file: two objects may want one file in two roles. `archive` is what has the file in it; its digest
     is verified too, and that of the file is not published.
@@ -63,6 +65,7 @@ class PlannedFile:
     digest_published: bool = False
     signed: bool = False
     pin: Pin | None = None
+    upload_parts: UploadParts | None = None
     role: FileRole = FileRole.MODEL
     archive: Archive | None = None
 

@@ -2,12 +2,13 @@
 
 `--worker-server` forks the workers of the operator, `--worker` is one worker, `--plan FILE` serves a Job (all in
 `transfer.worker`); without them one model is fetched for a person (`fetch`). `--resolver` shows in the list of
-processes that a worker resolves refs, and limits its memory.
+processes that a worker resolves refs, and limits its memory. `--ambient-credentials` lets it use the pod's own key.
 """
 
 import argparse
 import os
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from model_provisioner.domain.network.addresses import (
     parse_endpoint,
     parse_network,
 )
+from model_provisioner.domain.network.ambient import Provider, provider_of
 from model_provisioner.domain.network.endpoints import parse_named_endpoint
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, parse_response_timeout
@@ -147,6 +149,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be fetched, and where to")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
+    parser.add_argument("--ambient-credentials", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--plan", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--resolver", action="store_true", help=argparse.SUPPRESS)
@@ -175,12 +178,12 @@ def _run_worker(args: argparse.Namespace) -> int:
             worker_server,
         )
 
-    network = _network(args, dict(args.endpoint))
+    network, provider = _network(args, dict(args.endpoint)), _provider() if args.ambient_credentials else None
     if args.worker_server:
-        return worker_server.run(network, _RESOLVER_BYTES)
+        return worker_server.run(network, _RESOLVER_BYTES, provider)
     if args.worker:
-        return worker.run(network, _RESOLVER_BYTES if args.resolver else None)
-    return worker.run_plan(args.plan, network)
+        return worker.run(network, _RESOLVER_BYTES if args.resolver else None, provider)
+    return worker.run_plan(args.plan, network, provider)
 
 
 def _fetch(args: argparse.Namespace) -> int:
@@ -204,6 +207,7 @@ def _fetch(args: argparse.Namespace) -> int:
             aws=_aws_of_environment(),
             environment=_from_environment,
             direct=args.proxy is None,
+            provider=_provider(),
             retries=args.retries,
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,
@@ -238,6 +242,15 @@ def _endpoints(args: argparse.Namespace) -> dict[str, str]:
 def _aws_of_environment() -> credentials.Secret:
     """The access key in the variables that all programs for S3 know, under the keys that it has in a Secret."""
     return {name: value.encode() for name in AWS_KEYS if (value := _from_environment(name))}
+
+
+def _provider() -> Provider | None:
+    """What gives this pod an access key of its own. Variables that can't be used are told, and are as if not set."""
+    try:
+        return provider_of(os.environ)
+    except ValueError as error:
+        sys.stderr.write(f"there is no access key of this pod: {error}\n")
+        return None
 
 
 def _hub_of_environment() -> str | None:

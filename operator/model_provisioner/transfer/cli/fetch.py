@@ -26,6 +26,8 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
+from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.ambient import Provider
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.secret_keys import AWS
 from model_provisioner.domain.quantity import format_bytes, format_duration
@@ -56,9 +58,9 @@ class FetchOptions:
     """The values of the flags, and the tokens from the environment.
 
     `secret` is what the credentials file has. `tokens` are those of each source, by its scheme, `aws` is the access key
-    of the environment, `environment` returns a variable of it, "" if it is not set. `registry` is the login that was
-    found for an artifact. `direct`: without a proxy. `bytes_per_second` None means no limit. `retries` is how often in
-    a row, without a new byte, the fetch tries again after a temporary error.
+    of the environment, `provider` gives this pod one of its own. `environment` returns a variable, "" if it is not set.
+    `registry` is the login that was found for an artifact. `direct`: without a proxy. `bytes_per_second` None means no
+    limit. `retries` is how often in a row, without a new byte, the fetch tries again after a temporary error.
     """
 
     ref: str
@@ -72,6 +74,7 @@ class FetchOptions:
     aws: Secret = field(repr=False)
     environment: Callable[[str], str] = field(repr=False)
     direct: bool
+    provider: Provider | None
     retries: int
     modes: Modes
     dry_run: bool
@@ -85,12 +88,17 @@ class FetchOptions:
 
     def credentials(self, ref: ModelRef) -> Credentials | None:
         """Those of the file, else of the environment: the access key for a bucket, the login at a registry, the token
-        of another source, which is for the endpoint of that source only. Raises SecretNotFound.
+        of another source.
+
+        Without a key in the environment, a bucket is asked with the key of the pod, as by Amazon's own programs. A
+        token is for the endpoint of its source only. Raises SecretNotFound.
         """
         if self.secret is not None and ref.secret_kinds:
             return credentials_of(ref, self.secret, self.endpoint_of(ref))
         if self.aws and AWS in ref.secret_kinds:
             return credentials_of(ref, self.aws, self.endpoint_of(ref))
+        if self.provider and AWS in ref.secret_kinds:
+            return Credentials(None, (str(Origin.of(self.endpoint_of(ref))),), ambient=True)
         token = self.tokens.get(ref.scheme)
         return token.credentials if token else self.registry
 
@@ -168,7 +176,7 @@ async def _logged_in(options: FetchOptions) -> FetchOptions:
 
 async def _fetch(options: FetchOptions, network: NetworkSettings, display: ProgressBar, clock: Clock) -> None:
     async with open_client(network) as client:
-        resolver = Resolver(client)
+        resolver = Resolver(client, provider=options.provider)
         if options.dry_run:
             _print_plan(options, await _resolve(options, resolver))
             return

@@ -2,7 +2,7 @@
 
 Called by the sources that know a file by its URL alone. Sources of the fields: RFC 9110 (Content-Range, ETag,
 Last-Modified), RFC 9530 (Repr-Digest), Artifactory (X-Checksum-Sha256), S3 (x-amz-checksum-sha256, which is of the
-whole object unless it ends in a number of parts).
+whole object, or of the digests of its parts).
 """
 
 import base64
@@ -22,6 +22,8 @@ _CONTENT_RANGE = re.compile(r"\s*bytes\s+0-0/(\d{1,20}|\*)\s*", re.IGNORECASE)
 _DIGITS = re.compile(r"\d{1,20}", re.ASCII)
 _STRONG_TAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
 _DATE = re.compile(r"[A-Za-z]{3}, \d{2} [A-Za-z]{3} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
+_CHECKSUM = "x-amz-checksum-sha256"
+_MULTIPART_TAG = re.compile(r'"[0-9a-f]{32}-[0-9]{1,5}"')
 _SHA256_FIELD = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]{43,44}):", re.IGNORECASE)
 
 Headers = Mapping[str, str]
@@ -81,16 +83,40 @@ def _pin(headers: Headers) -> Pin | None:
 def _digest(headers: Headers) -> Digest | None:
     """The SHA-256 of the whole file; None if it is not told, or is no digest."""
     field = _SHA256_FIELD.search(headers.get("Repr-Digest", ""))
-    encoded = field[1] if field else headers.get("x-amz-checksum-sha256", "").strip()
-    if headers.get("x-amz-checksum-type", "FULL_OBJECT").upper() != "FULL_OBJECT" and not field:
-        encoded = ""
+    encoded = field[1] if field else "" if is_composite(headers) else headers.get(_CHECKSUM, "").strip()
+    if encoded:
+        content = sha256_of(encoded)
+        return Digest(content.hex()) if content else None
     try:
-        if encoded:
-            content = base64.b64decode(encoded, validate=True)
-            return Digest(content.hex()) if len(content) == 32 else None
         return Digest.parse(headers.get("X-Checksum-Sha256", ""))
+    except ValueError:
+        return None
+
+
+def is_composite(headers: Headers) -> bool:
+    """Whether the SHA-256 that S3 states is one of the digests of all parts, and none of the file.
+
+    A server that does not state the type leaves it to be seen: S3 has no other one for an upload in parts, whose entity
+    tag ends in their number.
+    """
+    kind = headers.get("x-amz-checksum-type", "").strip().upper()
+    if "-" in headers.get(_CHECKSUM, ""):
+        return True
+    return kind != "FULL_OBJECT" if kind else bool(_MULTIPART_TAG.fullmatch(headers.get("ETag", "").strip()))
+
+
+def composite_of(headers: Headers) -> bytes | None:
+    """The SHA-256 of the digests of all parts; None if it is not told."""
+    return sha256_of(headers.get(_CHECKSUM, "").strip().partition("-")[0]) if is_composite(headers) else None
+
+
+def sha256_of(encoded: str) -> bytes | None:
+    """The 32 bytes of a SHA-256 in Base64; None if it is none."""
+    try:
+        content = base64.b64decode(encoded, validate=True)
     except (ValueError, binascii.Error):
         return None
+    return content if len(content) == hashlib.sha256().digest_size else None
 
 
 def revision_of(versions: Sequence[str | None]) -> str | None:

@@ -1,33 +1,38 @@
 """Asks one bucket, with the client that every address of a ref goes through. Called by `s3`.
 
-Three requests are all that is needed: the head of an object, the pages of a listing, and the head of the bucket, which
-tells its region. What an answer says is read in `s3_answers`, what an error means in `domain.refusals.s3_errors`.
-No byte of a model is read here.
+Four requests are all that is needed: the head of an object, the parts it was uploaded in, the pages of a listing, and
+the head of the bucket, which tells its region. What an answer says is read in `s3_answers`, what an error means in
+`domain.refusals.s3_errors`. No byte of a model is read here.
 """
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from model_provisioner.aio.threads import DetachedThreads
-from model_provisioner.domain.errors import ProvisionError, SourceUnavailable, UnsupportedSource
+from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable, UnsupportedSource
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.buckets import DEFAULT_REGION, Bucket, is_global, known_region
+from model_provisioner.domain.network.buckets import DEFAULT_REGION, Bucket, hinted_region, is_global, known_region
 from model_provisioner.domain.network.credentials import AwsKeys
 from model_provisioner.domain.network.sigv4 import encoded, presigned
 from model_provisioner.domain.refs.s3 import S3Ref
-from model_provisioner.domain.refusals.s3_errors import S3Answer, S3Request, s3_error, told_region
+from model_provisioner.domain.refusals.s3_errors import SIGNATURE_CODES, S3Answer, S3Request, s3_error, told_region
+from model_provisioner.domain.store.upload_parts import MAX_UPLOAD_PARTS, UploadParts
 from model_provisioner.transfer.clients.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
-from model_provisioner.transfer.clients.s3_answers import Page, parse_error, parse_page
+from model_provisioner.transfer.clients.s3_answers import Page, PartsPage, parse_error, parse_page, parse_parts
 from model_provisioner.transfer.http.client import Client, Method, Reply
 
 MAX_KEYS = 20_000
 """The most keys below a prefix that are looked at."""
 _MAX_PAGES = 100
+_MAX_PARTS_PAGES = 20  # those of Amazon's have 1,000 parts
 _MAX_PAGE_BYTES = 4 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _SECONDS = 900
 """The lifetime of a signed address: as much as the clocks may differ, and as the shortest session of Amazon's."""
 _CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
+_OBJECT_PARTS = {"x-amz-object-attributes": "ObjectParts", "x-amz-max-parts": "1000"}
 _GOOD = frozenset({200, 206})
 
 
@@ -47,7 +52,7 @@ class BucketClient:
         self._threads = threads
         self._ref = ref
         self._bucket = bucket
-        self._keys = keys
+        self.keys = keys
 
     @classmethod
     async def open(
@@ -59,11 +64,6 @@ class BucketClient:
             first = cls(client, threads, ref, Bucket(endpoint, ref.bucket, DEFAULT_REGION), keys)
             region = await first._told_region()
         return cls(client, threads, ref, Bucket(endpoint, ref.bucket, region or DEFAULT_REGION), keys)
-
-    @property
-    def signs(self) -> bool:
-        """Whether there is an access key."""
-        return self._keys is not None
 
     def address(self, key: str, version: str | None) -> str:
         """Where the bytes of `key` are, signed for 15 minutes if there is an access key."""
@@ -85,6 +85,36 @@ class BucketClient:
             if answer.status in _GOOD:
                 return answer
             raise await self._error(answer)
+
+    async def upload_parts(self, key: str, version: str | None) -> UploadParts | None:
+        """The parts that an object was uploaded in. None if the server does not tell each with its SHA-256.
+
+        Few servers do, and the access key may lack the right (s3:GetObjectAttributes), so that this is no error.
+        """
+        found: list[tuple[int, int, bytes]] = []
+        marker = "0"
+        for _ in range(_MAX_PARTS_PAGES):
+            page = await self._parts_page(key, version, marker)
+            found += page.parts if page else ()
+            if page is None or not found or len(found) > MAX_UPLOAD_PARTS:
+                return None
+            if page.following is None:
+                return _in_order(found)
+            marker = page.following
+        return None
+
+    async def _parts_page(self, key: str, version: str | None, marker: str) -> PartsPage | None:
+        query = {"attributes": "", **({"versionId": version} if version else {})}
+        headers = {**_OBJECT_PARTS, "x-amz-part-number-marker": marker}
+        url = self._signed("GET", self._bucket.url_of(key), query, headers)
+        async with await self._client.get(url, headers, None) as reply:
+            if reply.status == 200:
+                with contextlib.suppress(Malformed, TooLarge):
+                    body = await read_body(reply, _MAX_PAGE_BYTES, _MAX_PAGE_BYTES)
+                    return await self._threads.run(lambda: parse_parts(body))
+            elif isinstance(error := await self._error(reply), RateLimited):
+                raise error
+            return None
 
     async def sizes(self, prefix: str) -> dict[str, int]:
         """The sizes of all objects whose keys begin with `prefix`, in bytes. Raises UnsupportedSource for too many."""
@@ -123,22 +153,27 @@ class BucketClient:
         """The head of the bucket tells it without a signature. Some servers tell it only when a signature is wrong."""
         head = await self._head(self._bucket.url, {})
         region = told_region(S3Answer(head.status, head.headers))
-        if region is not None or self._keys is None:
+        if region is not None or self.keys is None:
             return region
         query = {"list-type": "2", "max-keys": "0"}
         async with await self._client.get(self._signed("GET", self._bucket.url, query, {}), {}, None) as reply:
-            return None if reply.status == 200 else told_region(await self._answer(reply))
+            if reply.status == 200:
+                return None
+            answer = await self._answer(reply)
+            hint = hinted_region(self._bucket.endpoint) if answer.code in SIGNATURE_CODES else None
+            return told_region(answer) or hint
 
     async def _head(self, url: str, headers: Mapping[str, str]) -> Reply:
         return (await self._client.headers("HEAD", url, headers, None))[-1]
 
     def _signed(self, method: Method, url: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
-        if self._keys is None:
+        if self.keys is None:
             return f"{url}?{encoded(query)}" if query else url
-        return presigned(method, url, self._keys, self._bucket.region, time.time(), _SECONDS, query, headers)
+        return presigned(method, url, self.keys, self._bucket.region, time.time(), _SECONDS, query, headers)
 
     async def _error(self, reply: Reply) -> ProvisionError:
-        asked = S3Request(str(self._ref), self._ref.bucket, str(reply.origin), self._keys is not None)
+        own_key = self.keys is not None and self.keys.expires is not None
+        asked = S3Request(str(self._ref), self._ref.bucket, str(reply.origin), self.keys is not None, own_key)
         return s3_error(await self._answer(reply), asked, time.time())
 
     async def _answer(self, reply: Reply) -> S3Answer:
@@ -150,6 +185,13 @@ class BucketClient:
 
     def _malformed(self, sent: str) -> SourceUnavailable:
         return malformed(Origin.of(self._bucket.url), sent, self._ref)
+
+
+def _in_order(parts: Sequence[tuple[int, int, bytes]]) -> UploadParts | None:
+    """`parts` are numbers, sizes and digests. None if a number is not higher than the one before it."""
+    numbers, sizes, digests = zip(*parts, strict=True)
+    ascending = all(one < following for one, following in pairwise(numbers))
+    return UploadParts(sizes, b"".join(digests)) if ascending else None
 
 
 def malformed(origin: Origin, sent: str, ref: S3Ref) -> SourceUnavailable:

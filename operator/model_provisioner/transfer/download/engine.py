@@ -238,7 +238,7 @@ class _Transfer:
             digest, header = await self._download_once(file, part)
             if file.digest in {None, digest}:
                 return digest, header
-        except DigestMismatch:  # of the archive that has the file
+        except DigestMismatch:  # of the archive that has the file, or of an upload part
             pass
         except NotGGUF:
             if not resumed:  # else the volume may have lost bytes of an earlier attempt
@@ -265,13 +265,14 @@ class _Transfer:
             lambda: self._report(part, download),
             file.role,
             file.archive,
+            file.upload_parts,
         )
         self._report(part, download)
         try:
             with redacted_errors(lambda: self._client.redaction(None, remote.secrets)):
                 return await download.run()
-        except NotGGUF as error:
-            raise NotGGUF(f"{file.path}: {error.message}") from None
+        except _CONTENT_ERRORS as error:
+            raise type(error)(f"{file.path}: {error.message}") from None
         finally:
             self._report(part, download)  # bytes that were received and not written are not reported yet
 

@@ -22,6 +22,7 @@ from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_c
 from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
+from model_provisioner.domain.store.upload_parts import UploadParts
 from model_provisioner.transfer.download.archive_digest import ArchiveDigest
 from model_provisioner.transfer.download.checkpointer import Checkpointer
 from model_provisioner.transfer.download.connections import Body, ConnectionPool, most_severe
@@ -30,6 +31,7 @@ from model_provisioner.transfer.download.hashing import PrefixHasher
 from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile, RepresentationChanged
 from model_provisioner.transfer.download.throttle import Limits, Throttle
 from model_provisioner.transfer.download.unpacking import UnpackedStream
+from model_provisioner.transfer.download.upload_parts_check import UploadPartsCheck
 from model_provisioner.transfer.store.partfile import PartFile
 
 _MAX_CHANGES = 3
@@ -65,7 +67,8 @@ class FileDownload:
 
     `throttle` is shared by all downloads of the job. `on_change` is called whenever `bytes_written`, `bytes_hashed` or
     `part.restarts` has changed, and every second; it must not block. `role` is the one that the header must fit,
-    `archive` what `remote` sends, if that is not the file alone.
+    `archive` what `remote` sends, if that is not the file alone. `upload_parts` are those that the bytes are compared
+    with.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class FileDownload:
         on_change: Callable[[], None],
         role: FileRole = FileRole.MODEL,
         archive: Archive | None = None,
+        upload_parts: UploadParts | None = None,
     ) -> None:
         self._part = part
         self._remote = remote
@@ -88,6 +92,7 @@ class FileDownload:
         self._threads = threads
         self._on_change = on_change
         self._role = role
+        self._upload_parts = upload_parts
         self.size = part.size
         self.written = part.spans
         self._checkpointer = Checkpointer(part, lambda: self.written, threads)
@@ -115,9 +120,9 @@ class FileDownload:
     async def run(self) -> tuple[Digest, GGUFHeader]:
         """Returns the digest and the header when every byte is written.
 
-        Raises NotGGUF as soon as the header shows it, DigestMismatch for an archive that is not the one that the source
-        names, and the errors of the source and of the volume. When it ends, no
-        thread is running. If it fails or is cancelled, the journal holds all bytes that were written.
+        Raises NotGGUF as soon as the header shows it, DigestMismatch as soon as an upload part is wrong and for an
+        archive that is not the one that the source names, and the errors of the source and of the volume. When it ends,
+        no thread is running. If it fails or is cancelled, the journal holds all bytes that were written.
         """
         try:
             result = await self._attempts()
@@ -180,8 +185,13 @@ class FileDownload:
             self._connections = UnpackedStream(self, self._remote, self._archive, self._threads, self._clock)
         else:
             self._connections = ConnectionPool(self, self._remote, self._limits, self._clock, whole_file=whole_file)
-        also = self._around.update if self._around else None
-        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change, also)
+        self._hasher = PrefixHasher(self.size, self._part.read, self._threads, self._on_change, self._also_hashed())
+
+    def _also_hashed(self) -> Callable[[bytes], None] | None:
+        """What else gets the bytes of the file, from its first one on, in order."""
+        if self._around:
+            return self._around.update
+        return UploadPartsCheck(self._upload_parts).update if self._upload_parts else None
 
     async def _discard(self) -> None:
         await self._threads.idle()

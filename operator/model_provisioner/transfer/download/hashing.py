@@ -2,7 +2,8 @@
 
 Called by `file_download`, `engine` and `transfer.worker.verification`. Bytes that arrive in order are hashed from
 memory. Other bytes are read back from the part, through the page cache, when all bytes before them are written.
-Comparing digests belongs to the callers.
+The parts that a file was uploaded in are compared here, each when its last byte is hashed. Comparing the digest of the
+file belongs to the callers.
 """
 
 import asyncio
@@ -27,7 +28,8 @@ class PrefixHasher:
 
     `run` is a task beside the download; it calls `on_progress` after each step. `position` is the number of bytes that
     are hashed. A writer that is not ahead of the hasher hashes its bytes itself (`claim`), in the thread
-    that wrote them: each change of threads costs time. `also` gets the same bytes in the same order, in a thread.
+    that wrote them: each change of threads costs time. `also` gets the same bytes in the same order, in a thread, and
+    may raise.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUFFER_BYTES = 64 * 1024
 _SUPPRESS_CONNECT_HEADERS = 265  # curl/curl.h; pycurl has no name for it
-Method = Literal["GET", "HEAD"]
+Method = Literal["GET", "HEAD", "POST"]
 _CROSS_ORIGIN_HEADERS = frozenset({"range", "if-range", "if-match", "accept", "accept-encoding", "user-agent"})
 """The headers of a caller that are sent to another origin after a redirect."""
 
@@ -245,6 +245,15 @@ class Client:
             reply.close()
             url, credentials = redirect_target(url, reply.headers["Location"]), reply.credentials
         raise _redirect_loop(url)
+
+    def reaching(self, origin: Origin, *, direct: bool) -> "Client":
+        """A client for this origin alone, which the administrator's environment names, and no ref.
+
+        `direct`: without the proxy.
+        """
+        proxy = None if direct else self._settings.proxy
+        settings = replace(self._settings, policy=NetworkPolicy.only(origin), proxy=proxy)
+        return Client(self._multi, settings, self._ca_bundle, self._resolve)
 
     async def headers(
         self, method: Method, url: str, headers: Mapping[str, str], credentials: Credentials | None

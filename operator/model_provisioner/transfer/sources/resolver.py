@@ -5,16 +5,18 @@ because its names become paths, and its names, digests and commit are shown in t
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import InvalidRef, SourceUnavailable
 from model_provisioner.domain.lifecycle.suspended_message import Alternatives
 from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.ambient import Provider
 from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.redaction import Redaction
@@ -34,6 +36,9 @@ from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.http.echoes import redacted_errors
 from model_provisioner.transfer.sources.source import Asked, Source, Tools, no_projector_for
 from model_provisioner.worker_protocol.messages import Locate, Located, Resolve, ResolvedAnswer
+
+if TYPE_CHECKING:
+    from model_provisioner.transfer.clients.pod_keys import PodKeys
 
 SOURCES: Mapping[type[ModelRef], str] = MappingProxyType(
     {
@@ -57,13 +62,21 @@ class Resolver:
 
     `seconds` is the deadline of one question, by default as long as the response timeout of the client demands.
     Long answers of hubs are read in two threads, so that the memory for them is bounded. `local:` refs have threads of
-    their own: a volume that hangs keeps them.
+    their own: a volume that hangs keeps them. `provider` gives this pod an access key for buckets, whose session
+    ends by `wall`, in seconds since the epoch.
     """
 
-    def __init__(self, client: Client, seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        seconds: float | None = None,
+        provider: Provider | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._client = client
         self._seconds = seconds or resolve_seconds(client.response_timeout)
-        self._tools = Tools(client, DetachedThreads(_MOST_READING), DetachedThreads(_MOST_ON_VOLUMES))
+        threads = DetachedThreads(_MOST_READING), DetachedThreads(_MOST_ON_VOLUMES)
+        self._tools = Tools(client, *threads, _pod_keys(provider, client, wall))
 
     async def resolve(self, request: Resolve) -> ResolvedAnswer:
         """The plan for `request.ref`, and other models at the same place. Raises ProvisionError.
@@ -84,9 +97,9 @@ class Resolver:
         source = self._source(ref)
         if asked.projector and not source.finds_projectors:
             raise no_projector_for(ref)
-        redaction = self._client.redaction(request.credentials)
-        with redacted_errors(redaction):
+        with redacted_errors(lambda: self._redaction(request.credentials)):
             found = await self._in_time(asked, source.resolve(asked))
+            redaction = self._redaction(request.credentials)
             if not isinstance(ref, LocalRef):
                 await self._in_time(asked, self._tools.reading.run(lambda: _check(found.plan, redaction, request)))
         return ResolvedAnswer(request.id, found.plan, _redacted(found.alternatives, redaction), found.ollama)
@@ -95,8 +108,13 @@ class Resolver:
         """Where the bytes of `request.file` are now. Raises ProvisionError. The deadline is that of `resolve`."""
         ref = parse(request.ref)
         asked = Asked(ref, request.endpoint, credentials=request.credentials)
-        with redacted_errors(self._client.redaction(request.credentials)):
+        with redacted_errors(lambda: self._redaction(request.credentials)):
             return Located(request.id, await self._in_time(asked, self._source(ref).address(asked, request.file)))
+
+    def _redaction(self, credentials: Credentials | None) -> Redaction:
+        """Called at the end: the key of this pod is known only after it was asked for."""
+        pod_keys = self._tools.pod_keys
+        return self._client.redaction(credentials, pod_keys.secrets if pod_keys else ())
 
     def _source(self, ref: ModelRef) -> Source[Any]:
         return source_of(type(ref))(self._tools)
@@ -113,6 +131,14 @@ class Resolver:
             raise SourceUnavailable(
                 f"{source} did not tell what {asked.ref} is within {self._seconds:g} seconds"
             ) from None
+
+
+def _pod_keys(provider: Provider | None, client: Client, wall: Callable[[], float]) -> "PodKeys | None":
+    if provider is None:
+        return None
+    from model_provisioner.transfer.clients.pod_keys import PodKeys  # noqa: PLC0415 - few pods have a key
+
+    return PodKeys(provider, client, wall)
 
 
 def source_of(kind: type[ModelRef]) -> type[Source[Any]]:

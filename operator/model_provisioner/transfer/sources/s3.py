@@ -7,29 +7,34 @@ keeps versions, and to its entity tag, so that no range of another version is ev
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from urllib.parse import quote, unquote
 
 from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.errors import (
+    AccessDenied,
     AmbiguousModel,
     IncompleteModel,
     NotGGUF,
     ProvisionError,
     SourceNotFound,
+    SourceUnavailable,
     UnsupportedSource,
 )
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.model_files.parts import parts_of
 from model_provisioner.domain.network.addresses import Origin
+from model_provisioner.domain.network.credentials import AwsKeys
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.s3 import S3Ref
-from model_provisioner.domain.refusals.s3_errors import archived
+from model_provisioner.domain.refusals.s3_errors import NO_KEY_OF_ITS_OWN, archived
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Pin, Plan, PlannedFile
+from model_provisioner.domain.store.upload_parts import UploadParts
 from model_provisioner.transfer.clients.bodies import Malformed
-from model_provisioner.transfer.clients.file_facts import read_facts, revision_of
+from model_provisioner.transfer.clients.file_facts import composite_of, read_facts, revision_of
 from model_provisioner.transfer.clients.s3_client import BucketClient, malformed
 from model_provisioner.transfer.http.client import Reply
 from model_provisioner.transfer.sources.alternatives import alternatives
@@ -45,19 +50,26 @@ from model_provisioner.transfer.sources.source import (
 
 _PARALLEL_REQUESTS = 8
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_MAX_PARTS = 100_000
+"""Upload parts of a plan, which travels to the worker as a line of some 5 MiB then."""
 _MAX_VERSION = 1024  # docs.aws.amazon.com/AmazonS3, "How S3 Versioning works": the characters of a version's id
 _VERSION = "?versionId="
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """`size` is in bytes. `version` is that of a bucket with versions, `tag` the strong entity tag."""
+    """`size` is in bytes. `version` is that of a bucket with versions, `tag` the strong entity tag.
+
+    `composite` is the SHA-256 of the digests of its parts, `parts` are these if they are known.
+    """
 
     key: str
     size: int
     digest: Digest | None
     tag: str | None
     version: str | None
+    composite: bytes | None = None
+    parts: UploadParts | None = None
 
     @property
     def revision(self) -> str | None:
@@ -77,9 +89,17 @@ class S3(Source[S3Ref]):
         if asked.projector and not asked.ref.is_prefix:
             raise no_projector_for(asked.ref)
         client = await self._opened(asked)
+        try:
+            return await self._resolved(client, asked)
+        except (AccessDenied, SourceUnavailable):
+            if self._tools.pod_keys and client.keys:
+                self._tools.pod_keys.refused(client.keys)
+            raise
+
+    async def _resolved(self, client: BucketClient, asked: Asked[S3Ref]) -> Resolved:
         chosen, others = await self._chosen(client, asked)
         paths = {key: store_path(asked.ref, key, asked.endpoint, own=asked.own_endpoint) for key in chosen}
-        found = await self._all(client, asked, list(chosen))
+        found = _bounded(await self._all(client, asked, list(chosen)))
         planned = tuple(_planned(asked, client, paths[one.key], one, chosen[one.key]) for one in found)
         files = with_expected_digest(planned, asked.digest)
         return Resolved(Plan(str(asked.ref), revision_of([one.revision for one in found]), files), others)
@@ -89,12 +109,23 @@ class S3(Source[S3Ref]):
         client = await self._opened(asked)
         name, _, version = file.source.partition(" at ")[0].partition(_VERSION)
         key = unquote(name.partition("/")[2])
-        return Address(client.address(key, unquote(version) or None))
+        expires = client.keys.expires if client.keys else None
+        return Address(client.address(key, unquote(version) or None), expires=expires)
 
     async def _opened(self, asked: Asked[S3Ref]) -> BucketClient:
-        permitted = asked.credentials and asked.credentials.permits(Origin.of(asked.endpoint))
-        keys = asked.credentials.aws if asked.credentials and permitted else None
+        keys = await self._keys(asked)
         return await BucketClient.open(self._tools.client, self._tools.reading, asked.ref, asked.endpoint, keys)
+
+    async def _keys(self, asked: Asked[S3Ref]) -> AwsKeys | None:
+        """What signs; None if nothing does. Raises AccessDenied if this pod should have a key and has none."""
+        credentials = asked.credentials
+        if credentials is None or not credentials.permits(Origin.of(asked.endpoint)):
+            return None
+        if not credentials.ambient:
+            return credentials.aws
+        if self._tools.pod_keys is None:
+            raise AccessDenied(NO_KEY_OF_ITS_OWN)
+        return await self._tools.pod_keys.get()
 
     async def _chosen(self, client: BucketClient, asked: Asked[S3Ref]) -> tuple[dict[str, FileRole], Alternatives]:
         """The keys of all parts of the model and of its projector, and the other models below the prefix."""
@@ -143,7 +174,23 @@ class S3(Source[S3Ref]):
             raise NotGGUF(f"{_name(asked.ref, key)} is empty: upload the model again")
         if reply.headers.get("x-amz-storage-class") in _ARCHIVES and "x-amz-restore" not in reply.headers:
             raise archived(_name(asked.ref, key))
+        return await _with_parts(client, found) if asked.digest is None and found.digest is None else found
+
+
+async def _with_parts(client: BucketClient, found: _Object) -> _Object:
+    """`found` with the parts that its COMPOSITE SHA-256 is of. Others, such as those of another version, are no use."""
+    if found.composite is None:
         return found
+    parts = await client.upload_parts(found.key, found.version)
+    return replace(found, parts=parts) if parts and parts.make_up(found.size, found.composite) else found
+
+
+def _bounded(objects: Sequence[_Object]) -> list[_Object]:
+    """`objects`, of which the last ones have no parts if all have more than a plan may have."""
+    numbers = accumulate(len(one.parts.sizes) if one.parts else 0 for one in objects)
+    return [
+        one if number <= _MAX_PARTS else replace(one, parts=None) for one, number in zip(objects, numbers, strict=True)
+    ]
 
 
 def _choice(ref: S3Ref, sizes: dict[str, int], *, projector: bool) -> tuple[dict[str, FileRole], Alternatives]:
@@ -170,7 +217,8 @@ def _read(key: str, reply: Reply) -> _Object:
         raise Malformed("a version that no object has")
     tag = facts.pin.value if facts.pin and facts.pin.value.startswith('"') else None
     digest = facts.digest or _stated(headers.get("x-amz-meta-sha256", ""))
-    return _Object(key, facts.size, digest, tag, version if version not in {"", "null"} else None)
+    kept = version if version not in {"", "null"} else None
+    return _Object(key, facts.size, digest, tag, kept, composite_of(headers))
 
 
 def _stated(text: str) -> Digest | None:
@@ -195,8 +243,9 @@ def _planned(asked: Asked[S3Ref], client: BucketClient, path: str, found: _Objec
         signed=True,
         pin=Pin("If-Match", found.tag) if found.tag else None,
         role=role,
+        upload_parts=found.parts,
     )
-    return file if client.signs else replace(file, url=client.address(found.key, found.version), signed=False)
+    return file if client.keys else replace(file, url=client.address(found.key, found.version), signed=False)
 
 
 def _name(ref: S3Ref, key: str) -> str:

@@ -6,7 +6,7 @@ model bytes. The deadline is the caller's: a source is cancelled when it is over
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.errors import DigestMismatch, InvalidRef
@@ -22,6 +22,9 @@ from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Client
 
+if TYPE_CHECKING:
+    from model_provisioner.transfer.clients.pod_keys import PodKeys
+
 R = TypeVar("R", bound=ModelRef)
 
 
@@ -30,12 +33,14 @@ class Tools:
     """What sources share. `client` sends all requests, and its guard judges every address.
 
     What takes time in proportion to an answer runs in `reading`, of which there are few so that the memory for answers
-    is bounded. What a volume can hold up runs in `on_volumes`.
+    is bounded. What a volume can hold up runs in `on_volumes`. `pod_keys` has the access key of this pod, None if
+    there is none.
     """
 
     client: Client
     reading: DetachedThreads
     on_volumes: DetachedThreads
+    pod_keys: "PodKeys | None" = None
 
 
 @dataclass(frozen=True, slots=True)

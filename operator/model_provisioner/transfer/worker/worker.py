@@ -24,6 +24,7 @@ from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
+from model_provisioner.domain.network.ambient import Provider
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
@@ -48,20 +49,20 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 T = TypeVar("T")
 
 
-def run(network: NetworkSettings, memory_bytes: int | None = None) -> int:
+def run(network: NetworkSettings, memory_bytes: int | None = None, provider: Provider | None = None) -> int:
     """Serves requests until the end of standard input, and returns the exit code 0.
 
     With `memory_bytes`, a process that needs more private memory ends with OUT_OF_MEMORY_EXIT, so that what a hub sends
-    takes no memory of the container from others.
+    takes no memory of the container from others. `provider` gives this pod an access key for buckets.
     """
     die_with_parent()
     if memory_bytes is not None:
         limit_memory(memory_bytes)
-    asyncio.run(_serve(network))
+    asyncio.run(_serve(network, provider))
     return 0
 
 
-def run_plan(file: Path, network: NetworkSettings) -> int:
+def run_plan(file: Path, network: NetworkSettings, provider: Provider | None = None) -> int:
     """Carries out the one `fetch` request in `file`, for a Job. Its answers go to standard output.
 
     Returns the exit code: 0 if the model was published, else 1; 143 after SIGTERM, which keeps the bytes received.
@@ -75,16 +76,16 @@ def run_plan(file: Path, network: NetworkSettings) -> int:
         sys.stderr.write(f"{file} holds a request to {request.op}: only fetch is carried out\n")
         return 1
     try:
-        return asyncio.run(_serve_fetch(request, network))
+        return asyncio.run(_serve_fetch(request, network, provider))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
 
 
-async def _serve_fetch(request: messages.Fetch, network: NetworkSettings) -> int:
+async def _serve_fetch(request: messages.Fetch, network: NetworkSettings, provider: Provider | None) -> int:
     clock = Clock()
     outbox = Outbox(await _standard_output(), clock)
     async with open_client(network) as client, _writing_answers(outbox):
-        fetching = asyncio.create_task(Worker(client, outbox, clock).handle(request))
+        fetching = asyncio.create_task(Worker(client, outbox, clock, provider).handle(request))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, fetching.cancel)
         answer = await fetching
         outbox.post(answer)
@@ -111,13 +112,13 @@ def limit_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
-async def _serve(network: NetworkSettings) -> None:
+async def _serve(network: NetworkSettings, provider: Provider | None) -> None:
     # A name server that does not answer keeps a thread for each look-up; by default there are few.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_MOST_THREADS))
     clock = Clock()
     outbox = Outbox(await _standard_output(), clock)
     async with open_client(network) as client:
-        worker = Worker(client, outbox, clock)
+        worker = Worker(client, outbox, clock, provider)
         async with _writing_answers(outbox):
             try:
                 await worker.serve(await _standard_input())
@@ -141,7 +142,7 @@ async def _writing_answers(outbox: Outbox) -> AsyncIterator[None]:
 class Worker:
     """Runs any number of requests at once. The operator decides which requests may run at the same time."""
 
-    def __init__(self, client: Client, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, client: Client, outbox: Outbox, clock: Clock, provider: Provider | None = None) -> None:
         self._client = client
         self._outbox = outbox
         self._clock = clock
@@ -149,7 +150,7 @@ class Worker:
         self._limits: dict[str, Limits] = {}
         self._addresses: dict[str, WantedAddresses] = {}
         self._opener = StoreOpener()
-        self._resolver = Resolver(client)
+        self._resolver = Resolver(client, provider=provider)
 
     async def serve(self, lines: asyncio.StreamReader) -> None:
         """Starts the requests in `lines`; returns at the end of input, when requests may still run."""

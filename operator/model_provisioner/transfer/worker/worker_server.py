@@ -19,6 +19,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 
+from model_provisioner.domain.network.ambient import Provider
 from model_provisioner.transfer.http.client import NetworkSettings
 from model_provisioner.transfer.sources import resolver
 from model_provisioner.transfer.worker import worker
@@ -37,10 +38,10 @@ class _Request:
     report: int
 
 
-def run(network: NetworkSettings, resolver_bytes: int) -> int:
+def run(network: NetworkSettings, resolver_bytes: int, provider: Provider | None = None) -> int:
     """Forks workers until the end of standard input, and returns the exit code 0.
 
-    `resolver_bytes` is the most memory of a resolver, see `worker.run`.
+    `resolver_bytes` is the most memory of a resolver, and `provider` gives it an access key, see `worker.run`.
     """
     worker.die_with_parent()
     _set_process_name(SERVER_PROCESS_NAME)
@@ -49,7 +50,7 @@ def run(network: NetworkSettings, resolver_bytes: int) -> int:
     _share_memory()
     with (
         socket.socket(fileno=os.dup(sys.stdin.fileno())) as requests,
-        _Server(requests, network, resolver_bytes) as one,
+        _Server(requests, network, resolver_bytes, provider) as one,
     ):
         one.serve()
     return 0
@@ -58,10 +59,13 @@ def run(network: NetworkSettings, resolver_bytes: int) -> int:
 class _Server:
     """`requests` is the socket of the operator. Close it by leaving its context."""
 
-    def __init__(self, requests: socket.socket, network: NetworkSettings, resolver_bytes: int) -> None:
+    def __init__(
+        self, requests: socket.socket, network: NetworkSettings, resolver_bytes: int, provider: Provider | None
+    ) -> None:
         self._requests = requests
         self._network = network
         self._resolver_bytes = resolver_bytes
+        self._provider = provider
         self._pid = os.getpid()
         self._reports: dict[int, socket.socket] = {}  # by the process id of the worker
         self._selector = selectors.DefaultSelector()
@@ -151,7 +155,9 @@ class _Server:
             _set_process_name(request.role.process_name)
             with report:
                 _tell(report, Report.STARTED, os.getpid())
-            return worker.run(self._network, self._resolver_bytes if request.role is Role.RESOLVER else None)
+            if request.role is Role.RESOLVER:
+                return worker.run(self._network, self._resolver_bytes, self._provider)
+            return worker.run(self._network)
         except BaseException:  # noqa: BLE001 - what is above this frame belongs to the server
             traceback.print_exc()
             return 1

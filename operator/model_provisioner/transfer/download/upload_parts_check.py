@@ -1,0 +1,46 @@
+"""Compares the bytes of a file, which come in order, with the digests of the parts that it was uploaded in.
+
+Called by `file_download` for objects of buckets that have a digest for each part only.
+"""
+
+import hashlib
+
+from model_provisioner.domain.errors import DigestMismatch
+from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.upload_parts import UploadParts
+
+
+class UploadPartsCheck:
+    """`parts` are those of the whole file."""
+
+    def __init__(self, parts: UploadParts) -> None:
+        self._parts = parts
+        self._sha = hashlib.sha256()
+        self._index = 0
+        self._start = 0
+        self._missing = parts.sizes[0]
+
+    def update(self, chunk: bytes) -> None:
+        """Raises DigestMismatch if a part ends in `chunk` and is wrong. No byte may follow the last part."""
+        rest = memoryview(chunk)
+        while rest:
+            self._sha.update(rest[: self._missing])
+            taken = min(len(rest), self._missing)
+            self._missing -= taken
+            rest = rest[taken:]
+            if not self._missing:
+                self._end_part()
+
+    def _end_part(self) -> None:
+        sizes, found = self._parts.sizes, self._sha.digest()
+        end = self._start + sizes[self._index]
+        expected = self._parts.digest(self._index)
+        if found != expected:
+            raise DigestMismatch(
+                f"part {self._index + 1} of {len(sizes)} of the upload (bytes {self._start}-{end - 1}) should be "
+                f"{Digest(expected.hex())} and is {Digest(found.hex())}: the object in the bucket is damaged, or what "
+                "is between changes it: upload it again"
+            )
+        self._index, self._start, self._sha = self._index + 1, end, hashlib.sha256()
+        if self._index < len(sizes):
+            self._missing = sizes[self._index]
