@@ -24,8 +24,10 @@ LIMIT = MIB
 HOSTS, RECONCILE_AT = "models.rbee.dev/hosts", "models.rbee.dev/reconcileAt"
 CANARY = "right-canary-0123456789"
 WRONG = "wrong-canary-0123456789"
+BEARER = f'if ($http_authorization != "Bearer {CANARY}") {{ return 401; }}'
+OLLAMA = "application/vnd.ollama.image.model"
 LOCATIONS = f"""
-location /bearer/ {{ if ($http_authorization != "Bearer {CANARY}") {{ return 401; }} }}
+location /bearer/ {{ {BEARER} }}
 location /header/ {{ if ($http_x_jfrog_art_api != {CANARY}) {{ return 403; }} }}
 location /query/ {{ if ($arg_sig != {CANARY}) {{ return 403; }} }}
 """
@@ -75,10 +77,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def servers(tmp_path: Path, model: bytes) -> Iterator[Servers]:
     files, data = tmp_path / "files", tmp_path / "bucket"
+    own = [tmp_path / name for name in ("registry", "ollama", "before")]
     for directory in (
         *(files / name for name in ("private", "bearer", "header", "query")),
         data,
-        tmp_path / "registry",
+        *own,
     ):
         directory.mkdir(parents=True)
     for file in files.iterdir():
@@ -86,19 +89,24 @@ def servers(tmp_path: Path, model: bytes) -> Iterator[Servers]:
     with (
         nginx.serving(files, tmp_path, LOCATIONS) as web,
         buckets.versity(data) as bucket,
-        registry.running(tmp_path / "registry", protected=True) as url,
+        registry.running(own[0], protected=True) as url,
+        registry.running(own[1]) as behind,
+        nginx.before(int(behind.rpartition(":")[2]), own[2], BEARER) as ollama,
     ):
         bucket.put("models")
         bucket.put("models/m.gguf", model)
         pusher = Pusher(url, "team/tiny", (USER, PASSWORD))
         for tag in ("docker", "login"):
             pusher.artifact(tag, [pusher.blob(model, GGUF)])
+        pusher = Pusher(behind, "library/tiny")
+        pusher.artifact("v1", [pusher.blob(model, OLLAMA)])
         host = url.removeprefix("http://")
         keys = {"AWS_ACCESS_KEY_ID": bucket.keys.key_id, "AWS_SECRET_ACCESS_KEY": bucket.keys.secret}
         login = {"username": USER, "password": PASSWORD}
         found = [
             *on_the_web(web),
             Protected("bucket", "s3://models/m.gguf", keys, {**keys, "AWS_SECRET_ACCESS_KEY": WRONG}, bucket.url),
+            Protected("ollama", "ollama:tiny:v1", {"token": CANARY}, {"token": WRONG}, f"http://127.0.0.1:{ollama}"),
             Protected("login", f"oci://{host}/team/tiny:login", login, {**login, "password": WRONG}, url),
             Protected(
                 "docker",
@@ -109,7 +117,8 @@ def servers(tmp_path: Path, model: bytes) -> Iterator[Servers]:
                 "kubernetes.io/dockerconfigjson",
             ),
         ]
-        yield Servers(found, ("--allow-host=127.0.0.1", f"--endpoint=s3={bucket.url}", f"--slots={len(found)}"))
+        endpoints = (f"--endpoint=s3={bucket.url}", f"--endpoint=ollama=http://127.0.0.1:{ollama}")
+        yield Servers(found, ("--allow-host=127.0.0.1", *endpoints, f"--slots={len(found)}"))
 
 
 def test_nothing_is_shared_with_an_object_whose_own_credentials_are_refused(
