@@ -15,21 +15,18 @@ from tests.support.stand import Stand
 
 MIB = 1024**2
 PASSWORD = "basic-canary"  # that of `nginx.serving`
-QUERY = "query-canary-0123456789abcdef"
-SLOW = f"""
-location /slow/ {{ limit_rate 2m; auth_basic models; auth_basic_user_file USERS; }}
-location /signed/ {{ if ($arg_sig != {QUERY}) {{ return 403; }} }}
-location /login/ {{ default_type text/html; return 200 '<html>log in</html>'; }}
+SLOW = """
+location /slow/ { limit_rate 2m; auth_basic models; auth_basic_user_file USERS; }
+location /login/ { default_type text/html; return 200 '<html>log in</html>'; }
 """
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     found = tmp_path / "files"
-    for name in ("private", "slow", "signed", "upload"):
+    for name in ("private", "slow", "upload"):
         (found / name).mkdir(parents=True)
-    for name in ("private", "signed"):
-        (found / name / "model.gguf").write_bytes(tiny_gguf(seed=len(name)))
+    (found / "private/model.gguf").write_bytes(tiny_gguf())
     write_gguf(found / "slow/model.gguf", size=24 * MIB)
     return found
 
@@ -44,7 +41,6 @@ def server(bench: Stand, files: Path, tmp_path: Path) -> Iterator[str]:
             "elsewhere", {"username": "reader", "password": PASSWORD}, {"models.rbee.dev/hosts": "other.example"}
         )
         bench.secret("nowhere", {"username": "reader", "password": PASSWORD})
-        bench.secret("signed", {"query": f"?sv=1&sig={QUERY}"}, hosts)
         bench.start_operator("--allow-host=127.0.0.1")
         yield url
 
@@ -74,28 +70,6 @@ def test_a_protected_file_is_ready_only_for_an_object_with_a_password_of_its_own
     ask(bench, "second", ref, "reader")
     bench.until("second", "Available")
     assert len(bench.published()) == 1
-    no_secret_is_shown(bench)
-
-
-def test_a_running_transfer_is_not_joined_without_a_password(bench: Stand, server: str) -> None:
-    ref = f"{server}/slow/model.gguf"
-    ask(bench, "reader", ref, "reader")
-    bench.until("reader", "Downloading")
-    ask(bench, "anonymous", ref)
-    bench.until("anonymous", "AccessDenied")
-    assert "progress" not in bench.get("anonymous")["status"]
-    ask(bench, "second", ref, "reader")
-    bench.until("second", "Available")
-    bench.until("reader", "Available")
-    assert bench.ready("anonymous")["reason"] == "AccessDenied"
-
-
-def test_a_presigned_query_is_a_credential(bench: Stand, server: str) -> None:
-    ref = f"{server}/signed/model.gguf"
-    ask(bench, "anonymous", ref)
-    bench.until("anonymous", "AccessDenied")
-    ask(bench, "signed", ref, "signed")
-    bench.until("signed", "Available")
     no_secret_is_shown(bench)
 
 

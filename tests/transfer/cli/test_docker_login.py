@@ -167,6 +167,14 @@ async def test_what_can_not_be_used_is_a_note(tmp_path: Path, content: object, s
     assert says in note
 
 
+async def test_a_helper_that_waits_for_someone_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", helper(tmp_path / "bin", "#!/bin/sh\nexec sleep 600"))
+    file = write(tmp_path / "config.json", {"credsStore": "keys", "auths": {"r.example": LOGIN}})
+    found = await login_for(OciRef.parse("oci://r.example/team/tiny"), [file], direct=True, helper_seconds=0.2)
+    assert found.notes == (f"docker-credential-keys, which {file} names, did not answer in 0.2 s",)
+    assert found.credentials is not None, "what the file itself has is used"
+
+
 def test_the_files_are_those_of_docker_and_podman() -> None:
     environment = {"HOME": "/home/me", "XDG_RUNTIME_DIR": "/run/user/1"}
     assert [str(file) for file in files(lambda name: environment.get(name, ""))] == [

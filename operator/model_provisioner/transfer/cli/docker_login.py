@@ -46,19 +46,23 @@ def files(variable: Callable[[str], str]) -> tuple[Path, ...]:
     )
 
 
-async def login_for(ref: OciRef, kept_in: Sequence[Path], *, direct: bool) -> Login:
-    """The login for `ref` in the first of the files that has one. `direct`: without a proxy."""
+async def login_for(
+    ref: OciRef, kept_in: Sequence[Path], *, direct: bool, helper_seconds: float = _HELPER_SECONDS
+) -> Login:
+    """The login for `ref` in the first of the files that has one. `direct`: without a proxy. A helper is asked for
+    `helper_seconds` at most.
+    """
     notes: list[str] = []
     for file in kept_in:
         try:
-            if entry := await _entry(ref, file, notes):
+            if entry := await _entry(ref, file, helper_seconds, notes):
                 return Login(_credentials(ref, entry, direct=direct), tuple(notes))
         except _NoLogin as error:
             notes.append(f"{file} {error}: it is not used")
     return Login(None, tuple(notes))
 
 
-async def _entry(ref: OciRef, file: Path, notes: list[str]) -> docker_config.Json | None:
+async def _entry(ref: OciRef, file: Path, helper_seconds: float, notes: list[str]) -> docker_config.Json | None:
     try:
         with file.open("rb") as opened:
             content = opened.read(_MAX_BYTES)
@@ -72,13 +76,13 @@ async def _entry(ref: OciRef, file: Path, notes: list[str]) -> docker_config.Jso
         raise _NoLogin("is no configuration of docker") from None
     if found.helper is not None:
         try:
-            return await _ask(found.helper, found.server) or found.entry
+            return await _ask(found.helper, found.server, helper_seconds) or found.entry
         except _NoLogin as error:
             notes.append(f"docker-credential-{found.helper[:100]}, which {file} names, {error}")
     return found.entry
 
 
-async def _ask(helper: str, server: str) -> docker_config.Json | None:
+async def _ask(helper: str, server: str, seconds: float) -> docker_config.Json | None:
     """What the helper has for `server`; None if it has no login (it says so by its exit code)."""
     if not _HELPER.fullmatch(helper):
         raise _NoLogin("has no name of a program")
@@ -93,10 +97,10 @@ async def _ask(helper: str, server: str) -> docker_config.Json | None:
     except OSError as error:
         raise _NoLogin(f"can't be run ({error.strerror})") from None
     try:
-        async with asyncio.timeout(_HELPER_SECONDS):
+        async with asyncio.timeout(seconds):
             answer, _ = await process.communicate(server.encode())
     except TimeoutError:
-        raise _NoLogin(f"did not answer in {_HELPER_SECONDS:.0f} s") from None
+        raise _NoLogin(f"did not answer in {seconds:g} s") from None
     finally:
         if process.returncode is None:
             process.kill()
