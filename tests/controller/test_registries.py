@@ -1,12 +1,13 @@
 """Models in registries (Debian's docker-registry): Ready, in the catalog, and private for those without a login."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import registry
+from tests.support import registry, tars
 from tests.support.ggufs import tiny_gguf, tiny_projector
 from tests.support.programs import eventually
 from tests.support.registry import GGUF, PASSWORD, USER, Pusher
@@ -77,6 +78,22 @@ def test_an_artifact_without_a_model_says_why(bench: Stand, private: Pusher) -> 
     ask(bench, "archive", f"oci://{private.url.removeprefix('http://')}/team/tiny:tar", "reader")
     bench.until("archive", "UnsupportedSource")
     assert "push the .gguf file as a layer of its own" in bench.ready("archive")["message"]
+
+
+def test_models_in_archives_are_ready_with_the_digest_of_the_file(bench: Stand, private: Pusher) -> None:
+    modelpack = tars.tar(("README.md", b"# Tiny"), ("tiny.Q4_0.gguf", MODEL))
+    kitops = gzip.compress(tars.tar(("weights/", b""), ("weights/other.gguf", OTHER)))
+    private.artifact("modelpack", [private.blob(modelpack, "application/vnd.cncf.model.weight.v1.tar")])
+    private.artifact("kitops", [private.blob(kitops, "application/vnd.kitops.modelkit.model.v1.tar+gzip")])
+    wanted = {"modelpack": ("tiny.Q4_0.gguf", MODEL), "kitops": ("other.gguf", OTHER)}
+    for tag in wanted:
+        ask(bench, tag, f"oci://{private.url.removeprefix('http://')}/team/tiny:{tag}", "reader")
+    for tag, (name, content) in wanted.items():
+        found = bench.until(tag, "Available")["status"]["model"]
+        assert found["path"].endswith(f"/team/tiny/{tag}/{name}")
+        assert (found["digest"], found["sizeBytes"]) == (registry.sha256(content), len(content))
+        assert (bench.volume / found["path"]).read_bytes() == content
+        assert bench.catalog()[f"{tag}.path"] == found["path"]
 
 
 def test_a_model_of_ollama_is_ready(bench: Stand, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from model_provisioner.domain.archives.bad_archive import BadArchive
-from model_provisioner.domain.archives.model_members import MAX_AROUND, bytes_around, named_members
+from model_provisioner.domain.archives.model_members import MAX_AROUND, bytes_around, in_gzip, named_members
 from model_provisioner.domain.archives.tar_walk import Member
 
 ONE, TWO = Member("../../w/tiny.Q4_0.gguf", 512, 100), Member("w/tiny.Q8_0.gguf", 1024, 100)
@@ -32,3 +32,12 @@ def test_what_an_archive_has_beside_a_model_is_bounded() -> None:
     assert bytes_around(ONE, 100 + MAX_AROUND) == MAX_AROUND
     with pytest.raises(BadArchive, match=r"has 2\.0 GiB beside"):
         bytes_around(ONE, 101 + MAX_AROUND)
+
+
+def test_gzip_may_have_one_model_of_a_size_that_it_can_hold() -> None:
+    assert in_gzip([ONE], "", 1) == {"tiny.Q4_0.gguf": ONE}
+    assert in_gzip([], "", 1) == {}
+    with pytest.raises(BadArchive, match=r"has 'w/tiny\.Q8_0\.gguf' too"):
+        in_gzip([ONE, TWO], "tiny.Q4_0.gguf", 10_000)
+    with pytest.raises(BadArchive, match="no gzip of its size"):
+        in_gzip([Member("a.gguf", 0, 1033)], "", 1)

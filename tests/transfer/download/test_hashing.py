@@ -132,6 +132,25 @@ async def test_nobody_waits_for_a_hasher_that_was_stopped() -> None:
             await hasher.offer(number * PIECE, (CONTENT[:PIECE],), 0)
 
 
+@pytest.mark.parametrize("claiming", [False, True])
+async def test_another_hash_gets_the_same_bytes_in_order(claiming: bool) -> None:
+    order = random.Random(1).sample(range(40), 40)
+    part, threads, seen = Part(), Threads(), bytearray()
+    hasher = PrefixHasher(len(CONTENT), part.read, threads, lambda: None, seen.extend)
+    running = asyncio.create_task(hasher.run())
+    for number in order:
+        start, stop = number * PIECE, (number + 1) * PIECE
+        claimed = claiming and hasher.claim(start, PIECE)
+        if claimed:
+            hasher.update((CONTENT[start:stop],))
+        part.spans = part.spans.add(start, stop)
+        if claimed:
+            await hasher.hashed(stop, part.spans.prefix_end)
+        else:
+            await hasher.offer(start, (CONTENT[start:stop],), part.spans.prefix_end)
+    assert (await running, bytes(seen)) == (DIGEST, CONTENT)
+
+
 PART_SIZES = (7, 3 * PIECE, 1, PIECE, len(CONTENT) - 4 * PIECE - 8)
 
 

@@ -129,6 +129,22 @@ async def test_an_archive_of_another_digest_is_never_published(
     assert not list(fetch.root.rglob("*.gguf"))
 
 
+async def test_a_registry_that_damages_an_archive_does_not_get_it_published(
+    pusher: Pusher, fetch: Fetcher, tmp_path: Path
+) -> None:
+    packed = tars.tar(README, ("tiny.gguf", MODEL))
+    pusher.artifact("v1", [pusher.blob(packed, MODELPACK)])
+    plan = await fetch.resolve(ref_of(pusher))
+    digest = sha256(packed).removeprefix("sha256:")
+    stored = tmp_path / f"registry/docker/registry/v2/blobs/sha256/{digest[:2]}/{digest}/data"
+    damaged = bytearray(packed)
+    damaged[packed.index(MODEL) + len(MODEL) - 1] ^= 1
+    stored.write_bytes(damaged)
+    with pytest.raises(DigestMismatch, match=f"should be {sha256(packed)} and is {sha256(bytes(damaged))}"):
+        await fetch.transfer(plan)
+    assert not list(fetch.root.rglob("*.gguf"))
+
+
 async def test_a_registry_without_ranges_is_read_in_one_stream(origin: TokenRegistry, fetch: Fetcher) -> None:
     packed = tars.tar(README, ("tiny.gguf", LARGE))
     origin.add("v1", packed, MODELPACK)

@@ -7,9 +7,10 @@ neither a copy of its own on the volume nor another pass over it.
 
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.aio.ticking import ticking
 from model_provisioner.domain.archives.bad_archive import BadArchive
 from model_provisioner.domain.archives.tar_stream import TarStream
 from model_provisioner.domain.archives.tar_walk import Walk
@@ -18,23 +19,23 @@ from model_provisioner.domain.errors import DigestMismatch, SourceUnavailable, T
 from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
+from model_provisioner.transfer.download.connections import Target
 from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile
 
 _MAX_ATTEMPTS = 3
 _READ_BYTES = 256 * 1024
+_TICK_SECONDS = 1.0
 _MOST_ZEROS = 1024 * 1024
 
 
 class ArchiveDigest:
-    """`size` is that of the file in `archive`, in bytes. `pace` is called with the size of each piece received."""
+    """`target` takes the file in `archive`, and paces what is around it."""
 
-    def __init__(
-        self, remote: RemoteFile, archive: Archive, size: int, pace: Callable[[int], Awaitable[None]], clock: Clock
-    ) -> None:
+    def __init__(self, remote: RemoteFile, archive: Archive, target: Target, clock: Clock) -> None:
         self._remote = remote
         self._archive = archive
-        self._size = size
-        self._pace = pace
+        self._target = target
+        self._size = target.size
         self._clock = clock
         self._before = hashlib.sha256()
         self._before_is_there = False
@@ -86,7 +87,8 @@ class ArchiveDigest:
         failures = 0
         while start < stop:
             try:
-                start = await self._receive(ByteRange(start, stop), take)
+                async with ticking(self._clock, _TICK_SECONDS, self._target.tick):
+                    start = await self._receive(ByteRange(start, stop), take)
             except RangesNotSupported:  # is raised once: the next request is clearer
                 continue
             except (SourceUnavailable, TransferStalled) as error:
@@ -101,7 +103,7 @@ class ArchiveDigest:
         skip, position = answer.skip, wanted.start
         async with answer.reply as reply:
             while position < wanted.stop and (chunk := await reply.read(_READ_BYTES)):
-                await self._pace(len(chunk))
+                await self._target.pace(len(chunk))
                 dropped = min(skip, len(chunk))
                 needed = chunk[dropped : dropped + wanted.stop - position]
                 take(needed)

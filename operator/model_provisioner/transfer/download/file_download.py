@@ -98,7 +98,7 @@ class FileDownload:
         self._checkpointer = Checkpointer(part, lambda: self.written, threads)
         self._archive = archive
         in_place = archive if archive and not archive.compressed else None
-        self._around = ArchiveDigest(remote, in_place, part.size, self.pace, clock) if in_place else None
+        self._around = ArchiveDigest(remote, in_place, self, clock) if in_place else None
         self._prepare()
         self._unwritten = 0  # bytes of the batches that are being written
         self._header: GGUFHeader | None = None

@@ -6,13 +6,12 @@ because the digest of the archive covers all of it. What is unpacked is bounded:
 the volume has room, and all else by what an archive may have around a file. Bytes are counted as they are unpacked.
 """
 
-import asyncio
-import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
+from model_provisioner.aio.ticking import ticking
 from model_provisioner.domain.archives.bad_archive import BadArchive
 from model_provisioner.domain.archives.model_members import MAX_AROUND
 from model_provisioner.domain.archives.tar_stream import TarStream
@@ -33,7 +32,7 @@ from model_provisioner.transfer.download.remote_file import RangeReply, RemoteFi
 _MAX_ATTEMPTS = 3
 _READ_BYTES = 128 * 1024
 _UNPACKED_BYTES = 512 * 1024
-_WATCH_SECONDS = 1.0
+_TICK_SECONDS = 1.0
 
 
 class UnpackedStream:
@@ -68,7 +67,7 @@ class UnpackedStream:
         or too much around the file, and the errors of the source and of `target`.
         """
         failures = 0
-        async with self._watching():
+        async with ticking(self._clock, _TICK_SECONDS, self._target.tick):
             while True:
                 before = self._target.written.total
                 try:
@@ -111,19 +110,6 @@ class UnpackedStream:
         chunk = await answer.reply.read(_READ_BYTES)
         self._begun, self._silent_since = True, None
         return chunk
-
-    @contextlib.asynccontextmanager
-    async def _watching(self) -> AsyncIterator[None]:
-        watch = asyncio.create_task(self._watch())
-        try:
-            yield
-        finally:
-            watch.cancel()
-
-    async def _watch(self) -> None:
-        while True:
-            await self._clock.sleep(_WATCH_SECONDS)
-            self._target.tick()
 
 
 class _Packed:
