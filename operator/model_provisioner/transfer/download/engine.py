@@ -251,7 +251,7 @@ class _Transfer:
         job = self._job
         place = self._place(file)
         requested = RequestedFile(file.size, digest_known=file.digest is not None)
-        remote = RemoteFile(self._client, place, requested, file.source, job.credentials, self._clock, file.pin)
+        remote = RemoteFile(self._client, place, requested, file.source, self._clock, file.pin)
         download = FileDownload(
             part,
             remote,
