@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.adversarial.sources.modelscope import MODELSCOPE_TABLE
+from tests.adversarial.sources.registries import REGISTRY_TABLES
+from tests.adversarial.sources.s3 import S3_TABLE
 from tests.adversarial.sources.web import WEB_TABLE
 from tests.adversarial.sources.world import CANARY, MIB, Kind, Row, Server, Table, World, world
 from tests.support.cost import traced_peak
 from tests.support.models import files_below
 
-TABLES: tuple[Table, ...] = (WEB_TABLE,)
+TABLES: tuple[Table, ...] = (WEB_TABLE, S3_TABLE, *REGISTRY_TABLES, MODELSCOPE_TABLE)
 ROWS = [pytest.param(kind, row, id=f"{kind.name}: {row.name}") for kind, rows in TABLES for row in rows]
 MOST_BYTES = 24 * MIB
-MOST_REQUESTS = 60
 
 
 @pytest.mark.parametrize(("kind", "row"), ROWS)
@@ -34,9 +36,15 @@ async def test_a_wrong_answer_is_named_and_publishes_nothing(
         check_that_nothing_is_kept(made)
         assert not secrets_of(made.elsewhere)
         assert peak() < MOST_BYTES
-        assert 0 < len(made.home.log) < MOST_REQUESTS
+        assert 0 < len(made.home.log) <= row.requests
     gc.collect()  # a task whose error was not seen logs it when it is collected
     assert not [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+
+
+def test_there_are_at_least_thirty_wrong_answers_and_ten_of_each_source() -> None:
+    assert {kind.name for kind, _ in TABLES} == {"https", "s3", "oci", "ollama", "modelscope"}
+    assert min(len(rows) for _, rows in TABLES) >= 10
+    assert len({row.id for row in ROWS}) == len(ROWS) >= 30
 
 
 def check_that_nothing_is_kept(made: World) -> None:
@@ -48,5 +56,4 @@ def check_that_nothing_is_kept(made: World) -> None:
 
 def secrets_of(server: Server) -> list[str]:
     """The requests that told the server a secret."""
-    learnt = [f"{request.raw_path} {dict(request.headers)}" for request in server.log]
-    return [text for text in learnt if CANARY in text or "Authorization" in text or "X-Amz-" in text]
+    return [text for text in server.log if CANARY in text or "Authorization" in text or "X-Amz-" in text]

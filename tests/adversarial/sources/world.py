@@ -50,6 +50,8 @@ Behaviour = Callable[[web.Request], Answer]
 
 def ranged(request: web.Request, content: bytes = MODEL, tag: str = '"v1"') -> Answer:
     """What an honest server answers for a file (RFC 9110)."""
+    if request.method == "HEAD":
+        return Answer(200, {"Content-Length": str(len(content)), "ETag": tag})
     wanted = _RANGE.fullmatch(request.headers.get("Range", ""))
     if request.headers.get("If-Match", tag) != tag:
         return Answer(412)
@@ -74,8 +76,8 @@ def later(wrong: Behaviour | Answer) -> Behaviour:
     """Right for the first range of the file too, then `wrong`."""
 
     def answer(request: web.Request) -> Answer:
-        wanted = _RANGE.fullmatch(request.headers.get("Range", ""))
-        return ranged(request) if wanted and wanted[1] == "0" else answer_of(wrong, request)
+        right = first_byte(request) or request.headers.get("Range", "").startswith("bytes=0-")
+        return ranged(request) if right else answer_of(wrong, request)
 
     return answer
 
@@ -116,7 +118,8 @@ class Kind:
 class Row:
     """`question` is answered with `wrong`; the download ends in `error`, in words that match `says`.
 
-    `elsewhere` is how the other host answers. `ref` is another one than that of the kind.
+    `elsewhere` is how the other host answers. `ref` is another one than that of the kind. The server
+    may get `requests`.
     """
 
     name: str
@@ -126,6 +129,7 @@ class Row:
     says: str
     elsewhere: Answer = Answer(404)
     ref: str | None = None
+    requests: int = 60
 
 
 Table = tuple[Kind, Sequence[Row]]
@@ -133,15 +137,18 @@ Table = tuple[Kind, Sequence[Row]]
 
 @dataclass
 class Server:
-    """`log` has each request; answers are those of `behaviour`, with the URLs of the other host put in."""
+    """`log` has the address and the headers of each request.
+
+    Answers are those of `behaviour`, with the URLs of the two hosts put in.
+    """
 
     behaviour: Behaviour
     url: str = ""
     elsewhere: str = ""
-    log: list[web.Request] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.log.append(request)
+        self.log.append(f"{request.raw_path} {dict(request.headers)}")
         told = self.behaviour(request)
         headers = {
             name: text.replace("{elsewhere}", self.elsewhere).replace("{home}", self.url)

@@ -55,7 +55,7 @@ class World:
 
     def file(self, path: str) -> RemoteFile:
         requested = RequestedFile(8, digest_known=True)
-        return RemoteFile(self.client, self._place(path), requested, "hf:a/b:file", self.credentials, Clock())
+        return RemoteFile(self.client, self._place(path), requested, "hf:a/b:file", Clock())
 
 
 @pytest.fixture

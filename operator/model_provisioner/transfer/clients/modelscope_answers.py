@@ -40,7 +40,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One answer of `/repo/files`. `directories` are paths. `is_cut_off`: there may be more entries than these."""
+    """One answer of `/repo/files`. `directories` are paths.
+
+    `is_cut_off`: there may be more entries than were sent, none of which is kept, because the directory is walked.
+    """
 
     files: tuple[RemoteFile, ...]
     directories: tuple[str, ...]
@@ -94,9 +97,11 @@ def parse_listing(body: bytes, root: str) -> Listing:
     prefix = f"{root}/" if root else ""
     if not all(entry.path.startswith(prefix) and entry.path != prefix for entry in entries):
         raise Malformed(f"names that are not in the directory {root[:40]!a}")
+    if len(entries) >= MOST_LISTED:
+        return Listing((), (), is_cut_off=True)
     files = [remote_file(one.path, one.size, one.sha256) for one in entries if one.type in {"blob", None}]
     directories = [entry.path for entry in entries if entry.type == "tree"]
-    return Listing(tuple(files), tuple(directories), len(entries) >= MOST_LISTED)
+    return Listing(tuple(files), tuple(directories), is_cut_off=False)
 
 
 def parse_commit(body: bytes) -> str | None:

@@ -88,7 +88,10 @@ class ModelScopeClient:
 
     async def newest_commit(self, revision: str) -> str:
         """The commit that a branch or a tag names, or a short form of a commit. Raises SourceNotFound."""
-        found = await self._document(f"{self._api}/commits?Ref={quote(revision, safe='')}&PageSize=1", parse_commit)
+        try:
+            found = await self._document(f"{self._api}/commits?Ref={quote(revision, safe='')}&PageSize=1", parse_commit)
+        except TooLarge as error:
+            raise self._malformed(self._origin, str(error)) from None
         if found is None:
             raise self.no_revision()
         return found

@@ -254,7 +254,7 @@ class _Transfer:
         place = self._place(file)
         sent = RequestedFile(file.archive.size if file.archive else file.size, file.sent_digest is not None)
         offset = file.archive.offset if file.archive and not file.archive.compressed else 0
-        remote = RemoteFile(self._client, place, sent, file.source, job.credentials, self._clock, file.pin, offset)
+        remote = RemoteFile(self._client, place, sent, file.source, self._clock, file.pin, offset)
         download = FileDownload(
             part,
             remote,

@@ -46,7 +46,12 @@ class Opened:
 
 
 class Place(Protocol):
-    """`secrets` are what must not be shown if a server sends it back, besides the credentials of the job."""
+    """`secrets` are what must not be shown if a server sends it back, besides the credentials of the job.
+
+    `credentials` are those of the job, if requests are sent with them and not with what an address has.
+    """
+
+    credentials: Credentials | None
 
     @property
     def secrets(self) -> tuple[str, ...]: ...
@@ -63,13 +68,13 @@ class FixedPlace:
     def __init__(self, client: Client, url: str, credentials: Credentials | None, clock: Clock) -> None:
         self._client = client
         self._url = url
-        self._credentials = credentials
+        self.credentials = credentials
         self._clock = clock
 
     async def open(self, headers: Headers, on_request: OnRequest) -> Opened:
         """After a redirect, the reply already brings the requested range."""
         home = Origin.of(self._url)
-        reply = await self._client.get(self._url, headers, self._credentials, on_request)
+        reply = await self._client.get(self._url, headers, self.credentials, on_request)
         if reply.origin == home:
             return Opened(reply, home, None)
         return Opened(reply, home, Target(reply.url, {}, reply.credentials, refresh_at(reply.url, self._clock.wall())))
@@ -77,6 +82,8 @@ class FixedPlace:
 
 class AskedPlace:
     """An address that `ask` tells, as the source knows it now. Its headers go to its own origin only."""
+
+    credentials: Credentials | None = None
 
     def __init__(self, client: Client, ask: Callable[[], Awaitable[Address]], clock: Clock) -> None:
         self._client = client

@@ -22,7 +22,6 @@ from model_provisioner.domain.download.range_answer import (
 from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.refusals.http_errors import http_error
 from model_provisioner.domain.refusals.hub_errors import HubRequest, hub_error
 from model_provisioner.domain.refusals.retry_after import retry_after
@@ -65,7 +64,6 @@ class RemoteFile:
     """`place` is where the file is asked for. `subject` names the file in messages.
 
     `sent` says what the plan knows of what is sent there: the file, or an archive that has it from `offset` on.
-    `credentials` are those of the job, for messages about them.
     """
 
     def __init__(
@@ -74,7 +72,6 @@ class RemoteFile:
         place: Place,
         sent: RequestedFile,
         subject: str,
-        credentials: Credentials | None,
         clock: Clock,
         pin: Pin | None = None,
         offset: int = 0,
@@ -83,7 +80,6 @@ class RemoteFile:
         self._place = place
         self._sent = sent
         self.subject = subject
-        self._credentials = credentials
         self._clock = clock
         self._pin = pin
         self._offset = offset
@@ -225,10 +221,10 @@ class RemoteFile:
     def _status_error(self, reply: Reply) -> ProvisionError:
         if self._home is not None and reply.origin != self._home:
             return self._content_host_error(reply)
-        permitted = self._credentials is not None and self._credentials.permits(reply.origin)
-        sent = reply.credentials is not None
+        credentials, sent = self._place.credentials, reply.credentials is not None
+        withheld = credentials is not None and credentials.permits(reply.origin) and not sent
         page = reply.url.partition("/resolve/")[0] if self._explain is hub_error else str(reply.origin)
-        asked = HubRequest(self.subject, page, sent, withheld=permitted and not sent)
+        asked = HubRequest(self.subject, page, sent or bool(self._place.secrets), withheld=withheld)
         return self._explain(reply.status, reply.headers, asked, self._clock.wall())
 
     def _content_host_error(self, reply: Reply) -> ProvisionError:

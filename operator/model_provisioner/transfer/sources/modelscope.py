@@ -103,6 +103,7 @@ class _Files:
         self._origin = origin
         self._projector = projector
         self._listings = 0
+        self._listed_files = 0
 
     async def found(self) -> dict[str, RemoteFile]:
         """Raises UnsupportedSource if the hub does not list them all, and the ref does not say where to look."""
@@ -125,15 +126,13 @@ class _Files:
         level = [root]
         while level:
             below = await in_parallel(_PARALLEL_LISTINGS, self._below, level)
-            files |= _by_path(listing for listing in below if not listing.is_cut_off)
+            files |= _by_path(below)
             large = [one for one, listing in zip(level, below, strict=True) if listing.is_cut_off]
             direct = await in_parallel(_PARALLEL_LISTINGS, self._direct, large)
             for directory, listing in zip(large, direct, strict=True):
                 if listing.is_cut_off:
                     raise self._refused(f"lists no more than {MOST_LISTED:,} entries of {directory or 'the root'!a}")
             files |= _by_path(direct)
-            if len(files) > MAX_FILES:
-                raise self._refused(f"lists more than {MAX_FILES:,} files")
             level = self._checked_directories(large, direct)
         return files
 
@@ -156,9 +155,13 @@ class _Files:
         if self._listings > _MOST_LISTINGS:
             raise self._refused(f"needs more than {_MOST_LISTINGS} requests to list the repository")
         try:
-            return await self._hub.listing(self._commit, root, recursive=recursive)
+            found = await self._hub.listing(self._commit, root, recursive=recursive)
         except TooLarge as error:
             raise self._refused(f"lists {error}") from None
+        self._listed_files += len(found.files)
+        if self._listed_files > MAX_FILES:
+            raise self._refused(f"lists more than {MAX_FILES:,} files")
+        return found
 
     def _refused(self, problem: str) -> UnsupportedSource:
         repository = f"modelscope:{self._ref.repository}"
