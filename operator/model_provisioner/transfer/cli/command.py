@@ -194,6 +194,7 @@ def _fetch(args: argparse.Namespace) -> int:
     tokens = tokens_of(
         _from_environment, endpoints, _hub_of_environment(), send=args.send_token, direct=args.proxy is None
     )
+    aws = _aws_of_environment()
     return fetch.run(
         fetch.FetchOptions(
             ref=args.ref,
@@ -204,8 +205,8 @@ def _fetch(args: argparse.Namespace) -> int:
             bytes_per_second=args.max_bytes_per_second,
             secret=args.credentials_file,
             tokens=tokens,
-            aws=_aws_of_environment(),
-            provider=_provider(),
+            aws=aws,
+            provider=_provider() if args.ref.startswith("s3:") and not aws else None,
             retries=args.retries,
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,
