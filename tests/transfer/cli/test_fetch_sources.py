@@ -132,6 +132,7 @@ def test_a_bucket_takes_the_access_key_of_the_pod(tmp_path: Path, monkeypatch: p
         assert "canary" not in f"{done.stdout}{done.stderr}"
         assert agent.asked == [200]
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.169.254/latest")
+        assert "AWS_CONTAINER" not in fetch(tmp_path, "local:missing.gguf").stderr
         told = fetch(tmp_path, "s3://private/", endpoint, "--dry-run")
         assert "AWS_CONTAINER_CREDENTIALS_FULL_URI is not at 169.254.170.23" in told.stderr
         assert agent.asked == [200]

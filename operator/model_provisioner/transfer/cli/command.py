@@ -194,6 +194,7 @@ def _fetch(args: argparse.Namespace) -> int:
     tokens = tokens_of(
         _from_environment, endpoints, _hub_of_environment(), send=args.send_token, direct=args.proxy is None
     )
+    aws = _aws_of_environment()
     return fetch.run(
         fetch.FetchOptions(
             ref=args.ref,
@@ -204,10 +205,10 @@ def _fetch(args: argparse.Namespace) -> int:
             bytes_per_second=args.max_bytes_per_second,
             secret=args.credentials_file,
             tokens=tokens,
-            aws=_aws_of_environment(),
+            aws=aws,
             environment=_from_environment,
             direct=args.proxy is None,
-            provider=_provider(),
+            provider=_provider() if args.ref.startswith("s3:") and not aws else None,
             retries=args.retries,
             modes=Modes(args.directory_mode, args.file_mode, args.group),
             dry_run=args.dry_run,
