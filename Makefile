@@ -2,7 +2,7 @@
 # (`tests.support.s3_servers`) go to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo test lint cluster cluster-down
+.PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo test lint cluster cluster-down image-environment sbom
 
 .venv: .venv/installed
 
@@ -47,6 +47,20 @@ lint: .venv/installed  ## format, lint, types, import contracts
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+image-environment:  ## what the image installs, in .venv-image; PROGRAMS_PYTHON=.venv-image/bin/python runs programs of tests there
+	$(PYTHON) deploy/image/install.py dependencies .venv-image
+	$(PYTHON) deploy/image/install.py program .venv-image
+
+.venv-sbom/installed: deploy/image/requirements-sbom.txt
+	$(PYTHON) -m venv .venv-sbom
+	.venv-sbom/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+sbom: image-environment .venv-sbom/installed  ## the bill of materials of the image's Python packages (CycloneDX), in .artifacts
+	mkdir -p .artifacts
+	.venv-sbom/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+	  --output-file .artifacts/model-provisioner.cdx.json .venv-image/bin/python
 
 .venv-fuzz/installed: requirements-fuzz.txt
 	$(PYTHON) -m venv .venv-fuzz
