@@ -2,7 +2,7 @@
 # (`tests.support.s3_servers`) go to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo test lint cluster cluster-down image-environment sbom
+.PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo test lint cluster cluster-down e2e image-environment sbom
 
 .venv: .venv/installed
 
@@ -20,6 +20,9 @@ cluster-down:  ## stop that control plane
 
 demo: .venv/installed  ## one download from manifest to deletion, on a control plane and a hub of its own
 	.venv/bin/python -m deploy.local.demo
+
+e2e: .venv/installed  ## chart and image on the cluster that KUBECONFIG names; `python -m deploy.e2e --help` has the settings
+	.venv/bin/python -m deploy.e2e
 
 TEST_PROCESSES ?= auto
 test: .venv/installed  ## all tests, except the longest fault campaigns; TEST_PROCESSES at one time, by default two for each core
