@@ -2,7 +2,7 @@
 # tests that have no package (`tests.support.installs`), go to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench bench-quick bench-sources bench-gateway bench-operator demo test lint cluster cluster-down
+.PHONY: fuzz faults bench bench-quick bench-sources bench-gateway bench-operator demo test lint cluster cluster-down e2e image-environment sbom
 
 .venv: .venv/installed
 
@@ -20,6 +20,9 @@ cluster-down:  ## stop that control plane
 
 demo: .venv/installed  ## one download from manifest to deletion, on a control plane and a hub of its own
 	.venv/bin/python -m deploy.local.demo
+
+e2e: .venv/installed  ## chart and image on the cluster that KUBECONFIG names; `python -m deploy.e2e --help` has the settings
+	.venv/bin/python -m deploy.e2e
 
 TEST_PROCESSES ?= auto
 test: .venv/installed  ## all tests, except the longest fault campaigns; TEST_PROCESSES at one time, by default two for each core
@@ -51,6 +54,20 @@ lint: .venv/installed  ## format, lint, types, import contracts
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+image-environment:  ## what the image installs, in .venv-image; PROGRAMS_PYTHON=.venv-image/bin/python runs programs of tests there
+	$(PYTHON) deploy/image/install.py dependencies .venv-image
+	$(PYTHON) deploy/image/install.py program .venv-image
+
+.venv-sbom/installed: deploy/image/requirements-sbom.txt
+	$(PYTHON) -m venv .venv-sbom
+	.venv-sbom/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+sbom: image-environment .venv-sbom/installed  ## the bill of materials of the image's Python packages (CycloneDX), in .artifacts
+	mkdir -p .artifacts
+	.venv-sbom/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+	  --output-file .artifacts/model-provisioner.cdx.json .venv-image/bin/python
 
 .venv-fuzz/installed: requirements-fuzz.txt
 	$(PYTHON) -m venv .venv-fuzz

@@ -23,7 +23,8 @@ _PORTS = range(20_000, 32_768)  # Linux chooses from 32768 on (ip_local_port_ran
 class Program:
     """A process `model-provisioner <arguments>`, or the `module` that replaces it.
 
-    `log` is the file that its output is appended to; `environment` is added to that of the tests.
+    `log` is the file that its output is appended to; `environment` is added to that of the tests. With PROGRAMS_PYTHON,
+    its interpreter is that one: `make image-environment` makes one that has what the image has.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Program:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [os.environ.get("PROGRAMS_PYTHON", sys.executable), "-m", module, *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | (environment or {}),

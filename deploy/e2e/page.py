@@ -1,0 +1,64 @@
+"""The gateway through `kubectl port-forward`: the event stream over HTTP, and the page in a browser if there is one.
+
+Called by `steps`.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+from selenium.webdriver import Chrome
+
+from deploy.e2e.commands import Document, Failed, check, until
+from tests.support import tools
+from tests.support.browser import bars, chromium, log_in, shown
+
+SILENCE = 60.0  # seconds; the gateway sends a heartbeat every 15
+
+
+@contextlib.contextmanager
+def browser_at(url: str, token: str, profile: Path) -> Iterator[Chrome | None]:
+    """A browser that is logged in to the page and shows `Live`; None if Chromium is not installed."""
+    if not (tools.TOOLS["chromium"].find() and tools.TOOLS["chromedriver"].find()):
+        yield None
+        return
+    with chromium(profile) as browser:
+        log_in(browser, url, token)
+        yield browser
+
+
+def events(port: int, token: str, namespace: str) -> Iterator[tuple[str, Document]]:
+    """The name and the data of each event of the stream. Raises Failed if it is refused or ends."""
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=SILENCE)) as connection:
+        headers = {"Authorization": f"Bearer {token}"}
+        connection.request("GET", f"/v1/models/download/progress?namespace={namespace}", headers=headers)
+        response = connection.getresponse()
+        check(response.status == 200, f"the stream is refused with {response.status}: {response.reason}")
+        name = ""
+        for line in (raw.decode().rstrip("\n") for raw in response):
+            field, _, value = line.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                yield name, json.loads(value)
+    raise Failed("the gateway ended the stream")
+
+
+def follow(stream: Iterator[tuple[str, Document]], name: str, browser: Chrome | None) -> list[str]:
+    """Reads until the download `name` is complete, and looks at the page meanwhile. Returns the names of the events."""
+    seen: list[str] = []
+    for event, data in stream:
+        if data.get("name") != name:
+            continue
+        seen.append(event)
+        check(event != "error", f"{name}: {data}")
+        if event == "progress" and browser and seen.count("progress") == 1:
+            until(lambda: bars(browser), "the page shows a progress bar", 20)
+        if event == "complete":
+            break
+    if browser:
+        until(lambda: not bars(browser), "the page has no progress bar any more", 20)
+        until(lambda: any(name in text for text in shown(browser, "#models .card")), "the page shows the model", 20)
+    return seen

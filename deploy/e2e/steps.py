@@ -1,0 +1,214 @@
+"""What is done on the cluster, in this order, and what has to come of it. Called by `__main__`.
+
+A step raises Failed if the cluster does something else. It returns what it measured, in a few words.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+
+from deploy.e2e import manifests, page
+from deploy.e2e.commands import Document, check, shell, until
+from deploy.e2e.report import Step
+from deploy.e2e.scene import DEFINITION, DISK_BYTES, MIB, RELEASE, Model, Scene
+
+READY_GOAL = 15.0  # seconds from `helm install` to a ready pod, with the image on the node
+TWICE_LIMIT = 8 * MIB  # bytes; what was in flight when the pod ended
+
+
+def steps(scene: Scene) -> list[Step]:
+    tiny = scene.publish("tiny", MIB)
+    table: list[tuple[str, Callable[[], str]]] = [
+        ("build the image", partial(in_shell, scene.settings.build)),
+        ("bring the image to the nodes", partial(in_shell, scene.settings.load)),
+        ("a restricted namespace, and a volume of a fixed size", partial(prepare, scene)),
+        ("helm install", partial(install, scene)),
+        ("a worker waits for a model that is not there", partial(worker_waits, scene, tiny)),
+        ("a ModelDownload becomes Ready", partial(becomes_ready, scene, tiny)),
+        ("the worker starts by itself and reads the header", partial(worker_reads, scene, tiny)),
+        ("page and event stream through a port-forward", partial(watched, scene)),
+        ("the pod is deleted at half of a transfer", partial(pod_deleted, scene)),
+        ("the Secret gets a token that the hub accepts", partial(token_replaced, scene)),
+        ("the disk is full, and later is not", partial(disk_full, scene)),
+        ("helm upgrade during a transfer", partial(upgraded, scene)),
+        ("helm uninstall", partial(uninstalled, scene, tiny)),
+        ("the namespace is deleted", partial(namespace_deleted, scene)),
+    ]
+    return table
+
+
+def in_shell(command: str) -> str:
+    if not command:
+        return "left out"
+    shell(command)
+    return ""
+
+
+def prepare(scene: Scene) -> str:
+    scene.kubectl.apply(manifests.namespace(scene.namespace))
+    kubectl = scene.kubectl
+    until(lambda: kubectl.get("serviceaccount", "default"), "the namespace has its account", 60)
+    kubectl.apply(manifests.disk(scene.settings.image))
+    kubectl("wait", "pod/disk", "--for=condition=Ready", "--timeout=120s", seconds=130)
+    pod = kubectl.get("pod", "disk")
+    kubectl.apply(manifests.persistent_volume(scene.namespace, pod, scene.settings.kubelet_root))
+    return f"{DISK_BYTES // MIB} MiB on node {pod['spec']['nodeName']}"
+
+
+def install(scene: Scene) -> str:
+    ca_file = f"--from-file=ca.crt={scene.hub.ca_file}"
+    scene.kubectl("create", "secret", "generic", "hub-ca", ca_file)
+    begun = time.monotonic()
+    scene.helm("install", RELEASE, ".", "--values", "-", stdin=json.dumps(values(scene)))
+    installed = time.monotonic() - begun
+    scene.until_rolled_out()
+    took = time.monotonic() - begun
+    goal = f"{'within' if took <= READY_GOAL else 'more than'} the {READY_GOAL:.0f} s wanted"
+    return f"the pod is Ready {took:.1f} s after the start of Helm, {goal}; Helm took {installed:.1f} s of them"
+
+
+def values(scene: Scene) -> Document:
+    """The image, the volume, and the hub as the only source."""
+    hosts = [origin.removeprefix("https://") for origin in (scene.hub.endpoint, scene.hub.content_origin)]
+    return {
+        "image": {"repository": scene.settings.repository, "tag": scene.settings.tag},
+        "persistence": {"storageClassName": "", "size": str(DISK_BYTES)},
+        "endpoints": {"hf": scene.hub.endpoint},
+        "allowedHosts": hosts,
+        "caSecret": {"name": "hub-ca"},
+    }
+
+
+def worker_waits(scene: Scene, model: Model) -> str:
+    scene.kubectl.apply(manifests.worker(scene.settings.image, model.name))
+    until(lambda: waits_for_key(scene), "the worker waits for its key", 60)
+    return ""
+
+
+def waits_for_key(scene: Scene) -> bool:
+    containers = scene.kubectl.get("pod", "worker").get("status", {}).get("containerStatuses", [])
+    return any(one["state"].get("waiting", {}).get("reason") == "CreateContainerConfigError" for one in containers)
+
+
+def becomes_ready(scene: Scene, model: Model) -> str:
+    scene.ask_for(model)
+    scene.kubectl("wait", f"{DEFINITION}/{model.name}", "--for=condition=Ready", "--timeout=120s", seconds=130)
+    on_disk(scene, model)
+    return "its digest on the volume is the hub's"
+
+
+def on_disk(scene: Scene, model: Model) -> None:
+    """Raises Failed unless the volume has the model as the hub has it."""
+    digest = scene.on_disk("sha256sum", f"/disk/{model.path}").split()[0]
+    check(digest == model.digest, f"{model.path} has the digest {digest}, not {model.digest}")
+
+
+def worker_reads(scene: Scene, model: Model) -> str:
+    begun = time.monotonic()
+    until(lambda: scene.kubectl.get("pod", "worker")["status"]["phase"] == "Succeeded", "the worker has ended", 120)
+    said = scene.kubectl("logs", "worker").strip()
+    check(said == f"GGUF /models/{model.path}", f"the worker said {said!r}")
+    return f"it had ended after {time.monotonic() - begun:.1f} s more; it said {said!r}"
+
+
+def watched(scene: Scene) -> str:
+    model = scene.publish("watched", 32 * MIB)
+    kubectl = scene.kubectl
+    kubectl("create", "serviceaccount", "viewer")
+    account = f"--serviceaccount={scene.namespace}:viewer"
+    kubectl("create", "rolebinding", "viewer", "--clusterrole=view", account)
+    token = kubectl("create", "token", "viewer").strip()
+    scene.hub.bytes_per_second(4 * MIB)
+    with (
+        kubectl.port_forward(f"service/{RELEASE}", 8081) as port,
+        page.browser_at(f"http://127.0.0.1:{port}", token, scene.directory / "profile") as browser,
+    ):
+        scene.ask_for(model)
+        seen = page.follow(page.events(port, token, scene.namespace), model.name, browser)
+    scene.hub.bytes_per_second(None)
+    scene.remove(model)
+    return f"{len(seen)} events; {'seen in Chromium' if browser else 'there is no browser: not looked at'}"
+
+
+def pod_deleted(scene: Scene) -> str:
+    return interrupted(scene, scene.publish("interrupted", 96 * MIB), lambda: end_pod(scene))
+
+
+def end_pod(scene: Scene) -> None:
+    scene.kubectl("delete", "pod", scene.operator_pod()["metadata"]["name"])
+    scene.until_rolled_out()
+
+
+def interrupted(scene: Scene, model: Model, interrupt: Callable[[], None]) -> str:
+    """Stops a transfer at its half, calls `interrupt`, and lets it go on. Says how many bytes were sent twice."""
+    half = model.size // 2
+    gate = scene.hub.pause_at(half, model.file)
+    scene.ask_for(model)
+    gate.wait_reached(60)
+    until(lambda: scene.has_bytes(model, half - TWICE_LIMIT), "the status says that half is there", 60)
+    interrupt()
+    gate.release()
+    scene.until_ready(model)
+    on_disk(scene, model)
+    twice = scene.hub.bytes_sent(model.file) - model.size
+    check(twice <= TWICE_LIMIT, f"{twice} bytes were sent twice, more than {TWICE_LIMIT}")
+    scene.remove(model)
+    return f"{twice / MIB:.2f} MiB of {model.size / MIB:.0f} MiB were sent twice"
+
+
+def token_replaced(scene: Scene) -> str:
+    model = scene.publish("private", MIB, private=True, tokens=frozenset({"hf_after"}))
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub-token"}}
+    scene.kubectl.apply({**secret, "stringData": {"token": "hf_before"}})
+    scene.ask_for(model, credentialsSecretRef={"name": "hub-token"})
+    scene.until_reason(model, "AccessDenied")
+    scene.kubectl.apply({**secret, "stringData": {"token": "hf_after"}})
+    begun = time.monotonic()
+    scene.until_ready(model)
+    took = time.monotonic() - begun
+    on_disk(scene, model)
+    scene.remove(model)
+    return f"Ready {took:.0f} s after the Secret was changed"
+
+
+def disk_full(scene: Scene) -> str:
+    model = scene.publish("large", 64 * MIB)
+    scene.on_disk("fallocate", "--length", str(DISK_BYTES - 32 * MIB), "/disk/ballast")
+    scene.ask_for(model)
+    found = scene.until_reason(model, "InsufficientStorage")
+    message = next(one["message"] for one in found["status"]["conditions"] if one["type"] == "Ready")
+    scene.on_disk("rm", "/disk/ballast")
+    scene.until_ready(model, 330)
+    on_disk(scene, model)
+    scene.remove(model)
+    return f"it said {message!r}"
+
+
+def upgraded(scene: Scene) -> str:
+    return interrupted(scene, scene.publish("upgraded", 64 * MIB), lambda: upgrade(scene))
+
+
+def upgrade(scene: Scene) -> None:
+    scene.helm("upgrade", RELEASE, ".", "--reset-then-reuse-values", "--set", "slots=3")
+    scene.until_rolled_out()
+    arguments = [one for container in scene.operator_pod()["spec"]["containers"] for one in container["args"]]
+    check("--slots=3" in arguments, f"the pod has other arguments: {arguments}")
+
+
+def uninstalled(scene: Scene, model: Model) -> str:
+    scene.helm("uninstall", RELEASE)
+    kubectl = scene.kubectl
+    left = {item["metadata"]["name"]: item["metadata"].get("finalizers", []) for item in kubectl.items(DEFINITION)}
+    check(left == {model.name: []}, f"the objects and their finalizers are {left}")
+    check(kubectl.get("persistentvolumeclaim", "models"), "the claim is gone")
+    check(kubectl.get("configmap", "model-catalog"), "the catalog is gone")
+    check(not scene.operator_pod(), "the operator's pod is still there")
+    on_disk(scene, model)
+    return "the object without finalizers, the definition, the claim, the catalog and the file are still there"
+
+
+def namespace_deleted(scene: Scene) -> str:
+    begun = time.monotonic()
+    scene.kubectl("delete", "namespace", scene.namespace, seconds=60)
+    return f"{time.monotonic() - begun:.1f} s"

@@ -1,0 +1,111 @@
+"""The parts of `make e2e` that need no node: its settings, its report, and that Pod Security admits its pods."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+from typing_extensions import override
+
+from deploy.e2e import manifests, settings
+from deploy.e2e.commands import Failed, Kubectl, until
+from deploy.e2e.report import run_steps
+from deploy.local.cluster import Cluster
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """One with which `make e2e` runs: a cluster, and a kubectl."""
+    program = tmp_path / "kubectl"
+    program.touch(0o755)
+    return {"KUBECONFIG": "/a/kubeconfig", "PATH": str(tmp_path)}
+
+
+def test_the_defaults_are_for_docker_and_kind(environment: dict[str, str]) -> None:
+    found = settings.read(environment)
+    assert found.build == "docker build -f deploy/Dockerfile -t model-provisioner:e2e ."
+    assert found.load == "kind load docker-image model-provisioner:e2e"
+    assert (found.repository, found.tag, found.kubelet_root) == ("model-provisioner", "e2e", "/var/lib/kubelet")
+
+
+def test_a_command_has_the_image_in_it_and_an_empty_one_is_left_out(environment: dict[str, str]) -> None:
+    image = "registry.example.com:5000/models/provisioner:1.2"
+    found = settings.read({**environment, "IMAGE": image, "IMAGE_BUILD": "", "IMAGE_LOAD": "load {image} {image}"})
+    assert (found.build, found.load) == ("", f"load {image} {image}")
+    assert (found.repository, found.tag) == ("registry.example.com:5000/models/provisioner", "1.2")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"KUBECONFIG": ""}, "set KUBECONFIG"),
+        ({"PATH": "/nowhere"}, "kubectl is not in PATH"),
+        ({"IMAGE": "registry.example.com:5000/provisioner"}, "has no tag"),
+    ],
+)
+def test_what_is_missing_is_said(environment: dict[str, str], change: dict[str, str], says: str) -> None:
+    with pytest.raises(settings.Unusable, match=says):
+        settings.read({**environment, **change})
+
+
+class Deaf(Kubectl):
+    """Answers two names to every question for names, and refuses the rest."""
+
+    @override
+    def __call__(self, *arguments: str, stdin: str | None = None, seconds: float = 120) -> str:
+        if arguments[-1] == "name":
+            return "pod/operator-0 pod/worker\n"
+        raise Failed("connection refused")
+
+
+def test_each_step_is_printed_with_what_it_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_steps([("first", lambda: "3 MiB"), ("second", lambda: "")], Deaf("models"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "[ 1/2] first …",
+        "        ok",
+        "[ 2/2] second …",
+        "        ok",
+        lines[-1],
+    ]
+    assert lines[1].endswith("s: 3 MiB")
+    assert lines[-1].startswith("2 of 2 steps in ")
+
+
+def test_a_step_that_fails_is_the_last_one_and_the_logs_of_all_pods_follow(capsys: pytest.CaptureFixture[str]) -> None:
+    reached: list[str] = []
+
+    def fails() -> str:
+        raise Failed("no claim")
+
+    def succeeds() -> str:
+        reached.append("second")
+        return ""
+
+    steps = [("first", fails), ("second", succeeds)]
+    assert not run_steps(steps, Deaf("models"))
+    printed = capsys.readouterr().out
+    assert "no claim" in printed
+    assert reached == []
+    for name in ("pod/operator-0", "pod/worker"):
+        assert printed.count(f"--- kubectl logs {name}") == 1
+    assert "connection refused" in printed
+
+
+def test_a_wait_that_is_in_vain_says_for_what() -> None:
+    with pytest.raises(Failed, match="not within 0 s: the pod is ready"):
+        until(lambda: False, "the pod is ready", 0)
+
+
+def test_its_pods_are_admitted_where_pod_security_is_restricted(cluster: Cluster) -> None:
+    name = f"e2e-{uuid.uuid4().hex[:6]}"
+    (namespace,) = cluster.apply([manifests.namespace(name)])
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    cluster.create_service_account(name, "default")
+    pods = [manifests.disk("image:tag"), manifests.worker("image:tag", "tiny")]
+    disk, worker = cluster.apply(pods, name)
+    assert worker["spec"]["containers"][0]["env"][0]["valueFrom"]["configMapKeyRef"]["key"] == "tiny.path"
+    disk["spec"]["nodeName"] = "node-1"
+    (volume,) = cluster.apply([manifests.persistent_volume(name, disk, "/var/lib/kubelet")])
+    assert volume["spec"]["local"]["path"] == (
+        f"/var/lib/kubelet/pods/{disk['metadata']['uid']}/volumes/kubernetes.io~empty-dir/disk"
+    )
