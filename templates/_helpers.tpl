@@ -13,6 +13,16 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{- /* A selector of every pod of the release, also of its Jobs. Other charts of the same release may share its instance label. */ -}}
+{{- define "model-provisioner.allPods" -}}
+matchLabels:
+  app.kubernetes.io/instance: {{ .Release.Name | quote }}
+matchExpressions:
+  - key: app.kubernetes.io/name
+    operator: In
+    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-uninstall]
+{{- end }}
+
 {{- /* The chart's own labels win over commonLabels: a Service that selects by them must find its pod. */ -}}
 {{- define "model-provisioner.labels" -}}
 {{- $own := dict

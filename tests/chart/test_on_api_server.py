@@ -30,6 +30,10 @@ EVERYTHING = (
     'commonLabels={"team":"ml"}',
     'nodeSelector={"disk":"nvme"}',
     'tolerations=[{"key":"gpu","operator":"Exists"}]',
+    "networkPolicy.enabled=true",
+    'networkPolicy.apiServer.networks=["10.0.0.1/32"]',
+    'networkPolicy.gateway.from=[{"podSelector":{"matchLabels":{"app":"portal"}}}]',
+    'networkPolicy.extraEgress=[{"to":[{"ipBlock":{"cidr":"10.0.0.0/8"}}],"ports":[{"port":3128}]}]',
     'affinity={"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":'
     '{"nodeSelectorTerms":[{"matchExpressions":[{"key":"disk","operator":"Exists"}]}]}}}',
 )

@@ -59,6 +59,9 @@ REFUSED = [
     ("service.port=70000", "port"),
     ('uninstall.releaseObjects="yes"', "releaseObjects"),
     ("uninstall.hooks=false", "hooks"),
+    ('networkPolicy.apiServer.networks=["10.0.0.1"]', "networks"),
+    ('networkPolicy.gateway.from=[{"pods":{}}]', "from"),
+    ("networkPolicy.sources.ports=[0]", "ports"),
     ("podSecurity.runAsUser=0", "runAsUser"),
     ("podAnnotations.a=1", "podAnnotations"),
     ('tolerations=[{"keys":"gpu"}]', "tolerations"),
@@ -92,12 +95,23 @@ def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None
     assert names == defaults.keys() == schema()["properties"].keys() - {"global"}
     nested = {
         f"{name}.{key}"
-        for name in ("caSecret", "gateway", "metrics", "podSecurity", "proxySecret", "rbac", "service", "uninstall")
+        for name in (
+            "caSecret",
+            "gateway",
+            "metrics",
+            "networkPolicy",
+            "podSecurity",
+            "proxySecret",
+            "rbac",
+            "service",
+            "uninstall",
+        )
         for key in defaults[name]
     }
     assert nested == set(
         re.findall(
-            r"\.Values\.((?:caSecret|gateway|metrics|podSecurity|proxySecret|rbac|service|uninstall)\.\w+)", templates
+            r"\.Values\.((?:caSecret|gateway|metrics|networkPolicy|podSecurity|proxySecret|rbac|service|uninstall)\.\w+)",
+            templates,
         )
     )
 
