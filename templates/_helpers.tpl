@@ -20,7 +20,7 @@ matchLabels:
 matchExpressions:
   - key: app.kubernetes.io/name
     operator: In
-    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-uninstall]
+    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-gateway, {{ .Chart.Name }}-uninstall]
 {{- end }}
 
 {{- /* The chart's own labels win over commonLabels: a Service that selects by them must find its pod. */ -}}
@@ -62,11 +62,4 @@ matchExpressions:
 {{- /* The release's own namespace is always watched: the store is there, and it is the gateway's default. */ -}}
 {{- define "model-provisioner.watchNamespaces" -}}
 {{- prepend .Values.watchNamespaces .Release.Namespace | uniq | toJson }}
-{{- end }}
-
-{{- define "model-provisioner.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
 {{- end }}

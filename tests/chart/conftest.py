@@ -1,12 +1,25 @@
-"""Helm for the tests of the chart."""
+"""Helm for the tests of the chart, and resource types of other projects that its objects have."""
+
+from pathlib import Path
 
 import pytest
 
+from deploy.local.cluster import Cluster
 from deploy.local.helm import find_or_build
 from tests.chart.rendering import Helm
 from tests.support import prepared
+
+FOREIGN = Path(__file__).parents[1] / "data" / "foreign_crds"
 
 
 @pytest.fixture(scope="session")
 def helm() -> Helm:
     return Helm(prepared.found(find_or_build, "set HELM to a Helm 3"))
+
+
+@pytest.fixture(scope="session")
+def foreign(cluster: Cluster) -> Cluster:
+    """The cluster with the types of the Gateway API, the Prometheus Operator, Flux and Argo CD, without controllers."""
+    for file in sorted(FOREIGN.iterdir()):
+        cluster.apply(file)
+    return cluster

@@ -125,6 +125,15 @@ def test_the_uninstall_job_reaches_the_api_server_alone(helm: Helm) -> None:
     assert not may_be_reached(policies(rendering), there, PROMETHEUS, 8082)
 
 
+def test_a_gateway_in_a_pod_of_its_own_reaches_no_source_and_is_reached(helm: Helm) -> None:
+    rendering = helm.render(*ON, 'gateway.mode="Deployment"')
+    own = pod(rendering, "gateway")
+    reached = [may_connect(policies(rendering), own, peer, 443) for peer in (API_SERVER, PUBLIC)]
+    assert reached == [True, False]
+    assert may_be_reached(policies(rendering), own, ELSEWHERE, 8081)
+    assert not may_be_reached(policies(rendering), pod(rendering), ELSEWHERE, 8081)
+
+
 def test_pods_of_others_are_left_alone(helm: Helm) -> None:
     stranger = Pod({"app.kubernetes.io/name": "worker", "app.kubernetes.io/instance": "model-provisioner"}, {})
     assert may_connect(policies(helm.render(*ON)), stranger, PUBLIC, 80)
@@ -145,7 +154,7 @@ def ip_blocks(rendering: Rendering) -> list[Manifest]:
     return [peer["ipBlock"] for rule in rules for peer in rule["to"] if "ipBlock" in peer]
 
 
-def pod(rendering: Rendering) -> Pod:
-    template = rendering.pod_template()
+def pod(rendering: Rendering, container: str = "operator") -> Pod:
+    template = rendering.pod_template(container)
     ports = [port for container in template["spec"]["containers"] for port in container["ports"]]
     return Pod(template["metadata"]["labels"], {port["name"]: port["containerPort"] for port in ports})

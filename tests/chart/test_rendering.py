@@ -221,7 +221,8 @@ def test_each_container_sees_its_own_token_only(helm: Helm) -> None:
 
 def test_without_the_gateway_nothing_of_it_is_made(helm: Helm) -> None:
     rendering = helm.render("gateway.enabled=false")
-    assert rendering.kind("Service") == rendering.kind("Secret") == []
+    assert [service["metadata"]["name"] for service in rendering.kind("Service")] == ["model-provisioner-metrics"]
+    assert rendering.kind("Secret") == []
     assert [container["name"] for container in rendering.pod_template()["spec"]["containers"]] == ["operator"]
     assert [m for m in rendering.manifests if "gateway" in m["metadata"]["name"]] == []
 

@@ -59,6 +59,12 @@ REFUSED = [
     ("service.port=70000", "port"),
     ('uninstall.releaseObjects="yes"', "releaseObjects"),
     ("uninstall.hooks=false", "hooks"),
+    ('gateway.mode="DaemonSet"', "mode"),
+    ("gateway.replicas=0", "replicas"),
+    ("ingress.enabled=true", "ingress.hosts is empty"),
+    ('ingress.hosts=["https://a.example"]', "hosts"),
+    ("httpRoute.enabled=true", "httpRoute.parentRefs is empty"),
+    ('httpRoute.timeouts.request="forever"', "timeouts"),
     ('networkPolicy.apiServer.networks=["10.0.0.1"]', "networks"),
     ('networkPolicy.gateway.from=[{"pods":{}}]', "from"),
     ("networkPolicy.sources.ports=[0]", "ports"),
@@ -86,6 +92,21 @@ def test_every_value_is_explained_above_it() -> None:
     lines = (ROOT / "values.yaml").read_text().splitlines()
     unexplained = [line for before, line in pairwise(lines) if is_value(line) and not before.strip().startswith("#")]
     assert unexplained == []
+
+
+NESTED = (
+    "caSecret",
+    "gateway",
+    "httpRoute",
+    "ingress",
+    "metrics",
+    "networkPolicy",
+    "podSecurity",
+    "proxySecret",
+    "rbac",
+    "service",
+    "uninstall",
+)
 
 
 def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None:
