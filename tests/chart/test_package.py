@@ -10,7 +10,7 @@ import pytest
 
 from tests.chart.rendering import Helm
 
-WANTED = {"Chart.yaml", "values.yaml", "values.schema.json", "README.md", "LICENSE", "templates", "crds"}
+WANTED = {"Chart.yaml", "values.yaml", "values.schema.json", "README.md", "LICENSE", "templates", "crds", "files"}
 LARGEST = 100 * 1024  # bytes; a release must fit into a Secret of 1 MiB
 
 
