@@ -55,6 +55,10 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
     {{- end }}
     - --max-streams={{ int .Values.gateway.maxStreams }}
     - --max-streams-per-identity={{ int .Values.gateway.maxStreamsPerIdentity }}
+  {{- with .Values.gateway.extraEnv }}
+  env:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   ports:
     - name: http
       containerPort: 8081

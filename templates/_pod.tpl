@@ -51,8 +51,11 @@ projected:
               fieldPath: metadata.namespace
 {{- end }}
 
-{{- /* Which nodes the pod may run on. */ -}}
+{{- /* Which nodes the pod may run on, and before which other pods. */ -}}
 {{- define "model-provisioner.placement" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}

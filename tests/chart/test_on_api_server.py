@@ -30,6 +30,9 @@ EVERYTHING = (
     'commonLabels={"team":"ml"}',
     'nodeSelector={"disk":"nvme"}',
     'tolerations=[{"key":"gpu","operator":"Exists"}]',
+    'extraEnv=[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}}]',
+    'extraVolumes=[{"name":"cache","emptyDir":{}}]',
+    'extraVolumeMounts=[{"name":"cache","mountPath":"/cache"}]',
     "networkPolicy.enabled=true",
     'networkPolicy.apiServer.networks=["10.0.0.1/32"]',
     'networkPolicy.gateway.from=[{"podSelector":{"matchLabels":{"app":"portal"}}}]',
@@ -41,6 +44,7 @@ EVERYTHING = (
 OWN_GATEWAY = (
     'gateway.mode="Deployment"',
     "gateway.replicas=2",
+    'gateway.topologySpreadConstraints=[{"topologyKey":"zone","maxSkew":1,"whenUnsatisfiable":"ScheduleAnyway"}]',
     'ingress={"enabled":true,"className":"nginx","hosts":["a.example"],"tlsSecretName":"page"}',
 )
 

@@ -72,6 +72,9 @@ REFUSED = [
     ("networkPolicy.sources.ports=[0]", "ports"),
     ("podSecurity.runAsUser=0", "runAsUser"),
     ("podAnnotations.a=1", "podAnnotations"),
+    ('extraEnv=[{"key":"A"}]', "extraEnv"),
+    ('extraVolumeMounts=[{"name":"a"}]', "extraVolumeMounts"),
+    ('extraObjects=[{"kind":"Pod"}]', "extraObjects"),
     ('tolerations=[{"keys":"gpu"}]', "tolerations"),
     ("affinity.hostAffinity={}", "affinity"),
 ]
