@@ -20,7 +20,7 @@ matchLabels:
 matchExpressions:
   - key: app.kubernetes.io/name
     operator: In
-    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-gateway, {{ .Chart.Name }}-uninstall]
+    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-gateway, {{ .Chart.Name }}-definition, {{ .Chart.Name }}-uninstall]
 {{- end }}
 
 {{- /* The chart's own labels win over commonLabels: a Service that selects by them must find its pod. */ -}}
@@ -62,4 +62,11 @@ matchExpressions:
 {{- /* The release's own namespace is always watched: the store is there, and it is the gateway's default. */ -}}
 {{- define "model-provisioner.watchNamespaces" -}}
 {{- prepend .Values.watchNamespaces .Release.Namespace | uniq | toJson }}
+{{- end }}
+
+{{- /* The annotations of the objects that update the definition; the argument is the weight, in quotes. */ -}}
+{{- define "model-provisioner.definitionHook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}

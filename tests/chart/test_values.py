@@ -101,6 +101,7 @@ def test_every_value_is_explained_above_it() -> None:
 
 NESTED = (
     "caSecret",
+    "crds",
     "gateway",
     "httpRoute",
     "ingress",
