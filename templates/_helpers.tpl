@@ -13,6 +13,16 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{- /* A selector of every pod of the release, also of its Jobs. Other charts of the same release may share its instance label. */ -}}
+{{- define "model-provisioner.allPods" -}}
+matchLabels:
+  app.kubernetes.io/instance: {{ .Release.Name | quote }}
+matchExpressions:
+  - key: app.kubernetes.io/name
+    operator: In
+    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-gateway, {{ .Chart.Name }}-definition, {{ .Chart.Name }}-uninstall]
+{{- end }}
+
 {{- /* The chart's own labels win over commonLabels: a Service that selects by them must find its pod. */ -}}
 {{- define "model-provisioner.labels" -}}
 {{- $own := dict
@@ -54,11 +64,11 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- prepend .Values.watchNamespaces .Release.Namespace | uniq | toJson }}
 {{- end }}
 
-{{- define "model-provisioner.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{- /* The annotations of the objects that update the definition; the argument is the weight, in quotes. */ -}}
+{{- define "model-provisioner.definitionHook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
 {{- /* EKS would give the token of the operator's role to the gateway's container too, which faces callers. */ -}}

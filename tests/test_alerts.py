@@ -1,10 +1,10 @@
-"""The alerts of `docs/metrics.md` fire when a person must act and are quiet otherwise, as promtool evaluates them.
+"""The alerts of `files/alerts.yaml` fire when a person must act and are quiet otherwise, as promtool evaluates them.
 
 The scraped pages come from the real `Metrics`, driven through hours of simulated time by the real state machine and the
 real backoff.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ from model_provisioner.domain.lifecycle.snapshot import Snapshot, advance
 from model_provisioner.domain.modeldownload import ModelDownload, Spec, Status
 from tests.support.promtool import Check, Recording, firing, promtool, quiet
 from tests.support.samples import MODEL
-from tests.test_metrics_page import rules_of_the_page
+from tests.test_metrics_page import rules_of_the_chart
 
 SCRAPE = 30
 MINUTE = 60
@@ -92,14 +92,19 @@ class Day:
 
     def record(self, minutes: int) -> Recording:
         recording = Recording(SCRAPE)
+        for pages in self.scrapes(minutes):
+            recording.scrape(pages)
+        return recording
+
+    def scrapes(self, minutes: int) -> Iterator[dict[str, str | None]]:
+        """Carries out the plan; gives the pages of all pods at each scrape."""
         due = iter(sorted(self._plan, key=lambda one: one[0]))
         after = next(due, None)
         for second in range(0, minutes * MINUTE + 1, SCRAPE):
             while after and after[0] <= second:
                 after[1]()
                 after = next(due, None)
-            recording.scrape({name: pod.page() for name, pod in self.pods.items()})
-        return recording
+            yield {name: pod.page() for name, pod in self.pods.items()}
 
     def judge(self, minutes: int, *questions: Check) -> None:
         self.record(minutes).judge(self.rules, self.directory, questions)
@@ -168,7 +173,7 @@ class Model:
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
     file = tmp_path / "rules.yaml"
-    file.write_text(yaml.safe_dump(rules_of_the_page()))
+    file.write_text(yaml.safe_dump(rules_of_the_chart()))
     return file
 
 

@@ -120,6 +120,7 @@ def test_a_worker_imports_what_moves_bytes(flags: list[str], tmp_path: Path) -> 
         ("gateway", {"prometheus_client"}),
         ("operator", {"prometheus_client", "msgspec", *KOPF}),
         ("release", set[str]()),
+        ("definition", set[str]()),
     ],
 )
 def test_the_programs_of_a_cluster_import_no_others_libraries(subcommand: str, own: set[str], tmp_path: Path) -> None:
@@ -127,6 +128,7 @@ def test_the_programs_of_a_cluster_import_no_others_libraries(subcommand: str, o
     flags = {
         "operator": ["--store=a/b=/tmp"],
         "release": ["--namespace=a", "--deployment=b"],
+        "definition": ["--file=crds/modeldownload.yaml"],
         "gateway": [],
     }[subcommand]
     libraries, _ = imported(tmp_path, subcommand, *flags, f"--kubeconfig={tmp_path / 'missing'}")

@@ -65,22 +65,14 @@ def test_names_follow_the_conventions_of_prometheus(row: Row) -> None:
     assert meaning.endswith(".")
 
 
-def examples() -> list[Any]:
-    """The YAML documents of the page."""
-    return [
-        yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    ]
-
-
-def rules_of_the_page() -> dict[str, Any]:
-    """The rules file of the page."""
-    (rules,) = [one for one in examples() if "groups" in one]
-    found: dict[str, Any] = rules
+def rules_of_the_chart() -> dict[str, Any]:
+    """The rules file that the chart makes a PrometheusRule of."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "files" / "alerts.yaml").read_text())
     return found
 
 
 def alerts() -> list[dict[str, Any]]:
-    return [rule for group in rules_of_the_page()["groups"] for rule in group["rules"]]
+    return [rule for group in rules_of_the_chart()["groups"] for rule in group["rules"]]
 
 
 def test_every_alert_is_complete_and_uses_metrics_and_labels_that_exist() -> None:
@@ -116,11 +108,14 @@ def test_every_metric_that_the_text_names_exists() -> None:
     assert named <= known
 
 
-def test_the_ports_are_those_of_the_chart() -> None:
-    (monitor,) = [one for one in examples() if one.get("kind") == "PodMonitor"]
-    rendered = yaml.safe_load_all((ROOT / "tests" / "data" / "chart" / "default.yaml").read_text())
-    (template,) = [one["spec"]["template"] for one in rendered if one["kind"] == "Deployment"]
-    ports = {port["name"] for container in template["spec"]["containers"] for port in container["ports"]}
-    assert {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]} == ports - {"health"}
-    assert all(endpoint["honorLabels"] for endpoint in monitor["spec"]["podMetricsEndpoints"])
-    assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+def test_the_page_lists_the_alerts() -> None:
+    rows = re.findall(r"^\| `(Model\w+)` \| (\w+) \|", PAGE.read_text(), re.MULTILINE)
+    assert rows == [(rule["alert"], rule["labels"]["severity"]) for rule in alerts()]
+
+
+def test_every_alert_has_a_runbook_with_what_to_look_at_and_what_to_do() -> None:
+    _, *sections = re.split(r"^## ", (ROOT / "docs" / "runbooks.md").read_text(), flags=re.MULTILINE)
+    assert [section.partition("\n")[0] for section in sections] == [rule["alert"] for rule in alerts()]
+    for section in sections:
+        assert re.findall(r"^\*\*(\w+)\.\*\*", section, re.MULTILINE) == ["Meaning", "Look", "Do"]
+        assert "```sh\nkubectl " in section

@@ -34,6 +34,9 @@ _SUBCOMMANDS = (
     _Subcommand("prune", "model_provisioner.transfer.cli.prune", "tell what of a store nobody holds, or delete it"),
     _Subcommand("operator", "model_provisioner.controller.command", "provide models to the volumes of a cluster"),
     _Subcommand("release", "model_provisioner.controller.release.command", "let go of all objects before an uninstall"),
+    _Subcommand(
+        "definition", "model_provisioner.controller.definition.command", "update the resource's definition in a cluster"
+    ),
     _Subcommand("gateway", "model_provisioner.gateway.command", "serve the HTTP API, event stream and web page"),
 )
 

@@ -63,12 +63,26 @@ class Jobs:
         kubeconfig = self._cluster.kubeconfig_for_service_account(self._namespace, account)
         log = self._directory / f"{name}.log"
         environment = {"POD_NAME": name, "POD_UID": uid}
-        program = Program([*container["args"], f"--kubeconfig={kubeconfig}"], log, environment)
+        arguments = [self._mounted(one, template["spec"], container) for one in container["args"]]
+        program = Program([*arguments, f"--kubeconfig={kubeconfig}"], log, environment)
         code = program.process.wait(job["spec"]["activeDeadlineSeconds"])
         self.codes.append(code)
         self.outputs.append(program.output())
         remove_pod(api, self._namespace, name)
         api.merge(f"{self._path}/{job['metadata']['name']}/status", {"status": _status(code)})
+
+    def _mounted(self, argument: str, pod: Manifest, container: Manifest) -> str:
+        """The argument with the path of a file here, if it has the path of one in a volume that is a ConfigMap."""
+        names = {one["name"]: one["configMap"]["name"] for one in pod.get("volumes", ()) if "configMap" in one}
+        for mount in container.get("volumeMounts", ()):
+            if mount["name"] in names and mount["mountPath"] in argument:
+                here = self._directory / names[mount["name"]]
+                here.mkdir(exist_ok=True)
+                path = f"/api/v1/namespaces/{self._namespace}/configmaps/{names[mount['name']]}"
+                for name, text in self._cluster.api.get(path)["data"].items():
+                    (here / name).write_text(text)
+                return argument.replace(mount["mountPath"], str(here))
+        return argument
 
 
 def _status(code: int) -> dict[str, Any]:

@@ -63,13 +63,15 @@ class Rendering:
         (found,) = [manifest for manifest in self.kind(kind) if manifest["metadata"]["name"] == name]
         return found
 
-    def pod_template(self) -> Manifest:
-        (deployment,) = self.kind("Deployment")
-        template: Manifest = deployment["spec"]["template"]
+    def pod_template(self, container: str = "operator") -> Manifest:
+        """The template of the Deployment whose pod has this container."""
+        templates = [deployment["spec"]["template"] for deployment in self.kind("Deployment")]
+        (found,) = [one for one in templates if container in [each["name"] for each in one["spec"]["containers"]]]
+        template: Manifest = found
         return template
 
     def container(self, name: str) -> Manifest:
-        (found,) = [c for c in self.pod_template()["spec"]["containers"] if c["name"] == name]
+        (found,) = [c for c in self.pod_template(name)["spec"]["containers"] if c["name"] == name]
         container: Manifest = found
         return container
 

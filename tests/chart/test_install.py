@@ -61,6 +61,14 @@ def test_the_notes_lead_to_a_token_that_may_look_before_the_port_forward_that_bl
     assert [word for _, word in found] == wanted
 
 
+def test_the_notes_name_the_page_of_an_ingress(helm: Helm, cluster: Cluster, namespace: str) -> None:
+    place = ("--namespace", namespace, "--kubeconfig", str(cluster.kubeconfig), "--dry-run=server")
+    values = ("ingress.enabled=true", "ingress.hosts={a.example,b.example}", "ingress.tlsSecretName=x")
+    flags = [part for value in (*values, "gateway.basePath=/m") for part in ("--set", value)]
+    printed = helm.run("install", RELEASE, ".", *place, *flags)
+    assert "\nThe web page:\n\nhttps://a.example/m/\nhttps://b.example/m/\n\nkubectl port-forward" in printed
+
+
 @pytest.mark.usefixtures("printed")
 def test_the_documented_upgrade_takes_a_chart_with_a_further_value_and_keeps_those_that_were_set(
     helm: Helm, cluster: Cluster, namespace: str, tmp_path: Path

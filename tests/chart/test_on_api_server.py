@@ -32,11 +32,30 @@ EVERYTHING = (
     'commonLabels={"team":"ml"}',
     'nodeSelector={"disk":"nvme"}',
     'tolerations=[{"key":"gpu","operator":"Exists"}]',
+    'extraEnv=[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}}]',
+    'extraVolumes=[{"name":"cache","emptyDir":{}}]',
+    'extraVolumeMounts=[{"name":"cache","mountPath":"/cache"}]',
+    "networkPolicy.enabled=true",
+    'networkPolicy.apiServer.networks=["10.0.0.1/32"]',
+    'networkPolicy.gateway.from=[{"podSelector":{"matchLabels":{"app":"portal"}}}]',
+    'networkPolicy.extraEgress=[{"to":[{"ipBlock":{"cidr":"10.0.0.0/8"}}],"ports":[{"port":3128}]}]',
     'affinity={"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":'
     '{"nodeSelectorTerms":[{"matchExpressions":[{"key":"disk","operator":"Exists"}]}]}}}',
 )
 
-RENDERINGS = [("default", ()), ("everything", EVERYTHING), ("without gateway", ("gateway.enabled=false",))]
+OWN_GATEWAY = (
+    'gateway.mode="Deployment"',
+    "gateway.replicas=2",
+    'gateway.topologySpreadConstraints=[{"topologyKey":"zone","maxSkew":1,"whenUnsatisfiable":"ScheduleAnyway"}]',
+    'ingress={"enabled":true,"className":"nginx","hosts":["a.example"],"tlsSecretName":"page"}',
+)
+
+RENDERINGS = [
+    ("default", ()),
+    ("everything", EVERYTHING),
+    ("without gateway", ("gateway.enabled=false",)),
+    ("a gateway of its own", OWN_GATEWAY),
+]
 
 
 @pytest.fixture
@@ -84,6 +103,13 @@ def test_the_pod_runs_where_pod_security_is_restricted(
     assert [volume for volume in stored["spec"]["volumes"] if volume["name"].startswith("kube-api-access")] == []
 
 
+def test_a_gateway_in_a_pod_of_its_own_runs_there_too(helm: Helm, cluster: Cluster, restricted: str) -> None:
+    rendering = install(cluster.api, helm.render(*OWN_GATEWAY, namespace=restricted), restricted)
+    stored = create(cluster.api, pod(rendering, restricted, "gateway"))
+    assert stored["spec"]["serviceAccountName"] == GATEWAY
+    assert rendering.kind("Secret") == [], "Kubernetes renews a projected token, and that of a Secret never ends"
+
+
 @pytest.mark.parametrize("settings", [row[1] for row in RENDERINGS], ids=[row[0] for row in RENDERINGS])
 def test_the_uninstall_jobs_pod_runs_there_too(
     helm: Helm, cluster: Cluster, restricted: str, settings: tuple[str, ...]
@@ -94,7 +120,7 @@ def test_the_uninstall_jobs_pod_runs_there_too(
     metadata = {**template["metadata"], "name": "pod", "namespace": restricted}
     stored = create(cluster.api, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
     assert stored["spec"]["serviceAccountName"] == UNINSTALL
-    (deployment,) = rendering.kind("Deployment")
+    deployment = rendering.one("Deployment", OPERATOR)
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert not selector.items() <= stored["metadata"]["labels"].items(), "the Job would wait for itself"
 
@@ -214,9 +240,9 @@ def may(cluster: Cluster, account: tuple[str, str], verb: str, resource: str, na
     return answer["status"]["allowed"] is True
 
 
-def pod(rendering: Rendering, namespace: str) -> Manifest:
+def pod(rendering: Rendering, namespace: str, container: str = "operator") -> Manifest:
     """The pod that the Deployment's template describes."""
-    template = copy.deepcopy(rendering.pod_template())
+    template = copy.deepcopy(rendering.pod_template(container))
     metadata = {**template["metadata"], "name": "pod", "namespace": namespace}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 

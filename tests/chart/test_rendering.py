@@ -1,5 +1,6 @@
 """The rendered chart: the default as a golden, and what each value changes."""
 
+import json
 import os
 from pathlib import Path
 
@@ -172,13 +173,52 @@ POD_FIELDS = [
     ('tolerations=[{"key":"gpu","operator":"Exists"}]', "tolerations", [{"key": "gpu", "operator": "Exists"}]),
     ('affinity={"nodeAffinity":{}}', "affinity", {"nodeAffinity": {}}),
     ('imagePullSecrets=[{"name":"registry"}]', "imagePullSecrets", [{"name": "registry"}]),
+    ('priorityClassName="batch"', "priorityClassName", "batch"),
 ]
 
 
 @pytest.mark.parametrize(("setting", "field", "value"), POD_FIELDS, ids=[row[0] for row in POD_FIELDS])
-def test_a_value_becomes_a_field_of_the_pod(helm: Helm, setting: str, field: str, value: object) -> None:
+def test_a_value_becomes_a_field_of_every_pod(helm: Helm, setting: str, field: str, value: object) -> None:
     assert field not in helm.render().pod_template()["spec"]
-    assert helm.render(setting).pod_template()["spec"][field] == value
+    rendering = helm.render(setting, 'gateway.mode="Deployment"')
+    (job,) = rendering.kind("Job")
+    templates = (rendering.pod_template("operator"), rendering.pod_template("gateway"), job["spec"]["template"])
+    assert [template["spec"][field] for template in templates] == [value] * 3
+
+
+def test_variables_and_volumes_are_added_to_the_operator_or_the_gateway(helm: Helm) -> None:
+    variable, mount = {"name": "A", "value": "1"}, {"name": "cache", "mountPath": "/cache"}
+    before = helm.render()
+    after = helm.render(
+        f"extraEnv={json.dumps([variable])}",
+        f"extraVolumeMounts={json.dumps([mount])}",
+        'extraVolumes=[{"name":"cache","emptyDir":{}}]',
+        'gateway.extraEnv=[{"name":"B","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}}]',
+    )
+    assert after.container("operator")["env"] == [*before.container("operator")["env"], variable]
+    assert mounts(after, "operator") == [*mounts(before, "operator"), mount]
+    assert after.volume("cache") == {"name": "cache", "emptyDir": {}}
+    assert [one["name"] for one in after.container("gateway")["env"]] == ["B"]
+    assert mounts(after, "gateway") == mounts(before, "gateway")
+
+
+def test_extra_objects_are_templates(helm: Helm) -> None:
+    metadata = {"name": "{{ .Release.Name }}-extra", "labels": {}}
+    objects = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "{{ .Values.slots }}"}}]
+    (made,) = helm.render(f"extraObjects={json.dumps(objects)}").kind("ConfigMap")
+    assert (made["metadata"]["name"], made["data"]) == ("model-provisioner-extra", {"a": "4"})
+
+
+def test_several_gateways_are_spread_and_not_all_evicted_at_once(helm: Helm) -> None:
+    spread = '[{"topologyKey":"kubernetes.io/hostname","maxSkew":1,"whenUnsatisfiable":"ScheduleAnyway"}]'
+    settings = ('gateway.mode="Deployment"', f"gateway.topologySpreadConstraints={spread}")
+    rendering = helm.render(*settings, "gateway.replicas=2")
+    (budget,) = rendering.kind("PodDisruptionBudget")
+    template = rendering.pod_template("gateway")
+    (constraint,) = template["spec"]["topologySpreadConstraints"]
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": constraint["labelSelector"]}
+    assert constraint["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert helm.render(*settings).kind("PodDisruptionBudget") == []
 
 
 CLASSES = [
@@ -235,7 +275,8 @@ def test_each_container_sees_its_own_token_only(helm: Helm) -> None:
 
 def test_without_the_gateway_nothing_of_it_is_made(helm: Helm) -> None:
     rendering = helm.render("gateway.enabled=false")
-    assert rendering.kind("Service") == rendering.kind("Secret") == []
+    assert [service["metadata"]["name"] for service in rendering.kind("Service")] == ["model-provisioner-metrics"]
+    assert rendering.kind("Secret") == []
     assert [container["name"] for container in rendering.pod_template()["spec"]["containers"]] == ["operator"]
     assert [m for m in rendering.manifests if "gateway" in m["metadata"]["name"]] == []
 

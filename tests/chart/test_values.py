@@ -57,12 +57,26 @@ REFUSED = [
     ("gateway.maxStreamsPerIdentity=0", "maxStreamsPerIdentity"),
     ("gateway.resources.limits.gpus=1", "gpus"),
     ('metrics.enabled="yes"', "enabled"),
+    ('metrics.podMonitor.interval="often"', "interval"),
+    ('metrics.prometheusRule.runbookUrl="docs/runbooks.md"', "runbookUrl"),
     ('service.type="ExternalName"', "type"),
     ("service.port=70000", "port"),
     ('uninstall.releaseObjects="yes"', "releaseObjects"),
     ("uninstall.hooks=false", "hooks"),
+    ('gateway.mode="DaemonSet"', "mode"),
+    ("gateway.replicas=0", "replicas"),
+    ("ingress.enabled=true", "ingress.hosts is empty"),
+    ('ingress.hosts=["https://a.example"]', "hosts"),
+    ("httpRoute.enabled=true", "httpRoute.parentRefs is empty"),
+    ('httpRoute.timeouts.request="forever"', "timeouts"),
+    ('networkPolicy.apiServer.networks=["10.0.0.1"]', "networks"),
+    ('networkPolicy.gateway.from=[{"pods":{}}]', "from"),
+    ("networkPolicy.sources.ports=[0]", "ports"),
     ("podSecurity.runAsUser=0", "runAsUser"),
     ("podAnnotations.a=1", "podAnnotations"),
+    ('extraEnv=[{"key":"A"}]', "extraEnv"),
+    ('extraVolumeMounts=[{"name":"a"}]', "extraVolumeMounts"),
+    ('extraObjects=[{"kind":"Pod"}]', "extraObjects"),
     ('tolerations=[{"keys":"gpu"}]', "tolerations"),
     ("affinity.hostAffinity={}", "affinity"),
 ]
@@ -87,6 +101,22 @@ def test_every_value_is_explained_above_it() -> None:
     assert unexplained == []
 
 
+NESTED = (
+    "caSecret",
+    "crds",
+    "gateway",
+    "httpRoute",
+    "ingress",
+    "metrics",
+    "networkPolicy",
+    "podSecurity",
+    "proxySecret",
+    "rbac",
+    "service",
+    "uninstall",
+)
+
+
 def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None:
     templates = "".join(path.read_text() for path in (ROOT / "templates").iterdir())
     defaults = yaml.safe_load((ROOT / "values.yaml").read_text())
@@ -94,12 +124,23 @@ def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None
     assert names == defaults.keys() == schema()["properties"].keys() - {"global"}
     nested = {
         f"{name}.{key}"
-        for name in ("caSecret", "gateway", "metrics", "podSecurity", "proxySecret", "rbac", "service", "uninstall")
+        for name in (
+            "caSecret",
+            "gateway",
+            "metrics",
+            "networkPolicy",
+            "podSecurity",
+            "proxySecret",
+            "rbac",
+            "service",
+            "uninstall",
+        )
         for key in defaults[name]
     }
     assert nested == set(
         re.findall(
-            r"\.Values\.((?:caSecret|gateway|metrics|podSecurity|proxySecret|rbac|service|uninstall)\.\w+)", templates
+            r"\.Values\.((?:caSecret|gateway|metrics|networkPolicy|podSecurity|proxySecret|rbac|service|uninstall)\.\w+)",
+            templates,
         )
     )
 

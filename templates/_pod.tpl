@@ -1,0 +1,71 @@
+{{- /* What the pods of the release have in common. */ -}}
+
+{{- /* How the pod gets its images and which rights its processes have. fsGroup is for the pods that mount the claim: `volumes`. */ -}}
+{{- define "model-provisioner.podSecurity" -}}
+{{- with .context.Values.imagePullSecrets -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{ end -}}
+securityContext:
+  runAsNonRoot: true
+  {{- with .context.Values.podSecurity.runAsUser }}
+  runAsUser: {{ int64 . }}
+  {{- end }}
+  {{- with .context.Values.podSecurity.runAsGroup }}
+  runAsGroup: {{ int64 . }}
+  {{- end }}
+  {{- if .volumes }}
+  {{- with .context.Values.podSecurity.fsGroup }}
+  fsGroup: {{ int64 . }}
+  {{- end }}
+  # Without this a start walks through every file of the volume.
+  fsGroupChangePolicy: OnRootMismatch
+  {{- end }}
+  seccompProfile:
+    type: RuntimeDefault
+{{- end }}
+
+{{- define "model-provisioner.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- /* A token of the pod's account, as Kubernetes mounts it, but into the containers that ask for it. */ -}}
+{{- define "model-provisioner.tokenVolume" -}}
+projected:
+  sources:
+    - serviceAccountToken:
+        path: token
+        expirationSeconds: 3607
+    - configMap:
+        name: kube-root-ca.crt
+        items:
+          - key: ca.crt
+            path: ca.crt
+    - downwardAPI:
+        items:
+          - path: namespace
+            fieldRef:
+              fieldPath: metadata.namespace
+{{- end }}
+
+{{- /* Which nodes the pod may run on, and before which other pods. */ -}}
+{{- define "model-provisioner.placement" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
