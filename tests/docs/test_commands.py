@@ -43,6 +43,7 @@ EXPECTED = {
     "http-api.md": ['"name":"tinyllama"', '"download_id"'],
     "install.md": ["STATUS: deployed", "tinyllama condition met", "has been upgraded", "tinyllama patched"],
     "modeldownload.md": ["Available", "tinyllama annotated", '"tinyllama" deleted', "model-catalog not labeled", "ok"],
+    "runbooks.md": ["Available", "holderIdentity", "yes"],
     "workers.md": ["tinyllama condition met", "hf/TheBloke/TinyLlama", '"sha256:', '"path"'],
 }
 """What the output of a page contains at least, in this order."""
@@ -100,7 +101,10 @@ def grant(cluster: Cluster) -> None:
     """
     names = {"apiVersion": f"{RBAC}/v1", "metadata": {"name": "accounts", "namespace": NAMESPACE}}
     rule = {"apiGroups": ["models.rbee.dev"], "resources": ["modeldownloads"], "verbs": ["*"]}
-    subjects = [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE} for name in (*ACCOUNTS, "gateway")]
+    subjects = [
+        {"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}
+        for name in (*ACCOUNTS, "gateway", "model-provisioner")
+    ]
     role = {"apiGroup": RBAC, "kind": "Role", "name": "accounts"}
     cluster.apply(
         [
@@ -147,9 +151,9 @@ def script(page: Path, here: Bench) -> str:
     """All blocks in order. A page whose subject is an object finds it Ready before each block."""
     before = "" if page.name in INSTALLS else SAMPLE_IS_READY
     text = "".join(f"{before}echo '--- line {block.line}'\n{block.text}" for block in run_blocks(page))
-    for written, real in (*here.local.items(), ("modeldownload NAME", "modeldownload tinyllama")):
-        text = text.replace(written, real)
-    return text
+    for forwarded, real in here.local.items():
+        text = text.replace(forwarded, real)
+    return text.replace("NAMESPACE", NAMESPACE).replace(" NAME ", " tinyllama ")
 
 
 def curl() -> str:
