@@ -74,7 +74,7 @@ class PodKeys:
 
     async def _ask(self) -> AwsKeys:
         token = await asyncio.to_thread(_token, self._provider.token_file)
-        with redacted_errors(self._client.redaction(None, [token])):
+        with redacted_errors(lambda: self._client.redaction(None, [token])):
             async with await self._send(token) as reply:
                 try:
                     return await self._read(reply)
