@@ -3,7 +3,7 @@
 import pytest
 
 from model_provisioner.domain.archives.bad_archive import BadArchive
-from model_provisioner.domain.archives.model_members import MAX_AROUND, bytes_around, in_gzip, named_members
+from model_provisioner.domain.archives.model_members import in_gzip, named_members
 from model_provisioner.domain.archives.tar_walk import Member
 
 ONE, TWO = Member("../../w/tiny.Q4_0.gguf", 512, 100), Member("w/tiny.Q8_0.gguf", 1024, 100)
@@ -26,12 +26,6 @@ def test_two_files_of_one_name_are_refused() -> None:
         with pytest.raises(BadArchive, match="several GGUF files of one name"):
             named_members(twice, layer)
     assert named_members([], "x.gguf") == {}
-
-
-def test_what_an_archive_has_beside_a_model_is_bounded() -> None:
-    assert bytes_around(ONE, 100 + MAX_AROUND) == MAX_AROUND
-    with pytest.raises(BadArchive, match=r"has 2\.0 GiB beside"):
-        bytes_around(ONE, 101 + MAX_AROUND)
 
 
 def test_gzip_may_have_one_model_of_a_size_that_it_can_hold() -> None:

@@ -271,8 +271,20 @@ async def test_more_than_2_gib_beside_the_model_are_not_fetched(origin: TokenReg
     layer: Document = {**descriptor(b"x", MODELPACK), "size": BLOCK + 3 * 1024**3 + len(end)}
     origin.put("v1", [layer])
     origin.files[str(layer["digest"])] = Sparse(HUGE, BLOCK + 3 * 1024**3 + len(end), end)
-    with pytest.raises(UnsupportedSource, match=r"has 3\.0 GiB beside 'a\.Q4_K_M\.gguf', and 2 GiB are"):
+    with pytest.raises(UnsupportedSource, match=r"has 3\.0 GiB beside 'a\.Q4_K_M\.gguf', and 2 GiB are fetched"):
         await fetch.resolve(at(origin))
+
+
+async def test_a_projector_beside_a_model_does_not_count_what_the_model_has(
+    origin: TokenRegistry, fetch: Fetcher
+) -> None:
+    end = archive(entry(b"mmproj-F16.gguf", MODEL))
+    size = BLOCK + 3 * 1024**3 + len(end)
+    layer: Document = {**descriptor(b"x", MODELPACK), "size": size}
+    origin.put("v1", [layer])
+    origin.files[str(layer["digest"])] = Sparse(HUGE, size, end)
+    (file,) = (await fetch.resolve(at(origin))).files
+    assert (file.path.rpartition("/")[2], file.size) == ("first.Q8_0.gguf", 3 * 1024**3)
 
 
 class Sparse(FileServer):

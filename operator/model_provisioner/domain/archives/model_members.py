@@ -45,11 +45,3 @@ def in_gzip(members: Sequence[Member], layer: str, packed: int) -> dict[str, Mem
     if any(member.size > packed * _MOST_RATIO for member in members):
         raise BadArchive("says a size that no gzip of its size can hold")
     return named_members(members, layer)
-
-
-def bytes_around(member: Member, total: int) -> int:
-    """How many bytes an archive of `total` bytes has beside `member`. Raises BadArchive for more than 2 GiB."""
-    around = total - member.size
-    if around > MAX_AROUND:
-        raise BadArchive(f"has {around / 1024**3:.1f} GiB beside {member.name[:120]!a}, and 2 GiB are fetched with it")
-    return around

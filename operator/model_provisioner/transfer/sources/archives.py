@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model_provisioner.domain.archives.bad_archive import BadArchive
-from model_provisioner.domain.archives.model_members import bytes_around, in_gzip, named_members
+from model_provisioner.domain.archives.model_members import MAX_AROUND, in_gzip, named_members
 from model_provisioner.domain.archives.tar_stream import TarStream
 from model_provisioner.domain.archives.tar_walk import Walk, advance
 from model_provisioner.domain.download.ranges import ByteRange
@@ -67,6 +67,15 @@ async def archived_files(
     return found
 
 
+def check_around(subject: str, name: str, file: Archived) -> None:
+    """Raises UnsupportedSource if too much would be fetched with a file that was chosen."""
+    if not file.archive.compressed and (around := file.archive.size - file.size) > MAX_AROUND:
+        raise UnsupportedSource(
+            f"an archive of {subject} ({file.archive.digest}) has {around / 1024**3:.1f} GiB beside {name[:120]!a}, "
+            f"and 2 GiB are fetched with a file: {OWN_LAYER}"
+        )
+
+
 async def _looked_at(reader: BlobReader, layer: Layer, digest: Digest) -> tuple[Walk, dict[str, Archived]]:
     if layer.is_gzip:
         walk = await _unpacked(reader, layer.size)
@@ -74,8 +83,6 @@ async def _looked_at(reader: BlobReader, layer: Layer, digest: Digest) -> tuple[
     else:
         walk = await _walked(reader, layer.size)
         files = named_members(walk.members, layer.name)
-        for member in files.values():
-            bytes_around(member, layer.size)
     return walk, {
         name: Archived(member.size, Archive(digest, layer.size, member.offset, layer.is_gzip))
         for name, member in files.items()

@@ -24,7 +24,7 @@ from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.clients.registry import Registry, RegistryClient
 from model_provisioner.transfer.clients.registry_answers import Manifest, is_index
 from model_provisioner.transfer.http.echoes import redacted_errors
-from model_provisioner.transfer.sources.archives import Archived, archived_files
+from model_provisioner.transfer.sources.archives import Archived, archived_files, check_around
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
 
 _DOCKER_HUB = frozenset({"https://docker.io", "https://index.docker.io"})
@@ -157,6 +157,8 @@ def _projectors(
 
 def _planned(asked: Asked[OciRef], name: str, file: Layer | Archived, endpoint: str, role: FileRole) -> PlannedFile:
     ref = asked.ref
+    if isinstance(file, Archived):
+        check_around(str(ref), name, file)
     archive = file.archive if isinstance(file, Archived) else None
     digest = file_digest(file) if isinstance(file, Layer) else None
     return PlannedFile(
