@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 _RANGE = re.compile(rb"range: bytes=(\d+)-(\d+)\r\n", re.IGNORECASE)
+_TLS_HANDSHAKE = b"\x16"
 _PIECE_BYTES = 64 * 1024
 
 
@@ -150,6 +151,12 @@ def chunked(missing: int = 0) -> Behaviour:
     return answer
 
 
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    """The head of a request; b"" if a TLS handshake begins in its place."""
+    first = await reader.readexactly(1)
+    return b"" if first == _TLS_HANDSHAKE else first + await reader.readuntil(b"\r\n\r\n")
+
+
 def _cut(answer: Answer, size: int, ending: Ending) -> Answer:
     return answer if not 0 <= size <= len(answer.body) else replace(answer, body=answer.body[:size], ending=ending)
 
@@ -182,23 +189,28 @@ class BadServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                while True:
-                    asked = self._understand(await reader.readuntil(b"\r\n\r\n"))
-                    self.log.append(asked)
-                    answer = self._behaviour(len(self.log))(asked)
-                    await self._send(answer, writer)
-                    if answer.ending is not Ending.KEEP:
-                        await self._end(answer.ending, reader, writer)
-                        return
+                while (head := await _head(reader)) and await self.respond(head, reader, writer):
+                    pass
         finally:
             writer.close()
 
-    def _behaviour(self, number: int) -> Behaviour:
+    async def respond(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answers a request; returns whether the connection can take another one."""
+        asked = self.understand(head)
+        self.log.append(asked)
+        answer = self.behaviour(len(self.log))(asked)
+        await self._send(answer, writer)
+        if answer.ending is not Ending.KEEP:
+            await self._end(answer.ending, reader, writer)
+        return answer.ending is Ending.KEEP
+
+    def behaviour(self, number: int) -> Behaviour:
+        """That of the request of this number, counted from 1."""
         if number <= len(self.script):
             return self.script[number - 1]
         return self.always or honest
 
-    def _understand(self, head: bytes) -> Asked:
+    def understand(self, head: bytes) -> Asked:
         found = _RANGE.search(head)
         start, stop = (int(found[1]), int(found[2]) + 1) if found else (0, len(self.content))
         return Asked(self.content, start, stop, found is not None, head)
