@@ -20,7 +20,7 @@ matchLabels:
 matchExpressions:
   - key: app.kubernetes.io/name
     operator: In
-    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-gateway, {{ .Chart.Name }}-definition, {{ .Chart.Name }}-uninstall]
+    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-gateway, {{ .Chart.Name }}-definition, {{ .Chart.Name }}-test, {{ .Chart.Name }}-uninstall]
 {{- end }}
 
 {{- /* The chart's own labels win over commonLabels: a Service that selects by them must find its pod. */ -}}
@@ -69,4 +69,9 @@ matchExpressions:
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{- define "model-provisioner.testLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-test
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
