@@ -20,7 +20,7 @@ matchLabels:
 matchExpressions:
   - key: app.kubernetes.io/name
     operator: In
-    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-gateway, {{ .Chart.Name }}-definition, {{ .Chart.Name }}-uninstall]
+    values: [{{ .Chart.Name }}, {{ .Chart.Name }}-gateway, {{ .Chart.Name }}-definition, {{ .Chart.Name }}-test, {{ .Chart.Name }}-uninstall]
 {{- end }}
 
 {{- /* The chart's own labels win over commonLabels: a Service that selects by them must find its pod. */ -}}
@@ -81,3 +81,8 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- toYaml . -}}
 {{- end -}}
 {{- end -}}
+
+{{- define "model-provisioner.testLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-test
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}

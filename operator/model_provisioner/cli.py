@@ -37,6 +37,7 @@ _SUBCOMMANDS = (
     _Subcommand(
         "definition", "model_provisioner.controller.definition.command", "update the resource's definition in a cluster"
     ),
+    _Subcommand("check", "model_provisioner.check.command", "ask a gateway or an operator whether it works"),
     _Subcommand("gateway", "model_provisioner.gateway.command", "serve the HTTP API, event stream and web page"),
 )
 

@@ -22,9 +22,14 @@ def path_of(api: Api, manifest: Manifest) -> str:
 def install(api: Api, rendering: Rendering, namespace: str) -> Rendering:
     """Creates the objects of `namespace`, except the Deployment; skips those of other namespaces and of the cluster.
 
-    The only Job is a hook, which Helm does not create when it installs.
+    Hooks are left out, too: Helm does not create them when it installs.
     """
     for manifest in rendering.manifests:
-        if manifest["metadata"].get("namespace") == namespace and manifest["kind"] not in {"Deployment", "Job"}:
+        is_here = manifest["metadata"].get("namespace") == namespace
+        if is_here and manifest["kind"] != "Deployment" and not is_hook(manifest):
             create(api, manifest)
     return rendering
+
+
+def is_hook(manifest: Manifest) -> bool:
+    return "helm.sh/hook" in manifest["metadata"].get("annotations", {})

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from tests.chart.rendering import NAMESPACE
+
 Labels = Mapping[str, str]
 Document = Mapping[str, Any]
 
@@ -64,10 +66,11 @@ def _has_peer(peers: Iterable[Document] | None, peer: Peer) -> bool:
 def _is_peer(rule: Document, peer: Peer) -> bool:
     if "ipBlock" in rule:
         return bool(peer.address) and _contains(rule["ipBlock"], peer.address)
+    here = {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}  # without a selector: the policy's own namespace
     there = {"kubernetes.io/metadata.name": peer.namespace}
     return (
         bool(peer.namespace)
-        and _selects(rule["namespaceSelector"], there)
+        and _selects(rule.get("namespaceSelector", here), there)
         and _selects(rule.get("podSelector", {}), peer.labels)
     )
 

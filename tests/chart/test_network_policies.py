@@ -134,6 +134,18 @@ def test_a_gateway_in_a_pod_of_its_own_reaches_no_source_and_is_reached(helm: He
     assert not may_be_reached(policies(rendering), pod(rendering), ELSEWHERE, 8081)
 
 
+def test_the_pod_of_helm_test_reaches_the_release_and_nothing_else(helm: Helm) -> None:
+    rendering = helm.render(*ON, CLIENTS)
+    (tester,) = rendering.kind("Pod")
+    labels = tester["metadata"]["labels"]
+    own, there = Pod(labels, {}), Peer(namespace="ai", labels=labels)
+    release = Peer(namespace="ai", labels=pod(rendering).labels)
+    assert [may_connect(policies(rendering), own, peer, 8081) for peer in (release, ELSEWHERE)] == [True, False]
+    assert [may_be_reached(policies(rendering), pod(rendering), there, port) for port in (8081, 8082)] == [True] * 2
+    stranger = Peer(namespace="other", labels=labels)
+    assert not may_be_reached(policies(rendering), pod(rendering), stranger, 8081)
+
+
 def test_pods_of_others_are_left_alone(helm: Helm) -> None:
     stranger = Pod({"app.kubernetes.io/name": "worker", "app.kubernetes.io/instance": "model-provisioner"}, {})
     assert may_connect(policies(helm.render(*ON)), stranger, PUBLIC, 80)

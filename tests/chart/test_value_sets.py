@@ -17,6 +17,7 @@ from tests.chart.rendering import NAMESPACE, ROOT, Helm
 from tests.chart.test_rendering import GOLDEN
 
 SETS = sorted((ROOT / "deploy" / "values").glob("*.yaml"))
+PRIORITY = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1}
 DIFFERENCES = GOLDEN.parent / "value_sets"
 
 
@@ -50,6 +51,7 @@ def test_no_golden_is_left_over() -> None:
 
 @pytest.mark.parametrize("values", SETS, ids=[file.stem for file in SETS])
 def test_lint_and_the_api_server_accept_a_set(helm: Helm, foreign: Cluster, namespace: str, values: Path) -> None:
+    foreign.apply({**PRIORITY, "metadata": {"name": "infrastructure"}})
     helm.run("lint", "--strict", ".", "--values", str(values))
     watched = set(yaml.safe_load(values.read_text()).get("watchNamespaces", ()))
     for manifest in yaml.safe_load_all(rendered(helm, values, namespace)):

@@ -118,7 +118,7 @@ NESTED = (
 
 
 def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None:
-    templates = "".join(path.read_text() for path in (ROOT / "templates").iterdir())
+    templates = "".join(path.read_text() for path in (ROOT / "templates").rglob("*.*"))
     defaults = yaml.safe_load((ROOT / "values.yaml").read_text())
     names = set(re.findall(r"\.Values\.(\w+)", templates))
     assert names == defaults.keys() == schema()["properties"].keys() - {"global"}
