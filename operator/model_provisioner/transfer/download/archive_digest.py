@@ -47,7 +47,7 @@ class ArchiveDigest:
         Raises SourceUnavailable, and what `RemoteFile.get` raises.
         """
         if not self._before_is_there:
-            headers = TarStream(Walk(self._archive.size))
+            self._before, headers = hashlib.sha256(), TarStream(Walk(self._archive.size))
 
             def take(piece: bytes) -> None:
                 nonlocal headers
