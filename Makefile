@@ -2,7 +2,7 @@
 # (`tests.support.s3_servers`) go to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo test lint cluster cluster-down
+.PHONY: fuzz faults bench bench-quick bench-gateway bench-operator demo manifests test lint cluster cluster-down
 
 .venv: .venv/installed
 
@@ -41,6 +41,9 @@ bench-gateway: .venv/installed  ## memory and CPU of the gateway under load; tak
 
 bench-operator: .venv/installed  ## memory, CPU and reaction times of the operator; takes about seven minutes
 	.venv/bin/python -m benchmarks.operator --write benchmarks/RESULTS-operator.md $(BENCH_FLAGS)
+
+manifests: .venv/installed  ## the manifests of deploy/kustomize/base and deploy/install.yaml, made of the chart
+	.venv/bin/python -m deploy.render
 
 lint: .venv/installed  ## format, lint, types, import contracts
 	.venv/bin/ruff format --check .

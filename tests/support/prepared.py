@@ -10,14 +10,18 @@ from typing import TypeVar
 
 import pytest
 
-from deploy.local import binaries, gobuild, helm
+from deploy.local import binaries, gobuild, helm, kustomize
 from deploy.local.cluster import Cluster
 
 T = TypeVar("T")
 
 CRDS = Path(__file__).parents[2] / "crds"
 
-BUILT: Mapping[str, Callable[[], object]] = {"binaries": binaries.find_or_build, "helm": helm.find_or_build}
+BUILT: Mapping[str, Callable[[], object]] = {
+    "binaries": binaries.find_or_build,
+    "helm": helm.find_or_build,
+    "kustomize": kustomize.find_or_build,
+}
 """Each fixture that a build provides, and what finds or builds it."""
 
 
