@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from deploy.local import actionlint, binaries, gobuild, helm, helm4, kubectl
+from deploy.local import actionlint, binaries, gobuild, helm, helm4, kubectl, kustomize
 from deploy.local.cluster import Cluster
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ BUILT: Mapping[str, Callable[[], object]] = {
     "helm": helm.find_or_build,
     "helm4": helm4.find_or_build,
     "kubectl": kubectl.find_or_build,
+    "kustomize": kustomize.find_or_build,
 }
 """Each fixture that a build provides, and what finds or builds it."""
 
