@@ -191,6 +191,13 @@ _virtual_style_wanted = _told(
 _BY_CODE: Mapping[str, _Explain] = {
     "NoSuchKey": _no_key,
     "NoSuchVersion": _no_key,
+    "MethodNotAllowed": _told(
+        SourceNotFound, "{subject} was deleted in its bucket: upload it again, or name another key"
+    ),
+    "InvalidArgument": _told(
+        UnsupportedSource,
+        "{host} does not accept how {subject} is asked for: check the key, and whether {host} has the API of S3",
+    ),
     "NoSuchBucket": _told(
         SourceNotFound, "{host} has no bucket {bucket}: check its name, and the endpoint if it is not Amazon's"
     ),

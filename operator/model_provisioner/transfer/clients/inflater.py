@@ -9,6 +9,8 @@ import zlib
 from model_provisioner.domain.archives.bad_archive import BadArchive
 
 _GZIP = 31  # zlib.h, inflateInit2: gzip only, the largest window
+_SLICE_BYTES = 16 * 1024
+"""How much zlib gets at one time: what it does not need at the end of a piece is copied, and pieces may have 20 bytes."""
 
 
 class Inflater:
@@ -16,17 +18,20 @@ class Inflater:
 
     def __init__(self) -> None:
         self._inflating = zlib.decompressobj(_GZIP)
+        self._fed = memoryview(b"")
         self._packed = b""
         self.at_end = False
         """Whether all bytes so far are complete files of gzip."""
 
     def feed(self, packed: bytes) -> None:
         """To be called when `take` has nothing more to give."""
-        self._packed += packed
+        self._fed = memoryview(packed)
 
     def take(self, most: int) -> bytes:
         """The next bytes, at most `most`; b"" if more must be fed first. Raises BadArchive."""
         while True:
+            if not self._packed:
+                self._packed, self._fed = bytes(self._fed[:_SLICE_BYTES]), self._fed[_SLICE_BYTES:]
             self.at_end = self.at_end and not self._packed
             try:
                 unpacked = self._inflating.decompress(self._packed, most)
@@ -35,6 +40,6 @@ class Inflater:
             self._packed = self._inflating.unconsumed_tail
             if self._inflating.eof:
                 self._packed, self._inflating = self._inflating.unused_data, zlib.decompressobj(_GZIP)
-                self.at_end = not self._packed
-            if unpacked or not self._packed:
+                self.at_end = not (self._packed or self._fed)
+            if unpacked or not (self._packed or self._fed):
                 return unpacked

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from model_provisioner.domain.errors import AccessDenied
+from model_provisioner.domain.errors import AccessDenied, ProvisionError
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.ambient import PodIdentity, Provider, WebIdentity
 from model_provisioner.domain.network.credentials import AwsKeys
@@ -34,6 +34,8 @@ _EARLY_SECONDS = 300.0
 _NO_KEY = "no access key with a session"
 _SUBJECT = "an access key for this pod"
 _REUSED_SECONDS = 60.0
+_MOST_GIVEN = 4
+"""How many keys are remembered. One that was replaced may have signed a request that is not answered yet."""
 _ANSWER = frozenset({"AssumeRoleWithWebIdentityResponse"})
 _ERROR = frozenset({"ErrorResponse"})
 _NAMES = ("AccessKeyId", "SecretAccessKey", "SessionToken")
@@ -50,22 +52,39 @@ class PodKeys:
         self._wall = wall
         self._lock = asyncio.Lock()
         self._keys: AwsKeys | None = None
+        self._given: tuple[AwsKeys, ...] = ()
+        self._failures = 0
         self._obtained = self._replace_at = 0.0
+        self._failure: ProvisionError | None = None
 
     async def get(self) -> AwsKeys:
-        """The key, which is asked for once for all who want it. Raises AccessDenied, and what `Client.get` raises."""
+        """The key. Callers that wait at the same time share one question and its answer, also if that is an error.
+
+        Raises AccessDenied, and what `Client.get` raises.
+        """
+        failures = self._failures
         async with self._lock:
-            if self._keys is None or self._wall() >= self._replace_at:
-                keys = await self._ask()
-                self._obtained = self._wall()
-                self._replace_at = refresh_before(keys.expires or 0.0, self._obtained, _EARLY_SECONDS)
-                self._keys = keys
-            return self._keys
+            if self._keys is not None and self._wall() < self._replace_at:
+                return self._keys
+            if self._failure and self._failures > failures:
+                raise self._failure
+            try:
+                return self._kept(await self._ask())
+            except ProvisionError as error:
+                self._failure, self._failures = error, self._failures + 1
+                raise
+
+    def _kept(self, keys: AwsKeys) -> AwsKeys:
+        self._obtained = self._wall()
+        self._replace_at = refresh_before(keys.expires or 0.0, self._obtained, _EARLY_SECONDS)
+        self._keys, self._given = keys, (*self._given, keys)[-_MOST_GIVEN:]
+        return keys
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown if a server sends it back."""
-        return tuple(filter(None, (self._keys.secret, self._keys.session_token))) if self._keys else ()
+        """What must not be shown if a server sends it back; also of keys that were refused or replaced."""
+        sent = (secret for keys in self._given for secret in (keys.secret, keys.session_token))
+        return tuple(filter(None, sent))
 
     def refused(self, keys: AwsKeys) -> None:
         """A request that was signed with `keys` failed. Another key is asked for next time, at most once a minute."""

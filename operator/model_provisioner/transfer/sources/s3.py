@@ -16,9 +16,9 @@ from model_provisioner.domain.errors import (
     AmbiguousModel,
     IncompleteModel,
     NotGGUF,
-    ProvisionError,
     SourceNotFound,
     SourceUnavailable,
+    Terminal,
     UnsupportedSource,
 )
 from model_provisioner.domain.gguf.file_role import FileRole
@@ -155,13 +155,16 @@ class S3(Source[S3Ref]):
         return [first, *await in_parallel(_PARALLEL_REQUESTS, part, keys[1:])]
 
     async def _earlier(self, client: BucketClient, asked: Asked[S3Ref], newest: _Object) -> _Object:
-        """The version of the earlier resolution, if the bucket still has it."""
+        """The version of the earlier resolution, if the bucket still has it.
+
+        An error that may pass is raised: it does not tell that the version is gone, whose bytes may be half fetched.
+        """
         wanted = asked.revision
         if newest.version is None or wanted in {None, newest.version} or (wanted or "").startswith(('"', "sha256:")):
             return newest
         try:
             return await self._object(client, asked, newest.key, wanted)
-        except ProvisionError:
+        except Terminal:
             return newest
 
     async def _object(self, client: BucketClient, asked: Asked[S3Ref], key: str, version: str | None = None) -> _Object:
