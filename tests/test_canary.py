@@ -25,7 +25,7 @@ import pytest
 
 import model_provisioner
 from deploy.local.cluster import Cluster
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from tests.gateway.caller import Caller, grant
 from tests.support.ggufs import tiny_gguf, write_gguf

@@ -17,8 +17,8 @@ from benchmarks.sources.origins import BUCKET, OLLAMA, REGION, TAG, Origin
 from benchmarks.transfer import hub
 from benchmarks.transfer.hub import COMMIT, Hub
 from benchmarks.transfer.model import FILE, REPOSITORY, Model
+from model_provisioner.domain.credentials.sigv4 import presigned
 from model_provisioner.domain.model_files.layers import OLLAMA_MODEL
-from model_provisioner.domain.network.sigv4 import presigned
 from tests.support import buckets, registry
 
 _PUT_SECONDS = 300

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.download.spans import Spans
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.store import partfile

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.credentials.credentials import Credentials
 from tests.adversarial.sources.world import (
     CANARY,
     MODEL,

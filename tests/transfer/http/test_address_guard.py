@@ -13,11 +13,11 @@ from aiohttp.test_utils import TestServer
 
 import model_provisioner
 from model_provisioner.aio.threads import DetachedThreads
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import AddressNotAllowed, SourceUnavailable
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy, Origin, parse_network
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
-from model_provisioner.transfer.clients.hub_client import HubClient
+from model_provisioner.transfer.clients.hubs.hub_client import HubClient
 from model_provisioner.transfer.http.address_guard import Guard
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from tests.support.hub import Hub

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from model_provisioner.domain.credentials.credentials import Credentials, RegistryLogin
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -21,7 +22,6 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
-from model_provisioner.domain.network.credentials import Credentials, RegistryLogin
 from model_provisioner.transfer.http.client import open_client
 from tests.support import registry
 from tests.support.ggufs import tiny_gguf, write_split

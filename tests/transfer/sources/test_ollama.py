@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     AmbiguousModel,
@@ -18,7 +19,6 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.model_facts import OllamaSettings
 from model_provisioner.domain.model_files.ollama_settings import MOST_BYTES
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.worker_protocol.codec import decode_answer, encode_answer
 from tests.support import registry
 from tests.support.ggufs import tiny_gguf, tiny_projector

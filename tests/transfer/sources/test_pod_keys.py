@@ -18,6 +18,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from model_provisioner.domain.credentials.ambient import PodIdentity, Provider, WebIdentity
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -26,9 +28,7 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
 )
 from model_provisioner.domain.network.addresses import NetworkPolicy, Origin
-from model_provisioner.domain.network.ambient import PodIdentity, Provider, WebIdentity
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials
-from model_provisioner.transfer.clients.pod_keys import PodKeys
+from model_provisioner.transfer.clients.buckets.pod_keys import PodKeys
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.worker_protocol.messages import Resolve

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials, RegistryLogin
 from model_provisioner.domain.network.addresses import Origin, parse_host_port
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials, RegistryLogin
 
 MAX_VALUE = 4096
 """Characters of one value. Common servers accept a header of 8 KiB."""

@@ -9,7 +9,7 @@ from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import SourceUnavailable
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.clients.bodies import answer_header
-from model_provisioner.transfer.clients.registry import RegistryClient
+from model_provisioner.transfer.clients.registries.registry import RegistryClient
 from model_provisioner.transfer.http.client import Reply
 
 MOST_PASSED_OVER = 1024 * 1024

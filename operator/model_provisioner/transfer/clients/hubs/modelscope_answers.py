@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from model_provisioner.transfer.clients.bodies import Malformed, TooLarge
-from model_provisioner.transfer.clients.hub_answers import (
+from model_provisioner.transfer.clients.hubs.hub_answers import (
     Name,
     RemoteFile,
     Size,

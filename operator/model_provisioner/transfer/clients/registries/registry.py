@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from model_provisioner.domain.credentials.challenges import Challenge, challenges
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import (
     AccessDenied,
@@ -30,15 +32,13 @@ from model_provisioner.domain.errors import (
     UnsupportedSource,
 )
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.challenges import Challenge, challenges
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refusals.http_errors import http_error
 from model_provisioner.domain.refusals.hub_errors import HubRequest
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.transfer.clients.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
-from model_provisioner.transfer.clients.registry_answers import (
+from model_provisioner.transfer.clients.registries.registry_answers import (
     MANIFEST_TYPES,
     Manifest,
     Token,

@@ -13,9 +13,9 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from model_provisioner.aio.threads import DetachedThreads
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import ProvisionError, SourceNotFound, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.refs.modelscope import ModelScopeRef
 from model_provisioner.domain.refusals.hub_errors import HubRequest
@@ -27,8 +27,8 @@ from model_provisioner.domain.refusals.modelscope_errors import (
     no_access,
 )
 from model_provisioner.transfer.clients.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
-from model_provisioner.transfer.clients.hub_answers import FileHeaders, parse_file_headers
-from model_provisioner.transfer.clients.modelscope_answers import (
+from model_provisioner.transfer.clients.hubs.hub_answers import FileHeaders, parse_file_headers
+from model_provisioner.transfer.clients.hubs.modelscope_answers import (
     Listing,
     Refused,
     parse_code,

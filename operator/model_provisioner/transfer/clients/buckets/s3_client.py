@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from model_provisioner.aio.threads import DetachedThreads
+from model_provisioner.domain.credentials.credentials import AwsKeys
+from model_provisioner.domain.credentials.sigv4 import encoded, presigned
 from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable, UnsupportedSource
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.buckets import DEFAULT_REGION, Bucket, hinted_region, is_global, known_region
-from model_provisioner.domain.network.credentials import AwsKeys
-from model_provisioner.domain.network.sigv4 import encoded, presigned
 from model_provisioner.domain.refs.s3 import S3Ref
 from model_provisioner.domain.refusals.s3_errors import SIGNATURE_CODES, S3Answer, S3Request, s3_error, told_region
 from model_provisioner.domain.store.upload_parts import MAX_UPLOAD_PARTS, UploadParts
 from model_provisioner.transfer.clients.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
-from model_provisioner.transfer.clients.s3_answers import Page, PartsPage, parse_error, parse_page, parse_parts
+from model_provisioner.transfer.clients.buckets.s3_answers import Page, PartsPage, parse_error, parse_page, parse_parts
 from model_provisioner.transfer.http.client import Client, Method, Reply
 
 MAX_KEYS = 20_000

@@ -1,6 +1,7 @@
 """Reads how a server wants to be logged in to, from `WWW-Authenticate` (RFC 9110, 11.6.1).
 
-`transfer.clients.registry` calls this. What is sent in answer to a challenge, and to which host, is decided there.
+`transfer.clients.registries.registry` calls this. What is sent in answer to a challenge, and to which host, is decided
+there.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Gets the access key of the pod itself from the Security Token Service or from the agent on its node, and keeps it.
 
 `transfer.sources.s3` asks for it when a request says that it may be used. Which of both is asked is decided in
-`domain.network.ambient`, what an error means in `domain.refusals.session_errors`. The key is kept in memory until
+`domain.credentials.ambient`, what an error means in `domain.refusals.session_errors`. The key is kept in memory until
 shortly before its session is over. The token file is read each time, because the kubelet exchanges its content.
 Source: docs.aws.amazon.com/STS/latest/APIReference, AssumeRoleWithWebIdentity; docs.aws.amazon.com/sdkref, "Container
 credential provider".
@@ -13,15 +13,15 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from model_provisioner.domain.credentials.ambient import PodIdentity, Provider, WebIdentity
+from model_provisioner.domain.credentials.credentials import AwsKeys
+from model_provisioner.domain.credentials.secret_keys import AWS, AWS_KEYS, UnusableSecret, read
+from model_provisioner.domain.credentials.signed_urls import refresh_before
 from model_provisioner.domain.errors import AccessDenied, ProvisionError
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.ambient import PodIdentity, Provider, WebIdentity
-from model_provisioner.domain.network.credentials import AwsKeys
-from model_provisioner.domain.network.secret_keys import AWS, AWS_KEYS, UnusableSecret, read
-from model_provisioner.domain.network.signed_urls import refresh_before
 from model_provisioner.domain.refusals.session_errors import session_error
 from model_provisioner.transfer.clients.bodies import Malformed, TooLarge, no_answer_of, read_body
-from model_provisioner.transfer.clients.xml_answers import read_xml
+from model_provisioner.transfer.clients.buckets.xml_answers import read_xml
 from model_provisioner.transfer.http.client import Client, Reply
 from model_provisioner.transfer.http.echoes import redacted_errors
 

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from model_provisioner.domain.refusals.s3_errors import S3Answer
 from model_provisioner.transfer.clients.bodies import Malformed
+from model_provisioner.transfer.clients.buckets.xml_answers import read_xml
 from model_provisioner.transfer.clients.file_facts import MAX_SIZE, sha256_of
-from model_provisioner.transfer.clients.xml_answers import read_xml
 
 MAX_KEY_BYTES = 1024
 """S3's own limit of a key."""

@@ -12,14 +12,14 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from model_provisioner.aio.threads import DetachedThreads
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import ProvisionError, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef
 from model_provisioner.domain.refusals.hub_errors import HubRequest, access_not_granted, hub_error
 from model_provisioner.transfer.clients.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
-from model_provisioner.transfer.clients.hub_answers import (
+from model_provisioner.transfer.clients.hubs.hub_answers import (
     MAX_FILES,
     FileHeaders,
     ModelInfo,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_provisioner.domain.network.docker_config import as_configuration, find, helpers_answer
-from model_provisioner.domain.network.secret_keys import DOCKER, read
+from model_provisioner.domain.credentials.docker_config import as_configuration, find, helpers_answer
+from model_provisioner.domain.credentials.secret_keys import DOCKER, read
 
 HUB = "https://index.docker.io/v1/"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_provisioner.domain.network.challenges import Challenge, challenges
+from model_provisioner.domain.credentials.challenges import Challenge, challenges
 
 HEADERS = {
     'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:ai/x:pull"': (

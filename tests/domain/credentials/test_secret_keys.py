@@ -5,9 +5,8 @@ import json
 
 import pytest
 
-from model_provisioner.domain.network.credentials import Credentials, RegistryLogin
-from model_provisioner.domain.network.redaction import Redaction
-from model_provisioner.domain.network.secret_keys import (
+from model_provisioner.domain.credentials.credentials import Credentials, RegistryLogin
+from model_provisioner.domain.credentials.secret_keys import (
     AWS,
     BASIC,
     DOCKER,
@@ -20,6 +19,7 @@ from model_provisioner.domain.network.secret_keys import (
     decoded,
     read,
 )
+from model_provisioner.domain.network.redaction import Redaction
 
 WEB = (TOKEN, BASIC, HEADERS, QUERY)
 CANARY = "canary-0123456789abcdef"

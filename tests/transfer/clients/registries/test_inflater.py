@@ -6,7 +6,7 @@ import time
 import pytest
 
 from model_provisioner.domain.archives.bad_archive import BadArchive
-from model_provisioner.transfer.clients.inflater import Inflater
+from model_provisioner.transfer.clients.registries.inflater import Inflater
 
 CONTENT = bytes(range(256)) * 1024
 EMPTY = gzip.compress(b"")

@@ -1,8 +1,8 @@
 """Where a pod gets an access key of Amazon's that is its own, by the variables that EKS puts into its environment.
 
-`transfer.cli.command` reads the variables and calls `provider_of`; `transfer.clients.pod_keys` asks the provider. Which
-objects may use such a key is decided in `controller.reconcile.credentials`. A metadata service of a node (IMDS) is
-never asked: its key belongs to the node, and so to every pod on it.
+`transfer.cli.command` reads the variables and calls `provider_of`; `transfer.clients.buckets.pod_keys` asks the
+provider. Which objects may use such a key is decided in `controller.reconcile.credentials`. A metadata service of a
+node (IMDS) is never asked: its key belongs to the node, and so to every pod on it.
 Source: docs.aws.amazon.com/sdkref, "Assume role credential provider" and "Container credential provider"; the names of
 variables are those of all SDKs.
 """

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_provisioner.domain.network.credentials import AwsKeys
-from model_provisioner.domain.network.sigv4 import MOST_SECONDS, encoded, presigned
+from model_provisioner.domain.credentials.credentials import AwsKeys
+from model_provisioner.domain.credentials.sigv4 import MOST_SECONDS, encoded, presigned
 from tests.support import s3_servers, tools
 
 # docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html

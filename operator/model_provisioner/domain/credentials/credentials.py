@@ -1,6 +1,6 @@
 """What a source is asked with, and the origins it may be sent to. The controller reads Secrets; `transfer` sends.
 
-How the keys of a Secret become one of these is decided in `domain.network.secret_keys`.
+How the keys of a Secret become one of these is decided in `domain.credentials.secret_keys`.
 """
 
 import base64
@@ -72,7 +72,7 @@ class Credentials:
 
     `token` is a bearer token, `username` and `password` are for Basic, `headers` are sent as they are, and `query` is
     appended to the address, without a question mark. `aws` signs, and `logins` are for OCI registries. `ambient`: the
-    process that asks a bucket signs with the key that its pod has (`domain.network.ambient`), as `aws`.
+    process that asks a bucket signs with the key that its pod has (`domain.credentials.ambient`), as `aws`.
     """
 
     token: str | None = field(repr=False)

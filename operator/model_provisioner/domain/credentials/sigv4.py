@@ -1,8 +1,8 @@
 """Signs addresses for servers that speak S3 (AWS Signature Version 4, in the query of the address).
 
-`transfer.clients.s3_client` calls `presigned` for every request with an access key, and hands such addresses to the
-workers. It computes and sends nothing. botocore is not used: its `python-dateutil<3` excludes the Kubernetes client,
-and its import alone takes more memory than the resolver may take for a bucket. The tests compare both.
+`transfer.clients.buckets.s3_client` calls `presigned` for every request with an access key, and hands such addresses to
+the workers. It computes and sends nothing. botocore is not used: its `python-dateutil<3` excludes the Kubernetes
+client, and its import alone takes more memory than the resolver may take for a bucket. The tests compare both.
 Source: docs.aws.amazon.com/AmazonS3, "Authenticating Requests: Using Query Parameters".
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-from model_provisioner.domain.network.credentials import AwsKeys
+from model_provisioner.domain.credentials.credentials import AwsKeys
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _PAYLOAD = "UNSIGNED-PAYLOAD"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from model_provisioner.domain.credentials.credentials import Credentials, RegistryLogin
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials, RegistryLogin
 
 HUB = "https://hub.example"
 

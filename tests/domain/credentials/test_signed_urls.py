@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_provisioner.domain.network.signed_urls import refresh_at
+from model_provisioner.domain.credentials.signed_urls import refresh_at
 
 OBTAINED = 1_000_000.0
 

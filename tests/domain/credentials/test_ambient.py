@@ -2,9 +2,9 @@
 
 import pytest
 
+from model_provisioner.domain.credentials.ambient import PodIdentity, Provider, WebIdentity, provider_of
 from model_provisioner.domain.errors import AddressNotAllowed
 from model_provisioner.domain.network.addresses import NetworkPolicy, Origin, check_address, check_url
-from model_provisioner.domain.network.ambient import PodIdentity, Provider, WebIdentity, provider_of
 
 ROLE = "arn:aws:iam::123456789012:role/models"
 FILE = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"
