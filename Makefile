@@ -2,7 +2,7 @@
 # tests that have no package (`tests.support.installs`), go to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench bench-quick bench-sources bench-gateway bench-operator demo manifests test lint cluster cluster-down e2e image-environment sbom
+.PHONY: fuzz faults bench bench-quick bench-sources bench-gateway bench-operator demo manifests pictures test lint cluster cluster-down e2e image-environment sbom
 
 .venv: .venv/installed
 
@@ -20,6 +20,9 @@ cluster-down:  ## stop that control plane
 
 demo: .venv/installed  ## one download from manifest to deletion, on a control plane and a hub of its own
 	.venv/bin/python -m deploy.local.demo
+
+pictures: .venv/installed  ## the pictures of the documentation, in docs/pictures; needs chromium, chromedriver and Go
+	.venv/bin/python -m deploy.pictures
 
 e2e: .venv/installed  ## chart and image on the cluster that KUBECONFIG names; `python -m deploy.e2e --help` has the settings
 	.venv/bin/python -m deploy.e2e
