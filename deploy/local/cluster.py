@@ -143,9 +143,7 @@ class Cluster:
         deadline = time.monotonic() + timeout
         while left := [path for resource in resources for path in self._delete_all(resource, name)]:
             if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"namespace {name} still holds {', '.join(left)}: does nobody remove their finalizers?"
-                )
+                raise TimeoutError(f"namespace {name} still holds {', '.join(left)}: nothing removes their finalizers")
             time.sleep(POLL)
         namespace = self.api.get(f"/api/v1/namespaces/{name}")
         namespace["spec"]["finalizers"] = []
