@@ -206,7 +206,6 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
         "transfer/http/address_guard.py": {"pycurl", "socket"},
         "transfer/http/curl_errors.py": {"pycurl"},
         "transfer/http/curl_request.py": {"pycurl"},
-        "transfer/http/receive_buffer.py": {"socket"},  # an option of connections that exist
         "controller/workers/worker_server.py": {"socket"},  # a pair of sockets with its child process
         "transfer/worker/worker_server.py": {"socket"},  # the other one of the pair
         "controller/process/health.py": {"aiohttp"},
