@@ -44,6 +44,7 @@ TOOLS = {
     "checkov": Tool(None, CHECKOV.python, CHECKOV.install),
     "chromedriver": _program("chromedriver", "chromium-driver"),
     "chromium": _program("chromium"),
+    "curl": _program("curl"),
     "docker-registry": _program("docker-registry"),
     "fuse": _program("fusermount3", "fuse3"),
     "libfaketime": _library("*/faketime/libfaketime.so.1", "libfaketime"),
