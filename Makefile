@@ -2,7 +2,7 @@
 # tests that have no package (`tests.support.installs`), go to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench bench-quick bench-sources bench-gateway bench-operator demo test lint cluster cluster-down e2e image-environment sbom
+.PHONY: fuzz faults bench bench-quick bench-sources bench-gateway bench-operator demo manifests pictures test lint cluster cluster-down e2e image-environment sbom
 
 .venv: .venv/installed
 
@@ -20,6 +20,9 @@ cluster-down:  ## stop that control plane
 
 demo: .venv/installed  ## one download from manifest to deletion, on a control plane and a hub of its own
 	.venv/bin/python -m deploy.local.demo
+
+pictures: .venv/installed  ## the pictures of the documentation, in docs/pictures; needs chromium, chromedriver and Go
+	.venv/bin/python -m deploy.pictures
 
 e2e: .venv/installed  ## chart and image on the cluster that KUBECONFIG names; `python -m deploy.e2e --help` has the settings
 	.venv/bin/python -m deploy.e2e
@@ -48,6 +51,9 @@ bench-gateway: .venv/installed  ## memory and CPU of the gateway under load; tak
 
 bench-operator: .venv/installed  ## memory, CPU and reaction times of the operator; takes about seven minutes
 	.venv/bin/python -m benchmarks.operator --write benchmarks/RESULTS-operator.md $(BENCH_FLAGS)
+
+manifests: .venv/installed  ## the manifests of deploy/kustomize/base and deploy/install.yaml, made of the chart
+	.venv/bin/python -m deploy.render
 
 lint: .venv/installed  ## format, lint, types, import contracts
 	.venv/bin/ruff format --check .

@@ -197,7 +197,7 @@ def test_a_source_that_fails_for_hours_fires_despite_retries(day: Day) -> None:
     day.judge(
         180,
         quiet(0, 20),
-        *(firing("ModelDownloadNeedsSomebody", minute, labels) for minute in range(35, 130)),
+        *(firing("ModelDownloadNeedsAction", minute, labels) for minute in range(35, 130)),
         quiet(150, 180),
         quiet(0, 180, OTHER_ALERTS),
     )
@@ -207,7 +207,7 @@ def test_connections_that_stay_open_without_bytes_fire(day: Day) -> None:
     model = Model(day)
     model.fails(600, 600 + 7200, TransferStalled("silence"), model.stalls)
     labels = object_labels("TransferStalled")
-    day.judge(130, quiet(0, 20), *(firing("ModelDownloadNeedsSomebody", minute, labels) for minute in range(45, 130)))
+    day.judge(130, quiet(0, 20), *(firing("ModelDownloadNeedsAction", minute, labels) for minute in range(45, 130)))
 
 
 def test_a_source_that_is_down_for_ten_minutes_is_quiet(day: Day) -> None:
@@ -245,7 +245,7 @@ def test_a_volume_that_hangs_fires(day: Day) -> None:
         120,
         quiet(0, 55),
         *(firing("ModelDownloadsStandStill", minute, HERE) for minute in range(65, 120)),
-        quiet(0, 120, "ModelDownloadNeedsSomebody"),
+        quiet(0, 120, "ModelDownloadNeedsAction"),
     )
 
 
@@ -266,7 +266,7 @@ def test_a_stalled_object_fires_until_it_is_repaired(day: Day) -> None:
     day.judge(
         180,
         quiet(0, 20),
-        *(firing("ModelDownloadNeedsSomebody", minute, labels) for minute in range(28, 122)),
+        *(firing("ModelDownloadNeedsAction", minute, labels) for minute in range(28, 122)),
         quiet(132, 180),
         quiet(0, 180, OTHER_ALERTS),
     )
@@ -283,7 +283,7 @@ def test_an_alert_names_the_namespace_and_the_number(day: Day) -> None:
             "description": "`kubectl get modeldownloads -n ns -o wide` tells what each needs.",
         },
     }
-    alert = {"alertname": "ModelDownloadNeedsSomebody", "eval_time": "60m", "exp_alerts": [expected]}
+    alert = {"alertname": "ModelDownloadNeedsAction", "eval_time": "60m", "exp_alerts": [expected]}
     day.record(60).judge(day.rules, day.directory, alerts=[alert])
 
 

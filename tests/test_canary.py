@@ -1,8 +1,8 @@
 """Runs downloads to every end with secrets that are unique, then searches every output for these secrets.
 
 Operator and gateway run behind a proxy with a password. Token, password and signatures are canaries, plain and in each
-encoding. The hub sends the token back wherever text of it may be shown. The output of a new part of the program must be
-added to `run_all`.
+encoding. The hub sends the token back wherever text of it may be shown. A web server, a bucket and a registry get
+secrets of every kind (`guarded_sources`). The output of a new part of the program must be added to `run_all`.
 """
 
 import base64
@@ -25,10 +25,11 @@ import pytest
 
 import model_provisioner
 from deploy.local.cluster import Cluster
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from tests.gateway.caller import Caller, grant
 from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.guarded_sources import SECRETS, Guarded, Order, guarded_sources
 from tests.support.programs import Program, eventually, free_port, running
 from tests.support.proxy import Proxy
 from tests.support.stand import GROUP_VERSION, Stand, stand
@@ -190,26 +191,43 @@ def desk(bench: Stand, tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.mark.timeout(300)
 def test_no_secret_shows_up_in_any_output(bench: Stand, desk: Desk, tmp_path: Path) -> None:
-    with Proxy(user="user", password=PASSWORD) as proxy, desk.recorded_stream() as stream:
-        everything = run_all(bench, desk, proxy, tmp_path)
-        eventually(lambda: all(f'"name":"{name}"' in "".join(stream).replace(" ", "") for name in ENDS), "all streamed")
+    with (
+        Proxy(user="user", password=PASSWORD) as proxy,
+        guarded_sources(bench, tmp_path) as guarded,
+        desk.recorded_stream() as stream,
+    ):
+        everything = run_all(bench, desk, proxy, tmp_path, guarded)
+        names = [*ENDS, *guarded.orders]
+        eventually(
+            lambda: all(f'"name":"{name}"' in "".join(stream).replace(" ", "") for name in names), "all streamed"
+        )
         check_that_they_were_used(bench, proxy)
     everything["stream"] = "".join(stream)
-    canaries = (TOKEN, WRONG_TOKEN, PASSWORD, f"user:{PASSWORD}", SIGNATURE, CALLERS_TOKEN, *bench.hub.signatures)
+    canaries = (
+        TOKEN,
+        WRONG_TOKEN,
+        PASSWORD,
+        f"user:{PASSWORD}",
+        SIGNATURE,
+        CALLERS_TOKEN,
+        *bench.hub.signatures,
+        *SECRETS,
+    )
     needles = set[str]().union(*map(spellings, canaries), parts(TOKEN), parts(WRONG_TOKEN))
     assert "malformed request" in everything["gateway's log"]
     assert {place: finds for place, text in everything.items() if (finds := found_in(text, needles))} == {}
 
 
-def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str, str]:
+def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path, guarded: Guarded) -> dict[str, str]:
     """Runs a download to every end; returns each output, during the run and after it, by its name."""
     metrics = f"127.0.0.1:{free_port()}"
-    operator = start_operator(bench, proxy, directory, metrics)
+    operator = start_operator(bench, proxy, directory, metrics, guarded.flags)
     script_faults(bench)
     gate = bench.hub.pause_at(32 * MIB, "acme/crashed")
-    for name, (ref, _) in ENDS.items():
-        secret = "wrong" if name == "denied" else "good"
-        bench.apply(name, modelRef=ref, credentialsSecretRef={"name": secret})
+    of_hub = {name: Order(*end, "wrong" if name == "denied" else "good") for name, end in ENDS.items()}
+    orders = of_hub | guarded.orders
+    for name, order in orders.items():
+        bench.apply(name, modelRef=order.ref, credentialsSecretRef={"name": order.secret})
     gate.wait_reached()
     meanwhile = shown_by_processes([operator.process.pid, *operator.children(), desk.program.process.pid])
     meanwhile |= {f"{place}, meanwhile": text for place, text in files_of(bench.volume).items()}
@@ -217,19 +235,20 @@ def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path) -> dict[str
         with contextlib.suppress(ProcessLookupError):  # a worker dies with its server
             os.kill(pid, signal.SIGKILL)
     gate.release()
-    for name, (_, reason) in ENDS.items():
-        bench.until(name, reason, 120)
+    for name, order in orders.items():
+        bench.until(name, order.reason, 120)
     meanwhile["operator's metrics"] = httpx.get(f"http://{metrics}/metrics").raise_for_status().text
-    assert 'failures_total{reason="AccessDenied"} 3' in meanwhile["operator's metrics"]
+    denied = sum(order.reason == "AccessDenied" for order in orders.values())
+    assert f'failures_total{{reason="AccessDenied"}} {denied}' in meanwhile["operator's metrics"]
     operator.process.send_signal(signal.SIGTERM)
     operator.process.wait(30)
     return meanwhile | files_of(bench.volume) | kept_by_the_cluster(bench) | answers(desk) | logs(bench, desk)
 
 
-def start_operator(bench: Stand, proxy: Proxy, directory: Path, metrics: str) -> Program:
+def start_operator(bench: Stand, proxy: Proxy, directory: Path, metrics: str, flags: tuple[str, ...]) -> Program:
     address = directory / "proxy"
     address.write_text(f"http://user:{quote(PASSWORD, safe='')}@{proxy.host_port}")
-    return bench.start_operator(f"--proxy=@{address}", "--slots=3", f"--metrics-listen={metrics}")
+    return bench.start_operator(f"--proxy=@{address}", "--slots=3", f"--metrics-listen={metrics}", *flags)
 
 
 def script_faults(bench: Stand) -> None:

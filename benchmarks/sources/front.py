@@ -76,7 +76,7 @@ def running(directory: Path, behind: str, gate: Gate | None, bytes_per_connectio
     front = Front(f"127.0.0.1:{port}", directory)
     with (
         _gate(gate, gate_port, front) if gate else contextlib.nullcontext(),
-        nginx.running(directory, servers, [port], bytes_per_connection=bytes_per_connection),
+        nginx.running(directory, servers, [port], bytes_per_connection=bytes_per_connection, exact=True),
     ):
         yield front
 

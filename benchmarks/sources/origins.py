@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.transfer import nginx
 from benchmarks.transfer.hub import COMMIT, Hub
 from benchmarks.transfer.model import FILE, REPOSITORY, Model
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials
-from model_provisioner.domain.network.sigv4 import presigned
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
+from model_provisioner.domain.credentials.sigv4 import presigned
 from model_provisioner.domain.refs.refs import parse
 
 BUCKET, TAG = "bench", "v1"

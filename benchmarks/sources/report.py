@@ -40,8 +40,9 @@ _KILLED = """
 
 A worker is killed by `kill -9` when it tells of half of the file, then a second one goes on; both had addresses from a
 resolver, as from the operator. What is sent twice is counted at the server (before the registry and the bucket, at an
-nginx in front), so it includes what the kernels had taken and was not read. Questions for one byte, with which a source
-learns of a file, are left out. Peak memory is the resident memory (VmHWM) of the two workers, the higher one.
+nginx in front), so it includes what the kernel of the worker had taken and was not read. Questions for one byte, with
+which a source learns of a file, are left out. Peak memory is the resident memory (VmHWM) of the two workers, the higher
+one.
 
 {table}
 """

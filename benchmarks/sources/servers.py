@@ -17,8 +17,8 @@ from benchmarks.sources.origins import BUCKET, OLLAMA, REGION, TAG, Origin
 from benchmarks.transfer import hub
 from benchmarks.transfer.hub import COMMIT, Hub
 from benchmarks.transfer.model import FILE, REPOSITORY, Model
+from model_provisioner.domain.credentials.sigv4 import presigned
 from model_provisioner.domain.model_files.layers import OLLAMA_MODEL
-from model_provisioner.domain.network.sigv4 import presigned
 from tests.support import buckets, registry
 
 _PUT_SECONDS = 300
@@ -37,15 +37,21 @@ class Servers:
 
     @property
     def origins(self) -> list[Origin]:
-        """Without a front: what is sent by the registry and the bucket is not counted."""
+        """Without a front; what is sent is not counted exactly, or not at all."""
         bucket = origins.of_bucket(self.bucket.url, self.bucket.keys)
         return [*origins.of_hub(self.hub), bucket, origins.of_registry(self.registry, self.model)]
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[list[Origin]]:
-        """With a front before the registry and the bucket that counts what is sent."""
-        with self._front_of_bucket(None, 0) as bucket, self._front_of_registry(None, 0) as blobs:
-            yield [*origins.of_hub(self.hub), bucket.origin, blobs.origin]
+        """What is sent is counted: by another hub, and by a front before the registry and the bucket."""
+        directory = self.scratch / "counted"
+        directory.mkdir()
+        with (
+            hub.running(self.model, directory, exact=True, locations=_locations) as web,
+            self._front_of_bucket(None, 0) as bucket,
+            self._front_of_registry(None, 0) as blobs,
+        ):
+            yield [*origins.of_hub(web), bucket.origin, blobs.origin]
 
     @contextlib.contextmanager
     def expiring(self, gate: front.Gate, bytes_per_connection: int) -> Iterator["Fronted"]:

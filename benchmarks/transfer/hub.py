@@ -78,6 +78,7 @@ def running(
     scratch: Path,
     *,
     bytes_per_connection: int = 0,
+    exact: bool = False,
     host: str = "127.0.0.1",
     server_prefix: tuple[str, ...] = (),
     command_prefix: tuple[str, ...] = (),
@@ -85,7 +86,7 @@ def running(
 ) -> Iterator[Hub]:
     """A hub that runs within the block. `bytes_per_connection` is the rate of each connection a second; 0: no limit.
 
-    `locations` are more of the API's, in the language of nginx.
+    `exact` is that of `nginx.running`. `locations` are more of the API's, in the language of nginx.
     """
     directory = scratch / "hub"
     directory.mkdir()
@@ -105,8 +106,9 @@ def running(
         content=model.path.parent,
         locations=locations(hub),
     )
+    rate = bytes_per_connection
     with nginx.running(
-        directory, servers, ports, host=host, bytes_per_connection=bytes_per_connection, prefix=server_prefix
+        directory, servers, ports, host=host, bytes_per_connection=rate, exact=exact, prefix=server_prefix
     ):
         yield hub
 

@@ -20,8 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from model_provisioner.worker_protocol.codec import decode_answer, encode_request
 from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 

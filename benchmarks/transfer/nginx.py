@@ -18,6 +18,7 @@ from deploy.local.processes import Child, start
 
 _PATIENCE_SECONDS = 10.0
 _ONE_BYTE = "bytes=0-0"
+_UNSENT_BYTES = 128 * 1024
 
 _CONFIGURATION = """
 daemon off;
@@ -72,16 +73,19 @@ def running(
     *,
     host: str = "127.0.0.1",
     bytes_per_connection: int = 0,
+    exact: bool = False,
     prefix: Sequence[str] = (),
 ) -> Iterator[None]:
     """Runs within the block, in the existing `directory`, which is removed afterwards.
 
     `servers` are the blocks of the configuration for `ports` of `host`. `bytes_per_connection` is the rate of each
-    connection a second; 0: no limit. `prefix` is put before the command.
+    connection a second; 0: no limit. With `exact`, the kernel takes hardly more than it sends, so that `sent` does not
+    count what never left the server. `prefix` is put before the command.
     """
     configuration = _CONFIGURATION.format(user=getpass.getuser(), directory=directory, servers=servers)
     (directory / "nginx.conf").write_text(configuration)
-    listen = [sys.executable, "-m", "benchmarks.transfer.listen", host, str(bytes_per_connection), *map(str, ports)]
+    numbers = (bytes_per_connection, _UNSENT_BYTES if exact else 0, *ports)
+    listen = [sys.executable, "-m", "benchmarks.transfer.listen", host, *map(str, numbers)]
     nginx = [_nginx(), "-p", str(directory), "-c", str(directory / "nginx.conf")]
     child = start("nginx", [*prefix, *listen, "--", *nginx], directory / "output.log")
     try:

@@ -152,7 +152,7 @@ def _peak(model: Model, connections: int, rate: int, scratch: Path) -> int:
 
 
 def _killed_at(model: Model, point: int, scratch: Path) -> Resumed:
-    with hub.running(model, scratch) as source, _empty(scratch) as directory:
+    with hub.running(model, scratch, exact=True) as source, _empty(scratch) as directory:
         plan = worker.plan_of(source)
         with worker.running(source) as first:
             first.fetch_until_killed(plan, directory, CONNECTIONS, point)

@@ -10,7 +10,7 @@ import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,11 +34,14 @@ class Cluster:
     """One etcd and one kube-apiserver. The `with` block starts and stops them; several clusters can run at one time.
 
     `directory` holds all files of the cluster and must be private. By default it is a temporary directory, which is
-    removed with the cluster.
+    removed with the cluster. `flags` are further flags of kube-apiserver: name without dashes, and value.
     """
 
-    def __init__(self, binaries: Binaries, directory: Path | None = None) -> None:
+    def __init__(
+        self, binaries: Binaries, directory: Path | None = None, flags: Mapping[str, object] | None = None
+    ) -> None:
         self._binaries = binaries
+        self._flags = flags or {}
         self._given_directory = directory
         self._children: list[Child] = []
 
@@ -140,9 +143,7 @@ class Cluster:
         deadline = time.monotonic() + timeout
         while left := [path for resource in resources for path in self._delete_all(resource, name)]:
             if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"namespace {name} still holds {', '.join(left)}: does nobody remove their finalizers?"
-                )
+                raise TimeoutError(f"namespace {name} still holds {', '.join(left)}: nothing removes their finalizers")
             time.sleep(POLL)
         namespace = self.api.get(f"/api/v1/namespaces/{name}")
         namespace["spec"]["finalizers"] = []
@@ -199,7 +200,7 @@ class Cluster:
             "service-account-signing-key-file": pki.accounts_key,
             "service-cluster-ip-range": "10.0.0.0/24",
         }
-        self._run("kube-apiserver", self._binaries.kube_apiserver, flags)
+        self._run("kube-apiserver", self._binaries.kube_apiserver, {**flags, **self._flags})
         self._wait(self._ready, "kube-apiserver is ready")
 
     def _run(self, name: str, program: Path, flags: dict[str, object]) -> None:

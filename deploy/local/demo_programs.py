@@ -1,6 +1,7 @@
-"""The processes of the demo other than the control plane: a hub with two models, the operator, the gateway.
+"""The processes of the demo other than the control plane: a hub with a few models, the operator, the gateway.
 
-Called by `demo`. All of them run on loopback with ordinary command lines, and stop when the `with` block ends.
+Called by `demo` and `deploy.pictures`. All of them run on loopback with ordinary command lines, and stop when the
+`with` block ends.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,18 @@ MIB = 1024**2
 UP_WITHIN = 30.0  # seconds
 CLAIM = "models"
 GROUP = "models.rbee.dev"
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """A model on the demo's own hub. `path` is OWNER/REPOSITORY/FILE, `size` the bytes of its weights."""
+
+    path: Path
+    size: int
+    architecture: str = "llama"
+
+
+DEMO_MODELS = (HubModel(REPOSITORY / BIG, 512 * MIB), HubModel(REPOSITORY / SMALL, MIB))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +62,19 @@ class Programs:
 
 
 @contextlib.contextmanager
-def running(cluster: Cluster, directory: Path, namespace: str, *, own_hub: bool) -> Iterator[Programs]:
-    """Starts all of them and waits until they are ready. Raises TimeoutError with the end of the logs."""
+def running(
+    cluster: Cluster,
+    directory: Path,
+    namespace: str,
+    *,
+    own_hub: bool,
+    models: Sequence[HubModel] = DEMO_MODELS,
+    operator_flags: Sequence[str] = (),
+) -> Iterator[Programs]:
+    """Starts all of them and waits until they are ready. Raises TimeoutError with the end of the logs.
+
+    `models` are those of the demo's own hub.
+    """
     cluster.apply(Path(__file__).parents[2] / "crds")
     cluster.create_namespace(namespace)
     cluster.grant(namespace, "gateway", on_downloads("list", "watch"))
@@ -58,7 +82,7 @@ def running(cluster: Cluster, directory: Path, namespace: str, *, own_hub: bool)
     store, files = directory / "volume", directory / "hub"
     store.mkdir()
     with contextlib.ExitStack() as closing:
-        source = start_hub(closing, files) if own_hub else []
+        source = start_hub(closing, files, models) if own_hub else []
         health, listen = free_address(), free_address()
         start_program(
             closing,
@@ -68,6 +92,7 @@ def running(cluster: Cluster, directory: Path, namespace: str, *, own_hub: bool)
             f"--kubeconfig={cluster.kubeconfig}",
             f"--health-listen={health}",
             *source,
+            *operator_flags,
         )
         start_program(
             closing,
@@ -89,12 +114,12 @@ def on_downloads(*verbs: str) -> Document:
     return {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": list(verbs)}
 
 
-def start_hub(closing: contextlib.ExitStack, files: Path) -> list[str]:
-    """Starts a hub that serves two models over TLS. Returns the operator's flags for it."""
-    repository = files / REPOSITORY
-    repository.mkdir(parents=True)
-    write_gguf(repository / BIG, name="TinyLlama", size=512 * MIB)
-    write_gguf(repository / SMALL, name="TinyLlama", size=MIB, seed=1)
+def start_hub(closing: contextlib.ExitStack, files: Path, models: Sequence[HubModel]) -> list[str]:
+    """Starts a hub that serves `models` over TLS. Returns the operator's flags for it."""
+    for seed, model in enumerate(models):
+        file = files / model.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_gguf(file, architecture=model.architecture, name=file.stem, size=model.size, seed=seed)
     log = files.with_suffix(".log")
     command = [sys.executable, "-m", "tests.support.hub", f"--directory={files}"]
     closing.callback(start("hub", command, log).stop)

@@ -31,7 +31,11 @@ class _Subcommand:
 
 _SUBCOMMANDS = (
     _Subcommand("fetch", "model_provisioner.transfer.cli.command", "fetch a model into a directory, without a cluster"),
-    _Subcommand("prune", "model_provisioner.transfer.cli.prune", "tell what of a store nobody holds, or delete it"),
+    _Subcommand(
+        "prune",
+        "model_provisioner.transfer.cli.prune",
+        "list the files of a store that no object holds, or delete them",
+    ),
     _Subcommand("operator", "model_provisioner.controller.command", "provide models to the volumes of a cluster"),
     _Subcommand("release", "model_provisioner.controller.release.command", "let go of all objects before an uninstall"),
     _Subcommand(

@@ -4,6 +4,7 @@ Called by the tests of this folder; knows nothing of a cluster.
 """
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,12 @@ class Helm:
     def template(self, *settings: str, release: str = "model-provisioner", namespace: str = NAMESPACE) -> str:
         """The chart rendered with `--set-json` settings such as `slots=2`, as YAML text."""
         flags = [part for setting in settings for part in ("--set-json", setting)]
-        return self.run("template", release, ".", "--namespace", namespace, *flags)
+        return self.template_with(*flags, release=release, namespace=namespace)
+
+    def template_with(self, *flags: str, release: str = "model-provisioner", namespace: str = NAMESPACE) -> str:
+        """The chart rendered with flags of Helm. Helm 4 writes an empty line after each object, which is left out."""
+        text = self.run("template", release, ".", "--namespace", namespace, *flags)
+        return re.sub(r"\n(?: *\n)+(?=---|$)", "\n", text)
 
     def render(self, *settings: str, release: str = "model-provisioner", namespace: str = NAMESPACE) -> "Rendering":
         """The rendered chart, parsed. `settings` as for `template`."""

@@ -63,7 +63,7 @@ class Life:
             "resourceVersion": self.definition()["metadata"]["resourceVersion"],
         }
         document["spec"]["versions"][0]["additionalPrinterColumns"][0]["name"] = "Other"
-        self.cluster.api.replace(PATH, document)
+        self.cluster.api.replace(f"{PATH}?fieldManager=helm", document)
 
     def column(self) -> str:
         return str(self.definition()["spec"]["versions"][0]["additionalPrinterColumns"][0]["name"])
@@ -125,11 +125,13 @@ def test_an_upgrade_of_the_first_version_updates_the_definition_and_keeps_object
 
 
 def test_an_install_beside_an_older_definition_updates_it(life: Life) -> None:
+    """Helm 4 does it by itself, but not if Helm 3 has written the definition, unless a flag says so."""
     life.install()
     life.do("uninstall", RELEASE, "--no-hooks")
     life.change_definition({REVISION: "0"})
-    life.install()
-    assert (life.jobs.codes, life.column()) == ([0], "Model")
+    applies = life.helm.run("version", "--short").startswith("v4")
+    life.do("install", RELEASE, ".", *(["--force-conflicts"] if applies else []))
+    assert (life.jobs.codes, life.column()) == ([] if applies else [0], "Model")
 
 
 def test_a_newer_definition_of_another_release_stays(life: Life) -> None:

@@ -22,7 +22,7 @@ DIFFERENCES = GOLDEN.parent / "value_sets"
 
 
 def rendered(helm: Helm, values: Path, namespace: str = NAMESPACE) -> str:
-    return helm.run("template", "model-provisioner", ".", "--namespace", namespace, "--values", str(values))
+    return helm.template_with("--values", str(values), namespace=namespace)
 
 
 def difference(text: str) -> str:

@@ -21,8 +21,8 @@ from urllib.parse import quote
 
 import httpx
 
-from model_provisioner.domain.network.credentials import AwsKeys
-from model_provisioner.domain.network.sigv4 import presigned
+from model_provisioner.domain.credentials.credentials import AwsKeys
+from model_provisioner.domain.credentials.sigv4 import presigned
 from tests.support import certificates, tools
 from tests.support.programs import eventually, free_port, is_listening
 

@@ -5,10 +5,13 @@ in the transfer.
 """
 
 import asyncio
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.support.bad_server import Answer, Asked, BadServer, Behaviour
+from tests.support.hub.listener import LoopThread
 
 _TAG = re.compile(rb"\r\netag: (.*?)\r\n", re.IGNORECASE)
 _CONNECTION = re.compile(rb"\r\nconnection: .*?(?=\r\n)", re.IGNORECASE)
@@ -61,3 +64,15 @@ class Front(BadServer):
                 self.sent += len(chunk) if counted else 0
         finally:
             far_writer.close()
+
+
+@contextlib.contextmanager
+def in_thread(server: BadServer) -> Iterator[None]:
+    """Runs it on an event loop of its own, for a test that blocks."""
+    thread, running = LoopThread(), server.running()
+    thread.run(running.__aenter__())
+    try:
+        yield
+    finally:
+        thread.run(running.__aexit__(None, None, None))
+        thread.stop()

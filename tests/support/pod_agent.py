@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from model_provisioner.domain.network.credentials import AwsKeys
+from model_provisioner.domain.credentials.credentials import AwsKeys
 
 TOKEN = "pod-canary-0123456789abcdef"
 SESSION = "session-canary-0123456789abcdef"

@@ -4,6 +4,7 @@ Called by tests of `oci:` and `ollama:` models. The pusher speaks the registry's
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import subprocess
@@ -57,7 +58,9 @@ def running(directory: Path, *, protected: bool = False) -> Iterator[str]:
             process.wait(10)
 
 
+@functools.lru_cache(maxsize=16)
 def sha256(content: bytes) -> str:
+    """Of the same large content for each test: it is hashed once."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

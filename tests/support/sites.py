@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.credentials.credentials import Credentials
 from tests.support import buckets, nginx, registry
 
 

@@ -158,9 +158,12 @@ class Stand:
         own.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
         return [(item["type"], item["reason"]) for item in own]
 
-    def secret(self, name: str, data: dict[str, str], annotations: dict[str, str] | None = None) -> None:
+    def secret(
+        self, name: str, data: dict[str, str], annotations: dict[str, str] | None = None, kind: str = "Opaque"
+    ) -> None:
         metadata = {"name": name, "namespace": self.namespace, "annotations": annotations or {}}
-        self.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}])
+        described = {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata}
+        self.cluster.apply([{**described, "stringData": data}])
 
     def operator_output(self) -> str:
         """The output of all operators of this stand."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host_port
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.holders import Holder
 from model_provisioner.domain.store.plan import Plan

@@ -12,9 +12,9 @@ from urllib.parse import quote, unquote
 import pytest
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import ProvisionError, SourceUnavailable
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy, Origin
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.proxy import Proxy, parse_no_proxy
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.download import engine

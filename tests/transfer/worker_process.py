@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.worker_protocol.codec import decode_answer, encode_request

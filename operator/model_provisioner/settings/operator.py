@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from model_provisioner.domain.credentials.ambient import EVERY_BUCKET
 from model_provisioner.domain.network.addresses import (
     HostPort,
     NetworkPolicy,
@@ -14,7 +15,6 @@ from model_provisioner.domain.network.addresses import (
     parse_endpoint,
     parse_network,
 )
-from model_provisioner.domain.network.ambient import EVERY_BUCKET
 from model_provisioner.domain.network.buckets import is_bucket_name
 from model_provisioner.domain.network.endpoints import Endpoints, named_endpoints
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy

@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.model_facts import FileRecord
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -15,7 +16,6 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
-from model_provisioner.domain.network.credentials import Credentials
 from tests.adversarial.sources.world import (
     CANARY,
     ENDLESS,

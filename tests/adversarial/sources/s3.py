@@ -6,6 +6,7 @@ import zlib
 
 from aiohttp import web
 
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -16,7 +17,6 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from tests.adversarial.sources.world import (
     CANARY,
     METADATA_ADDRESS,

@@ -5,6 +5,7 @@ import hashlib
 
 from aiohttp import web
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -14,7 +15,6 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
-from model_provisioner.domain.network.credentials import Credentials
 from tests.adversarial.sources.world import (
     CANARY,
     METADATA_ADDRESS,

@@ -16,8 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import ProvisionError
-from model_provisioner.domain.network.credentials import Credentials
 from tests.support.ggufs import tiny_gguf
 from tests.transfer.sources.web import Fetcher, fetcher
 

@@ -28,7 +28,7 @@ def own_cluster(binaries: Binaries) -> Iterator[Cluster]:
 
 @pytest.fixture
 def older(own_cluster: Cluster) -> Cluster:
-    """The cluster with a definition of no revision, with one field and one column more than the file has."""
+    """The cluster with a definition of no revision, as Helm 3 creates it, with a field that the file does not have."""
     document = yaml.safe_load(FILE.read_text())
     document["metadata"]["annotations"] = {"example.com/note": "kept"}
     (version,) = document["spec"]["versions"]
@@ -37,9 +37,9 @@ def older(own_cluster: Cluster) -> Cluster:
     schema["removed"] = {"type": "string", "description": "A field of an older version."}
     if exists(own_cluster):
         document["metadata"]["resourceVersion"] = own_cluster.api.get(PATH)["metadata"]["resourceVersion"]
-        own_cluster.api.replace(PATH, document)
+        own_cluster.api.replace(f"{PATH}?fieldManager=helm", document)
     else:
-        own_cluster.apply(document)
+        own_cluster.api.create(f"{PATH.rpartition('/')[0]}?fieldManager=helm", document)
     return own_cluster
 
 
@@ -70,6 +70,21 @@ def test_an_older_definition_becomes_the_files(older: Cluster, tmp_path: Path) -
     wanted, stored = yaml.safe_load(FILE.read_text()), older.api.get(PATH)
     assert stored["spec"]["versions"] == wanted["spec"]["versions"], "a field that is gone must not stay"
     assert stored["metadata"]["annotations"] == {"example.com/note": "kept", **wanted["metadata"]["annotations"]}
+
+
+def test_helm_alone_owns_the_spec_then(older: Cluster, tmp_path: Path) -> None:
+    """So Helm 4, which applies definitions when it installs, can change it without a conflict."""
+    older.api.merge(f"{PATH}?fieldManager=other", {"metadata": {"labels": {"other": "client"}}})
+    assert run(older, tmp_path)[0] == 0
+    entries = older.api.get(PATH)["metadata"]["managedFields"]
+    owners = {(one["manager"], one["operation"]) for one in entries if "f:spec" in one["fieldsV1"]}
+    assert owners == {("helm", "Apply")}
+    assert "other" in {one["manager"] for one in entries}
+    document = yaml.safe_load(FILE.read_text())
+    document["spec"]["versions"][0]["additionalPrinterColumns"][0]["name"] = "Newer"
+    query = "?fieldManager=helm&force=false"
+    older.api.request("PATCH", PATH + query, document, content_type="application/apply-patch+yaml")
+    assert columns(older)[0] == "Newer"
 
 
 def test_a_newer_definition_stays(older: Cluster, tmp_path: Path) -> None:
@@ -122,7 +137,7 @@ async def test_a_change_of_another_client_is_not_lost(older: Cluster) -> None:
         said = await update(api, Definition.parse(FILE.read_text()), sleep=lambda _: asyncio.sleep(0))
     finally:
         await api.close()
-    assert (said, api.patches) == (f"{NAME} is updated from revision 0 to 1", 2)
+    assert (said, api.patches) == (f"{NAME} is updated from revision 0 to 1", 3)
     assert older.api.get(PATH)["metadata"]["labels"] == {"other": "client"}
 
 

@@ -3,8 +3,8 @@
 import asyncio
 
 from model_provisioner.controller.transfers.addresses import FetchAddresses
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import RateLimited
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.holders import Holder

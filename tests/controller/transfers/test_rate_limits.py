@@ -3,8 +3,8 @@
 import pytest
 
 from model_provisioner.controller.transfers.rate_limits import RateLimits
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable
-from model_provisioner.domain.network.credentials import Credentials
 
 HUB = "https://hub.example/acme/m"
 ORIGIN = "https://hub.example:443"

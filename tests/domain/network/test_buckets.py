@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from model_provisioner.domain.credentials.credentials import AwsKeys
+from model_provisioner.domain.credentials.sigv4 import presigned
 from model_provisioner.domain.network.buckets import Bucket, checked_region, hinted_region, known_region
-from model_provisioner.domain.network.credentials import AwsKeys
-from model_provisioner.domain.network.sigv4 import presigned
 from tests.support import s3_servers, tools
 
 REGIONS = {

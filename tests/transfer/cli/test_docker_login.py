@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.domain.network.credentials import RegistryLogin
+from model_provisioner.domain.credentials.credentials import RegistryLogin
 from model_provisioner.domain.refs.oci import OciRef
 from model_provisioner.transfer.cli.docker_login import files, login_for
 from tests.support import registry

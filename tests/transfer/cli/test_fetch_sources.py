@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from model_provisioner import cli
+from model_provisioner.domain.credentials.secret_keys import AWS_KEYS
 from model_provisioner.domain.errors import SecretNotFound
-from model_provisioner.domain.network.secret_keys import AWS_KEYS
 from model_provisioner.domain.refs.refs import ENDPOINTS, parse
 from model_provisioner.transfer.cli.credentials import credentials_of, load
 from model_provisioner.transfer.cli.tokens import tokens_of

@@ -71,7 +71,7 @@ def test_with_yes_exactly_that_is_deleted(root: Path, capsys: pytest.CaptureFixt
     assert everything(root) == before - {RETAINED.path, f"{key}.part", f"{key}.json"}
     capsys.readouterr()
     assert cli.main(["prune", "--store", str(root)]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["held by nobody: 0 B (published files: 0, parts: 0)"]
+    assert capsys.readouterr().out.splitlines()[1:] == ["held by no object: 0 B (published files: 0, parts: 0)"]
 
 
 OLD = b'{"version":1,"claim":"models/models","at":1000000000}'

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import (
     AddressNotAllowed,
     NameResolutionFailed,
@@ -17,7 +18,6 @@ from model_provisioner.domain.errors import (
     TLSVerificationFailed,
 )
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy, parse_network
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from tests.support.hub import Hub
 

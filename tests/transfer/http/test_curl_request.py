@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import AccessDenied, SourceUnavailable
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.transfer.http.ca_bundle import trusted_authorities
 from model_provisioner.transfer.http.client import NetworkSettings, Reply, open_client
 

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import AccessDenied, AddressNotAllowed, SourceUnavailable
 from model_provisioner.domain.network.addresses import NetworkPolicy, parse_allowed_host
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.proxy import parse_no_proxy, parse_proxy
 from model_provisioner.proxy_file import load_proxy
 from model_provisioner.transfer.http.address_guard import Resolve

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import pytest
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.download.range_answer import RequestedFile
 from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import AccessDenied, AddressNotAllowed, ProvisionError, UnsupportedSource
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.transfer.download.place import FixedPlace
 from model_provisioner.transfer.download.remote_file import RemoteFile
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client

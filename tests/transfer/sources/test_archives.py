@@ -2,6 +2,7 @@
 
 import gzip
 import tarfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,6 +172,39 @@ async def test_bytes_before_a_model_may_be_many_and_come_in_pieces(origin: Token
     served = origin.files[sha256(packed)]
     served.before[len(served.log) + 1] = (503, {}, b"")
     assert fetch.content(await fetch.transfer(plan)) == MODEL
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+async def test_a_connection_that_is_cut_around_a_model_goes_on_where_it_ended(
+    origin: TokenRegistry, fetch: Fetcher, place: str
+) -> None:
+    """Each answer has half of what was asked for."""
+    around = ("around.bin", bytes(range(256)) * 8192)
+    packed = tars.tar(*([around] if place == "before" else []), ("tiny.gguf", MODEL), *([around] * (place == "after")))
+    origin.add("v1", packed, MODELPACK)
+    plan = await fetch.resolve(at(origin))
+    origin.files[sha256(packed)] = served = Halves(packed)
+    assert fetch.content(await fetch.transfer(plan)) == MODEL
+    assert served.cut >= 4
+
+
+class Halves(FileServer):
+    """Ends the connection after half of each range of more than 64 KiB."""
+
+    cut = 0
+
+    async def _send(
+        self, request: web.Request, status: int, headers: Mapping[str, str], body: bytes
+    ) -> web.StreamResponse:
+        if len(body) <= 64 * 1024:
+            return await super()._send(request, status, headers, body)
+        self.cut += 1
+        response = web.StreamResponse(status=status, headers={**headers, "Content-Length": str(len(body))})
+        await response.prepare(request)
+        await response.write(body[: len(body) // 2])
+        assert request.transport
+        request.transport.close()
+        return response
 
 
 async def test_the_parts_of_a_model_may_be_in_archives_of_their_own(

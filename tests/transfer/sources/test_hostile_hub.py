@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
 from model_provisioner.transfer.clients.bodies import Malformed, TooLarge
-from model_provisioner.transfer.clients.hub_answers import (
+from model_provisioner.transfer.clients.hubs.hub_answers import (
     MAX_FILES,
     MAX_SIZE,
     RemoteFile,

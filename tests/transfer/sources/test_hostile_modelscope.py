@@ -11,6 +11,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     DigestMismatch,
@@ -20,11 +21,10 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.clients.bodies import Malformed, TooLarge
-from model_provisioner.transfer.clients.hub_answers import MAX_SIZE
-from model_provisioner.transfer.clients.modelscope_answers import (
+from model_provisioner.transfer.clients.hubs.hub_answers import MAX_SIZE
+from model_provisioner.transfer.clients.hubs.modelscope_answers import (
     Refused,
     parse_code,
     parse_commit,

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -22,7 +23,6 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.store.plan import Pin
 from tests.support import nginx
 from tests.support.ggufs import tiny_adapter, tiny_gguf, write_split

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from model_provisioner.domain.credentials.credentials import Credentials, RegistryLogin
 from model_provisioner.domain.errors import (
     AccessDenied,
     ProvisionError,
@@ -13,7 +14,6 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
     UnsupportedSource,
 )
-from model_provisioner.domain.network.credentials import Credentials, RegistryLogin
 from tests.support import registry
 from tests.support.ggufs import tiny_gguf
 from tests.transfer.sources.token_registry import Answer, TokenRegistry, token_registry

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import AccessDenied, AmbiguousModel
-from model_provisioner.domain.network.credentials import Credentials
 from tests.support import registry, tools
 from tests.support.ggufs import tiny_gguf, write_split
 from tests.support.oras import Oras

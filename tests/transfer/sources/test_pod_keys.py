@@ -18,6 +18,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from model_provisioner.domain.credentials.ambient import PodIdentity, Provider, WebIdentity
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     AddressNotAllowed,
@@ -26,9 +28,7 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
 )
 from model_provisioner.domain.network.addresses import NetworkPolicy, Origin
-from model_provisioner.domain.network.ambient import PodIdentity, Provider, WebIdentity
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials
-from model_provisioner.transfer.clients.pod_keys import PodKeys
+from model_provisioner.transfer.clients.buckets.pod_keys import PodKeys
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.worker_protocol.messages import Resolve
@@ -169,6 +169,29 @@ async def test_a_key_is_asked_for_once_and_kept(pod: Pod) -> None:
     assert found[0].secret == f"secret-{CANARY}"
     assert found[0].session_token == f"session-ASIA0-{CANARY}"
     assert pod.agent.asked == 1
+
+
+async def test_callers_that_wait_share_an_error_too(pod: Pod) -> None:
+    pod.agent.first = [(503, ""), (503, "")]
+    keys = pod.keys
+    found = await asyncio.gather(*(keys.get() for _ in range(20)), return_exceptions=True)
+    assert {type(one) for one in found} == {SourceUnavailable}
+    assert pod.agent.asked == 1
+    with pytest.raises(SourceUnavailable):
+        await keys.get()
+    assert pod.agent.asked == 2, "a later caller asks again"
+    assert (await keys.get()).key_id == "ASIA0"
+
+
+async def test_a_key_that_was_refused_is_still_a_secret(pod: Pod) -> None:
+    """The error of the request that was refused is redacted after it; other requests may be under way."""
+    keys, wall = pod.keys, pod.agent.wall
+    first = await keys.get()
+    wall.now += 61
+    keys.refused(first)
+    assert {first.secret, first.session_token} <= set(keys.secrets)
+    assert (await keys.get()).key_id == "ASIA1"
+    assert {first.session_token, f"session-ASIA1-{CANARY}"} <= set(keys.secrets)
 
 
 @pytest.mark.parametrize(("session", "kept"), [(HOUR, HOUR - 300), (900.0, 600.0), (60.0, 30.0)])

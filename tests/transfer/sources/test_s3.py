@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     AmbiguousModel,
@@ -17,7 +18,6 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from model_provisioner.domain.store.plan import Pin, Plan
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
 from model_provisioner.domain.errors import (
     AccessDenied,
     NotGGUF,
@@ -21,9 +22,8 @@ from model_provisioner.domain.errors import (
     UnsupportedSource,
 )
 from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host_port
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from model_provisioner.domain.store.plan import Plan
-from model_provisioner.transfer.clients.s3_client import MAX_KEYS
+from model_provisioner.transfer.clients.buckets.s3_client import MAX_KEYS
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve
@@ -215,6 +215,31 @@ async def test_a_wrong_head_is_named(running: Running, name: str) -> None:
     running[0].heads = [answer]
     with pytest.raises(kind, match=says):
         await resolve(running, "s3://bkt/key.gguf")
+
+
+XML = "<Error><Code>{}</Code></Error>"
+EARLIER: dict[str, tuple[Answer, type[ProvisionError] | None]] = {
+    "a limit": ((503, {}, XML.format("SlowDown").encode()), RateLimited),
+    "a failure": ((500, {}, XML.format("InternalError").encode()), SourceUnavailable),
+    "a version that is gone": ((404, {}, XML.format("NoSuchVersion").encode()), None),
+    "a version that no object has": ((400, {}, XML.format("InvalidArgument").encode()), None),
+    "a version that is a deletion": ((405, {}, XML.format("MethodNotAllowed").encode()), None),
+    "a version that may not be read": ((403, {}, XML.format("AccessDenied").encode()), None),
+}
+
+
+@pytest.mark.parametrize("name", EARLIER)
+async def test_an_earlier_version_is_given_up_only_if_it_is_gone(running: Running, name: str) -> None:
+    answer, kind = EARLIER[name]
+    server, fetch = running
+    server.heads = [head(x_amz_version_id="new"), (answer[0], {}, b"")]
+    server.objects = [answer]
+    request = Resolve("1", "s3://bkt/key.gguf", server.url, "old")
+    if kind:
+        with pytest.raises(kind):
+            await Resolver(fetch.client).resolve(request)
+    else:
+        assert (await Resolver(fetch.client).resolve(request)).plan.revision == "new"
 
 
 async def test_an_archived_object_that_was_restored_is_taken(running: Running) -> None:

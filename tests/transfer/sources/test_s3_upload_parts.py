@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
 from model_provisioner.domain.errors import DigestMismatch, RateLimited, SourceUnavailable
-from model_provisioner.domain.network.credentials import AwsKeys, Credentials
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.upload_parts import UploadParts
 from model_provisioner.transfer.sources import s3

@@ -4,10 +4,8 @@ The three are on names of their own, so that what is sent to one can be told fro
 the tests of `oci:` and `ollama:`.
 """
 
-import asyncio
 import base64
 import json
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,31 +25,33 @@ Answer = tuple[int, dict[str, str], bytes]
 class TokenRegistry:
     """`manifests` are by tag and digest, `files` by digest.
 
-    `tokens` False: nobody has to log in. A token is valid for `seconds`, which `told` may misstate, and for `uses`
-    requests. `login` is what the token server wants (name, password), `identity` the refresh token that it exchanges.
-    `basic`: the registry itself wants the login. `realm` replaces the address of the token server. `redirects`: blobs
-    are at another host. `pause` is before each blob, in seconds. `scripted` are answers by the first word of the path:
+    `tokens` False: no login is needed. A token is valid for `uses` requests, and until `lifetime` bytes more were sent;
+    `told` is the seconds that it is said to be valid. `login` is what the token server wants (name, password),
+    `identity` the refresh token that it exchanges. `basic`: the registry itself wants the login. `realm` replaces the
+    address of the token server. `redirects`: blobs are at another host, where an address is good for `content_uses`
+    requests. `scripted` are answers by the first word of the path:
     `manifests`, `blobs`, `token`.
     """
 
     manifests: dict[str, bytes] = field(default_factory=dict)
     files: dict[str, FileServer] = field(default_factory=dict)
     tokens: bool = True
-    seconds: float = 60
-    told: object = None
+    told: object = 60
     uses: int = 10**9
+    lifetime: int = 10**12
     login: tuple[str, str] | None = None
     identity: str | None = None
     basic: bool = False
     realm: str | None = None
     redirects: bool = False
-    pause: float = 0
+    content_uses: int = 10**9
     scripted: dict[str, Answer] = field(default_factory=dict)
     url: str = ""
     token_url: str = ""
     content_url: str = ""
     log: list[tuple[str, web.Request]] = field(default_factory=list)
-    _valid: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _valid: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _content_uses: dict[str, int] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -107,8 +107,8 @@ class TokenRegistry:
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="models", charset="UTF-8"'})
         if self.basic or not self.tokens:
             return None
-        until, uses = self._valid.get(sent, (0.0, 0))
-        if time.time() < until and uses:
+        until, uses = self._valid.get(sent, (0, 0))
+        if self.sent < until and uses:
             self._valid[sent] = (until, uses - 1)
             return None
         realm = self.realm or f"{self.token_url}/token?of=tests"
@@ -119,8 +119,9 @@ class TokenRegistry:
         if digest not in self.files:
             return web.Response(status=404)
         if self.redirects:
-            return web.Response(status=307, headers={"Location": f"{self.content_url}/{digest}?sig=signed"})
-        await asyncio.sleep(self.pause)
+            signature = f"signed-{len(self._content_uses):06}"
+            self._content_uses[signature] = self.content_uses
+            return web.Response(status=307, headers={"Location": f"{self.content_url}/{digest}?sig={signature}"})
         return await self.files[digest].answer(request)
 
     async def at_token_server(self, request: web.Request) -> web.StreamResponse:
@@ -136,9 +137,8 @@ class TokenRegistry:
         elif (self.login or self.identity) and request.headers.get("Authorization") != _basic(self.login):
             return web.json_response({"details": "incorrect username or password"}, status=401)
         token = f"canary-token-{len(self._valid):06}"
-        self._valid[f"Bearer {token}"] = (time.time() + self.seconds, self.uses)
-        seconds = self.seconds if self.told is None else self.told
-        return web.json_response({"access_token": token, "expires_in": seconds})
+        self._valid[f"Bearer {token}"] = (self.sent + self.lifetime, self.uses)
+        return web.json_response({"access_token": token, "expires_in": self.told})
 
     def _refused_grant(self, asked: Mapping[str, object]) -> web.Response | None:
         """As spec/auth/oauth.md of distribution says, and RFC 6749, 5.2."""
@@ -152,6 +152,10 @@ class TokenRegistry:
         self.log.append(("content", request))
         if "Authorization" in request.headers:
             return web.Response(status=400)  # as S3 does, for two ways to log in
+        signature = request.query["sig"]
+        if not self._content_uses[signature]:
+            return web.Response(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
+        self._content_uses[signature] -= 1
         return await self.files[request.path.removeprefix("/")].answer(request)
 
 

@@ -12,10 +12,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.network.addresses import NetworkPolicy, parse_host_port
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.refs import parse
-from model_provisioner.domain.store.plan import Plan
+from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
@@ -160,6 +161,10 @@ class Fetcher:
             addresses = addresses or addresses_of(Resolver(self.client), plan.ref, credentials)
             job = engine.Job(settled, Limits(connections, None), 1, credentials, HOLDER.uid, addresses)
             return await engine.provide(job, store.files, self.client, self.recorder, self.clock)
+
+    async def locate(self, ref: str, file: PlannedFile, credentials: Credentials | None = None) -> Address:
+        """Where the bytes of a signed file are now."""
+        return await addresses_of(Resolver(self.client), ref, credentials)(file)
 
     def content(self, provided: engine.Provided, index: int = 0) -> bytes:
         return (self.root / provided.files[index].path).read_bytes()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.worker_protocol.messages import AddressGiven, AddressWanted, Answer, Published

@@ -1,8 +1,9 @@
 """Replaces the spec of the stored custom resource definition by that of a file. Called by `command`.
 
 It never creates the definition, which Helm does, and never replaces a newer one: another release in the cluster, or a
-later version of this one, may need it. The whole spec is replaced, because a server-side apply would keep the fields
-that Helm created and that are no longer there.
+later version of this one, may need it. The spec is applied on the server's side in the name of Helm, after Helm's apply
+was made its only owner (`ownership`). Otherwise fields that are no longer in the file would stay, and a later
+`helm install` of Helm 4, which applies definitions, would be refused because of a conflict.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 import yaml
 
+from model_provisioner.controller.definition.ownership import API_VERSION, HELM, spec_owned_by_helm
 from model_provisioner.domain.annotations import GROUP
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import PLURAL
@@ -22,7 +24,7 @@ REVISION = f"{GROUP}/revision"
 
 _LOG = logging.getLogger(__name__)
 _NAME = f"{PLURAL}.{GROUP}"
-_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{_NAME}"
+_PATH = f"/apis/{API_VERSION}/customresourcedefinitions/{_NAME}"
 _TOTAL_SECONDS = 90.0
 _PAUSE_SECONDS = 1.0
 
@@ -89,14 +91,23 @@ async def _update_once(api: KubeApi, definition: Definition) -> str:
     if was > definition.revision:
         return f"{_NAME} has revision {was}, which is newer than {definition.revision}: it stays as it is"
     metadata = stored["metadata"]
-    annotations = {**(metadata.get("annotations") or {}), REVISION: str(definition.revision)}
     # With the resourceVersion in it, the API server refuses the patch (409) if the definition has changed since.
     changes = [
         {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-        {"op": "add", "path": "/metadata/annotations", "value": annotations},
-        {"op": "replace", "path": "/spec", "value": definition.spec},
+        {
+            "op": "replace",
+            "path": "/metadata/managedFields",
+            "value": spec_owned_by_helm(metadata.get("managedFields", ())),
+        },
     ]
     await api.patch(_PATH, changes, "json")
+    wanted = {
+        "apiVersion": API_VERSION,
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": _NAME, "annotations": {REVISION: str(definition.revision)}},
+        "spec": definition.spec,
+    }
+    await api.patch(_PATH, wanted, "apply", field_manager=HELM)
     return f"{_NAME} is updated from revision {was} to {definition.revision}"
 
 

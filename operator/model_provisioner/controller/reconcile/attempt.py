@@ -14,6 +14,7 @@ from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.recheck import Recheck
 from model_provisioner.controller.stores.store_client import new_request_id
 from model_provisioner.controller.transfers.members import Member
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import VolumeChanged
 from model_provisioner.domain.lifecycle.events import (
     Available,
@@ -29,7 +30,6 @@ from model_provisioner.domain.lifecycle.limits import check_plan
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ProjectorChoice, ReclaimPolicy
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding

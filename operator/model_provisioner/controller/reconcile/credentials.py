@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from model_provisioner.domain.annotations import HOSTS
+from model_provisioner.domain.credentials.ambient import EVERY_BUCKET
+from model_provisioner.domain.credentials.credentials import Credentials, origins_of_hosts
+from model_provisioner.domain.credentials.secret_keys import UnusableSecret, decoded, read
 from model_provisioner.domain.errors import SecretNotFound, SourceUnavailable
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.ambient import EVERY_BUCKET
-from model_provisioner.domain.network.credentials import Credentials, origins_of_hosts
 from model_provisioner.domain.network.endpoints import Endpoints
-from model_provisioner.domain.network.secret_keys import UnusableSecret, decoded, read
 from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.s3 import S3Ref
 from model_provisioner.kube.client import ApiError, KubeApi

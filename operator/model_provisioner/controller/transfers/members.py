@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.lifecycle.events import Event
 from model_provisioner.domain.modeldownload import Spec
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.scheduling.queueing import Waiting
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder

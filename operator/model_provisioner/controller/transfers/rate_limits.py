@@ -11,9 +11,9 @@ import secrets
 import time
 from collections.abc import Callable
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import ProvisionError, RateLimited
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.quantity import format_duration
 
 _DEFAULT_SECONDS = 5.0

@@ -1,8 +1,8 @@
 """Which names of files a repository may have: their length, and characters that a person can see.
 
-`transfer.clients.hub_answers` refuses a listing with a longer name, `domain.store.paths` refuses a chosen name that is
-not what it looks like, and `domain.model_files.selection` does not offer one. Which names are safe as paths is decided
-in `domain.store.paths`.
+`transfer.clients.hubs.hub_answers` refuses a listing with a longer name, `domain.store.paths` refuses a chosen name
+that is not what it looks like, and `domain.model_files.selection` does not offer one. Which names are safe as paths is
+decided in `domain.store.paths`.
 """
 
 import re

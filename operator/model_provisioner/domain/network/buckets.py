@@ -1,9 +1,9 @@
 """Where a bucket is asked: host, style of the address, and the region that is signed for.
 
-`transfer.clients.s3_client` calls this. The buckets of Amazon, Alibaba and Tencent have a host of their own in their
-region ("virtual style"), because the path style is not served for all of them; a bucket with a dot in its name has no
-certificate there. All other servers (MinIO, Ceph, R2, Google) serve the path style, which every tool chooses for an
-endpoint that it does not know.
+`transfer.clients.buckets.s3_client` calls this. The buckets of Amazon, Alibaba and Tencent have a host of their own in
+their region ("virtual style"), because the path style is not served for all of them; a bucket with a dot in its name
+has no certificate there. All other servers (MinIO, Ceph, R2, Google) serve the path style, which every tool chooses for
+an endpoint that it does not know.
 Source: docs.aws.amazon.com/AmazonS3, "Virtual hosting of buckets"; developers.cloudflare.com/r2/api/s3;
 cloud.google.com/storage/docs/interoperability; help.aliyun.com/en/oss, "Accessing OSS with the AWS SDK"; the endpoints
 of Tencent's COS are cos.REGION.myqcloud.com.

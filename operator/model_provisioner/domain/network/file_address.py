@@ -15,7 +15,7 @@ _SHORTEST_VALUE = 16  # a signature is longer; a shorter value is a date, a numb
 class Address:
     """A URL, and the headers that are sent to its origin only, such as `Authorization`.
 
-    `expires` is in seconds since the epoch; None if only the URL itself tells (`domain.network.signed_urls`), or
+    `expires` is in seconds since the epoch; None if only the URL itself tells (`domain.credentials.signed_urls`), or
     nothing does.
     """
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 from urllib.parse import unquote
 
+from model_provisioner.domain.credentials.secret_keys import BASIC, HEADERS, QUERY, TOKEN, SecretKind
 from model_provisioner.domain.errors import AddressNotAllowed, InvalidRef
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.secret_keys import BASIC, HEADERS, QUERY, TOKEN, SecretKind
 from model_provisioner.domain.refs.model_ref import ModelRef, check_no_login, shown
 from model_provisioner.domain.refs.other_pages import meant_by
 

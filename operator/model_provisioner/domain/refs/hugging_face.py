@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from model_provisioner.domain.network.secret_keys import HF_TOKEN, SecretKind
+from model_provisioner.domain.credentials.secret_keys import HF_TOKEN, SecretKind
 from model_provisioner.domain.refs.repository import RepositoryRef
 
 HUGGING_FACE = "https://huggingface.co"

@@ -8,8 +8,8 @@ import re
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
+from model_provisioner.domain.credentials.secret_keys import SecretKind
 from model_provisioner.domain.errors import InvalidRef
-from model_provisioner.domain.network.secret_keys import SecretKind
 
 _QUANTISATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
 _BRANCHES = frozenset({"main", "master", "latest"})

@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from model_provisioner.domain.credentials.secret_keys import BASIC, DOCKER, SecretKind
 from model_provisioner.domain.errors import AddressNotAllowed, InvalidRef
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.secret_keys import BASIC, DOCKER, SecretKind
 from model_provisioner.domain.refs.https import host_directory
 from model_provisioner.domain.refs.model_ref import ModelRef, check_no_login, shown
 

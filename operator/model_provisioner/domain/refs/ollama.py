@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from model_provisioner.domain.credentials.secret_keys import TOKEN, SecretKind
 from model_provisioner.domain.errors import InvalidRef
-from model_provisioner.domain.network.secret_keys import TOKEN, SecretKind
 from model_provisioner.domain.refs.model_ref import ModelRef, shown
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")

@@ -7,10 +7,10 @@ accepts. What is below a prefix is chosen as in a repository (`domain.model_file
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from model_provisioner.domain.credentials.secret_keys import AWS, SecretKind
 from model_provisioner.domain.errors import InvalidRef
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.buckets import is_bucket_name
-from model_provisioner.domain.network.secret_keys import AWS, SecretKind
 from model_provisioner.domain.refs.https import host_directory
 from model_provisioner.domain.refs.model_ref import (
     ModelRef,

@@ -1,7 +1,7 @@
 """Maps an error of ModelScope to an error of ours, with what the user can do about it.
 
-`transfer.clients.modelscope_client` calls this. One status has several meanings, which the `Code` in the body tells
-apart: a repository that does not exist and one without access are both 404. Nothing else in a body is shown.
+`transfer.clients.hubs.modelscope_client` calls this. One status has several meanings, which the `Code` in the body
+tells apart: a repository that does not exist and one without access are both 404. Nothing else in a body is shown.
 """
 
 from collections.abc import Mapping

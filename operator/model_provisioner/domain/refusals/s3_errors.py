@@ -1,6 +1,6 @@
 """Maps an error of a server that speaks S3 to an error of ours, with what the user can do about it.
 
-`transfer.clients.s3_client` calls `s3_error` with the code that the server gives in XML, and
+`transfer.clients.buckets.s3_client` calls `s3_error` with the code that the server gives in XML, and
 `transfer.download.remote_file` calls `range_error` with a status alone. No text of the server is shown, nor a code that
 is not known here. Source: docs.aws.amazon.com/AmazonS3/latest/API, "Error responses"; R2 adds
 ExpiredRequest, versitygw XAdminUserNotFound; the two
@@ -191,6 +191,13 @@ _virtual_style_wanted = _told(
 _BY_CODE: Mapping[str, _Explain] = {
     "NoSuchKey": _no_key,
     "NoSuchVersion": _no_key,
+    "MethodNotAllowed": _told(
+        SourceNotFound, "{subject} was deleted in its bucket: upload it again, or name another key"
+    ),
+    "InvalidArgument": _told(
+        UnsupportedSource,
+        "{host} does not accept how {subject} is asked for: check the key, and whether {host} has the API of S3",
+    ),
     "NoSuchBucket": _told(
         SourceNotFound, "{host} has no bucket {bucket}: check its name, and the endpoint if it is not Amazon's"
     ),

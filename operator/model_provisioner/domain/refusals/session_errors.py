@@ -1,6 +1,6 @@
 """Maps an error of what gives a pod its own access key to an error of ours, with what an administrator can do about it.
 
-`transfer.clients.pod_keys` calls it. No text of the server is shown, nor a code that is not known here.
+`transfer.clients.buckets.pod_keys` calls it. No text of the server is shown, nor a code that is not known here.
 Source: docs.aws.amazon.com/STS/latest/APIReference, AssumeRoleWithWebIdentity and "Common Errors".
 """
 

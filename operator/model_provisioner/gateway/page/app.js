@@ -366,6 +366,7 @@ function drawDownload(data) {
   card.querySelector(".remove").hidden = going;
   write(card, ".pause", data.state === "Suspended" ? "Resume" : "Pause");
   drawBar(card.querySelector("progress"), data);
+  card.querySelector("progress").hidden = failed && !data.bytes; // as the numbers
   for (const button of card.querySelectorAll("button")) label(button, `${button.textContent}: ${data.model_ref}`);
   label(card.querySelector("summary"), `Details: ${data.model_ref}`);
   sift(card);

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from model_provisioner import imports
+from model_provisioner.domain.credentials.ambient import Provider, provider_of
+from model_provisioner.domain.credentials.secret_keys import AWS_KEYS
 from model_provisioner.domain.network.addresses import (
     HostPort,
     NetworkPolicy,
@@ -23,11 +25,9 @@ from model_provisioner.domain.network.addresses import (
     parse_endpoint,
     parse_network,
 )
-from model_provisioner.domain.network.ambient import Provider, provider_of
 from model_provisioner.domain.network.endpoints import parse_named_endpoint
 from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_proxy
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, parse_response_timeout
-from model_provisioner.domain.network.secret_keys import AWS_KEYS
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.hugging_face import HUGGING_FACE
 from model_provisioner.domain.refs.refs import ENDPOINTS

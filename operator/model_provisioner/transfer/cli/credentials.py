@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from model_provisioner.domain.credentials.credentials import Credentials, origins_of_hosts
+from model_provisioner.domain.credentials.secret_keys import UnusableSecret, read
 from model_provisioner.domain.errors import SecretNotFound
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials, origins_of_hosts
-from model_provisioner.domain.network.secret_keys import UnusableSecret, read
 from model_provisioner.domain.refs.model_ref import ModelRef
 
 _HOSTS = "hosts"

@@ -1,7 +1,7 @@
 """Finds a person's login at a registry where `docker login`, `podman login` and `oras login` keep it.
 
 Called by `fetch` for an artifact in a registry, without a credentials file. What stands in a file is read in
-`domain.network.docker_config`. A helper that a file names is run as docker runs it: it is the person's own program.
+`domain.credentials.docker_config`. A helper that a file names is run as docker runs it: it is the person's own program.
 Without a login, the artifact may still be public: what went wrong is a note, and no error.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from model_provisioner.domain.network import docker_config
-from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.network.secret_keys import DOCKER, UnusableSecret, read
+from model_provisioner.domain.credentials import docker_config
+from model_provisioner.domain.credentials.credentials import Credentials
+from model_provisioner.domain.credentials.secret_keys import DOCKER, UnusableSecret, read
 from model_provisioner.domain.refs.hubs import is_this_machine
 from model_provisioner.domain.refs.oci import OciRef
 

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 from model_provisioner import imports
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.credentials.ambient import Provider
+from model_provisioner.domain.credentials.credentials import Credentials
+from model_provisioner.domain.credentials.secret_keys import AWS
 from model_provisioner.domain.errors import (
     AccessDenied,
     NameResolutionFailed,
@@ -27,9 +30,6 @@ from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.ambient import Provider
-from model_provisioner.domain.network.credentials import Credentials
-from model_provisioner.domain.network.secret_keys import AWS
 from model_provisioner.domain.quantity import format_bytes, format_duration
 from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.refs.oci import OciRef

@@ -21,8 +21,8 @@ from model_provisioner.transfer.store.store import Store
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, required=True, metavar="DIR", help="the directory of the store")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--dry-run", action="store_true", help="only say what nobody holds (the default)")
-    what.add_argument("--yes", action="store_true", help="delete it; let no fetch without a cluster run meanwhile")
+    what.add_argument("--dry-run", action="store_true", help="only list the files (the default)")
+    what.add_argument("--yes", action="store_true", help="delete them; let no fetch without a cluster run meanwhile")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,9 +72,8 @@ def _print_unheld(unheld: UnheldFiles) -> None:
     for file in unheld.all_files:
         _print(f"{file.path}  {format_bytes(file.size)}")
     total = sum(file.size for file in unheld.all_files)
-    _print(
-        f"held by nobody: {format_bytes(total)} (published files: {len(unheld.published)}, parts: {len(unheld.parts)})"
-    )
+    counts = f"published files: {len(unheld.published)}, parts: {len(unheld.parts)}"
+    _print(f"held by no object: {format_bytes(total)} ({counts})")
 
 
 def _print(line: str) -> None:

@@ -6,8 +6,8 @@ Each belongs to one source: `domain.refs.hubs` decides whether its endpoint is t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.refs.hubs import gets_token_unasked, is_modelscope
 from model_provisioner.domain.refs.hugging_face import HUGGING_FACE
 

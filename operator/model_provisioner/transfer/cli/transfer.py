@@ -8,7 +8,7 @@ import asyncio
 from pathlib import Path
 
 from model_provisioner.aio.clock import Clock
-from model_provisioner.domain.network.credentials import Credentials
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.cli.progress_bar import ProgressBar

@@ -47,7 +47,7 @@ class ArchiveDigest:
         Raises SourceUnavailable, and what `RemoteFile.get` raises.
         """
         if not self._before_is_there:
-            headers = TarStream(Walk(self._archive.size))
+            self._before, headers = hashlib.sha256(), TarStream(Walk(self._archive.size))
 
             def take(piece: bytes) -> None:
                 nonlocal headers
@@ -83,34 +83,42 @@ class ArchiveDigest:
         return sha.hexdigest() == self._archive.digest.hexadecimal
 
     async def _read(self, start: int, stop: int, take: Callable[[bytes], None]) -> None:
-        """Hands the bytes [start, stop) of the archive, counted from the beginning of the file, to `take`."""
+        """Hands the bytes [start, stop) of the archive, counted from the beginning of the file, to `take`, each once.
+
+        A connection that ends early is followed by another one for the bytes that are missing.
+        """
         failures = 0
-        while start < stop:
+
+        def taken(piece: bytes) -> None:
+            nonlocal start
+            take(piece)
+            start += len(piece)
+
+        while (before := start) < stop:
             try:
                 async with ticking(self._clock, _TICK_SECONDS, self._target.tick):
-                    start = await self._receive(ByteRange(start, stop), take)
+                    await self._receive(ByteRange(start, stop), taken)
             except RangesNotSupported:  # is raised once: the next request is clearer
                 continue
             except (SourceUnavailable, TransferStalled) as error:
-                failures += 1
+                failures = 1 if start > before else failures + 1
                 if failures == _MAX_ATTEMPTS:
                     raise
                 await self._clock.sleep(delay(failures, error.retry_after, self._clock.random()))
 
-    async def _receive(self, wanted: ByteRange, take: Callable[[bytes], None]) -> int:
-        """Hands over what comes of `wanted`, and returns how far that is. Raises SourceUnavailable if it is nothing."""
+    async def _receive(self, wanted: ByteRange, take: Callable[[bytes], None]) -> None:
+        """Hands over what comes of `wanted`, also if an error ends it. Raises SourceUnavailable if it is nothing."""
         answer = await self._remote.get(wanted, allow_whole=True, on_request=lambda _: None)
-        skip, position = answer.skip, wanted.start
+        skip, left = answer.skip, wanted.size
         async with answer.reply as reply:
-            while position < wanted.stop and (chunk := await reply.read(_READ_BYTES)):
+            while left and (chunk := await reply.read(_READ_BYTES)):
                 await self._target.pace(len(chunk))
                 dropped = min(skip, len(chunk))
-                needed = chunk[dropped : dropped + wanted.stop - position]
+                needed = chunk[dropped : dropped + left]
                 take(needed)
-                skip, position = skip - dropped, position + len(needed)
-        if position == wanted.start:
+                skip, left = skip - dropped, left - len(needed)
+        if left == wanted.size:
             raise SourceUnavailable(f"{reply.origin} ended the connection before the bytes that were asked for")
-        return position
 
 
 def damaged_archive(subject: str, wanted: Digest, found: Digest) -> DigestMismatch:

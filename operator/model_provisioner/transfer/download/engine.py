@@ -15,6 +15,7 @@ from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.download.range_answer import RequestedFile
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import (
@@ -28,7 +29,6 @@ from model_provisioner.domain.errors import (
 from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete, combine
 from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.store.digest import Digest

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from model_provisioner.aio.clock import Clock
+from model_provisioner.domain.credentials.credentials import Credentials
+from model_provisioner.domain.credentials.signed_urls import refresh_at, refresh_before
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
-from model_provisioner.domain.network.signed_urls import refresh_at, refresh_before
 from model_provisioner.transfer.http.client import Client, Reply
 
 Headers = Mapping[str, str]

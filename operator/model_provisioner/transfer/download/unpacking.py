@@ -24,7 +24,7 @@ from model_provisioner.domain.model_files.layers import OWN_LAYER
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
-from model_provisioner.transfer.clients.inflater import Inflater
+from model_provisioner.transfer.clients.registries.inflater import Inflater
 from model_provisioner.transfer.download.archive_digest import another_archive, damaged_archive
 from model_provisioner.transfer.download.connections import Target
 from model_provisioner.transfer.download.remote_file import RangeReply, RemoteFile

@@ -12,6 +12,8 @@ from collections import deque
 import pycurl
 from multidict import CIMultiDict
 
+from model_provisioner.transfer.http import receive_buffer
+
 _MAX_BUFFERED_BYTES = 2 * 1024 * 1024
 _MIN_BYTES_PER_REQUEST = 128 * 1024
 _WAKE_DELAY_SECONDS = 0.02
@@ -69,6 +71,8 @@ class CurlRequest:
             if self._ended:
                 raise self._error or pycurl.error(pycurl.E_GOT_NOTHING, "no answer")
             await self._wait(seconds)
+        if not self._ended and (self.connect_seconds or self.answer_seconds) < receive_buffer.NEAR_SECONDS:
+            receive_buffer.limit(self._curl.getinfo(pycurl.ACTIVESOCKET))
 
     async def read(self, seconds: float, max_bytes: int | None = None) -> bytes:
         """The bytes of the body received so far, at most about `max_bytes`; b"" at the end.

@@ -16,9 +16,9 @@ from model_provisioner.domain.errors import UnsupportedSource
 from model_provisioner.domain.model_files.layers import OWN_LAYER, Layer
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
-from model_provisioner.transfer.clients.blob_reader import BlobReader
-from model_provisioner.transfer.clients.inflater import Inflater
-from model_provisioner.transfer.clients.registry import RegistryClient
+from model_provisioner.transfer.clients.registries.blob_reader import BlobReader
+from model_provisioner.transfer.clients.registries.inflater import Inflater
+from model_provisioner.transfer.clients.registries.registry import RegistryClient
 
 _MAX_ARCHIVES = 64
 _WINDOW = 16 * 1024

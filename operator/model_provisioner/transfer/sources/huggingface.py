@@ -26,8 +26,8 @@ from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
-from model_provisioner.transfer.clients.hub_answers import FileHeaders, ModelInfo, RemoteFile
-from model_provisioner.transfer.clients.hub_client import HubClient, ListingTooLarge
+from model_provisioner.transfer.clients.hubs.hub_answers import FileHeaders, ModelInfo, RemoteFile
+from model_provisioner.transfer.clients.hubs.hub_client import HubClient, ListingTooLarge
 from model_provisioner.transfer.sources.alternatives import alternatives
 from model_provisioner.transfer.sources.chosen import chosen_files, judged, of_model
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest

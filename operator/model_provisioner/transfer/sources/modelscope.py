@@ -18,9 +18,9 @@ from model_provisioner.domain.refs.modelscope import ModelScopeRef
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.clients.bodies import TooLarge
-from model_provisioner.transfer.clients.hub_answers import MAX_FILES, RemoteFile
-from model_provisioner.transfer.clients.modelscope_answers import MOST_LISTED, Listing
-from model_provisioner.transfer.clients.modelscope_client import ModelScopeClient
+from model_provisioner.transfer.clients.hubs.hub_answers import MAX_FILES, RemoteFile
+from model_provisioner.transfer.clients.hubs.modelscope_answers import MOST_LISTED, Listing
+from model_provisioner.transfer.clients.hubs.modelscope_client import ModelScopeClient
 from model_provisioner.transfer.sources.alternatives import alternatives
 from model_provisioner.transfer.sources.chosen import chosen_files, judged, of_model
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, identity, with_expected_digest

@@ -13,11 +13,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from model_provisioner.aio.threads import DetachedThreads
+from model_provisioner.domain.credentials.ambient import Provider
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import InvalidRef, SourceUnavailable
 from model_provisioner.domain.lifecycle.suspended_message import Alternatives
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.ambient import Provider
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.network.response_time import resolve_seconds
@@ -38,7 +38,7 @@ from model_provisioner.transfer.sources.source import Asked, Source, Tools, no_p
 from model_provisioner.worker_protocol.messages import Locate, Located, Resolve, ResolvedAnswer
 
 if TYPE_CHECKING:
-    from model_provisioner.transfer.clients.pod_keys import PodKeys
+    from model_provisioner.transfer.clients.buckets.pod_keys import PodKeys
 
 SOURCES: Mapping[type[ModelRef], str] = MappingProxyType(
     {
@@ -136,7 +136,7 @@ class Resolver:
 def _pod_keys(provider: Provider | None, client: Client, wall: Callable[[], float]) -> "PodKeys | None":
     if provider is None:
         return None
-    from model_provisioner.transfer.clients.pod_keys import PodKeys  # noqa: PLC0415 - few pods have a key
+    from model_provisioner.transfer.clients.buckets.pod_keys import PodKeys  # noqa: PLC0415 - few pods have a key
 
     return PodKeys(provider, client, wall)
 

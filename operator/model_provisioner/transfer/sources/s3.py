@@ -11,21 +11,21 @@ from itertools import accumulate
 from urllib.parse import quote, unquote
 
 from model_provisioner.aio.parallel import in_parallel
+from model_provisioner.domain.credentials.credentials import AwsKeys
 from model_provisioner.domain.errors import (
     AccessDenied,
     AmbiguousModel,
     IncompleteModel,
     NotGGUF,
-    ProvisionError,
     SourceNotFound,
     SourceUnavailable,
+    Terminal,
     UnsupportedSource,
 )
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.model_files.parts import parts_of
 from model_provisioner.domain.network.addresses import Origin
-from model_provisioner.domain.network.credentials import AwsKeys
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.s3 import S3Ref
 from model_provisioner.domain.refusals.s3_errors import NO_KEY_OF_ITS_OWN, archived
@@ -34,8 +34,8 @@ from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Pin, Plan, PlannedFile
 from model_provisioner.domain.store.upload_parts import UploadParts
 from model_provisioner.transfer.clients.bodies import Malformed
+from model_provisioner.transfer.clients.buckets.s3_client import BucketClient, malformed
 from model_provisioner.transfer.clients.file_facts import composite_of, read_facts, revision_of
-from model_provisioner.transfer.clients.s3_client import BucketClient, malformed
 from model_provisioner.transfer.http.client import Reply
 from model_provisioner.transfer.sources.alternatives import alternatives
 from model_provisioner.transfer.sources.chosen import chosen_files, of_model
@@ -155,13 +155,16 @@ class S3(Source[S3Ref]):
         return [first, *await in_parallel(_PARALLEL_REQUESTS, part, keys[1:])]
 
     async def _earlier(self, client: BucketClient, asked: Asked[S3Ref], newest: _Object) -> _Object:
-        """The version of the earlier resolution, if the bucket still has it."""
+        """The version of the earlier resolution, if the bucket still has it.
+
+        An error that may pass is raised: it does not tell that the version is gone, whose bytes may be half fetched.
+        """
         wanted = asked.revision
         if newest.version is None or wanted in {None, newest.version} or (wanted or "").startswith(('"', "sha256:")):
             return newest
         try:
             return await self._object(client, asked, newest.key, wanted)
-        except ProvisionError:
+        except Terminal:
             return newest
 
     async def _object(self, client: BucketClient, asked: Asked[S3Ref], key: str, version: str | None = None) -> _Object:

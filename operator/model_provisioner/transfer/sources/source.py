@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from model_provisioner.aio.threads import DetachedThreads
+from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import DigestMismatch, InvalidRef
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
 from model_provisioner.domain.model_facts import OllamaSettings
 from model_provisioner.domain.model_files.projectors import NO_PROJECTOR
-from model_provisioner.domain.network.credentials import Credentials
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.model_ref import ModelRef
 from model_provisioner.domain.store.claim import StoreRef
@@ -23,7 +23,7 @@ from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.http.client import Client
 
 if TYPE_CHECKING:
-    from model_provisioner.transfer.clients.pod_keys import PodKeys
+    from model_provisioner.transfer.clients.buckets.pod_keys import PodKeys
 
 R = TypeVar("R", bound=ModelRef)
 

@@ -225,7 +225,7 @@ class StoreRecords:
 
         Such a part may belong to a running `model-provisioner fetch` without a cluster.
         """
-        with posix.volume_errors("look for what nobody holds"):
+        with posix.volume_errors("look for what no object holds"):
             records = self._records.all().records
             sizes = {found.path: found.facts.st_size for top in FETCHED_ROOTS for found in model_files(self._root, top)}
             keys = holders.abandoned_parts(sorted(partfile.keys(self._parts)), records)
@@ -245,7 +245,7 @@ class StoreRecords:
 
         While a record can't be read nothing is deleted, because that record may name any file.
         """
-        with posix.volume_errors("delete what nobody holds"):
+        with posix.volume_errors("delete what no object holds"):
             current = self.unheld()
             if current.unreadable_records:
                 return

@@ -22,9 +22,9 @@ from typing import TypeVar
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
+from model_provisioner.domain.credentials.ambient import Provider
 from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
-from model_provisioner.domain.network.ambient import Provider
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits

@@ -19,7 +19,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 
-from model_provisioner.domain.network.ambient import Provider
+from model_provisioner.domain.credentials.ambient import Provider
 from model_provisioner.transfer.http.client import NetworkSettings
 from model_provisioner.transfer.sources import resolver
 from model_provisioner.transfer.worker import worker

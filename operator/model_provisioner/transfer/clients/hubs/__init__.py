@@ -1,0 +1,1 @@
+"""The APIs of hubs: Hugging Face and ModelScope."""

@@ -1,0 +1,1 @@
+"""The API of registries of OCI artifacts and of Ollama."""
