@@ -6,6 +6,7 @@ import pytest
 
 from deploy.local import helm as helm3
 from deploy.local import helm4 as helm4_program
+from deploy.local import kube_score as kube_score_program
 from deploy.local.cluster import Cluster
 from tests.chart.rendering import Helm
 from tests.support import prepared
@@ -21,6 +22,11 @@ def helm() -> Helm:
 @pytest.fixture(scope="session")
 def helm4() -> Helm:
     return Helm(prepared.found(helm4_program.find_or_build, "install Go"))
+
+
+@pytest.fixture(scope="session")
+def kube_score() -> Path:
+    return prepared.found(kube_score_program.find_or_build, "install Go")
 
 
 @pytest.fixture(scope="session")

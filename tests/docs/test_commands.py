@@ -5,7 +5,6 @@ as processes instead of a pod. So `kubectl port-forward` is left out, and its lo
 processes.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pytest
 from deploy.local.binaries import Binaries
 from deploy.local.cluster import RBAC, Cluster
 from tests.docs.blocks import Block, commands, run, wrappers
-from tests.support import prepared
+from tests.support import prepared, tools
 from tests.support.ggufs import tiny_gguf
 from tests.support.programs import eventually, free_port, is_listening, running
 from tests.support.stand import Stand, stand
@@ -157,7 +156,7 @@ def script(page: Path, here: Bench) -> str:
 
 
 def curl() -> str:
-    return shutil.which("curl") or pytest.skip("curl is not installed")
+    return tools.require("curl")
 
 
 def checkout(directory: Path, here: Bench) -> Path:

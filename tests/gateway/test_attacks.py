@@ -221,6 +221,15 @@ def test_every_answer_forbids_to_guess_its_type(open_gateway: GatewayProcess, da
     assert b"X-Content-Type-Options: nosniff" in head.split(b"\r\n")
 
 
+def test_the_page_may_run_scripts_of_its_own_origin_alone(open_gateway: GatewayProcess) -> None:
+    head, _, page = open_gateway.ask(get("/")).partition(b"\r\n\r\n")
+    (policy,) = [line for line in head.split(b"\r\n") if line.startswith(b"Content-Security-Policy: ")]
+    assert {b"default-src 'none'", b"script-src 'self'", b"frame-ancestors 'none'"} < set(
+        policy.partition(b": ")[2].split(b"; ")
+    )
+    assert b"<script>" not in page
+
+
 @pytest.fixture(scope="module")
 def open_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with gateway_process(tmp_path_factory.mktemp("open"), "--auth=none") as process:

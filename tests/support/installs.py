@@ -85,6 +85,8 @@ class GoProgram:
         return cache_directory(environment) / f"{self.name}-{gobuild.required(self.directory, self.module)}"
 
 
+CHECKOV = PythonEnvironment("checkov", _ROOT / "requirements-checkov.txt")
+"""A checker of rendered charts, which pins the versions of most packages that it needs."""
 MOTO = PythonEnvironment("moto", _ROOT / "requirements-moto.txt")
 """A server of S3, and botocore, which needs `python-dateutil<3`; the Kubernetes client needs `>=3`."""
 MODELSCOPE = PythonEnvironment("modelscope", _ROOT / "requirements-modelscope.txt")

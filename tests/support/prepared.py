@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from deploy.local import actionlint, binaries, gobuild, helm, helm4, kubectl, kustomize
+from deploy.local import actionlint, binaries, gobuild, helm, helm4, kube_score, kubectl, kustomize
 from deploy.local.cluster import Cluster
 
 T = TypeVar("T")
@@ -22,6 +22,7 @@ BUILT: Mapping[str, Callable[[], object]] = {
     "binaries": binaries.find_or_build,
     "helm": helm.find_or_build,
     "helm4": helm4.find_or_build,
+    "kube_score": kube_score.find_or_build,
     "kubectl": kubectl.find_or_build,
     "kustomize": kustomize.find_or_build,
 }

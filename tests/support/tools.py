@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installs import MODELSCOPE, MOTO, ORAS, VERSITYGW, NotInstalled
+from tests.support.installs import CHECKOV, MODELSCOPE, MOTO, ORAS, VERSITYGW, NotInstalled
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # Debian has nginx in /usr/sbin, which is not on every PATH
 
@@ -41,8 +41,10 @@ def _library(pattern: str, package: str) -> Tool:
 
 
 TOOLS = {
+    "checkov": Tool(None, CHECKOV.python, CHECKOV.install),
     "chromedriver": _program("chromedriver", "chromium-driver"),
     "chromium": _program("chromium"),
+    "curl": _program("curl"),
     "docker-registry": _program("docker-registry"),
     "fuse": _program("fusermount3", "fuse3"),
     "libfaketime": _library("*/faketime/libfaketime.so.1", "libfaketime"),

@@ -1,0 +1,1 @@
+"""checkov and kube-score over the rendered chart. `deploy/scan-exceptions.yaml` has what stands, and why."""
