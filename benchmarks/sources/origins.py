@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
-from model_provisioner.domain.credentials.sigv4 import presigned
-
 from benchmarks.transfer import nginx
 from benchmarks.transfer.hub import COMMIT, Hub
 from benchmarks.transfer.model import FILE, REPOSITORY, Model
+from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
+from model_provisioner.domain.credentials.sigv4 import presigned
 from model_provisioner.domain.refs.refs import parse
 
 BUCKET, TAG = "bench", "v1"

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from model_provisioner.domain.credentials.sigv4 import presigned
 
 from benchmarks.sources import front, origins
 from benchmarks.sources.origins import BUCKET, OLLAMA, REGION, TAG, Origin
 from benchmarks.transfer import hub
 from benchmarks.transfer.hub import COMMIT, Hub
 from benchmarks.transfer.model import FILE, REPOSITORY, Model
+from model_provisioner.domain.credentials.sigv4 import presigned
 from model_provisioner.domain.model_files.layers import OLLAMA_MODEL
 from tests.support import buckets, registry
 
