@@ -348,3 +348,15 @@ async def test_a_wrong_answer_to_a_range_is_named(
     with pytest.raises(ProvisionError) as caught:
         await fetch.resolve(at(origin))
     assert caught.value.reason in {"SourceUnavailable", "SourceNotFound"}
+
+
+async def test_a_layer_that_a_proxy_encodes_is_not_taken_for_a_damaged_archive(
+    origin: TokenRegistry, fetch: Fetcher
+) -> None:
+    """It passes with the proxy, so it is tried again; an archive that is damaged is refused for good."""
+    packed = tars.tar(("a.gguf", MODEL))
+    origin.add("v1", packed, MODELPACK)
+    origin.files[sha256(packed)].content = gzip.compress(packed).ljust(len(packed), b"\0")
+    origin.files[sha256(packed)].headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(SourceUnavailable, match="encoded as 'gzip': a proxy's doing"):
+        await fetch.resolve(at(origin))

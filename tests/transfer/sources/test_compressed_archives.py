@@ -1,6 +1,7 @@
 """Models in compressed archives of a registry: unpacked in one stream within bounds, and verified with all of it."""
 
 import gzip
+import random
 
 import pytest
 from aiohttp import web
@@ -113,6 +114,18 @@ async def test_gzip_that_is_wrong_after_its_beginning_is_not_published(
     with pytest.raises(kind, match=says):
         await fetch.fetch(at(origin))
     assert not list(fetch.root.rglob("*.gguf"))
+
+
+async def test_what_is_only_hashed_of_a_refused_archive_is_paced_and_counted_too(
+    origin: TokenRegistry, fetch: Fetcher
+) -> None:
+    """It is read to its end, because a damaged archive has another reason than one that is not read."""
+    rest = random.Random(1).randbytes(8 * 1024 * 1024)
+    packed = gzip.compress(tars.tar(("a.gguf", LARGE), ("b.gguf", OTHER), ("c.bin", rest)), 1)
+    origin.add("v1", packed, GZIP)
+    with pytest.raises(UnsupportedSource, match=r"has 'b\.gguf' too"):
+        await fetch.fetch(at(origin))
+    assert fetch.recorder.received > len(rest)
 
 
 async def test_a_bomb_is_unpacked_within_bounds(

@@ -24,7 +24,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.transfer.http.client import open_client
 from tests.support import registry
-from tests.support.ggufs import tiny_gguf, write_split
+from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 from tests.support.registry import FILEPATH, GGUF, RAW, TITLE, Document, Pusher, descriptor
 from tests.transfer.sources.token_registry import Answer, TokenRegistry, token_registry
 from tests.transfer.sources.web import SETTINGS, Fetcher, fetcher, sha256
@@ -285,6 +285,16 @@ async def test_a_token_in_the_name_of_a_file_is_refused(hub: TokenRegistry, fetc
     with pytest.raises(SourceUnavailable, match="sent back a token") as caught:
         await fetch.resolve(at(hub, ":echo"))
     assert "canary-token" not in caught.value.message
+
+
+async def test_a_token_in_the_header_of_a_model_is_not_shown(
+    hub: TokenRegistry, fetch: Fetcher, tmp_path: Path
+) -> None:
+    model = write_gguf(tmp_path / "m.gguf", vocabulary=256, size=64 * 1024, license="canary-token-000001")
+    hub.add("echo", model.read_bytes())
+    provided = await fetch.fetch(at(hub, ":echo"))
+    assert hub.asked_tokens == 2
+    assert provided.gguf.license == "…"
 
 
 async def test_docker_hub_is_asked_at_its_own_host() -> None:

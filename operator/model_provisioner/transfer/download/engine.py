@@ -101,9 +101,10 @@ async def provide(job: Job, store: StoreFiles, client: Client, reporter: Reporte
     result, in an error or in a report.
     """
     redaction = client.redaction(job.credentials)
+    transfer = _Transfer(job, store, client, reporter, clock, redaction)
     with redacted_errors(redaction):
-        provided = await _Transfer(job, store, client, reporter, clock, redaction).run()
-    return replace(provided, gguf=_redacted(provided.gguf, redaction))
+        provided = await transfer.run()
+    return replace(provided, gguf=_redacted(provided.gguf, client.redaction(job.credentials, transfer.told_secrets)))
 
 
 class _Transfer:
@@ -123,6 +124,8 @@ class _Transfer:
         self._records: dict[str, FileRecord] = {}
         self._read_paths: set[str] = set()
         self._restarts = 0
+        self.told_secrets = set[str]()
+        """What addresses had that the source told, such as a token of a registry."""
 
     async def run(self) -> Provided:
         """When it ends, also with an error, no thread uses the store, so the caller may close it."""
@@ -274,6 +277,7 @@ class _Transfer:
         except _CONTENT_ERRORS as error:
             raise type(error)(f"{file.path}: {error.message}") from None
         finally:
+            self.told_secrets.update(remote.secrets)
             self._report(part, download)  # bytes that were received and not written are not reported yet
 
     def _place(self, file: PlannedFile) -> Place:

@@ -93,7 +93,7 @@ class UnpackedStream:
                     await target.receive(body)
                 await body.finish()
             except BadArchive as error:
-                await packed.drain()
+                await packed.drain(target.pace)
                 self._check(packed.digest)
                 raise UnsupportedSource(f"the archive of {subject} {error}: {OWN_LAYER}") from None
             self._check(packed.digest)
@@ -137,12 +137,14 @@ class _Packed:
                 break
         return unpacked
 
-    async def drain(self) -> None:
-        """Reads to the end of the archive without unpacking it."""
-        while await self._next():
+    async def drain(self, pace: Callable[[int], Awaitable[None]]) -> None:
+        """Reads to the end of the archive without unpacking it. `pace` is called with the size of each chunk."""
+        while size := await self._next():
             self._inflater = Inflater()
+            await pace(size)
 
-    async def _next(self) -> bool:
+    async def _next(self) -> int:
+        """Receives the next bytes, and returns how many. Raises SourceUnavailable."""
         chunk = await self._receive()
         if len(chunk) > self._left or (self._left and not chunk):
             how = "sends more than the archive has" if chunk else f"ended the connection {self._left} bytes early"
@@ -150,7 +152,7 @@ class _Packed:
         self._left -= len(chunk)
         await self._threads.run(self._sha.update, chunk)
         self._inflater.feed(chunk)
-        return bool(chunk)
+        return len(chunk)
 
 
 class _UnpackedBody:

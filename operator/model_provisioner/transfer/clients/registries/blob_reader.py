@@ -29,6 +29,11 @@ class BlobReader:
         Raises what `RegistryClient.blob` raises, and SourceUnavailable for other bytes, or fewer.
         """
         async with await self._registry.blob(self._digest, wanted) as reply:
+            encoding = reply.headers.get("Content-Encoding", "identity")
+            if encoding != "identity":
+                raise SourceUnavailable(
+                    f"{reply.origin} sends the layer {self._digest} encoded as {encoding[:20]!a}: a proxy's doing?"
+                )
             body = judge(answer_header(reply.status, reply.headers), wanted, self._blob)
             if isinstance(body, WrongAnswer):
                 raise SourceUnavailable(f"{reply.origin}, asked for a part of the layer {self._digest}, {body.problem}")

@@ -10,7 +10,7 @@ from model_provisioner.domain.archives.bad_archive import BadArchive
 
 _GZIP = 31  # zlib.h, inflateInit2: gzip only, the largest window
 _SLICE_BYTES = 16 * 1024
-"""How much zlib gets at one time: what it does not need of a piece is copied, and pieces may have 20 bytes."""
+"""How much zlib gets at one time: at the end of each file of gzip, which may have 20 bytes, it copies what follows."""
 
 
 class Inflater:
