@@ -14,7 +14,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from model_provisioner.domain.credentials.credentials import AwsKeys, Credentials
-from model_provisioner.domain.errors import DigestMismatch, RateLimited, SourceUnavailable
+from model_provisioner.domain.errors import (
+    AccessDenied,
+    DigestMismatch,
+    ProvisionError,
+    RateLimited,
+    SourceUnavailable,
+)
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.upload_parts import UploadParts
 from model_provisioner.transfer.sources import s3
@@ -193,6 +199,8 @@ def told(parts: list[Part], *, more: bool = False) -> Callable[[web.Request], we
 RIGHT = cut(MODEL, 1024 * 1024)
 UNUSABLE: dict[str, Callable[[web.Request], web.Response]] = {
     "no right": refusal(403, "AccessDenied"),
+    "not found": refusal(404, "NoSuchKey"),
+    "not allowed": refusal(405, "MethodNotAllowed"),
     "not implemented": refusal(501, "NotImplemented"),
     "an unknown request": refusal(400, "InvalidRequest"),
     "no parts": told([]),
@@ -231,6 +239,37 @@ async def test_parts_that_are_not_those_of_the_object_are_not_used(running: Runn
 async def test_a_server_that_limits_questions_is_asked_later(running: Running) -> None:
     running[0].attributes = refusal(503, "SlowDown")
     with pytest.raises(RateLimited):
+        await resolve(running)
+
+
+PASSING = [
+    (400, "ExpiredToken", AccessDenied),
+    (400, "RequestTimeout", SourceUnavailable),
+    (408, "", SourceUnavailable),
+    (429, "", RateLimited),
+    (500, "InternalError", SourceUnavailable),
+    (502, "", SourceUnavailable),
+    (504, "", SourceUnavailable),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "kind"), PASSING)
+async def test_an_error_that_may_pass_does_not_drop_the_check(
+    running: Running, status: int, code: str, kind: type[ProvisionError]
+) -> None:
+    bucket, _ = running
+    bucket.attributes = refusal(status, code)
+    with pytest.raises(kind):
+        await resolve(running)
+    bucket.attributes = None
+    assert (await resolve(running)).files[0].upload_parts is not None
+
+
+async def test_an_error_of_the_server_says_what_was_asked_for(running: Running) -> None:
+    running[0].attributes = refusal(500, "InternalError")
+    with pytest.raises(
+        SourceUnavailable, match=r"answered 500 when asked for the upload parts \(GetObjectAttributes\)"
+    ):
         await resolve(running)
 
 

@@ -91,6 +91,15 @@ def range_error(status: int, headers: Mapping[str, str], request: HubRequest, no
     return http_error(status, headers, request, now)
 
 
+def may_pass(answer: S3Answer) -> bool:
+    """Whether the same request may succeed later, or with a new session. 501 means that the server lacks an operation.
+
+    A code tells more than its status: RequestTimeout and ExpiredToken come with 400.
+    """
+    passing = answer.status in _PASSING or (answer.status >= 500 and answer.status != 501)
+    return passing or answer.code in _LIMITS | _PASSING_CODES
+
+
 def told_region(answer: S3Answer) -> str | None:
     """The region that the server says the bucket is in."""
     return checked_region(answer.headers.get("x-amz-bucket-region", "") or answer.region)
@@ -233,3 +242,7 @@ _BY_CODE_OF_OWN_KEY: Mapping[str, _Explain] = dict.fromkeys(
     ("ExpiredToken", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId"), _own_session_over
 )
 _LIMITS = frozenset({"SlowDown", "RequestLimitExceeded", "TooManyRequests", "BandwidthLimitExceeded"})
+_PASSING = frozenset({408, 409, 425, 429})
+_PASSING_CODES = frozenset(
+    {"RequestTimeout", "InternalError", "ServiceUnavailable", "ExpiredToken", "TokenRefreshRequired", "ExpiredRequest"}
+) | {"InvalidToken", "InvalidAccessKeyId", "RequestTimeTooSkewed"}

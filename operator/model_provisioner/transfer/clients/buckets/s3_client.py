@@ -13,11 +13,18 @@ from itertools import pairwise
 from model_provisioner.aio.threads import DetachedThreads
 from model_provisioner.domain.credentials.credentials import AwsKeys
 from model_provisioner.domain.credentials.sigv4 import encoded, presigned
-from model_provisioner.domain.errors import ProvisionError, RateLimited, SourceUnavailable, UnsupportedSource
+from model_provisioner.domain.errors import ProvisionError, SourceUnavailable, UnsupportedSource
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.buckets import DEFAULT_REGION, Bucket, hinted_region, is_global, known_region
 from model_provisioner.domain.refs.s3 import S3Ref
-from model_provisioner.domain.refusals.s3_errors import SIGNATURE_CODES, S3Answer, S3Request, s3_error, told_region
+from model_provisioner.domain.refusals.s3_errors import (
+    SIGNATURE_CODES,
+    S3Answer,
+    S3Request,
+    may_pass,
+    s3_error,
+    told_region,
+)
 from model_provisioner.domain.store.upload_parts import MAX_UPLOAD_PARTS, UploadParts
 from model_provisioner.transfer.clients.bodies import ONE_BYTE, Malformed, TooLarge, no_answer_of, read_body
 from model_provisioner.transfer.clients.buckets.s3_answers import Page, PartsPage, parse_error, parse_page, parse_parts
@@ -89,7 +96,8 @@ class BucketClient:
     async def upload_parts(self, key: str, version: str | None) -> UploadParts | None:
         """The parts that an object was uploaded in. None if the server does not tell each with its SHA-256.
 
-        Few servers do, and the access key may lack the right (s3:GetObjectAttributes), so that this is no error.
+        Few servers do, and the access key may lack the right (s3:GetObjectAttributes), so that this is no error. An
+        answer that may pass, such as 500, is one: the check must not be left out because of it.
         """
         found: list[tuple[int, int, bytes]] = []
         marker = "0"
@@ -112,8 +120,8 @@ class BucketClient:
                 with contextlib.suppress(Malformed, TooLarge):
                     body = await read_body(reply, _MAX_PAGE_BYTES, _MAX_PAGE_BYTES)
                     return await self._threads.run(lambda: parse_parts(body))
-            elif isinstance(error := await self._error(reply), RateLimited):
-                raise error
+            elif may_pass(answer := await self._answer(reply)):
+                raise self._explained(answer, reply, f"the upload parts (GetObjectAttributes) of {self._ref}")
             return None
 
     async def sizes(self, prefix: str) -> dict[str, int]:
@@ -172,9 +180,12 @@ class BucketClient:
         return presigned(method, url, self.keys, self._bucket.region, time.time(), _SECONDS, query, headers)
 
     async def _error(self, reply: Reply) -> ProvisionError:
+        return self._explained(await self._answer(reply), reply, str(self._ref))
+
+    def _explained(self, answer: S3Answer, reply: Reply, subject: str) -> ProvisionError:
         own_key = self.keys is not None and self.keys.expires is not None
-        asked = S3Request(str(self._ref), self._ref.bucket, str(reply.origin), self.keys is not None, own_key)
-        return s3_error(await self._answer(reply), asked, time.time())
+        asked = S3Request(subject, self._ref.bucket, str(reply.origin), self.keys is not None, own_key)
+        return s3_error(answer, asked, time.time())
 
     async def _answer(self, reply: Reply) -> S3Answer:
         try:
