@@ -10,6 +10,7 @@ from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.holders import HeldFile, Holder, HolderRecord, Holding
 from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.domain.store.upload_parts import UploadParts
 
 OLD, NEW = Digest("aa" * 32), Digest("bb" * 32)
 C1, C2 = "1" * 40, "2" * 40
@@ -285,6 +286,20 @@ def test_an_own_record_learns_the_hub_only_if_its_bytes_are_accepted() -> None:
     assert kept.files == (FROM_HUB,)
     forgotten = holders.hold(record("own"), plan(UNPUBLISHED), own, (), lambda _: True)
     assert forgotten.files == (HeldFile(MAIN, 10, None, adopted=True, endpoint=HUB),)
+
+
+def test_a_file_is_attested_for_the_upload_parts_that_it_was_compared_with() -> None:
+    parts = UploadParts((10,), b"d" * 32)
+    wanted = replace(UNPUBLISHED, upload_parts=parts)
+    own = record("own", replace(held(digest=NEW), endpoint=HUB))
+    for key, file, known in (
+        (None, wanted, None),
+        ("other", wanted, None),
+        (parts.key, wanted, NEW),
+        (parts.key, UNPUBLISHED, NEW),
+    ):
+        found = holders.verified(own, FileRecord(MAIN, 10, str(NEW)), 77, (), upload_key=key)
+        assert holders.attested_digest(MAIN, 10, 77, (found,), file) == known
 
 
 @pytest.mark.parametrize(("from_hub", "endpoint"), [(True, HUB), (False, None)])

@@ -182,3 +182,14 @@ async def test_a_wrong_upload_part_is_told_before_what_follows_it_is_there() -> 
     check.update(CONTENT[:6])
     with pytest.raises(DigestMismatch, match="bytes 0-6"):
         check.update(CONTENT[6:7])
+
+
+async def test_bytes_after_the_last_upload_part_and_missing_ones_are_wrong() -> None:
+    check = UploadPartsCheck(upload_parts(CONTENT))
+    check.update(CONTENT[:-1])
+    with pytest.raises(DigestMismatch, match="end before part 5"):
+        check.end()
+    check.update(CONTENT[-1:])
+    check.end()
+    with pytest.raises(DigestMismatch, match="follow the last part"):
+        check.update(b"x")

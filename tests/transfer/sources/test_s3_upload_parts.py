@@ -6,7 +6,7 @@ The server is scripted by the documentation of GetObjectAttributes: neither moto
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -151,12 +151,47 @@ async def test_the_parts_reach_a_worker_as_they_are(running: Running) -> None:
 async def test_an_object_that_differs_from_a_part_is_not_published(running: Running) -> None:
     bucket, fetch = running
     plan = await resolve(running)
-    wrong = 2 * 1024 * 1024 + 5
-    bucket.content = MODEL[:wrong] + bytes([MODEL[wrong] ^ 1]) + MODEL[wrong + 1 :]
+    bucket.content = damaged(MODEL, 2 * 1024 * 1024 + 5)
     with pytest.raises(DigestMismatch, match=r"bkt/model.gguf: part 3 of 4 of the upload \(bytes 2097152-3145727\)"):
         await fetch.transfer(plan, credentials(bucket))
     assert not [path for path in fetch.root.rglob("*.gguf") if path.is_file()]
     assert not list(fetch.root.rglob("*.part"))
+
+
+def without_parts(plan: Plan) -> Plan:
+    """As an object without s3:GetObjectAttributes resolves it."""
+    return replace(plan, files=tuple(replace(file, upload_parts=None) for file in plan.files))
+
+
+def damaged(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+async def test_a_file_that_was_fetched_without_its_parts_is_compared_before_it_is_used(running: Running) -> None:
+    bucket, fetch = running
+    plan = await resolve(running)
+    provided = await fetch.transfer(without_parts(plan), credentials(bucket))
+    assert without_parts(plan).files[0].part_key == plan.files[0].part_key, "both share one transfer"
+    received = fetch.recorder.received
+    again = await fetch.transfer(plan, credentials(bucket))
+    assert (again.files, again.read, again.received) == (provided.files, True, 0)
+    last = await fetch.transfer(plan, credentials(bucket))
+    assert (last.files, last.read, last.received) == (provided.files, False, 0), "the record keeps what was compared"
+    assert received == len(MODEL)
+
+
+@pytest.mark.parametrize("repaired", [True, False])
+async def test_a_file_with_a_wrong_part_is_not_used(running: Running, repaired: bool) -> None:
+    bucket, fetch = running
+    plan = await resolve(running)
+    bucket.content = damaged(MODEL, 2 * 1024 * 1024 + 5)
+    await fetch.transfer(without_parts(plan), credentials(bucket))
+    if not repaired:
+        with pytest.raises(DigestMismatch, match="part 3 of 4"):
+            await fetch.transfer(plan, credentials(bucket))
+        return
+    bucket.content = MODEL
+    assert fetch.content(await fetch.transfer(plan, credentials(bucket))) == MODEL
 
 
 async def test_bytes_that_are_damaged_on_the_way_are_fetched_once_more(running: Running) -> None:

@@ -35,6 +35,7 @@ class HeldFile:
     recorded before that file is published, so that after a crash it shows which of the two files is at the path.
     `endpoint` is the normalised URL of the hub that the content is from; None for a local file, and if it is not known:
     earlier versions did not record it, and a file that was adopted for the user's own digest can be from anywhere.
+    `upload_key` names the upload parts that the content was compared with, None for none.
     """
 
     path: str
@@ -44,6 +45,7 @@ class HeldFile:
     mtime_ns: int | None = None
     replaced_ns: int | None = None
     endpoint: str | None = None
+    upload_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +169,20 @@ def verified(
     others: Iterable[HolderRecord],
     *,
     from_hub: bool = True,
+    upload_key: str | None = None,
 ) -> HolderRecord:
     """`record` after one of its files, modified at `mtime_ns`, was hashed; `file` has the digest that was found.
 
-    `from_hub`: the hub of the file has sent this content, or publishes this digest.
+    `from_hub`: the hub of the file has sent this content, or publishes this digest. `upload_key` names the upload parts
+    that the content was compared with.
     """
     held = record.file(file.path)
     if held is None or file.digest is None:
         return record
     adopted = held.adopted and not is_fetched(file.path, mtime_ns, (record, *others))
     digest, endpoint = Digest.parse(file.digest), held.endpoint if from_hub else None
-    return _with_file(record, HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns, endpoint=endpoint))
+    found = HeldFile(file.path, file.size_bytes, digest, adopted, mtime_ns, endpoint=endpoint, upload_key=upload_key)
+    return _with_file(record, found)
 
 
 def is_attested(file: FileRecord, mtime_ns: int, records: Iterable[HolderRecord]) -> bool:
@@ -215,10 +220,16 @@ def attested_digest(
 ) -> Digest | None:
     """The digest that one of `records` confirms for the file at `path`; None if none does, or the file changed.
 
-    With `wanted`, only what is known about bytes that this planned file accepts counts.
+    With `wanted`, only what is known about bytes that this planned file accepts counts: of its hub, and compared with
+    its upload parts. An object that may not learn these parts may have published the file without comparing it.
     """
     files = (file for record in records if (file := record.file(path)) and file.digest)
-    accepted = (file for file in files if wanted is None or wanted.accepts_bytes_of(file.endpoint))
+    key = wanted.upload_key if wanted else None
+    accepted = (
+        file
+        for file in files
+        if wanted is None or (wanted.accepts_bytes_of(file.endpoint) and key in {None, file.upload_key})
+    )
     return next((file.digest for file in accepted if (file.size, file.mtime_ns) == (size, mtime_ns)), None)
 
 

@@ -75,6 +75,11 @@ class PlannedFile:
         return self.archive.digest if self.archive else self.digest
 
     @property
+    def upload_key(self) -> str | None:
+        """Names the upload parts that the bytes are compared with; None if there are none."""
+        return self.upload_parts.key if self.upload_parts else None
+
+    @property
     def is_local(self) -> bool:
         """Whether the file is only in the store, and can't be fetched from anywhere."""
         return self.url is None and not self.signed
@@ -94,7 +99,9 @@ class PlannedFile:
 
         The key includes the final path because transfers are separate per path: the same bytes at two revisions are two
         transfers, and two writers must never write one part. Without a digest, it includes the version of the file, so
-        that bytes of two versions are never mixed.
+        that bytes of two versions are never mixed. The upload parts are left out, so that an object that may not learn
+        them shares the transfer: a published file is compared with them before it is used
+        (`holders.attested_digest`), and a part is hashed from its first byte on.
         """
         version = [self.pin.value] if self.pin and self.digest is None else []
         version += [str(self.archive)] if self.archive else []

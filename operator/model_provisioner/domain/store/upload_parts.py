@@ -19,6 +19,11 @@ class UploadParts:
     sizes: tuple[int, ...]
     digests: bytes
 
+    @property
+    def key(self) -> str:
+        """Equal for parts of the same sizes and digests."""
+        return hashlib.sha256(f"{self.sizes}".encode() + self.digests).hexdigest()[:40]
+
     def digest(self, index: int) -> bytes:
         return self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
 

@@ -1,12 +1,14 @@
 """Downloads one plan: afterwards each file is at its final path and verified, or an error says why not.
 
 Called by `transfer.worker` and `transfer.cli`. A published file whose digest is recorded is used as it is; one without
-a record is hashed; every other file is downloaded into a part, verified and published. The projector of a
+a record, or whose upload parts were not compared by any record, is hashed; every other file is downloaded into a part,
+verified and published. The projector of a
 model is published first, and the first file of a split model last, because its presence means that the model is
 complete. Requests, connections and retries belong to
 `file_download` and `connections`, files and records to `transfer.store`.
 """
 
+import functools
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -40,6 +42,7 @@ from model_provisioner.transfer.download.hashing import hash_file
 from model_provisioner.transfer.download.place import AskedPlace, FixedPlace, Place
 from model_provisioner.transfer.download.remote_file import RemoteFile
 from model_provisioner.transfer.download.throttle import Limits, Throttle
+from model_provisioner.transfer.download.upload_parts_check import UploadPartsCheck
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.http.echoes import redacted_errors
 from model_provisioner.transfer.store.files import PublishedFile, StoreFiles
@@ -161,10 +164,14 @@ class _Transfer:
             self._check_fetchable(file, published)
             return False
         digest, version = published.digest, published.version
-        if digest is None and not file.is_local and file.digest is None:
+        if digest is None and not file.is_local and file.digest is None and file.upload_parts is None:
             return False  # neither the source nor a record has a digest to compare with
         if digest is None:
-            digest, version = await self._hash_published(file)
+            try:
+                digest, version = await self._hash_published(file)
+            except DigestMismatch:  # of an upload part
+                self._restarts += 1  # its bytes were reported as done
+                return False
         if file.digest not in {None, digest}:
             if file.is_local:
                 raise _mismatch(file, digest)
@@ -173,7 +180,7 @@ class _Transfer:
             return False
         self._headers[file.path] = await self._published_header(file)
         # A file that lies there and has the user's digest can be from anywhere.
-        from_hub = published.digest is not None or file.digest_published
+        from_hub = published.digest is not None or file.digest_published or file.upload_parts is not None
         await self._complete(file, digest, version, from_hub=from_hub)
         return True
 
@@ -186,11 +193,19 @@ class _Transfer:
         raise _still_written(file)
 
     async def _hash_published(self, file: PlannedFile) -> tuple[Digest, FileVersion]:
-        """The digest, and the file that it is of. A write meanwhile shows in `_complete`."""
+        """The digest, and the file that it is of. A write meanwhile shows in `_complete`.
+
+        Raises DigestMismatch if an upload part is wrong.
+        """
         self._read_paths.add(file.path)
+        check = UploadPartsCheck(file.upload_parts) if file.upload_parts else None
         async with self._published(file) as fd:
             version = FileVersion.of(await self._threads.run(os.fstat, fd))
-            return await hash_file(fd, self._threads, lambda hashed: self._report_hashed(file, hashed)), version
+            report = functools.partial(self._report_hashed, file)
+            digest = await hash_file(fd, self._threads, report, check.update if check else None)
+        if check:
+            check.end()
+        return digest, version
 
     async def _published_header(self, file: PlannedFile) -> GGUFHeader:
         async with self._published(file) as fd:
@@ -311,7 +326,7 @@ class _Transfer:
         """Raises SourceUnavailable or VolumeUnsuitable if the file is not the verified `version` any more."""
         record, uid = FileRecord(file.path, file.size, str(digest)), self._job.holder_uid
         if uid is not None and not await self._threads.run(
-            lambda: self._store.record_digest(uid, record, version, from_hub=from_hub)
+            lambda: self._store.record_digest(uid, record, version, from_hub=from_hub, upload_key=file.upload_key)
         ):
             raise _still_written(file) if file.is_local else _changed(file)
         self._records[file.path] = record

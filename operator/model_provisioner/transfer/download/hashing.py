@@ -132,11 +132,18 @@ class PrefixHasher:
             self.update((self._read(offset, min(_PIECE_BYTES, stop - offset)),))
 
 
-async def hash_file(fd: int, threads: Threads, on_progress: Callable[[int], None]) -> Digest:
-    """The digest of the open file `fd`; `on_progress` receives the number of bytes hashed so far."""
+async def hash_file(
+    fd: int, threads: Threads, on_progress: Callable[[int], None], also: Callable[[bytes], None] | None = None
+) -> Digest:
+    """The digest of the open file `fd`; `on_progress` receives the number of bytes hashed so far.
+
+    `also` gets the same bytes in order, in a thread, and may raise.
+    """
     sha, position = hashlib.sha256(), 0
     while data := await threads.run(os.pread, fd, _READ_BYTES, position):
         await threads.run(sha.update, data)
+        if also:
+            await threads.run(also, data)
         position += len(data)
         on_progress(position)
     return Digest(sha.hexdigest())

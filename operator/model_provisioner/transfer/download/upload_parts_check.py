@@ -1,6 +1,7 @@
 """Compares the bytes of a file, which come in order, with the digests of the parts that it was uploaded in.
 
-Called by `file_download` for objects of buckets that have a digest for each part only.
+Called by `file_download`, and by `engine` for a published file, for objects of buckets that have a digest for each part
+only.
 """
 
 import hashlib
@@ -21,15 +22,22 @@ class UploadPartsCheck:
         self._missing = parts.sizes[0]
 
     def update(self, chunk: bytes) -> None:
-        """Raises DigestMismatch if a part ends in `chunk` and is wrong. No byte may follow the last part."""
+        """Raises DigestMismatch if a part ends in `chunk` and is wrong, or if bytes follow the last part."""
         rest = memoryview(chunk)
         while rest:
+            if not self._missing:
+                raise DigestMismatch("bytes follow the last part of the upload")
             self._sha.update(rest[: self._missing])
             taken = min(len(rest), self._missing)
             self._missing -= taken
             rest = rest[taken:]
             if not self._missing:
                 self._end_part()
+
+    def end(self) -> None:
+        """Raises DigestMismatch if bytes of the last parts are missing."""
+        if self._index < len(self._parts.sizes):
+            raise DigestMismatch(f"the bytes end before part {self._index + 1} of the upload does")
 
     def _end_part(self) -> None:
         sizes, found = self._parts.sizes, self._sha.digest()

@@ -57,6 +57,7 @@ class _FileDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     mtime_ns: _Nanoseconds | None
     replaced_ns: _Nanoseconds | None = None
     endpoint: str | msgspec.UnsetType = msgspec.UNSET
+    upload_key: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _HolderDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,6 +124,7 @@ def encode_holder(record: HolderRecord) -> bytes:
             mtime_ns=f.mtime_ns,
             replaced_ns=f.replaced_ns,
             endpoint=f.endpoint or msgspec.UNSET,
+            upload_key=f.upload_key or msgspec.UNSET,
         )
         for f in record.files
     ]
@@ -143,13 +145,15 @@ def decode_holder(data: bytes) -> HolderRecord | None:
     """None if `data` is not a valid holder record of this version."""
     try:
         read = msgspec.json.decode(data, type=_HolderDocument)
-        files = tuple(
-            HeldFile(f.path, f.size, _decode_digest(f.digest), f.adopted, f.mtime_ns, f.replaced_ns, f.endpoint or None)
-            for f in read.files
-        )
+        files = tuple(map(_held, read.files))
     except ValueError:
         return None
     return HolderRecord(read.uid, read.namespace, read.name, read.revision, files, tuple(read.part_keys), read.released)
+
+
+def _held(f: _FileDocument) -> HeldFile:
+    digest, endpoint, upload_key = _decode_digest(f.digest), f.endpoint or None, f.upload_key or None
+    return HeldFile(f.path, f.size, digest, f.adopted, f.mtime_ns, f.replaced_ns, endpoint, upload_key)
 
 
 def encode_confirmation(claim: str, at: int) -> bytes:

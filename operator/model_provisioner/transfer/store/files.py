@@ -110,12 +110,20 @@ class StoreFiles:
             partfile.discard(self._parts, part.key)
             return sealed
 
-    def record_digest(self, uid: str, file: FileRecord, verified: FileVersion, *, from_hub: bool = True) -> bool:
+    def record_digest(
+        self,
+        uid: str,
+        file: FileRecord,
+        verified: FileVersion,
+        *,
+        from_hub: bool = True,
+        upload_key: str | None = None,
+    ) -> bool:
         """Writes the verified digest of `file` to the record of `uid`, which attests it from then on.
 
-        `from_hub`: its hub has sent this content, or publishes this digest. Does nothing if there is no
-        such record. Returns False, and records nothing, if the file at the path is not
-        `verified` any more, which is what was hashed or published.
+        `from_hub`: its hub has sent this content, or publishes this digest. `upload_key` names the upload parts that it
+        was compared with. Does nothing if there is no such record. Returns False, and records nothing, if the file at
+        the path is not `verified` any more, which is what was hashed or published.
         """
         with posix.volume_errors("record what was verified"):
             record, found = self._records.read(uid), published_files.stat(self._root, file.path)
@@ -124,7 +132,8 @@ class StoreFiles:
             if record is None:
                 return True
             others = self._records.others(uid).records
-            record = holders.verified(record, file, found.st_mtime_ns, others, from_hub=from_hub)
+            mtime_ns = found.st_mtime_ns
+            record = holders.verified(record, file, mtime_ns, others, from_hub=from_hub, upload_key=upload_key)
             held = record.file(file.path)
             if held is not None and not held.adopted:
                 # After a crash between rename and fchmod the file still has the part's mode.
