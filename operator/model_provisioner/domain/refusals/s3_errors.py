@@ -9,6 +9,7 @@ codes about domains are of Alibaba's OSS and Tencent's COS.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from model_provisioner.domain.errors import (
@@ -62,7 +63,9 @@ class S3Answer:
 
 def s3_error(answer: S3Answer, asked: S3Request, now: float) -> ProvisionError:
     """`now` is in seconds since the epoch."""
-    if answer.status == 403 and asked.authenticated and _clocks_differ(answer.headers, now):
+    theirs = _time_of(answer.headers)
+    # A signed address that is over gets the code AccessDenied, like a key without rights.
+    if answer.status == 403 and asked.authenticated and theirs and abs(theirs.timestamp() - now) > _MOST_SKEW:
         return _skewed(answer, asked)
     explain = (_BY_CODE_OF_OWN_KEY if asked.own_key else _BY_CODE).get(answer.code) or _BY_CODE.get(answer.code)
     if explain:
@@ -105,18 +108,14 @@ def told_region(answer: S3Answer) -> str | None:
     return checked_region(answer.headers.get("x-amz-bucket-region", "") or answer.region)
 
 
-def _clocks_differ(headers: Mapping[str, str], now: float) -> bool:
-    """Whether the answer's own time is so far away that a signature is not valid there.
-
-    A signed address that is over gets the code AccessDenied, like a key without rights.
-    """
+def _time_of(headers: Mapping[str, str]) -> datetime | None:
+    """The answer's own time; None if it has none that can be read."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few requests are refused
 
     try:
-        theirs = parsedate_to_datetime(headers.get("Date", "")).timestamp()
+        return parsedate_to_datetime(headers.get("Date", "")).astimezone(UTC)
     except (ValueError, OverflowError):
-        return False
-    return abs(theirs - now) > _MOST_SKEW
+        return None
 
 
 def _denied(_: S3Answer, asked: S3Request) -> ProvisionError:
@@ -138,8 +137,8 @@ def _denied(_: S3Answer, asked: S3Request) -> ProvisionError:
 
 
 def _skewed(answer: S3Answer, asked: S3Request) -> ProvisionError:
-    date = answer.headers.get("Date", "")[:40]
-    theirs = f" ({date!a} there)" if date else ""
+    date = _time_of(answer.headers)
+    theirs = f" ({date:%Y-%m-%d %H:%M:%S} UTC there)" if date else ""
     return SourceUnavailable(
         f"{asked.host} refuses signatures because its clock and that of this machine differ by more than 15 "
         f"minutes{theirs}: set the clock (NTP)"
