@@ -289,7 +289,7 @@ def test_an_own_record_learns_the_hub_only_if_its_bytes_are_accepted() -> None:
 
 
 def test_a_file_is_attested_for_the_upload_parts_that_it_was_compared_with() -> None:
-    parts = UploadParts((10,), b"d" * 32)
+    parts = UploadParts.of((10,), b"d" * 32)
     wanted = replace(UNPUBLISHED, upload_parts=parts)
     own = record("own", replace(held(digest=NEW), endpoint=HUB))
     for key, file, known in (

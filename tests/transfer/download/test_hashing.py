@@ -157,7 +157,7 @@ PART_SIZES = (7, 3 * PIECE, 1, PIECE, len(CONTENT) - 4 * PIECE - 8)
 def upload_parts(content: bytes) -> UploadParts:
     ends = list(accumulate(PART_SIZES))
     contents = [content[start:end] for start, end in zip((0, *ends), ends, strict=False)]
-    return UploadParts(PART_SIZES, b"".join(hashlib.sha256(one).digest() for one in contents))
+    return UploadParts.of(PART_SIZES, b"".join(hashlib.sha256(one).digest() for one in contents))
 
 
 @settings(deadline=None, max_examples=20)

@@ -5,6 +5,7 @@ The server is scripted by the documentation of GetObjectAttributes: neither moto
 
 import base64
 import hashlib
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -133,7 +134,7 @@ async def test_the_parts_are_compared_and_the_digest_is_computed(running: Runnin
     bucket, fetch = running
     bucket.page = 2
     plan = await resolve(running)
-    parts = UploadParts(tuple(size for _, size, _ in RIGHT), b"".join(digest for *_, digest in RIGHT))
+    parts = UploadParts.of(tuple(size for _, size, _ in RIGHT), b"".join(digest for *_, digest in RIGHT))
     assert (plan.files[0].upload_parts, plan.files[0].digest) == (parts, None)
     assert [request.headers["x-amz-part-number-marker"] for request in bucket.asked] == ["0", "2"]
     assert [request.query["versionId"] for request in bucket.asked] == ["v1", "v1"]
@@ -244,6 +245,7 @@ UNUSABLE: dict[str, Callable[[web.Request], web.Response]] = {
     "another order": told(RIGHT[::-1]),
     "another digest": told([*RIGHT[:2], (3, RIGHT[2][1], b"\0" * 32)]),
     "another size": told([*RIGHT[:2], (3, RIGHT[2][1] + 1, RIGHT[2][2])]),
+    "a size that no part has": told([*RIGHT[:2], (3, 2**65, RIGHT[2][2])]),
     "no digest": told([*RIGHT[:2], (3, RIGHT[2][1], b"")]),
     "a short digest": told([*RIGHT[:2], (3, RIGHT[2][1], b"abc")]),
     "one page for ever": told(RIGHT, more=True),
@@ -327,9 +329,23 @@ async def test_ten_thousand_parts_take_little_memory(running: Running) -> None:
     with traced_peak() as peak:
         plan = await resolve(running)
     assert plan.files[0].upload_parts is not None
-    assert len(plan.files[0].upload_parts.sizes) == len(bucket.parts)
+    assert plan.files[0].upload_parts.count == len(bucket.parts)
     assert len(bucket.asked) == 10
     assert peak() < 20 * 1024**2
+
+
+async def test_a_plan_that_waits_keeps_some_32_bytes_a_part(running: Running) -> None:
+    bucket, _ = running
+    bucket.parts = cut(MODEL, 315)[:10_000]
+    bucket.content = MODEL[: sum(size for _, size, _ in bucket.parts)]
+    line = encode_answer(ResolvedAnswer("1", await resolve(running)))
+    tracemalloc.start()
+    try:
+        kept = decode_answer(line)
+        assert kept
+        assert tracemalloc.get_traced_memory()[0] < 36 * len(bucket.parts)
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_split_model_with_very_many_parts_is_compared_in_its_first_files(
@@ -342,7 +358,7 @@ async def test_a_split_model_with_very_many_parts_is_compared_in_its_first_files
     plan = (await Resolver(fetch.client).resolve(request)).plan
     assert [file.upload_parts is not None for file in plan.files] == [True, True, False]
     assert plan.files[0].upload_parts is not None
-    assert len(plan.files[0].upload_parts.sizes) == 4
+    assert plan.files[0].upload_parts.count == 4
 
 
 async def test_more_parts_than_an_upload_has_are_not_used(running: Running) -> None:

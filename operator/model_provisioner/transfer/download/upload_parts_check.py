@@ -19,7 +19,8 @@ class UploadPartsCheck:
         self._sha = hashlib.sha256()
         self._index = 0
         self._start = 0
-        self._missing = parts.sizes[0]
+        self._sizes = parts.sizes()
+        self._size = self._missing = next(self._sizes)
 
     def update(self, chunk: bytes) -> None:
         """Raises DigestMismatch if a part ends in `chunk` and is wrong, or if bytes follow the last part."""
@@ -36,19 +37,17 @@ class UploadPartsCheck:
 
     def end(self) -> None:
         """Raises DigestMismatch if bytes of the last parts are missing."""
-        if self._index < len(self._parts.sizes):
+        if self._index < self._parts.count:
             raise DigestMismatch(f"the bytes end before part {self._index + 1} of the upload does")
 
     def _end_part(self) -> None:
-        sizes, found = self._parts.sizes, self._sha.digest()
-        end = self._start + sizes[self._index]
-        expected = self._parts.digest(self._index)
+        found, end = self._sha.digest(), self._start + self._size
+        expected, number = self._parts.digest(self._index), self._index + 1
         if found != expected:
             raise DigestMismatch(
-                f"part {self._index + 1} of {len(sizes)} of the upload (bytes {self._start}-{end - 1}) should be "
+                f"part {number} of {self._parts.count} of the upload (bytes {self._start}-{end - 1}) should be "
                 f"{Digest(expected.hex())} and is {Digest(found.hex())}: the object in the bucket is damaged, or what "
                 "is between changes it: upload it again"
             )
         self._index, self._start, self._sha = self._index + 1, end, hashlib.sha256()
-        if self._index < len(sizes):
-            self._missing = sizes[self._index]
+        self._size = self._missing = next(self._sizes, 0)

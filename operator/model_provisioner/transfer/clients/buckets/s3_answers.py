@@ -96,8 +96,8 @@ def _entry(entry: Texts, decode: Callable[[str], str], prefix: str) -> tuple[str
 def _part(entry: Texts) -> tuple[int, int, bytes]:
     number, size = entry.get("PartNumber", "").strip(), entry.get("Size", "").strip()
     digest = sha256_of(entry.get("ChecksumSHA256", "").strip())
-    if not (_NUMBER.fullmatch(number) and _NUMBER.fullmatch(size)) or digest is None:
-        raise Malformed("a part without a number, a size or a SHA-256")
+    if not (_NUMBER.fullmatch(number) and _NUMBER.fullmatch(size)) or digest is None or int(size) > MAX_SIZE:
+        raise Malformed("a part without a number, a size or a SHA-256, or with a size that no part has")
     return int(number), int(size), digest
 
 

@@ -202,7 +202,7 @@ def _in_order(parts: Sequence[tuple[int, int, bytes]]) -> UploadParts | None:
     """`parts` are numbers, sizes and digests. None if a number is not higher than the one before it."""
     numbers, sizes, digests = zip(*parts, strict=True)
     ascending = all(one < following for one, following in pairwise(numbers))
-    return UploadParts(sizes, b"".join(digests)) if ascending else None
+    return UploadParts.of(sizes, b"".join(digests)) if ascending else None
 
 
 def malformed(origin: Origin, sent: str, ref: S3Ref) -> SourceUnavailable:
