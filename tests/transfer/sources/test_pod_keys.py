@@ -83,12 +83,13 @@ class Agent:
 class Bucket:
     """A bucket that lets in each key of `agent` until its session ends; that of `content` has a version.
 
-    After `sessions_end_after` ranges, an hour has passed.
+    After `sessions_end_after` ranges, an hour has passed; after `revoked_after`, its present keys are revoked.
     """
 
     agent: Agent
     content: bytes = field(default=MODEL, repr=False)
     sessions_end_after: int = 10**9
+    revoked_after: int = 10**9
     ranges: int = 0
     refused: int = 0
     used: list[str] = field(default_factory=list)
@@ -114,6 +115,8 @@ class Bucket:
         self.ranges += 1
         if self.ranges == self.sessions_end_after:
             self.agent.wall.now += HOUR
+        if self.ranges == self.revoked_after:
+            self.agent.sessions = dict.fromkeys(self.agent.sessions, 0.0)
         headers = {"ETag": '"t"', "Content-Range": f"bytes {first}-{last}/{len(self.content)}"}
         return web.Response(status=206, headers=headers, body=self.content[first : last + 1])
 
@@ -230,6 +233,29 @@ async def test_a_session_that_ends_in_the_middle_costs_no_byte_twice(pod: Pod) -
     assert provided.received == len(MODEL)
     assert pod.bucket.used == ["ASIA0", "ASIA1"]
     assert (pod.agent.asked, pod.bucket.refused) == (2, 1)
+
+
+async def test_a_key_that_is_revoked_in_the_middle_costs_no_attempt(pod: Pod) -> None:
+    """A key is replaced once a minute at most, and this one is some minutes old."""
+    resolver = pod.resolver
+    plan = (await resolver.resolve(pod.asking("s3://bkt/m.gguf"))).plan
+    pod.agent.wall.now += 120
+    pod.bucket.revoked_after = 3
+    provided = await pod.fetch.transfer(plan, pod.credentials, 1, addresses_of(resolver, plan.ref, pod.credentials))
+    assert pod.fetch.content(provided) == MODEL
+    assert provided.received == len(MODEL)
+    assert pod.bucket.used == ["ASIA0", "ASIA1"]
+    assert pod.agent.asked == 2
+
+
+async def test_an_address_is_given_also_if_no_other_key_is(pod: Pod) -> None:
+    """Within the first minute of a key, its refusal is told by the range."""
+    resolver = pod.resolver
+    plan = (await resolver.resolve(pod.asking("s3://bkt/m.gguf"))).plan
+    pod.agent.sessions["ASIA0"] = 0
+    address = await addresses_of(resolver, plan.ref, pod.credentials)(plan.files[0])
+    assert "ASIA0" in address.url
+    assert pod.agent.asked == 1
 
 
 async def test_an_address_ends_with_its_session(pod: Pod) -> None:

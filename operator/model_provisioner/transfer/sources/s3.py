@@ -17,6 +17,7 @@ from model_provisioner.domain.errors import (
     AmbiguousModel,
     IncompleteModel,
     NotGGUF,
+    ProvisionError,
     SourceNotFound,
     SourceUnavailable,
     Terminal,
@@ -105,12 +106,24 @@ class S3(Source[S3Ref]):
         return Resolved(Plan(str(asked.ref), revision_of([one.revision for one in found]), files), others)
 
     async def address(self, asked: Asked[S3Ref], file: PlannedFile) -> Address:
-        """A new signature. `file.source` tells the key and the version of the plan."""
+        """A new signature. `file.source` tells the key and the version of the plan.
+
+        With the key of the pod, the object is asked for first: that key may be revoked before its session is over, of
+        which a signature tells nothing. An error is not raised here: the range tells it.
+        """
+        name, _, quoted = file.source.partition(" at ")[0].partition(_VERSION)
+        key, version = unquote(name.partition("/")[2]), unquote(quoted) or None
         client = await self._opened(asked)
-        name, _, version = file.source.partition(" at ")[0].partition(_VERSION)
-        key = unquote(name.partition("/")[2])
+        if self._tools.pod_keys and client.keys and client.keys.expires is not None:
+            try:
+                await client.head(key, version)
+            except (AccessDenied, SourceUnavailable):
+                self._tools.pod_keys.refused(client.keys)
+                client = await self._opened(asked)
+            except ProvisionError:
+                pass
         expires = client.keys.expires if client.keys else None
-        return Address(client.address(key, unquote(version) or None), expires=expires)
+        return Address(client.address(key, version), expires=expires)
 
     async def _opened(self, asked: Asked[S3Ref]) -> BucketClient:
         keys = await self._keys(asked)
