@@ -101,10 +101,10 @@ class RegistryClient:
 
     async def blob_address(self, digest: Digest) -> Address:
         """Where the blob is, and what it is requested with. One byte of it is asked for to learn that."""
-        url = self._url(f"blobs/{digest}")
+        url, logins = self._url(f"blobs/{digest}"), self._session.logins
         last = await self._headers(url)
-        if last.status == 401 and self._session.can_log_in(last):
-            await self._session.log_in(last)
+        if last.status == 401 and self._session.can_log_in(last, logins):
+            await self._session.log_in(last, logins)
         elif not (last.is_redirect or last.status in {200, 206}):
             raise self._replies.error(last)
         return Address(url, self._session.headers, self._session.expires)
@@ -122,12 +122,12 @@ class RegistryClient:
 
     async def _open(self, path: str, headers: dict[str, str], good: frozenset[int], what: str = "") -> Reply:
         """The answer, whose status is one of `good`. The caller closes it. Errors have `what` before the subject."""
-        url = self._url(path)
+        url, logins = self._url(path), self._session.logins
         reply = await self._client.get(url, {**headers, **self._session.headers}, None)
         self._answered = True
-        if reply.status == 401 and self._session.can_log_in(reply):
+        if reply.status == 401 and self._session.can_log_in(reply, logins):
             reply.close()
-            await self._session.log_in(reply)
+            await self._session.log_in(reply, logins)
             reply = await self._client.get(url, {**headers, **self._session.headers}, None)
         if reply.status not in good:
             reply.close()

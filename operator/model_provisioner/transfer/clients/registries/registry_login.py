@@ -10,6 +10,8 @@ An identity token goes to a token server only.
 A challenge of a host that the registry redirects to is not answered.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlencode
@@ -30,6 +32,8 @@ from model_provisioner.transfer.http.client import Client, Reply
 
 _MAX_TOKEN_BYTES = 256 * 1024
 _MAX_REALM = 2048
+_MAX_KEPT = 8
+"""A reply may still show a token that has been replaced. A client sends few: a token is valid for a minute or more."""
 _CLIENT = "model-provisioner"
 _REFUSES_GRANT = frozenset({400, 401, 403})  # RFC 6749, 5.2: 400 for a refresh token that is not valid any more
 _KNOWS_NO_GRANT = frozenset({404, 405})  # distribution, spec/auth/oauth.md: a server without OAuth 2
@@ -50,38 +54,60 @@ class Session:
         permitted = credentials if credentials and registry.may_have(credentials) else None
         self._login = permitted.login_at(registry.named) if permitted else None
         self._credentials = permitted
-        self._authorization = f"Bearer {permitted.token}" if permitted and permitted.token else None
+        self._sent: deque[str] = deque(maxlen=_MAX_KEPT)
+        if permitted and permitted.token:
+            self._sent.append(f"Bearer {permitted.token}")
         self.expires: float | None = None
         """Of what is sent, in seconds since the epoch; None if it does not expire."""
-        authenticated = self._login is not None or self._authorization is not None
+        authenticated = self._login is not None or bool(self._sent)
         self.replies = Replies(registry, authenticated=authenticated, wall=wall)
+        self.logins = 0
+        """How many challenges were answered. A registry may give the same token twice."""
+        self._logging_in = asyncio.Lock()
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": self._authorization} if self._authorization else {}
+        """What the next request is sent with."""
+        return {"Authorization": self._sent[-1]} if self._sent else {}
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown if the registry sends it back, besides the credentials themselves."""
-        sent = filter(None, (self._authorization, self._login.basic if self._login else None))
-        return tuple(value.partition(" ")[2] for value in sent)
+        """What must not be shown if the registry sends it back, besides the credentials themselves.
 
-    def can_log_in(self, reply: Reply) -> bool:
-        """Whether the registry itself asks for a login that it was not just sent; a token may have expired."""
-        new = self._authorization is None or self.expires is not None
-        return new and reply.origin == self._registry.origin
+        The tokens that were replaced are among it: the reply to an earlier request may have them.
+        """
+        login = [self._login.basic] if self._login and self._login.basic else []
+        return tuple(value.partition(" ")[2] for value in (*reversed(self._sent), *login))
 
-    async def log_in(self, refused: Reply) -> None:
-        """Answers the challenge of `refused`. Raises its error if that cannot be done."""
+    def can_log_in(self, refused: Reply, logins: int) -> bool:
+        """Whether the registry itself asks for a login that it was not just sent; a token may have expired.
+
+        `logins` is the number of them when the refused request was sent.
+        """
+        new = not self._sent or logins != self.logins or self.expires is not None
+        return new and refused.origin == self._registry.origin
+
+    async def log_in(self, refused: Reply, logins: int) -> None:
+        """Answers the challenge of `refused`. Raises its error if that cannot be done.
+
+        Requests that run in parallel are refused together when their token expires. The first one logs in, and the
+        others use its token. `logins` is as for `can_log_in`.
+        """
+        async with self._logging_in:
+            if logins == self.logins:
+                await self._answer(refused)
+                self.logins += 1
+
+    async def _answer(self, refused: Reply) -> None:
         ways = {way.scheme: way for way in reversed(challenges(refused.headers.get("WWW-Authenticate", "")))}
         bearer = ways.get("bearer")
         if bearer is not None and "realm" in bearer.parameters:
             obtained = self._wall()
             token = await self._token(bearer)
-            self._authorization = f"Bearer {token.value}"
+            self._sent.append(f"Bearer {token.value}")
             self.expires = obtained + token.seconds
         elif "basic" in ways and self._login and self._login.basic:
-            self._authorization = self._login.basic
+            self._sent.append(self._login.basic)
         elif "basic" in ways and self._login:
             raise AccessDenied(
                 f"{self._registry.origin} wants a user name and a password for {self._registry.subject}, and the login "
