@@ -22,7 +22,7 @@ from model_provisioner.transfer.clients.registries.registry import RegistryClien
 
 _MAX_ARCHIVES = 64
 _MAX_REQUESTS = 2000
-"""Of one resolve. One archive with as many entries as are read (`tar_walk.MAX_ENTRIES`) takes half of them."""
+"""Of one resolve. One archive takes fewer: at most two for each of the `tar_walk.MAX_ENTRIES` that are read."""
 _WINDOW = 16 * 1024
 """How many bytes are asked for at one time. The header of a file is most often within the first of them."""
 _MOST_PACKED, _MOST_UNPACKED = 1024 * 1024, 16 * 1024 * 1024
