@@ -158,13 +158,15 @@ async def test_a_login_is_for_its_registry_and_without_tls_on_this_machine_only(
     [
         ("canary", "is no configuration of docker: it is not used"),
         ({"auths": {"r.example": {"auth": "canary!"}}}, "has no usable login for r.example: it is not used"),
-        ({"credsStore": "../canary"}, "has no name of a program"),
+        ({"credsStore": "../canary"}, "the credential helper '../canary', which "),
+        ({"credsStore": "\x1b[2J\u202ekeys"}, r"helper '\x1b[2J\u202ekeys', which "),
     ],
 )
 async def test_what_can_not_be_used_is_a_note(tmp_path: Path, content: object, says: str) -> None:
     found, (note,) = await logins(tmp_path, "oci://r.example/team/tiny", content)
     assert found is None
     assert says in note
+    assert note.isprintable()
 
 
 async def test_a_helper_that_waits_for_someone_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
+from model_provisioner.transfer.sources import archives
 from tests.support import registry, tars
 from tests.support.ggufs import tiny_gguf, write_split
 from tests.support.registry import FILEPATH, GGUF, Document, Pusher, descriptor
@@ -283,6 +284,25 @@ async def test_an_archive_that_is_no_model_says_why(origin: TokenRegistry, fetch
     with pytest.raises(kind, match=says) as caught:
         await fetch.resolve(at(origin))
     assert caught.value.message.isprintable()
+
+
+async def test_the_archives_of_an_artifact_take_a_bounded_number_of_requests(
+    origin: TokenRegistry, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them alone is within bounds. Its entries are so large that each header takes a request."""
+    monkeypatch.setattr(archives, "_MAX_REQUESTS", 20)
+    others = [(f"{number}.bin", bytes(20 * 1024)) for number in range(8)]
+    packed = [tars.tar(*others, (name, MODEL)) for name in ("tiny.gguf", "README.md", "LICENSE")]
+    for one in packed:
+        origin.files[sha256(one)] = FileServer(one)
+    for tag, number in (("two", 2), ("three", 3)):
+        origin.put(tag, [descriptor(one, MODELPACK) for one in packed[:number]])
+    assert (await fetch.resolve(at(origin, ":two"))).files[0].path.endswith("/tiny.gguf")
+    for one in packed:
+        origin.files[sha256(one)].log.clear()
+    with pytest.raises(UnsupportedSource, match=r"so many entries in its archives that 20 requests do not show all: p"):
+        await fetch.resolve(at(origin, ":three"))
+    assert sum(len(origin.files[sha256(one)].log) for one in packed) == 20
 
 
 @pytest.mark.parametrize("name", ["../../../etc/x.gguf", "/etc/x.gguf", "./././x.gguf"])

@@ -54,11 +54,13 @@ class Member:
 
     @property
     def addresses(self) -> tuple[object, ...]:
-        """The addresses that the object itself has resolved, and what each file must be.
+        """What the object itself has resolved of each file: its address, its version, and what the file must be.
 
-        Bytes that are wrong for one object may be right for another.
+        Bytes that are wrong for one object may be right for another one with another address or version. A signed file
+        has no address here, because the source is asked for one. The members of a transfer ask it for the same bytes:
+        the source, the digest and the archive are equal for all of them. Only the pinned version can differ.
         """
-        return tuple((file.url, file.role) for file in self.plan.files)
+        return tuple((file.url, file.pin, file.role) for file in self.plan.files)
 
     def succeed(self, published: messages.Published) -> None:
         if not self.result.done():

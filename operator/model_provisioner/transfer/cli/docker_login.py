@@ -74,18 +74,21 @@ async def _entry(ref: OciRef, file: Path, helper_seconds: float, notes: list[str
         found = docker_config.find(content, ref.registry, ref.repository)
     except ValueError:
         raise _NoLogin("is no configuration of docker") from None
-    if found.helper is not None:
+    if found.helper is not None and not _HELPER.fullmatch(found.helper):
+        notes.append(f"the credential helper {found.helper[:100]!a}, which {file} names, is no name of a program")
+    elif found.helper is not None:
         try:
             return await _ask(found.helper, found.server, helper_seconds) or found.entry
         except _NoLogin as error:
-            notes.append(f"docker-credential-{found.helper[:100]}, which {file} names, {error}")
+            notes.append(f"docker-credential-{found.helper}, which {file} names, {error}")
     return found.entry
 
 
 async def _ask(helper: str, server: str, seconds: float) -> docker_config.Json | None:
-    """What the helper has for `server`; None if it has no login (it says so by its exit code)."""
-    if not _HELPER.fullmatch(helper):
-        raise _NoLogin("has no name of a program")
+    """What the helper has for `server`; None if it has no login (it says so by its exit code).
+
+    `helper` is a name that `_HELPER` allows.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             f"docker-credential-{helper}",

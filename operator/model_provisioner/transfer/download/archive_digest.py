@@ -10,21 +10,18 @@ import hashlib
 from collections.abc import Callable
 
 from model_provisioner.aio.clock import Clock
-from model_provisioner.aio.ticking import ticking
 from model_provisioner.domain.archives.bad_archive import BadArchive
 from model_provisioner.domain.archives.tar_stream import TarStream
 from model_provisioner.domain.archives.tar_walk import Walk
 from model_provisioner.domain.download.ranges import ByteRange
-from model_provisioner.domain.errors import DigestMismatch, SourceUnavailable, TransferStalled
-from model_provisioner.domain.lifecycle.backoff import delay
+from model_provisioner.domain.errors import DigestMismatch, SourceUnavailable
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
+from model_provisioner.transfer.download.attempts import with_attempts
 from model_provisioner.transfer.download.connections import Target
 from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile
 
-_MAX_ATTEMPTS = 3
 _READ_BYTES = 256 * 1024
-_TICK_SECONDS = 1.0
 _MOST_ZEROS = 1024 * 1024
 
 
@@ -87,24 +84,18 @@ class ArchiveDigest:
 
         A connection that ends early is followed by another one for the bytes that are missing.
         """
-        failures = 0
 
         def taken(piece: bytes) -> None:
             nonlocal start
             take(piece)
             start += len(piece)
 
-        while (before := start) < stop:
-            try:
-                async with ticking(self._clock, _TICK_SECONDS, self._target.tick):
+        async def attempt() -> None:
+            while start < stop:
+                with contextlib.suppress(RangesNotSupported):  # is raised once: the next request is clearer
                     await self._receive(ByteRange(start, stop), taken)
-            except RangesNotSupported:  # is raised once: the next request is clearer
-                continue
-            except (SourceUnavailable, TransferStalled) as error:
-                failures = 1 if start > before else failures + 1
-                if failures == _MAX_ATTEMPTS:
-                    raise
-                await self._clock.sleep(delay(failures, error.retry_after, self._clock.random()))
+
+        await with_attempts(attempt, lambda: start, self._target.tick, self._clock)
 
     async def _receive(self, wanted: ByteRange, take: Callable[[bytes], None]) -> None:
         """Hands over what comes of `wanted`, also if an error ends it. Raises SourceUnavailable if it is nothing."""

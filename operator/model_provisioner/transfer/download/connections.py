@@ -38,15 +38,14 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.domain.network.response_time import no_answer
+from model_provisioner.transfer.download.attempts import MAX_ATTEMPTS, MAX_PAUSE_SECONDS
 from model_provisioner.transfer.download.range_request import STALL_SECONDS, RangeRequest, RangeRequests
 from model_provisioner.transfer.download.remote_file import RangeReply, RangesNotSupported, RemoteFile
 from model_provisioner.transfer.download.throttle import Limits
 
-_MAX_ATTEMPTS = 3
 _MIN_PARALLEL_BYTES = 64 * MIB
 _WATCH_SECONDS = 1.0
 _GRACE_SECONDS = 15 * 60.0
-_MAX_PAUSE_SECONDS = 30.0  # for a longer pause the download ends, so that another one can use its place
 _TRANSIENT = (SourceUnavailable, TransferStalled)  # for anything else, waiting a second or two does not help
 _REFUSALS = (AccessDenied, LicenseNotAccepted, SourceNotFound)
 _CONNECTION_ERRORS = (*_TRANSIENT, *_REFUSALS, RateLimited, NameResolutionFailed)
@@ -325,7 +324,7 @@ class ConnectionPool:
     def _can_close(self, error: ProvisionError, failures: int) -> bool:
         """Whether the others go on without this one: after three failures, at once if the error is not transient."""
         passing = isinstance(error, _TRANSIENT) and error.retry_after is None
-        return self._running > 1 and self._requests.any_received and (failures >= _MAX_ATTEMPTS or not passing)
+        return self._running > 1 and self._requests.any_received and (failures >= MAX_ATTEMPTS or not passing)
 
     def _pause(self, error: ProvisionError, failures: int) -> float:
         """Seconds until the next attempt. Raises `error` if there is none."""
@@ -333,8 +332,8 @@ class ConnectionPool:
             self._raise_after_grace(error)
         elif (
             not isinstance(error, _TRANSIENT)
-            or failures >= _MAX_ATTEMPTS
-            or (error.retry_after or 0) > _MAX_PAUSE_SECONDS
+            or failures >= MAX_ATTEMPTS
+            or (error.retry_after or 0) > MAX_PAUSE_SECONDS
         ):
             raise error
         retry_after = error.retry_after if isinstance(error, Retryable) else None

@@ -5,6 +5,7 @@ the expiry of that address or when its host refuses it. Two kinds: a URL that do
 that does, as a hub does; and an address that the source is asked for, because it has to be signed.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,6 +19,8 @@ from model_provisioner.transfer.http.client import Client, Reply
 
 Headers = Mapping[str, str]
 OnRequest = Callable[[Origin], None]
+_MAX_KEPT = 8
+"""Of the addresses that a place was given: the reply to an earlier request may still show one that was replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,17 @@ class AskedPlace:
         self._client = client
         self._ask = ask
         self._clock = clock
-        self._told: Address | None = None
+        self._told: deque[Address] = deque(maxlen=_MAX_KEPT)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return self._told.secrets if self._told else ()
+        """Those of the last addresses, also of the replaced ones, each once."""
+        return tuple(dict.fromkeys(secret for address in reversed(self._told) for secret in address.secrets))
 
     async def open(self, headers: Headers, on_request: OnRequest) -> Opened:
         """Asks for an address first, whenever it is called."""
-        address = self._told = await self._ask()
+        address = await self._ask()
+        self._told.append(address)
         obtained, home = self._clock.wall(), Origin.of(address.url)
         reply = await self._client.get(address.url, {**headers, **address.headers}, None, on_request)
         kept = address.headers if reply.origin == home else {}

@@ -11,28 +11,25 @@ from collections.abc import Awaitable, Callable
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
-from model_provisioner.aio.ticking import ticking
 from model_provisioner.domain.archives.bad_archive import BadArchive
 from model_provisioner.domain.archives.model_members import MAX_AROUND
 from model_provisioner.domain.archives.tar_stream import TarStream
 from model_provisioner.domain.archives.tar_walk import Walk
 from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.download.waiting import Wait
-from model_provisioner.domain.errors import SourceUnavailable, TransferStalled, UnsupportedSource
-from model_provisioner.domain.lifecycle.backoff import delay
+from model_provisioner.domain.errors import SourceUnavailable, UnsupportedSource
 from model_provisioner.domain.model_files.layers import OWN_LAYER
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
 from model_provisioner.transfer.clients.registries.inflater import Inflater
 from model_provisioner.transfer.download.archive_digest import another_archive, damaged_archive
+from model_provisioner.transfer.download.attempts import with_attempts
 from model_provisioner.transfer.download.connections import Target
 from model_provisioner.transfer.download.remote_file import RangeReply, RemoteFile
 
-_MAX_ATTEMPTS = 3
 _READ_BYTES = 128 * 1024
 _UNPACKED_BYTES = 512 * 1024
-_TICK_SECONDS = 1.0
 
 
 class UnpackedStream:
@@ -66,17 +63,8 @@ class UnpackedStream:
         Raises DigestMismatch for another archive than the planned one, UnsupportedSource for one with another GGUF file
         or too much around the file, and the errors of the source and of `target`.
         """
-        failures = 0
-        async with ticking(self._clock, _TICK_SECONDS, self._target.tick):
-            while True:
-                before = self._target.written.total
-                try:
-                    return await self._stream()
-                except (SourceUnavailable, TransferStalled) as error:
-                    failures = 1 if self._target.written.total > before else failures + 1
-                    if failures == _MAX_ATTEMPTS:
-                        raise
-                    await self._clock.sleep(delay(failures, error.retry_after, self._clock.random()))
+        target = self._target
+        await with_attempts(self._stream, lambda: target.written.total, target.tick, self._clock)
 
     async def _stream(self) -> None:
         """Raises SourceUnavailable for a stream that ends early, and for an archive that is not as it was planned."""

@@ -4,7 +4,7 @@ Called by `oci`. The headers of the archive are read in small ranges; how they a
 `domain.archives`. Nothing is unpacked: the transfer asks for the bytes of the file alone, and hashes the few around it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from model_provisioner.domain.archives.bad_archive import BadArchive
@@ -21,12 +21,16 @@ from model_provisioner.transfer.clients.registries.inflater import Inflater
 from model_provisioner.transfer.clients.registries.registry import RegistryClient
 
 _MAX_ARCHIVES = 64
+_MAX_REQUESTS = 2000
+"""Of one resolve. One archive takes fewer: at most two for each of the `tar_walk.MAX_ENTRIES` that are read."""
 _WINDOW = 16 * 1024
 """How many bytes are asked for at one time. The header of a file is most often within the first of them."""
 _MOST_PACKED, _MOST_UNPACKED = 1024 * 1024, 16 * 1024 * 1024
 """How far the beginning of a compressed archive is read: the model has to be announced there."""
 _MOST_UNSEEN = 64 * 1024
 """No model is as small as this."""
+
+_Read = Callable[[ByteRange], Awaitable[bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +46,19 @@ async def archived_files(
 ) -> dict[str, Archived]:
     """The GGUF files in the archives `layers`, by their names. `subject` names the artifact in messages.
 
-    Raises UnsupportedSource for an archive that can't be read or has no GGUF file, and what `BlobReader` raises.
+    Raises UnsupportedSource for an archive that can't be read or has no GGUF file, for archives that take too many
+    requests, and what `BlobReader` raises.
     """
     if len(layers) > _MAX_ARCHIVES:
         raise UnsupportedSource(
             f"{subject} has {len(layers)} archives, and {_MAX_ARCHIVES} are looked into: {OWN_LAYER}"
         )
+    requests = _Requests(subject)
     found: dict[str, Archived] = {}
     passed_over = ""
     for layer, digest in layers:
         try:
-            walk, files = await _looked_at(BlobReader(client, digest, layer.size), layer, digest)
+            walk, files = await _looked_at(requests.counted(BlobReader(client, digest, layer.size)), layer, digest)
             for name, file in files.items():
                 if found.setdefault(name, file) != file:
                     raise BadArchive(f"has {name[:120]!a}, and another archive too")
@@ -76,12 +82,34 @@ def check_around(subject: str, name: str, file: Archived) -> None:
         )
 
 
-async def _looked_at(reader: BlobReader, layer: Layer, digest: Digest) -> tuple[Walk, dict[str, Archived]]:
+class _Requests:
+    """Counts the requests of one resolve: 64 archives with 1,000 entries each would take hours of a far registry."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self._left = _MAX_REQUESTS
+
+    def counted(self, reader: BlobReader) -> _Read:
+        """`reader.read`, which raises UnsupportedSource when no request is left."""
+
+        async def read(wanted: ByteRange) -> bytes | None:
+            if not self._left:
+                raise UnsupportedSource(
+                    f"{self._subject} has so many entries in its archives that {_MAX_REQUESTS:,} requests do not show "
+                    f"all: {OWN_LAYER}"
+                )
+            self._left -= 1
+            return await reader.read(wanted)
+
+        return read
+
+
+async def _looked_at(read: _Read, layer: Layer, digest: Digest) -> tuple[Walk, dict[str, Archived]]:
     if layer.is_gzip:
-        walk = await _unpacked(reader, layer.size)
+        walk = await _unpacked(read, layer.size)
         files = in_gzip(walk.members, layer.name, layer.size)
     else:
-        walk = await _walked(reader, layer.size)
+        walk = await _walked(read, layer.size)
         files = named_members(walk.members, layer.name)
     return walk, {
         name: Archived(member.size, Archive(digest, layer.size, member.offset, layer.is_gzip))
@@ -89,14 +117,14 @@ async def _looked_at(reader: BlobReader, layer: Layer, digest: Digest) -> tuple[
     }
 
 
-async def _walked(reader: BlobReader, total: int) -> Walk:
+async def _walked(read: _Read, total: int) -> Walk:
     """All files of the archive. Without ranges only the first one can be seen: then it must be the last one too."""
     walk = Walk(total)
     if total < walk.needed:
         raise BadArchive("is too short for one")
     while not walk.ended:
         start = walk.position
-        window = await reader.read(ByteRange(start, min(total, start + max(_WINDOW, walk.needed))))
+        window = await read(ByteRange(start, min(total, start + max(_WINDOW, walk.needed))))
         if window is None:
             if walk.members and total - start <= _MOST_UNSEEN:
                 return walk
@@ -105,7 +133,7 @@ async def _walked(reader: BlobReader, total: int) -> Walk:
     return walk
 
 
-async def _unpacked(reader: BlobReader, packed: int) -> Walk:
+async def _unpacked(read: _Read, packed: int) -> Walk:
     """The walk to the first GGUF file in gzip of `packed` bytes, and as far as its beginning tells of others."""
     inflater, headers = Inflater(), TarStream(Walk(None))
     start, size, unpacked = 0, _WINDOW, 0
@@ -114,7 +142,7 @@ async def _unpacked(reader: BlobReader, packed: int) -> Walk:
             return headers.walk
         if start >= _MOST_PACKED or unpacked >= _MOST_UNPACKED:
             raise BadArchive("has no GGUF file at its beginning")
-        window = await reader.read(ByteRange(start, min(packed, start + size)))
+        window = await read(ByteRange(start, min(packed, start + size)))
         if window is None:
             raise BadArchive("has no GGUF file at its beginning, and the registry has no ranges")
         inflater.feed(window)

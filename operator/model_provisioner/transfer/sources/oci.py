@@ -21,8 +21,9 @@ from model_provisioner.domain.refs.oci import OciRef
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import store_path
 from model_provisioner.domain.store.plan import Plan, PlannedFile
-from model_provisioner.transfer.clients.registries.registry import Registry, RegistryClient
+from model_provisioner.transfer.clients.registries.registry import RegistryClient
 from model_provisioner.transfer.clients.registries.registry_answers import Manifest, is_index
+from model_provisioner.transfer.clients.registries.registry_replies import Registry
 from model_provisioner.transfer.http.echoes import redacted_errors
 from model_provisioner.transfer.sources.archives import Archived, archived_files, check_around
 from model_provisioner.transfer.sources.source import Asked, Resolved, Source, with_expected_digest
