@@ -76,15 +76,22 @@ class Life:
         return sorted(name for name in names if name.startswith(self.namespace))
 
 
+@pytest.fixture(scope="module", params=["helm", "helm4"])
+def program(request: pytest.FixtureRequest) -> Helm:
+    found: Helm = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture(scope="module")
-def own_cluster(binaries: Binaries) -> Iterator[Cluster]:
+def own_cluster(program: Helm, binaries: Binaries) -> Iterator[Cluster]:
+    """One for each Helm: their fields of the definition have different owners."""
     with Cluster(binaries) as running:
         yield running
 
 
 @pytest.fixture
-def life(helm: Helm, own_cluster: Cluster, tmp_path: Path) -> Iterator[Life]:
-    one = Life(helm, own_cluster, tmp_path)
+def life(program: Helm, own_cluster: Cluster, tmp_path: Path) -> Iterator[Life]:
+    one = Life(program, own_cluster, tmp_path)
     yield one
     one.do("uninstall", RELEASE, "--ignore-not-found", "--no-hooks")
 
