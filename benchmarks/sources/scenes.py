@@ -5,9 +5,6 @@ Called by `__main__`. The model is the same for all, and is written to memory.
 
 import contextlib
 import os
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +17,7 @@ from benchmarks.transfer import measure, worker
 from benchmarks.transfer.measure import Cost
 from benchmarks.transfer.model import FILE
 from benchmarks.transfer.scenes import CONNECTIONS, MIB, Costs, in_turn
+from benchmarks.transfer.scratch import empty, tell
 from benchmarks.transfer.worker import Locate, Worker
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.store.plan import Plan, PlannedFile
@@ -78,14 +76,14 @@ def fast(servers: Servers, origins: Sequence[Origin], rounds: int) -> Costs:
 
 def killed(servers: Servers, origin: Origin) -> Resumed:
     assert origin.sent
-    with _resolved(origin) as (plan, locate), _empty(servers.scratch) as directory:
+    with _resolved(origin) as (plan, locate), empty(servers.scratch) as directory:
         before = _settled(origin.sent)
         with worker.started(origin.network, locate) as first:
             peak = first.fetch_until_killed(plan, directory, CONNECTIONS, servers.model.size // 2)
         with worker.started(origin.network, locate) as second:
             peak = max(peak, second.fetch(plan, directory, CONNECTIONS).peak)
         twice = _settled(origin.sent) - before - servers.model.size
-    _tell(f"killed  {origin.name}: {twice / MIB:.1f} MiB sent twice, {peak / MIB:.1f} MiB")
+    tell(f"killed  {origin.name}: {twice / MIB:.1f} MiB sent twice, {peak / MIB:.1f} MiB")
     return Resumed(twice, peak)
 
 
@@ -102,7 +100,7 @@ def _expired(what: str, servers: Servers, gate: Gate) -> Expired:
     with (
         servers.expiring(gate, _RATE) as fronted,
         _resolved(fronted.origin) as (plan, locate),
-        _empty(servers.scratch) as directory,
+        empty(servers.scratch) as directory,
     ):
         asked = 0
 
@@ -115,7 +113,7 @@ def _expired(what: str, servers: Servers, gate: Gate) -> Expired:
             cost = it.fetch(plan, directory, CONNECTIONS)
         twice = _settled(fronted.front.content_sent) - servers.model.size
         refused = fronted.front.refused
-    _tell(f"expiring  {what}: {twice} bytes sent twice in {cost.wall:.1f} s, asked {asked} times, {refused} refused")
+    tell(f"expiring  {what}: {twice} bytes sent twice in {cost.wall:.1f} s, asked {asked} times, {refused} refused")
     return Expired(what, cost.wall, asked, refused, twice, cost.peak)
 
 
@@ -166,16 +164,3 @@ def _settled(sent: Callable[[], int]) -> int:
         count = now
         time.sleep(_SETTLED_SECONDS)
     return count
-
-
-@contextlib.contextmanager
-def _empty(scratch: Path) -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(dir=scratch))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -5,11 +5,8 @@ of it. Called by `__main__`.
 """
 
 import compileall
-import contextlib
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from benchmarks.transfer import far, hub, measure, programs, worker
 from benchmarks.transfer.measure import Cost, Run, observed
 from benchmarks.transfer.model import Model
 from benchmarks.transfer.programs import Program
+from benchmarks.transfer.scratch import empty, tell
 from model_provisioner.transfer.store.store import Store
 
 MIB = 1024 * 1024
@@ -133,10 +131,10 @@ def in_turn(
 
 
 def _told(what: str, run: Callable[[Path], Cost], scratch: Path) -> Run:
-    with _empty(scratch) as directory:
+    with empty(scratch) as directory:
         done = observed(lambda: run(directory))
     cost, others = done.cost, f", others {100 * done.noise.others:.0f} % of a core" if done.noise.disturbed else ""
-    _tell(f"{what}: {cost.wall:.2f} s, {cost.cpu:.2f} s CPU, {cost.peak // MIB} MiB{others}")
+    tell(f"{what}: {cost.wall:.2f} s, {cost.cpu:.2f} s CPU, {cost.peak // MIB} MiB{others}")
     return done
 
 
@@ -144,15 +142,15 @@ def _peak(model: Model, connections: int, rate: int, scratch: Path) -> int:
     with (
         hub.running(model, scratch, bytes_per_connection=rate) as source,
         worker.running(source) as fresh,
-        _empty(scratch) as directory,
+        empty(scratch) as directory,
     ):
         peak = fresh.fetch(worker.plan_of(source), directory, connections).peak
-    _tell(f"memory  {model.size // MIB} MiB over {connections}: {peak / MIB:.1f} MiB")
+    tell(f"memory  {model.size // MIB} MiB over {connections}: {peak / MIB:.1f} MiB")
     return peak
 
 
 def _killed_at(model: Model, point: int, scratch: Path) -> Resumed:
-    with hub.running(model, scratch, exact=True) as source, _empty(scratch) as directory:
+    with hub.running(model, scratch, exact=True) as source, empty(scratch) as directory:
         plan = worker.plan_of(source)
         with worker.running(source) as first:
             first.fetch_until_killed(plan, directory, CONNECTIONS, point)
@@ -163,18 +161,5 @@ def _killed_at(model: Model, point: int, scratch: Path) -> Resumed:
             second.fetch(plan, directory, CONNECTIONS)
         sent = source.content_bytes_sent()
     again = max(0, sent - sent_before - (model.size - durable))
-    _tell(f"killed at {point // MIB} MiB: {(sent - model.size) / MIB:.1f} MiB sent twice")
+    tell(f"killed at {point // MIB} MiB: {(sent - model.size) / MIB:.1f} MiB sent twice")
     return Resumed(point, sent - model.size, again)
-
-
-@contextlib.contextmanager
-def _empty(scratch: Path) -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(dir=scratch))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

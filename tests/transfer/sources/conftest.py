@@ -1,4 +1,4 @@
-"""What the tests of models in archives share: a volume, and two registries."""
+"""What the tests of several sources share: a volume, and two registries."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

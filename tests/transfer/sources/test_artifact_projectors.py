@@ -1,17 +1,13 @@
 """The projector of an artifact in a registry: which layer it is, its name, and artifacts without one that fits."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-
 import pytest
 
 from model_provisioner.domain.errors import AmbiguousModel, NotGGUF, SourceNotFound, UnsupportedSource
 from model_provisioner.domain.gguf.file_role import FileRole
-from tests.support import registry
 from tests.support.ggufs import tiny_gguf, tiny_projector
 from tests.support.registry import FILEPATH, GGUF, RAW, TITLE, Document, Pusher, descriptor
 from tests.transfer.sources.token_registry import token_registry
-from tests.transfer.sources.web import Fetcher, fetcher, sha256
+from tests.transfer.sources.web import Fetcher, sha256
 
 MODEL, OTHER = tiny_gguf(), tiny_gguf(seed=1)
 MMPROJ = "application/vnd.docker.ai.mmproj"
@@ -23,19 +19,6 @@ PROJECTORS = {
     "ModelPack raw, in a directory of its own": (RAW, {FILEPATH: "projector/mmproj.gguf"}, "projector/mmproj.gguf"),
     "any other": ("application/octet-stream", {TITLE: "tiny.mmproj-Q8_0.gguf"}, "tiny.mmproj-Q8_0.gguf"),
 }
-
-
-@pytest.fixture
-async def fetch(tmp_path: Path) -> AsyncIterator[Fetcher]:
-    async with fetcher(tmp_path / "volume") as found:
-        yield found
-
-
-@pytest.fixture
-def pusher(tmp_path: Path) -> Iterator[Pusher]:
-    """Debian's docker-registry, empty."""
-    with registry.running(tmp_path) as url:
-        yield Pusher(url, "team/tiny")
 
 
 def ref_of(pusher: Pusher) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from model_provisioner.domain.errors import (
 from tests.support import registry
 from tests.support.ggufs import tiny_gguf
 from tests.transfer.sources.token_registry import Answer, TokenRegistry, token_registry
-from tests.transfer.sources.web import Fetcher, fetcher
+from tests.transfer.sources.web import Fetcher
 
 LARGE = tiny_gguf(size=24 * 1024 * 1024)  # in several ranges
 
@@ -30,12 +29,6 @@ async def hub() -> AsyncIterator[TokenRegistry]:
     async with token_registry() as found:
         found.add("v1", LARGE)
         found.identity = IDENTITY
-        yield found
-
-
-@pytest.fixture
-async def fetch(tmp_path: Path) -> AsyncIterator[Fetcher]:
-    async with fetcher(tmp_path / "volume") as found:
         yield found
 
 

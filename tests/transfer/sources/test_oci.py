@@ -27,7 +27,7 @@ from tests.support import registry
 from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 from tests.support.registry import FILEPATH, GGUF, RAW, TITLE, Document, Pusher, descriptor
 from tests.transfer.sources.token_registry import Answer, TokenRegistry, token_registry
-from tests.transfer.sources.web import SETTINGS, Fetcher, fetcher, sha256
+from tests.transfer.sources.web import SETTINGS, Fetcher, sha256
 
 MODEL, OTHER = tiny_gguf(), tiny_gguf(seed=1)
 MIB = 1024 * 1024
@@ -35,19 +35,6 @@ LARGE = tiny_gguf(size=24 * MIB)  # in several ranges
 ORAS = "application/vnd.oci.image.layer.v1.tar"
 METADATA = "org.cncf.model.file.metadata+json"
 PASSWORD = registry.PASSWORD
-
-
-@pytest.fixture
-async def fetch(tmp_path: Path) -> AsyncIterator[Fetcher]:
-    async with fetcher(tmp_path / "volume") as found:
-        yield found
-
-
-@pytest.fixture
-def pusher(tmp_path: Path) -> Iterator[Pusher]:
-    """Debian's docker-registry, empty."""
-    with registry.running(tmp_path) as url:
-        yield Pusher(url, "team/tiny")
 
 
 def ref_of(pusher: Pusher, end: str = ":v1") -> str:

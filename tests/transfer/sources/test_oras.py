@@ -1,6 +1,6 @@
 """Artifacts that the real `oras` pushed to a real registry: what it writes is what the source reads."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,17 +10,11 @@ from model_provisioner.domain.errors import AccessDenied, AmbiguousModel
 from tests.support import registry, tools
 from tests.support.ggufs import tiny_gguf, write_split
 from tests.support.oras import Oras
-from tests.transfer.sources.web import Fetcher, fetcher, sha256
+from tests.transfer.sources.web import Fetcher, sha256
 
 pytestmark = [tools.needs("oras"), tools.needs("docker-registry")]
 MODEL, OTHER = tiny_gguf(size=24 * 1024 * 1024), tiny_gguf(seed=1)  # the first in several ranges
 LOGIN = (registry.USER, registry.PASSWORD)
-
-
-@pytest.fixture
-async def fetch(tmp_path: Path) -> AsyncIterator[Fetcher]:
-    async with fetcher(tmp_path / "volume") as found:
-        yield found
 
 
 @pytest.fixture

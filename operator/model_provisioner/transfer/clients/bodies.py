@@ -6,6 +6,9 @@ Some proxies compress a body although identity is asked for. What a body says is
 import zlib
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TypeVar
+
+import msgspec
 
 from model_provisioner.domain.download.range_answer import AnswerHeader
 from model_provisioner.domain.errors import SourceUnavailable
@@ -15,6 +18,8 @@ from model_provisioner.transfer.http.client import Reply
 ONE_BYTE: Mapping[str, str] = MappingProxyType({"Range": "bytes=0-0"})
 """The header of a request whose answer tells what the file is, where HEAD can't be trusted."""
 _GZIP_OR_ZLIB = 47  # zlib.h, inflateInit2: both formats, the largest window
+_MOST_SHOWN = 160
+T = TypeVar("T")
 
 
 class Malformed(Exception):
@@ -37,6 +42,23 @@ def answer_header(status: int, headers: Mapping[str, str]) -> AnswerHeader:
     """What decides which bytes the body of an answer to a range request has."""
     names = ("Content-Range", "Content-Length", "Transfer-Encoding", "Content-Type")
     return AnswerHeader(status, *(headers.get(name, "") for name in names))
+
+
+def check_not_encoded(reply: Reply, subject: str) -> None:
+    """Raises SourceUnavailable if the body is encoded, although the bytes of `subject` themselves were asked for."""
+    encoding = reply.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise SourceUnavailable(f"{reply.origin} sends {subject} encoded as {encoding[:20]!a}: a proxy's doing?")
+
+
+def decoded_json(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The JSON in `body`. Raises Malformed. Memory is bounded by the caller, before it calls."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"JSON of another shape ({str(error)[:_MOST_SHOWN]})") from None
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested too deeply
+        raise Malformed("what is no JSON") from None
 
 
 async def read_body(reply: Reply, most: int, limit: int) -> bytes:

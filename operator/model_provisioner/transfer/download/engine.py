@@ -2,10 +2,9 @@
 
 Called by `transfer.worker` and `transfer.cli`. A published file whose digest is recorded is used as it is; one without
 a record, or whose upload parts were not compared by any record, is hashed; every other file is downloaded into a part,
-verified and published. The projector of a
-model is published first, and the first file of a split model last, because its presence means that the model is
-complete. Requests, connections and retries belong to
-`file_download` and `connections`, files and records to `transfer.store`.
+verified and published. The projector of a model is published first, and the first file of a split model last, because
+its presence means that the model is complete. Requests, connections and retries belong to `file_download` and
+`connections`, files and records to `transfer.store`.
 """
 
 import functools

@@ -2,8 +2,8 @@
 
 Called by `file_download`, `engine` and `transfer.worker.verification`. Bytes that arrive in order are hashed from
 memory. Other bytes are read back from the part, through the page cache, when all bytes before them are written.
-The parts that a file was uploaded in are compared here, each when its last byte is hashed. Comparing the digest of the
-file belongs to the callers.
+What else gets the bytes in order (`also`) is decided by `file_download` and `engine`, and so is what the digest is
+compared with.
 """
 
 import asyncio

@@ -27,7 +27,7 @@ from model_provisioner.domain.refusals.hub_errors import HubRequest, hub_error
 from model_provisioner.domain.refusals.retry_after import retry_after
 from model_provisioner.domain.refusals.s3_errors import range_error
 from model_provisioner.domain.store.plan import Pin
-from model_provisioner.transfer.clients.bodies import answer_header
+from model_provisioner.transfer.clients.bodies import answer_header, check_not_encoded
 from model_provisioner.transfer.download.place import Place, Target
 from model_provisioner.transfer.http.client import Client, Reply
 
@@ -167,11 +167,7 @@ class RemoteFile:
         """What the body has. Raises the error if it is neither `asked` nor, with `allow_whole`, the whole file."""
         if reply.status not in {200, 206}:
             raise self._status_error(reply)
-        encoding = reply.headers.get("Content-Encoding", "identity")
-        if encoding != "identity":
-            raise SourceUnavailable(
-                f"{reply.origin} sends {self.subject} encoded as {encoding[:20]!r}: a proxy's doing?"
-            )
+        check_not_encoded(reply, self.subject)
         body = judge(answer_header(reply.status, reply.headers), asked, self._sent)
         if isinstance(body, WrongAnswer):
             raise SourceUnavailable(f"{reply.origin}, asked for {self.subject}, {body.problem}")

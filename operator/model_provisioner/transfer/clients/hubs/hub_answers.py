@@ -18,7 +18,7 @@ import msgspec
 
 from model_provisioner.domain.model_files.file_names import MAX_NAME_BYTES, is_short
 from model_provisioner.domain.store.digest import Digest
-from model_provisioner.transfer.clients.bodies import Malformed, TooLarge
+from model_provisioner.transfer.clients.bodies import Malformed, TooLarge, decoded_json
 
 MAX_FILES = 20_000
 """The most files of a listing. Repositories of models have some hundred; a listing costs memory for each of them."""
@@ -153,12 +153,7 @@ def decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise Malformed("an empty body")
     if body.count(b"{") > _MAX_OBJECTS:
         raise TooLarge(_TOO_MANY)
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise Malformed(f"JSON of another shape ({error})") from None
-    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested too deeply
-        raise Malformed("what is no JSON") from None
+    return decoded_json(decoder, body)
 
 
 def bounded(entries: list[T]) -> list[T]:

@@ -8,7 +8,7 @@ from model_provisioner.domain.download.range_answer import Body, RequestedFile, 
 from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import SourceUnavailable
 from model_provisioner.domain.store.digest import Digest
-from model_provisioner.transfer.clients.bodies import answer_header
+from model_provisioner.transfer.clients.bodies import answer_header, check_not_encoded
 from model_provisioner.transfer.clients.registries.registry import RegistryClient
 from model_provisioner.transfer.http.client import Reply
 
@@ -29,11 +29,7 @@ class BlobReader:
         Raises what `RegistryClient.blob` raises, and SourceUnavailable for other bytes, or fewer.
         """
         async with await self._registry.blob(self._digest, wanted) as reply:
-            encoding = reply.headers.get("Content-Encoding", "identity")
-            if encoding != "identity":
-                raise SourceUnavailable(
-                    f"{reply.origin} sends the layer {self._digest} encoded as {encoding[:20]!a}: a proxy's doing?"
-                )
+            check_not_encoded(reply, f"the layer {self._digest}")
             body = judge(answer_header(reply.status, reply.headers), wanted, self._blob)
             if isinstance(body, WrongAnswer):
                 raise SourceUnavailable(f"{reply.origin}, asked for a part of the layer {self._digest}, {body.problem}")

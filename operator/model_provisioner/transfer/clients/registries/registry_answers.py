@@ -8,14 +8,14 @@ spec/auth/token.md.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 
 from model_provisioner.domain.model_files.layers import Layer
 from model_provisioner.domain.model_files.parts import MAX_PARTS
 from model_provisioner.domain.store.digest import Digest
-from model_provisioner.transfer.clients.bodies import Malformed, TooLarge
+from model_provisioner.transfer.clients.bodies import Malformed, TooLarge, decoded_json
 from model_provisioner.transfer.clients.file_facts import MAX_SIZE
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -35,7 +35,6 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
 _Digest = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9]+([+._-][a-z0-9]+)*:[A-Za-z0-9=_-]{32,128}\Z")]
 _Annotations = dict[str, str] | None
-T = TypeVar("T")
 
 
 class UnknownManifest(Exception):
@@ -96,7 +95,7 @@ def parse_manifest(body: bytes, content_type: str, digest: Digest) -> Manifest:
     told = content_type.partition(";")[0].strip().lower()
     if body.count(b"{") > _MAX_OBJECTS:  # before memory is used for each of them
         raise TooLarge(f"more than {_MAX_LAYERS:,} layers")
-    found = _decoded(_MANIFEST, body)
+    found = decoded_json(_MANIFEST, body)
     kind = _kind(found, told)
     entries = found.manifests if kind in _INDEXES else found.layers
     if entries is None:
@@ -123,7 +122,7 @@ def _kind(found: _Manifest, told: str) -> str:
 
 def parse_token(body: bytes) -> Token:
     """The answer of a token server. A lifetime that makes no sense is the usual one."""
-    found = _decoded(_TOKENS, body)
+    found = decoded_json(_TOKENS, body)
     value = found.token or found.access_token or ""
     if not _TOKEN.fullmatch(value) or len(value) > _MAX_TOKEN:
         raise Malformed("no token")
@@ -133,7 +132,7 @@ def parse_token(body: bytes) -> Token:
 
 def is_remote(body: bytes) -> bool:
     """Whether the configuration of a model of Ollama says that it runs elsewhere (ollama, types/model/config.go)."""
-    return bool(_decoded(_CONFIG, body).remote_host)
+    return bool(decoded_json(_CONFIG, body).remote_host)
 
 
 def is_index(layer: Layer) -> bool:
@@ -143,12 +142,3 @@ def is_index(layer: Layer) -> bool:
 def _layer(one: _Descriptor) -> Layer:
     annotations: Mapping[str, str] = one.annotations or {}
     return Layer(one.media_type, one.digest, one.size, annotations)
-
-
-def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise Malformed(f"JSON of another shape ({str(error)[:160]})") from None
-    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested too deeply
-        raise Malformed("what is no JSON") from None
