@@ -1,7 +1,7 @@
 """An nginx before a server: it counts what is sent, can limit each connection, and can let tokens or addresses expire.
 
-Called by `servers`. Who may pass is decided in `gate`, a process of its own: nginx asks it, and it answers with a
-refusal or with `X-Accel-Redirect`, so the bytes of the model pass nginx only.
+Called by `servers`. Which request may pass is decided in `gate`, a process of its own: nginx asks it, and it answers
+with a refusal or with `X-Accel-Redirect`, so the bytes of the model pass nginx only.
 """
 
 import contextlib

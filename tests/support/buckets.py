@@ -75,7 +75,7 @@ class Server:
         return answer.raise_for_status()
 
     def publish(self, bucket: str, objects: Mapping[str, bytes]) -> None:
-        """Puts `objects` into `bucket`, and lets everybody read and list it: by ACLs at moto, else by a policy."""
+        """Puts `objects` into `bucket`, which then can be read without a key: by ACLs at moto, else by a policy."""
         acl = {} if self.has_policies else {"x-amz-acl": "public-read"}
         for key, content in objects.items():
             self.put(f"{bucket}/{key}", content, acl)

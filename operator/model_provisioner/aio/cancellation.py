@@ -6,6 +6,7 @@ for an object that was deleted.
 """
 
 import asyncio
+import signal
 from typing import Any
 
 
@@ -26,3 +27,10 @@ async def wait_all(*tasks: asyncio.Future[Any]) -> None:
             cancelled = ours
     if cancelled is not None:
         raise cancelled
+
+
+def cancel_at_sigterm() -> None:
+    """Cancels the task that calls it at SIGTERM, at which the kernel does not end process 1 without a handler."""
+    task = asyncio.current_task()
+    if task:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

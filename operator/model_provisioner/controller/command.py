@@ -7,10 +7,10 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import signal
 
 from pydantic import ValidationError
 
+from model_provisioner.aio.cancellation import cancel_at_sigterm
 from model_provisioner.controller.app import run_operator
 from model_provisioner.proxy_file import load_proxy
 from model_provisioner.settings.flags import add_flags, explain, refuse
@@ -39,13 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(settings: OperatorSettings) -> int:
-    """Handles SIGTERM until kopf does, for example while another operator holds the Lease.
-
-    Without a handler, the kernel does not even end process 1 of a container at SIGTERM.
-    """
-    task = asyncio.current_task()
-    if task:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    """Handles SIGTERM until kopf does, for example while another operator holds the Lease."""
+    cancel_at_sigterm()
     return await run_operator(settings)
 
 

@@ -6,11 +6,11 @@ The flags and their help texts are in `settings.definition`. Whether the definit
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 
 from pydantic import ValidationError
 
+from model_provisioner.aio.cancellation import cancel_at_sigterm
 from model_provisioner.controller.definition.update import Definition, NotUpdated, update
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.settings.definition import DefinitionSettings
@@ -42,10 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(settings: DefinitionSettings, definition: Definition) -> str:
-    """Ends at SIGTERM, which the kernel does not do for process 1 of a container that has no handler."""
-    task = asyncio.current_task()
-    if task:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    cancel_at_sigterm()
     api = await KubeApi.connect(settings.kubeconfig)
     try:
         return await update(api, definition)
