@@ -27,10 +27,14 @@ http {{
 
 
 @contextlib.contextmanager
-def before(behind: int, directory: Path, directives: str = "") -> Iterator[int]:
-    """The port of an nginx that passes on to the port `behind`; `directives` are for its `location`."""
-    with _running(directory, f"location / {{ proxy_pass http://127.0.0.1:{behind}; {directives} }}") as port:
-        yield port
+def before(behind: int, directory: Path, directives: str = "", port: int | None = None) -> Iterator[int]:
+    """The port of an nginx that passes on to the port `behind`; `directives` are for its `location`.
+
+    `port` is for one that takes the place of another that has ended.
+    """
+    location = f"location / {{ proxy_pass http://127.0.0.1:{behind}; {directives} }}"
+    with _running(directory, location, port=port) as own:
+        yield own
 
 
 @contextlib.contextmanager
@@ -53,9 +57,9 @@ def serving(files: Path, directory: Path, locations: str = "", ca_file: Path | N
 
 
 @contextlib.contextmanager
-def _running(directory: Path, locations: str, ca_file: Path | None = None) -> Iterator[int]:
+def _running(directory: Path, locations: str, ca_file: Path | None = None, port: int | None = None) -> Iterator[int]:
     program = tools.require("nginx")
-    port, tls = free_port(), ""
+    port, tls = port or free_port(), ""
     if ca_file:
         certificate = directory / "nginx.pem"
         server_certificate("127.0.0.1", ca_file, certificate)
