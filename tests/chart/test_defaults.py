@@ -100,6 +100,7 @@ def spec_of_a_dry_run(cluster: Cluster, namespace: str) -> Document:
     try:
         spec: Document = create_model(cluster, namespace, {}, dry_run=True)["spec"]
     except ApiError as error:
-        assert "There can be a delay" in error.message, error
+        if "There can be a delay" not in error.message:
+            raise
         return {}
     return spec
