@@ -28,6 +28,9 @@ REFUSED = [
     ('allowedHosts=["*"]', "allowedHosts"),
     ('ambientCredentials="yes"', "ambientCredentials"),
     ('ambientCredentials=["Not_A_Bucket"]', "ambientCredentials"),
+    ('catalog.mountPath="models"', "mountPath"),
+    ('gates.enabled="yes"', "enabled"),
+    ("gates.createModel=true", "createModel"),
     ('caSecret.key=""', "caSecret"),
     ('proxy="proxy.example:3128"', "proxy"),
     ('proxy="http://user:password@proxy.example:3128"', "proxy"),
@@ -103,7 +106,9 @@ def test_every_value_is_explained_above_it() -> None:
 
 NESTED = (
     "caSecret",
+    "catalog",
     "crds",
+    "gates",
     "gateway",
     "httpRoute",
     "ingress",
