@@ -106,9 +106,7 @@ def test_every_value_is_explained_above_it() -> None:
 
 NESTED = (
     "caSecret",
-    "catalog",
     "crds",
-    "gates",
     "gateway",
     "httpRoute",
     "ingress",

@@ -3,6 +3,7 @@
 Called by the tests of the gates and by `benchmarks.gates`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from deploy.local.api import Api, ApiError
@@ -57,7 +58,7 @@ class GatedPods:
         own = {key.partition("/")[2]: value for key, value in found.items()}
         return {key: value for key, value in own.items() if key.startswith("model-")}
 
-    def patch(self, name: str, *operations: Document) -> Document:
+    def patch(self, name: str, *operations: Mapping[str, object]) -> Document:
         return self._api.request("PATCH", f"{self._path}/{name}", list(operations), content_type=_PATCH)
 
     def annotate(self, name: str, annotations: dict[str, str | None]) -> None:
