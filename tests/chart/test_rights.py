@@ -66,6 +66,24 @@ def test_there_are_no_other_roles(helm: Helm) -> None:
     assert {role["metadata"]["name"] for role in helm.render().kind("Role")} == {name for name, _ in ROLES}
 
 
+def test_with_gates_the_operator_may_patch_pods_and_create_models(helm: Helm) -> None:
+    rendering = helm.render("gates.enabled=true", 'watchNamespaces=["ml"]', 'persistence.existingClaim="shared"')
+    roles = [role for role in rendering.kind("Role") if role["metadata"]["name"] == "model-provisioner"]
+    added = {role["metadata"]["namespace"]: granted(role)[len(OPERATOR) :] for role in roles}
+    pods: Rule = ("pods", (), ("list", "watch", "patch"))
+    creation: Rule = (MODELS, (), ("create",))
+    assert added == {"ai": [pods, creation, ("persistentvolumeclaims", ("shared",), ("get",))], "ml": [pods, creation]}
+    assert all(granted(role)[: len(OPERATOR)] == OPERATOR for role in roles)
+
+
+def test_without_creation_it_may_create_none(helm: Helm) -> None:
+    rules = granted(helm.render("gates.enabled=true", "gates.createModels=false").one("Role", "model-provisioner"))
+    assert rules[len(OPERATOR) :] == [
+        ("pods", (), ("list", "watch", "patch")),
+        ("persistentvolumeclaims", ("models",), ("get",)),
+    ]
+
+
 @pytest.mark.parametrize(("name", "into", "rules"), CLUSTER_ROLES, ids=[row[0] for row in CLUSTER_ROLES])
 def test_a_cluster_role_is_aggregated_to_the_users_roles(
     helm: Helm, name: str, into: set[str], rules: list[Rule]

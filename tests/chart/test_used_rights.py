@@ -17,6 +17,7 @@ from tests.chart.installing import install
 from tests.chart.rendering import Helm, Rendering
 from tests.chart.test_uninstall import HOOK, RELEASE, Release
 from tests.gateway.caller import Caller
+from tests.support.gated_pods import GatedPods
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.programs import Program, eventually, free_port, running
 from tests.support.stand import Stand, stand
@@ -164,6 +165,26 @@ def test_a_gateway_for_everybody_uses_its_own_rights_to_write(
     allowed, refused = asked(log, namespace)
     assert refused == set()
     assert unused({right for right in granted(rendering) if right.account == GATEWAY}, allowed) == set()
+
+
+def test_the_gates_need_each_right_that_they_add(helm: Helm, release: Release, log: Path) -> None:
+    bench = release.bench
+    namespace, api = bench.namespace, bench.cluster.api
+    without = granted(helm.render(namespace=namespace))
+    rendering = install(api, helm.render("gates.enabled=true", namespace=namespace), namespace)
+    GatedPods(api, namespace).using("server", "hf:acme/tiny")
+    kubeconfig = bench.cluster.kubeconfig_for_service_account(namespace, RELEASE)
+    bench.start_operator(f"--kubeconfig={kubeconfig}", "--gates", "--create-models", "--node-name=node-1")
+    eventually(lambda: GatedPods(api, namespace).is_open("server"), "the gate is open")
+    allowed, refused = asked(log, namespace)
+    assert {right for right in refused if right.account == RELEASE} == set()
+    added = granted(rendering) - without
+    assert {in_short(right)[1:] for right in added} == {
+        *((verb, "pods") for verb in ("list", "watch", "patch")),
+        ("create", MODELS),
+        ("get", "persistentvolumeclaims"),
+    }
+    assert unused(added, allowed) == set()
 
 
 def unused(rights: set[Right], used: set[Right]) -> set[tuple[str, str, str]]:

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from model_provisioner.aio.background import FAILED_EXIT_CODE, in_background
 from model_provisioner.controller.catalog.catalog import Catalog
+from model_provisioner.controller.gates.gates import Gates, Site
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.process import collectors, handlers
 from model_provisioner.controller.process.health import Health, probes
@@ -85,12 +86,16 @@ class _Base:
 
 @dataclass(frozen=True, slots=True)
 class _Objects:
-    """What is known of the objects in the served `namespaces`. `initial` is empty when the stores are started."""
+    """What is known of the objects in the served `namespaces`. `initial` is empty when the stores are started.
+
+    `gates` is None unless the operator looks after gated pods.
+    """
 
     namespaces: Sequence[str]
     catalog: Catalog
     index: ObjectIndex
     initial: InitialObjects
+    gates: Gates | None
 
 
 async def run_operator(settings: OperatorSettings) -> int:
@@ -105,6 +110,8 @@ async def run_operator(settings: OperatorSettings) -> int:
         epoch = await _acquire_lease(closing, base.lease_api, settings)
         objects = await _start_watches(closing, settings, base)
         manager = await _start_stores(closing, settings, base, objects, epoch)
+        if objects.gates:
+            await _in_background(closing, objects.gates.run())
         await _run_kopf(manager, base, objects.namespaces)
     return 0
 
@@ -156,14 +163,17 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
     await _in_background(closing, exit_when_served(base.api, left_out))
     base.reflectors.extend(Reflector(base.api, collection_path(namespace)) for namespace in namespaces)
     catalog, initial = Catalog(base.api, namespaces), InitialObjects()
+    gates = Gates(base.api, namespaces, settings, Site(base.mounts, catalog.holds, _now)) if settings.gates else None
     for reflector in base.reflectors:
         reflector.set_transform(trim)
         reflector.add_listener(base.health.on_event)
         reflector.add_listener(catalog.on_event)
         reflector.add_listener(initial.on_event)
+        if gates:
+            reflector.add_listener(gates.on_model)
         await _in_background(closing, reflector.run())
     await _load_objects(base.reflectors, initial, base.queue)
-    return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), initial)
+    return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), initial, gates)
 
 
 async def _load_objects(reflectors: Sequence[Reflector], initial: InitialObjects, queue: Lanes) -> None:

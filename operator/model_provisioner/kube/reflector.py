@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from model_provisioner.domain.lifecycle.backoff import Backoff
-from model_provisioner.kube.client import ApiError, KubeApi
+from model_provisioner.kube.client import ApiError, KubeApi, Query
 
 _LOG = logging.getLogger(__name__)
 _WATCH_SECONDS = 290
@@ -31,7 +31,8 @@ class Reflector:
     """A copy of the objects at `path`. Start `run` as a task; read `objects` after `synced` is set.
 
     `monotonic` is in seconds, `jitter` returns a random number in 0..1. A watch without an event for `silence` seconds
-    is cut.
+    is cut. `selection` are the selectors of list and watch, as parameters of a request. With `page_size`, a list is
+    read in pages of so many objects: whole documents take several times the memory of what is kept.
     """
 
     def __init__(
@@ -42,10 +43,14 @@ class Reflector:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         silence: float = SILENCE_SECONDS,
+        selection: Query | None = None,
+        page_size: int | None = None,
     ) -> None:
         self.synced = asyncio.Event()
         self._api = api
         self._path = path
+        self._selection = dict(selection or {})
+        self._page = {"limit": str(page_size)} if page_size else {}
         self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
@@ -53,7 +58,7 @@ class Reflector:
         self._objects: dict[str, Document] = {}
         self._transform: Callable[[Document], Document] = lambda document: document
         self._unconfirmed: set[str] = set()
-        self._deleted = deque[str](maxlen=_REMEMBERED_DELETIONS)
+        self._deleted = deque[tuple[str, int]](maxlen=_REMEMBERED_DELETIONS)
         self._version: str | None = None
         self._listeners: list[Listener] = []
         self._last_event = monotonic()
@@ -102,11 +107,16 @@ class Reflector:
                 await self._recover(error)
 
     async def _list(self) -> None:
-        answer = await self._api.get(self._path)
+        listed, rest = set[str](), ""
+        while True:
+            answer = await self._api.get(self._path, self._selection | self._page | _continuing(rest))
+            for item in answer["items"]:
+                listed.add(item["metadata"]["uid"])
+                self._apply("ADDED", item)
+            rest = answer["metadata"].get("continue") or ""
+            if not rest:
+                break
         version = answer["metadata"]["resourceVersion"]
-        listed = {item["metadata"]["uid"] for item in answer["items"]}
-        for item in answer["items"]:
-            self._apply("ADDED", item)
         unconfirmed = {
             uid for uid in self._unconfirmed if uid in self._objects and _version(self._objects[uid]) > int(version)
         }
@@ -118,7 +128,7 @@ class Reflector:
         self.synced.set()
 
     async def _watch(self, version: str) -> None:
-        query = {
+        query = self._selection | {
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(_WATCH_SECONDS),
@@ -141,7 +151,7 @@ class Reflector:
         before = self._objects.get(uid)
         if kind == "DELETED":
             self._objects.pop(uid, None)
-            self._deleted.append(uid)
+            self._deleted.append((uid, _version(document)))
         elif before and before["metadata"]["resourceVersion"] == document["metadata"]["resourceVersion"]:
             return
         else:
@@ -151,10 +161,15 @@ class Reflector:
             listener(kind, document)
 
     def _is_old(self, document: Document) -> bool:
-        """Whether the object was deleted, or is known in a newer version."""
-        uid = document["metadata"]["uid"]
+        """Whether the object was deleted later, or is known in a newer version.
+
+        An object that left the selection by an edit may come back by another one.
+        """
+        uid, version = document["metadata"]["uid"], _version(document)
         known = self._objects.get(uid)
-        return uid in self._deleted or (known is not None and _version(document) < _version(known))
+        if known is not None:
+            return version < _version(known)
+        return any(uid == deleted and version <= at for deleted, at in self._deleted)
 
     async def _recover(self, error: ApiError) -> None:
         _LOG.warning("watch of %s: %s", self._path, error)
@@ -170,6 +185,11 @@ class Reflector:
         """Sleeps up to eight seconds: the pause doubles and is jittered, so that clients do not return at once."""
         self._failures += 1
         await self._sleep(_PAUSES.jittered(self._failures, self._jitter()))
+
+
+def _continuing(rest: str) -> dict[str, str]:
+    """The parameter that asks for the next page of a list; none for the first one."""
+    return {"continue": rest} if rest else {}
 
 
 def _version(document: Document) -> int:

@@ -66,6 +66,10 @@ def pod_path(namespace: str, name: str) -> str:
     return f"{pod_collection_path(namespace)}/{name}"
 
 
+def claim_path(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"
+
+
 def scale_path(namespace: str, deployment: str) -> str:
     """The URL path of the subresource of a Deployment that has its number of replicas."""
     return f"/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}/scale"

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from model_provisioner.domain.annotations import GATE
 from model_provisioner.domain.credentials.ambient import EVERY_BUCKET
 from model_provisioner.domain.network.addresses import (
     HostPort,
@@ -121,6 +122,21 @@ class OperatorSettings(Settings):
     )
     metrics_listen: Annotated[str | None, Metavar("HOST:PORT")] = Field(
         default=None, description="serve /metrics there, for Prometheus"
+    )
+    gates: bool = Field(
+        default=False, description=f"open the scheduling gate {GATE} of pods when the models that they name are Ready"
+    )
+    create_models: bool = Field(
+        default=False, description="with --gates: create a ModelDownload for a ref that a pod names and no object has"
+    )
+    mount_path: Annotated[str, Metavar("/PATH")] = Field(
+        default="/models",
+        pattern=r"^(/[A-Za-z0-9._-]+)+$",
+        description="where the workers mount the claim (default /models)",
+    )
+    node_name: Annotated[str | None, Metavar("NODE")] = Field(
+        default=None,
+        description="with --gates: the node of this pod, on which the workers of a volume for one node must run too",
     )
     kubeconfig: Kubeconfig = None
     instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")

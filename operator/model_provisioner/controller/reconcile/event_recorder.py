@@ -7,35 +7,29 @@ that cannot be posted is logged and dropped. The log has one line per new reason
 Called by `status_writer`, through `reconciler`, after a status is written, and by `attempt` and `manager`.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from model_provisioner.domain.errors import DigestMismatch
 from model_provisioner.domain.lifecycle.events import Lost
 from model_provisioner.domain.lifecycle.state import State
-from model_provisioner.domain.lifecycle.status import rfc3339
 from model_provisioner.domain.modeldownload import Condition, ModelDownload, Status
-from model_provisioner.kube.client import ApiError, KubeApi
+from model_provisioner.kube.client import KubeApi
+from model_provisioner.kube.events import EventPoster, Involved
 from model_provisioner.kube.resource import API_VERSION, KIND
 
 _LOG = logging.getLogger(__name__)
-_COMPONENT = "model-provisioner"
 _NORMAL = frozenset(State)
 _WITHOUT_EVENT = frozenset({State.RESOLVING, State.QUEUED})
 _FILE_MISSING = "FileMissing"
-_MESSAGE_LIMIT = 1024
 
 
 class EventRecorder:
     """Posts Events about ModelDownloads. `instance` is the reportingInstance: the name of the operator's pod."""
 
     def __init__(self, api: KubeApi, instance: str, now: Callable[[], datetime]) -> None:
-        self._api = api
-        self._instance = instance
-        self._now = now
+        self._poster = EventPoster(api, instance, now)
 
     async def transition(self, download: ModelDownload, status: Status) -> None:
         """Logs the new reason of the Ready condition and posts its Event.
@@ -59,55 +53,10 @@ class EventRecorder:
 
     async def record(self, download: ModelDownload, kind: str, reason: str, message: str) -> None:
         """Posts an Event of `kind` Normal or Warning, or raises the count of the one that has this reason."""
-        event = self._event(download, kind, reason, message)
-        try:
-            await self._post(f"/api/v1/namespaces/{download.namespace}/events", event)
-        except ApiError as error:
-            _LOG.warning("event %s of %s/%s was not posted: %s", reason, download.namespace, download.name, error)
-
-    async def _post(self, collection: str, event: dict[str, Any]) -> None:
-        """Creates the Event. Its name is derived from uid and reason, so a conflict means that there is one already."""
-        try:
-            await self._api.create(collection, event)
-        except ApiError as error:
-            if not error.is_conflict:
-                raise
-            await self._increment(f"{collection}/{event['metadata']['name']}", event)
-
-    async def _increment(self, path: str, event: dict[str, Any]) -> None:
-        try:
-            before = await self._api.get(path)
-            newest = {"message": event["message"], "lastTimestamp": event["lastTimestamp"]}
-            await self._api.patch(path, {**newest, "count": before.get("count", 0) + 1})
-        except ApiError as error:
-            if not error.is_not_found:  # the Event has just expired; the next one starts at 1
-                raise
-
-    def _event(self, download: ModelDownload, kind: str, reason: str, message: str) -> dict[str, Any]:
-        timestamp = rfc3339(self._now())
-        suffix = hashlib.sha256(f"{download.uid}\n{reason}".encode()).hexdigest()[:16]
-        return {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{download.name}.{suffix}", "namespace": download.namespace},
-            "involvedObject": {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "namespace": download.namespace,
-                "name": download.name,
-                "uid": download.uid,
-                "resourceVersion": download.resource_version,
-            },
-            "type": kind,
-            "reason": reason,
-            "message": message[:_MESSAGE_LIMIT],
-            "firstTimestamp": timestamp,
-            "lastTimestamp": timestamp,
-            "count": 1,
-            "source": {"component": _COMPONENT},
-            "reportingComponent": _COMPONENT,
-            "reportingInstance": self._instance,
-        }
+        involved = Involved(
+            API_VERSION, KIND, download.namespace, download.name, download.uid, download.resource_version
+        )
+        await self._poster.post(involved, kind, reason, message)
 
 
 def _is_loss(status: Status, ready: Condition) -> bool:
