@@ -47,6 +47,12 @@ REFUSED = [
     ("persistence.directoryMode=755", "directoryMode"),
     ('persistence.size="much"', "size"),
     ("persistence=null", "persistence"),
+    ('gates.enabled="yes"', "gates"),
+    ("injection.enabled=true", "injection.enabled needs gates.enabled"),
+    ('injection.failurePolicy="Retry"', "failurePolicy"),
+    ("injection.failPolicy=1", "failPolicy"),
+    ('catalog.mountPath="models"', "mountPath"),
+    ('catalog.mountPath="/models/.."', "mountPath"),
     ('gateway.auth="maybe"', "auth"),
     ("gateway.anonymousWrites=true", "gateway.auth=none"),
     ('gateway.allowedHosts=["https://a.example"]', "allowedHosts"),
@@ -107,6 +113,7 @@ NESTED = (
     "gateway",
     "httpRoute",
     "ingress",
+    "injection",
     "metrics",
     "networkPolicy",
     "podSecurity",
@@ -127,6 +134,7 @@ def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None
         for name in (
             "caSecret",
             "gateway",
+            "injection",
             "metrics",
             "networkPolicy",
             "podSecurity",
@@ -139,7 +147,7 @@ def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None
     }
     assert nested == set(
         re.findall(
-            r"\.Values\.((?:caSecret|gateway|metrics|networkPolicy|podSecurity|proxySecret|rbac|service|uninstall)\.\w+)",
+            r"\.Values\.((?:caSecret|gateway|injection|metrics|networkPolicy|podSecurity|proxySecret|rbac|service|uninstall)\.\w+)",
             templates,
         )
     )
