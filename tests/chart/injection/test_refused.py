@@ -54,7 +54,7 @@ def test_a_wrong_annotation_is_refused_with_what_to_do(served: Served, wrong: Do
     with pytest.raises(ApiError) as refused:
         served.create(wrong)
     assert message in refused.value.message
-    assert refused.value.code == 422
+    assert refused.value.code in {403, 422}
     assert len(refused.value.message) < 2000
 
 
@@ -92,7 +92,7 @@ STRANGE = [
 def test_strange_annotations_are_refused_by_the_rule_that_names_them(served: Served, annotation: str, use: str) -> None:
     with pytest.raises(ApiError) as refused:
         served.create(pod(annotations={annotation: use}))
-    assert refused.value.code == 422
+    assert refused.value.code in {403, 422}
     assert "ValidatingAdmissionPolicy" in refused.value.message
     assert f"the annotation models.rbee.dev/{annotation} " in refused.value.message
 
