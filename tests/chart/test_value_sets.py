@@ -57,7 +57,7 @@ def test_lint_and_the_api_server_accept_a_set(helm: Helm, foreign: Cluster, name
     for manifest in yaml.safe_load_all(rendered(helm, values, namespace)):
         if manifest and manifest["metadata"].get("namespace") not in watched:
             manifest["metadata"].setdefault("namespace", namespace)
-            if manifest["kind"].startswith("Cluster"):
+            if not foreign.api.resource(manifest["apiVersion"], manifest["kind"]).namespaced:
                 del manifest["metadata"]["namespace"]
             create(foreign.api, manifest, dry_run=True)
 

@@ -50,6 +50,12 @@ REFUSED = [
     ("persistence.directoryMode=755", "directoryMode"),
     ('persistence.size="much"', "size"),
     ("persistence=null", "persistence"),
+    ('gates.enabled="yes"', "gates"),
+    ("injection.enabled=true", "injection.enabled needs gates.enabled"),
+    ('injection.failurePolicy="Retry"', "failurePolicy"),
+    ("injection.failPolicy=1", "failPolicy"),
+    ('catalog.mountPath="models"', "mountPath"),
+    ('catalog.mountPath="/models/.."', "mountPath"),
     ('gateway.auth="maybe"', "auth"),
     ("gateway.anonymousWrites=true", "gateway.auth=none"),
     ('gateway.allowedHosts=["https://a.example"]', "allowedHosts"),
@@ -110,6 +116,7 @@ NESTED = (
     "gateway",
     "httpRoute",
     "ingress",
+    "injection",
     "metrics",
     "networkPolicy",
     "podSecurity",
@@ -130,6 +137,7 @@ def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None
         for name in (
             "caSecret",
             "gateway",
+            "injection",
             "metrics",
             "networkPolicy",
             "podSecurity",
@@ -142,7 +150,7 @@ def test_every_value_is_read_by_a_template_and_every_read_value_exists() -> None
     }
     assert nested == set(
         re.findall(
-            r"\.Values\.((?:caSecret|gateway|metrics|networkPolicy|podSecurity|proxySecret|rbac|service|uninstall)\.\w+)",
+            r"\.Values\.((?:caSecret|gateway|injection|metrics|networkPolicy|podSecurity|proxySecret|rbac|service|uninstall)\.\w+)",
             templates,
         )
     )
