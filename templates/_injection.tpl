@@ -24,9 +24,9 @@ namespaceSelector:
         {{- include "model-provisioner.watchNamespaces" . | fromJsonArray | toYaml | nindent 8 }}
 {{- end }}
 
-{{- /* The pod or the template of pods in `object` or `oldObject`. dyn() keeps the type checker from missing fields of one kind. */ -}}
+{{- /* The pod or the template of pods in `object` or `oldObject`. */ -}}
 {{- define "model-provisioner.injectionTemplate" -}}
-(request.kind.kind == 'Pod' ? dyn({{ . }}) : request.kind.kind == 'CronJob' ? dyn({{ . }}).spec.jobTemplate.spec.template : dyn({{ . }}).spec.template)
+(request.kind.kind == 'Pod' ? {{ . }} : request.kind.kind == 'CronJob' ? {{ . }}.spec.jobTemplate.spec.template : {{ . }}.spec.template)
 {{- end }}
 
 {{- /* The variables of both policies. `variables.template` is the pod, or the template of pods. */ -}}
