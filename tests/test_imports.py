@@ -135,6 +135,14 @@ def test_the_programs_of_a_cluster_import_no_others_libraries(subcommand: str, o
     assert libraries == CLUSTER | own
 
 
+def test_the_program_that_waits_imports_no_library(tmp_path: Path) -> None:
+    """A node runs one for each pod that waits, so each module counts."""
+    for flags in (["--path=a.gguf"], ["--name=tiny", f"--catalog={tmp_path}"], ["--ref=hf:a/b:c.gguf"]):
+        libraries, modules = imported(tmp_path, "wait", f"--models={tmp_path}", "--timeout=0", *flags)
+        assert libraries == set()
+        assert not modules & {*HEAVY - {"json"}, "asyncio", "dataclasses", "hashlib", "pathlib", "threading", "urllib"}
+
+
 def test_another_user_of_the_official_client_finds_all_of_it() -> None:
     code = """
 import sys, model_provisioner.kube.client

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.utils.quantity import parse_quantity as kubernetes_parse_quantity
 
-from model_provisioner.domain.quantity import format_bytes, format_duration, format_rate, parse_quantity
+from model_provisioner.domain.quantity import format_bytes, format_duration, format_rate, parse_duration, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,26 @@ def test_format_rate() -> None:
 )
 def test_format_duration(seconds: float, expected: str) -> None:
     assert format_duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("90", 90),
+        ("1.5", 1.5),
+        ("30s", 30),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("1h1m1.5s", 3661.5),
+        ("2h5", 7205),
+    ],
+)
+def test_parse_duration(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "soon", "-1s", "1d", "1m1h", "1 s", "inf", "1e3", "9" * 99, "1s\n", "١s"])
+def test_what_is_not_a_duration_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="write 90, 30s, 10m or 1h30m"):
+        parse_duration(text)

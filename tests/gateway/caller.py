@@ -88,6 +88,14 @@ class Caller:
             yield Stream(response)
 
 
+def started(caller: Caller, wanted: Document) -> Document:
+    """The answer to a POST that starts a download. A refusal fails the test with what it says."""
+    answer = caller.call("POST", "/v1/models/download", json=wanted)
+    assert answer.status_code == 202, answer.text
+    document: Document = answer.json()
+    return document
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """A running gateway and its API server, to which the test writes in place of the operator."""
@@ -195,4 +203,17 @@ def opened(
     with running(arguments, directory / "gateway.log") as program:
         found = Desk(cluster, namespace, f"{scheme}://{listen}", program)
         eventually(lambda: Caller(found.url, None).reached("/readyz"), "the gateway is ready")
+        eventually(
+            lambda: may(cluster, namespace, "editor", "create"), "the rights of the editor have come into effect"
+        )
+        eventually(lambda: may(cluster, namespace, "reader", "list"), "the rights of the reader have come into effect")
         yield found
+
+
+def may(cluster: Cluster, namespace: str, account: str, verb: str) -> bool:
+    """Whether an account has a right now: the API server learns of a new RoleBinding by a watch, which may be late."""
+    attributes = {"group": GROUP, "resource": "modeldownloads", "verb": verb, "namespace": namespace}
+    review = {"spec": {"resourceAttributes": attributes}}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    answer = cluster.as_service_account(namespace, account).create(path, review)
+    return bool(answer["status"]["allowed"])

@@ -20,8 +20,8 @@ from model_provisioner.domain.modeldownload import Status
 from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.api.calls import CALLS, routes
 from model_provisioner.gateway.board import Board
+from model_provisioner.gateway.limiter import StreamLimiter
 from model_provisioner.gateway.problems import middleware
-from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.gateway.stream.progress import EventStreamHandler, StreamTiming
 from model_provisioner.gateway.stream.tickets import Tickets
 from model_provisioner.kube.client import KubeApi

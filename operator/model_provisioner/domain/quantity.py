@@ -1,7 +1,7 @@
 """Parses and formats amounts of bytes, rates and durations.
 
-`parse_quantity` reads Kubernetes quantities, from the resource and from flags. The `format_…` functions write texts for
-people: status, progress bars, messages. No program reads those texts again.
+`parse_quantity` reads Kubernetes quantities, from the resource and from flags; `parse_duration` reads durations. The
+`format_…` functions write texts for people: status, progress bars, messages. No program reads those texts again.
 """
 
 import re
@@ -19,6 +19,7 @@ _FACTORS = {
 _QUANTITY = re.compile(
     r"(?P<number>[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:(?P<suffix>[KMGTP]i|[kMGTP])|[eE](?P<exponent>[+-]?[0-9]{1,2}))?"
 )
+_DURATION = re.compile(r"(?=[0-9])(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)s?)?")
 
 
 def parse_quantity(value: str | int) -> int:
@@ -52,6 +53,18 @@ def format_bytes(count: int) -> str:
 def format_rate(bytes_per_second: float) -> str:
     """`50 MiB/s`."""
     return f"{format_bytes(int(bytes_per_second))}/s"
+
+
+def parse_duration(value: str) -> float:
+    """The seconds of a duration such as 90, 30s, 10m or 1h30m, as kubectl's `--timeout` takes them.
+
+    Raises ValueError with a message for users for other text, also for negative durations.
+    """
+    match = _DURATION.fullmatch(value)
+    if not match:
+        raise ValueError(f"{value[:80]!r} is not a duration: write 90, 30s, 10m or 1h30m")
+    hours, minutes, seconds = match.groups(default="0")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 def format_duration(seconds: float) -> str:

@@ -20,13 +20,14 @@ from model_provisioner.gateway import cors, hosts, problems
 from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.api.calls import routes
 from model_provisioner.gateway.api.downloads import Downloads
+from model_provisioner.gateway.api.local import LocalModel
 from model_provisioner.gateway.api.models import Models
 from model_provisioner.gateway.api.openapi import openapi
 from model_provisioner.gateway.board import Board
+from model_provisioner.gateway.limiter import StreamLimiter
 from model_provisioner.gateway.metrics import metrics
 from model_provisioner.gateway.problems import Problem
 from model_provisioner.gateway.stream.lease_monitor import OperatorLeaseMonitor
-from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.gateway.stream.progress import EventStreamHandler
 from model_provisioner.gateway.stream.tickets import Tickets
 from model_provisioner.gateway.tls import Certificate
@@ -96,7 +97,9 @@ def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: Gatew
     downloads = Downloads(
         api, board, authorizer, _write_recorder(reflectors), namespace, settings.watch_namespace, base
     )
-    handlers = streams.handlers() | downloads.handlers() | Models(api, board, authorizer).handlers()
+    local = LocalModel(board, authorizer, limiter)
+    models = Models(api, board, authorizer)
+    handlers = streams.handlers() | downloads.handlers() | models.handlers() | local.handlers()
     served = [*routes(handlers), *_page_routes(), _openapi_route(openapi(base, with_tokens=not open_to_all))]
     app = web.Application(
         middlewares=[
@@ -116,6 +119,7 @@ def make_app(api: KubeApi, board: Board, reflectors: Reflectors, settings: Gatew
     if settings.cors_origin:
         app.on_response_prepare.append(cors.allow(settings.cors_origin))
     app.on_shutdown.append(streams.close)
+    app.on_shutdown.append(local.close)
     return app
 
 

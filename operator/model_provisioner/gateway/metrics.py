@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from model_provisioner.gateway.access import Authorizer
 from model_provisioner.gateway.board import Board
-from model_provisioner.gateway.stream.limiter import StreamLimiter
+from model_provisioner.gateway.limiter import StreamLimiter
 from model_provisioner.kube.reflector import Reflector
 
 _PREFIX = "model_provisioner_gateway_"
@@ -39,8 +39,12 @@ class _GatewayCollector(Collector):
         self._reflectors = reflectors
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        yield _gauge("streams", "Event streams that are open.", self._limiter.open)
-        yield _counter("streams_refused_total", "Event streams refused because of a limit.", self._limiter.refused)
+        yield _gauge("streams", "Event streams that are open, and requests that wait for a model.", self._limiter.open)
+        yield _counter(
+            "streams_refused_total",
+            "Event streams and waiting requests refused because of a limit.",
+            self._limiter.refused,
+        )
         yield _counter("access_reviews_total", "Access reviews asked of the API server.", self._authorizer.reviews)
         yield _gauge(
             "tasks",

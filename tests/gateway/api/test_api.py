@@ -12,7 +12,7 @@ from model_provisioner.gateway.board import Board
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.settings.gateway import GatewaySettings
-from tests.gateway.caller import Desk
+from tests.gateway.caller import Desk, started
 from tests.kube.watch_server import WatchServer, listing, serving
 from tests.support.programs import eventually
 
@@ -48,7 +48,7 @@ def test_twenty_posts_at_once_give_one_object(desk: Desk) -> None:
 
 def test_a_ready_model_is_answered_with_its_path_and_a_stalled_one_tried_again(desk: Desk) -> None:
     editor = desk.caller("editor")
-    name = editor.call("POST", START, json={"model_ref": "hf:acme/tiny"}).json()["name"]
+    name = started(editor, {"model_ref": "hf:acme/tiny"})["name"]
     desk.tell(name, "SourceNotFound", error="no such repository")
     assert editor.call("POST", START, json={"model_ref": "hf:acme/tiny"}).status_code == 202
     assert "models.rbee.dev/reconcileAt" in desk.cluster.api.get(desk.path(name))["metadata"]["annotations"]
@@ -108,8 +108,8 @@ def test_the_list_has_what_is_active_and_the_rest_on_request(desk: Desk) -> None
 def test_the_projector_of_a_model_is_told_wherever_its_path_is(desk: Desk) -> None:
     reader, editor = desk.caller("reader"), desk.caller("editor")
     desk.apply("plain", "hf:acme/tiny:Q4_K_M")
-    created = editor.call("POST", START, json={"model_ref": "hf:acme/tiny:Q4_K_M", "spec": {"projector": "Auto"}})
-    name, path = created.json()["name"], "hf/acme/tiny/tiny.Q4_K_M.gguf"
+    created = started(editor, {"model_ref": "hf:acme/tiny:Q4_K_M", "spec": {"projector": "Auto"}})
+    name, path = created["name"], "hf/acme/tiny/tiny.Q4_K_M.gguf"
     assert desk.cluster.api.get(desk.path(name))["spec"]["projector"] == "Auto"
     desk.tell("plain", "Available", done=1000, path=path)
     desk.tell(name, "Available", done=1000, path=path, projector="hf/acme/tiny/mmproj-F16.gguf")
@@ -149,9 +149,9 @@ def test_a_ref_means_the_operators_own_hub_unless_an_endpoint_is_named(desk: Des
     """The same ref at another hub names other bytes, so it is not joined, found or deleted by the ref alone."""
     editor, mirror = desk.caller("editor"), "https://mirror.example/hub"
     wanted = {"model_ref": "hf:acme/tiny", "spec": {"endpoint": mirror}}
-    name = editor.call("POST", START, json=wanted).json()["name"]
+    name = started(editor, wanted)["name"]
     desk.tell(name, "Available", done=1000, path=f"hubs/mirror.example-0123/acme/{name}/{name}.Q4_K_M.gguf")
-    desk.until_known(name)
+    eventually(lambda: desk.until_known(name)["path"], "the gateway knows that it is ready")
 
     plain = editor.call("POST", START, json={"model_ref": "hf:acme/tiny"})
     assert (plain.status_code, plain.json()["differing"]) == (409, ["endpoint"])

@@ -54,8 +54,13 @@ def test_tokens_are_described_if_they_are_required(*, with_tokens: bool) -> None
     assert ("security" in described) == ("securitySchemes" in described["components"]) == with_tokens
 
 
-def test_no_call_answers_other_than_described(desk: Desk) -> None:
-    """Schemathesis generates valid and invalid calls, and compares every answer with the description."""
+def test_no_call_answers_other_than_described(desk: Desk, tmp_path: Path) -> None:
+    """Schemathesis generates valid and invalid calls, and compares every answer with the description.
+
+    Its calls wait for no model: `test_local` has the tests of waiting.
+    """
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text('[parameters]\n"query.wait" = "0s"\n')
     desk.apply("done", "hf:acme/done")
     desk.tell("done", "Available", done=1000)
     desk.until_known("done")
@@ -71,5 +76,6 @@ def test_no_call_answers_other_than_described(desk: Desk) -> None:
         "--no-color",
     ]
     program = Path(sys.executable).with_name("schemathesis")
-    done = subprocess.run([program, "run", *options], capture_output=True, text=True, timeout=120, check=False)
+    command = [str(program), f"--config-file={configuration}", "run", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-20_000:]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from model_provisioner.domain.errors import UnsupportedSource
 from model_provisioner.domain.gguf.format import MAX_UNKNOWN_TYPES
 from model_provisioner.domain.model_facts import GGUFSummary
-from model_provisioner.domain.model_files.parts import MAX_PARTS
+from model_provisioner.domain.model_files.part_names import MAX_PARTS
 from model_provisioner.domain.modeldownload import Condition, Model, Progress, Status
 from model_provisioner.domain.quantity import MAX_INT64
 from model_provisioner.domain.store.plan import Plan

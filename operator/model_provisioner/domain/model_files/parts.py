@@ -1,7 +1,7 @@
 """Groups the files of a repository into models: a single file, or all parts of a split model.
 
-The other modules of this room work on these models. Source of the names of parts: `llama-gguf-split` of llama.cpp,
-`<prefix>-<number>-of-<count>.gguf`. Raw pieces of one file (`model.gguf.part1of2`) are not models: they are not joined.
+The other modules of this room work on these models. `part_names` has the names of parts. Raw pieces of one file
+(`model.gguf.part1of2`) are not models: they are not joined.
 """
 
 import re
@@ -9,14 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from model_provisioner.domain.errors import IncompleteModel, UnsupportedSource
+from model_provisioner.domain.model_files.part_names import MAX_PARTS, PART, numbered
 from model_provisioner.domain.model_files.shown_names import enumerated, shown
 
-MAX_PARTS = 4096
-"""The most parts of a model, as the resource's `status.model.files` has room for."""
 _SUFFIX = re.compile(r"\.gguf\Z", re.IGNORECASE)
-_PART = re.compile(
-    r"(?P<stem>.*)-(?P<number>[0-9]{5})(?P<end>-of-(?P<count>[0-9]{5})\.gguf)", re.IGNORECASE | re.DOTALL
-)
 _RAW_PIECE = re.compile(r"\.gguf[._-](?:part|split)", re.IGNORECASE)
 _WORD_CHARACTERS = re.compile(r"[\w.-]*")
 
@@ -49,25 +45,13 @@ def models_in(paths: Iterable[str]) -> list[ListedModel]:
     single: list[ListedModel] = []
     split: dict[tuple[str, str, int], list[str]] = {}
     for path in sorted(set(paths)):
-        part = _PART.fullmatch(path)
+        part = PART.fullmatch(path)
         if part and 1 <= int(part["number"]) <= int(part["count"]):
             split.setdefault((part["stem"], part["end"], int(part["count"])), []).append(path)
         elif is_gguf(path):
             single.append(ListedModel((path,)))
     joined = [ListedModel(tuple(parts), count) for (*_, count), parts in split.items()]
     return sorted([*single, *joined], key=lambda model: model.paths)
-
-
-def parts_of(path: str) -> tuple[str, ...]:
-    """The paths of all parts of the model that `path` is a part of, at most 4,096; `path` alone if it is no part."""
-    part = _PART.fullmatch(path)
-    if not part or not 1 <= int(part["number"]) <= int(part["count"]) <= MAX_PARTS:
-        return (path,)
-    return tuple(_parts(path, int(part["count"])))
-
-
-def _parts(path: str, count: int) -> list[str]:
-    return [_PART.sub(rf"\g<stem>-{number:05}\g<end>", path) for number in range(1, count + 1)]
 
 
 def complete(model: ListedModel) -> tuple[str, ...]:
@@ -84,7 +68,7 @@ def complete(model: ListedModel) -> tuple[str, ...]:
     if not missing:
         return model.paths
     there = set(model.paths)
-    names = _parts(model.paths[0], model.parts)
+    names = numbered(model.paths[0], model.parts)
     raise IncompleteModel(
         f"{missing} of {model.parts} parts are missing in the repository: "
         f"{enumerated([name for name in names if name not in there])}; "

@@ -1,7 +1,7 @@
 """The calls of the HTTP API: the one table of methods and paths.
 
 `openapi` describes the calls from this table, and `app` makes the routes from it. A handler is joined to its call
-by the `operation_id`. No handler is written here: `downloads`, `models` and `stream.progress` have them.
+by the `operation_id`. No handler is written here: `downloads`, `models`, `local` and `stream.progress` have them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -142,8 +142,8 @@ CALLS = (
         "GET",
         "/v1/models/local",
         "findModel",
-        "Where a model is, if it is ready",
-        docs.ModelQuery,
+        "Where a model is, if it is ready, or as soon as it is",
+        docs.LocalQuery,
         {200: docs.ReadyModel},
     ),
     Call(

@@ -7,13 +7,16 @@ are shown in /openapi.json. No decisions are made here.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from model_provisioner.domain.modeldownload import Condition, Model, ModelDownload
+from model_provisioner.domain.quantity import parse_duration
 from model_provisioner.domain.stream import message_of, messages
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _MAX_LIST_LENGTH = 1000
+MAX_WAIT_SECONDS = 600
 
 Namespace = Annotated[str, StringConstraints(max_length=63, pattern=DNS_LABEL)]
 Endpoint = Annotated[
@@ -105,6 +108,32 @@ class ModelQuery(Scoped):
 
     model_ref: Ref
     endpoint: Endpoint | None = None
+
+
+def _parse_wait(value: object) -> object:
+    """The seconds of a duration. Raises PydanticCustomError with a message for users."""
+    if not isinstance(value, str):
+        return value
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise PydanticCustomError("duration", "{why}", {"why": str(error)}) from None
+    if seconds > MAX_WAIT_SECONDS:
+        raise PydanticCustomError("duration", "at most 10m: ask again after that")
+    return seconds
+
+
+class LocalQuery(ModelQuery):
+    """Query of the call that finds a model, and can wait for it."""
+
+    wait: Annotated[
+        float,
+        BeforeValidator(_parse_wait),
+        WithJsonSchema({"type": "string", "maxLength": 16, "examples": ["30s", "10m"]}),
+    ] = Field(
+        default=0.0,
+        description="How long to wait until the model is ready, at most 10m. A download that stalls ends it.",
+    )
 
 
 class StreamQuery(Scoped):

@@ -1,1 +1,1 @@
-"""The event stream, and what only it needs: its limits, its tickets, and whether an operator acts."""
+"""The event stream, and what only it needs: its tickets, and whether an operator acts."""

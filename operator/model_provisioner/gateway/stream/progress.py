@@ -24,9 +24,9 @@ from model_provisioner.gateway.access import Authorizer, Grant, bearer
 from model_provisioner.gateway.api.documents import IssuedTicket, Scoped, StreamQuery
 from model_provisioner.gateway.api.request_parsing import json_response, parse_query
 from model_provisioner.gateway.board import Board, Predicate, Subscription
+from model_provisioner.gateway.limiter import StreamLimiter
 from model_provisioner.gateway.problems import Problem, unauthorized
 from model_provisioner.gateway.stream import sse
-from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.gateway.stream.numbers import NumberSet
 from model_provisioner.gateway.stream.tickets import LIFETIME_SECONDS, Tickets
 

@@ -12,7 +12,7 @@ from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF, ProvisionError, SourceNotFound, SourceUnavailable
 from model_provisioner.domain.gguf.file_role import FileRole
-from model_provisioner.domain.model_files.parts import parts_of
+from model_provisioner.domain.model_files.part_names import parts_of
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.redirects import redirect_target
 from model_provisioner.domain.refs.https import HttpsRef

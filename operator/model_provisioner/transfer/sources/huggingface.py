@@ -18,7 +18,7 @@ from model_provisioner.domain.errors import (
     UnsupportedSource,
 )
 from model_provisioner.domain.gguf.file_role import FileRole
-from model_provisioner.domain.model_files.parts import parts_of
+from model_provisioner.domain.model_files.part_names import parts_of
 from model_provisioner.domain.model_files.projectors import NO_PROJECTOR
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refs.hugging_face import HuggingFaceRef

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from model_provisioner.aio.parallel import in_parallel
 from model_provisioner.domain.errors import SourceUnavailable, UnsupportedSource
 from model_provisioner.domain.gguf.file_role import FileRole
-from model_provisioner.domain.model_files.parts import parts_of
+from model_provisioner.domain.model_files.part_names import parts_of
 from model_provisioner.domain.model_files.projectors import NO_PROJECTOR
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refs.modelscope import ModelScopeRef

@@ -25,7 +25,7 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.gguf.file_role import FileRole
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES, Alternatives
-from model_provisioner.domain.model_files.parts import parts_of
+from model_provisioner.domain.model_files.part_names import parts_of
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.s3 import S3Ref

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from model_provisioner.domain.model_files.layers import Layer
-from model_provisioner.domain.model_files.parts import MAX_PARTS
+from model_provisioner.domain.model_files.part_names import MAX_PARTS
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.transfer.clients.bodies import Malformed, TooLarge, decoded_json
 from model_provisioner.transfer.clients.file_facts import MAX_SIZE

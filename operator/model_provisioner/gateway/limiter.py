@@ -1,4 +1,8 @@
-"""Limits the open event streams: in all, because each costs memory, and per identity, so that one can't take all."""
+"""Limits the requests that last, event streams and those that wait for a model.
+
+In all, because each costs memory, and per identity, so that one can't take all. `stream.progress` and `api.local` call
+it.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +14,7 @@ _RETRY_AFTER = {"Retry-After": "10"}
 
 
 class StreamLimiter:
-    """`limit` is for all streams together, `limit_per_identity` for those of one account."""
+    """`limit` is for all together, `limit_per_identity` for those of one account. All are called streams here."""
 
     def __init__(self, limit: int, limit_per_identity: int) -> None:
         self._limit = limit
@@ -38,8 +42,9 @@ class StreamLimiter:
     def _check(self, identity: str) -> None:
         if self._by_identity[identity] >= self._limit_per_identity:
             self._refuse(
-                f"{self._limit_per_identity} streams of this account are open: close some (one stream without a filter "
-                "tells of all downloads), or ask the administrator to raise --max-streams-per-identity"
+                f"{self._limit_per_identity} streams of this account are open, with the requests that wait: close some "
+                "(one stream without a filter tells of all downloads), or ask the administrator to raise "
+                "--max-streams-per-identity"
             )
         if self.open >= self._limit:
             self._refuse(

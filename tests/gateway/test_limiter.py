@@ -9,8 +9,8 @@ import pytest
 
 from model_provisioner.domain.lifecycle.events import Started
 from model_provisioner.gateway.access import Authorizer
+from model_provisioner.gateway.limiter import StreamLimiter
 from model_provisioner.gateway.problems import Problem
-from model_provisioner.gateway.stream.limiter import StreamLimiter
 from model_provisioner.kube.client import KubeApi
 from tests.gateway.streaming import document, serving
 from tests.gateway.test_access import ALLOWED
