@@ -155,7 +155,8 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
     left_out = [namespace for namespace in settings.namespaces if namespace not in namespaces]
     await _in_background(closing, exit_when_served(base.api, left_out))
     base.reflectors.extend(Reflector(base.api, collection_path(namespace)) for namespace in namespaces)
-    catalog, initial = Catalog(base.api, namespaces), InitialObjects()
+    catalog = Catalog(base.api, namespaces, engines=settings.engines, mount_path=settings.mount_path)
+    initial = InitialObjects()
     for reflector in base.reflectors:
         reflector.set_transform(trim)
         reflector.add_listener(base.health.on_event)

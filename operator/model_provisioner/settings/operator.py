@@ -7,6 +7,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from model_provisioner.domain.credentials.ambient import EVERY_BUCKET
+from model_provisioner.domain.engines.engine import Engine
+from model_provisioner.domain.engines.engines import ENGINES
+from model_provisioner.domain.engines.served_model import MOUNT_PATH_RULE, is_mount_path
 from model_provisioner.domain.network.addresses import (
     HostPort,
     NetworkPolicy,
@@ -113,6 +116,13 @@ class OperatorSettings(Settings):
     group: Annotated[int | None, Metavar("GID")] = Field(
         default=None, ge=0, description="that models and directories belong to"
     )
+    catalog_engine: Annotated[StringList, Metavar("ENGINE")] = Field(
+        default_factory=list,
+        description=f"write a ConfigMap of the ready models for an engine: {', '.join(ENGINES)} (repeatable)",
+    )
+    mount_path: Annotated[str, Metavar("DIR")] = Field(
+        default="/models", description="where servers of models mount the claim (default /models)"
+    )
     lease_namespace: Annotated[str | None, Metavar("NS")] = Field(
         default=None, description="where the Lease is (default: this pod's namespace, else the first store's)"
     )
@@ -186,6 +196,21 @@ class OperatorSettings(Settings):
         parse_mode(value)
         return value
 
+    @field_validator("catalog_engine")
+    @classmethod
+    def _check_engines(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in ENGINES:
+                raise ValueError(f"{name[:80]!r} is not one of {', '.join(ENGINES)}")
+        return list(dict.fromkeys(value))
+
+    @field_validator("mount_path")
+    @classmethod
+    def _check_mount_path(cls, value: str) -> str:
+        if not is_mount_path(value):
+            raise ValueError(f"{value[:80]!r}: write an absolute path, such as /models, of {MOUNT_PATH_RULE}")
+        return value
+
     @property
     def modes(self) -> Modes:
         return Modes(parse_mode(self.directory_mode), parse_mode(self.file_mode), self.group)
@@ -200,6 +225,10 @@ class OperatorSettings(Settings):
         networks = tuple(parse_network(text) for text in self.allow_network)
         hosts = tuple(parse_allowed_host(text) for text in self.allow_host)
         return NetworkPolicy(networks, hosts, only_listed=self.proxy is not None)
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        return tuple(ENGINES[name] for name in self.catalog_engine)
 
     @property
     def endpoints(self) -> Endpoints:
