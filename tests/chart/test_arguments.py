@@ -29,7 +29,8 @@ def operator_settings(helm: Helm) -> OperatorSettings:
         'caSecret.name="corporate"',
         "responseTimeout=300",
         "gates.enabled=true",
-        'catalog.mountPath="/srv/models"',
+        'catalog.engines=["llama-swap","llama-cpp"]',
+        'catalog.mountPath="/mnt/models"',
     ).container("operator")
     parser = argparse.ArgumentParser()
     operator.add_arguments(parser)
@@ -59,7 +60,8 @@ def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSetti
     assert operator_settings.policy.only_listed
     assert operator_settings.response_timeout == 300
     assert (operator_settings.gates, operator_settings.create_models) == (True, True)
-    assert operator_settings.mount_path == "/srv/models"
+    assert [engine.name for engine in operator_settings.engines] == ["llama-swap", "llama-cpp"]
+    assert operator_settings.mount_path == "/mnt/models"
     assert operator_settings.ca_file == Path("/etc/model-provisioner/ca/ca.crt")
     assert (operator_settings.lease_namespace, operator_settings.health_listen) == ("ai", "0.0.0.0:8080")
     assert operator_settings.metrics_listen == "0.0.0.0:8082"

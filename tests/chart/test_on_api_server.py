@@ -167,6 +167,8 @@ RIGHTS: list[tuple[str, str, str, str | None, bool]] = [
     (OPERATOR, "patch", "configmaps", "model-catalog", True),
     (OPERATOR, "patch", "configmaps", "settings", False),
     (OPERATOR, "delete", "configmaps", "model-catalog", False),
+    (OPERATOR, "delete", "configmaps", "model-catalog-localai", True),
+    (OPERATOR, "patch", "configmaps", "model-catalog-localai", False),
     (OPERATOR, "get", "pods", "another-pod", True),
     (OPERATOR, "list", "pods", None, False),
     (OPERATOR, "watch", "pods", None, False),

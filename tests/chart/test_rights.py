@@ -3,8 +3,11 @@
 The operator's and the gateway's Roles are the least they need, and what users get reaches no other resource.
 """
 
+import json
+
 import pytest
 
+from model_provisioner.domain.engines.engines import ENGINES
 from tests.chart.rendering import NAMESPACE, Helm, Manifest, Rendering
 
 Rule = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -18,6 +21,7 @@ OPERATOR: list[Rule] = [
     ("modeldownloads/status.models.rbee.dev", (), ("patch",)),
     ("events", (), ("create", "get", "patch")),
     ("configmaps", ("model-catalog",), ("create", "get", "list", "patch", "watch")),
+    ("configmaps", tuple(engine.config_map_name for engine in ENGINES.values()), ("get", "delete")),
     ("secrets", (), ("get",)),
 ]
 
@@ -54,6 +58,16 @@ CLUSTER_ROLES: list[tuple[str, set[str], list[Rule]]] = [
 @pytest.mark.parametrize(("name", "rules"), ROLES, ids=[row[0] for row in ROLES])
 def test_a_role_grants_exactly_this(helm: Helm, name: str, rules: list[Rule]) -> None:
     assert granted(helm.render().one("Role", name)) == rules
+
+
+@pytest.mark.parametrize("on", [["localai"], ["llama-swap", "llama-cpp"], list(ENGINES)], ids=",".join)
+def test_the_config_maps_of_engines_are_written_or_deleted(helm: Helm, on: list[str]) -> None:
+    role = helm.render(f"catalog.engines={json.dumps(on)}").one("Role", "model-provisioner")
+    by_verbs = {verbs: names for resource, names, verbs in granted(role) if resource == "configmaps"}
+    written = {"model-catalog", *(engine.config_map_name for engine in ENGINES.values() if engine.name in on)}
+    deleted = {engine.config_map_name for engine in ENGINES.values() if engine.name not in on}
+    assert set(by_verbs["create", "get", "list", "patch", "watch"]) == written
+    assert set(by_verbs.get(("get", "delete"), ())) == deleted
 
 
 def test_the_gateway_may_write_only_where_everybody_may(helm: Helm) -> None:

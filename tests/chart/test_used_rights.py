@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.binaries import Binaries
 from deploy.local.cluster import Cluster
+from model_provisioner.domain.engines.engines import ENGINES
 from tests.chart.auditing import Right, asked, audited, granted
 from tests.chart.controllers import at_work, create_pod
 from tests.chart.installing import install
@@ -68,6 +69,7 @@ def test_no_right_is_unused_and_none_is_missing(release: Release, log: Path, tmp
     release.install()
     never_ran(release)
     release.install()
+    engines_were_switched_off(bench)
     release.start_operator()
     read_a_secret(bench)
     say_the_same_again(bench)
@@ -88,6 +90,14 @@ def never_ran(release: Release) -> None:
     with at_work(release.jobs.poll):
         release.helm.run("uninstall", RELEASE, *release.place)
     release.cluster.api.delete(f"/apis/coordination.k8s.io/v1/namespaces/{release.namespace}/leases/{RELEASE}")
+
+
+def engines_were_switched_off(bench: Stand) -> None:
+    """Leaves what an earlier operator wrote for each engine."""
+    labels = {"app.kubernetes.io/managed-by": "model-provisioner"}
+    for engine in ENGINES.values():
+        left = {"metadata": {"name": engine.config_map_name, "labels": labels}}
+        bench.cluster.api.create(f"/api/v1/namespaces/{bench.namespace}/configmaps", left)
 
 
 def read_a_secret(bench: Stand) -> None:

@@ -43,7 +43,7 @@ EXPECTED = {
     "install.md": ["STATUS: deployed", "tinyllama condition met", "has been upgraded", "tinyllama patched"],
     "modeldownload.md": ["Available", "tinyllama annotated", '"tinyllama" deleted', "model-catalog not labeled", "ok"],
     "runbooks.md": ["Available", "holderIdentity", "yes"],
-    "workers.md": ["tinyllama condition met", "hf/TheBloke/TinyLlama", '"sha256:', '"path"'],
+    "workers.md": ["tinyllama condition met", "hf/TheBloke/TinyLlama", '"sha256:', "[tinyllama]", '"path"'],
 }
 """What the output of a page contains at least, in this order."""
 
@@ -88,7 +88,7 @@ def bench(binaries: Binaries, directory: Path) -> Iterator[Bench]:
         with stand(cluster, NAMESPACE, directory) as made, gateway(cluster, directory) as listen:
             made.hub.repository("TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF").add("tinyllama.Q4_K_M.gguf", tiny_gguf())
             health = f"127.0.0.1:{free_port()}"
-            made.start_operator(f"--health-listen={health}")
+            made.start_operator(f"--health-listen={health}", "--catalog-engine=llama-cpp")
             eventually(lambda: is_listening(int(health.rpartition(":")[2])), "the operator listens")
             yield Bench(made, {"localhost:8080": health, "localhost:8081": listen})
 

@@ -170,3 +170,18 @@ def test_help_lists_every_setting_with_its_description(
         assert field.description, name
         assert re.search(rf"--{name.replace('_', '-')} (\S+ )?{re.escape(field.description)}", shown), name
     assert len(re.findall(r"\[--", shown)) == len(fields)
+
+
+def test_each_engine_is_known_and_listed_once() -> None:
+    settings = operator(STORE, "--catalog-engine=localai", "--catalog-engine=llama-cpp", "--catalog-engine=localai")
+    assert [engine.name for engine in settings.engines] == ["localai", "llama-cpp"]
+    assert operator(STORE).engines == ()
+    with pytest.raises(ValueError, match="'ollama' is not one of llama-cpp, localai, llama-swap"):
+        operator(STORE, "--catalog-engine=ollama")
+
+
+def test_the_mount_path_is_plain_and_absolute() -> None:
+    assert operator(STORE).mount_path == "/models"
+    assert operator(STORE, "--mount-path=/mnt/m").mount_path == "/mnt/m"
+    with pytest.raises(ValueError, match="'models': write an absolute path"):
+        operator(STORE, "--mount-path=models")

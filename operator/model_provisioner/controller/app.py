@@ -162,7 +162,8 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
     left_out = [namespace for namespace in settings.namespaces if namespace not in namespaces]
     await _in_background(closing, exit_when_served(base.api, left_out))
     base.reflectors.extend(Reflector(base.api, collection_path(namespace)) for namespace in namespaces)
-    catalog, initial = Catalog(base.api, namespaces), InitialObjects()
+    catalog = Catalog(base.api, namespaces, engines=settings.engines, mount_path=settings.mount_path)
+    initial = InitialObjects()
     gates = Gates(base.api, namespaces, settings, Site(base.mounts, catalog.holds, _now)) if settings.gates else None
     for reflector in base.reflectors:
         reflector.set_transform(trim)

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from model_provisioner.domain.annotations import GATE
 from model_provisioner.domain.credentials.ambient import EVERY_BUCKET
+from model_provisioner.domain.engines.engine import Engine
+from model_provisioner.domain.engines.engines import ENGINES
+from model_provisioner.domain.engines.served_model import MOUNT_PATH_RULE, is_mount_path
 from model_provisioner.domain.network.addresses import (
     HostPort,
     NetworkPolicy,
@@ -114,6 +117,13 @@ class OperatorSettings(Settings):
     group: Annotated[int | None, Metavar("GID")] = Field(
         default=None, ge=0, description="that models and directories belong to"
     )
+    catalog_engine: Annotated[StringList, Metavar("ENGINE")] = Field(
+        default_factory=list,
+        description=f"write a ConfigMap of the ready models for an engine: {', '.join(ENGINES)} (repeatable)",
+    )
+    mount_path: Annotated[str, Metavar("DIR")] = Field(
+        default="/models", description="where servers of models mount the claim (default /models)"
+    )
     lease_namespace: Annotated[str | None, Metavar("NS")] = Field(
         default=None, description="where the Lease is (default: this pod's namespace, else the first store's)"
     )
@@ -128,11 +138,6 @@ class OperatorSettings(Settings):
     )
     create_models: bool = Field(
         default=False, description="with --gates: create a ModelDownload for a ref that a pod names and no object has"
-    )
-    mount_path: Annotated[str, Metavar("/PATH")] = Field(
-        default="/models",
-        pattern=r"^(/[A-Za-z0-9._-]+)+$",
-        description="where the workers mount the claim (default /models)",
     )
     node_name: Annotated[str | None, Metavar("NODE")] = Field(
         default=None,
@@ -202,6 +207,21 @@ class OperatorSettings(Settings):
         parse_mode(value)
         return value
 
+    @field_validator("catalog_engine")
+    @classmethod
+    def _check_engines(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in ENGINES:
+                raise ValueError(f"{name[:80]!r} is not one of {', '.join(ENGINES)}")
+        return list(dict.fromkeys(value))
+
+    @field_validator("mount_path")
+    @classmethod
+    def _check_mount_path(cls, value: str) -> str:
+        if not is_mount_path(value):
+            raise ValueError(f"{value[:80]!r}: write an absolute path, such as /models, of {MOUNT_PATH_RULE}")
+        return value
+
     @property
     def modes(self) -> Modes:
         return Modes(parse_mode(self.directory_mode), parse_mode(self.file_mode), self.group)
@@ -216,6 +236,10 @@ class OperatorSettings(Settings):
         networks = tuple(parse_network(text) for text in self.allow_network)
         hosts = tuple(parse_allowed_host(text) for text in self.allow_host)
         return NetworkPolicy(networks, hosts, only_listed=self.proxy is not None)
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        return tuple(ENGINES[name] for name in self.catalog_engine)
 
     @property
     def endpoints(self) -> Endpoints:

@@ -1,18 +1,20 @@
-"""The ready models of all watched namespaces, published as one ConfigMap for each namespace.
+"""The ready models of all watched namespaces, published as a ConfigMap for each namespace, and one for each engine.
 
 The reconciler enters a model when its files are published, and drops it when they are lost; a deletion waits until
 the model has left. A ConfigMap is written as a whole, therefore `seed` takes in all ready objects before the first
-write. A ConfigMap of that name that belongs to another owner is left as it is.
+write. A ConfigMap of that name that belongs to another owner is left as it is. The ConfigMaps of engines follow, and
+nothing waits for them: if one can't be written, no model is less ready.
 
 Called by `controller.app` and `controller.reconcile`. Reading and writing is in `controller.catalog.writer`.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from model_provisioner.controller.catalog.namespace_catalog import NamespaceCatalog
+from model_provisioner.domain.engines.engine import Engine
 from model_provisioner.domain.errors import CatalogUnavailable
 from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.kube.client import KubeApi
@@ -23,7 +25,10 @@ Document = Mapping[str, Any]
 
 
 class Catalog:
-    """The ready models of `namespaces`. Run `run` as a task. `monotonic` and `sleep` are in seconds."""
+    """The ready models of `namespaces`. Run `run` as a task. `monotonic` and `sleep` are in seconds.
+
+    `engines` are those whose ConfigMaps are written; they find each volume at `mount_path`.
+    """
 
     def __init__(
         self,
@@ -31,8 +36,14 @@ class Catalog:
         namespaces: Iterable[str],
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        engines: Sequence[Engine] = (),
+        mount_path: str = "/models",
     ) -> None:
-        self._catalogs = {namespace: NamespaceCatalog(api, namespace, monotonic, sleep) for namespace in namespaces}
+        self._catalogs = {
+            namespace: NamespaceCatalog(api, namespace, monotonic, sleep, engines, mount_path)
+            for namespace in namespaces
+        }
 
     def seed(self, objects: Iterable[ModelDownload]) -> None:
         """Takes in what was ready when the operator started, also if there is no room: it was listed before."""

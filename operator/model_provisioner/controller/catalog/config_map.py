@@ -1,14 +1,14 @@
-"""The catalog ConfigMap at the API server: its owner, and the requests that read and write it.
+"""A ConfigMap of the catalog at the API server: its owner, and the requests that read, write and delete it.
 
 It is server-side applied as a whole, so that keys which are no longer in it are removed; keys of other field managers
-are removed by a merge patch. Called by `controller.catalog.writer`, which decides when to write and what.
+are removed by a merge patch. Called by `controller.catalog.writer`, which decides when to write and what, and by
+`controller.catalog.namespace_catalog` for an engine that is switched off.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from model_provisioner.domain.catalog import CATALOG_NAME
 from model_provisioner.domain.lifecycle.backoff import Backoff
 from model_provisioner.kube.client import ApiError, KubeApi
 
@@ -29,14 +29,17 @@ T = TypeVar("T")
 
 
 class CatalogConfigMap:
-    """The ConfigMap of `namespace`. `sleep` is in seconds.
+    """The ConfigMap `name` in `namespace`. `sleep` is in seconds.
 
     Transient errors and conflicts are retried for some seconds; afterwards every method raises ApiError.
     """
 
-    def __init__(self, api: KubeApi, namespace: str, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self, api: KubeApi, namespace: str, name: str, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         self._api = api
         self._namespace = namespace
+        self._name = name
         self._sleep = sleep
 
     async def find(self) -> Document | None:
@@ -54,13 +57,17 @@ class CatalogConfigMap:
         """Sends `keys`, the merge patch that `foreign_keys` returns."""
         return await self._with_retries(lambda: self._api.patch(self._path, keys))
 
+    async def delete_if_labelled(self) -> bool:
+        """Deletes it if it has our label; returns whether it did."""
+        return await self._with_retries(self._delete)
+
     @property
     def watch_path(self) -> str:
         """The collection, restricted to this ConfigMap."""
-        return f"{self._collection}?fieldSelector=metadata.name%3D{CATALOG_NAME}"
+        return f"{self._collection}?fieldSelector=metadata.name%3D{self._name}"
 
     def __str__(self) -> str:
-        return f"ConfigMap {CATALOG_NAME} in namespace {self._namespace}"
+        return f"ConfigMap {self._name} in namespace {self._namespace}"
 
     async def _get(self) -> Document | None:
         try:
@@ -69,6 +76,14 @@ class CatalogConfigMap:
             if error.is_not_found:
                 return None
             raise
+
+    async def _delete(self) -> bool:
+        found = await self._get()
+        if found is None or not is_labelled(found):
+            return False
+        version = found["metadata"]["resourceVersion"]  # another one may have lost the label
+        await self._api.delete(self._path, {"preconditions": {"resourceVersion": version}})
+        return True
 
     async def _with_retries(self, request: Callable[[], Awaitable[T]]) -> T:
         for failures in range(1, _TRIES):
@@ -87,14 +102,14 @@ class CatalogConfigMap:
 
     @property
     def _path(self) -> str:
-        return f"{self._collection}/{CATALOG_NAME}"
+        return f"{self._collection}/{self._name}"
 
     def _document(self, data: Mapping[str, str]) -> Document:
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {
-                "name": CATALOG_NAME,
+                "name": self._name,
                 "namespace": self._namespace,
                 "labels": {_MANAGED_BY: _FIELD_MANAGER},
             },

@@ -1,26 +1,51 @@
-"""The catalog of one namespace: its rows in memory, and the writer that brings the ConfigMap to them.
+"""The catalog of one namespace: its rows in memory, and the writers that bring the ConfigMaps to them.
 
-Called by `controller.catalog.catalog`. Holds no rule of its own: room is decided in `controller.catalog.rows`,
-writing in `controller.catalog.writer`.
+Called by `controller.catalog.catalog`. Holds no rule of its own: room is decided in `controller.catalog.rows`, what
+engines are told in `controller.catalog.engine_rows`, writing in `controller.catalog.writer`.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 
+from model_provisioner.controller.catalog.config_map import CatalogConfigMap
+from model_provisioner.controller.catalog.engine_rows import EngineRows
 from model_provisioner.controller.catalog.rows import CatalogRows
 from model_provisioner.controller.catalog.writer import CatalogWriter, Failure
+from model_provisioner.domain.catalog import CATALOG_NAME
+from model_provisioner.domain.engines.engine import Engine
+from model_provisioner.domain.engines.engines import ENGINES
 from model_provisioner.domain.errors import CatalogUnavailable
 from model_provisioner.domain.modeldownload import Model, ModelDownload
-from model_provisioner.kube.client import KubeApi
+from model_provisioner.kube.client import ApiError, KubeApi
+
+_LOG = logging.getLogger(__name__)
 
 
 class NamespaceCatalog:
-    """Run `run` as a task. `monotonic` and `sleep` are in seconds."""
+    """Run `run` as a task. `monotonic` and `sleep` are in seconds. `engines` find each volume at `mount_path`."""
 
     def __init__(
-        self, api: KubeApi, namespace: str, monotonic: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+        self,
+        api: KubeApi,
+        namespace: str,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        engines: Sequence[Engine],
+        mount_path: str,
     ) -> None:
         self._rows = CatalogRows()
-        self._writer = CatalogWriter(api, namespace, self._rows, monotonic, sleep)
+        self._writer = CatalogWriter(api, namespace, CATALOG_NAME, self._rows, monotonic, sleep)
+        self._engines: list[tuple[EngineRows, CatalogWriter]] = []
+        for engine in engines:
+            rows = EngineRows(engine, mount_path)
+            writer = CatalogWriter(api, namespace, engine.config_map_name, rows, monotonic, sleep)
+            self._engines.append((rows, writer))
+        self._switched_off = [
+            CatalogConfigMap(api, namespace, engine.config_map_name, sleep)
+            for engine in ENGINES.values()
+            if engine not in engines
+        ]
 
     def holds(self, name: str, uid: str) -> bool:
         return self._rows.holds(name, uid)
@@ -31,17 +56,23 @@ class NamespaceCatalog:
             raise CatalogUnavailable(f"{self} {why}")
 
     def put(self, download: ModelDownload, model: Model) -> None:
-        """Adds the object or replaces its rows; `flush` waits until they are written."""
+        """Adds the object or replaces its rows; `flush` waits until the catalog has them."""
         if self._rows.put(download, model):
             self._writer.mark_dirty()
+        for rows, writer in self._engines:
+            if rows.put(download, model):
+                writer.mark_dirty()
 
     def take(self, name: str, uid: str) -> None:
         """Removes the object; another object of the same name stays."""
         if self._rows.take(name, uid):
             self._writer.mark_dirty()
+        for rows, writer in self._engines:
+            if rows.take(name, uid):
+                writer.mark_dirty()
 
     async def flush(self) -> Failure | None:
-        """Returns when the ConfigMap is up to date, or why it is not."""
+        """Returns when the catalog is up to date, or why it is not. The ConfigMaps of engines are not waited for."""
         return await self._writer.flush()
 
     async def recovered(self) -> None:
@@ -49,8 +80,21 @@ class NamespaceCatalog:
         await self._writer.recovered()
 
     async def run(self) -> None:
-        """Keeps the ConfigMap up to date until cancelled; no write goes on afterwards."""
-        await self._writer.run()
+        """Keeps the ConfigMaps up to date until cancelled; no write goes on afterwards."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._writer.run())
+            for _, writer in self._engines:
+                tasks.create_task(writer.run())
+            tasks.create_task(self._delete_switched_off())
+
+    async def _delete_switched_off(self) -> None:
+        """Deletes what was written for engines that are switched off by now: nothing keeps it up to date any more."""
+        for config_map in self._switched_off:
+            try:
+                if await config_map.delete_if_labelled():
+                    _LOG.info("%s is deleted: its engine is switched off", config_map)
+            except ApiError as error:
+                _LOG.warning("%s, whose engine is switched off, could not be deleted: %s", config_map, error)
 
     def __str__(self) -> str:
         return str(self._writer)

@@ -1,14 +1,15 @@
-"""Brings the catalog ConfigMap of one namespace to what `CatalogRows` says: when to write, retry and resync.
+"""Brings one ConfigMap to what its rows say: when to write, retry and resync.
 
-Called by `controller.catalog.namespace_catalog`. The requests to the API server are in
-`controller.catalog.config_map`; which models are listed is decided in `controller.catalog.rows`.
+Called by `controller.catalog.namespace_catalog`, for the catalog and for the ConfigMap of each engine. The requests to
+the API server are in `controller.catalog.config_map`; which models are listed is decided in `controller.catalog.rows`
+and `controller.catalog.engine_rows`.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from model_provisioner.controller.catalog.config_map import (
     HOW_TO_HAND_OVER,
@@ -18,7 +19,6 @@ from model_provisioner.controller.catalog.config_map import (
     is_labelled,
     is_ours,
 )
-from model_provisioner.controller.catalog.rows import CatalogRows
 from model_provisioner.domain.catalog import DriftBackoff
 from model_provisioner.domain.errors import CatalogUnavailable
 from model_provisioner.domain.lifecycle.backoff import Backoff
@@ -32,6 +32,18 @@ _REFUSED_SECONDS = 60.0
 _PAUSES = Backoff(first=1.0, longest=5.0)
 
 Document = Mapping[str, Any]
+
+
+class Rows(Protocol):
+    """What a ConfigMap must say."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether `data` is empty."""
+
+    @property
+    def data(self) -> Mapping[str, str]:
+        """The `data` of the ConfigMap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,7 @@ class Failure:
 
 
 class CatalogWriter:
-    """Writes `rows` to the ConfigMap of `namespace`. Run `run` as a task; `flush` works without it.
+    """Writes `rows` to the ConfigMap `name` of `namespace`. Run `run` as a task; `flush` works without it.
 
     `monotonic` and `sleep` are in seconds.
     """
@@ -60,12 +72,13 @@ class CatalogWriter:
         self,
         api: KubeApi,
         namespace: str,
-        rows: CatalogRows,
+        name: str,
+        rows: Rows,
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._api = api
-        self._config_map = CatalogConfigMap(api, namespace, sleep)
+        self._config_map = CatalogConfigMap(api, namespace, name, sleep)
         self._rows = rows
         self._monotonic = monotonic
         self._sleep = sleep

@@ -1,0 +1,61 @@
+"""The ConfigMaps of engines as a user sees them, from an operator that runs."""
+
+import yaml
+
+from deploy.local.api import ApiError
+from tests.domain.engines.preset_file import read_presets
+from tests.support.ggufs import tiny_gguf, tiny_projector
+from tests.support.programs import eventually
+from tests.support.stand import Stand
+
+PATH = "hf/acme/tiny/tiny.Q4_K_M.gguf"
+
+
+def data(bench: Stand, engine: str) -> dict[str, str] | None:
+    """The `data` of the engine's ConfigMap; None if it does not exist."""
+    try:
+        found = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/configmaps/model-catalog-{engine}")
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        return None
+    return found.get("data") or {}
+
+
+def presets(bench: Stand) -> dict[str, dict[str, str]]:
+    return read_presets((data(bench, "llama-cpp") or {}).get("llama-cpp.models.ini", ""))
+
+
+def test_ready_models_are_listed_for_engines_until_they_are_deleted(bench: Stand) -> None:
+    repository = bench.hub.repository("acme/tiny")
+    repository.add("tiny.Q4_K_M.gguf", tiny_gguf())
+    repository.add("tiny.Q8_0.gguf", tiny_gguf(seed=1))
+    repository.add("mmproj-tiny-f16.gguf", tiny_projector())
+    bench.hub.repository("acme/other").add("other.Q4_K_M.gguf", tiny_gguf(seed=3))
+    operator = bench.start_operator(
+        "--catalog-engine=llama-cpp", "--catalog-engine=localai", "--mount-path=/mnt/models"
+    )
+    bench.apply("paused", modelRef="hf:acme/tiny:Q8_0", suspend=True)
+    bench.apply("tiny", modelRef="hf:acme/tiny:Q4_K_M", projector="Auto")
+    bench.apply("other", modelRef="hf:acme/other")
+    for name in ("tiny", "other"):
+        bench.until(name, "Available")
+    bench.until("paused", "Suspended")
+    wanted = {
+        "tiny": {"model": f"/mnt/models/{PATH}", "mmproj": "/mnt/models/hf/acme/tiny/mmproj-tiny-f16.gguf"},
+        "other": {"model": "/mnt/models/hf/acme/other/other.Q4_K_M.gguf"},
+    }
+    eventually(lambda: presets(bench) == wanted, "both Ready models have a preset", 20)
+    listed = yaml.safe_load((data(bench, "localai") or {})["localai.models.yaml"])
+    assert [one["name"] for one in listed] == ["other", "tiny"]
+    assert listed[1]["parameters"]["model"] == PATH
+
+    bench.delete("tiny")
+    bench.until_gone("tiny")
+    eventually(lambda: list(presets(bench)) == ["other"], "the section of the deleted model is dropped", 20)
+
+    assert operator.stop() == 0
+    bench.start_operator("--catalog-engine=llama-cpp")
+    eventually(lambda: data(bench, "localai") is None, "the ConfigMap of the engine that is switched off is gone", 20)
+    moved = {"other": {"model": "/models/hf/acme/other/other.Q4_K_M.gguf"}}
+    eventually(lambda: presets(bench) == moved, "the path follows the setting", 20)
