@@ -64,14 +64,15 @@ class View:
     def directory(self) -> Path:
         return self.root / "views/ollama"
 
+    def paths(self) -> set[str]:
+        """The paths of the manifests; none without a view. The operator may write to it meanwhile."""
+        above = self.directory / "manifests"
+        found = (Path(directory, name) for directory, _, names in os.walk(above) for name in names)
+        return {str(path.relative_to(above)) for path in found}
+
     def manifests(self) -> dict[str, dict[str, Any]]:
         """The manifests by their paths."""
-        found = (self.directory / "manifests").rglob("*")
-        return {
-            str(path.relative_to(self.directory / "manifests")): json.loads(path.read_text())
-            for path in found
-            if path.is_file()
-        }
+        return {path: json.loads((self.directory / "manifests" / path).read_text()) for path in self.paths()}
 
     def blobs(self) -> set[str]:
         directory = self.directory / "blobs"
