@@ -31,6 +31,7 @@ def operator_settings(helm: Helm) -> OperatorSettings:
         "gates.enabled=true",
         'catalog.engines=["llama-swap","llama-cpp"]',
         'catalog.mountPath="/mnt/models"',
+        'views=["ollama"]',
     ).container("operator")
     parser = argparse.ArgumentParser()
     operator.add_arguments(parser)
@@ -41,6 +42,7 @@ def operator_settings(helm: Helm) -> OperatorSettings:
 
 def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSettings) -> None:
     assert operator_settings.namespaces == ["ai", "ml"]
+    assert operator_settings.view == ["ollama"]
     assert operator_settings.mounts == (Mount(namespace="ai", claim="models", directory=Path("/models")),)
     assert (operator_settings.slots, operator_settings.endpoints.own["hf"]) == (2, "https://hub.example.com")
     assert operator_settings.max_bytes_per_second == 200 * 1024**2

@@ -39,6 +39,7 @@ OPERATOR_ARGUMENTS = [
     ('noProxy=[".svc:443","*","fd00::"]', ["--no-proxy=.svc:443", "--no-proxy=*", "--no-proxy=fd00::"]),
     ('watchNamespaces=["ml","ai"]', ["--watch-namespace=ai", "--watch-namespace=ml"]),
     ('persistence.existingClaim="lake"', ["--store=ai/lake=/models"]),
+    ('views=["ollama"]', ["--view=ollama"]),
     ('persistence.directoryMode="0775"', ["--directory-mode=0775"]),
     ('persistence.fileMode="0440"', ["--file-mode=0440"]),
     ('caSecret.name="corporate"', ["--ca-file=/etc/model-provisioner/ca/ca.crt"]),

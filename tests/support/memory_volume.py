@@ -252,6 +252,18 @@ class MemoryVolume(mfusepy.Operations):  # type: ignore[misc]
             parent, name = self._parent(target)
             parent.entries[name] = self._find(source)
 
+    def symlink(self, target: str, source: str) -> None:
+        with self._lock:
+            self.faults.strike("symlink")
+            parent, name = self._parent(target)
+            node = parent.entries[name] = self._node(stat.S_IFLNK | 0o777)
+            node.data.extend(source.encode())
+            node.sync()
+
+    def readlink(self, path: str) -> str:
+        with self._lock:
+            return self._find(path).data.decode()
+
     def chmod(self, path: str, mode: int) -> None:
         with self._lock:
             self.faults.strike("chmod")

@@ -38,6 +38,7 @@ from model_provisioner.controller.stores.confirmed_objects import unconfirmed_ui
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.garbage_collector import GarbageCollector
 from model_provisioner.controller.stores.object_index import ObjectIndex, trim
+from model_provisioner.controller.stores.ollama_views import OllamaViews
 from model_provisioner.controller.stores.record_keeper import RecordKeeper
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
@@ -57,7 +58,7 @@ from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path
 from model_provisioner.settings.common import own_namespace
-from model_provisioner.settings.operator import OperatorSettings
+from model_provisioner.settings.operator import OLLAMA, OperatorSettings
 
 _LOG = logging.getLogger(__name__)
 _START_SECONDS = 300.0
@@ -215,7 +216,7 @@ def _add_settled(manager: Manager, stores: StoreClient, confirmed: Iterable[Foun
 async def _start_stores(
     closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base, objects: _Objects, epoch: int
 ) -> Manager:
-    """Starts the catalog and what looks after the stores: file monitor, usage, record keeper, garbage collector.
+    """Starts the catalog and what looks after the stores: views, file monitor, usage, record keeper, garbage collector.
 
     Returns the manager that uses them.
 
@@ -226,7 +227,10 @@ async def _start_stores(
     for reflector in base.reflectors:
         reflector.add_listener(base.workers.on_event)
     stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes)
+    views = OllamaViews(stores, enabled=OLLAMA in settings.view)
+    objects.catalog.add_listener(views)
     confirmed = await _start_catalog(closing, objects, stores)
+    await _in_background(closing, views.run())
     file_monitor = FileMonitor(stores)
     usage_collector, reservations = VolumeUsageCollector(stores, objects.index), Reservations()
     if settings.metrics_listen:

@@ -28,6 +28,8 @@ from model_provisioner.domain.store.modes import Modes, parse_mode
 from model_provisioner.settings.common import Kubeconfig, Settings, StringList
 from model_provisioner.settings.flags import Metavar
 
+OLLAMA = "ollama"
+
 
 class Mount(BaseModel):
     """One store: a claim and the directory at which this process sees it."""
@@ -113,6 +115,11 @@ class OperatorSettings(Settings):
     )
     file_mode: Annotated[str, Metavar("MODE")] = Field(
         default="0444", description="of models on the volume (default 0444)"
+    )
+    view: Annotated[StringList, Metavar("ENGINE")] = Field(
+        default_factory=list,
+        description=f"engine that finds the models in a layout of its own, in views/ENGINE on the volume: {OLLAMA} "
+        "(repeatable; default: none, and views are removed)",
     )
     group: Annotated[int | None, Metavar("GID")] = Field(
         default=None, ge=0, description="that models and directories belong to"
@@ -220,6 +227,14 @@ class OperatorSettings(Settings):
     def _check_mount_path(cls, value: str) -> str:
         if not is_mount_path(value):
             raise ValueError(f"{value[:80]!r}: write an absolute path, such as /models, of {MOUNT_PATH_RULE}")
+        return value
+
+    @field_validator("view")
+    @classmethod
+    def _check_views(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name != OLLAMA:
+                raise ValueError(f"{name[:80]!r} has no view: write {OLLAMA}")
         return value
 
     @property

@@ -167,6 +167,19 @@ class Surveyed(msgspec.Struct, frozen=True):
     event: Literal["surveyed"] = "surveyed"
 
 
+class Viewed(msgspec.Struct, frozen=True):
+    """`listed` are the names that Ollama lists of the claim, `left_out` has a message for each model without one.
+
+    `symbolic` files could not be linked by a hard link and have a symbolic one.
+    """
+
+    id: str
+    listed: tuple[str, ...]
+    left_out: tuple[str, ...]
+    symbolic: int
+    event: Literal["viewed"] = "viewed"
+
+
 class FailedAnswer(msgspec.Struct, frozen=True):
     """The request failed. `reason` is the name of a class in `domain.errors`; the rest are its fields."""
 
@@ -200,6 +213,7 @@ Answer = (
     | Removed
     | Swept
     | Surveyed
+    | Viewed
     | FailedAnswer
     | Cancelled
 )

@@ -24,6 +24,7 @@ from model_provisioner.worker_protocol.answers import (
     Swept,
     Verified,
     VerifyingAnswer,
+    Viewed,
 )
 from model_provisioner.worker_protocol.failure import Failure
 from model_provisioner.worker_protocol.requests import (
@@ -45,6 +46,7 @@ from model_provisioner.worker_protocol.requests import (
     Sweep,
     Task,
     Verify,
+    View,
 )
 
 __all__ = [
@@ -89,6 +91,8 @@ __all__ = [
     "Verified",
     "Verify",
     "VerifyingAnswer",
+    "View",
+    "Viewed",
 ]
 
 OUT_OF_MEMORY_EXIT = 12  # ENOMEM

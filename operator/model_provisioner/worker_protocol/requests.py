@@ -13,6 +13,7 @@ from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.domain.store.plan import Plan, PlannedFile
+from model_provisioner.domain.views.ollama_model import ViewedModel
 from model_provisioner.worker_protocol.failure import Failure
 
 
@@ -209,6 +210,19 @@ class Survey(msgspec.Struct, frozen=True):
     op: Literal["survey"] = "survey"
 
 
+class View(msgspec.Struct, frozen=True):
+    """Make the view of Ollama list `models`, all that are Ready on `claim`. Answered by Viewed.
+
+    None: the view is switched off, and what is in it for `claim` is removed.
+    """
+
+    id: str
+    store: StoreRef
+    claim: Claim
+    models: tuple[ViewedModel, ...] | None
+    op: Literal["view"] = "view"
+
+
 class Cancel(msgspec.Struct, frozen=True):
     """Cancel the request with this id. Its journal is written, then it is answered by Cancelled."""
 
@@ -230,5 +244,6 @@ Task = (
     | Remove
     | Sweep
     | Survey
+    | View
 )
 Request = Task | Limit | AddressGiven | Cancel

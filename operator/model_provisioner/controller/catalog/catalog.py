@@ -11,7 +11,7 @@ Called by `controller.app` and `controller.reconcile`. Reading and writing is in
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from model_provisioner.controller.catalog.namespace_catalog import NamespaceCatalog
 from model_provisioner.domain.engines.engine import Engine
@@ -22,6 +22,16 @@ from model_provisioner.kube.client import KubeApi
 _LEAVE_SECONDS = 5.0
 
 Document = Mapping[str, Any]
+
+
+class Listener(Protocol):
+    """Follows what the catalog lists."""
+
+    def on_listed(self, download: ModelDownload, model: Model) -> None:
+        """`model` is listed from now on, possibly in the place of an earlier version."""
+
+    def on_taken(self, namespace: str, name: str) -> None:
+        """This object is listed no more."""
 
 
 class Catalog:
@@ -44,12 +54,17 @@ class Catalog:
             namespace: NamespaceCatalog(api, namespace, monotonic, sleep, engines, mount_path)
             for namespace in namespaces
         }
+        self._listeners: list[Listener] = []
+
+    def add_listener(self, listener: "Listener") -> None:
+        """`listener` is told of every model from now on. Call it before `seed`."""
+        self._listeners.append(listener)
 
     def seed(self, objects: Iterable[ModelDownload]) -> None:
         """Takes in what was ready when the operator started, also if there is no room: it was listed before."""
         for download in objects:
             if download.status.ready and download.status.model and not download.deleting:
-                self._catalogs[download.namespace].put(download, download.status.model)
+                self._put(download, download.status.model)
 
     async def run(self) -> None:
         """Keeps every ConfigMap up to date until cancelled; nothing is written afterwards."""
@@ -75,9 +90,8 @@ class Catalog:
     async def enter(self, download: ModelDownload, model: Model) -> None:
         """Returns when the ConfigMap lists the model. Raises CatalogUnavailable."""
         self.check_room(download, model)
-        catalog = self._catalogs[download.namespace]
-        catalog.put(download, model)
-        if failure := await catalog.flush():
+        self._put(download, model)
+        if failure := await self._catalogs[download.namespace].flush():
             raise failure.error
 
     async def leave(self, download: ModelDownload) -> None:
@@ -87,7 +101,7 @@ class Catalog:
         another owner never listed the object.
         """
         catalog = self._catalogs[download.namespace]
-        catalog.take(download.name, download.uid)
+        self._take(download.namespace, download.name, download.uid)
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 failure = await catalog.flush()
@@ -98,10 +112,21 @@ class Catalog:
 
     def drop(self, download: ModelDownload) -> None:
         """The files of the object are lost, or the object is gone. The ConfigMap is written soon afterwards."""
-        self._catalogs[download.namespace].take(download.name, download.uid)
+        self._take(download.namespace, download.name, download.uid)
 
     def on_event(self, kind: str, document: Document) -> None:
         """A listener of the watch of objects: drops an object also if its finalizer was removed by force."""
         if kind == "DELETED":
             metadata = document["metadata"]
-            self._catalogs[metadata["namespace"]].take(metadata["name"], metadata["uid"])
+            self._take(metadata["namespace"], metadata["name"], metadata["uid"])
+
+    def _put(self, download: ModelDownload, model: Model) -> None:
+        self._catalogs[download.namespace].put(download, model)
+        for listener in self._listeners:
+            listener.on_listed(download, model)
+
+    def _take(self, namespace: str, name: str, uid: str) -> None:
+        if self._catalogs[namespace].holds(name, uid):
+            self._catalogs[namespace].take(name, uid)
+            for listener in self._listeners:
+                listener.on_taken(namespace, name)

@@ -26,6 +26,7 @@ from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.domain.store.modes import READABLE, Modes
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room, Usage
+from model_provisioner.domain.views.ollama_model import ViewedModel
 from model_provisioner.worker_protocol.messages import (
     Check,
     Checked,
@@ -47,6 +48,8 @@ from model_provisioner.worker_protocol.messages import (
     Swept,
     Verified,
     Verify,
+    View,
+    Viewed,
 )
 
 _ANSWER_SECONDS = 120.0
@@ -220,8 +223,13 @@ class StoreClient:
         request = Survey(new_request_id(), self.reference(claim, store_id))
         return expect(Surveyed, await self._store_workers[claim].call(request)).usage
 
+    async def view(self, claim: Claim, store_id: str | None, models: tuple[ViewedModel, ...] | None) -> Viewed:
+        """Makes the view of Ollama list `models`, all that are Ready on `claim`; None removes it."""
+        request = View(new_request_id(), self.reference(claim, store_id), claim, models)
+        return expect(Viewed, await self._call(claim, request))
+
     async def _call(
-        self, claim: Claim, request: Settle | RecordReady | Check | Identify | Measure | MarkCorrupt | Remove
+        self, claim: Claim, request: Settle | RecordReady | Check | Identify | Measure | MarkCorrupt | Remove | View
     ) -> object:
         async with self._request_locks[claim]:
             return await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS)

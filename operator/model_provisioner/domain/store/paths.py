@@ -25,6 +25,8 @@ FETCHED_ROOTS = (
 )  # only fetched files lie below these
 _REPOSITORY_ROOTS = frozenset(kind.root for kind in KINDS if issubclass(kind, RepositoryRef))
 PRIVATE = ".provisioner"
+OLLAMA_VIEW = ("views", "ollama")
+OLLAMA_BLOBS = (*OLLAMA_VIEW, "blobs")  # may have hard links of published files
 
 _MAX_PART_BYTES = 255  # NAME_MAX of every common file system
 MAX_PATH_BYTES = 3840  # PATH_MAX of Linux (4096), less a mount point: a longer path can't be opened by a program

@@ -5,14 +5,18 @@ of the holder on whose behalf it fetches. Everything else about records is in `r
 is decided in `domain.store.holders`.
 """
 
+import os
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from model_provisioner.domain.errors import VolumeUnsuitable
 from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store import holders
 from model_provisioner.domain.store.digest import Digest
+from model_provisioner.domain.store.holders import HolderRecord
 from model_provisioner.domain.store.modes import Modes
-from model_provisioner.domain.store.paths import PRIVATE
+from model_provisioner.domain.store.paths import PRIVATE, is_safe
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.domain.store.space import Room, free_bytes
 from model_provisioner.transfer.store import obstacles, partfile, posix, private_files, published_files
@@ -85,6 +89,21 @@ class StoreFiles:
         records = self._records.all().records
         digest = holders.attested_digest(file.path, found.st_size, found.st_mtime_ns, records, file)
         return PublishedFile(FileVersion.of(found), digest)
+
+    def attested(self, files: Iterable[FileRecord]) -> dict[FileRecord, os.stat_result]:
+        """The lstat of each of `files` that is published with its size, and whose digest a record attests."""
+        by_path = defaultdict[str, list[HolderRecord]](list)
+        for record in self._records.all().records:
+            for held in record.files:
+                by_path[held.path].append(record)
+        found = {file: published_files.stat(self._root, file.path) for file in files if is_safe(file.path)}
+        return {
+            file: facts
+            for file, facts in found.items()
+            if facts
+            and facts.st_size == file.size_bytes
+            and holders.is_attested(file, facts.st_mtime_ns, by_path[file.path])
+        }
 
     def open_published(self, path: str) -> int:
         """A read-only descriptor that the caller closes.

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 
 from model_provisioner.domain.store.modes import Modes
-from model_provisioner.transfer.store import obstacles, posix
+from model_provisioner.transfer.store import obstacles, posix, view_links
 from model_provisioner.transfer.store.partfile import PartFile, part_name
 from model_provisioner.transfer.store.posix import FileVersion
 
@@ -48,6 +48,8 @@ def move_into_place(part: PartFile, parts: int, root: int, path: str, modes: Mod
         try:
             with posix.opened_parent(root, path, create=modes) as (directory, name):
                 obstacles.check_replaceable(name, directory, path)
+                if replaced := posix.stat_regular(name, directory):
+                    view_links.release(root, replaced)
                 sealed = part.check_sealed()
                 os.rename(part_name(part.key), name, src_dir_fd=parts, dst_dir_fd=directory)
                 posix.sync_directory(directory)
@@ -76,14 +78,16 @@ def apply_modes(root: int, path: str, modes: Modes) -> None:
 
 
 def delete(root: int, path: str) -> bool:
-    """Deletes a regular file durably, and returns whether there was one.
+    """Deletes a regular file durably, with its links in a view, and returns whether there was one.
 
     Directories that are empty then are removed too, except the topmost (`hf`).
     """
     try:
         with posix.opened_parent(root, path) as (directory, name):
-            if posix.stat_regular(name, directory) is None:
+            found = posix.stat_regular(name, directory)
+            if found is None:
                 return False
+            view_links.release(root, found)
             os.unlink(name, dir_fd=directory)
             posix.sync_directory(directory)
     except OSError as error:

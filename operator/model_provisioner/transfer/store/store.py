@@ -7,6 +7,7 @@ A store is the volume's published files, its unfinished files (parts) and its ho
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -22,17 +23,33 @@ if TYPE_CHECKING:
     from model_provisioner.transfer.store.records import StoreRecords
 
 
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """The descriptors of a volume's root and of the store's own directory, and the modes of what is made on it."""
+
+    root: int
+    private: int
+    modes: Modes
+
+
 class Store:
     """Use as a context manager, or call `close`; close its parts first.
 
-    `store_id` is the id in the store's document. `open_records` returns the records, and is called once, if at all.
+    `store_id` is the id in the store's document, `volume` is for what else is kept on the volume.
+    `open_records` returns the records, and is called once, if at all.
     `opened` closes the descriptors that `files` and `records` work on.
     """
 
     def __init__(
-        self, store_id: str, files: StoreFiles, open_records: "Callable[[], StoreRecords]", opened: ExitStack
+        self,
+        store_id: str,
+        volume: Volume,
+        files: StoreFiles,
+        open_records: "Callable[[], StoreRecords]",
+        opened: ExitStack,
     ) -> None:
         self.id = store_id
+        self.volume = volume
         self.files = files
         self._open_records = open_records
         self._opened = opened
@@ -78,17 +95,19 @@ class Store:
 
                 return StoreRecords(root, private, parts, holder_records, files)
 
-            return cls(store_id, files, open_records, opened.pop_all())
+            return cls(store_id, Volume(root, private, modes), files, open_records, opened.pop_all())
 
     @classmethod
-    def find(cls, directory: Path, expected_id: str | None, cache: RecordCache | None = None) -> "Store | None":
+    def find(
+        cls, directory: Path, expected_id: str | None, cache: RecordCache | None = None, modes: Modes = READABLE
+    ) -> "Store | None":
         """Opens the store in `directory` if there is one, else returns None; never creates one.
 
         Raises VolumeChanged if `expected_id` is given and that store is missing, VolumeNotWritable, VolumeUnsuitable.
         """
         with posix.volume_errors(f"look for a store in {directory}"):
             found = expected_id or identity.find_id(directory)
-        return cls.open(directory, found, cache=cache) if found else None
+        return cls.open(directory, found, modes, cache) if found else None
 
     def __enter__(self) -> Self:
         return self

@@ -35,7 +35,7 @@ class StoreOpener:
     def find(self, reference: StoreRef) -> Iterator[Store | None]:
         """`Store.find` with the cache, as a context manager: None if there is no store. Raises as that does."""
         cache = self._cache[reference.directory]
-        store = Store.find(Path(reference.directory), reference.id, cache)
+        store = Store.find(Path(reference.directory), reference.id, cache, reference.modes)
         with store or nullcontext():
             yield store
 
@@ -111,6 +111,18 @@ def _survey(request: messages.Survey, opener: StoreOpener) -> Answer:
         return messages.Surveyed(request.id, store.records.usage() if store else None)
 
 
+def _view(request: messages.View, opener: StoreOpener) -> Answer:
+    from model_provisioner.transfer.views import ollama  # noqa: PLC0415 - the other workers would import json for it
+
+    with opener.find(request.store) as store:
+        result = ollama.ViewResult()
+        if store and request.models is None:
+            ollama.remove(store, request.claim)
+        elif store and request.models is not None:
+            result = ollama.update(store, request.claim, request.models)
+        return messages.Viewed(request.id, result.listed, result.left_out, result.symbolic)
+
+
 _HANDLERS: Mapping[type[Task], Callable[[Any, StoreOpener], Answer]] = {
     messages.Settle: _settle,
     messages.RecordReady: _record_ready,
@@ -121,4 +133,5 @@ _HANDLERS: Mapping[type[Task], Callable[[Any, StoreOpener], Answer]] = {
     messages.Remove: _remove,
     messages.Sweep: _sweep,
     messages.Survey: _survey,
+    messages.View: _view,
 }
