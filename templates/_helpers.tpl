@@ -46,6 +46,17 @@ matchExpressions:
 {{ .Values.persistence.existingClaim | default "models" }}
 {{- end }}
 
+{{- /* The value of --store: the claim in the release's namespace, or none. */ -}}
+{{- define "model-provisioner.store" -}}
+{{- if .Values.persistence.enabled -}}
+{{ .Release.Namespace }}/{{ include "model-provisioner.claimName" . }}=/models
+{{- else if .Values.persistence.existingClaim -}}
+{{- fail "persistence.existingClaim names a claim, and persistence.enabled=false means that no claim is mounted: set one of them" -}}
+{{- else -}}
+none
+{{- end -}}
+{{- end }}
+
 {{- /* The value of --proxy: the proxy's URL, or @ and the file that holds a URL with a password. */ -}}
 {{- define "model-provisioner.proxy" -}}
 {{- if and .Values.proxy .Values.proxySecret.name -}}

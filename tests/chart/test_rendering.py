@@ -248,6 +248,17 @@ def test_an_existing_claim_is_mounted_and_none_is_made(helm: Helm) -> None:
     assert rendering.volume("models")["persistentVolumeClaim"] == {"claimName": "lake"}
 
 
+def test_without_persistence_there_is_no_volume(helm: Helm) -> None:
+    rendering = helm.render("persistence.enabled=false")
+    assert rendering.kind("PersistentVolumeClaim") == []
+    assert "models" not in {volume["name"] for volume in rendering.pod_template()["spec"]["volumes"]}
+    assert [mount["name"] for mount in mounts(rendering, "operator")] == ["operator-tmp", "operator-token"]
+    assert "--store=none" in rendering.container("operator")["args"]
+    assert "fsGroup" not in rendering.pod_template()["spec"]["securityContext"]
+    with pytest.raises(HelmError, match="set one of them"):
+        helm.template("persistence.enabled=false", 'persistence.existingClaim="lake"')
+
+
 def test_the_ca_secret_is_mounted_read_only_into_the_operator_alone(helm: Helm) -> None:
     rendering = helm.render('caSecret.name="corporate"', 'caSecret.key="root.pem"')
     assert rendering.volume("ca")["secret"] == {

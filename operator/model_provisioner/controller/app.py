@@ -132,7 +132,7 @@ async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorS
 
 async def _acquire_lease(closing: contextlib.AsyncExitStack, api: KubeApi, settings: OperatorSettings) -> int:
     """Waits for the Lease, renews it in the background, and gives it up at the end. Returns its epoch."""
-    namespace = settings.lease_namespace or own_namespace() or settings.mounts[0].namespace
+    namespace = settings.operator_namespace
     lease = Lease(api, namespace, _identity(settings, namespace), _now, time.monotonic)
     epoch = await lease.acquire()
     closing.push_async_callback(lease.release)
