@@ -46,6 +46,17 @@ matchExpressions:
 {{ .Values.persistence.existingClaim | default "models" }}
 {{- end }}
 
+{{- /* The number of the operator's pods. All of them mount the claim. */ -}}
+{{- define "model-provisioner.replicas" -}}
+{{- $replicas := int .Values.replicas -}}
+{{- with .Values.persistence -}}
+{{- if and (gt $replicas 1) .enabled (not .existingClaim) (not (has "ReadWriteMany" .accessModes)) -}}
+{{- fail (printf "replicas is %d, and the claim that the chart creates is %s: only with ReadWriteMany can pods on several nodes mount it. Set persistence.accessModes={ReadWriteMany} and a persistence.storageClassName that supports it, or persistence.enabled=false, or replicas=1" $replicas (join ", " .accessModes)) -}}
+{{- end -}}
+{{- end -}}
+{{ $replicas }}
+{{- end }}
+
 {{- /* The value of --store: the claim in the release's namespace, or none. */ -}}
 {{- define "model-provisioner.store" -}}
 {{- if .Values.persistence.enabled -}}

@@ -119,6 +119,12 @@ class OperatorSettings(Settings):
         default=None,
         description="where the Lease is (default: this pod's namespace, else the first store's, else the first served)",
     )
+    replicas: Annotated[int, Metavar("N")] = Field(
+        default=1,
+        ge=1,
+        le=5,
+        description="operators that share the Lease: of several, one that waits is ready, and acts sooner (default 1)",
+    )
     health_listen: Annotated[str | None, Metavar("HOST:PORT")] = Field(
         default=None, description="serve /healthz and /readyz there"
     )
