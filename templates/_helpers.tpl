@@ -46,6 +46,28 @@ matchExpressions:
 {{ .Values.persistence.existingClaim | default "models" }}
 {{- end }}
 
+{{- /* The number of the operator's pods. All of them mount the claim. */ -}}
+{{- define "model-provisioner.replicas" -}}
+{{- $replicas := int .Values.replicas -}}
+{{- with .Values.persistence -}}
+{{- if and (gt $replicas 1) .enabled (not .existingClaim) (not (has "ReadWriteMany" .accessModes)) -}}
+{{- fail (printf "replicas is %d, and the claim that the chart creates is %s: only with ReadWriteMany can pods on several nodes mount it. Set persistence.accessModes={ReadWriteMany} and a persistence.storageClassName that supports it, or persistence.enabled=false, or replicas=1" $replicas (join ", " .accessModes)) -}}
+{{- end -}}
+{{- end -}}
+{{ $replicas }}
+{{- end }}
+
+{{- /* The value of --store: the claim in the release's namespace, or none. */ -}}
+{{- define "model-provisioner.store" -}}
+{{- if .Values.persistence.enabled -}}
+{{ .Release.Namespace }}/{{ include "model-provisioner.claimName" . }}=/models
+{{- else if .Values.persistence.existingClaim -}}
+{{- fail "persistence.existingClaim names a claim, and persistence.enabled=false means that no claim is mounted: set one of them" -}}
+{{- else -}}
+none
+{{- end -}}
+{{- end }}
+
 {{- /* The value of --proxy: the proxy's URL, or @ and the file that holds a URL with a password. */ -}}
 {{- define "model-provisioner.proxy" -}}
 {{- if and .Values.proxy .Values.proxySecret.name -}}

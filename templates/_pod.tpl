@@ -51,6 +51,17 @@ projected:
               fieldPath: metadata.namespace
 {{- end }}
 
+{{- /* How the operator's pods are spread: several of them over nodes, if nothing else is said. */ -}}
+{{- define "model-provisioner.spread" -}}
+{{- if .Values.topologySpreadConstraints -}}
+{{- toYaml .Values.topologySpreadConstraints -}}
+{{- else if gt (int .Values.replicas) 1 -}}
+- topologyKey: kubernetes.io/hostname
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
+{{- end -}}
+{{- end }}
+
 {{- /* Which nodes the pod may run on, and before which other pods. */ -}}
 {{- define "model-provisioner.placement" -}}
 {{- with .Values.priorityClassName }}

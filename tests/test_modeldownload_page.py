@@ -16,12 +16,12 @@ import pytest
 import yaml
 
 from deploy.local.cluster import Cluster
-from model_provisioner.controller.process.lease import DURATION_SECONDS
 from model_provisioner.domain import annotations
 from model_provisioner.domain.catalog import CATALOG_NAME, LIMIT_BYTES, Entry, rows
 from model_provisioner.domain.errors import ProvisionError, Retryable, Terminal
 from model_provisioner.domain.lifecycle.backoff import pause
 from model_provisioner.domain.lifecycle.state import State
+from model_provisioner.domain.liveness import ALONE
 from model_provisioner.domain.modeldownload import Projector
 from model_provisioner.kube import resource
 from model_provisioner.transfer.cli import prune
@@ -166,7 +166,7 @@ def test_the_catalog_is_described_as_it_is_made() -> None:
 
 def test_the_lease_is_described_as_it_is_held() -> None:
     assert f"kubectl get lease {resource.LEASE_NAME} " in section("When nothing happens")
-    assert f"not renewed for {DURATION_SECONDS} s" in section("When nothing happens")
+    assert f"not renewed for {ALONE.duration} s" in section("When nothing happens")
 
 
 def test_what_the_operator_says_of_itself_is_quoted_from_it() -> None:

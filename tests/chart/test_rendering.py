@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.rendering import ROOT, Helm, HelmError, Rendering
+from tests.chart.rendering import ROOT, Helm, HelmError, Manifest, Rendering
 
 GOLDEN = ROOT / "tests" / "data" / "chart" / "default.yaml"
 
@@ -222,6 +222,52 @@ def test_several_gateways_are_spread_and_not_all_evicted_at_once(helm: Helm) -> 
     assert helm.render(*settings).kind("PodDisruptionBudget") == []
 
 
+MANY = 'persistence.accessModes=["ReadWriteMany"]'
+
+
+def test_one_operator_is_replaced_and_several_are_rolled(helm: Helm) -> None:
+    alone = helm.render()
+    assert deployment(alone)["spec"]["strategy"] == {"type": "Recreate"}
+    assert deployment(alone)["spec"]["replicas"] == 1
+    assert alone.kind("PodDisruptionBudget") == []
+    assert "topologySpreadConstraints" not in alone.pod_template()["spec"]
+    assert not any("replicas" in argument for argument in alone.container("operator")["args"])
+    rendering = helm.render(MANY, "replicas=2")
+    spec, template = deployment(rendering)["spec"], rendering.pod_template()
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}
+    assert "--replicas=2" in rendering.container("operator")["args"]
+    (budget,) = rendering.kind("PodDisruptionBudget")
+    (constraint,) = template["spec"]["topologySpreadConstraints"]
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": constraint["labelSelector"]}
+    assert budget["spec"]["selector"] == spec["selector"]
+    assert (constraint["topologyKey"], constraint["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+
+
+def test_operators_are_spread_as_asked(helm: Helm) -> None:
+    wanted = {"topologyKey": "zone", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}
+    rendering = helm.render(MANY, "replicas=3", f"topologySpreadConstraints={json.dumps([wanted])}")
+    (constraint,) = rendering.pod_template()["spec"]["topologySpreadConstraints"]
+    assert wanted.items() < constraint.items()
+    selector = constraint["labelSelector"]["matchLabels"]
+    assert selector.items() <= rendering.pod_template()["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("setting", [MANY, "persistence.enabled=false", 'persistence.existingClaim="lake"'])
+def test_several_operators_need_a_volume_for_several_or_none(helm: Helm, setting: str) -> None:
+    assert deployment(helm.render(setting, "replicas=2"))["spec"]["replicas"] == 2
+
+
+def test_a_client_of_several_gateways_stays_with_one_that_knows_its_ticket(helm: Helm) -> None:
+    def affinity(*settings: str) -> str | None:
+        found: str | None = helm.render(*settings).one("Service", "model-provisioner")["spec"].get("sessionAffinity")
+        return found
+
+    assert affinity() is None
+    assert affinity(MANY, "replicas=2") == "ClientIP"
+    assert affinity(MANY, "replicas=2", 'gateway.mode="Deployment"') is None
+    assert affinity('gateway.mode="Deployment"', "gateway.replicas=2") == "ClientIP"
+
+
 CLASSES = [
     ("unset", (), None),
     ("none", ('persistence.storageClassName=""',), ""),
@@ -247,6 +293,17 @@ def test_an_existing_claim_is_mounted_and_none_is_made(helm: Helm) -> None:
     rendering = helm.render('persistence.existingClaim="lake"')
     assert rendering.kind("PersistentVolumeClaim") == []
     assert rendering.volume("models")["persistentVolumeClaim"] == {"claimName": "lake"}
+
+
+def test_without_persistence_there_is_no_volume(helm: Helm) -> None:
+    rendering = helm.render("persistence.enabled=false")
+    assert rendering.kind("PersistentVolumeClaim") == []
+    assert "models" not in {volume["name"] for volume in rendering.pod_template()["spec"]["volumes"]}
+    assert [mount["name"] for mount in mounts(rendering, "operator")] == ["operator-tmp", "operator-token"]
+    assert "--store=none" in rendering.container("operator")["args"]
+    assert "fsGroup" not in rendering.pod_template()["spec"]["securityContext"]
+    with pytest.raises(HelmError, match="set one of them"):
+        helm.template("persistence.enabled=false", 'persistence.existingClaim="lake"')
 
 
 def test_the_ca_secret_is_mounted_read_only_into_the_operator_alone(helm: Helm) -> None:
@@ -328,6 +385,10 @@ def test_every_release_name_gives_valid_names(helm: Helm, release: str) -> None:
         assert len(manifest["metadata"]["name"]) <= 63
         assert manifest["metadata"].get("namespace", "123") == "123"
         assert manifest["metadata"]["labels"]["app.kubernetes.io/instance"] == release
+
+
+def deployment(rendering: Rendering) -> Manifest:
+    return rendering.one("Deployment", "model-provisioner")
 
 
 def mounts(rendering: Rendering, container: str) -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ from tests.chart.controllers import Deployed, Jobs, at_work, create_pod
 from tests.chart.installing import is_hook, path_of
 from tests.chart.rendering import ROOT, Helm, HelmError, Manifest
 from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.programs import eventually
 from tests.support.stand import Stand, stand
 
 RELEASE = "model-provisioner"
@@ -37,6 +38,7 @@ class Release:
         self.cluster = bench.cluster
         self.place = ("--namespace", bench.namespace, "--kubeconfig", str(bench.cluster.kubeconfig))
         self.jobs = Jobs(bench.cluster, bench.namespace, directory)
+        self.standbys: list[Deployed] = []
 
     def install(self, *settings: str) -> None:
         flags = [part for setting in settings for part in ("--set-json", setting)]
@@ -45,16 +47,8 @@ class Release:
 
     def start_operator(self, *watched: Stand) -> None:
         """Starts the operator as the Deployment's pod, with two objects here and one in each `watched` namespace."""
-        api = self.cluster.api
-        deployment = api.get(f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{RELEASE}")
-        uid = create_pod(api, self.namespace, deployment["spec"]["template"], POD)
-        kubeconfig = self.cluster.kubeconfig_for_service_account(self.namespace, RELEASE)
         gate = self.bench.hub.pause_at(SIZE // 2)
-        watch = [f"--watch-namespace={one.namespace}" for one in (self.bench, *watched)]
-        operator = self.bench.start_operator(
-            f"--kubeconfig={kubeconfig}", *watch, environment={"POD_NAME": POD, "POD_UID": uid}
-        )
-        self.deployed = Deployed(api, self.namespace, RELEASE, POD, operator)
+        self.deployed = self._start(POD, *(f"--watch-namespace={one.namespace}" for one in (self.bench, *watched)))
         self.bench.apply("ready", modelRef="hf:acme/tiny")
         self.bench.until("ready", "Available")
         self.bench.apply("large", modelRef="hf:acme/large", reclaimPolicy="Delete")
@@ -64,8 +58,22 @@ class Release:
         gate.wait_reached()
         self.bench.until("large", "Downloading")
 
+    def start_standby(self) -> None:
+        """Starts a second pod of the Deployment, which waits for the Lease."""
+        self.standbys.append(self._start(f"{RELEASE}-1"))
+
+    def _start(self, pod: str, *flags: str) -> Deployed:
+        api = self.cluster.api
+        deployment = api.get(f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{RELEASE}")
+        uid = create_pod(api, self.namespace, deployment["spec"]["template"], pod)
+        kubeconfig = self.cluster.kubeconfig_for_service_account(self.namespace, RELEASE)
+        replicas = f"--replicas={deployment['spec']['replicas']}"
+        environment = {"POD_NAME": pod, "POD_UID": uid}
+        operator = self.bench.start_operator(f"--kubeconfig={kubeconfig}", replicas, *flags, environment=environment)
+        return Deployed(api, self.namespace, RELEASE, pod, operator)
+
     def uninstall(self, *flags: str) -> None:
-        with at_work(self.jobs.poll, self.deployed.poll):
+        with at_work(self.jobs.poll, *(one.poll for one in (self.deployed, *self.standbys))):
             self.helm.run("uninstall", RELEASE, *self.place, *flags)
 
     def finalizers(self, *benches: Stand) -> dict[str, list[str]]:
@@ -158,6 +166,18 @@ def test_a_hook_that_fails_leaves_the_release_and_its_log_until_the_next_uninsta
     release.uninstall()
     assert (release.jobs.codes, release.present()) == ([1, 0], CLAIMS)
     assert release.finalizers(release.bench) == {"ready": [], "large": []}
+
+
+def test_an_uninstall_ends_the_replica_that_waits_too(release: Release) -> None:
+    release.install('persistence.accessModes=["ReadWriteMany"]', "replicas=2")
+    release.start_operator()
+    release.start_standby()
+    eventually(lambda: "waiting:" in release.bench.operator_output(), "the second one waits")
+    release.uninstall()
+    assert release.jobs.codes == [0], release.jobs.outputs
+    assert [one.exit_code for one in (release.deployed, *release.standbys)] == [0, 0]
+    assert release.finalizers(release.bench) == {"ready": [], "large": []}
+    assert release.present() == CLAIMS
 
 
 def test_a_release_whose_operator_never_ran_is_uninstalled(

@@ -1,5 +1,6 @@
 """`model-provisioner check` asks a real server: which answers are right, and how long it waits for one."""
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ PAGE = "# HELP model_provisioner_operator_acting …\nmodel_provisioner_operator
 
 
 @contextmanager
-def serving(answers: list[tuple[int, str]], certificate: trustme.LeafCert | None = None) -> Iterator[str]:
+def serving(
+    answers: list[tuple[int, str]], certificate: trustme.LeafCert | None = None, at: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[str]:
     """The URL of a server that gives these answers, the last one again and again."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -29,7 +32,7 @@ def serving(answers: list[tuple[int, str]], certificate: trustme.LeafCert | None
         def log_message(self, *arguments: object) -> None:
             """Writes nothing."""
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server = HTTPServer(at, Handler)
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
@@ -80,6 +83,21 @@ def test_nothing_that_listens_fails(capsys: pytest.CaptureFixture[str]) -> None:
         pass
     assert check(url) == 1
     assert "Connection refused" in capsys.readouterr().err
+
+
+def test_the_answer_of_one_of_two_operators_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A headless Service has the addresses of both, and the one that waits says so."""
+    waits = PAGE.replace("1.0", "0.0")
+    with serving([(200, waits)]) as first:
+        port = int(first.split(":")[2].split("/")[0])
+        with serving([(200, waits), (200, PAGE)], at=("127.0.0.2", port)):
+            both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{number}", port)) for number in (1, 2)]
+            resolve, name = socket.getaddrinfo, "operators.example"
+            monkeypatch.setattr(
+                socket, "getaddrinfo", lambda host, *a, **b: both if host == name else resolve(host, *a, **b)
+            )
+            url = f"http://{name}:{port}/metrics"
+            assert [check(url), check(url)] == [1, 0]
 
 
 def test_a_certificate_of_another_name_needs_a_flag(capsys: pytest.CaptureFixture[str]) -> None:

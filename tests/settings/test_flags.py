@@ -67,6 +67,13 @@ def test_hosts_without_the_proxy_are_a_list_as_in_no_proxy(monkeypatch: pytest.M
     assert operator(STORE).no_proxy == expected
 
 
+def test_an_operator_without_a_volume_serves_the_namespaces_that_are_named() -> None:
+    settings = operator("--store=none", "--watch-namespace=b", "--watch-namespace=a")
+    assert (settings.mounts, settings.namespaces, settings.operator_namespace) == ((), ["b", "a"], "b")
+    assert operator("--store=none", "--watch-namespace=b", "--lease-namespace=home").operator_namespace == "home"
+    assert operator(STORE, "--watch-namespace=b").operator_namespace == "ai"
+
+
 def test_an_endpoint_may_end_in_a_slash_and_a_line_break() -> None:
     assert operator(STORE, "--endpoint=https://hub.example/api/\n").endpoints.own["hf"] == "https://hub.example/api"
 
@@ -136,6 +143,8 @@ def test_a_wrong_flag_ends_with_exit_code_2(
         ),
         (["operator", STORE, "--no-proxy=10.*"], "model-provisioner operator: --no-proxy: '10.*' is not HOST"),
         (["operator", STORE, STORE], "model-provisioner operator: --store: a claim is given twice\n"),
+        (["operator", STORE, "--store=none"], "model-provisioner operator: --store: none stands alone"),
+        (["operator", "--store=none"], "model-provisioner operator: --store none says nothing about namespaces"),
         (["gateway", "--max-streams=0"], "model-provisioner gateway: --max-streams: Input should be greater than"),
         (["release", "--deployment=x"], "model-provisioner release: --namespace: Field required"),
         (["release", "--namespace=ai", "--deployment="], "model-provisioner release: --deployment: String should have"),

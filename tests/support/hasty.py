@@ -7,10 +7,12 @@ not shortened.
 """
 
 from model_provisioner import cli
-from model_provisioner.controller.process import handlers, health, lease, namespaces
+from model_provisioner.controller.process import handlers, health, namespaces
 from model_provisioner.controller.reconcile import manager
 from model_provisioner.controller.transfers import shared_transfer
+from model_provisioner.domain import liveness
 from model_provisioner.domain.lifecycle import backoff
+from model_provisioner.domain.liveness import LeaseTerms
 from tests.support.own_workers import start_workers_as
 
 GRACE_SECONDS = 3.0
@@ -25,7 +27,7 @@ if __name__ == "__main__":
     backoff._SLOW_SECONDS = backoff._VOLUME_SECONDS = RETRY_SECONDS
     handlers._RELEASE_ANYWAY_SECONDS = manager._RELEASE_SECONDS = RELEASE_SECONDS
     shared_transfer._SILENCE_SECONDS = SILENCE_SECONDS
-    lease.DURATION_SECONDS, lease._RENEW_DEADLINE_SECONDS = LEASE_SECONDS, LEASE_SECONDS - 3.0
+    liveness.ALONE = liveness.SHARED = LeaseTerms(LEASE_SECONDS, LEASE_SECONDS - 3.0, liveness.SHARED.poll)
     handlers._ERROR_BACKOFFS_SECONDS = (1, 1)
     namespaces._RECHECK_SECONDS = RETRY_SECONDS
     start_workers_as("tests.support.hasty_worker")

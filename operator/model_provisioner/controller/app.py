@@ -25,6 +25,7 @@ from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.controller.gates.gates import Gates, Site
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.process import collectors, handlers
+from model_provisioner.controller.process.fence import Fence
 from model_provisioner.controller.process.health import Health, probes
 from model_provisioner.controller.process.http import serve
 from model_provisioner.controller.process.initial_objects import Found, InitialObjects
@@ -52,7 +53,7 @@ from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.controller.workers.pool import WorkerPool
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.lifecycle.settled import is_settled
-from model_provisioner.domain.liveness import LeaseHolder
+from model_provisioner.domain.liveness import LeaseHolder, lease_terms
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
@@ -71,12 +72,12 @@ _GC_THRESHOLD = (2_000, 20, 10)
 class _Base:
     """The parts that exist also while the operator waits for the Lease.
 
-    The Lease has a client of its own, `lease_api`: thousands of other requests may wait for a connection of `api`.
+    The Lease has a client of its own: thousands of other requests may wait for a connection of `api`.
     `reflectors` has one per served namespace; it is empty until we hold the Lease.
     """
 
     api: KubeApi
-    lease_api: KubeApi
+    lease: Lease
     mounts: Mapping[Claim, Path]
     workers: WorkerPool
     queue: Lanes
@@ -99,16 +100,16 @@ class _Objects:
     gates: Gates | None
 
 
-async def run_operator(settings: OperatorSettings) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code.
+async def run_operator(settings: OperatorSettings, fence: Fence) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code. `fence` is that of the event loop.
 
     Raises ApiError if the API server refuses the Lease or every namespace, OSError if a port cannot be opened, and
     TimeoutError if the first lists do not arrive.
     """
     gc.set_threshold(*_GC_THRESHOLD)
     async with contextlib.AsyncExitStack() as closing:
-        base = await _start_servers(closing, settings)
-        epoch = await _acquire_lease(closing, base.lease_api, settings)
+        base = await _start_servers(closing, settings, fence)
+        epoch = await _acquire_lease(closing, base.lease)
         objects = await _start_watches(closing, settings, base)
         manager = await _start_stores(closing, settings, base, objects, epoch)
         if objects.gates:
@@ -117,7 +118,7 @@ async def run_operator(settings: OperatorSettings) -> int:
     return 0
 
 
-async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorSettings) -> _Base:
+async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorSettings, fence: Fence) -> _Base:
     """Connects to the API server, and serves the probes and the metrics."""
     api = await KubeApi.connect(settings.kubeconfig)
     closing.push_async_callback(api.close)
@@ -126,22 +127,28 @@ async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorS
     workers = WorkerPool(settings, mounts)
     queue = Lanes({lane: TransferQueue(slots) for lane, slots in workers.slots.items()})
     health = Health(lambda: _longest_silence(reflectors), lambda: queue.stuck, time.monotonic)
-    if settings.health_listen:
-        closing.push_async_callback((await serve(probes(health), settings.health_listen)).close)
-
     lease_api = await KubeApi.connect(settings.kubeconfig)
     closing.push_async_callback(lease_api.close)
+    lease = _lease(settings, lease_api, fence)
+    if settings.health_listen:
+        is_standby = lease.is_followed if settings.replicas > 1 else lambda: False
+        closing.push_async_callback((await serve(probes(health, is_standby), settings.health_listen)).close)
+
     metrics = Metrics(CollectorRegistry(), time.monotonic)
     collectors.register_process(metrics, lambda: health.acting, [api, lease_api])
     if settings.metrics_listen:
         closing.push_async_callback((await serve([metrics.route()], settings.metrics_listen)).close)
-    return _Base(api, lease_api, mounts, workers, queue, health, metrics, reflectors)
+    return _Base(api, lease, mounts, workers, queue, health, metrics, reflectors)
 
 
-async def _acquire_lease(closing: contextlib.AsyncExitStack, api: KubeApi, settings: OperatorSettings) -> int:
+def _lease(settings: OperatorSettings, api: KubeApi, fence: Fence) -> Lease:
+    namespace, terms = settings.operator_namespace, lease_terms(settings.replicas)
+    identity = _identity(settings, namespace)
+    return Lease(api, namespace, identity, _now, time.monotonic, terms=terms, on_term=fence.close_at)
+
+
+async def _acquire_lease(closing: contextlib.AsyncExitStack, lease: Lease) -> int:
     """Waits for the Lease, renews it in the background, and gives it up at the end. Returns its epoch."""
-    namespace = settings.lease_namespace or own_namespace() or settings.mounts[0].namespace
-    lease = Lease(api, namespace, _identity(settings, namespace), _now, time.monotonic)
     epoch = await lease.acquire()
     closing.push_async_callback(lease.release)
     await _in_background(closing, lease.renew())
@@ -321,11 +328,16 @@ async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any
     await in_background(closing, work, _exit)
 
 
+def exit_without_lease(why: object = "it was not renewed: this process was stopped for a while") -> None:
+    """Ends the process at once: a graceful exit would still write statuses."""
+    _LOG.critical("the Lease is lost (%s): exiting at once, the workers with us", why)
+    os._exit(_LEASE_LOST_EXIT_CODE)
+
+
 def _exit(work: object, error: Exception) -> None:
-    """Ends the process at once: after the loss of the Lease, a graceful exit would still write statuses."""
+    """Ends the process at once, because a part of it has failed."""
     if isinstance(error, LeaseLost):
-        _LOG.critical("the Lease is lost (%s): exiting at once, the workers with us", error)
-        os._exit(_LEASE_LOST_EXIT_CODE)
+        exit_without_lease(error)
     else:
         _LOG.critical("%s has failed: exiting at once, the workers with us", work, exc_info=error)
         os._exit(FAILED_EXIT_CODE)

@@ -7,11 +7,13 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import time
 
 from pydantic import ValidationError
 
 from model_provisioner.aio.cancellation import cancel_at_sigterm
-from model_provisioner.controller.app import run_operator
+from model_provisioner.controller.app import exit_without_lease, run_operator
+from model_provisioner.controller.process.fence import Fence, FencedSelector
 from model_provisioner.proxy_file import load_proxy
 from model_provisioner.settings.flags import add_flags, explain, refuse
 from model_provisioner.settings.operator import OperatorSettings
@@ -33,15 +35,19 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         return refuse("operator", f"--proxy: {error}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with contextlib.suppress(asyncio.CancelledError):
-        return asyncio.run(_run(settings))
+    fence = Fence(time.monotonic, exit_without_lease)
+    with (
+        contextlib.suppress(asyncio.CancelledError),
+        asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(FencedSelector(fence))) as runner,
+    ):
+        return runner.run(_run(settings, fence))
     return 0
 
 
-async def _run(settings: OperatorSettings) -> int:
+async def _run(settings: OperatorSettings, fence: Fence) -> int:
     """Handles SIGTERM until kopf does, for example while another operator holds the Lease."""
     cancel_at_sigterm()
-    return await run_operator(settings)
+    return await run_operator(settings, fence)
 
 
 def _check_proxy(settings: OperatorSettings) -> None:

@@ -4,7 +4,8 @@
 one that does not is dead, blocked, or cut off from the API server. The gateway reports that long before the Lease
 expires and another replica may act. Only our own clock is used, because the clocks of two machines may differ.
 
-`controller.process.lease` asks whether the pod that the Lease names is gone: then nothing is left to wait for.
+`controller.process.lease` asks whether the pod that the Lease names is gone: then nothing is left to wait for. How long
+a Lease lasts is decided here too.
 """
 
 import re
@@ -15,6 +16,40 @@ RENEWAL_SECONDS = 5.0
 _LATE_SECONDS = 20.0
 _POD_IDENTITY = re.compile(r"(?P<name>[a-z0-9][a-z0-9.-]{0,252})_(?P<uid>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _ENDED_PHASES = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """How long a Lease lasts, in seconds.
+
+    After `duration` without a renewal another process may take it. After `deadline` the holder ends, and the rest of
+    the duration is for that. One that waits reads it every `poll`.
+    """
+
+    duration: int
+    deadline: float
+    poll: float
+
+
+ALONE = LeaseTerms(duration=60, deadline=45.0, poll=2.0)
+"""Nothing waits for the Lease, so it outlasts half a minute without an API server: downloads go on meanwhile."""
+
+SHARED = LeaseTerms(duration=20, deadline=14.0, poll=0.5)
+"""Another operator waits, and acts within half a minute after the end of the first."""
+
+
+def lease_terms(replicas: int) -> LeaseTerms:
+    """The terms for this number of operators that share a Lease."""
+    return SHARED if replicas > 1 else ALONE
+
+
+def promised_seconds(written: object) -> int:
+    """The duration that the holder of a Lease wrote into it, between the shortest and the longest that there is.
+
+    Its terms may be others than ours, while the number of replicas is changed. Any client may have written `written`.
+    """
+    seconds = written if isinstance(written, int) else ALONE.duration
+    return min(max(seconds, SHARED.duration), ALONE.duration)
 
 
 @dataclass(frozen=True, slots=True)

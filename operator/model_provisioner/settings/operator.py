@@ -2,9 +2,9 @@
 
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from model_provisioner.domain.annotations import GATE
 from model_provisioner.domain.credentials.ambient import EVERY_BUCKET
@@ -25,10 +25,11 @@ from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_p
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.refs import ENDPOINTS
 from model_provisioner.domain.store.modes import Modes, parse_mode
-from model_provisioner.settings.common import Kubeconfig, Settings, StringList
+from model_provisioner.settings.common import Kubeconfig, Settings, StringList, own_namespace
 from model_provisioner.settings.flags import Metavar
 
 OLLAMA = "ollama"
+NO_STORE = "none"
 
 
 class Mount(BaseModel):
@@ -59,10 +60,10 @@ class OperatorSettings(Settings):
     watch_namespace: Annotated[StringList, Metavar("NS")] = Field(
         default_factory=list, description="namespace to serve (repeatable; default: the stores' own)"
     )
-    store: Annotated[StringList, Metavar("NAMESPACE/CLAIM=DIR")] = Field(
+    store: Annotated[StringList, Metavar("NAMESPACE/CLAIM=DIR|none")] = Field(
         default_factory=list,
         min_length=1,
-        description="a claim and where it is mounted (repeatable; the first is its namespace's default)",
+        description="a claim and where it is mounted (repeatable; the first is its namespace's default), or none",
     )
     slots: Annotated[int, Metavar("N")] = Field(default=4, ge=1, le=64, description="downloads at one time (default 4)")
     max_bytes_per_second: Annotated[int | None, Metavar("QUANTITY")] = Field(
@@ -132,7 +133,14 @@ class OperatorSettings(Settings):
         default="/models", description="where servers of models mount the claim (default /models)"
     )
     lease_namespace: Annotated[str | None, Metavar("NS")] = Field(
-        default=None, description="where the Lease is (default: this pod's namespace, else the first store's)"
+        default=None,
+        description="where the Lease is (default: this pod's namespace, else the first store's, else the first served)",
+    )
+    replicas: Annotated[int, Metavar("N")] = Field(
+        default=1,
+        ge=1,
+        le=5,
+        description="operators that share the Lease: of several, one that waits is ready, and acts sooner (default 1)",
     )
     health_listen: Annotated[str | None, Metavar("HOST:PORT")] = Field(
         default=None, description="serve /healthz and /readyz there"
@@ -157,6 +165,10 @@ class OperatorSettings(Settings):
     @field_validator("store")
     @classmethod
     def _check_mounts(cls, value: list[str]) -> list[str]:
+        if value == [NO_STORE]:
+            return value
+        if NO_STORE in value:
+            raise ValueError("none stands alone: it means that this operator mounts no volume")
         claims = [(mount.namespace, mount.claim) for mount in map(Mount.parse, value)]
         if len(set(claims)) != len(claims):
             raise ValueError("a claim is given twice")
@@ -237,13 +249,20 @@ class OperatorSettings(Settings):
                 raise ValueError(f"{name[:80]!r} has no view: write {OLLAMA}")
         return value
 
+    @model_validator(mode="after")
+    def _check_scope(self) -> Self:
+        """Without a store, no namespace follows from it."""
+        if not self.namespaces:
+            raise ValueError("--store none says nothing about namespaces: name those to serve with --watch-namespace")
+        return self
+
     @property
     def modes(self) -> Modes:
         return Modes(parse_mode(self.directory_mode), parse_mode(self.file_mode), self.group)
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
-        return tuple(Mount.parse(text) for text in self.store)
+        return tuple(Mount.parse(text) for text in self.store if text != NO_STORE)
 
     @property
     def policy(self) -> NetworkPolicy:
@@ -267,6 +286,11 @@ class OperatorSettings(Settings):
         """The hosts that sources may be on although they are private: the allowed ones, and those of listed hubs."""
         origins = [Origin.of(url) for url in self.allow_endpoint]
         return [*self.allow_host, *(str(HostPort(origin.host, origin.port)) for origin in origins)]
+
+    @property
+    def operator_namespace(self) -> str:
+        """The namespace of the Lease."""
+        return self.lease_namespace or own_namespace() or [*(one.namespace for one in self.mounts), *self.namespaces][0]
 
     @property
     def namespaces(self) -> list[str]:

@@ -1,14 +1,16 @@
 """The Lease: never do two operators act, and none waits for one whose pod is gone."""
 
 import asyncio
+import logging
+import math
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
 from model_provisioner.controller.process import lease
-from model_provisioner.controller.process.lease import DURATION_SECONDS, Lease, LeaseLost
-from model_provisioner.domain.liveness import LeaseHolder
+from model_provisioner.controller.process.lease import Lease, LeaseLost
+from model_provisioner.domain.liveness import ALONE, SHARED, LeaseHolder, LeaseTerms
 from model_provisioner.kube.client import ApiError, KubeApi
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,6 +34,7 @@ class World:
         holder: str = "me",
         pod: dict[str, Any] | ApiError = NO_POD,
         me: LeaseHolder = ME,
+        terms: LeaseTerms = ALONE,
     ) -> None:
         self.now = 0.0
         self.pod = pod
@@ -40,8 +43,16 @@ class World:
         self.outages = outages
         self.spec: dict[str, Any] = {"holderIdentity": holder, "leaseTransitions": 4}
         self.renewals: list[float] = []
+        self.ends_at: list[float] = []
         self.lease = Lease(
-            cast("KubeApi", self), "models", me, lambda: START, lambda: self.now, cast("Any", self.sleep)
+            cast("KubeApi", self),
+            "models",
+            me,
+            lambda: START,
+            lambda: self.now,
+            cast("Any", self.sleep),
+            terms,
+            self.ends_at.append,
         )
 
     async def sleep(self, seconds: float) -> None:
@@ -76,7 +87,7 @@ async def test_an_outage_that_is_shorter_than_the_duration_is_ridden_out_wheneve
         with pytest.raises(asyncio.CancelledError):
             await world.lease.renew()
         gaps = [after - before for before, after in zip(world.renewals, world.renewals[1:], strict=False)]
-        assert max(gaps) < DURATION_SECONDS
+        assert max(gaps) < ALONE.duration
 
 
 async def test_a_slow_answer_does_not_put_the_next_renewal_off() -> None:
@@ -90,7 +101,7 @@ async def test_an_outage_that_outlasts_the_duration_ends_the_reign_before_anothe
     world = World((5, 1000))
     with pytest.raises(LeaseLost):
         await world.lease.renew()
-    assert 40 <= world.now < DURATION_SECONDS - 5
+    assert 40 <= world.now < ALONE.duration - 5
 
 
 async def test_requests_that_are_never_answered_are_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +116,7 @@ async def test_requests_that_are_never_answered_are_given_up_in_time(monkeypatch
     world.get = never_answer  # type: ignore[method-assign]
     with pytest.raises(LeaseLost):
         await world.lease.renew()
-    assert 40 <= world.now < DURATION_SECONDS - 5
+    assert 40 <= world.now < ALONE.duration - 5
     await world.lease.release()
     with pytest.raises(asyncio.CancelledError):
         await world.lease.acquire()
@@ -165,7 +176,7 @@ async def test_a_holder_whose_pod_is_gone_is_succeeded_at_once(answer: dict[str,
 async def test_a_holder_whose_pod_may_exist_is_waited_for(answer: dict[str, Any] | ApiError) -> None:
     world = World(holder=HELD, pod=answer)
     assert await world.lease.acquire() == 5
-    assert DURATION_SECONDS < world.now < DURATION_SECONDS + 5
+    assert ALONE.duration < world.now < ALONE.duration + 5
 
 
 async def test_a_pod_that_is_never_told_of_does_not_keep_an_expired_lease_held(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,14 +191,14 @@ async def test_a_pod_that_is_never_told_of_does_not_keep_an_expired_lease_held(m
 
     world.get = never_tell_of_a_pod  # type: ignore[method-assign]
     assert await world.lease.acquire() == 5
-    assert DURATION_SECONDS < world.now < DURATION_SECONDS + 5
+    assert ALONE.duration < world.now < ALONE.duration + 5
 
 
 @pytest.mark.parametrize("holder", ["operator-a", "a-host", "my_host"])
 async def test_a_holder_without_a_uid_is_waited_for_and_not_looked_up(holder: str) -> None:
     world = World(holder=holder)
     assert await world.lease.acquire() == 5
-    assert world.now > DURATION_SECONDS
+    assert world.now > ALONE.duration
     assert world.pods_read == []
 
 
@@ -201,3 +212,59 @@ async def test_a_lease_that_an_older_version_holds_in_the_same_pod_is_taken_at_o
     world = World(holder="operator-a", me=LeaseHolder.parse(HELD))
     assert await world.lease.acquire() == 5
     assert world.now == 0
+
+
+async def test_one_of_several_ends_before_another_can_begin_and_the_other_begins_within_half_a_minute() -> None:
+    world = World((5, 1000), terms=SHARED)
+    with pytest.raises(LeaseLost):
+        await world.lease.renew()
+    assert 10 <= world.now < SHARED.duration - 4
+    world = World(holder="operator-a", terms=SHARED)
+    world.spec["leaseDurationSeconds"] = SHARED.duration
+    assert await world.lease.acquire() == 5
+    assert SHARED.duration < world.now < SHARED.duration + 1
+    assert world.spec["leaseDurationSeconds"] == SHARED.duration
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        (60, 60),
+        (20, 20),
+        (1, 20),
+        (10**9, 60),
+        (-5, 20),
+        ("20", 60),
+        (None, 60),
+    ],
+)
+async def test_the_holders_promise_counts_within_bounds(written: object, seconds: float) -> None:
+    """Both have other terms while the number of replicas is changed; and any client may write a Lease."""
+    for terms in (ALONE, SHARED):
+        world = World(holder="operator-a", terms=terms)
+        world.spec["leaseDurationSeconds"] = written
+        await world.lease.acquire()
+        assert seconds < world.now < seconds + 3
+
+
+async def test_each_renewal_says_until_when_the_process_may_act() -> None:
+    world = World(answer_seconds=1, terms=SHARED)
+    await world.lease.acquire()
+    assert world.ends_at == [SHARED.deadline]
+    with pytest.raises(asyncio.CancelledError):
+        await world.lease.renew()
+    assert world.ends_at[1:4] == [6 + SHARED.deadline, 11 + SHARED.deadline, 16 + SHARED.deadline]
+    await world.lease.release()
+    assert world.ends_at[-1] == math.inf
+
+
+async def test_one_that_waits_asks_seldom_for_the_pod_and_logs_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world = World(holder=HELD, pod=pod(UID), terms=SHARED)
+    assert not world.lease.is_followed()
+    await world.lease.acquire()
+    assert len(world.pods_read) <= world.now / 2 + 1
+    assert len([one for one in caplog.messages if one.startswith("waiting:")]) == 2, "at once, and after a minute"
+    assert world.lease.is_followed()
+    world.now += 15
+    assert not world.lease.is_followed()

@@ -138,14 +138,20 @@ class Health:
         return now - waited_since > _GRACE_SECONDS
 
 
-def probes(health: Health) -> list[web.RouteDef]:
-    """`/healthz` answers 503 if there is a problem; `/readyz` also while the operator waits for the Lease."""
+def probes(health: Health, is_standby: Callable[[], bool]) -> list[web.RouteDef]:
+    """`/healthz` answers 503 if there is a problem; `/readyz` also while the operator waits for the Lease.
+
+    An operator for which `is_standby` holds is ready while it waits: another replica acts, and this one would take
+    over.
+    """
 
     async def healthz(_request: web.Request) -> web.Response:
         return _answer(health.problems() if health.acting else [])
 
     async def readyz(_request: web.Request) -> web.Response:
-        return _answer(health.problems() if health.acting else ["waiting for the Lease"])
+        if health.acting:
+            return _answer(health.problems())
+        return _answer([] if is_standby() else ["waiting for the Lease"])
 
     return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
 

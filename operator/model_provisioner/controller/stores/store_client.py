@@ -53,6 +53,10 @@ from model_provisioner.worker_protocol.messages import (
 )
 
 _ANSWER_SECONDS = 120.0
+_NO_VOLUME = (
+    "this operator mounts no volume (--store none, in the chart persistence.enabled: false): have its administrator "
+    "start it with --store for this claim"
+)
 
 T = TypeVar("T")
 
@@ -95,6 +99,8 @@ class StoreClient:
 
     def claim_of(self, download: ModelDownload) -> Claim:
         """The claim of `spec.claimName`, or the default of the namespace. Raises ClaimNotMounted."""
+        if not self._mounted:
+            raise ClaimNotMounted(_NO_VOLUME)
         own = [claim for claim in self._mounted if claim.namespace == download.namespace]
         if download.spec.claim_name is None:
             if own:
