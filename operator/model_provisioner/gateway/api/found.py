@@ -13,6 +13,7 @@ from model_provisioner.gateway.problems import Problem
 
 _MOST_HUBS = 3
 _MOST_NAMED = 3
+_MOST_LISTED = 100
 
 
 def encoded(board: Board, download: ModelDownload, model: Model) -> bytes:
@@ -30,15 +31,17 @@ def not_ready(ref: str, known: Sequence[ModelDownload], end: str) -> Problem:
     """There is no Ready model of `ref`; `known` are its downloads. `end` ends the message."""
     states = [f"{each.namespace}/{each.name} is {state_of(each)} ({message_of(each)})" for each in known[:_MOST_NAMED]]
     detail = f"{ref} is not ready here; {', '.join(states) or 'POST /v1/models/download fetches it'}{end}"
-    return Problem(404, "NotFound", detail, more={"downloads": [_named(download) for download in known]})
+    return Problem(404, "NotFound", detail, more={"downloads": [_named(download) for download in known[:_MOST_LISTED]]})
 
 
 def ambiguous(found: Sequence[ModelDownload]) -> Problem:
-    names = [f"{download.namespace}/{download.name}" for download in found]
+    names = [f"{download.namespace}/{download.name}" for download in found[:_MOST_LISTED]]
     detail = (
         f"several downloads hold this model: {', '.join(names)}; name the namespace, or use the downloads' own address"
     )
-    return Problem(409, "AmbiguousModel", detail, more={"downloads": [_named(download) for download in found]})
+    return Problem(
+        409, "AmbiguousModel", detail, more={"downloads": [_named(download) for download in found[:_MOST_LISTED]]}
+    )
 
 
 def _named(download: ModelDownload) -> dict[str, str]:

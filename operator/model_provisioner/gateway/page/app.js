@@ -5,6 +5,7 @@
 // HTML. Addresses are relative, so that the page works below a base path.
 
 import { explain } from "./ref.js";
+import { annotation, manifests, mounted } from "./use.js";
 
 const SILENCE_MS = 45_000; // three heartbeats of the gateway: the connection is dead, though nobody said so
 const SHORTEST_WAIT_MS = 100;
@@ -256,9 +257,14 @@ const downloadCards = new Cards("download", (card, id) => {
   showFacts(card, () => [id, one().namespace], () => []);
 });
 
+const readyModels = new WeakMap(); // card -> its model
 const modelCards = new Cards("model", (card) => {
   const { dataset } = card;
-  onClick(card, ".copy", () => copy(card.querySelector(".path")));
+  onClick(card, ".copy", () => copy(card.querySelector(".path"), "Path"));
+  onClick(card, ".copy-annotation", () => copy(card.querySelector(".annotation"), "Annotation"));
+  onClick(card, ".copy-manifest", () => copy(card.querySelector(".manifest"), "Manifest"));
+  card.querySelector(".use").addEventListener("toggle", () => drawUse(card));
+  card.querySelector("select").addEventListener("change", () => drawUse(card));
   onClick(card, ".remove", () => {
     if (confirm(`Delete ${dataset.ref} and its file from the volume? Whoever uses it loses it.`)) {
       const { ref, namespace, endpoint } = dataset;
@@ -390,7 +396,24 @@ function drawModel(model) {
   card.querySelector(".companion").hidden = !model.projector;
   for (const button of card.querySelectorAll("button")) label(button, `${button.textContent}: ${model.model_ref}`);
   label(card.querySelector("summary"), `Details: ${model.model_ref}`);
+  label(card.querySelector(".use summary"), `Use it: ${model.model_ref}`);
+  readyModels.set(card, model);
+  drawUse(card);
   sift(card);
+}
+
+// What is needed to serve a model, made when it is to be seen.
+function drawUse(card) {
+  if (!card.querySelector(".use").open) return;
+  const model = readyModels.get(card);
+  const choice = card.querySelector("select");
+  const all = manifests(model);
+  if (!choice.options.length) choice.append(...all.map(({ engine }) => new Option(engine, engine)));
+  const chosen = all.find(({ engine }) => engine === choice.value);
+  write(card, ".annotation", annotation(model));
+  write(card, ".mounted", mounted(model));
+  write(card, ".note", chosen.note);
+  write(card, ".manifest", chosen.text);
 }
 
 // --- Search
@@ -455,13 +478,13 @@ function duration(seconds) {
 }
 
 // Browsers give pages the clipboard only over https or on localhost: elsewhere the text is marked, ready for a key.
-async function copy(element) {
+async function copy(element, what) {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(element.textContent);
-    announce("Path copied");
+    announce(`${what} copied`);
   } else {
     getSelection().selectAllChildren(element);
-    announce("Path selected; copy it with your keyboard");
+    announce(`${what} selected; copy it with your keyboard`);
   }
 }
 
