@@ -35,10 +35,10 @@ PATH = f"/models/{MODEL.path}"
 class Rig:
     """The gates of `namespaces`, of which the first has `pods`. Names in `unconfirmed` are in no catalog."""
 
-    def __init__(self, cluster: Cluster, proxy: ApiProxy, namespaces: tuple[str, ...], kubeconfig: Path) -> None:
+    def __init__(self, cluster: Cluster, proxy: ApiProxy, namespaces: tuple[str, str], kubeconfig: Path) -> None:
         self.cluster = cluster
         self.proxy = proxy
-        self.namespace = namespaces[0]
+        self.namespace, self.other_namespace = namespaces
         self.pods = GatedPods(cluster.api, self.namespace)
         self.unconfirmed = set[str]()
         self._namespaces = namespaces
