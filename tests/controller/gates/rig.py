@@ -24,7 +24,7 @@ from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import API_VERSION, KIND, collection_path, object_path, status_document
 from model_provisioner.settings.operator import OperatorSettings
 from tests.support.api_proxy import ApiProxy, Asked
-from tests.support.gated_pods import GatedPods
+from tests.support.gated_pods import Document, GatedPods
 from tests.support.hub.listener import LoopThread
 from tests.support.samples import MODEL, NOW, after
 
@@ -105,6 +105,9 @@ class Rig:
 
     def delete(self, name: str) -> None:
         self.cluster.api.delete(object_path(self.namespace, name))
+
+    def get(self, name: str) -> Document:
+        return self.cluster.api.get(object_path(self.namespace, name))
 
     def exists(self, name: str) -> bool:
         listed = self.cluster.api.get(collection_path(self.namespace))["items"]
