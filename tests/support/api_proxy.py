@@ -407,6 +407,7 @@ def _status(code: int) -> dict[str, Any]:
 
 _REASONS = {
     401: "Unauthorized",
+    403: "Forbidden",
     404: "NotFound",
     409: "Conflict",
     410: "Expired",

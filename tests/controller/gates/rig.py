@@ -24,7 +24,7 @@ from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import API_VERSION, KIND, collection_path, object_path, status_document
 from model_provisioner.settings.operator import OperatorSettings
 from tests.support.api_proxy import ApiProxy, Asked
-from tests.support.gated_pods import GatedPods
+from tests.support.gated_pods import Document, GatedPods
 from tests.support.hub.listener import LoopThread
 from tests.support.samples import MODEL, NOW, after
 
@@ -35,10 +35,10 @@ PATH = f"/models/{MODEL.path}"
 class Rig:
     """The gates of `namespaces`, of which the first has `pods`. Names in `unconfirmed` are in no catalog."""
 
-    def __init__(self, cluster: Cluster, proxy: ApiProxy, namespaces: tuple[str, ...], kubeconfig: Path) -> None:
+    def __init__(self, cluster: Cluster, proxy: ApiProxy, namespaces: tuple[str, str], kubeconfig: Path) -> None:
         self.cluster = cluster
         self.proxy = proxy
-        self.namespace = namespaces[0]
+        self.namespace, self.other_namespace = namespaces
         self.pods = GatedPods(cluster.api, self.namespace)
         self.unconfirmed = set[str]()
         self._namespaces = namespaces
@@ -105,6 +105,9 @@ class Rig:
 
     def delete(self, name: str) -> None:
         self.cluster.api.delete(object_path(self.namespace, name))
+
+    def get(self, name: str) -> Document:
+        return self.cluster.api.get(object_path(self.namespace, name))
 
     def exists(self, name: str) -> bool:
         listed = self.cluster.api.get(collection_path(self.namespace))["items"]

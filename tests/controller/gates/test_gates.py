@@ -65,3 +65,15 @@ def test_without_the_flag_no_pod_is_touched(bench: Stand, pods: GatedPods) -> No
     bench.apply("tiny", modelRef="hf:acme/tiny")
     bench.until("tiny", "Available")
     assert pods.get("server") == before
+
+
+def test_only_the_operator_that_holds_the_lease_opens_gates(bench: Stand, pods: GatedPods) -> None:
+    first = bench.start_operator(environment={"POD_NAME": "first"})
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    bench.until("tiny", "Available")
+    second = bench.start_operator("--gates", environment={"POD_NAME": "second"})
+    pods.waiting_for("server", "tiny")
+    eventually(lambda: "holds the Lease" in second.output(), "the second operator waits")
+    assert not pods.is_open("server")
+    first.stop()
+    eventually(lambda: pods.is_open("server"), "the new holder opens the gate")

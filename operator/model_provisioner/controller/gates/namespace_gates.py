@@ -27,10 +27,12 @@ from model_provisioner.kube.client import ApiError
 
 _LOG = logging.getLogger(__name__)
 _MOST_STEPS = 4
+_OVERLOADED = frozenset({429, 503})  # by these the API server speaks of itself, by a 500 perhaps of a webhook
 _SLICE = 100  # pods that are looked at before other tasks of the event loop run
 _REFUSALS_TO_TELL = 3
 _REFUSED = Backoff(first=0.2, longest=60.0)
 _UNANSWERED = Backoff(first=0.5, longest=15.0)
+_MOST_RETRY_AFTER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +199,10 @@ class NamespaceGates:
     def _failed(self, held: HeldPod, error: ApiError) -> None:
         if error.is_not_found:
             self._pods.remove(held.pod.uid)
-        elif error.is_transient:
+        elif error.is_unanswered or error.status in _OVERLOADED:
             self._failures += 1
-            pause = max(_UNANSWERED.jittered(self._failures, self._rules.jitter()), error.retry_after or 0.0)
+            asked_for = min(error.retry_after or 0.0, _MOST_RETRY_AFTER_SECONDS)
+            pause = max(_UNANSWERED.jittered(self._failures, self._rules.jitter()), asked_for)
             if self._paused_until <= self._rules.monotonic():
                 _LOG.warning("no gate in namespace %s is opened for %.1f s: %s", held.pod.namespace, pause, error)
             self._paused_until = self._rules.monotonic() + pause

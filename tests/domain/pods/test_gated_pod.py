@@ -1,0 +1,129 @@
+"""What is read of a pod's document: its request, its mounts, its affinity. No document stops the reading."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from model_provisioner.domain.annotations import GATE, MODELS, MOUNT_PATH, USE
+from model_provisioner.domain.pods.affinity import Affinity, Term, is_on_one_node
+from model_provisioner.domain.pods.gated_pod import GatedPod, read_pod
+from model_provisioner.domain.refs.refs import parse
+from tests.support.gated_pods import pod
+
+
+def read(annotations: dict[str, str], default: str = "/models", **spec: Any) -> GatedPod:
+    document = copy.deepcopy(pod("server", annotations, **spec))
+    document["metadata"] |= {"namespace": "ai", "uid": "u", "resourceVersion": "7"}
+    return read_pod(document, default)
+
+
+def test_names_and_refs_may_have_spaces_around_them() -> None:
+    found = read({USE: " tiny ,hf:a/b:Q4_K_M , https://huggingface.co/a/c"})
+    assert found.request.models == ("tiny", parse("hf:a/b:Q4_K_M"), parse("hf:a/c"))
+    assert (found.request.annotation, found.version, found.is_held) == (USE, 7, True)
+
+
+def test_use_comes_before_models() -> None:
+    found = read({MODELS: "one", USE: "two"})
+    assert (found.request.models, found.request_text) == (("two",), "two")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "a,,b",
+        ",",
+        "A",
+        "a/b",
+        "-a",
+        "a" * 64,
+        "a\nb",
+        "a;b",
+        "../a",
+        "hf:a/b",
+        "\x00",
+        "é",
+        ",".join("a" * 17),
+    ],
+)
+def test_what_is_no_list_of_names_is_a_problem(text: str) -> None:
+    found = read({MODELS: text})
+    assert found.problem
+    assert found.problem.reason == "InvalidAnnotation"
+    assert (found.request.models, found.is_held) == ((), True)
+    assert len(found.problem.message) < 500
+    assert found.problem.message.isprintable()
+
+
+def test_sixteen_models_are_allowed() -> None:
+    assert len(read({MODELS: ",".join(f"m-{number}" for number in range(16))}).request.models) == 16
+
+
+@pytest.mark.parametrize("path", ["models", "", "/", "//", "/a:b", "/a\nb", "/" + "a" * 1100])
+def test_what_is_no_path_of_a_mount_is_a_problem(path: str) -> None:
+    problem = read({MODELS: "tiny", MOUNT_PATH: path}).problem
+    assert problem
+    assert MOUNT_PATH in problem.message
+
+
+def mounting(path: str, **more: str) -> dict[str, Any]:
+    return {"name": "c", "image": "i", "volumeMounts": [{"name": "models", "mountPath": path, **more}]}
+
+
+MOUNTS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "a container": ({"containers": [mounting("/models")]}, {"models"}),
+    "a slash at the end": ({"containers": [mounting("/models/")]}, {"models"}),
+    "one of two": ({"containers": [mounting("/other"), mounting("/models")]}, {"models"}),
+    "an init container": ({"containers": [{"name": "c"}], "initContainers": [mounting("/models")]}, {"models"}),
+    "another path": ({"containers": [mounting("/other")]}, set()),
+    "a part of the volume": ({"containers": [mounting("/models", subPath="hf")]}, set()),
+    "a part by a variable": ({"containers": [mounting("/models", subPathExpr="$(A)")]}, set()),
+    "another volume": ({"volumes": [{"name": "models", "emptyDir": {}}]}, set()),
+    "no volume": ({"volumes": None}, set()),
+    "no mount": ({"containers": [{"name": "c", "image": "i"}]}, set()),
+}
+
+
+@pytest.mark.parametrize("case", MOUNTS)
+def test_the_claims_at_the_mount_path(case: str) -> None:
+    spec, claims = MOUNTS[case]
+    assert read({MODELS: "tiny"}, **spec).claims == claims
+
+
+def test_the_claims_are_those_at_the_pods_own_path() -> None:
+    found = read({MODELS: "tiny", MOUNT_PATH: "/srv/"}, containers=[mounting("/srv")])
+    assert (found.mount_path, found.claims) == ("/srv", frozenset({"models"}))
+
+
+def test_a_pod_without_our_gate_or_one_that_goes_is_not_held() -> None:
+    assert not read({MODELS: "tiny"}, schedulingGates=[{"name": "example.com/other"}]).is_held
+    assert not read({MODELS: "tiny"}, schedulingGates=None).is_held
+    going = pod("server", {MODELS: "tiny"})
+    going["metadata"] |= {"namespace": "ai", "uid": "u", "resourceVersion": "7", "deletionTimestamp": "2026-01-01"}
+    assert read_pod(going, "/models").gates == (GATE,)
+    assert not read_pod(going, "/models").is_held
+
+
+def test_the_affinity_is_counted() -> None:
+    terms: list[dict[str, Any]] = [{"matchExpressions": [{}, {}]}, {"matchFields": [{}]}, {}]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    assert read({}, affinity={"nodeAffinity": required}).affinity == Affinity(
+        is_set=True, has_node_affinity=True, terms=(Term(2, 0), Term(0, 1), Term(0, 0))
+    )
+
+
+@pytest.mark.parametrize(
+    ("modes", "is_one"),
+    [
+        (["ReadWriteOnce"], True),
+        (["ReadWriteOncePod"], True),
+        (["ReadWriteOnce", "ReadOnlyMany"], False),
+        (["ReadWriteMany"], False),
+        ([], False),
+    ],
+)
+def test_which_access_modes_are_for_one_node(modes: list[str], is_one: bool) -> None:
+    assert is_on_one_node(modes) is is_one
