@@ -22,6 +22,11 @@ def test_tensor_types_that_llama_cpp_does_not_know_are_listed() -> None:
     assert document["gguf"]["unknownTensorTypes"] == [137, 144]
 
 
+def test_the_base_model_is_there_for_programs_that_want_its_tokenizer() -> None:
+    model = replace(MODEL, gguf=GGUFSummary(architecture="llama", base_model="acme/base"))
+    assert json.loads(rows("tiny", Entry("hf:a/b", model))["tiny.json"])["gguf"]["baseModel"] == "acme/base"
+
+
 def test_a_model_has_three_keys() -> None:
     model = replace(MODEL, gguf=GGUFSummary(architecture="llama", context_length=4096, chat_template=True))
     said = rows("tiny", Entry("hf:a/b", model))

@@ -545,6 +545,8 @@ STATUS = {
             "license": "apache-2.0",
             "chatTemplate": True,
             "unknownTensorTypes": [36, 137],
+            "baseModel": "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+            "adapter": True,
         },
     },
 }

@@ -52,12 +52,14 @@ def write_gguf(
     chat_template: str = _TEMPLATE,
     license: str = "apache-2.0",  # noqa: A002 - the word of the format
     context_length: int = 4096,
+    base_model: str = "",
     seed: int = 0,
 ) -> Path:
     """Writes one model with at least `size` bytes of weights, plus its header; returns `path`.
 
     `architecture` is llama, qwen2 or gemma3. `vocabulary` is the number of tokens; None is the number of real models of
     the architecture (the header of qwen2 then has about 7 MB). An empty `chat_template` or `license` omits the key.
+    `base_model` is the address of the repository of the model that this one was made of; empty: none.
     """
     writer = GGUFWriter(path, architecture)
     writer.add_name(name)
@@ -65,6 +67,9 @@ def write_gguf(
     writer.add_file_type(file_type)
     writer.add_quantization_version(2)
     writer.add_context_length(context_length)
+    if base_model:
+        writer.add_base_model_count(1)
+        writer.add_base_model_repo_url(0, base_model)
     _add_tokenizer(writer, _TOKENIZERS[architecture], vocabulary)
     writer.add_chat_template(chat_template)
     _write(writer, _TENSOR_TYPES[file_type], tensors=4, size=size, seed=seed)

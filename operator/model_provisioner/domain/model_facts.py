@@ -21,7 +21,8 @@ class GGUFSummary:
     """What the GGUF header says about a model, for users and schedulers.
 
     `unknown_tensor_types` are the numbers of tensor types that are not in llama.cpp, in ascending order; None if there
-    are none.
+    are none. `base_model` names the model that it was made of (`domain.gguf.base_model`). `adapter` is True for a LoRA
+    adapter, which is no model of its own, else None.
     """
 
     architecture: str | None = None
@@ -32,6 +33,8 @@ class GGUFSummary:
     license: str | None = None
     chat_template: bool = False
     unknown_tensor_types: tuple[int, ...] | None = None
+    base_model: str | None = None
+    adapter: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """The ConfigMaps of engines as a user sees them, from an operator that runs."""
 
+import json
+from pathlib import Path
+
 import yaml
 
 from deploy.local.api import ApiError
 from tests.domain.engines.preset_file import read_presets
-from tests.support.ggufs import tiny_gguf, tiny_projector
+from tests.support.ggufs import tiny_adapter, tiny_gguf, tiny_projector, write_gguf
 from tests.support.programs import eventually
 from tests.support.stand import Stand
 
@@ -59,3 +62,21 @@ def test_ready_models_are_listed_for_engines_until_they_are_deleted(bench: Stand
     eventually(lambda: data(bench, "localai") is None, "the ConfigMap of the engine that is switched off is gone", 20)
     moved = {"other": {"model": "/models/hf/acme/other/other.Q4_K_M.gguf"}}
     eventually(lambda: presets(bench) == moved, "the path follows the setting", 20)
+
+
+def test_what_the_header_says_of_the_model_decides_who_gets_it(bench: Stand, tmp_path: Path) -> None:
+    repository = bench.hub.repository("acme/tuned")
+    repository.add("lora.gguf", tiny_adapter())
+    tuned = write_gguf(
+        tmp_path / "tuned.gguf", vocabulary=16, size=1024, base_model="https://huggingface.co/acme/base-1B"
+    )
+    repository.add("tuned.Q4_K_M.gguf", tuned.read_bytes())
+    bench.start_operator("--catalog-engine=llama-cpp")
+    bench.apply("lora", modelRef="hf:acme/tuned:lora.gguf")
+    assert bench.until("lora", "Available")["status"]["model"]["gguf"]["adapter"] is True
+    bench.apply("tuned", modelRef="hf:acme/tuned:Q4_K_M")
+    assert bench.until("tuned", "Available")["status"]["model"]["gguf"]["baseModel"] == "acme/base-1B"
+    assert json.loads(bench.catalog()["tuned.json"])["gguf"]["baseModel"] == "acme/base-1B"
+    eventually(lambda: list(presets(bench)) == ["tuned"], "the model has a preset, the adapter has none", 20)
+    text = (data(bench, "llama-cpp") or {})["llama-cpp.models.ini"]
+    assert "; lora is left out: it is an adapter (LoRA)" in text

@@ -15,6 +15,7 @@ from model_provisioner.kube.client import KubeApi
 from tests.support.programs import Program, eventually
 
 FILE = Path(__file__).parents[3] / "crds" / "modeldownload.yaml"
+CURRENT = int(yaml.safe_load(FILE.read_text())["metadata"]["annotations"][REVISION])
 NAME = "modeldownloads.models.rbee.dev"
 PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{NAME}"
 
@@ -66,7 +67,7 @@ def run(cluster: Cluster, directory: Path, *, file: Path = FILE, kubeconfig: Pat
 
 def test_an_older_definition_becomes_the_files(older: Cluster, tmp_path: Path) -> None:
     code, output = run(older, tmp_path)
-    assert (code, output) == (0, f"{NAME} is updated from revision 0 to 1\n")
+    assert (code, output) == (0, f"{NAME} is updated from revision 0 to {CURRENT}\n")
     wanted, stored = yaml.safe_load(FILE.read_text()), older.api.get(PATH)
     assert stored["spec"]["versions"] == wanted["spec"]["versions"], "a field that is gone must not stay"
     assert stored["metadata"]["annotations"] == {"example.com/note": "kept", **wanted["metadata"]["annotations"]}
@@ -88,9 +89,10 @@ def test_helm_alone_owns_the_spec_then(older: Cluster, tmp_path: Path) -> None:
 
 
 def test_a_newer_definition_stays(older: Cluster, tmp_path: Path) -> None:
-    annotate(older, "2")
+    newer = str(CURRENT + 1)
+    annotate(older, newer)
     code, output = run(older, tmp_path)
-    assert (code, output) == (0, f"{NAME} has revision 2, which is newer than 1: it stays as it is\n")
+    assert (code, output) == (0, f"{NAME} has revision {newer}, which is newer than {CURRENT}: it stays as it is\n")
     assert columns(older)[0] == "Older"
 
 
@@ -137,7 +139,7 @@ async def test_a_change_of_another_client_is_not_lost(older: Cluster) -> None:
         said = await update(api, Definition.parse(FILE.read_text()), sleep=lambda _: asyncio.sleep(0))
     finally:
         await api.close()
-    assert (said, api.patches) == (f"{NAME} is updated from revision 0 to 1", 3)
+    assert (said, api.patches) == (f"{NAME} is updated from revision 0 to {CURRENT}", 3)
     assert older.api.get(PATH)["metadata"]["labels"] == {"other": "client"}
 
 

@@ -39,6 +39,7 @@ EXAMPLES = {
     "dots": replace(MODEL, path="local/a..b.gguf"),
     "macro": replace(MODEL, path="local/${HOME}.gguf"),
     "projector": replace(MODEL, path="hf/acme/g/mmproj-F16.gguf", gguf=GGUFSummary("clip")),
+    "adapter": replace(MODEL, path="hf/acme/g/lora.gguf", gguf=GGUFSummary("llama", adapter=True)),
 }
 
 Found = dict[str, tuple[str, str | None]]
@@ -126,7 +127,7 @@ def test_the_examples_arrive_or_are_named_in_a_comment(engine: Engine) -> None:
     left_out = {name for name in EXAMPLES if f"{engine.comment} {name} is left out: " in text}
     assert found.keys() | left_out == EXAMPLES.keys()
     assert not found.keys() & left_out
-    assert len(left_out) == 2, "one that the format can't hold, and the projector"
+    assert len(left_out) == 3, "one that the format can't hold, the projector and the adapter"
     assert found["split"] == (SPLIT, None)
     assert found["gemma-3"] == ("hf/acme/g/g.gguf", "hf/acme/g/mmproj-F16.gguf")
 

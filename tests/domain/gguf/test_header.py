@@ -35,7 +35,7 @@ from tests.support.gguf_headers import (
     string,
     tensor,
 )
-from tests.support.ggufs import write_gguf, write_split
+from tests.support.ggufs import tiny_adapter, tiny_projector, write_gguf, write_split
 
 
 def read(data: bytes, file_size: int | None = None) -> GGUFHeader:
@@ -285,6 +285,24 @@ def test_values_of_unexpected_types_are_as_good_as_absent() -> None:
         )
     )
     assert read(data).summary == GGUFSummary(architecture="llama", parameters=0)
+
+
+def test_the_base_model_is_the_one_that_llama_cpps_own_writer_names(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "tuned.gguf", "llama")
+    writer.add_base_model_count(2)
+    for number, name in enumerate(("Base Model", "Other")):
+        writer.add_base_model_name(number, name)
+        writer.add_base_model_organization(number, "Acme")
+        writer.add_base_model_repo_url(number, f"https://huggingface.co/acme/{name.replace(' ', '-').lower()}")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert read((tmp_path / "tuned.gguf").read_bytes()).summary.base_model == "acme/base-model"
+
+
+def test_an_adapter_says_that_it_is_one() -> None:
+    assert read(tiny_adapter()).summary.adapter is True
+    assert read(tiny_projector()).summary.adapter is None
 
 
 @pytest.mark.parametrize(("kind", "layout"), [(U16, "<H"), (U32, "<I"), (U64, "<Q")])

@@ -32,6 +32,8 @@ KEYS = st.sampled_from(
     (
         b"general.alignment",
         b"general.architecture",
+        b"general.base_model.0.name",
+        b"general.base_model.0.repo_url",
         b"general.name",
         b"general.type",
         b"general.file_type",

@@ -88,7 +88,7 @@ def test_a_large_plan_is_taken() -> None:
 
 def test_every_text_and_number_of_a_status_is_made_to_fit() -> None:
     long, huge = "x" * 300_000, 2**70
-    gguf = GGUFSummary(long, long, huge, long, huge, long, unknown_tensor_types=tuple(range(99)))
+    gguf = GGUFSummary(long, long, huge, long, huge, long, unknown_tensor_types=tuple(range(99)), base_model=long)
     status = Status(
         conditions=(Condition("Ready", "True", long, long, 1, "2026-01-01T00:00:00Z"),),
         progress=Progress(huge, -huge, huge, long, "2026-01-01T00:00:00Z", huge, -1),
@@ -102,7 +102,7 @@ def test_every_text_and_number_of_a_status_is_made_to_fit() -> None:
     assert found.model.gguf
     assert found.progress
     assert found.model.gguf.parameters == MAX_INT64
-    assert found.model.gguf.name == "x" * limits.MAX_GGUF_TEXT
+    assert found.model.gguf.name == found.model.gguf.base_model == "x" * limits.MAX_GGUF_TEXT
     assert len(found.model.gguf.unknown_tensor_types or ()) == MAX_UNKNOWN_TYPES
     assert (found.attempts, found.progress.percent, found.progress.total_bytes) == (limits.MAX_INT32, 100, 0)
     assert (found.progress.bytes, found.progress.eta_seconds) == (MAX_INT64, 0)

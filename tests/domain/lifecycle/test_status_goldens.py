@@ -85,7 +85,10 @@ MODEL = _model(FileRecord(f"{FOLDER}/tiny.Q4_K_M.gguf", 600 * MIB, DIGEST))
 HEADED = replace(
     MODEL, gguf=GGUFSummary("llama", "Tiny", 1_100_048_384, "Q4_K_M", 2048, "apache-2.0", chat_template=True)
 )
-STRANGE = replace(MODEL, gguf=GGUFSummary("llama", parameters=1_100_048_384, unknown_tensor_types=(137, 144)))
+STRANGE = replace(
+    MODEL,
+    gguf=GGUFSummary("llama", parameters=1_100_048_384, unknown_tensor_types=(137, 144), base_model="acme/tiny"),
+)
 SPLIT = _model(
     FileRecord(f"{FOLDER}/tiny-00001-of-00002.gguf", 400 * MIB, DIGEST),
     FileRecord(f"{FOLDER}/tiny-00002-of-00002.gguf", 200 * MIB, "sha256:" + "1" * 64),

@@ -79,6 +79,8 @@ def _text(engine: Engine, file: _File) -> str:
 def _not_a_model(model: Model) -> str | None:
     if model.gguf and model.gguf.architecture == PROJECTOR_ARCHITECTURE:
         return "it is a multimodal projector, not a model"
+    if model.gguf and model.gguf.adapter:
+        return "it is an adapter (LoRA), which is loaded beside the model that it was made for"
     return None
 
 

@@ -99,6 +99,7 @@ def _fitted_summary(gguf: GGUFSummary) -> GGUFSummary:
         name=_shortened(gguf.name, MAX_GGUF_TEXT),
         quantization=_shortened(gguf.quantization, MAX_GGUF_TEXT),
         license=_shortened(gguf.license, MAX_GGUF_TEXT),
+        base_model=_shortened(gguf.base_model, MAX_GGUF_TEXT),
         parameters=None if gguf.parameters is None else _within(gguf.parameters, MAX_INT64),
         context_length=None if gguf.context_length is None else _within(gguf.context_length, MAX_INT64),
         unknown_tensor_types=gguf.unknown_tensor_types and gguf.unknown_tensor_types[:MAX_UNKNOWN_TYPES],

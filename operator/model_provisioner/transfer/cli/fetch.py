@@ -271,6 +271,8 @@ def _gguf_document(gguf: GGUFSummary) -> dict[str, object]:
         "license": gguf.license,
         "chatTemplate": gguf.chat_template,
         "unknownTensorTypes": gguf.unknown_tensor_types,
+        "baseModel": gguf.base_model,
+        "adapter": gguf.adapter,
     }
 
 
