@@ -216,8 +216,8 @@ def test_prune_is_called_as_it_can_be(page: str) -> None:
 def test_every_manifest_is_accepted(cluster: Cluster, namespace: str) -> None:
     texts = [*blocks("yaml", PAGE), *blocks("yaml", (ROOT / "docs" / "workers.md").read_text())]
     documents = [document for text in texts for document in yaml.safe_load_all(text)]
-    kinds = [document["kind"] for document in documents]
-    assert kinds == ["ModelDownload", "ModelDownload", "Secret", "Deployment", "Deployment"]
+    kinds = Counter(document["kind"] for document in documents)
+    assert kinds == {}
     for document in documents:
         create(cluster.api, {**document, "metadata": {**document["metadata"], "namespace": namespace}}, dry_run=True)
 

@@ -61,7 +61,10 @@ class PythonEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class GoProgram:
-    """`package`, the main package, is of `module`, whose version is in the go.mod in `directory`."""
+    """`package`, the main package, is of `module`, whose version is in the go.mod in `directory`.
+
+    A package `.` is in `directory` itself, and uses `module`.
+    """
 
     name: str
     package: str
@@ -82,7 +85,9 @@ class GoProgram:
             raise NotInstalled(str(failed)) from failed
 
     def _cached(self, environment: Mapping[str, str]) -> Path:
-        return cache_directory(environment) / f"{self.name}-{gobuild.required(self.directory, self.module)}"
+        own = b"".join(source.read_bytes() for source in sorted(self.directory.glob("*.go")))
+        suffix = f"-{hashlib.sha256(own).hexdigest()[:12]}" if own else ""
+        return cache_directory(environment) / f"{self.name}-{gobuild.required(self.directory, self.module)}{suffix}"
 
 
 CHECKOV = PythonEnvironment("checkov", _ROOT / "requirements-checkov.txt")
@@ -98,5 +103,7 @@ VERSITYGW = GoProgram(
     _SUPPORT / "s3_servers",
 )
 """Another server of S3."""
+OLLAMA = GoProgram("ollama-list", ".", "github.com/ollama/ollama", _SUPPORT / "ollama")
+"""Reads a directory of models as Ollama does, with its own code. The server itself needs a C++ compiler."""
 ORAS = GoProgram("oras", "oras.land/oras/cmd/oras", "oras.land/oras", _SUPPORT / "oras")
 """The program that pushes artifacts to OCI registries."""

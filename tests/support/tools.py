@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installs import CHECKOV, MODELSCOPE, MOTO, ORAS, VERSITYGW, NotInstalled
+from tests.support.installs import CHECKOV, MODELSCOPE, MOTO, OLLAMA, ORAS, VERSITYGW, NotInstalled
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # Debian has nginx in /usr/sbin, which is not on every PATH
 
@@ -51,6 +51,7 @@ TOOLS = {
     "modelscope": Tool(None, MODELSCOPE.python, MODELSCOPE.install),
     "moto": Tool(None, MOTO.python, MOTO.install),
     "nginx": _program("nginx", "nginx-light"),
+    "ollama": Tool(None, OLLAMA.path, OLLAMA.build),
     "oras": Tool(None, ORAS.path, ORAS.build),
     "promtool": _program("promtool", "prometheus"),
     "strace": _program("strace"),
