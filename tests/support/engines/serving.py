@@ -1,6 +1,7 @@
 """A `llama-server` on loopback for a test, and what a test asks it.
 
-Called by the tests of engines; `deploy.e2e` asks the server in its pod. Two threads that wait for each other are slow on a busy machine, so it has one.
+Called by the tests of engines; `deploy.e2e` asks the server in its pod. Two threads that wait for each other are slow
+on a busy machine, so the server has one.
 """
 
 import contextlib
