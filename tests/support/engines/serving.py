@@ -63,11 +63,14 @@ class Engine:
 
 @contextlib.contextmanager
 def serving(log: Path, *flags: str) -> Iterator[Engine]:
-    """A server that is ready, until the end of the block. Skips the test if there is no program."""
+    """A server that is ready, until the end of the block. Skips the test if there is no program.
+
+    The address, the port and the number of threads in `flags` have no effect.
+    """
     program, port = tools.require("llama-server"), free_port()
     environment = os.environ | llama_server.variables()
     with log.open("wb") as output:
-        command = [program, "--port", str(port), *_FLAGS, *flags]
+        command = [program, *flags, *_FLAGS, "--port", str(port)]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     engine = Engine(f"http://127.0.0.1:{port}")
     try:
