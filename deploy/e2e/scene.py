@@ -44,6 +44,12 @@ class Scene:
     def publish(self, name: str, size: int, *, private: bool = False, tokens: frozenset[str] = frozenset()) -> "Model":
         """Puts a model of about `size` bytes into the hub, as hf:e2e/NAME."""
         file = write_gguf(self.directory / f"{name}.gguf", size=size, seed=len(name), vocabulary=1000)
+        return self.publish_file(name, file, private=private, tokens=tokens)
+
+    def publish_file(
+        self, name: str, file: Path, *, private: bool = False, tokens: frozenset[str] = frozenset()
+    ) -> "Model":
+        """Puts a file into the hub, as hf:e2e/NAME."""
         repository = self.hub.repository(f"e2e/{name}", private=private, tokens=tokens)
         repository.add(f"{name}.Q4_K_M.gguf", file)
         with file.open("rb") as content:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from deploy.e2e import manifests, page
+from deploy.e2e import engine, manifests, page
 from deploy.e2e.commands import Document, check, shell, until
 from deploy.e2e.report import Step
 from deploy.e2e.scene import DEFINITION, DISK_BYTES, MIB, RELEASE, Model, Scene
@@ -40,6 +40,8 @@ def steps(scene: Scene) -> list[Step]:
         ("a worker waits for a model that is not there", partial(worker_waits, scene, tiny)),
         ("a ModelDownload becomes Ready", partial(becomes_ready, scene, tiny)),
         ("the worker starts by itself and reads the header", partial(worker_reads, scene, tiny)),
+        ("build and load the image of llama.cpp's server", partial(engine.provide, scene.settings)),
+        ("llama.cpp's server answers a prompt from a provisioned model", partial(engine.answers, scene)),
         ("page and event stream through a port-forward", partial(watched, scene)),
         ("the pod is deleted at half of a transfer", partial(pod_deleted, scene)),
         ("the Secret gets a token that the hub accepts", partial(token_replaced, scene)),

@@ -24,6 +24,8 @@ def test_the_defaults_are_for_docker_and_kind(environment: dict[str, str]) -> No
     found = settings.read(environment)
     assert found.build == "docker build -f deploy/Dockerfile -t model-provisioner:e2e ."
     assert found.load == "kind load docker-image model-provisioner:e2e"
+    assert found.engine_build == "docker build -f deploy/e2e/engine.Dockerfile -t llama-server:e2e {root}"
+    assert found.engine_load == "kind load docker-image llama-server:e2e"
     assert (found.repository, found.tag, found.kubelet_root) == ("model-provisioner", "e2e", "/var/lib/kubelet")
 
 
@@ -40,6 +42,7 @@ def test_a_command_has_the_image_in_it_and_an_empty_one_is_left_out(environment:
         ({"KUBECONFIG": ""}, "set KUBECONFIG"),
         ({"PATH": "/nowhere"}, "kubectl is not in PATH"),
         ({"IMAGE": "registry.example.com:5000/provisioner"}, "has no tag"),
+        ({"ENGINE_IMAGE": "llama-server"}, "ENGINE_IMAGE is llama-server, which has no tag"),
     ],
 )
 def test_what_is_missing_is_said(environment: dict[str, str], change: dict[str, str], says: str) -> None:
@@ -101,8 +104,9 @@ def test_its_pods_are_admitted_where_pod_security_is_restricted(cluster: Cluster
     (namespace,) = cluster.apply([manifests.namespace(name)])
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     cluster.create_service_account(name, "default")
-    pods = [manifests.disk("image:tag"), manifests.worker("image:tag", "tiny")]
-    disk, worker = cluster.apply(pods, name)
+    pods = [manifests.disk("image:tag"), manifests.worker("image:tag", "tiny"), manifests.engine("image:tag", "tiny")]
+    disk, worker, engine = cluster.apply(pods, name)
+    assert engine["spec"]["containers"][0]["env"] == worker["spec"]["containers"][0]["env"][:1]
     assert worker["spec"]["containers"][0]["env"][0]["valueFrom"]["configMapKeyRef"]["key"] == "tiny.path"
     disk["spec"]["nodeName"] = "node-1"
     (volume,) = cluster.apply([manifests.persistent_volume(name, disk, "/var/lib/kubelet")])

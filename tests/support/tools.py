@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.engines import gemma, llama_server
 from tests.support.installs import CHECKOV, MODELSCOPE, MOTO, OLLAMA, ORAS, VERSITYGW, NotInstalled
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # Debian has nginx in /usr/sbin, which is not on every PATH
@@ -47,12 +48,15 @@ TOOLS = {
     "curl": _program("curl"),
     "docker-registry": _program("docker-registry"),
     "fuse": _program("fusermount3", "fuse3"),
+    "gemma": Tool(None, gemma.path, gemma.install),
     "libfaketime": _library("*/faketime/libfaketime.so.1", "libfaketime"),
+    "llama-server": Tool(None, llama_server.path, llama_server.install),
     "modelscope": Tool(None, MODELSCOPE.python, MODELSCOPE.install),
     "moto": Tool(None, MOTO.python, MOTO.install),
     "nginx": _program("nginx", "nginx-light"),
     "ollama": Tool(None, OLLAMA.path, OLLAMA.build),
     "oras": Tool(None, ORAS.path, ORAS.build),
+    "patchelf": _program("patchelf"),
     "promtool": _program("promtool", "prometheus"),
     "strace": _program("strace"),
     "versitygw": Tool(None, VERSITYGW.path, VERSITYGW.build),

@@ -1,0 +1,89 @@
+"""The examples of `deploy/examples` on a real API server: every field is known, and pods run where Pod Security admits.
+
+No controller acts here, and KServe's own definitions leave `spec` open: its containers are checked as those of a pod.
+`tests/engines` runs llama.cpp's server with the arguments of its examples.
+"""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.local.api import ApiError, Document
+from deploy.local.cluster import Cluster
+from tests.chart.installing import create
+
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
+DIRECTORIES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+WITHOUT_PRIVILEGES = ["llama-cpp", "llama-cpp-router"]  # the images of the others run as root
+
+
+def documents(name: str, namespace: str) -> Iterator[Document]:
+    for file in sorted((EXAMPLES / name).glob("*.yaml")):
+        for document in yaml.safe_load_all(file.read_text()):
+            document["metadata"]["namespace"] = namespace
+            yield document
+
+
+def pods(name: str, namespace: str) -> Iterator[Document]:
+    """The pods that the objects of an example are templates of."""
+    for document in documents(name, namespace):
+        spec = document["spec"]
+        template = spec.get("template") or {"metadata": {}, "spec": {"containers": spec.get("containers")}}
+        if template["spec"]["containers"]:
+            metadata = {**template["metadata"], "name": document["metadata"]["name"], "namespace": namespace}
+            yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_the_api_server_accepts_every_object_and_knows_every_field(name: str, foreign: Cluster, namespace: str) -> None:
+    objects = [*documents(name, namespace), *pods(name, namespace)]
+    for document in objects:
+        create(foreign.api, document, dry_run=True)
+    kinds = [one["kind"] for one in objects]
+    assert kinds == (
+        ["ServingRuntime", "InferenceService", "Pod"] if name == "kserve" else ["Deployment", "Service", "Pod"]
+    )
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_a_service_leads_to_a_port_of_its_pods(name: str) -> None:
+    by_kind = {one["kind"]: one["spec"] for one in documents(name, "models")}
+    if name == "kserve":
+        runtime, service = by_kind["ServingRuntime"], by_kind["InferenceService"]["predictor"]["model"]
+        assert runtime["supportedModelFormats"][0]["name"] == service["modelFormat"]["name"]
+        return
+    template = by_kind["Deployment"]["template"]
+    assert (
+        by_kind["Service"]["selector"]
+        == by_kind["Deployment"]["selector"]["matchLabels"]
+        == template["metadata"]["labels"]
+    )
+    ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
+    (port,) = by_kind["Service"]["ports"]
+    assert ports == {port["targetPort"]: port["port"]}
+
+
+@pytest.mark.parametrize("name", WITHOUT_PRIVILEGES)
+def test_the_pods_of_llama_cpp_run_where_pod_security_is_restricted(name: str, cluster: Cluster) -> None:
+    restricted = f"restricted-{uuid.uuid4().hex[:8]}"
+    cluster.create_namespace(restricted, {"pod-security.kubernetes.io/enforce": "restricted"})
+    (pod,) = pods(name, restricted)
+    create(cluster.api, pod, dry_run=True)
+    pod["spec"]["containers"][0].pop("securityContext")
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        create(cluster.api, pod, dry_run=True)
+
+
+def test_the_list_names_every_example() -> None:
+    listed = (EXAMPLES / "README.md").read_text()
+    assert [name for name in DIRECTORIES if f"| [{name}]({name}) |" not in listed] == []
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_the_page_of_an_example_is_short_and_applies_it(name: str) -> None:
+    page = (EXAMPLES / name / "README.md").read_text()
+    assert f"kubectl apply -n models -f deploy/examples/{name}\n" in page
+    assert len(page.splitlines()) <= 20
