@@ -213,7 +213,7 @@ def test_two_objects_with_one_ref_and_different_bytes_are_both_listed(store: Sto
 def test_a_second_claim_on_the_volume_keeps_its_models(store: Store, root: Path, view: View) -> None:
     publish(store, root, "tiny", FILE)
     publish(store, root, "second", SECOND)
-    ollama.update(store, OTHER_CLAIM, (viewed("hf:acme/tiny:Q8_0", "second", SECOND, namespace="other"),))
+    ollama.update(store, OTHER_CLAIM, (viewed("hf:acme/tiny:Q8_0", "second", SECOND),))
     ollama.update(store, CLAIM, (viewed(REF, "tiny", FILE),))
     assert set(view.manifests()) == {PATH, SECOND_PATH}
     ollama.remove(store, CLAIM)
@@ -221,6 +221,19 @@ def test_a_second_claim_on_the_volume_keeps_its_models(store: Store, root: Path,
     assert view.contents(SECOND_PATH)["model"] == SECOND.content
     ollama.remove(store, OTHER_CLAIM)
     assert not (root / "views").exists()
+
+
+def test_a_claim_of_another_name_takes_over_the_view_of_its_volume(store: Store, root: Path, view: View) -> None:
+    publish(store, root, "tiny", FILE)
+    publish(store, root, "second", SECOND)
+    both = (viewed(REF, "tiny", FILE), viewed("hf:acme/tiny:Q8_0", "second", SECOND))
+    ollama.update(store, CLAIM, both)
+    store.records.remove("uid-second", delete=False)
+    renamed = Claim("models", "restored")
+    ollama.update(store, renamed, both[:1])
+    assert {path: one["annotations"]["models.rbee.dev/claim"] for path, one in view.manifests().items()} == {
+        PATH: "models/restored"
+    }
 
 
 def test_a_view_that_is_switched_off_leaves_nothing(store: Store, root: Path) -> None:
