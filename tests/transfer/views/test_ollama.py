@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.domain.errors import PathConflict
+from model_provisioner.domain.errors import PathConflict, VolumeUnsuitable
 from model_provisioner.domain.model_facts import OllamaSettings
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.transfer.store.records import UnheldFiles
 from model_provisioner.transfer.store.store import Store
-from model_provisioner.transfer.views import ollama
+from model_provisioner.transfer.views import manifests, ollama
 from model_provisioner.transfer.views.ollama import ViewResult
 from tests.support.models import attest, fetch, files_below, holder, plan_of, put, sample
 from tests.support.views import CLAIM, View, publish, viewed
@@ -300,6 +300,20 @@ def test_files_and_directories_have_the_modes_of_the_store(root: Path, view: Vie
         ollama.update(store, CLAIM, (viewed(REF, "tiny", FILE),))
     modes = {path.is_dir(): path.stat().st_mode & 0o777 for path in view.directory.rglob("*")}
     assert modes == {True: 0o750, False: 0o440}
+
+
+def test_a_view_with_too_many_files_is_told(
+    store: Store, root: Path, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user of a volume whose directories a group may write can fill them."""
+    monkeypatch.setattr(manifests, "_MOST", 3)
+    publish(store, root, "tiny", FILE)
+    ollama.update(store, CLAIM, (viewed(REF, "tiny", FILE),))
+    for number in range(3):
+        put(root, f"views/ollama/manifests/a/b/c/{number}", b"{}")
+    with pytest.raises(VolumeUnsuitable, match="views/ollama/manifests has more than 3 files"):
+        ollama.update(store, CLAIM, ())
+    assert len(view.paths()) == 4
 
 
 @needs_root
