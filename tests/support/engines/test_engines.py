@@ -31,10 +31,7 @@ def test_they_are_taken_from_the_cache(environment: dict[str, str], tmp_path: Pa
 @pytest.mark.parametrize(
     ("listed", "archive"),
     [
-        (
-            "'http://d.example/debian-security/dists/a-security/InRelease' x 0\n'http://d.example/debian/dists/a/InRelease' x",
-            "http://d.example/debian",
-        ),
+        (LISTED, "http://d.example/debian"),
         ("", None),
     ],
 )
