@@ -52,10 +52,11 @@ from model_provisioner.controller.workers.pool import WorkerPool
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.lifecycle.settled import is_settled
 from model_provisioner.domain.liveness import LeaseHolder, lease_terms
+from model_provisioner.domain.scope import is_everywhere
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
-from model_provisioner.kube.resource import collection_path
+from model_provisioner.kube.resource import watched_path
 from model_provisioner.settings.common import own_namespace
 from model_provisioner.settings.operator import OperatorSettings
 
@@ -71,7 +72,7 @@ class _Base:
     """The parts that exist also while the operator waits for the Lease.
 
     The Lease has a client of its own: thousands of other requests may wait for a connection of `api`.
-    `reflectors` has one per served namespace; it is empty until we hold the Lease.
+    `reflectors` has one per served namespace, or one for all; it is empty until we hold the Lease.
     """
 
     api: KubeApi
@@ -161,7 +162,7 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
     namespaces = await served_namespaces(base.api, settings.namespaces)
     left_out = [namespace for namespace in settings.namespaces if namespace not in namespaces]
     await _in_background(closing, exit_when_served(base.api, left_out))
-    base.reflectors.extend(Reflector(base.api, collection_path(namespace)) for namespace in namespaces)
+    base.reflectors.extend(Reflector(base.api, watched_path(namespace)) for namespace in namespaces)
     catalog, initial = Catalog(base.api, namespaces), InitialObjects()
     for reflector in base.reflectors:
         reflector.set_transform(trim)
@@ -229,7 +230,7 @@ async def _start_stores(
         await _in_background(closing, usage_collector.run())
     collectors.register_work(
         base.metrics,
-        objects.namespaces,
+        objects.index.served,
         base.queue,
         reservations,
         usage_collector,
@@ -288,7 +289,10 @@ async def _run_kopf(manager: Manager, base: _Base, namespaces: Sequence[str]) ->
     kopf.on.startup(id="workers", registry=registry)(_without_arguments(base.workers.start))
     kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(lambda: _stop(manager, base.workers)))
     base.health.begin()
-    await kopf.operator(registry=registry, namespaces=namespaces, standalone=True)
+    everywhere = is_everywhere(namespaces)
+    await kopf.operator(
+        registry=registry, clusterwide=everywhere, namespaces=() if everywhere else namespaces, standalone=True
+    )
 
 
 async def _stop(manager: Manager, workers: WorkerPool) -> None:

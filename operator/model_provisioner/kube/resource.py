@@ -16,6 +16,7 @@ from model_provisioner.domain.annotations import GROUP, RECONCILE_AT, VERIFY_AT
 from model_provisioner.domain.lifecycle.credible import why_not_credible
 from model_provisioner.domain.modeldownload import MIN_BYTES_PER_SECOND, ModelDownload, Spec, Status
 from model_provisioner.domain.quantity import parse_quantity
+from model_provisioner.domain.scope import EVERY_NAMESPACE
 
 _LOG = logging.getLogger(__name__)
 VERSION = "v1alpha1"
@@ -47,6 +48,11 @@ def collection_path(namespace: str | None = None) -> str:
     """The URL path of all objects of a namespace, or of the cluster if None."""
     within = f"/namespaces/{namespace}" if namespace else ""
     return f"/apis/{API_VERSION}{within}/{PLURAL}"
+
+
+def watched_path(namespace: str) -> str:
+    """The URL path of the objects of a watched namespace, which may be EVERY_NAMESPACE."""
+    return collection_path(None if namespace == EVERY_NAMESPACE else namespace)
 
 
 def object_path(namespace: str, name: str) -> str:

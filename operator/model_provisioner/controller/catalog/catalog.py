@@ -9,12 +9,14 @@ Called by `controller.app` and `controller.reconcile`. Reading and writing is in
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from model_provisioner.controller.catalog.catalogs import EveryNamespace, ListedNamespaces
 from model_provisioner.controller.catalog.namespace_catalog import NamespaceCatalog
 from model_provisioner.domain.errors import CatalogUnavailable
 from model_provisioner.domain.modeldownload import Model, ModelDownload
+from model_provisioner.domain.scope import is_everywhere
 from model_provisioner.kube.client import KubeApi
 
 _LEAVE_SECONDS = 5.0
@@ -28,43 +30,46 @@ class Catalog:
     def __init__(
         self,
         api: KubeApi,
-        namespaces: Iterable[str],
+        namespaces: Collection[str],
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._catalogs = {namespace: NamespaceCatalog(api, namespace, monotonic, sleep) for namespace in namespaces}
+        def make(namespace: str) -> NamespaceCatalog:
+            return NamespaceCatalog(api, namespace, monotonic, sleep)
+
+        self._catalogs = (
+            EveryNamespace(api, make, sleep) if is_everywhere(namespaces) else ListedNamespaces(namespaces, make)
+        )
 
     def seed(self, objects: Iterable[ModelDownload]) -> None:
         """Takes in what was ready when the operator started, also if there is no room: it was listed before."""
         for download in objects:
             if download.status.ready and download.status.model and not download.deleting:
-                self._catalogs[download.namespace].put(download, download.status.model)
+                self._catalogs.of(download.namespace).put(download, download.status.model)
 
     async def run(self) -> None:
         """Keeps every ConfigMap up to date until cancelled; nothing is written afterwards."""
-        async with asyncio.TaskGroup() as tasks:
-            for catalog in self._catalogs.values():
-                tasks.create_task(catalog.run())
+        await self._catalogs.run()
 
     def holds(self, download: ModelDownload) -> bool:
         """Whether the object was entered. From then on the catalog keeps the ConfigMap up to date by itself."""
-        return self._catalogs[download.namespace].holds(download.name, download.uid)
+        return self._catalogs.of(download.namespace).holds(download.name, download.uid)
 
     def check_room(self, download: ModelDownload, model: Model) -> None:
         """Raises CatalogUnavailable if there is no room for `model`, as far as it is known, beside the listed ones."""
-        self._catalogs[download.namespace].check_room(download, model)
+        self._catalogs.of(download.namespace).check_room(download, model)
 
     async def recovered(self, download: ModelDownload) -> None:
         """Returns when the ConfigMap of the object's namespace can be written after a write has failed.
 
         Never returns if the last write did not fail.
         """
-        await self._catalogs[download.namespace].recovered()
+        await self._catalogs.of(download.namespace).recovered()
 
     async def enter(self, download: ModelDownload, model: Model) -> None:
         """Returns when the ConfigMap lists the model. Raises CatalogUnavailable."""
         self.check_room(download, model)
-        catalog = self._catalogs[download.namespace]
+        catalog = self._catalogs.of(download.namespace)
         catalog.put(download, model)
         if failure := await catalog.flush():
             raise failure.error
@@ -75,7 +80,7 @@ class Catalog:
         A refusal is no error: a namespace that is being deleted refuses every write (403), and a ConfigMap of
         another owner never listed the object.
         """
-        catalog = self._catalogs[download.namespace]
+        catalog = self._catalogs.of(download.namespace)
         catalog.take(download.name, download.uid)
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
@@ -87,10 +92,11 @@ class Catalog:
 
     def drop(self, download: ModelDownload) -> None:
         """The files of the object are lost, or the object is gone. The ConfigMap is written soon afterwards."""
-        self._catalogs[download.namespace].take(download.name, download.uid)
+        self._catalogs.of(download.namespace).take(download.name, download.uid)
 
     def on_event(self, kind: str, document: Document) -> None:
         """A listener of the watch of objects: drops an object also if its finalizer was removed by force."""
+        self._catalogs.on_event(kind, document)
         if kind == "DELETED":
             metadata = document["metadata"]
-            self._catalogs[metadata["namespace"]].take(metadata["name"], metadata["uid"])
+            self._catalogs.of(metadata["namespace"]).take(metadata["name"], metadata["uid"])

@@ -54,11 +54,6 @@ class CatalogConfigMap:
         """Sends `keys`, the merge patch that `foreign_keys` returns."""
         return await self._with_retries(lambda: self._api.patch(self._path, keys))
 
-    @property
-    def watch_path(self) -> str:
-        """The collection, restricted to this ConfigMap."""
-        return f"{self._collection}?fieldSelector=metadata.name%3D{CATALOG_NAME}"
-
     def __str__(self) -> str:
         return f"ConfigMap {CATALOG_NAME} in namespace {self._namespace}"
 
@@ -82,12 +77,8 @@ class CatalogConfigMap:
         return await request()
 
     @property
-    def _collection(self) -> str:
-        return f"/api/v1/namespaces/{self._namespace}/configmaps"
-
-    @property
     def _path(self) -> str:
-        return f"{self._collection}/{CATALOG_NAME}"
+        return f"/api/v1/namespaces/{self._namespace}/configmaps/{CATALOG_NAME}"
 
     def _document(self, data: Mapping[str, str]) -> Document:
         return {
@@ -100,6 +91,12 @@ class CatalogConfigMap:
             },
             "data": dict(data),
         }
+
+
+def watch_path(namespace: str | None) -> str:
+    """The URL path of the ConfigMaps of a namespace, or of the cluster if None, restricted to catalogs."""
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"/api/v1{within}/configmaps?fieldSelector=metadata.name%3D{CATALOG_NAME}"
 
 
 def is_labelled(found: Document) -> bool:

@@ -4,7 +4,8 @@ Called by `controller.catalog.catalog`. Holds no rule of its own: room is decide
 writing in `controller.catalog.writer`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from model_provisioner.controller.catalog.rows import CatalogRows
 from model_provisioner.controller.catalog.writer import CatalogWriter, Failure
@@ -21,6 +22,11 @@ class NamespaceCatalog:
     ) -> None:
         self._rows = CatalogRows()
         self._writer = CatalogWriter(api, namespace, self._rows, monotonic, sleep)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it lists no model."""
+        return self._rows.is_empty
 
     def holds(self, name: str, uid: str) -> bool:
         return self._rows.holds(name, uid)
@@ -48,9 +54,16 @@ class NamespaceCatalog:
         """Returns when a write succeeds after a failed one. Never returns if the last write did not fail."""
         await self._writer.recovered()
 
-    async def run(self) -> None:
-        """Keeps the ConfigMap up to date until cancelled; no write goes on afterwards."""
-        await self._writer.run()
+    def on_config_map(self, kind: str, document: Mapping[str, Any]) -> None:
+        """A listener of a watch of the ConfigMap, if `run` has none of its own."""
+        self._writer.on_config_map(kind, document)
+
+    async def run(self, *, is_watched: bool = False) -> None:
+        """Keeps the ConfigMap up to date until cancelled; no write goes on afterwards.
+
+        `is_watched`: the caller passes every change of the ConfigMap to `on_config_map`.
+        """
+        await self._writer.run(is_watched=is_watched)
 
     def __str__(self) -> str:
         return str(self._writer)
