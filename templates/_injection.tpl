@@ -14,16 +14,6 @@
 {{- end -}}
 {{- end }}
 
-{{- /* Objects in the namespaces that the release serves. */ -}}
-{{- define "model-provisioner.injectionNamespaces" -}}
-namespaceSelector:
-  matchExpressions:
-    - key: kubernetes.io/metadata.name
-      operator: In
-      values:
-        {{- include "model-provisioner.watchNamespaces" . | fromJsonArray | toYaml | nindent 8 }}
-{{- end }}
-
 {{- /* The pod or the template of pods in `object` or `oldObject`. */ -}}
 {{- define "model-provisioner.injectionTemplate" -}}
 (request.kind.kind == 'Pod' ? {{ . }} : request.kind.kind == 'CronJob' ? {{ . }}.spec.jobTemplate.spec.template : {{ . }}.spec.template)

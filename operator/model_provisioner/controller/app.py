@@ -8,8 +8,6 @@ do is not decided here.
 import asyncio
 import contextlib
 import gc
-import logging
-import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +18,16 @@ from typing import Any
 import kopf
 from prometheus_client import CollectorRegistry
 
-from model_provisioner.aio.background import FAILED_EXIT_CODE, in_background
 from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.controller.gates.gates import Gates, Site
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.process import collectors, handlers
+from model_provisioner.controller.process.ending import in_background
 from model_provisioner.controller.process.fence import Fence
 from model_provisioner.controller.process.health import Health, probes
 from model_provisioner.controller.process.http import serve
 from model_provisioner.controller.process.initial_objects import Found, InitialObjects
-from model_provisioner.controller.process.lease import Lease, LeaseLost
+from model_provisioner.controller.process.lease import Lease
 from model_provisioner.controller.process.login import Login
 from model_provisioner.controller.process.namespaces import exit_when_served, served_namespaces
 from model_provisioner.controller.reconcile.dependencies import Dependencies
@@ -54,16 +52,15 @@ from model_provisioner.controller.workers.pool import WorkerPool
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.lifecycle.settled import is_settled
 from model_provisioner.domain.liveness import LeaseHolder, lease_terms
+from model_provisioner.domain.scope import is_everywhere
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
-from model_provisioner.kube.resource import collection_path
+from model_provisioner.kube.resource import watched_path
 from model_provisioner.settings.common import own_namespace
 from model_provisioner.settings.operator import OLLAMA, OperatorSettings
 
-_LOG = logging.getLogger(__name__)
 _START_SECONDS = 300.0
-_LEASE_LOST_EXIT_CODE = 3
 # With the default, half of the start with 10,000 objects is spent on garbage collections that find almost nothing.
 _GC_THRESHOLD = (2_000, 20, 10)
 
@@ -73,7 +70,7 @@ class _Base:
     """The parts that exist also while the operator waits for the Lease.
 
     The Lease has a client of its own: thousands of other requests may wait for a connection of `api`.
-    `reflectors` has one per served namespace; it is empty until we hold the Lease.
+    `reflectors` has one per served namespace, or one for all; it is empty until we hold the Lease.
     """
 
     api: KubeApi
@@ -113,7 +110,7 @@ async def run_operator(settings: OperatorSettings, fence: Fence) -> int:
         objects = await _start_watches(closing, settings, base)
         manager = await _start_stores(closing, settings, base, objects, epoch)
         if objects.gates:
-            await _in_background(closing, objects.gates.run())
+            await in_background(closing, objects.gates.run())
         await _run_kopf(manager, base, objects.namespaces)
     return 0
 
@@ -151,7 +148,7 @@ async def _acquire_lease(closing: contextlib.AsyncExitStack, lease: Lease) -> in
     """Waits for the Lease, renews it in the background, and gives it up at the end. Returns its epoch."""
     epoch = await lease.acquire()
     closing.push_async_callback(lease.release)
-    await _in_background(closing, lease.renew())
+    await in_background(closing, lease.renew())
     return epoch
 
 
@@ -168,8 +165,8 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
     """Watches every namespace that can be served. Returns when the queue knows every object."""
     namespaces = await served_namespaces(base.api, settings.namespaces)
     left_out = [namespace for namespace in settings.namespaces if namespace not in namespaces]
-    await _in_background(closing, exit_when_served(base.api, left_out))
-    base.reflectors.extend(Reflector(base.api, collection_path(namespace)) for namespace in namespaces)
+    await in_background(closing, exit_when_served(base.api, left_out))
+    base.reflectors.extend(Reflector(base.api, watched_path(namespace)) for namespace in namespaces)
     catalog = Catalog(base.api, namespaces, engines=settings.engines, mount_path=settings.mount_path)
     initial = InitialObjects()
     gates = Gates(base.api, namespaces, settings, Site(base.mounts, catalog.holds, _now)) if settings.gates else None
@@ -180,7 +177,7 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
         reflector.add_listener(initial.on_event)
         if gates:
             reflector.add_listener(gates.on_model)
-        await _in_background(closing, reflector.run())
+        await in_background(closing, reflector.run())
     await _load_objects(base.reflectors, initial, base.queue)
     return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), initial, gates)
 
@@ -207,7 +204,7 @@ async def _start_catalog(closing: contextlib.AsyncExitStack, objects: _Objects, 
     confirmed = asked.keys() - unconfirmed
     present = [one for one in objects.initial.take() if one.download.uid in confirmed]
     objects.catalog.seed([asked[one.download.uid] for one in present])
-    await _in_background(closing, objects.catalog.run())
+    await in_background(closing, objects.catalog.run())
     return [one for one in present if one.download is asked[one.download.uid]]
 
 
@@ -230,21 +227,21 @@ async def _start_stores(
     The workers, which the first request or kopf's startup handler starts, are stopped at the end.
     """
     closing.push_async_callback(base.workers.stop)
-    await _in_background(closing, base.workers.run())
+    await in_background(closing, base.workers.run())
     for reflector in base.reflectors:
         reflector.add_listener(base.workers.on_event)
     stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes)
     views = OllamaViews(stores, enabled=OLLAMA in settings.view)
     objects.catalog.add_listener(views)
     confirmed = await _start_catalog(closing, objects, stores)
-    await _in_background(closing, views.run())
+    await in_background(closing, views.run())
     file_monitor = FileMonitor(stores)
     usage_collector, reservations = VolumeUsageCollector(stores, objects.index), Reservations()
     if settings.metrics_listen:
-        await _in_background(closing, usage_collector.run())
+        await in_background(closing, usage_collector.run())
     collectors.register_work(
         base.metrics,
-        objects.namespaces,
+        objects.index.served,
         base.queue,
         reservations,
         usage_collector,
@@ -265,10 +262,10 @@ async def _start_stores(
     _add_settled(manager, stores, confirmed)
     for reflector in base.reflectors:  # kopf is not told of an object that is deleted before its first list
         reflector.add_listener(lambda kind, document: _forget_deleted(manager, kind, document))
-    await _in_background(closing, file_monitor.run())
-    await _in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
+    await in_background(closing, file_monitor.run())
+    await in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
     garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
-    await _in_background(closing, garbage_collector.run())
+    await in_background(closing, garbage_collector.run())
     return manager
 
 
@@ -303,7 +300,10 @@ async def _run_kopf(manager: Manager, base: _Base, namespaces: Sequence[str]) ->
     kopf.on.startup(id="workers", registry=registry)(_without_arguments(base.workers.start))
     kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(lambda: _stop(manager, base.workers)))
     base.health.begin()
-    await kopf.operator(registry=registry, namespaces=namespaces, standalone=True)
+    everywhere = is_everywhere(namespaces)
+    await kopf.operator(
+        registry=registry, clusterwide=everywhere, namespaces=() if everywhere else namespaces, standalone=True
+    )
 
 
 async def _stop(manager: Manager, workers: WorkerPool) -> None:
@@ -318,29 +318,6 @@ def _longest_silence(reflectors: Sequence[Reflector]) -> float:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Runs `work` until `closing` ends it. Call it before kopf starts.
-
-    At its end, kopf cancels all tasks that are younger than itself, and waits 5 s for them.
-    """
-    await in_background(closing, work, _exit)
-
-
-def exit_without_lease(why: object = "it was not renewed: this process was stopped for a while") -> None:
-    """Ends the process at once: a graceful exit would still write statuses."""
-    _LOG.critical("the Lease is lost (%s): exiting at once, the workers with us", why)
-    os._exit(_LEASE_LOST_EXIT_CODE)
-
-
-def _exit(work: object, error: Exception) -> None:
-    """Ends the process at once, because a part of it has failed."""
-    if isinstance(error, LeaseLost):
-        exit_without_lease(error)
-    else:
-        _LOG.critical("%s has failed: exiting at once, the workers with us", work, exc_info=error)
-        os._exit(FAILED_EXIT_CODE)
 
 
 def _without_arguments(action: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:

@@ -150,7 +150,7 @@ async def test_free_space_that_makes_no_sense_is_no_metric(tmp_path: Path) -> No
         odd.answer(f_blocks=0, f_bfree=0, f_bavail=0)
         async with collecting({CLAIM: odd.root}) as surveys:
             metrics = Metrics(registry, lambda: 0.0)
-            register_work(metrics, [], Lanes({}), Reservations(), surveys.collector, lambda: 0.0)
+            register_work(metrics, list, Lanes({}), Reservations(), surveys.collector, lambda: 0.0)
             await surveys.end()
             page = generate_latest(registry).decode()
             assert "volume_free_bytes{" not in page

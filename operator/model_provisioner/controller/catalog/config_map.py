@@ -61,11 +61,6 @@ class CatalogConfigMap:
         """Deletes it if it has our label; returns whether it did."""
         return await self._with_retries(self._delete)
 
-    @property
-    def watch_path(self) -> str:
-        """The collection, restricted to this ConfigMap."""
-        return f"{self._collection}?fieldSelector=metadata.name%3D{self._name}"
-
     def __str__(self) -> str:
         return f"ConfigMap {self._name} in namespace {self._namespace}"
 
@@ -97,12 +92,8 @@ class CatalogConfigMap:
         return await request()
 
     @property
-    def _collection(self) -> str:
-        return f"/api/v1/namespaces/{self._namespace}/configmaps"
-
-    @property
     def _path(self) -> str:
-        return f"{self._collection}/{self._name}"
+        return f"/api/v1/namespaces/{self._namespace}/configmaps/{self._name}"
 
     def _document(self, data: Mapping[str, str]) -> Document:
         return {
@@ -115,6 +106,12 @@ class CatalogConfigMap:
             },
             "data": dict(data),
         }
+
+
+def watch_path(namespace: str | None, name: str) -> str:
+    """The URL path of the ConfigMaps of a namespace, or of the cluster if None, restricted to those called `name`."""
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"/api/v1{within}/configmaps?fieldSelector=metadata.name%3D{name}"
 
 
 def is_labelled(found: Document) -> bool:

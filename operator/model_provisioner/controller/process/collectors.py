@@ -27,7 +27,7 @@ def register_process(metrics: Metrics, acting: Callable[[], bool], apis: Sequenc
 
 def register_work(
     metrics: Metrics,
-    namespaces: Sequence[str],
+    namespaces: Callable[[], Sequence[str]],
     queue: Lanes,
     reservations: Reservations,
     usage_collector: VolumeUsageCollector,
@@ -35,15 +35,16 @@ def register_work(
 ) -> None:
     """Registers the metrics of the operator that holds the Lease: its watches, its queue, and its volumes.
 
-    `last_event_age` returns the seconds since the watch that has been silent the longest received anything.
+    `namespaces` returns those that have a series, `last_event_age` the seconds since the watch that has been silent the
+    longest received anything.
     """
     metrics.register(descriptions.LAST_WATCH_EVENT_AGE, lambda: _single(last_event_age()))
     metrics.register(descriptions.SLOTS, lambda: _single(queue.size))
     metrics.register(
-        descriptions.ACTIVE, lambda: [((namespace,), queue.running(namespace)) for namespace in namespaces]
+        descriptions.ACTIVE, lambda: [((namespace,), queue.running(namespace)) for namespace in namespaces()]
     )
     metrics.register(
-        descriptions.QUEUED, lambda: [((namespace,), queue.waiting(namespace)) for namespace in namespaces]
+        descriptions.QUEUED, lambda: [((namespace,), queue.waiting(namespace)) for namespace in namespaces()]
     )
     metrics.register(
         descriptions.RESERVED,

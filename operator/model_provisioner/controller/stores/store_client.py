@@ -63,7 +63,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class LiveObjects:
-    """The uids of all objects of these namespaces, and their names as `namespace/name`."""
+    """The uids of all objects of these namespaces ("*": of all), and their names as `namespace/name`."""
 
     namespaces: tuple[str, ...]
     uids: tuple[str, ...]
