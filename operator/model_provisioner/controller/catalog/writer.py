@@ -186,7 +186,9 @@ class CatalogWriter:
         data = self._rows.data
         found = self._cache(await self._config_map.apply(data))
         if foreign := foreign_keys(found or {}, data):
-            self._cache(await self._config_map.remove(foreign))
+            left = self._cache(await self._config_map.remove(foreign))
+            if left is None:
+                return Failure(f"{self._config_map} was deleted while it was written", refused=False)
         self._applied_at = self._monotonic()
         return None
 
