@@ -42,7 +42,7 @@
 - name: claim
   expression: >-
     variables.annotations[?'models.rbee.dev/claim'].orValue(
-    request.namespace == '{{ .Release.Namespace }}' ? '{{ include "model-provisioner.claimName" . }}' : '')
+    request.namespace == '{{ .Release.Namespace }}' ? '{{ if .Values.persistence.enabled }}{{ include "model-provisioner.claimName" . }}{{ end }}' : '')
 - name: mountPath
   expression: >-
     variables.annotations[?'models.rbee.dev/mount-path'].orValue('{{ .Values.catalog.mountPath }}')

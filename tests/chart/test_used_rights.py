@@ -91,6 +91,7 @@ def test_of_the_rights_in_the_whole_cluster_none_is_unused_and_none_is_missing(
     """The operator mounts the volume of its own namespace and that of another, which exists since later."""
     bench = release.bench
     release.install('watchNamespaces=["*"]')
+    engines_were_switched_off(bench)
     release.start_operator()
     read_a_secret(bench)
     say_the_same_again(bench)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from deploy.local.api import ApiError
 from deploy.local.binaries import Binaries
 from deploy.local.cluster import Cluster
 from tests.support import prepared
+from tests.support.gated_pods import GatedPods
 from tests.support.ggufs import write_gguf
 from tests.support.programs import Program, eventually
 from tests.support.stand import Stand
@@ -24,10 +26,10 @@ def cluster(binaries: Binaries) -> Iterator[Cluster]:
         yield running
 
 
-def start(bench: Stand, *others: Stand) -> Program:
+def start(bench: Stand, *others: Stand, flags: tuple[str, ...] = ()) -> Program:
     """An operator of every namespace that mounts the volumes of these stands."""
     stores = [other.store for other in others]
-    return bench.start_operator(*stores, "--watch-namespace=*", f"--lease-namespace={bench.namespace}")
+    return bench.start_operator(*stores, "--watch-namespace=*", f"--lease-namespace={bench.namespace}", *flags)
 
 
 def test_a_namespace_is_served_as_soon_as_it_exists_and_its_end_harms_no_other(bench: Stand, cluster: Cluster) -> None:
@@ -60,6 +62,35 @@ def test_a_namespace_is_served_as_soon_as_it_exists_and_its_end_harms_no_other(b
     assert operator.process.poll() is None
     assert "Traceback" not in operator.output()
     assert "CleanupPostponed" not in operator.output()
+
+
+def test_gates_are_opened_and_engines_told_in_namespaces_that_come_later(bench: Stand) -> None:
+    """The operator is told the mount of a namespace that does not exist yet."""
+    later = f"{bench.namespace}-later"
+    volume = bench.volume.parent / later
+    start(bench, flags=(f"--store={later}/models={volume}", "--gates", "--create-models", "--catalog-engine=llama-cpp"))
+    bench.apply("tiny", modelRef="hf:acme/tiny")
+    bench.until("tiny", "Available")
+    with bench.neighbour(later) as other:
+        for one, name in ((bench, "mine"), (other, "theirs")):
+            GatedPods(one.cluster.api, one.namespace).using(name, "hf:acme/tiny:Q8_0")
+        for one, name in ((bench, "mine"), (other, "theirs")):
+            pods = GatedPods(one.cluster.api, one.namespace)
+            eventually(lambda pods=pods, name=name: pods.is_open(name), f"the gate of {name} is open")  # type: ignore[misc]
+            assert pods.annotations(name)["model-path-0"] == "/models/hf/acme/tiny/tiny.Q8_0.gguf"
+            eventually(lambda one=one: "tiny.Q8_0.gguf" in told_to_llama_cpp(one), "the engine is told")  # type: ignore[misc]
+        removed = f"/api/v1/namespaces/{later}/configmaps/model-catalog-llama-cpp"
+        bench.cluster.api.delete(removed)
+        eventually(lambda: "tiny.Q8_0.gguf" in told_to_llama_cpp(other), "the one watch has seen the deletion")
+
+
+def told_to_llama_cpp(bench: Stand) -> str:
+    """What the ConfigMap of this engine says, empty if there is none."""
+    try:
+        found = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/configmaps/model-catalog-llama-cpp")
+    except ApiError:
+        return ""
+    return str(found.get("data") or "")
 
 
 def test_the_sweep_removes_records_of_objects_that_are_gone_and_of_no_other(bench: Stand) -> None:
