@@ -19,7 +19,8 @@
 (request.kind.kind == 'Pod' ? {{ . }} : request.kind.kind == 'CronJob' ? {{ . }}.spec.jobTemplate.spec.template : {{ . }}.spec.template)
 {{- end }}
 
-{{- /* The variables of both policies. `variables.template` is the pod, or the template of pods. */ -}}
+{{- /* The variables of both policies. `variables.template` is the pod, or the template of pods. The operator reads the names of
+models in the same way (domain/pods/wanted.py), and looks at the grammar of refs beyond their beginning. */ -}}
 {{- define "model-provisioner.injectionVariables" -}}
 - name: annotations
   expression: >-
@@ -34,8 +35,9 @@
     'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'.contains(c) ? c : '_').join(''))
 - name: wrong
   expression: >-
-    variables.models.filter(x, x != '' && (x.size() > 1024
-    || !x.matches('^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|[a-z][a-z0-9]*:[!-~]+)$')))
+    variables.models.filter(x, x != '' && (x.size() > 1024 || !(x.matches('^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$')
+    || x.matches('^(hf|modelscope|https?|s3|oci|ollama|local):[!-~]+$')
+    || x.matches('^(?i:(https?://)?(www[.])?(huggingface|hf)[.]co(:[0-9]+)?[/?#][!-~]*)$'))))
 - name: twice
   expression: >-
     variables.names.filter(n, n != '' && !variables.names.exists_one(o, o == n))
@@ -60,6 +62,10 @@ pods leaves a pod alone that breaks one, and the policy that refuses pods shows 
   message: >-
     the annotation models.rbee.dev/use has an empty entry: write names of ModelDownloads or model refs, with a comma between
     two of them, such as tinyllama or hf:owner/repo:Q4_K_M
+- expression: >-
+    variables.annotations['models.rbee.dev/use'].size() <= 8192
+  message: >-
+    the annotation models.rbee.dev/use has more than 8192 characters: leave models or blanks out
 - expression: >-
     variables.models.size() <= 16
   message: >-

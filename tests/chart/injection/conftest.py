@@ -38,9 +38,9 @@ def installed(helm: Helm, cluster: Cluster, *settings: str) -> Iterator[Served]:
     home, other = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("home", "other"))
     for name in (home, other):
         cluster.create_namespace(name, RESTRICTED)
-    made = Served(cluster.api, home, other)
-    cluster.apply(workload("Deployment", made.before, template(use="")), home)
     rendering = helm.render(*ON, f'watchNamespaces=["{other}"]', *settings, namespace=home)
+    made = Served(cluster.api, home, other, rendering)
+    cluster.apply(workload("Deployment", made.before, template(use="")), home)
     policies = [one for one in rendering.manifests if "AdmissionPolicy" in one["kind"]]
     for manifest in policies:
         create(cluster.api, manifest)

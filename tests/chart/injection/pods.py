@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.local.api import Api, Document
+from tests.chart.rendering import Rendering
 
 GATE = {"name": "models.rbee.dev/model"}
 VOLUME = {"name": "models-rbee-dev", "persistentVolumeClaim": {"claimName": "models"}}
@@ -15,12 +16,14 @@ TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
 class Served:
     """The namespaces of a release whose policies are installed: `home` has the claim, `other` is served too.
 
-    `before` is a Deployment in `home` with an empty annotation, from before the policies.
+    `rendering` has all objects of the release. `before` is a Deployment in `home` with an empty annotation, from before
+    the policies.
     """
 
     api: Api
     home: str
     other: str
+    rendering: Rendering
     before: str = "before"
 
     def create(self, manifest: Document, namespace: str = "", *, dry_run: bool = False) -> Document:

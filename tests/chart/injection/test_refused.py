@@ -29,7 +29,7 @@ WRONG: list[tuple[str, Document, str]] = [
     ("an upper-case kind of ref", pod("HF:owner/repo"), f"'HF:owner/repo' {NEITHER}"),
     ("a ref with a blank", pod("hf:owner/my repo"), f"{NEITHER}, such as hf:owner/repo:Q4_K_M: correct it"),
     ("a long ref", pod(f"hf:{'x' * 1022}"), NEITHER),
-    ("a long name", pod("x" * 254), NEITHER),
+    ("a long name", pod("x" * 64), NEITHER),
     ("the same model twice", pod("a, a"), f"{TWICE}A: name each model once"),
     ("two names, one variable", pod("a.b,a-b"), f"{TWICE}A_B: name each model once, or give one of the ModelDownloads"),
     ("no claim", pod(annotations={"claim": ""}), CLAIM),
@@ -61,7 +61,7 @@ def test_a_wrong_annotation_is_refused_with_what_to_do(served: Served, wrong: Do
 def test_the_limits_themselves_are_allowed(served: Served) -> None:
     ref = f"hf:owner/{'x' * 1015}"
     assert len(ref) == 1024
-    for use in (SIXTEEN, ref, "x" * 253):
+    for use in (SIXTEEN, ref, "x" * 63):
         assert "schedulingGates" in served.create(pod(use), dry_run=True)["spec"]
 
 

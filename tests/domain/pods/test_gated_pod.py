@@ -26,6 +26,20 @@ def test_names_and_refs_may_have_spaces_around_them() -> None:
     assert (found.request.annotation, found.version, found.is_held) == (USE, 7, True)
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("owner/repo", "is not a model ref: it must start with hf:"),
+        ("local:modèle.gguf", "create a ModelDownload with the ref, and write its name"),
+        ("local:my model.gguf", "create a ModelDownload with the ref, and write its name"),
+    ],
+)
+def test_a_ref_that_can_not_stand_there_is_a_problem(entry: str, message: str) -> None:
+    problem = read({USE: f"tiny, {entry}"}).problem
+    assert problem
+    assert message in problem.message
+
+
 def test_use_comes_before_models() -> None:
     found = read({MODELS: "one", USE: "two"})
     assert (found.request.models, found.request_text) == (("two",), "two")

@@ -1,7 +1,8 @@
 """Reads the annotations of a pod that name the models it waits for.
 
 Called by `domain.pods.gated_pod`. Anyone who may create a pod writes these texts, so their length, their number and
-every entry are checked here. Which ModelDownload an entry means is decided in `domain.pods.lookup`.
+every entry are checked here. The chart's admission policies (`templates/_injection.tpl`) read `USE` in the same way, as
+far as CEL can: a test compares the two. Which ModelDownload an entry means is decided in `domain.pods.lookup`.
 """
 
 import re
@@ -16,6 +17,12 @@ from model_provisioner.domain.refs.refs import parse_lenient
 MAX_MODELS = 16
 _MAX_CHARACTERS = 8 * 1024
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
+_REF = re.compile(r"[!-~]{1,1024}")
+_BLANKS = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+"""What `trim` of CEL removes: the White_Space of Unicode. `str.strip` removes four control characters more."""
 
 Wanted = str | ModelRef
 """One model that a pod waits for: the name of a ModelDownload, or a ref."""
@@ -51,7 +58,7 @@ def read_request(annotations: Mapping[str, str]) -> Request:
         raise UnreadableAnnotation(
             f"the annotation {annotation} has {len(text)} characters, and at most {_MAX_CHARACTERS} are read"
         )
-    entries = [entry.strip() for entry in text.split(",")]
+    entries = [entry.strip(_BLANKS) for entry in text.split(",")]
     if len(entries) > MAX_MODELS:
         raise UnreadableAnnotation(
             f"the annotation {annotation} names {len(entries)} models, and a pod can wait for at most {MAX_MODELS}"
@@ -60,15 +67,21 @@ def read_request(annotations: Mapping[str, str]) -> Request:
 
 
 def _read(annotation: str, entry: str) -> Wanted:
-    if ":" in entry and annotation == USE:
+    is_ref = ":" in entry or "/" in entry
+    if is_ref and annotation == USE:
         return _ref(entry)
     if not _NAME.fullmatch(entry):
-        refs = f"; a ref is written into {USE}" if ":" in entry else ""
+        refs = f"; a ref is written into {USE}" if is_ref else ""
         raise UnreadableAnnotation(f"the annotation {annotation}: {shown(entry)} is no name of a ModelDownload{refs}")
     return entry
 
 
 def _ref(text: str) -> ModelRef:
+    if not _REF.fullmatch(text):
+        raise UnreadableAnnotation(
+            f"the annotation {USE}: {shown(text)} is no ref of at most 1024 ASCII characters without blanks: create a "
+            "ModelDownload with the ref, and write its name"
+        )
     try:
         return parse_lenient(text)
     except ProvisionError as error:
