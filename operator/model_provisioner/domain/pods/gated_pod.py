@@ -15,6 +15,7 @@ from model_provisioner.domain.pods.wanted import Problem, Request, UnreadableAnn
 from model_provisioner.domain.refs.model_ref import shown
 
 _MAX_PATH_CHARACTERS = 1024
+_MAX_MESSAGE_CHARACTERS = 1024
 _MAX_CLAIMS = 16
 _CLAIM = re.compile(r"[a-z0-9.-]{1,253}")  # of a name of a claim in a pod, the API server checks nothing
 _NOTHING = Request("", ())
@@ -58,7 +59,7 @@ def read_pod(document: Document, default_mount_path: str) -> GatedPod:
         mount_path = _mount_path(annotations.get(MOUNT_PATH, default_mount_path))
         request = read_request(annotations)
     except UnreadableAnnotation as error:
-        problem = Problem(error.reason, error.message)
+        problem = Problem(error.reason, error.message[:_MAX_MESSAGE_CHARACTERS])
     return GatedPod(
         namespace=metadata["namespace"],
         name=metadata["name"],
