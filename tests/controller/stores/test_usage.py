@@ -17,9 +17,9 @@ from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.queue import Lanes
 from model_provisioner.controller.transfers.reservations import Reservations
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
+from model_provisioner.worker_processes.child_process import WorkerProcess
 from tests.support.faulty_volume import faulty_volume
 from tests.support.models import put
 from tests.support.worker_processes import worker_of

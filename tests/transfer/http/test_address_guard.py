@@ -206,8 +206,9 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
         "transfer/http/address_guard.py": {"pycurl", "socket"},
         "transfer/http/curl_errors.py": {"pycurl"},
         "transfer/http/curl_request.py": {"pycurl"},
-        "controller/workers/worker_server.py": {"socket"},  # a pair of sockets with its child process
+        "worker_processes/worker_server.py": {"socket"},  # a pair of sockets with its child process
         "transfer/worker/worker_server.py": {"socket"},  # the other one of the pair
+        "worker_pod/connection.py": {"aiohttp"},  # to the operator, at an address of the Job
         "controller/process/health.py": {"aiohttp"},
         "controller/process/http.py": {"aiohttp"},
         "controller/metrics/metrics.py": {"aiohttp"},

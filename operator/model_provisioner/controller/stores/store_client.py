@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from model_provisioner.controller.workers.worker import ProgressHandler, Worker
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
 from model_provisioner.domain.model_facts import FileRecord
@@ -26,6 +25,7 @@ from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.domain.store.modes import READABLE, Modes
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room, Usage
+from model_provisioner.worker_processes.worker import ProgressHandler, Worker
 from model_provisioner.worker_protocol.messages import (
     Check,
     Checked,

@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from model_provisioner.controller.workers.worker import Worker
 from model_provisioner.domain.scheduling.lanes import Lane
 from model_provisioner.domain.scheduling.queueing import Running, Share, Turns, Waiting, next_in_line, next_stop
+from model_provisioner.worker_processes.worker import Worker
 
 _SYNC_SECONDS = 5.0
 _TURNS = Turns()

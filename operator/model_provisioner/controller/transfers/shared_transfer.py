@@ -24,7 +24,6 @@ from model_provisioner.controller.transfers.queue import Lanes, Slot, WithdrawnE
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
-from model_provisioner.controller.workers.worker import ProgressHandler, Worker
 from model_provisioner.domain.errors import (
     AccessDenied,
     DigestMismatch,
@@ -42,6 +41,7 @@ from model_provisioner.domain.scheduling.lanes import Lane, lane_of
 from model_provisioner.domain.scheduling.queueing import Waiting
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room
+from model_provisioner.worker_processes.worker import ProgressHandler, Worker
 from model_provisioner.worker_protocol import messages
 
 _CREDENTIAL_ERRORS = (AccessDenied, LicenseNotAccepted, RateLimited, SourceNotFound)

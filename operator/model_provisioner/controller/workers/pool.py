@@ -1,7 +1,7 @@
 """The workers of one operator: their number, when they end, and the command line of the server that forks them.
 
 Made by `controller.app`, which hands each worker to the part that uses it. How a process is called is in
-`controller.workers.child_process`, how it is made in `controller.workers.worker_server`.
+`worker_processes.child_process`, how it is made in `worker_processes.worker_server`.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
-from model_provisioner.controller.workers.child_process import WorkerProcess
-from model_provisioner.controller.workers.worker_server import WorkerServer
 from model_provisioner.domain.errors import InternalError
 from model_provisioner.domain.scheduling.lanes import Lane
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.settings.operator import OperatorSettings
+from model_provisioner.worker_processes.child_process import WorkerProcess
+from model_provisioner.worker_processes.worker_server import WorkerServer
 from model_provisioner.worker_protocol.forking import Role
 
 _MAX_STORE_WORKERS = 4  # at work, a process takes some 15 MiB, and its records
