@@ -72,5 +72,5 @@ def test_greetings_are_read_as_they_were_written() -> None:
     assert decode_hello(encode_greeting(hello)) == hello
     assert decode_welcome(encode_greeting(welcome)) == welcome
     for text in ("", "[]", '{"version": 1}', "\x00"):
-        with pytest.raises(ValueError, match=""):
+        with pytest.raises(ValueError, match=r"JSON|Expected|truncated|malformed"):
             decode_hello(text)

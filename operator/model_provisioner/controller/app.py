@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kopf
 from prometheus_client import CollectorRegistry
@@ -42,6 +42,7 @@ from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
 from model_provisioner.controller.transfers.queue import Lanes, TransferQueue
+from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
@@ -57,6 +58,9 @@ from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import collection_path
 from model_provisioner.settings.common import own_namespace
 from model_provisioner.settings.operator import OperatorSettings
+
+if TYPE_CHECKING:
+    from model_provisioner.controller.workers.pod_service import PodService
 
 _LOG = logging.getLogger(__name__)
 _START_SECONDS = 300.0
@@ -132,12 +136,17 @@ async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorS
 
 async def _acquire_lease(closing: contextlib.AsyncExitStack, api: KubeApi, settings: OperatorSettings) -> int:
     """Waits for the Lease, renews it in the background, and gives it up at the end. Returns its epoch."""
-    namespace = settings.lease_namespace or own_namespace() or settings.mounts[0].namespace
+    namespace = _lease_namespace(settings)
     lease = Lease(api, namespace, _identity(settings, namespace), _now, time.monotonic)
     epoch = await lease.acquire()
     closing.push_async_callback(lease.release)
     await _in_background(closing, lease.renew())
     return epoch
+
+
+def _lease_namespace(settings: OperatorSettings) -> str:
+    """Where the Lease is, and the Secret of the door for worker pods."""
+    return settings.lease_namespace or own_namespace() or settings.mounts[0].namespace
 
 
 def _identity(settings: OperatorSettings, lease_namespace: str) -> LeaseHolder:
@@ -214,7 +223,10 @@ async def _start_stores(
     await _in_background(closing, base.workers.run())
     for reflector in base.reflectors:
         reflector.add_listener(base.workers.on_event)
-    stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes)
+    pods = await _start_pods(closing, settings, base.api, objects.namespaces, epoch) if settings.worker_listen else None
+    pool = pods.pool if pods else None
+    stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes, pool)
+    queues = Queues(base.queue, base.mounts, pool.worker if pool else None)
     confirmed = await _start_catalog(closing, objects, stores)
     file_monitor = FileMonitor(stores)
     usage_collector, reservations = VolumeUsageCollector(stores, objects.index), Reservations()
@@ -223,14 +235,14 @@ async def _start_stores(
     collectors.register_work(
         base.metrics,
         objects.namespaces,
-        base.queue,
+        queues,
         reservations,
         usage_collector,
         lambda: _longest_silence(base.reflectors),
     )
     rate_limits = RateLimits()
     services = TransferServices(
-        base.queue,
+        queues,
         stores,
         Bandwidth(settings.max_bytes_per_second),
         reservations,
@@ -247,7 +259,21 @@ async def _start_stores(
     await _in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
     garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
     await _in_background(closing, garbage_collector.run())
+    if pods:
+        pods.pool.on_ready = garbage_collector.sweep_soon
+        await _in_background(closing, pods.run())
     return manager
+
+
+async def _start_pods(
+    closing: contextlib.AsyncExitStack, settings: OperatorSettings, api: KubeApi, namespaces: Sequence[str], epoch: int
+) -> "PodService":
+    """Opens the door for worker pods. Pods of the operator before connect from now on, and are not started anew."""
+    from model_provisioner.controller.workers.pod_service import PodService  # noqa: PLC0415 -- most operators have none
+
+    service = PodService.of(settings, api, _lease_namespace(settings), epoch, _now)
+    await service.start(closing, namespaces)
+    return service
 
 
 def _forget_deleted(manager: Manager, kind: str, document: Mapping[str, Any]) -> None:
@@ -262,7 +288,7 @@ def _dependencies(
         api=base.api,
         stores=services.stores,
         file_monitor=file_monitor,
-        queue=services.queue,
+        queues=services.queues,
         transfers=Transfers(services),
         resolve_client=services.resolve_client,
         catalog=catalog,
@@ -271,7 +297,7 @@ def _dependencies(
         endpoints=settings.endpoints,
         ambient_buckets=tuple(settings.ambient_credentials),
         now=_now,
-        progress_interval=lambda: max(1.0, services.queue.busy / 20),
+        progress_interval=lambda: max(1.0, services.queues.busy / 20),
     )
 
 

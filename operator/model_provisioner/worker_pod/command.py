@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="directory with ca.crt, which has signed the operator's certificate, and token",
     )
+    parser.add_argument(
+        "--directory", default="/models", metavar="DIR", help="where the volume is mounted (default /models)"
+    )
     parser.add_argument("flags", nargs="*", metavar="-- FLAG", help="flags of `fetch` that say which sources there are")
 
 
@@ -42,18 +45,18 @@ def run(args: argparse.Namespace) -> int:
     """Returns the exit code: 0 when the operator has ended the worker, 1 when it is gone; 143 after SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with contextlib.suppress(asyncio.CancelledError):
-        return asyncio.run(_run(Operator(args.connect, args.job, args.secret), args.flags))
+        return asyncio.run(_run(Operator(args.connect, args.job, args.secret), args.directory, args.flags))
     return 128 + signal.SIGTERM
 
 
-async def _run(operator: Operator, flags: Sequence[str]) -> int:
+async def _run(operator: Operator, directory: str, flags: Sequence[str]) -> int:
     cancel_at_sigterm()
     server = WorkerServer([*_WORKER_SERVER, *flags])
     workers = {role: WorkerProcess(partial(server.launch, role)) for role in (Role.FETCHER, Role.STORE)}
     outbox = Outbox()
     try:
         await server.start()
-        return await Connection(operator, Requests(workers, outbox.post), outbox).run()
+        return await Connection(operator, Requests(workers, directory, outbox.post), outbox).run()
     finally:
         await asyncio.gather(*(worker.stop() for worker in workers.values()))
         await server.stop()

@@ -5,10 +5,14 @@ with each line that arrives; `command` says how the workers are started. The ans
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.worker_processes.worker import Worker
 from model_provisioner.worker_protocol.codec import decode_request
 from model_provisioner.worker_protocol.forking import Role
@@ -28,10 +32,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class Requests:
-    """The requests that run. `workers` has the fetcher and the store worker; `post` sends an answer."""
+    """The requests that run. `workers` has the fetcher and the store worker; `post` sends an answer.
 
-    def __init__(self, workers: Mapping[Role, Worker], post: Callable[[Answer], None]) -> None:
+    `directory` is where this pod has the volume, whatever the operator says.
+    """
+
+    def __init__(self, workers: Mapping[Role, Worker], directory: str, post: Callable[[Answer], None]) -> None:
         self._workers = workers
+        self._directory = directory
         self._post = post
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -49,7 +57,14 @@ class Requests:
             case Limit() | AddressGiven():
                 self._workers[Role.FETCHER].notify(request)
             case _:
-                self._start(request)
+                self._start(self._here(request))
+
+    def _here(self, request: Task) -> Task:
+        store = getattr(request, "store", None)
+        if not isinstance(store, StoreRef):
+            return request
+        here = dataclasses.replace(store, directory=self._directory)
+        return msgspec.structs.replace(request, store=here)
 
     async def cancel_all(self) -> None:
         """Cancels all requests and returns when nothing is written any more. No answer is sent."""

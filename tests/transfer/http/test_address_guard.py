@@ -23,7 +23,17 @@ from model_provisioner.transfer.http.client import Client, NetworkSettings, open
 from tests.support.hub import Hub
 
 LISTED = NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"), HostPort("localhost")))
-GUARDED = ("transfer/", "domain/", "worker_protocol/", "aio/", "controller/", "proxy_file.py", "cli.py")
+GUARDED = (
+    "transfer/",
+    "domain/",
+    "worker_protocol/",
+    "aio/",
+    "controller/",
+    "worker_pod/",
+    "worker_processes/",
+    "proxy_file.py",
+    "cli.py",
+)
 OUTSIDE = "127.0.0.2"  # stands for a public address
 INSIDE = "127.0.0.1"
 
@@ -209,6 +219,7 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
         "worker_processes/worker_server.py": {"socket"},  # a pair of sockets with its child process
         "transfer/worker/worker_server.py": {"socket"},  # the other one of the pair
         "worker_pod/connection.py": {"aiohttp"},  # to the operator, at an address of the Job
+        "controller/workers/door.py": {"aiohttp"},
         "controller/process/health.py": {"aiohttp"},
         "controller/process/http.py": {"aiohttp"},
         "controller/metrics/metrics.py": {"aiohttp"},

@@ -146,6 +146,11 @@ class TransferQueue:
         return self._size - len(self._free)
 
     @property
+    def is_used(self) -> bool:
+        """Whether a transfer runs or waits."""
+        return self.busy > 0 or bool(self._waiters)
+
+    @property
     def stuck(self) -> bool:
         """True if slots are free and transfers wait. This must never last; the liveness probe reads it."""
         return bool(self._free) and bool(self._waiters)
@@ -250,6 +255,11 @@ class Lanes:
     def busy(self) -> int:
         """The number of transfers that run."""
         return sum(queue.busy for queue in self._queues.values())
+
+    @property
+    def is_used(self) -> bool:
+        """As `TransferQueue.is_used`, of any lane."""
+        return any(queue.is_used for queue in self._queues.values())
 
     @property
     def stuck(self) -> bool:

@@ -103,20 +103,25 @@ def worker_command(settings: OperatorSettings) -> list[str]:
 
     It says which sources may be reached; secrets are sent in requests, never in argv.
     """
-    command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker-server"]
-    for endpoint in settings.endpoint:
-        command += ["--endpoint", endpoint]
-    command += ["--timeout", str(settings.response_timeout)]
-    for network in settings.allow_network:
-        command += ["--allow-network", network]
-    for host in settings.source_hosts:
-        command += ["--allow-host", host]
+    command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker-server", *source_flags(settings)]
     if settings.ambient_credentials:
         command += ["--ambient-credentials"]
     if settings.ca_file:
         command += ["--ca-file", str(settings.ca_file)]
-    if settings.proxy:
-        command += ["--proxy", settings.proxy]
-    for entry in settings.no_proxy:
-        command += ["--no-proxy", entry]
     return command
+
+
+def source_flags(settings: OperatorSettings) -> list[str]:
+    """The flags of every worker, also of one in a pod: which sources may be reached, and how."""
+    flags = ["--timeout", str(settings.response_timeout)]
+    for endpoint in settings.endpoint:
+        flags += ["--endpoint", endpoint]
+    for network in settings.allow_network:
+        flags += ["--allow-network", network]
+    for host in settings.source_hosts:
+        flags += ["--allow-host", host]
+    if settings.proxy:
+        flags += ["--proxy", settings.proxy]
+    for entry in settings.no_proxy:
+        flags += ["--no-proxy", entry]
+    return flags
