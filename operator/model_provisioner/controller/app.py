@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kopf
 from prometheus_client import CollectorRegistry
@@ -43,6 +43,7 @@ from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
 from model_provisioner.controller.transfers.queue import Lanes, TransferQueue
+from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
@@ -59,6 +60,9 @@ from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import watched_path
 from model_provisioner.settings.common import own_namespace
 from model_provisioner.settings.operator import OLLAMA, OperatorSettings
+
+if TYPE_CHECKING:
+    from model_provisioner.controller.workers.pod_service import PodService
 
 _START_SECONDS = 300.0
 # With the default, half of the start with 10,000 objects is spent on garbage collections that find almost nothing.
@@ -230,9 +234,12 @@ async def _start_stores(
     await in_background(closing, base.workers.run())
     for reflector in base.reflectors:
         reflector.add_listener(base.workers.on_event)
-    stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes)
+    pods = await _start_pods(closing, settings, base.api, objects.namespaces, epoch) if settings.worker_listen else None
+    pool = pods.pool if pods else None
+    stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes, pool)
     views = OllamaViews(stores, enabled=OLLAMA in settings.view)
     objects.catalog.add_listener(views)
+    queues = Queues(base.queue, base.mounts, pool.worker if pool else None)
     confirmed = await _start_catalog(closing, objects, stores)
     await in_background(closing, views.run())
     file_monitor = FileMonitor(stores)
@@ -242,14 +249,14 @@ async def _start_stores(
     collectors.register_work(
         base.metrics,
         objects.index.served,
-        base.queue,
+        queues,
         reservations,
         usage_collector,
         lambda: _longest_silence(base.reflectors),
     )
     rate_limits = RateLimits()
     services = TransferServices(
-        base.queue,
+        queues,
         stores,
         Bandwidth(settings.max_bytes_per_second),
         reservations,
@@ -266,7 +273,21 @@ async def _start_stores(
     await in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
     garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
     await in_background(closing, garbage_collector.run())
+    if pods:
+        pods.pool.on_ready = garbage_collector.sweep_soon
+        await in_background(closing, pods.run())
     return manager
+
+
+async def _start_pods(
+    closing: contextlib.AsyncExitStack, settings: OperatorSettings, api: KubeApi, namespaces: Sequence[str], epoch: int
+) -> "PodService":
+    """Opens the door for worker pods. Pods of the operator before connect from now on, and are not started anew."""
+    from model_provisioner.controller.workers.pod_service import PodService  # noqa: PLC0415 -- most operators have none
+
+    service = PodService.of(settings, api, settings.operator_namespace, epoch, _now)
+    await service.start(closing, namespaces)
+    return service
 
 
 def _forget_deleted(manager: Manager, kind: str, document: Mapping[str, Any]) -> None:
@@ -281,7 +302,7 @@ def _dependencies(
         api=base.api,
         stores=services.stores,
         file_monitor=file_monitor,
-        queue=services.queue,
+        queues=services.queues,
         transfers=Transfers(services),
         resolve_client=services.resolve_client,
         catalog=catalog,
@@ -290,7 +311,7 @@ def _dependencies(
         endpoints=settings.endpoints,
         ambient_buckets=tuple(settings.ambient_credentials),
         now=_now,
-        progress_interval=lambda: max(1.0, services.queue.busy / 20),
+        progress_interval=lambda: max(1.0, services.queues.busy / 20),
     )
 
 

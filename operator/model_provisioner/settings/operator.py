@@ -26,8 +26,9 @@ from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_p
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.refs import ENDPOINTS
 from model_provisioner.domain.store.modes import Modes, parse_mode
-from model_provisioner.settings.common import Kubeconfig, Settings, StringList, own_namespace
+from model_provisioner.settings.common import Kubeconfig, StringList, own_namespace
 from model_provisioner.settings.flags import Metavar
+from model_provisioner.settings.workers import WorkerPodSettings
 
 OLLAMA = "ollama"
 NO_STORE = "none"
@@ -52,7 +53,7 @@ class Mount(BaseModel):
         return cls(namespace=namespace, claim=claim, directory=Path(directory))
 
 
-class OperatorSettings(Settings):
+class OperatorSettings(WorkerPodSettings):
     """`instance` names this process in the Lease and in Events; it has no flag.
 
     `pod_uid` is None outside of a pod. With it, another operator can find out that this pod is gone.

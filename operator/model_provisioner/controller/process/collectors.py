@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from model_provisioner.controller.metrics import descriptions
 from model_provisioner.controller.metrics.metrics import Metrics, Samples
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
-from model_provisioner.controller.transfers.queue import Lanes
+from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.space import Usage
@@ -28,7 +28,7 @@ def register_process(metrics: Metrics, acting: Callable[[], bool], apis: Sequenc
 def register_work(
     metrics: Metrics,
     namespaces: Callable[[], Sequence[str]],
-    queue: Lanes,
+    queue: Queues,
     reservations: Reservations,
     usage_collector: VolumeUsageCollector,
     last_event_age: Callable[[], float],
