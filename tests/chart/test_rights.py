@@ -70,6 +70,19 @@ def test_the_config_maps_of_engines_are_written_or_deleted(helm: Helm, on: list[
     assert set(by_verbs.get(("get", "delete"), ())) == deleted
 
 
+def test_worker_pods_add_what_starts_and_watches_them(helm: Helm) -> None:
+    rendering = helm.render("workers.enabled=true")
+    added = granted(rendering.one("Role", "model-provisioner"))[len(OPERATOR) :]
+    assert added == [
+        ("jobs.batch", (), ("create", "delete", "get", "list")),
+        ("secrets", (), ("create",)),
+        ("pods", (), ("list",)),
+        ("events", (), ("list",)),
+    ]
+    at_home = granted(rendering.one("Role", "model-provisioner-lease"))
+    assert at_home[-1] == ("secrets", ("model-provisioner-workers-ca",), ("patch",))
+
+
 def test_the_gateway_may_write_only_where_everybody_may(helm: Helm) -> None:
     rendering = helm.render('gateway.auth="none"', "gateway.anonymousWrites=true")
     writing = ("list", "watch", "get", "create", "patch", "delete")

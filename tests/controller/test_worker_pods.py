@@ -47,6 +47,8 @@ class Pods:
 def pods(bench: Stand, cluster: Cluster, tmp_path: Path) -> Iterator[Pods]:
     claim = tmp_path / "team"
     claim.mkdir()
+    restricted = {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+    cluster.api.merge(f"/api/v1/namespaces/{bench.namespace}", {"metadata": restricted})
     with PodNode(cluster, bench.namespace, tmp_path, {"team": claim}) as node:
         yield Pods(bench, node, claim)
 

@@ -1,9 +1,8 @@
 """The settings of worker pods, a part of those of the operator. `controller.workers.pod_settings` reads them."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from model_provisioner.settings.common import Settings
@@ -54,14 +53,24 @@ class WorkerPodSettings(Settings):
     worker_max_per_namespace: Annotated[int, Metavar("N")] = Field(
         default=4, ge=1, le=1000, description="worker pods of one namespace at one time (default 4)"
     )
-    worker_template: Annotated[Path | None, Metavar("FILE")] = Field(
-        default=None, description="JSON with what is added to worker pods, such as nodeSelector and resources"
+    worker_template: Annotated[str, Metavar("JSON")] = Field(
+        default="{}", description="what is added to worker pods, such as nodeSelector and resources"
     )
     worker_instance: Annotated[str, Metavar("NAME")] = Field(
         default="model-provisioner",
         pattern=r"^[a-z0-9]([-a-z0-9]{0,47}[a-z0-9])?$",
         description="the label of this release's worker pods, and the beginning of the name of its Secret",
     )
+
+    @field_validator("worker_template")
+    @classmethod
+    def _check_template(cls, value: str) -> str:
+        try:
+            WorkerTemplate.model_validate_json(value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+        return value
 
     @model_validator(mode="after")
     def _check_workers(self) -> "WorkerPodSettings":

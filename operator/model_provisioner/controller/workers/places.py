@@ -47,10 +47,9 @@ class Places:
     def is_full(self) -> bool:
         return len(self._running) >= self._most
 
-    @property
-    def are_wanted(self) -> bool:
-        """Whether a claim waits for a place that another one has."""
-        return bool(self._waiting)
+    def is_wanted(self, namespace: str) -> bool:
+        """Whether a claim waits for a place that a pod of `namespace` has."""
+        return bool(self._startable()) or any(item.namespace == namespace for item, _ in self._waiting.values())
 
     @contextlib.asynccontextmanager
     async def acquire(self, waiting: Waiting) -> AsyncIterator[Place]:

@@ -114,13 +114,14 @@ def _has_digest(file: PlannedFile, digest: str | None) -> bool:
 def _resolved(request: messages.Resolve, answer: messages.ResolvedAnswer) -> bool:
     """Only files of the volume: a pod resolves nothing else."""
     plan = answer.plan
+    if not plan.files or (plan.ref, plan.revision, plan.repository) != (request.ref, None, None):
+        return False
     try:
         check_plan(plan)
     except UnsupportedSource:
         return False
-    whole = plan.ref == request.ref and plan.revision is None and plan.repository is None and plan.files
     digest = Digest.parse(request.digest) if request.digest else None
-    return bool(whole) and answer.ollama is None and all(_is_on_volume(file, digest) for file in plan.files)
+    return answer.ollama is None and all(_is_on_volume(file, digest) for file in plan.files)
 
 
 def _is_on_volume(file: PlannedFile, digest: Digest | None) -> bool:

@@ -77,12 +77,15 @@ class PodPool:
         """Ends the pods that have idled for long, until it is cancelled; at once if another claim waits for a place."""
         while True:
             await self._sleep(_LOOK_SECONDS)
-            seconds = _IDLE_SECONDS_IF_WANTED if self._places.are_wanted else _IDLE_SECONDS
-            await asyncio.gather(*(worker.retire(seconds) for _, worker in self._pods.values()))
+            pods = [(self._idle_seconds(claim), worker) for claim, (_, worker) in self._pods.items()]
+            await asyncio.gather(*(worker.retire(seconds) for seconds, worker in pods))
 
     async def detach(self) -> None:
         """Lets the pods go on without this operator, for the next one."""
         await asyncio.gather(*(pod.detach() for pod, _ in self._pods.values()))
+
+    def _idle_seconds(self, claim: Claim) -> float:
+        return _IDLE_SECONDS_IF_WANTED if self._places.is_wanted(claim.namespace) else _IDLE_SECONDS
 
     def _pod(self, claim: Claim) -> tuple[ClaimPod, WorkerPod]:
         if claim not in self._pods:

@@ -3,15 +3,11 @@
 What a proxy's password would do in a pod of a tenant is decided here: the operator does not start with both.
 """
 
-from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from model_provisioner import __version__
 from model_provisioner.controller.workers.manifests import JobSettings, PodTemplate
 from model_provisioner.controller.workers.pool import source_flags
-from model_provisioner.settings.flags import explain
 from model_provisioner.settings.operator import OperatorSettings
 from model_provisioner.settings.workers import WorkerTemplate
 
@@ -39,16 +35,11 @@ def job_settings(settings: OperatorSettings) -> JobSettings:
         flags=tuple(source_flags(settings)),
         version=__version__,
         source_authorities=settings.ca_file.read_text() if settings.ca_file else "",
-        template=_template(settings.worker_template),
+        template=_template(settings),
     )
 
 
-def _template(file: Path | None) -> PodTemplate:
-    if file is None:
-        return PodTemplate()
-    try:
-        read = WorkerTemplate.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise ValueError(f"--worker-template {file}: {explain(error)}") from None
+def _template(settings: OperatorSettings) -> PodTemplate:
+    read = WorkerTemplate.model_validate_json(settings.worker_template)
     spec: dict[str, Any] = read.model_dump(by_alias=True, include=_SPEC, exclude_defaults=True)
     return PodTemplate(read.labels, read.annotations, spec, read.resources, read.pod_security_context)
