@@ -40,6 +40,7 @@ class PodNode:
         self._directory = directory
         self._claims = claims
         self._programs: dict[str, Program] = {}  # by the uid of the pod
+        self._killed: dict[str, str] = {}  # why the kernel killed the process of a pod, by its uid
         self._refused: set[str] = set()
         self._made: set[str] = set()
         self._over = threading.Event()
@@ -78,9 +79,9 @@ class PodNode:
     def crash(self, reason: str = "OOMKilled") -> None:
         """The kernel kills the only pod's process, and its kubelet says so."""
         (pod,) = self.pods
-        ended = {"exitCode": 137, "reason": reason}
-        self._programs[pod["metadata"]["uid"]].kill()
-        self._end(pod, ended)
+        uid = pod["metadata"]["uid"]
+        self._killed[uid] = reason
+        self._programs[uid].kill()
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -150,9 +151,8 @@ class PodNode:
             self._start(pod)
         elif program and program.process.poll() is not None and phase == "Running":
             code = program.process.returncode
-            self._end(
-                pod, {"exitCode": code if code >= 0 else 128 - code, "reason": "Completed" if code == 0 else "Error"}
-            )
+            reason = self._killed.get(uid, "Error") if code else "Completed"
+            self._end(pod, {"exitCode": code if code >= 0 else 128 - code, "reason": reason})
             self._finish(job, "Failed" if code else "Complete")
 
     def _start(self, pod: Document) -> None:
