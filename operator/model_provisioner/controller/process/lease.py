@@ -6,8 +6,8 @@ duration on our own clock: clocks of two machines are never compared. `leaseTran
 of the stores: it identifies a writer whose operator has lost the Lease.
 
 How long the Lease lasts is decided in `domain.liveness`. Another operator does not wait for its end if the holder's pod
-is gone, as after a forced deletion or the loss of a node. A process of that pod may
-still run on a node that is cut off; it may write until its own deadline, and the epoch makes its writes harmless.
+is gone, as after a forced deletion or the loss of a node. A process of that pod may still run on a node that is cut
+off; it may write until its own deadline, and the epoch makes its writes harmless.
 """
 
 import asyncio
