@@ -53,6 +53,24 @@ def test_a_name_that_is_taken_is_told(rig: Rig) -> None:
         assert message == f"no ModelDownload could be created: ModelDownload {NAME} exists and has another ref"
 
 
+def test_pods_create_no_more_objects_than_a_namespace_may_have(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(creations, "_MOST_OBJECTS", 3)
+    monkeypatch.setattr(creations, "_REFUSED", Backoff(0.1, 0.1))
+    rig.model("by-hand", ref="hf:other/model")
+    for number in range(2):
+        rig.pods.using(f"pod-{number}", *(f"hf:a/b{number}{place}" for place in range(8)))
+    with rig.running(creates=True):
+        message = eventually(lambda: rig.pods.told("pod-0", "CreateRefused"), "it is told")
+        assert message == (
+            f"no ModelDownload could be created: namespace {rig.namespace} has 3 ModelDownloads, and with so many "
+            "the operator creates none for pods: delete some, or create this one yourself"
+        )
+        eventually(lambda: rig.pods.told("pod-1", "CreateRefused"), "the other one is told")
+        assert len(rig.proxy.asked(creation)) == 2
+        rig.delete("by-hand")
+        eventually(lambda: len(rig.proxy.asked(creation)) > 2, "there is room for one more")
+
+
 def test_an_object_that_is_deleted_while_a_pod_waits_is_created_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

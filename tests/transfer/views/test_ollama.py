@@ -1,9 +1,10 @@
 """The view of Ollama on a volume: what is in it, and that it follows the published files."""
 
+import hashlib
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -292,6 +293,31 @@ def test_no_symbolic_link_is_followed(store: Store, root: Path, tmp_path: Path, 
     with pytest.raises(PathConflict):
         ollama.update(store, CLAIM, (viewed(REF, "tiny", FILE),))
     assert not any(outside.iterdir())
+
+
+@pytest.mark.parametrize("plant", [Path.symlink_to, Path.hardlink_to])
+def test_links_that_were_planted_are_neither_read_nor_written_nor_emptied(
+    store: Store, root: Path, view: View, plant: Callable[[Path, Path], None]
+) -> None:
+    """By another user of the volume, under every name that is written, also the temporary one."""
+    publish(store, root, "tiny", FILE)
+    models = (viewed(REF, "tiny", FILE),)
+    before = set((root / ".provisioner").iterdir())
+    ollama.update(store, CLAIM, models)
+    written = [path for path in view.directory.rglob("*") if path.is_file()]
+    temporary = "view-" + hashlib.sha256(f"{CLAIM.namespace}/{CLAIM.name}".encode()).hexdigest()[:16]
+    assert {path.name for path in written} >= {"Q4_K_M"}
+    assert set((root / ".provisioner").iterdir()) - before == {root / ".provisioner/view-ollama.json"}
+    outside = put(root.parent, "outside", b"a secret")
+    for path in (*written, root / ".provisioner" / temporary):
+        path.unlink(missing_ok=True)
+        plant(path, outside)
+    for wanted, blobs in ((models, 2), ((), 0)):
+        ollama.update(store, CLAIM, wanted)
+        assert outside.read_bytes() == b"a secret"
+        assert len(view.blobs()) == blobs
+        assert [path for path in (view.directory / "blobs").iterdir() if path.samefile(outside)] == []
+    assert (root / FILE.path).read_bytes() == FILE.content
 
 
 def test_files_and_directories_have_the_modes_of_the_store(root: Path, view: View) -> None:

@@ -98,7 +98,7 @@ def _gates(api: KubeApi, namespace: str, writer: PodWriter, rules: Rules) -> Nam
         def on_change(ref: ModelRef) -> None:
             gates.look_again(keys_of_wanted(ref))
 
-        return Creations(api, namespace, is_wanted, models.has, on_change, rules.monotonic, rules.jitter)
+        return Creations(api, namespace, is_wanted, models.has, models.count, on_change, rules.monotonic, rules.jitter)
 
     return NamespaceGates(models, writer, rules, creations)
 

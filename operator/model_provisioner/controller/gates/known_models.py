@@ -56,6 +56,9 @@ class KnownModels:
     def has(self, name: str) -> bool:
         return name in self._downloads
 
+    def count(self) -> int:
+        return len(self._downloads)
+
     def _forget(self, keys: frozenset[str], name: str) -> None:
         for key in keys:
             self._names[key].discard(name)
