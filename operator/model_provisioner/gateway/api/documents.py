@@ -277,6 +277,10 @@ class ReadyModel(BaseModel):
     revision: str | None
     architecture: str | None
     quantization: str | None
+    base_model: str | None = Field(
+        default=None,
+        description="The model that it was made of, as the header of the file names it: its tokenizer fits.",
+    )
     endpoint: str | None = Field(default=None, description="Another hub that it is from, as in the resource's spec.")
 
     @classmethod
@@ -296,6 +300,7 @@ class ReadyModel(BaseModel):
             revision=model.revision,
             architecture=gguf.architecture if gguf else None,
             quantization=gguf.quantization if gguf else None,
+            base_model=gguf.base_model if gguf else None,
             endpoint=download.spec.endpoint,
         )
 
