@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,12 +32,12 @@ class Pauses:
 
 @asynccontextmanager
 async def reflecting(
-    server: WatchServer, directory: Path, silence: float = 60
+    server: WatchServer, directory: Path, silence: float = 60, **selecting: Any
 ) -> AsyncIterator[tuple[Reflector, Heard, Pauses]]:
     async with serving(server, directory) as kubeconfig:
         api = await KubeApi.connect(kubeconfig)
         pauses, heard = Pauses(), Heard()
-        reflector = Reflector(api, "/things", sleep=pauses, jitter=lambda: 1.0, silence=silence)
+        reflector = Reflector(api, "/things", sleep=pauses, jitter=lambda: 1.0, silence=silence, **selecting)
         reflector.add_listener(lambda kind, document: heard.append((kind, document["metadata"]["name"])))
         task = asyncio.create_task(reflector.run())
         try:
@@ -92,6 +93,36 @@ async def test_what_comes_in_the_wrong_order_is_no_news(tmp_path: Path) -> None:
         known = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in reflector.objects()}
         assert known == {"a": "12", "c": "10"}
     assert server.requests[2].get("resourceVersion") == "15"
+
+
+async def test_an_object_that_left_the_selection_may_come_back(tmp_path: Path) -> None:
+    edits: list[Document | bytes | None] = [
+        {"type": "DELETED", "object": item("a", 12)},
+        {"type": "ADDED", "object": item("a", 13)},
+        {"type": "DELETED", "object": item("a", 14)},
+        {"type": "MODIFIED", "object": item("a", 13)},
+        {"type": "ADDED", "object": item("a", 15)},
+    ]
+    server = WatchServer([listing(10, item("a", 5))], [edits, [None]])
+    async with reflecting(server, tmp_path) as (_, heard, _pauses):
+        await until(heard, [(kind, "a") for kind in ("ADDED", "DELETED", "ADDED", "DELETED", "ADDED")])
+
+
+async def test_a_list_is_read_in_pages_and_the_selectors_are_sent_always(tmp_path: Path) -> None:
+    first = listing(10, item("a", 5))
+    first["metadata"]["continue"] = "here"
+    second = listing(10, item("b", 6))
+    watch: list[list[Document | bytes | None] | int] = [410, [None]]
+    server = WatchServer([first, second, listing(20, item("b", 6))], watch)
+    selection = {"labelSelector": "a=b", "fieldSelector": "spec.nodeName="}
+    async with reflecting(server, tmp_path, selection=selection, page_size=1) as (_, heard, _pauses):
+        await until(heard, [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "a")])
+        async with asyncio.timeout(10):
+            while len(server.requests) < 5:  # noqa: ASYNC110 -- the reflector sends the requests
+                await asyncio.sleep(0.01)
+    assert all(selection.items() <= request.items() for request in server.requests)
+    asked = [(one.get("limit"), one.get("continue"), one.get("resourceVersion")) for one in server.requests]
+    assert asked == [("1", None, None), ("1", "here", None), (None, None, "10"), ("1", None, None), (None, None, "20")]
 
 
 async def test_410_again_and_again_is_no_reason_to_hurry(tmp_path: Path) -> None:

@@ -1,10 +1,16 @@
 """Pods behind the gate on a real API server, with a real operator: what opens them, and what they are told."""
 
+import re
+from pathlib import Path
+
+import yaml
+
 from model_provisioner.domain.annotations import GATE
 from tests.support.gated_pods import GatedPods
 from tests.support.programs import eventually
 from tests.support.stand import Stand
 
+ROOT = Path(__file__).parents[3]
 PATH = "/models/hf/acme/tiny/tiny.Q4_K_M.gguf"
 
 
@@ -77,3 +83,20 @@ def test_only_the_operator_that_holds_the_lease_opens_gates(bench: Stand, pods: 
     assert not pods.is_open("server")
     first.stop()
     eventually(lambda: pods.is_open("server"), "the new holder opens the gate")
+
+
+def test_the_manifest_of_the_documentation_waits_and_is_opened(bench: Stand, pods: GatedPods) -> None:
+    section = (ROOT / "docs" / "workers.md").read_text().partition("## Hold no GPU")[2].partition("\n## ")[0]
+    (text,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    deployment = yaml.safe_load(text)
+    deployment["metadata"]["namespace"] = bench.namespace
+    bench.cluster.apply(deployment)  # no controller makes pods of it here
+    bench.cluster.api.create(
+        f"/api/v1/namespaces/{bench.namespace}/pods",
+        {**deployment["spec"]["template"], "metadata": {**deployment["spec"]["template"]["metadata"], "name": "made"}},
+    )
+    bench.start_operator("--gates")
+    eventually(lambda: pods.told("made", "ModelNotFound"), "it is told that there is no model")
+    bench.apply("tinyllama", modelRef="hf:acme/tiny")
+    eventually(lambda: pods.is_open("made"), "the gate is open")
+    assert pods.annotations("made")["model-path-0"] == PATH

@@ -132,12 +132,18 @@ def test_a_model_that_is_lost_while_the_api_server_is_down_opens_nothing(rig: Ri
         eventually(lambda: rig.pods.is_open("server"), "the gate is open")
 
 
+def claims(asked: Asked) -> bool:
+    return "/persistentvolumeclaims/" in asked.path
+
+
 FAULTS: dict[str, Callable[[ApiProxy], AbstractContextManager[Fault]]] = {
     "500": lambda proxy: proxy.answering(500, pod_patches, times=2),
     "429": lambda proxy: proxy.answering(429, pod_patches, times=2, retry_after=1),
     "409": lambda proxy: proxy.answering(409, pod_patches, times=2),
     "lists refused": lambda proxy: proxy.answering(403, pod_requests, times=2),
     "watch expires": lambda proxy: proxy.distorting(failing(410), lambda asked: asked.is_watch and pod_requests(asked)),
+    "claim not readable now": lambda proxy: proxy.answering(500, claims, times=1),
+    "claim not readable": lambda proxy: proxy.answering(403, claims),
     "answer lost": lambda proxy: proxy.at(0, pod_patches, lambda: False, after=True),
 }
 

@@ -4,6 +4,8 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from model_provisioner.domain.annotations import GATE, MODELS, MOUNT_PATH, USE
 from model_provisioner.domain.pods.affinity import Affinity, Term, is_on_one_node
@@ -141,3 +143,14 @@ def test_the_affinity_is_counted() -> None:
 )
 def test_which_access_modes_are_for_one_node(modes: list[str], is_one: bool) -> None:
     assert is_on_one_node(modes) is is_one
+
+
+TEXTS = st.text(max_size=40) | st.sampled_from(["hf:a/b", "tiny", ",", "local:x.gguf", "/models", "https://a/b.gguf"])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
+@given(st.dictionaries(st.sampled_from([MODELS, USE, MOUNT_PATH]), st.lists(TEXTS, max_size=20).map(",".join)))
+def test_any_annotations_can_be_read(annotations: dict[str, str]) -> None:
+    found = read(annotations)
+    assert (found.problem is None) == bool(found.request.models)
+    assert len(found.request.models) <= 16

@@ -31,18 +31,19 @@ class Claims:
         return None
 
     async def _is_on_one_node(self, claim: Claim) -> bool:
+        """False without the right to read the claim: the scheduler may know its node by itself."""
         if claim not in self._on_one_node:
-            self._on_one_node[claim] = is_on_one_node(await self._access_modes(claim))
+            try:
+                self._on_one_node[claim] = is_on_one_node(await self._access_modes(claim))
+            except ApiError as error:
+                if error.is_forbidden or error.is_not_found:
+                    return False
+                raise
         return self._on_one_node[claim]
 
     async def _access_modes(self, claim: Claim) -> list[str]:
-        """Those of the volume, else those that are asked for; none without the right to read the claim."""
-        try:
-            document = await self._api.get(claim_path(claim.namespace, claim.name))
-        except ApiError as error:
-            if error.is_forbidden or error.is_not_found:
-                return []
-            raise
+        """Those of the volume, else those that are asked for. Raises ApiError."""
+        document = await self._api.get(claim_path(claim.namespace, claim.name))
         bound = (document.get("status") or {}).get("accessModes")
         modes: list[str] = bound or document["spec"].get("accessModes") or []
         return modes

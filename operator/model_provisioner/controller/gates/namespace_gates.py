@@ -1,15 +1,16 @@
 """The gates of one namespace: looks at a pod when it or one of its models changes, and does what is due for it.
 
 What is due is one of three steps, in this order of importance: the gate opens, an Event tells what is broken, an Event
-tells how far the models are. At most `_MOST_STEPS` run at one time in a namespace, so a namespace with a thousand pods
-delays no other. The decision is made in `domain.pods.decision`, again right before its step, and the step is done by
-`pod_writer`. Called by `controller.gates.gates`.
+tells how far the models are. After them comes the Event of a gate that was opened. At most `_MOST_STEPS` run in a
+namespace at one time, so one with a thousand pods delays no other. The decision is made in `domain.pods.decision`,
+again right before its step, and the step is done by `pod_writer`. Called by `controller.gates.gates`.
 """
 
 import asyncio
 import heapq
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,7 +27,7 @@ from model_provisioner.domain.pods.gated_pod import GatedPod, read_pod
 from model_provisioner.kube.client import ApiError
 
 _LOG = logging.getLogger(__name__)
-_MOST_STEPS = 4
+_MOST_STEPS = 8
 _OVERLOADED = frozenset({429, 503})  # by these the API server speaks of itself, by a 500 perhaps of a webhook
 _SLICE = 100  # pods that are looked at before other tasks of the event loop run
 _REFUSALS_TO_TELL = 3
@@ -64,6 +65,7 @@ class NamespaceGates:
         self._creations = creations(self)
         self._steps: list[tuple[Step, float, str]] = []
         self._queued: dict[str, Step] = {}
+        self._to_tell: deque[tuple[GatedPod, Opening]] = deque()
         self._running = 0
         self._failures = 0
         self._paused_until = -math.inf
@@ -167,6 +169,9 @@ class NamespaceGates:
                 held.is_busy = True
                 self._running += 1
                 tasks.create_task(self._carry_out(held))
+        while self._to_tell and self._running < _MOST_STEPS:
+            self._running += 1
+            tasks.create_task(self._tell_opened(*self._to_tell.popleft()))
 
     async def _carry_out(self, held: HeldPod) -> None:
         """Does what is due now: the pod or its models may have changed since the step was queued."""
@@ -194,7 +199,15 @@ class NamespaceGates:
         self._failures = 0
         self._pods.remove(held.pod.uid)
         if held.told:
-            await self._writer.tell_opened(held.pod, opening)
+            self._to_tell.append((held.pod, opening))
+
+    async def _tell_opened(self, pod: GatedPod, opening: Opening) -> None:
+        """Told when no gate is to be opened any more: a pod that is open does not wait for its Event."""
+        try:
+            await self._writer.tell_opened(pod, opening)
+        finally:
+            self._running -= 1
+            self._wakeup.set()
 
     def _failed(self, held: HeldPod, error: ApiError) -> None:
         if error.is_not_found:
