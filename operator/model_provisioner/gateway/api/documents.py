@@ -293,7 +293,7 @@ class ReadyModel(BaseModel):
             name=download.name,
             claim=model.claim_name,
             path=model.path,
-            projector=model.projector.path if model.projector else None,
+            projector=model.projector_path,
             files=[ModelFile(path=file.path, size_bytes=file.size_bytes, digest=file.digest) for file in model.files],
             size_bytes=model.size_bytes,
             digest=model.digest,
