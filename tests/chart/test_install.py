@@ -61,6 +61,23 @@ def test_the_notes_lead_to_a_token_that_may_look_before_the_port_forward_that_bl
     assert [word for _, word in found] == wanted
 
 
+@pytest.mark.parametrize(
+    ("settings", "annotations"),
+    [
+        ((), []),
+        (("gates.enabled=true",), ["models.rbee.dev/models: tinyllama"]),
+        (("gates.enabled=true", "injection.enabled=true"), ["models.rbee.dev/use: tinyllama"]),
+    ],
+)
+def test_the_notes_say_how_a_pod_gets_the_model(
+    helm: Helm, cluster: Cluster, namespace: str, settings: tuple[str, ...], annotations: list[str]
+) -> None:
+    flags = [part for setting in settings for part in ("--set", setting)]
+    place = ("--namespace", namespace, "--kubeconfig", str(cluster.kubeconfig), "--dry-run=server")
+    printed = helm.run("install", RELEASE, ".", *place, *flags).partition("\nNOTES:\n")[2]
+    assert re.findall(r"^models\.rbee\.dev/.*$", printed, re.MULTILINE) == annotations
+
+
 def test_the_notes_name_the_page_of_an_ingress(helm: Helm, cluster: Cluster, namespace: str) -> None:
     place = ("--namespace", namespace, "--kubeconfig", str(cluster.kubeconfig), "--dry-run=server")
     values = ("ingress.enabled=true", "ingress.hosts={a.example,b.example}", "ingress.tlsSecretName=x")

@@ -122,7 +122,15 @@ class Desk:
         return self.cluster.apply([document])[0]
 
     def tell(
-        self, name: str, reason: str, *, done: int = 0, error: str = "", path: str = "", projector: str = ""
+        self,
+        name: str,
+        reason: str,
+        *,
+        done: int = 0,
+        error: str = "",
+        path: str = "",
+        projector: str = "",
+        base_model: str = "",
     ) -> Document:
         """Writes the status as the operator does. `path` is the one of the model, `projector` that of an empty file."""
         ready, stalled = reason == "Available", bool(error)
@@ -143,6 +151,8 @@ class Desk:
         if projector:
             files = [*model["files"], {"path": projector, "sizeBytes": 0}]
             model |= {"projector": {"path": projector}, "files": files}
+        if base_model:
+            model |= {"gguf": {"architecture": "llama", "baseModel": base_model}}
         progress = {
             "bytes": done,
             "totalBytes": 1000,

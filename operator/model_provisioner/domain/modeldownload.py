@@ -87,6 +87,10 @@ class Model:
     projector: Projector | None = None
     ollama: OllamaSettings | None = None
 
+    @property
+    def projector_path(self) -> str | None:
+        return self.projector.path if self.projector else None
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:

@@ -1,9 +1,13 @@
-"""A pod whose gate is closed, and the one patch with which the operator opens it."""
+"""A pod whose gate is closed, and the patches with which the operator, or a person, opens it."""
+
+import json
+import re
 
 import pytest
 
 from deploy.local.api import ApiError, Document
 from tests.chart.injection.pods import GATE, ONE_MODEL, VOLUME, Served, env, pod, volumes
+from tests.chart.rendering import ROOT
 
 NOTED = {"models.rbee.dev/model-path-0": "/models/hf/owner/repo/a.gguf", "models.rbee.dev/model-name-0": "tinyllama"}
 
@@ -70,6 +74,13 @@ def test_the_watch_of_the_operator_finds_closed_pods_by_label(served: Served) ->
     query = "?labelSelector=models.rbee.dev%2Fgate%3Dtrue&fieldSelector=spec.nodeName%3D"
     found = served.api.get(f"/api/v1/namespaces/{served.home}/pods{query}")["items"]
     assert stored["metadata"]["name"] in [one["metadata"]["name"] for one in found]
+
+
+def test_the_documented_patch_starts_a_pod_without_an_operator(served: Served) -> None:
+    documented = r"^kubectl patch pod POD -n models --type json -p '(.*)'$"
+    (patch,) = re.findall(documented, (ROOT / "docs" / "install.md").read_text(), re.MULTILINE)
+    stored = served.create(pod())
+    assert "schedulingGates" not in patched(served, stored, *json.loads(patch))["spec"]
 
 
 def test_a_copy_of_an_open_pod_is_closed(served: Served) -> None:

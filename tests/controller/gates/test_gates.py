@@ -86,7 +86,7 @@ def test_only_the_operator_that_holds_the_lease_opens_gates(bench: Stand, pods: 
 
 
 def test_the_manifest_of_the_documentation_waits_and_is_opened(bench: Stand, pods: GatedPods) -> None:
-    section = (ROOT / "docs" / "workers.md").read_text().partition("## Hold no GPU")[2].partition("\n## ")[0]
+    section = (ROOT / "docs" / "workers.md").read_text().partition("### The same by hand\n")[2].partition("\n## ")[0]
     (text,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     deployment = yaml.safe_load(text)
     deployment["metadata"]["namespace"] = bench.namespace

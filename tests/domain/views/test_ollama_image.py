@@ -52,6 +52,13 @@ def test_the_configuration_has_what_ollama_lists() -> None:
     }
 
 
+@pytest.mark.parametrize("gguf", [GGUFSummary("clip"), GGUFSummary("llama", adapter=True)])
+def test_a_projector_or_an_adapter_by_itself_is_not_in_the_view(gguf: GGUFSummary) -> None:
+    found = viewed(replace(MODEL, gguf=gguf))
+    assert isinstance(found, str)
+    assert found.startswith("is a")
+
+
 @pytest.mark.parametrize(
     ("parameters", "written"),
     [

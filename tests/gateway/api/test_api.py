@@ -105,6 +105,18 @@ def test_the_list_has_what_is_active_and_the_rest_on_request(desk: Desk) -> None
     assert reader.call("GET", "/v1/models/downloads/none").status_code == 404
 
 
+def test_the_base_model_is_told_with_a_model(desk: Desk) -> None:
+    reader = desk.caller("reader")
+    desk.apply("tuned", "hf:acme/tuned")
+    desk.apply("plain", "hf:acme/plain")
+    desk.tell("tuned", "Available", done=1000, base_model="acme/base-1B")
+    desk.tell("plain", "Available", done=1000)
+    eventually(lambda: len(reader.call("GET", "/v1/models").json()["models"]) == 2, "both are listed")
+    told = {one["name"]: one["base_model"] for one in reader.call("GET", "/v1/models").json()["models"]}
+    assert told == {"tuned": "acme/base-1B", "plain": None}
+    assert reader.call("GET", "/v1/models/local?model_ref=hf:acme/tuned").json()["base_model"] == "acme/base-1B"
+
+
 def test_the_projector_of_a_model_is_told_wherever_its_path_is(desk: Desk) -> None:
     reader, editor = desk.caller("reader"), desk.caller("editor")
     desk.apply("plain", "hf:acme/tiny:Q4_K_M")

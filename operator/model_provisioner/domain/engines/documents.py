@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from model_provisioner.domain.catalog import LIMIT_BYTES
 from model_provisioner.domain.engines.engine import Engine
 from model_provisioner.domain.engines.served_model import ServedModel
-from model_provisioner.domain.gguf.format import PROJECTOR_ARCHITECTURE
+from model_provisioner.domain.gguf.servable import why_not_served
 from model_provisioner.domain.modeldownload import Model
 
 _MAX_KEY = 253  # characters of a key of a ConfigMap
@@ -77,11 +77,8 @@ def _text(engine: Engine, file: _File) -> str:
 
 
 def _not_a_model(model: Model) -> str | None:
-    if model.gguf and model.gguf.architecture == PROJECTOR_ARCHITECTURE:
-        return "it is a multimodal projector, not a model"
-    if model.gguf and model.gguf.adapter:
-        return "it is an adapter (LoRA), which is loaded beside the model that it was made for"
-    return None
+    why = why_not_served(model.gguf)
+    return f"it {why}" if why else None
 
 
 def _long_key(engine: Engine, claim: str) -> str | None:

@@ -33,7 +33,7 @@ class ServedModel:
 
     @classmethod
     def of(cls, name: str, model: Model, mount_path: str) -> "ServedModel":
-        return cls(name, model.path, model.projector.path if model.projector else None, mount_path)
+        return cls(name, model.path, model.projector_path, mount_path)
 
     @property
     def paths(self) -> Iterator[str]:

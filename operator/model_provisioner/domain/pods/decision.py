@@ -105,7 +105,7 @@ def _judged(
     if not is_confirmed(found):
         message = f"ModelDownload {found.name} is Ready, and its volume has not confirmed that yet"
         return Holding(State.VERIFYING, message, is_unconfirmed=True)
-    return OpenModel(found.name, model.path, model.claim_name, model.projector.path if model.projector else None)
+    return OpenModel(found.name, model.path, model.claim_name, model.projector_path)
 
 
 def _wrong_claim(pod: GatedPod, name: str, claim: str) -> str:

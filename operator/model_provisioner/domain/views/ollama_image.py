@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from model_provisioner.domain.annotations import GROUP
+from model_provisioner.domain.gguf.servable import why_not_served
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary, OllamaSettings
 from model_provisioner.domain.model_files.layers import OLLAMA_MODEL
 from model_provisioner.domain.modeldownload import Model, ModelDownload
@@ -43,8 +44,10 @@ class FoundManifest:
 def viewed_model(download: ModelDownload, model: Model) -> ViewedModel | str:
     """The Ready `model` of the object `download`, or why Ollama can't read it: the end of a message."""
     found = names(download, model)
-    projector = model.projector.path if model.projector else None
+    projector = model.projector_path
     weights = [file for file in model.files if file.path != projector]
+    if why := why_not_served(model.gguf):
+        return why
     if len(weights) != 1:
         return "is split into several files, which Ollama does not read"
     if not all(map(_has_digest, model.files)):

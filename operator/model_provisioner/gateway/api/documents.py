@@ -277,6 +277,10 @@ class ReadyModel(BaseModel):
     revision: str | None
     architecture: str | None
     quantization: str | None
+    base_model: str | None = Field(
+        default=None,
+        description="The model that it was made of, as the header of the file names it: its tokenizer fits.",
+    )
     endpoint: str | None = Field(default=None, description="Another hub that it is from, as in the resource's spec.")
 
     @classmethod
@@ -289,13 +293,14 @@ class ReadyModel(BaseModel):
             name=download.name,
             claim=model.claim_name,
             path=model.path,
-            projector=model.projector.path if model.projector else None,
+            projector=model.projector_path,
             files=[ModelFile(path=file.path, size_bytes=file.size_bytes, digest=file.digest) for file in model.files],
             size_bytes=model.size_bytes,
             digest=model.digest,
             revision=model.revision,
             architecture=gguf.architecture if gguf else None,
             quantization=gguf.quantization if gguf else None,
+            base_model=gguf.base_model if gguf else None,
             endpoint=download.spec.endpoint,
         )
 

@@ -195,7 +195,7 @@ class Downloads:
             name=download.name,
             state=state_of(download),
             path=model.path if ready and model else None,
-            projector=model.projector.path if ready and model and model.projector else None,
+            projector=model.projector_path if ready and model else None,
         )
         location = f"{self._base}/v1/models/downloads/{download.uid}"
         return json_response(document, 200 if ready else 202, {"Location": location})

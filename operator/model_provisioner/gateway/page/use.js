@@ -4,6 +4,8 @@
 // the model is in no argument, where `$(…)` would be expanded: it comes from the catalog or from the operator's annotation.
 
 const MOUNT = "/models";
+// The author of a file writes the name of its base model, and `$(…)` would be expanded in an argument.
+const ON_THE_HUB = /^\w[\w.-]*\/\w[\w.-]*$/;
 const PORT = { "llama.cpp": 8080, Ollama: 11434, LocalAI: 8080, vLLM: 8000 };
 
 // YAML 1.1 takes these for line breaks or for nothing; JSON leaves them as they are.
@@ -16,6 +18,7 @@ export const mounted = ({ path }) => `${MOUNT}/${path}`;
 // One for each engine: how it is called, what it needs, and the text. `model` is one of GET /v1/models.
 export function manifests(model) {
   const split = model.files.length > (model.projector ? 2 : 1);
+  const tokenizer = ON_THE_HUB.test(model.base_model ?? "") ? ["--tokenizer", model.base_model] : [];
   const inOneFile = (engine) => (split ? `${engine} does not load a model in several files. ` : "");
   return [
     {
@@ -38,8 +41,8 @@ export function manifests(model) {
     { engine: "LocalAI", note: "The ConfigMap tells LocalAI of the model.", text: localai(model) },
     {
       engine: "vLLM",
-      note: `${inOneFile("vLLM")}Needs vLLM's GGUF plugin in the image. Add --tokenizer=OWNER/REPOSITORY with the original model.`,
-      text: byHand(model, "vLLM", "vllm/vllm-openai:latest", ["--model", `${MOUNT}/$(MODEL_PATH)`, "--served-model-name", model.name], [
+      note: `${inOneFile("vLLM")}Needs vLLM's GGUF plugin in the image. ${tokenizer.length ? "The header of the file names the original model, whose tokenizer vLLM fetches." : "Add --tokenizer=OWNER/REPOSITORY with the original model."}`,
+      text: byHand(model, "vLLM", "vllm/vllm-openai:latest", ["--model", `${MOUNT}/$(MODEL_PATH)`, "--served-model-name", model.name, ...tokenizer], [
         "resources: {limits: {nvidia.com/gpu: 1}}",
       ]),
     },
