@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,31 @@ def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return command.run(parser.parse_args(["--store=ai/models=/nonexistent", *arguments]))
+
+
+CONNECT = ["--worker-connect=operator:8443", "--worker-image=example/mp:1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--worker-listen needs --worker-connect and --worker-image"),
+        ([*CONNECT, "--proxy=@FILE", "--allow-host=hub.example"], "the password in the file of --proxy can be read"),
+        ([*CONNECT, "--ca-file=/nowhere"], "No such file"),
+        ([*CONNECT, "--worker-template={"], "--worker-template: .*JSON"),
+        ([*CONNECT, '--worker-template={"hostNetwork": true}'], "hostNetwork"),
+        ([*CONNECT, "--worker-max=0"], "--worker-max"),
+    ],
+)
+def test_worker_pods_that_can_t_be_are_refused_at_the_start(
+    arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "proxy").write_text("http://user:canary@proxy.example:3128")
+    arguments = [word.replace("@FILE", f"@{tmp_path / 'proxy'}") for word in arguments]
+    assert run("--worker-listen=127.0.0.1:0", *arguments) == 2
+    printed = capsys.readouterr().err
+    assert re.search(says, printed)
+    assert "canary" not in printed
 
 
 @pytest.mark.parametrize(

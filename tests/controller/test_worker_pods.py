@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from deploy.local.cluster import Cluster
+from model_provisioner.domain.store.holders import Holder
+from model_provisioner.transfer.store.store import Store
 from tests.support.cable import Cable
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.hub import Gate
+from tests.support.models import plan_of, private_files, sample
 from tests.support.pod_node import PodNode
 from tests.support.programs import Program, eventually, free_port
 from tests.support.stand import Document, Stand
@@ -178,6 +181,28 @@ def test_an_object_that_never_had_a_pod_goes_at_once(pods: Pods) -> None:
     pods.bench.until("tiny", "WorkerPending")
     pods.bench.delete("tiny")
     pods.bench.until_gone("tiny")
+
+
+def test_an_object_of_a_namespace_that_is_being_deleted_goes_without_a_pod(pods: Pods, cluster: Cluster) -> None:
+    pods.start_operator(module="tests.support.hasty_pods")
+    pods.apply("tiny", modelRef="hf:acme/tiny")
+    pods.bench.until("tiny", "Available")
+    eventually(lambda: not pods.node.running and not pods.node.pods, "the pod has ended")
+    cluster.api.delete(f"/api/v1/namespaces/{pods.bench.namespace}")
+    pods.bench.delete("tiny")
+    pods.bench.until_gone("tiny")
+    assert len(pods.node.jobs) == 1
+
+
+def test_the_store_is_swept_when_a_pod_has_connected(pods: Pods) -> None:
+    with Store.open(pods.claim, None) as store:
+        store.records.settle(
+            Holder("uid-gone", pods.bench.namespace, "gone"), plan_of(sample("hf/acme/gone/gone.gguf"))
+        )
+    pods.start_operator()
+    pods.apply("tiny", modelRef="hf:acme/tiny")
+    found = pods.bench.until("tiny", "Available")["metadata"]["uid"]
+    eventually(lambda: private_files(pods.claim, "holders") == {f"{found}.json"}, "the record is swept")
 
 
 def test_a_pod_without_work_is_ended_and_comes_again(pods: Pods) -> None:

@@ -269,7 +269,10 @@ class Manager:
             return ()  # it has nothing there; no pod is started for that
         store_id = download.status.model.store_id if download.status.model else None
         delete = download.spec.reclaim_policy is ReclaimPolicy.DELETE
-        removed = await self._deps.stores.remove(claim, store_id, download.uid, delete)
+        try:
+            removed = await self._deps.stores.remove(claim, store_id, download.uid, delete)
+        except ClaimNotMounted:
+            return ()  # its namespace is being deleted, and the claim with it: no worker pod can be started there
         _LOG.info("%s/%s released; removed %s", download.namespace, download.name, list(removed) or "no files")
         return removed
 
