@@ -78,37 +78,27 @@ def worker(image: str, model: str) -> Document:
 
 
 def engine(image: str, model: str) -> Document:
-    """A pod of llama.cpp's server with the model whose path the catalog has."""
-    path = {"configMapKeyRef": {"name": "model-catalog", "key": f"{model}.path"}}
+    """A pod of llama.cpp's server whose annotation is all that it says about its model, as docs/workers.md shows.
+
+    `model` is the name of a ModelDownload.
+    """
+    flags = ["--host", "0.0.0.0", "--port", "8080", "--ctx-size", "512", "--threads", "1"]
     container = {
         "name": "engine",
         "image": image,
-        "args": [
-            "--host",
-            "0.0.0.0",
-            "--port",
-            "8080",
-            "--model",
-            "/models/$(MODEL_PATH)",
-            "--ctx-size",
-            "512",
-            "--threads",
-            "1",
-        ],
-        "env": [{"name": "MODEL_PATH", "valueFrom": path}],
+        "args": [*flags, "--model", "$(MODEL_PATH)"],
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
         "securityContext": _CONTAINER,
-        "volumeMounts": [{"name": "models", "mountPath": "/models", "readOnly": True}],
     }
     spec = {
         "terminationGracePeriodSeconds": 5,
         "automountServiceAccountToken": False,
         "securityContext": pod_security(20000),
         "containers": [container],
-        "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}],
     }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "engine"}, "spec": spec}
+    metadata = {"name": "engine", "annotations": {"models.rbee.dev/use": model}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
 def pod_security(user: int) -> Document:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 USAGE = """\
 variables:
-  KUBECONFIG   the cluster; required
+  KUBECONFIG   the cluster, of Kubernetes 1.36 or later; required. The chart's injection.enabled, which this run
+               switches on, needs that version, and Helm refuses an older cluster in the step `helm install`
   IMAGE        the tag of the image, not `latest` (model-provisioner:e2e)
   IMAGE_BUILD  command that builds {image} from the repository's root; empty: it is there
                (docker build -f deploy/Dockerfile -t {image} .)

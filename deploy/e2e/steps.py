@@ -41,7 +41,7 @@ def steps(scene: Scene) -> list[Step]:
         ("a ModelDownload becomes Ready", partial(becomes_ready, scene, tiny)),
         ("the worker starts by itself and reads the header", partial(worker_reads, scene, tiny)),
         ("build and load the image of llama.cpp's server", partial(engine.provide, scene.settings)),
-        ("llama.cpp's server answers a prompt from a provisioned model", partial(engine.answers, scene)),
+        ("a pod with an annotation waits for its model, and llama.cpp answers a prompt from it", partial(engine.answers, scene)),
         ("page and event stream through a port-forward", partial(watched, scene)),
         ("the pod is deleted at half of a transfer", partial(pod_deleted, scene)),
         ("the Secret gets a token that the hub accepts", partial(token_replaced, scene)),
@@ -86,7 +86,7 @@ def install(scene: Scene) -> str:
 
 
 def values(scene: Scene) -> Document:
-    """The image, the volume, and the hub as the only source."""
+    """The image, the volume, the hub as the only source, and what the annotation of the engine's pod needs."""
     hosts = [origin.removeprefix("https://") for origin in (scene.hub.endpoint, scene.hub.content_origin)]
     return {
         "image": {"repository": scene.settings.repository, "tag": scene.settings.tag},
@@ -94,6 +94,8 @@ def values(scene: Scene) -> Document:
         "endpoints": {"hf": scene.hub.endpoint},
         "allowedHosts": hosts,
         "caSecret": {"name": "hub-ca"},
+        "gates": {"enabled": True},
+        "injection": {"enabled": True},
     }
 
 

@@ -106,7 +106,7 @@ def test_its_pods_are_admitted_where_pod_security_is_restricted(cluster: Cluster
     cluster.create_service_account(name, "default")
     pods = [manifests.disk("image:tag"), manifests.worker("image:tag", "tiny"), manifests.engine("image:tag", "tiny")]
     disk, worker, engine = cluster.apply(pods, name)
-    assert engine["spec"]["containers"][0]["env"] == worker["spec"]["containers"][0]["env"][:1]
+    assert engine["metadata"]["annotations"] == {"models.rbee.dev/use": "tiny"}
     assert worker["spec"]["containers"][0]["env"][0]["valueFrom"]["configMapKeyRef"]["key"] == "tiny.path"
     disk["spec"]["nodeName"] = "node-1"
     (volume,) = cluster.apply([manifests.persistent_volume(name, disk, "/var/lib/kubelet")])
