@@ -55,6 +55,12 @@ def peak_bytes(pid: int) -> int:
     return sum(map(_high_water, family(pid)))
 
 
+def proportional_mebibytes(pid: int) -> float:
+    """The memory of one process in MiB, shared pages by their share (proc(5), smaps_rollup, Pss)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
 def _ticks(pid: int) -> int:
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return sum(map(int, fields[11:15]))

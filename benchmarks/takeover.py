@@ -3,7 +3,7 @@
 `python -m benchmarks.takeover`: on a real kube-apiserver and etcd, with a hub on loopback that sends so slowly that one
 download outlives all rounds. In each round the acting operator gets a signal, at a random moment between two renewals
 of its Lease, and nothing starts it again. Prints the time until the other one has the Lease and until it asks the hub
-for bytes of the download, and exits with 1 if a median is above its bound.
+for bytes of the download, and what one that waits costs, and exits with 1 if a median is above its bound.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.processes import cpu_seconds, proportional_mebibytes
 from deploy.local import binaries
 from deploy.local.cluster import Cluster
 from model_provisioner.domain.liveness import RENEWAL_SECONDS
@@ -32,6 +33,7 @@ _NAMESPACE = "takeover"
 _ROOT = Path(__file__).parent.parent
 _SIZE = 512 * 1024**2
 _RATE = 2 * 1024**2  # bytes per second
+_COST_SECONDS = 15.0
 _QUIET_SECONDS = 3.0  # after a takeover, until the next one
 
 
@@ -86,6 +88,7 @@ def main() -> int:
     parser.add_argument("--signal", action="append", choices=BOUNDS, help="only this one")
     given = parser.parse_args()
     with _pair() as pair:
+        _measure_waiting(pair.second)
         medians = {name: _measure(pair, name, given.rounds) for name in given.signal or BOUNDS}
     return int(any(median > BOUNDS[name] for name, median in medians.items()))
 
@@ -101,6 +104,18 @@ def _measure(pair: Pair, name: str, rounds: int) -> float:
         flush=True,
     )
     return statistics.median(leases)
+
+
+def _measure_waiting(operator: Program) -> None:
+    """Prints what an operator costs that waits."""
+    eventually(lambda: "waiting:" in operator.output(), "it waits")
+    before = cpu_seconds(operator.process.pid)
+    time.sleep(_COST_SECONDS)
+    used = 100 * (cpu_seconds(operator.process.pid) - before) / _COST_SECONDS
+    print(
+        f"one that waits: {proportional_mebibytes(operator.process.pid):.0f} MiB (PSS), {used:.1f} % of a core",
+        flush=True,
+    )
 
 
 @contextmanager

@@ -24,7 +24,8 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
   args:
     - gateway
     - --listen=0.0.0.0:8081
-    {{- range include "model-provisioner.watchNamespaces" . | fromJsonArray }}
+    {{- /* Without namespaces it shows all that it may list in the cluster. */}}
+    {{- range without (include "model-provisioner.watchNamespaces" . | fromJsonArray) "*" }}
     - --watch-namespace={{ . }}
     {{- end }}
     - --default-namespace={{ .Release.Namespace }}

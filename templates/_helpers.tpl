@@ -83,7 +83,11 @@ none
 
 {{- /* The release's own namespace is always watched: the store is there, and it is the gateway's default. */ -}}
 {{- define "model-provisioner.watchNamespaces" -}}
-{{- prepend .Values.watchNamespaces .Release.Namespace | uniq | toJson }}
+{{- if include "model-provisioner.everywhere" . -}}
+["*"]
+{{- else -}}
+{{- prepend .Values.watchNamespaces .Release.Namespace | uniq | toJson -}}
+{{- end -}}
 {{- end }}
 
 {{- /* The annotations of the objects that update the definition; the argument is the weight, in quotes. */ -}}

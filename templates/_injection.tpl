@@ -14,16 +14,6 @@
 {{- end -}}
 {{- end }}
 
-{{- /* Objects in the namespaces that the release serves. */ -}}
-{{- define "model-provisioner.injectionNamespaces" -}}
-namespaceSelector:
-  matchExpressions:
-    - key: kubernetes.io/metadata.name
-      operator: In
-      values:
-        {{- include "model-provisioner.watchNamespaces" . | fromJsonArray | toYaml | nindent 8 }}
-{{- end }}
-
 {{- /* The pod or the template of pods in `object` or `oldObject`. */ -}}
 {{- define "model-provisioner.injectionTemplate" -}}
 (request.kind.kind == 'Pod' ? {{ . }} : request.kind.kind == 'CronJob' ? {{ . }}.spec.jobTemplate.spec.template : {{ . }}.spec.template)
@@ -54,7 +44,7 @@ models in the same way (domain/pods/wanted.py), and looks at the grammar of refs
 - name: claim
   expression: >-
     variables.annotations[?'models.rbee.dev/claim'].orValue(
-    request.namespace == '{{ .Release.Namespace }}' ? '{{ include "model-provisioner.claimName" . }}' : '')
+    request.namespace == '{{ .Release.Namespace }}' ? '{{ if .Values.persistence.enabled }}{{ include "model-provisioner.claimName" . }}{{ end }}' : '')
 - name: mountPath
   expression: >-
     variables.annotations[?'models.rbee.dev/mount-path'].orValue('{{ .Values.catalog.mountPath }}')

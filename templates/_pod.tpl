@@ -80,3 +80,23 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{- /* What the operator adds to worker pods, as the JSON of --worker-template. */ -}}
+{{- define "model-provisioner.workerTemplate" -}}
+{{- $user := dict -}}
+{{- range $key, $id := .Values.podSecurity -}}
+{{- if $id -}}
+{{- $_ := set $user $key (int64 $id) -}}
+{{- end -}}
+{{- end -}}
+{{- $template := dict "labels" .Values.commonLabels "resources" .Values.workers.resources "podSecurityContext" $user -}}
+{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" -}}
+{{- with get $.Values.workers $key -}}
+{{- $_ := set $template $key . -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.proxySecret.name .Values.workers.enabled -}}
+{{- fail "workers.enabled and proxySecret.name: a worker pod runs in a tenant's namespace, where the password of the proxy can be read" -}}
+{{- end -}}
+{{- toJson $template -}}
+{{- end }}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.operator.figures import Figure, table
 from benchmarks.operator.stage import Stage, Watching, manifest, staged
+from benchmarks.processes import proportional_mebibytes
 from model_provisioner.kube.resource import collection_path
 from tests.support.ggufs import tiny_gguf
 from tests.support.programs import Program, descendants, free_port, running
@@ -75,7 +76,7 @@ def sizes(programs: Iterable[Program]) -> Sizes:
     for program in programs:
         for pid in (program.process.pid, *descendants(program.process.pid)):
             try:
-                name, size = _name(pid), _pss(pid)
+                name, size = _name(pid), proportional_mebibytes(pid)
             except (OSError, IndexError):  # it has ended
                 continue
             seen[name] += 1
@@ -88,11 +89,6 @@ def _name(pid: int) -> str:
     name = Path(f"/proc/{pid}/comm").read_text().strip()
     arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     return name if name.startswith("model-") else arguments[arguments.index("-m") + 2]
-
-
-def _pss(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def _download(stage: Stage, name: str) -> float:

@@ -35,6 +35,9 @@ _SUBCOMMANDS = (
         "list the files of a store that no object holds, or delete them",
     ),
     _Subcommand("operator", "model_provisioner.controller.command", "provide models to the volumes of a cluster"),
+    _Subcommand(
+        "worker", "model_provisioner.worker_pod.command", "the process of a worker pod, which an operator starts"
+    ),
     _Subcommand("release", "model_provisioner.controller.release.command", "let go of all objects before an uninstall"),
     _Subcommand(
         "definition", "model_provisioner.controller.definition.command", "update the resource's definition in a cluster"

@@ -26,7 +26,10 @@ rules:
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """`resource` has its subresource and its group, as in RBAC's `deployments/scale.apps`; `name` is "" for all."""
+    """`resource` has its subresource and its group, as in RBAC's `deployments/scale.apps`; `name` is "" for all.
+
+    `namespace` is "*" for a right in the whole cluster, and "" for a request about all namespaces.
+    """
 
     account: str
     namespace: str
@@ -36,8 +39,8 @@ class Right:
 
     def covers(self, used: "Right") -> bool:
         """Whether this right allows what was `used`."""
-        same = (self.account, self.namespace, self.verb, self.resource)
-        return same == (used.account, used.namespace, used.verb, used.resource) and self.name in {"", used.name}
+        same = (self.account, self.verb, self.resource) == (used.account, used.verb, used.resource)
+        return same and self.namespace in {"*", used.namespace} and self.name in {"", used.name}
 
 
 @contextmanager
@@ -72,15 +75,22 @@ def resource_of(what: Manifest) -> str:
 
 
 def granted(rendering: Rendering) -> set[Right]:
-    """What the rendered Roles allow the chart's accounts: one right for each verb, resource and name."""
-    roles = {(one["metadata"]["namespace"], one["metadata"]["name"]): one["rules"] for one in rendering.kind("Role")}
+    """What the rendered roles allow the chart's accounts: one right for each verb, resource and name."""
+    kinds = ("Role", "ClusterRole")
+    roles = {(place(one), one["metadata"]["name"]): one["rules"] for kind in kinds for one in rendering.kind(kind)}
     return {
-        Right(subject["name"], binding["metadata"]["namespace"], verb, resource, name)
-        for binding in rendering.kind("RoleBinding")
+        Right(subject["name"], place(binding), verb, resource, name)
+        for kind in kinds
+        for binding in rendering.kind(f"{kind}Binding")
         for subject in binding["subjects"]
-        for rule in roles[binding["metadata"]["namespace"], binding["roleRef"]["name"]]
+        for rule in roles[place(binding), binding["roleRef"]["name"]]
         for verb, resource, name in single(rule)
     }
+
+
+def place(manifest: Manifest) -> str:
+    """The namespace of a Role or of its binding, "*" for those of the cluster."""
+    return str(manifest["metadata"].get("namespace", "*"))
 
 
 def single(rule: Manifest) -> Iterable[tuple[str, str, str]]:

@@ -31,7 +31,7 @@ def kube_score() -> Path:
 
 @pytest.fixture(scope="session")
 def foreign(cluster: Cluster) -> Cluster:
-    """The cluster with types of the Gateway API, the Prometheus Operator, Flux, Argo CD and KServe; no controllers."""
+    """The cluster with types of the Gateway API, Prometheus Operator, Flux, Argo CD and KServe, without controllers."""
     for file in sorted(FOREIGN.iterdir()):
         cluster.apply(file)
     return cluster

@@ -7,6 +7,9 @@ import pytest
 
 from model_provisioner.controller import command as operator
 from model_provisioner.controller.release import command as release
+from model_provisioner.controller.workers.manifests import job_manifest
+from model_provisioner.controller.workers.pod_settings import job_settings
+from model_provisioner.domain.store.claim import Claim
 from model_provisioner.gateway import command as gateway
 from model_provisioner.settings.gateway import GatewaySettings
 from model_provisioner.settings.operator import Mount, OperatorSettings
@@ -67,6 +70,35 @@ def test_the_operator_reads_what_the_chart_sets(operator_settings: OperatorSetti
     assert operator_settings.ca_file == Path("/etc/model-provisioner/ca/ca.crt")
     assert (operator_settings.lease_namespace, operator_settings.health_listen) == ("ai", "0.0.0.0:8080")
     assert operator_settings.metrics_listen == "0.0.0.0:8082"
+
+
+def test_the_operator_makes_worker_pods_of_what_the_chart_sets(helm: Helm) -> None:
+    container = helm.render(
+        "workers.enabled=true",
+        "workers.max=7",
+        "workers.maxPerNamespace=3",
+        'workers.nodeSelector={"pool":"storage"}',
+        'workers.tolerations=[{"operator":"Exists"}]',
+        'workers.imagePullSecrets=[{"name":"registry"}]',
+        'commonLabels={"team":"platform"}',
+        'endpoints.hf="https://hub.example.com"',
+    ).container("operator")
+    parser = argparse.ArgumentParser()
+    operator.add_arguments(parser)
+    settings = OperatorSettings(**vars(parser.parse_args(container["args"][1:])))
+    assert (settings.worker_listen, settings.worker_max, settings.worker_max_per_namespace) == ("0.0.0.0:8443", 7, 3)
+    job = job_manifest(job_settings(settings), Claim("team-a", "models"), "a token")
+    template = job["spec"]["template"]
+    assert template["metadata"]["labels"]["team"] == "platform"
+    assert template["spec"]["nodeSelector"] == {"pool": "storage"}
+    assert template["spec"]["tolerations"] == [{"operator": "Exists"}]
+    assert template["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    assert template["spec"]["securityContext"]["runAsUser"] == 10001
+    (worker,) = template["spec"]["containers"]
+    assert worker["resources"]["limits"] == {"memory": "512Mi"}
+    assert "--connect=model-provisioner-workers.ai.svc:8443" in worker["args"]
+    assert worker["args"][-2:] == ["--endpoint", "hf=https://hub.example.com"]
+    assert "a token" not in str(job)
 
 
 def test_the_gateway_reads_what_the_chart_sets(helm: Helm) -> None:

@@ -19,6 +19,10 @@ DNS = Peer(namespace="kube-system")
 PROMETHEUS = Peer(namespace="monitoring")
 INGRESS = Peer(namespace="ingress-nginx")
 ELSEWHERE = Peer(namespace="default")
+WORKER = Peer(
+    namespace="team-a",
+    labels={"app.kubernetes.io/name": "model-provisioner-worker", "app.kubernetes.io/instance": "model-provisioner"},
+)
 
 OUT: list[tuple[str, tuple[str, ...], Peer, int, bool]] = [
     ("the API server", (), API_SERVER, 6443, True),
@@ -76,6 +80,9 @@ IN: list[tuple[str, tuple[str, ...], Peer, int, bool]] = [
     ("the operator's metrics", (), PROMETHEUS, 8082, True),
     ("the operator's metrics from elsewhere", (), ELSEWHERE, 8082, False),
     ("no metrics", ("metrics.enabled=false",), PROMETHEUS, 8082, False),
+    ("no door for workers", (), WORKER, 8443, False),
+    ("the door for workers", ("workers.enabled=true",), WORKER, 8443, True),
+    ("the door from others", ("workers.enabled=true",), ELSEWHERE, 8443, False),
     ("the probes' port", (), PROMETHEUS, 8080, False),
 ]
 

@@ -70,6 +70,19 @@ def test_the_config_maps_of_engines_are_written_or_deleted(helm: Helm, on: list[
     assert set(by_verbs.get(("get", "delete"), ())) == deleted
 
 
+def test_worker_pods_add_what_starts_and_watches_them(helm: Helm) -> None:
+    rendering = helm.render("workers.enabled=true")
+    added = granted(rendering.one("Role", "model-provisioner"))[len(OPERATOR) :]
+    assert added == [
+        ("jobs.batch", (), ("create", "delete", "get", "list")),
+        ("secrets", (), ("create",)),
+        ("pods", (), ("list",)),
+        ("events", (), ("list",)),
+    ]
+    at_home = granted(rendering.one("Role", "model-provisioner-lease"))
+    assert at_home[-1] == ("secrets", ("model-provisioner-workers-ca",), ("patch",))
+
+
 def test_the_gateway_may_write_only_where_everybody_may(helm: Helm) -> None:
     rendering = helm.render('gateway.auth="none"', "gateway.anonymousWrites=true")
     writing = ("list", "watch", "get", "create", "patch", "delete")
@@ -113,6 +126,46 @@ def test_nobody_gets_rights_in_the_whole_cluster(helm: Helm) -> None:
     assert rendering.kind("ClusterRoleBinding") == []
     assert {resource for role in rendering.kind("ClusterRole") for resource, _, _ in granted(role)} == {MODELS}
     assert helm.render("rbac.aggregateToDefaultRoles=false").kind("ClusterRole") == []
+
+
+EVERYWHERE = 'watchNamespaces=["*"]'
+FOR_ALL: list[tuple[str, list[Rule]]] = [
+    ("model-provisioner", OPERATOR),
+    ("model-provisioner-gateway", [(MODELS, (), ("list", "watch"))]),
+    ("model-provisioner-uninstall", [(MODELS, (), ("list", "patch"))]),
+]
+
+
+def test_rights_in_the_whole_cluster_are_those_of_a_served_namespace(helm: Helm) -> None:
+    rendering = helm.render(EVERYWHERE, "rbac.aggregateToDefaultRoles=false")
+    roles = {role["metadata"]["name"]: granted(role) for role in rendering.kind("ClusterRole")}
+    assert roles == {f"ai-{name}": rules for name, rules in FOR_ALL}
+    bindings = rendering.kind("ClusterRoleBinding")
+    assert {binding["metadata"]["name"] for binding in bindings} == roles.keys()
+    for binding in bindings:
+        name = binding["metadata"]["name"]
+        assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+        account = {"kind": "ServiceAccount", "name": name.removeprefix("ai-"), "namespace": NAMESPACE}
+        assert binding["subjects"] == [account]
+
+
+def test_what_is_in_no_served_namespace_stays_at_home(helm: Helm) -> None:
+    rendering = helm.render(EVERYWHERE)
+    at_home = {role["metadata"]["name"]: granted(role) for role in rendering.kind("Role")}
+    of_each = dict(ROLES)
+    assert at_home == {
+        "model-provisioner-lease": of_each["model-provisioner-lease"],
+        "model-provisioner-gateway-lease": of_each["model-provisioner-gateway-lease"],
+        "model-provisioner-uninstall": of_each["model-provisioner-uninstall"][1:],
+    }
+    assert {role["metadata"]["namespace"] for role in rendering.kind("Role")} == {NAMESPACE}
+    assert {one["metadata"]["name"] for one in rendering.kind("RoleBinding")} == at_home.keys()
+
+
+def test_without_the_job_of_uninstall_there_is_no_right_for_it(helm: Helm) -> None:
+    rendering = helm.render(EVERYWHERE, "uninstall.releaseObjects=false", "gateway.enabled=false")
+    bound = {one["metadata"]["name"] for one in rendering.kind("ClusterRoleBinding")}
+    assert bound == {"ai-model-provisioner"}
 
 
 def test_each_watched_namespace_gets_the_roles_and_the_lease_stays_at_home(helm: Helm) -> None:

@@ -46,9 +46,12 @@ class Release:
         self.manifests = self.helm.render(*settings, namespace=self.namespace).manifests
 
     def start_operator(self, *watched: Stand) -> None:
-        """Starts the operator as the Deployment's pod, with two objects here and one in each `watched` namespace."""
+        """Starts the operator as the Deployment's pod, with two objects here and one in each `watched` namespace.
+
+        Which namespaces it watches is what the chart says.
+        """
         gate = self.bench.hub.pause_at(SIZE // 2)
-        self.deployed = self._start(POD, *(f"--watch-namespace={one.namespace}" for one in (self.bench, *watched)))
+        self.deployed = self._start(POD)
         self.bench.apply("ready", modelRef="hf:acme/tiny")
         self.bench.until("ready", "Available")
         self.bench.apply("large", modelRef="hf:acme/large", reclaimPolicy="Delete")
@@ -62,14 +65,18 @@ class Release:
         """Starts a second pod of the Deployment, which waits for the Lease."""
         self.standbys.append(self._start(f"{RELEASE}-1"))
 
-    def _start(self, pod: str, *flags: str) -> Deployed:
+    def _start(self, pod: str) -> Deployed:
         api = self.cluster.api
         deployment = api.get(f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{RELEASE}")
         uid = create_pod(api, self.namespace, deployment["spec"]["template"], pod)
         kubeconfig = self.cluster.kubeconfig_for_service_account(self.namespace, RELEASE)
-        replicas = f"--replicas={deployment['spec']['replicas']}"
+        (arguments,) = [
+            one["args"] for one in deployment["spec"]["template"]["spec"]["containers"] if one["name"] == "operator"
+        ]
+        scope = ("--watch-namespace=", "--replicas=", "--lease-namespace=")
+        flags = [argument for argument in arguments if argument.startswith(scope)]
         environment = {"POD_NAME": pod, "POD_UID": uid}
-        operator = self.bench.start_operator(f"--kubeconfig={kubeconfig}", replicas, *flags, environment=environment)
+        operator = self.bench.start_operator(f"--kubeconfig={kubeconfig}", *flags, environment=environment)
         return Deployed(api, self.namespace, RELEASE, pod, operator)
 
     def uninstall(self, *flags: str) -> None:

@@ -85,6 +85,34 @@ def test_no_right_is_unused_and_none_is_missing(release: Release, log: Path, tmp
     assert unused(rights, allowed) <= set(UNSEEN) <= set(map(in_short, rights))
 
 
+def test_of_the_rights_in_the_whole_cluster_none_is_unused_and_none_is_missing(
+    release: Release, log: Path, tmp_path: Path
+) -> None:
+    """The operator mounts the volume of its own namespace and that of another, which exists since later."""
+    bench = release.bench
+    release.install('watchNamespaces=["*"]')
+    engines_were_switched_off(bench)
+    release.start_operator()
+    read_a_secret(bench)
+    say_the_same_again(bench)
+    wait_for_the_lease(bench, tmp_path)
+    with bench.neighbour(f"{bench.namespace}-later") as later:
+        later.secret("hub", {"token": "hf_good"})
+        later.apply("there", modelRef="hf:acme/tiny", credentialsSecretRef={"name": "hub"})
+        later.until("there", "ClaimNotMounted")
+        use_the_gateway(bench, Rendering(release.manifests), tmp_path)
+        release.uninstall()
+        assert release.jobs.codes == [0], release.jobs.outputs
+        assert "all namespaces: " in release.jobs.outputs[0]
+        assert release.finalizers(bench, later) == {name: [] for name in ("ready", "large", "with-secret", "there")}
+
+    allowed, refused = asked(log, bench.namespace)
+    assert {right for right in refused if right.account.startswith(RELEASE)} == set()
+    rights = granted(Rendering(release.manifests))
+    assert {right.account for right in rights if right.namespace == "*"} == {RELEASE, GATEWAY, HOOK}
+    assert unused(rights, allowed) <= {*UNSEEN, (HOOK, "create", "leases.coordination.k8s.io")}
+
+
 def never_ran(release: Release) -> None:
     """Uninstalls the release before an operator has run: the Job creates the Lease, which is then removed."""
     with at_work(release.jobs.poll):

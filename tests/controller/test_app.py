@@ -1,41 +1,12 @@
-"""The process as a whole: a failed background task ends it, and the Lease has a name of it that others can check."""
-
-import asyncio
-import contextlib
-import os
+"""The process as a whole: the Lease has a name of it that others can check."""
 
 import pytest
 
 from model_provisioner.controller import app
-from model_provisioner.controller.process.lease import LeaseLost
 from model_provisioner.domain.liveness import LeaseHolder
 from model_provisioner.settings.operator import OperatorSettings
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
-
-
-@pytest.fixture
-def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    codes: list[int] = []
-    monkeypatch.setattr(os, "_exit", codes.append)
-    return codes
-
-
-@pytest.mark.parametrize(("error", "code"), [(LeaseLost("taken"), 3), (KeyError("a bug"), 4)])
-async def test_its_error_ends_the_process(exits: list[int], error: Exception, code: int) -> None:
-    async def work() -> None:
-        raise error
-
-    async with contextlib.AsyncExitStack() as closing:
-        await app._in_background(closing, work())
-        await asyncio.sleep(0)
-    assert exits == [code]
-
-
-async def test_its_end_by_ours_does_not(exits: list[int]) -> None:
-    async with contextlib.AsyncExitStack() as closing:
-        await app._in_background(closing, asyncio.sleep(3600))
-    assert exits == []
 
 
 @pytest.mark.parametrize(

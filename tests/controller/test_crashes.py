@@ -233,7 +233,7 @@ def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
             )
             for one in former:
                 one.release()
-            eventually(lambda: not any(has_a_model_open(pid) for pid in workers), "the former workers let go", 10)
+            eventually(lambda: not any(has_a_model_open(pid) for pid in workers), "the former workers let go")
             gate.release()
             for name in ("taken", "late"):
                 bench.until(name, "Available")

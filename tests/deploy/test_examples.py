@@ -66,6 +66,15 @@ def test_a_service_leads_to_a_port_of_its_pods(name: str) -> None:
     assert ports == {port["targetPort"]: port["port"]}
 
 
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_no_pod_mounts_a_part_of_the_volume_and_none_writes_to_it(name: str) -> None:
+    """The kubelet creates a `subPath` that is not there as root, and does not update the file of a ConfigMap in one."""
+    containers = [container for pod in pods(name, "models") for container in pod["spec"]["containers"]]
+    mounts = [mount for container in containers for mount in container.get("volumeMounts", [])]
+    assert [mount for mount in mounts if "subPath" in mount] == []
+    assert [mount for mount in mounts if mount["name"] == "models" and not mount.get("readOnly")] == []
+
+
 @pytest.mark.parametrize("name", WITHOUT_PRIVILEGES)
 def test_the_pods_of_llama_cpp_run_where_pod_security_is_restricted(name: str, cluster: Cluster) -> None:
     restricted = f"restricted-{uuid.uuid4().hex[:8]}"

@@ -50,7 +50,7 @@ def python(environment: Path, *arguments: str) -> str:
 
 def test_most_of_what_is_installed_is_left_out(environment: Path) -> None:
     (packages,) = environment.glob("lib/python*/site-packages")
-    assert slim.size(packages) < 50e6
+    assert slim.size(packages) < 62e6  # 15 of them are cryptography, which makes the certificate for worker pods
     assert slim.size(packages / "kubernetes") < 3e6
     for name in slim.UNUSED:
         assert not list(packages.glob(f"{name.replace('-', '_')}*")), name

@@ -5,12 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_provisioner.domain.liveness import (
+    ALONE,
+    RENEWAL_SECONDS,
+    SHARED,
     LeaseHolder,
     LeaseObservation,
+    LeaseTerms,
     PodObservation,
     is_gone,
     is_renewed,
+    lease_terms,
     observe,
+    promised_seconds,
 )
 
 UID, ANOTHER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "6fa459ea-ee8a-3ca4-894e-db77e160355e"
@@ -78,3 +84,19 @@ def test_a_holder_is_gone_only_if_its_pod_certainly_does_not_run(
     holder: LeaseHolder, pod: PodObservation | None, *, gone: bool
 ) -> None:
     assert is_gone(holder, pod) is gone
+
+
+@pytest.mark.parametrize("terms", [ALONE, SHARED])
+def test_a_holder_can_miss_a_renewal_and_ends_before_another_may_begin(terms: LeaseTerms) -> None:
+    assert 2 * RENEWAL_SECONDS < terms.deadline <= terms.duration - 5
+    assert terms.duration + 2 * terms.poll + RENEWAL_SECONDS < (30 if terms is SHARED else 75)
+    assert promised_seconds(terms.duration) == terms.duration
+
+
+def test_several_replicas_share_a_shorter_lease() -> None:
+    assert (lease_terms(1), lease_terms(2), lease_terms(5)) == (ALONE, SHARED, SHARED)
+
+
+@given(st.one_of(st.integers(), st.text(), st.none(), st.floats(), st.booleans()))
+def test_whatever_a_client_writes_a_lease_ends(written: object) -> None:
+    assert SHARED.duration <= promised_seconds(written) <= ALONE.duration

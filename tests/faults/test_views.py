@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.domain.errors import ProvisionError, VolumeUnsuitable
+from model_provisioner.domain.errors import InsufficientStorage, ProvisionError, VolumeUnsuitable
+from model_provisioner.domain.model_facts import OllamaSettings
 from model_provisioner.domain.views.ollama_model import ViewedModel
 from model_provisioner.transfer.store.store import Store
 from model_provisioner.transfer.views import ollama
@@ -89,6 +90,16 @@ def test_a_removal_that_ends_anywhere_is_completed_by_the_next_one(volume: Fault
         check_complete(root)
         remove(root)
         assert files_below(root) == {FILE.path, SECOND.path}
+
+
+def test_on_a_full_volume_a_model_still_leaves_the_view(volume: FaultyVolume, root: Path) -> None:
+    update(root, MODEL, OTHER)
+    volume.fail("ENOSPC", calls=("create", "mkdir", "write", "symlink", "link"))
+    changed = viewed("hf:acme/tiny:Q4", "tiny", FILE, settings=OllamaSettings("{{ .Prompt }}"))
+    with pytest.raises(InsufficientStorage):
+        update(root, changed)
+    check_complete(root, "hf.co/acme/tiny/Q4_K_M")
+    assert len(View(root).blobs()) == 2, "its file and its configuration"
 
 
 @pytest.mark.parametrize("error", ["EPERM", "ENOTSUP", "ENOSYS", "EMLINK"])

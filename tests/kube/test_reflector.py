@@ -233,6 +233,25 @@ async def test_a_busy_api_server_is_given_the_time_it_asks_for(tmp_path: Path) -
         assert pauses.seconds == [7.0, 0.5]
 
 
+async def test_pages_of_large_objects_have_fewer_of_them(tmp_path: Path) -> None:
+    one, two, three = (item(name, 5) | {"spec": "x" * 3_000_000} for name in "abc")
+    fits = listing(10, one)
+    fits["metadata"]["continue"] = "rest"
+    huge = item("huge", 6) | {"spec": "x" * 9_000_000}
+    lists: list[Document | int] = [
+        listing(10, one, two, three),
+        listing(10, one, two),
+        fits,
+        listing(10, two, three),
+        listing(10, huge),
+    ]
+    server = WatchServer(lists, [[None]])
+    async with reflecting(server, tmp_path, page_size=50) as (_, heard, _pauses):
+        await until(heard, [("ADDED", "a"), ("ADDED", "huge")])
+    asked = [(request["limit"], request.get("continue")) for request in server.requests if "watch" not in request]
+    assert asked == [("50", None), ("12", None), ("3", None), ("3", "rest"), ("1", "rest")]
+
+
 async def test_a_token_that_was_rotated_is_read_from_its_file(tmp_path: Path) -> None:
     changed = {"type": "MODIFIED", "object": item("a", 11)}
     server = WatchServer([listing(10, item("a", 5))], [401, [changed, None]])

@@ -144,6 +144,18 @@ def test_a_wrong_flag_ends_with_exit_code_2(
         (["operator", STORE, "--no-proxy=10.*"], "model-provisioner operator: --no-proxy: '10.*' is not HOST"),
         (["operator", STORE, STORE], "model-provisioner operator: --store: a claim is given twice\n"),
         (["operator", STORE, "--store=none"], "model-provisioner operator: --store: none stands alone"),
+        (
+            ["operator", STORE, "--watch-namespace=*", "--watch-namespace=a"],
+            "model-provisioner operator: --watch-namespace: * means every namespace, so it stands alone",
+        ),
+        (
+            ["operator", "--store=none", "--watch-namespace=*"],
+            "model-provisioner operator: nothing says which namespace has the Lease: name it with --lease-namespace",
+        ),
+        (
+            ["release", "--namespace=ai", "--deployment=x", "--watch-namespace=*", "--watch-namespace=a"],
+            "model-provisioner release: --watch-namespace: * means every namespace, so it stands alone",
+        ),
         (["operator", "--store=none"], "model-provisioner operator: --store none says nothing about namespaces"),
         (["gateway", "--max-streams=0"], "model-provisioner gateway: --max-streams: Input should be greater than"),
         (["release", "--deployment=x"], "model-provisioner release: --namespace: Field required"),

@@ -67,7 +67,7 @@ class Stand:
         self._programs.append(program)
         served = _values(flags, "--watch-namespace") or [store.split("/")[0] for store in _values(flags, "--store")]
         for site in self._sites:
-            if site.namespace in served:
+            if site.namespace in served or "*" in served:
                 site.history.lease_namespace = [self.namespace, *_values(flags, "--lease-namespace")][-1]
         return program
 

@@ -30,9 +30,7 @@ def publish(store: Store, root: Path, name: str, *files: SampleFile) -> None:
         attest(store, f"uid-{name}", file)
 
 
-def viewed(
-    ref: str, name: str, *files: SampleFile, settings: OllamaSettings | None = None, namespace: str = "models"
-) -> ViewedModel:
+def viewed(ref: str, name: str, *files: SampleFile, settings: OllamaSettings | None = None) -> ViewedModel:
     """The model of an object; of two files the second is the projector."""
     projector = Projector(files[1].path) if len(files) > 1 else None
     records = tuple(file.record for file in files)
@@ -48,7 +46,7 @@ def viewed(
         projector=projector,
         ollama=settings,
     )
-    download = ModelDownload(namespace, name, f"uid-{name}", 1, "1", "", False, None, Spec(ref), Status())
+    download = ModelDownload("models", name, f"uid-{name}", 1, "1", "", False, None, Spec(ref), Status())
     found = viewed_model(download, model)
     assert isinstance(found, ViewedModel), found
     return found

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from model_provisioner.controller.workers.child_process import WorkerProcess
+from model_provisioner.worker_processes.child_process import WorkerProcess
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES
 
 COMMAND = (sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker")

@@ -8,28 +8,26 @@ do is not decided here.
 import asyncio
 import contextlib
 import gc
-import logging
-import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kopf
 from prometheus_client import CollectorRegistry
 
-from model_provisioner.aio.background import FAILED_EXIT_CODE, in_background
 from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.controller.gates.gates import Gates, Site
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.process import collectors, handlers
+from model_provisioner.controller.process.ending import in_background
 from model_provisioner.controller.process.fence import Fence
 from model_provisioner.controller.process.health import Health, probes
 from model_provisioner.controller.process.http import serve
 from model_provisioner.controller.process.initial_objects import Found, InitialObjects
-from model_provisioner.controller.process.lease import Lease, LeaseLost
+from model_provisioner.controller.process.lease import Lease
 from model_provisioner.controller.process.login import Login
 from model_provisioner.controller.process.namespaces import exit_when_served, served_namespaces
 from model_provisioner.controller.reconcile.dependencies import Dependencies
@@ -45,6 +43,7 @@ from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
 from model_provisioner.controller.transfers.queue import Lanes, TransferQueue
+from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
@@ -54,16 +53,18 @@ from model_provisioner.controller.workers.pool import WorkerPool
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.lifecycle.settled import is_settled
 from model_provisioner.domain.liveness import LeaseHolder, lease_terms
+from model_provisioner.domain.scope import is_everywhere
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
-from model_provisioner.kube.resource import collection_path
+from model_provisioner.kube.resource import watched_path
 from model_provisioner.settings.common import own_namespace
 from model_provisioner.settings.operator import OLLAMA, OperatorSettings
 
-_LOG = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from model_provisioner.controller.workers.pod_service import PodService
+
 _START_SECONDS = 300.0
-_LEASE_LOST_EXIT_CODE = 3
 # With the default, half of the start with 10,000 objects is spent on garbage collections that find almost nothing.
 _GC_THRESHOLD = (2_000, 20, 10)
 
@@ -73,7 +74,7 @@ class _Base:
     """The parts that exist also while the operator waits for the Lease.
 
     The Lease has a client of its own: thousands of other requests may wait for a connection of `api`.
-    `reflectors` has one per served namespace; it is empty until we hold the Lease.
+    `reflectors` has one per served namespace, or one for all; it is empty until we hold the Lease.
     """
 
     api: KubeApi
@@ -113,7 +114,7 @@ async def run_operator(settings: OperatorSettings, fence: Fence) -> int:
         objects = await _start_watches(closing, settings, base)
         manager = await _start_stores(closing, settings, base, objects, epoch)
         if objects.gates:
-            await _in_background(closing, objects.gates.run())
+            await in_background(closing, objects.gates.run())
         await _run_kopf(manager, base, objects.namespaces)
     return 0
 
@@ -151,7 +152,7 @@ async def _acquire_lease(closing: contextlib.AsyncExitStack, lease: Lease) -> in
     """Waits for the Lease, renews it in the background, and gives it up at the end. Returns its epoch."""
     epoch = await lease.acquire()
     closing.push_async_callback(lease.release)
-    await _in_background(closing, lease.renew())
+    await in_background(closing, lease.renew())
     return epoch
 
 
@@ -168,8 +169,8 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
     """Watches every namespace that can be served. Returns when the queue knows every object."""
     namespaces = await served_namespaces(base.api, settings.namespaces)
     left_out = [namespace for namespace in settings.namespaces if namespace not in namespaces]
-    await _in_background(closing, exit_when_served(base.api, left_out))
-    base.reflectors.extend(Reflector(base.api, collection_path(namespace)) for namespace in namespaces)
+    await in_background(closing, exit_when_served(base.api, left_out))
+    base.reflectors.extend(Reflector(base.api, watched_path(namespace)) for namespace in namespaces)
     catalog = Catalog(base.api, namespaces, engines=settings.engines, mount_path=settings.mount_path)
     initial = InitialObjects()
     gates = Gates(base.api, namespaces, settings, Site(base.mounts, catalog.holds, _now)) if settings.gates else None
@@ -180,7 +181,7 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
         reflector.add_listener(initial.on_event)
         if gates:
             reflector.add_listener(gates.on_model)
-        await _in_background(closing, reflector.run())
+        await in_background(closing, reflector.run())
     await _load_objects(base.reflectors, initial, base.queue)
     return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), initial, gates)
 
@@ -207,7 +208,7 @@ async def _start_catalog(closing: contextlib.AsyncExitStack, objects: _Objects, 
     confirmed = asked.keys() - unconfirmed
     present = [one for one in objects.initial.take() if one.download.uid in confirmed]
     objects.catalog.seed([asked[one.download.uid] for one in present])
-    await _in_background(closing, objects.catalog.run())
+    await in_background(closing, objects.catalog.run())
     return [one for one in present if one.download is asked[one.download.uid]]
 
 
@@ -230,29 +231,32 @@ async def _start_stores(
     The workers, which the first request or kopf's startup handler starts, are stopped at the end.
     """
     closing.push_async_callback(base.workers.stop)
-    await _in_background(closing, base.workers.run())
+    await in_background(closing, base.workers.run())
     for reflector in base.reflectors:
         reflector.add_listener(base.workers.on_event)
-    stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes)
+    pods = await _start_pods(closing, settings, base.api, objects.namespaces, epoch) if settings.worker_listen else None
+    pool = pods.pool if pods else None
+    stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes, pool)
     views = OllamaViews(stores, enabled=OLLAMA in settings.view)
     objects.catalog.add_listener(views)
+    queues = Queues(base.queue, base.mounts, pool.worker if pool else None)
     confirmed = await _start_catalog(closing, objects, stores)
-    await _in_background(closing, views.run())
+    await in_background(closing, views.run())
     file_monitor = FileMonitor(stores)
     usage_collector, reservations = VolumeUsageCollector(stores, objects.index), Reservations()
     if settings.metrics_listen:
-        await _in_background(closing, usage_collector.run())
+        await in_background(closing, usage_collector.run())
     collectors.register_work(
         base.metrics,
-        objects.namespaces,
-        base.queue,
+        objects.index.served,
+        queues,
         reservations,
         usage_collector,
         lambda: _longest_silence(base.reflectors),
     )
     rate_limits = RateLimits()
     services = TransferServices(
-        base.queue,
+        queues,
         stores,
         Bandwidth(settings.max_bytes_per_second),
         reservations,
@@ -265,11 +269,25 @@ async def _start_stores(
     _add_settled(manager, stores, confirmed)
     for reflector in base.reflectors:  # kopf is not told of an object that is deleted before its first list
         reflector.add_listener(lambda kind, document: _forget_deleted(manager, kind, document))
-    await _in_background(closing, file_monitor.run())
-    await _in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
+    await in_background(closing, file_monitor.run())
+    await in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
     garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
-    await _in_background(closing, garbage_collector.run())
+    await in_background(closing, garbage_collector.run())
+    if pods:
+        pods.pool.on_ready = garbage_collector.sweep_soon
+        await in_background(closing, pods.run())
     return manager
+
+
+async def _start_pods(
+    closing: contextlib.AsyncExitStack, settings: OperatorSettings, api: KubeApi, namespaces: Sequence[str], epoch: int
+) -> "PodService":
+    """Opens the door for worker pods. Pods of the operator before connect from now on, and are not started anew."""
+    from model_provisioner.controller.workers.pod_service import PodService  # noqa: PLC0415 -- most operators have none
+
+    service = PodService.of(settings, api, settings.operator_namespace, epoch, _now)
+    await service.start(closing, namespaces)
+    return service
 
 
 def _forget_deleted(manager: Manager, kind: str, document: Mapping[str, Any]) -> None:
@@ -284,7 +302,7 @@ def _dependencies(
         api=base.api,
         stores=services.stores,
         file_monitor=file_monitor,
-        queue=services.queue,
+        queues=services.queues,
         transfers=Transfers(services),
         resolve_client=services.resolve_client,
         catalog=catalog,
@@ -293,7 +311,7 @@ def _dependencies(
         endpoints=settings.endpoints,
         ambient_buckets=tuple(settings.ambient_credentials),
         now=_now,
-        progress_interval=lambda: max(1.0, services.queue.busy / 20),
+        progress_interval=lambda: max(1.0, services.queues.busy / 20),
     )
 
 
@@ -303,7 +321,10 @@ async def _run_kopf(manager: Manager, base: _Base, namespaces: Sequence[str]) ->
     kopf.on.startup(id="workers", registry=registry)(_without_arguments(base.workers.start))
     kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(lambda: _stop(manager, base.workers)))
     base.health.begin()
-    await kopf.operator(registry=registry, namespaces=namespaces, standalone=True)
+    everywhere = is_everywhere(namespaces)
+    await kopf.operator(
+        registry=registry, clusterwide=everywhere, namespaces=() if everywhere else namespaces, standalone=True
+    )
 
 
 async def _stop(manager: Manager, workers: WorkerPool) -> None:
@@ -318,29 +339,6 @@ def _longest_silence(reflectors: Sequence[Reflector]) -> float:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-async def _in_background(closing: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Runs `work` until `closing` ends it. Call it before kopf starts.
-
-    At its end, kopf cancels all tasks that are younger than itself, and waits 5 s for them.
-    """
-    await in_background(closing, work, _exit)
-
-
-def exit_without_lease(why: object = "it was not renewed: this process was stopped for a while") -> None:
-    """Ends the process at once: a graceful exit would still write statuses."""
-    _LOG.critical("the Lease is lost (%s): exiting at once, the workers with us", why)
-    os._exit(_LEASE_LOST_EXIT_CODE)
-
-
-def _exit(work: object, error: Exception) -> None:
-    """Ends the process at once, because a part of it has failed."""
-    if isinstance(error, LeaseLost):
-        exit_without_lease(error)
-    else:
-        _LOG.critical("%s has failed: exiting at once, the workers with us", work, exc_info=error)
-        os._exit(FAILED_EXIT_CODE)
 
 
 def _without_arguments(action: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:

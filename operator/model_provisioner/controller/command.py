@@ -12,8 +12,10 @@ import time
 from pydantic import ValidationError
 
 from model_provisioner.aio.cancellation import cancel_at_sigterm
-from model_provisioner.controller.app import exit_without_lease, run_operator
+from model_provisioner.controller.app import run_operator
+from model_provisioner.controller.process.ending import exit_without_lease
 from model_provisioner.controller.process.fence import Fence, FencedSelector
+from model_provisioner.controller.workers import pod_settings
 from model_provisioner.proxy_file import load_proxy
 from model_provisioner.settings.flags import add_flags, explain, refuse
 from model_provisioner.settings.operator import OperatorSettings
@@ -30,10 +32,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = OperatorSettings(**vars(args))
         _check_proxy(settings)
+        _check_workers(settings)
     except ValidationError as error:
         return refuse("operator", explain(error))
-    except ValueError as error:
-        return refuse("operator", f"--proxy: {error}")
+    except (ValueError, OSError) as error:
+        return refuse("operator", str(error))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     fence = Fence(time.monotonic, exit_without_lease)
     with (
@@ -53,4 +56,13 @@ async def _run(settings: OperatorSettings, fence: Fence) -> int:
 def _check_proxy(settings: OperatorSettings) -> None:
     """Reads the proxy's URL as the workers do, to report a wrong one before anything starts. Raises ValueError."""
     if settings.proxy is not None:
-        load_proxy(settings.proxy)
+        try:
+            load_proxy(settings.proxy)
+        except ValueError as error:
+            raise ValueError(f"--proxy: {error}") from None
+
+
+def _check_workers(settings: OperatorSettings) -> None:
+    """Raises ValueError or OSError if worker pods are on and can't be started with these settings."""
+    if settings.worker_listen:
+        pod_settings.check(settings)

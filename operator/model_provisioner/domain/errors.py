@@ -64,6 +64,18 @@ class CatalogUnavailable(Retryable):
     """The catalog ConfigMap could not be written, or has no space for another model."""
 
 
+class WorkerPending(Retryable):
+    """The worker pod of the claim does not run yet. The message has what the scheduler or the kubelet says."""
+
+
+class WorkerLost(Retryable):
+    """The worker pod of the claim has ended or was cut off while it had something to do."""
+
+
+class WorkerRefused(Retryable):
+    """The API server does not admit the worker pod: a quota, a limit range, Pod Security, or a missing right."""
+
+
 class InternalError(Retryable):
     """A bug in the operator. The log has the traceback."""
 

@@ -37,6 +37,7 @@ class Connection(RequestHandler):
         "_count",
         "_draining",
         "_head",
+        "_is_stream",
         "_limits",
         "_malformed",
         "_request",
@@ -72,6 +73,7 @@ class Connection(RequestHandler):
         self._count = count
         self._draining = False
         self._head = 0
+        self._is_stream = False
         self._limits = limits
         self._malformed = malformed
         self._request: web.BaseRequest | None = None
@@ -103,6 +105,10 @@ class Connection(RequestHandler):
             self._request_is_complete(request)
         return self._head <= self._limits.head_bytes
 
+    def becomes_stream(self) -> None:
+        """The handler has taken the connection over, as a WebSocket. What follows is no request; it sets the limits."""
+        self._is_stream = True
+
     def abort(self) -> None:
         self._aborted = True
         self._resize(0)
@@ -120,17 +126,17 @@ class Connection(RequestHandler):
         if self._aborted:
             return
         request = self._request
-        is_behind = request is not None and request.content.is_eof()
+        is_behind = request is not None and request.content.is_eof() and not self._is_stream
         if request is None and data and not self.received:
             self._until = min(self._until, self._loop.time() + self._limits.head_seconds)
-        if not self._draining and not self._takes(len(data), is_behind=is_behind):
+        if not (self._draining or self._is_stream) and not self._takes(len(data), is_behind=is_behind):
             return
         try:
             super().data_received(data)
         except Exception as error:  # noqa: BLE001 -- asyncio would log the message, which may quote the request
             self._malformed.note(self.address, type(error).__name__)
             self.abort()
-        if request is not None and not is_behind and not self._draining and request.content.is_eof():
+        if request is not None and not (is_behind or self._is_stream or self._draining) and request.content.is_eof():
             self._request_is_complete(request)
 
     async def finish_response(

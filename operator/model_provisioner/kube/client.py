@@ -100,6 +100,10 @@ class ApiError(Exception):
         return self.is_unanswered or self.status in _TRANSIENT
 
 
+class TooLarge(ApiError):
+    """The answer has more bytes than the caller wants to read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """The address of the API server and our credentials there. `…_file` are paths of PEM files."""
@@ -148,9 +152,11 @@ class KubeApi:
         own = self._configuration
         return Connection(own.host, own.ssl_ca_cert, own.cert_file, own.key_file, await self._own_token())
 
-    async def get(self, path: str, query: Query | None = None, token: str | None = None) -> dict[str, Any]:
-        """Reads the object or list at `path`. Raises ApiError."""
-        return await self._request("GET", path, query=query, token=token)
+    async def get(
+        self, path: str, query: Query | None = None, token: str | None = None, max_bytes: int | None = None
+    ) -> dict[str, Any]:
+        """Reads the object or list at `path`. Raises ApiError, TooLarge if the answer has more than `max_bytes`."""
+        return await self._request("GET", path, query=query, token=token, max_bytes=max_bytes)
 
     async def create(self, path: str, body: Document, token: str | None = None) -> dict[str, Any]:
         """Creates `body` in the collection at `path`. Raises ApiError."""
@@ -205,10 +211,13 @@ class KubeApi:
         body: Document | Sequence[Document] | None = None,
         content_type: str = "application/json",
         token: str | None = None,
+        max_bytes: int | None = None,
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         identity = await self._identity(token)
         identity["headers"] |= {"Content-Type": content_type}
+        if max_bytes is not None:  # a compressed answer is unpacked before it can be counted
+            identity["headers"] |= {"Accept-Encoding": "identity"}
         try:
             async with (
                 self._slots,
@@ -218,7 +227,7 @@ class KubeApi:
             ):
                 self._record_response(response, token)
                 await _raise_for_status(response)
-                answer: dict[str, Any] = await response.json()
+                answer: dict[str, Any] = json.loads(await _read(response, max_bytes))
                 return answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(error) from None
@@ -281,6 +290,18 @@ async def _log_in(kubeconfig: Path | None) -> Configuration:
             config_file=str(kubeconfig) if kubeconfig else None, client_configuration=configuration
         )
     return configuration
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int | None) -> bytes:
+    """The body. Raises TooLarge."""
+    if max_bytes is None:
+        return await response.read()
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > max_bytes:
+            raise TooLarge(0, "TooLarge", f"the API server's answer has more than {max_bytes} bytes")
+    return bytes(body)
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:

@@ -10,16 +10,17 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 from model_provisioner.domain.lifecycle.backoff import Backoff
-from model_provisioner.kube.client import ApiError, KubeApi, Query
+from model_provisioner.kube.client import ApiError, KubeApi, Query, TooLarge
 
 _LOG = logging.getLogger(__name__)
 _WATCH_SECONDS = 290
 SILENCE_SECONDS = 70.0  # bookmarks come about every minute
 _PAUSES = Backoff(first=0.5, longest=8.0)
+_PAGE_BYTES = 4 * 1024 * 1024  # an object has at most some MiB, and takes up to twenty times that when it is parsed
 _REMEMBERED_DELETIONS = 256  # a late event of a deleted object arrives soon after the deletion
 
 Document = dict[str, Any]
@@ -32,7 +33,8 @@ class Reflector:
 
     `monotonic` is in seconds, `jitter` returns a random number in 0..1. A watch without an event for `silence` seconds
     is cut. `selection` are the selectors of list and watch, as parameters of a request. With `page_size`, a list is
-    read in pages of so many objects: whole documents take several times the memory of what is kept.
+    read in pages of so many objects, and of fewer if these are large: whole documents take many times the memory of
+    what is kept.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Reflector:
         self._api = api
         self._path = path
         self._selection = dict(selection or {})
-        self._page = {"limit": str(page_size)} if page_size else {}
+        self._page_size = page_size
         self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
@@ -107,15 +109,11 @@ class Reflector:
                 await self._recover(error)
 
     async def _list(self) -> None:
-        listed, rest = set[str](), ""
-        while True:
-            answer = await self._api.get(self._path, self._selection | self._page | _continuing(rest))
+        listed = set[str]()
+        async for answer in self._pages():
             for item in answer["items"]:
                 listed.add(item["metadata"]["uid"])
                 self._apply("ADDED", item)
-            rest = answer["metadata"].get("continue") or ""
-            if not rest:
-                break
         version = answer["metadata"]["resourceVersion"]
         unconfirmed = {
             uid for uid in self._unconfirmed if uid in self._objects and _version(self._objects[uid]) > int(version)
@@ -126,6 +124,23 @@ class Reflector:
         self._version = version
         self._last_event = self._listed = self._monotonic()
         self.synced.set()
+
+    async def _pages(self) -> AsyncIterator[Document]:
+        """The list, in pages if there is a page size. A page of one object is read whatever its size."""
+        rest, size = "", self._page_size
+        while True:
+            limit = {"limit": str(size)} if size else {}
+            continuing = {"continue": rest} if rest else {}
+            query, max_bytes = self._selection | limit | continuing, _PAGE_BYTES if size and size > 1 else None
+            try:
+                answer = await self._api.get(self._path, query, max_bytes=max_bytes)
+            except TooLarge:
+                size = max(1, (size or 1) // 4)
+                continue
+            yield answer
+            rest = answer["metadata"].get("continue") or ""
+            if not rest:
+                return
 
     async def _watch(self, version: str) -> None:
         query = self._selection | {
@@ -185,11 +200,6 @@ class Reflector:
         """Sleeps up to eight seconds: the pause doubles and is jittered, so that clients do not return at once."""
         self._failures += 1
         await self._sleep(_PAUSES.jittered(self._failures, self._jitter()))
-
-
-def _continuing(rest: str) -> dict[str, str]:
-    """The parameter that asks for the next page of a list; none for the first one."""
-    return {"continue": rest} if rest else {}
 
 
 def _version(document: Document) -> int:

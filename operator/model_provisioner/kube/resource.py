@@ -16,6 +16,7 @@ from model_provisioner.domain.annotations import GROUP, RECONCILE_AT, VERIFY_AT
 from model_provisioner.domain.lifecycle.credible import why_not_credible
 from model_provisioner.domain.modeldownload import MIN_BYTES_PER_SECOND, ModelDownload, Spec, Status
 from model_provisioner.domain.quantity import parse_quantity
+from model_provisioner.domain.scope import EVERY_NAMESPACE
 
 _LOG = logging.getLogger(__name__)
 VERSION = "v1alpha1"
@@ -49,6 +50,11 @@ def collection_path(namespace: str | None = None) -> str:
     return f"/apis/{API_VERSION}{within}/{PLURAL}"
 
 
+def watched_path(namespace: str) -> str:
+    """The URL path of the objects of a watched namespace, which may be EVERY_NAMESPACE."""
+    return collection_path(None if namespace == EVERY_NAMESPACE else namespace)
+
+
 def object_path(namespace: str, name: str) -> str:
     return f"{collection_path(namespace)}/{name}"
 
@@ -60,6 +66,11 @@ def lease_collection_path(namespace: str) -> str:
 
 def pod_collection_path(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods"
+
+
+def watched_pods_path(namespace: str) -> str:
+    """The URL path of the pods of a watched namespace, which may be EVERY_NAMESPACE."""
+    return "/api/v1/pods" if namespace == EVERY_NAMESPACE else pod_collection_path(namespace)
 
 
 def pod_path(namespace: str, name: str) -> str:

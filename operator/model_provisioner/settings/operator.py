@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from model_provisioner.domain import scope
 from model_provisioner.domain.annotations import GATE
 from model_provisioner.domain.credentials.ambient import EVERY_BUCKET
 from model_provisioner.domain.engines.engine import Engine
@@ -25,8 +26,9 @@ from model_provisioner.domain.network.proxy import PROXY_NEEDS_HOSTS, parse_no_p
 from model_provisioner.domain.quantity import parse_quantity
 from model_provisioner.domain.refs.refs import ENDPOINTS
 from model_provisioner.domain.store.modes import Modes, parse_mode
-from model_provisioner.settings.common import Kubeconfig, Settings, StringList, own_namespace
+from model_provisioner.settings.common import Kubeconfig, StringList, own_namespace
 from model_provisioner.settings.flags import Metavar
+from model_provisioner.settings.workers import WorkerPodSettings
 
 OLLAMA = "ollama"
 NO_STORE = "none"
@@ -51,14 +53,14 @@ class Mount(BaseModel):
         return cls(namespace=namespace, claim=claim, directory=Path(directory))
 
 
-class OperatorSettings(Settings):
+class OperatorSettings(WorkerPodSettings):
     """`instance` names this process in the Lease and in Events; it has no flag.
 
     `pod_uid` is None outside of a pod. With it, another operator can find out that this pod is gone.
     """
 
     watch_namespace: Annotated[StringList, Metavar("NS")] = Field(
-        default_factory=list, description="namespace to serve (repeatable; default: the stores' own)"
+        default_factory=list, description="namespace to serve (repeatable; *: every one; default: the stores' own)"
     )
     store: Annotated[StringList, Metavar("NAMESPACE/CLAIM=DIR|none")] = Field(
         default_factory=list,
@@ -162,6 +164,12 @@ class OperatorSettings(Settings):
     instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")
     pod_uid: str | None = Field(default=None, validation_alias="POD_UID")
 
+    @field_validator("watch_namespace")
+    @classmethod
+    def _check_namespaces(cls, value: list[str]) -> list[str]:
+        scope.check(value)
+        return value
+
     @field_validator("store")
     @classmethod
     def _check_mounts(cls, value: list[str]) -> list[str]:
@@ -254,6 +262,8 @@ class OperatorSettings(Settings):
         """Without a store, no namespace follows from it."""
         if not self.namespaces:
             raise ValueError("--store none says nothing about namespaces: name those to serve with --watch-namespace")
+        if self.operator_namespace == scope.EVERY_NAMESPACE:
+            raise ValueError("nothing says which namespace has the Lease: name it with --lease-namespace")
         return self
 
     @property

@@ -3,8 +3,9 @@
 import socket
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from model_provisioner.domain import scope
 from model_provisioner.settings.common import Kubeconfig, Settings, StringList
 from model_provisioner.settings.flags import Metavar
 
@@ -23,11 +24,17 @@ class ReleaseSettings(Settings):
     )
     watch_namespace: Annotated[StringList, Metavar("NS")] = Field(
         default_factory=list,
-        description="namespace whose objects are released (repeatable; default: that of --namespace)",
+        description="namespace whose objects are released (repeatable; *: every one; default: that of --namespace)",
     )
     kubeconfig: Kubeconfig = None
     instance: str = Field(default_factory=socket.gethostname, validation_alias="POD_NAME")
     pod_uid: str | None = Field(default=None, validation_alias="POD_UID")
+
+    @field_validator("watch_namespace")
+    @classmethod
+    def _check_namespaces(cls, value: list[str]) -> list[str]:
+        scope.check(value)
+        return value
 
     @property
     def namespaces(self) -> list[str]:

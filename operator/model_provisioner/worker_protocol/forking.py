@@ -6,7 +6,7 @@ These are two lines: from the worker `started` and its process id, when it will 
 `ended` and the exit code (negative for a signal, as `subprocess.Popen.returncode`). When the operator ends its
 direction of that socket, the server kills the worker. The end of the server's standard input ends the server.
 
-Used by `controller.workers.worker_server` and `transfer.worker.worker_server`; the lines between operator and worker
+Used by `worker_processes.worker_server` and `transfer.worker.worker_server`; the lines between operator and worker
 are in `worker_protocol.codec`.
 """
 

@@ -188,7 +188,7 @@ class Remove(msgspec.Struct, frozen=True):
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """Remove the records of deleted objects of `namespaces`. Answered by Swept.
+    """Remove the records of deleted objects of `namespaces`, of which "*" means all. Answered by Swept.
 
     `uids` are the uids of all existing objects in `namespaces`, from a complete list; `names` are their names, as
     `namespace/name`.

@@ -259,6 +259,30 @@ async def test_a_catalog_that_is_deleted_comes_back(case: Case, cluster: Cluster
         await case.until_keys("tiny")
 
 
+async def test_a_catalog_that_is_deleted_while_it_is_written_comes_back(
+    behind: Case, proxy: ApiProxy, cluster: Cluster
+) -> None:
+    """Between the apply and the request that removes the keys of others, which then finds nothing."""
+
+    def removes_theirs(asked: Asked) -> bool:
+        return asked.method == "PATCH" and b'"theirs"' in asked.body
+
+    def delete() -> bool:
+        cluster.api.delete(behind.path)
+        return True
+
+    async with running(behind.catalog):
+        await behind.catalog.enter(behind.new("tiny"), MODEL)
+        with proxy.at(0, removes_theirs, delete, after=False) as fault:
+            cluster.api.merge(behind.path, {"data": {"theirs": "1"}})
+
+            async def deleted() -> bool:
+                return bool(fault.bitten)
+
+            await behind.until(deleted)
+            await behind.until_keys("tiny")
+
+
 async def test_a_change_that_the_watch_misses_is_found_by_the_resync(
     behind: Case, proxy: ApiProxy, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

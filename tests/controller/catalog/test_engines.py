@@ -143,13 +143,13 @@ async def test_what_other_clients_change_or_delete_is_restored(engines: EngineCa
         await engines.until_listed("tiny")
         engines.cluster.api.merge(engines.path(PRESETS), {"data": {KEY: "[mine]\n", "more": "1"}})
         await engines.until_listed("tiny")
-        engines.cluster.api.delete(engines.path(PRESETS))
-        await engines.until_listed("tiny")
 
-        async def same_keys() -> bool:
+        async def alone() -> bool:
             return list(await engines.data()) == [KEY]
 
-        await engines.case.until(same_keys)
+        await engines.case.until(alone)
+        engines.cluster.api.delete(engines.path(PRESETS))
+        await engines.until_listed("tiny")
 
 
 async def test_models_that_a_former_operator_left_are_removed(engines: EngineCase) -> None:

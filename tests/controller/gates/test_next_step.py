@@ -20,7 +20,7 @@ NOW = 1000.0
 
 def pod(uid: str = "u", *models: str) -> GatedPod:
     request = Request("models.rbee.dev/models", models)
-    return GatedPod("ai", "server", uid, 1, (), request, "", "/models", frozenset(), Affinity())
+    return GatedPod("ai", "server", uid, 1, 0, request, "", "/models", frozenset(), Affinity())
 
 
 def held(told: Told | None = None, since: float = NOW - 100, not_before: float = -math.inf) -> HeldPod:

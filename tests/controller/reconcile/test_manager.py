@@ -57,7 +57,7 @@ class Room:
                 api=api,
                 stores=stores,
                 file_monitor=self.monitor,
-                queue=unused,
+                queues=unused,
                 transfers=unused,
                 resolve_client=unused,
                 catalog=unused,

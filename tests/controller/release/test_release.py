@@ -4,6 +4,7 @@ There is no Deployment controller here: the tests remove the pods that it would 
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,34 @@ def run(kubeconfig: Path, tmp_path: Path, *sites: Site) -> tuple[int, str]:
     """Runs the command for the watched `sites`, the first of which is the release's; returns exit code and output."""
     program = Program(flags(kubeconfig, sites[0], *sites), tmp_path / "release.log")
     return program.process.wait(120), program.output()
+
+
+def test_all_namespaces_are_released_by_one_list(home: Site, other: Site, cluster: Cluster, tmp_path: Path) -> None:
+    for site in (home, other):
+        site.create("one", FINALIZER, FOREIGN)
+    program = Program([*flags(cluster.kubeconfig, home), "--watch-namespace=*"], tmp_path / "release.log")
+    assert program.process.wait(120) == 0, program.output()
+    assert re.search(r"^all namespaces: \d+ ModelDownloads released", program.output(), re.MULTILINE)
+    assert home.finalizers() == other.finalizers() == {"one": [FOREIGN]}
+
+
+def test_without_the_cluster_role_nothing_counts_as_released(home: Site, cluster: Cluster, tmp_path: Path) -> None:
+    rules = [
+        {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
+    ]
+    for number, rule in enumerate(rules):
+        cluster.grant(home.namespace, f"hook-{number}", rule)
+    kubeconfig = cluster.kubeconfig_for_service_account(home.namespace, "hook-0")
+    for number in range(1, len(rules)):
+        path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{home.namespace}/rolebindings/hook-{number}"
+        cluster.api.merge(
+            path, {"subjects": [{"kind": "ServiceAccount", "name": "hook-0", "namespace": home.namespace}]}
+        )
+    program = Program([*flags(kubeconfig, home), "--watch-namespace=*"], tmp_path / "release.log")
+    assert program.process.wait(120) == 1
+    assert "all namespaces: " in program.output().splitlines()[-1]
 
 
 def patches_of_objects(asked: Asked) -> bool:

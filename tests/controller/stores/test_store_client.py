@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from model_provisioner.controller.stores.store_client import StoreClient
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.store.claim import Claim
+from model_provisioner.worker_processes.child_process import WorkerProcess
 from model_provisioner.worker_protocol.messages import Check, Checked, Request, Verified
 
 HANGS, WELL = Claim("models", "hangs"), Claim("models", "well")

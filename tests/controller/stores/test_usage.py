@@ -16,10 +16,11 @@ from model_provisioner.controller.stores.object_index import ObjectIndex
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.queue import Lanes
+from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.reservations import Reservations
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.transfer.store.store import Store
+from model_provisioner.worker_processes.child_process import WorkerProcess
 from tests.support.faulty_volume import faulty_volume
 from tests.support.models import put
 from tests.support.worker_processes import worker_of
@@ -150,7 +151,7 @@ async def test_free_space_that_makes_no_sense_is_no_metric(tmp_path: Path) -> No
         odd.answer(f_blocks=0, f_bfree=0, f_bavail=0)
         async with collecting({CLAIM: odd.root}) as surveys:
             metrics = Metrics(registry, lambda: 0.0)
-            register_work(metrics, [], Lanes({}), Reservations(), surveys.collector, lambda: 0.0)
+            register_work(metrics, list, Queues(Lanes({})), Reservations(), surveys.collector, lambda: 0.0)
             await surveys.end()
             page = generate_latest(registry).decode()
             assert "volume_free_bytes{" not in page

@@ -7,12 +7,12 @@ import pytest
 
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import ProvisionError, RateLimited
 from model_provisioner.domain.lifecycle.suspended_message import NO_ALTERNATIVES
 from model_provisioner.domain.network.response_time import resolve_seconds
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.http.curl_errors import CONNECT_SECONDS
+from model_provisioner.worker_processes.child_process import WorkerProcess
 from model_provisioner.worker_protocol.messages import Resolve, ResolvedAnswer
 
 HUB = "https://hub.example"

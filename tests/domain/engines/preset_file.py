@@ -16,7 +16,11 @@ _OPTIONS = {"model", "mmproj"}
 
 
 def read_presets(text: str) -> dict[str, dict[str, str]]:
-    """The options of each model. Raises ValueError if the router would refuse the file."""
+    """The options of each model. Raises ValueError if the router would refuse the file.
+
+    A key before the first section makes a model `default`, as in older versions of llama.cpp. The options of `[*]` are
+    added to each model.
+    """
     found: dict[str, dict[str, str]] = {}
     section, place = "default", 0
     while place < len(text):
@@ -24,10 +28,13 @@ def read_presets(text: str) -> dict[str, dict[str, str]]:
             section = match["name"]
             found[section] = {}
         elif match := _PAIR.match(text, place):
-            if match["key"] not in _OPTIONS:
+            options = found.setdefault(section, {})
+            if match["key"] in _OPTIONS:
+                options[match["key"]] = match["value"]
+            elif match["key"] != "version":
                 raise ValueError(f"option {match['key']!r} not recognized in preset {section!r}")
-            found.setdefault(section, {})[match["key"]] = match["value"]
         elif not (match := _NOTHING.match(text, place)):
             raise ValueError(f"failed to parse the line at {text[place : place + 80]!r}")
         place = match.end()
-    return found
+    for_all = found.pop("*", {})
+    return {name: {**for_all, **options} for name, options in found.items()}

@@ -36,6 +36,9 @@ from model_provisioner.domain.errors import (
     VolumeChanged,
     VolumeNotWritable,
     VolumeUnsuitable,
+    WorkerLost,
+    WorkerPending,
+    WorkerRefused,
 )
 from model_provisioner.domain.lifecycle.backoff import pause
 from model_provisioner.domain.lifecycle.events import (
@@ -159,6 +162,9 @@ ERRORS: dict[type[ProvisionError], list[Event]] = {
     SourceUnavailable: FETCHING,
     TransferStalled: FETCHING,
     NotGGUF: FETCHING,
+    WorkerPending: ASKING,
+    WorkerRefused: ASKING,
+    WorkerLost: FETCHING,
     InternalError: FETCHING,
     DigestMismatch: FETCHED,
     CatalogUnavailable: FETCHED,

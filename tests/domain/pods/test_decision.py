@@ -35,7 +35,7 @@ READY: tuple[Event, ...] = (Started(MODEL, 0), Available(MODEL))
 
 def pod(*wanted: Wanted) -> GatedPod:
     request = Request("models.rbee.dev/use", wanted)
-    return GatedPod("ai", "server", "u", 1, ("g",), request, "", "/models", frozenset({"models"}), Affinity())
+    return GatedPod("ai", "server", "u", 1, 0, request, "", "/models", frozenset({"models"}), Affinity())
 
 
 def download(name: str, *events: Event) -> ModelDownload:

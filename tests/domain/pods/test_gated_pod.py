@@ -1,13 +1,16 @@
 """What is read of a pod's document: its request, its mounts, its affinity. No document stops the reading."""
 
 import copy
+import gc
+import json
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_provisioner.domain.annotations import GATE, MODELS, MOUNT_PATH, USE
+from model_provisioner.domain.annotations import MODELS, MOUNT_PATH, USE
 from model_provisioner.domain.pods.affinity import Affinity, Term, is_on_one_node
 from model_provisioner.domain.pods.gated_pod import GatedPod, read_pod
 from model_provisioner.domain.refs.refs import parse
@@ -78,6 +81,52 @@ def test_sixteen_models_are_allowed() -> None:
     assert len(read({MODELS: ",".join(f"m-{number}" for number in range(16))}).request.models) == 16
 
 
+HUGE = "x" * 200_000
+HOSTILE: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "another annotation": ({MODELS: "tiny", "note": HUGE}, {}),
+    "an annotation that can't be read": ({MODELS: HUGE}, {}),
+    "a ref that can't be read": ({USE: f"hf:{HUGE[:8000]}", "note": HUGE}, {}),
+    "a path of a mount": ({MODELS: "tiny", MOUNT_PATH: f"/{HUGE}"}, {}),
+    "gates": ({MODELS: "tiny"}, {"schedulingGates": [{"name": f"example.com/{i}"} for i in range(9_000)]}),
+    "a claim": (
+        {MODELS: "tiny"},
+        {"volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": HUGE}}]},
+    ),
+    "claims": (
+        {MODELS: "tiny"},
+        {
+            "volumes": [{"name": f"v{i}", "persistentVolumeClaim": {"claimName": f"claim-{i}"}} for i in range(3_000)],
+            "containers": [
+                {"name": f"c{i}", "volumeMounts": [{"name": f"v{i}", "mountPath": "/models"}]} for i in range(3_000)
+            ],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_of_a_huge_document_little_is_kept(case: str) -> None:
+    annotations, spec = HOSTILE[case]
+    text = json.dumps(pod("server", annotations, **spec))
+    tracemalloc.start()
+    try:
+        document = json.loads(text)
+        document["metadata"] |= {"namespace": "ai", "uid": "u", "resourceVersion": "7"}
+        kept = read_pod(document, "/models")
+        del document
+        gc.collect()
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept.name == "server"
+    assert used < 32 * 1024
+
+
+def test_a_name_that_no_claim_can_have_is_no_claim() -> None:
+    volumes = [{"name": "models", "persistentVolumeClaim": {"claimName": "a\nb"}}]
+    assert read({MODELS: "tiny"}, volumes=volumes).claims == frozenset()
+
+
 @pytest.mark.parametrize("path", ["models", "", "/", "//", "/a:b", "/a\nb", "/" + "a" * 1100])
 def test_what_is_no_path_of_a_mount_is_a_problem(path: str) -> None:
     problem = read({MODELS: "tiny", MOUNT_PATH: path}).problem
@@ -119,7 +168,7 @@ def test_a_pod_without_our_gate_or_one_that_goes_is_not_held() -> None:
     assert not read({MODELS: "tiny"}, schedulingGates=None).is_held
     going = pod("server", {MODELS: "tiny"})
     going["metadata"] |= {"namespace": "ai", "uid": "u", "resourceVersion": "7", "deletionTimestamp": "2026-01-01"}
-    assert read_pod(going, "/models").gates == (GATE,)
+    assert read_pod(going, "/models").gate == 0
     assert not read_pod(going, "/models").is_held
 
 

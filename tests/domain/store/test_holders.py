@@ -158,6 +158,12 @@ def test_whose_records_are_swept(found: HolderRecord, gone: bool) -> None:
     assert holders.orphaned((found,), {"ns"}, {"there"}) == ((found,) if gone else ())
 
 
+def test_of_every_namespace_each_record_without_an_object_is_swept() -> None:
+    found = tuple(record for record, _ in ORPHANED.values())
+    gone, elsewhere = found[1], found[2]
+    assert holders.orphaned(found, {"*"}, {"there"}) == (gone, elsewhere)
+
+
 def test_the_record_under_a_former_uid_stays_until_the_object_has_one_of_its_own() -> None:
     former, own = replace(record("gone"), name="it"), replace(record("there"), name="it")
     assert holders.orphaned((former,), {"ns"}, {"there"}, {"ns/it"}) == ()

@@ -108,7 +108,8 @@ def test_the_projector_is_known_by_its_path_and_not_by_its_place() -> None:
 def test_a_model_that_ollama_can_not_read_is_told_why() -> None:
     parts = tuple(FileRecord(f"hf/a/b/x-0000{n}-of-00002.gguf", 1, DIGESTS[n]) for n in (1, 2))
     assert "split" in str(viewed(replace(MODEL, files=parts)))
-    assert "digest" in str(viewed(replace(MODEL, files=(replace(FILE, digest=None),))))
+    for digest in (None, "", "md5:0", "sha256:x"):
+        assert "digest" in str(viewed(replace(MODEL, files=(replace(FILE, digest=digest),))))
     assert "80 letters" in str(viewed(MODEL, "t" * 81))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.views.ollama_image import FoundManifest
-from model_provisioner.domain.views.ollama_layout import blob_name, named, unused_blobs, unused_manifests
+from model_provisioner.domain.views.ollama_layout import blob_name, named, taken_over, unused_blobs, unused_manifests
 from model_provisioner.domain.views.ollama_model import FileLayer, TextLayer, ViewedModel
 from model_provisioner.domain.views.ollama_names import OllamaName
 
@@ -63,6 +63,20 @@ def test_manifests_of_this_claim_that_are_not_wanted_are_unused() -> None:
         WHOLE: FoundManifest(OTHER_CLAIM, "other/x", frozenset()),
     }
     assert unused_manifests([WANTED], found, CLAIM) == [OBJECT]
+
+
+def test_manifests_of_a_claim_whose_objects_left_it_are_taken_over() -> None:
+    """As after a volume was bound to a claim of another name. Another operator's object has a record."""
+    found = {
+        WANTED: FoundManifest(OTHER_CLAIM, "models/a", frozenset()),
+        OBJECT: FoundManifest(OTHER_CLAIM, "other/held", frozenset()),
+        WHOLE: FoundManifest(None, None, frozenset()),
+    }
+    assert {name: one.claim for name, one in taken_over(found, CLAIM, {"other/held"}).items()} == {
+        WANTED: CLAIM,
+        OBJECT: OTHER_CLAIM,
+        WHOLE: None,
+    }
 
 
 def test_blobs_of_no_manifest_are_unused() -> None:

@@ -23,7 +23,17 @@ from model_provisioner.transfer.http.client import Client, NetworkSettings, open
 from tests.support.hub import Hub
 
 LISTED = NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"), HostPort("localhost")))
-GUARDED = ("transfer/", "domain/", "worker_protocol/", "aio/", "controller/", "proxy_file.py", "cli.py")
+GUARDED = (
+    "transfer/",
+    "domain/",
+    "worker_protocol/",
+    "aio/",
+    "controller/",
+    "worker_pod/",
+    "worker_processes/",
+    "proxy_file.py",
+    "cli.py",
+)
 OUTSIDE = "127.0.0.2"  # stands for a public address
 INSIDE = "127.0.0.1"
 
@@ -206,8 +216,10 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
         "transfer/http/address_guard.py": {"pycurl", "socket"},
         "transfer/http/curl_errors.py": {"pycurl"},
         "transfer/http/curl_request.py": {"pycurl"},
-        "controller/workers/worker_server.py": {"socket"},  # a pair of sockets with its child process
+        "worker_processes/worker_server.py": {"socket"},  # a pair of sockets with its child process
         "transfer/worker/worker_server.py": {"socket"},  # the other one of the pair
+        "worker_pod/connection.py": {"aiohttp"},  # to the operator, at an address of the Job
+        "controller/workers/door.py": {"aiohttp"},
         "controller/process/health.py": {"aiohttp"},
         "controller/process/http.py": {"aiohttp"},
         "controller/metrics/metrics.py": {"aiohttp"},

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.domain.errors import PathConflict
+from model_provisioner.domain.errors import PathConflict, VolumeUnsuitable
 from model_provisioner.domain.model_facts import OllamaSettings
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.modes import Modes
 from model_provisioner.transfer.store.records import UnheldFiles
 from model_provisioner.transfer.store.store import Store
-from model_provisioner.transfer.views import ollama
+from model_provisioner.transfer.views import manifests, ollama
 from model_provisioner.transfer.views.ollama import ViewResult
 from tests.support.models import attest, fetch, files_below, holder, plan_of, put, sample
 from tests.support.views import CLAIM, View, publish, viewed
@@ -213,7 +213,7 @@ def test_two_objects_with_one_ref_and_different_bytes_are_both_listed(store: Sto
 def test_a_second_claim_on_the_volume_keeps_its_models(store: Store, root: Path, view: View) -> None:
     publish(store, root, "tiny", FILE)
     publish(store, root, "second", SECOND)
-    ollama.update(store, OTHER_CLAIM, (viewed("hf:acme/tiny:Q8_0", "second", SECOND, namespace="other"),))
+    ollama.update(store, OTHER_CLAIM, (viewed("hf:acme/tiny:Q8_0", "second", SECOND),))
     ollama.update(store, CLAIM, (viewed(REF, "tiny", FILE),))
     assert set(view.manifests()) == {PATH, SECOND_PATH}
     ollama.remove(store, CLAIM)
@@ -221,6 +221,19 @@ def test_a_second_claim_on_the_volume_keeps_its_models(store: Store, root: Path,
     assert view.contents(SECOND_PATH)["model"] == SECOND.content
     ollama.remove(store, OTHER_CLAIM)
     assert not (root / "views").exists()
+
+
+def test_a_claim_of_another_name_takes_over_the_view_of_its_volume(store: Store, root: Path, view: View) -> None:
+    publish(store, root, "tiny", FILE)
+    publish(store, root, "second", SECOND)
+    both = (viewed(REF, "tiny", FILE), viewed("hf:acme/tiny:Q8_0", "second", SECOND))
+    ollama.update(store, CLAIM, both)
+    store.records.remove("uid-second", delete=False)
+    renamed = Claim("models", "restored")
+    ollama.update(store, renamed, both[:1])
+    assert {path: one["annotations"]["models.rbee.dev/claim"] for path, one in view.manifests().items()} == {
+        PATH: "models/restored"
+    }
 
 
 def test_a_view_that_is_switched_off_leaves_nothing(store: Store, root: Path) -> None:
@@ -287,6 +300,20 @@ def test_files_and_directories_have_the_modes_of_the_store(root: Path, view: Vie
         ollama.update(store, CLAIM, (viewed(REF, "tiny", FILE),))
     modes = {path.is_dir(): path.stat().st_mode & 0o777 for path in view.directory.rglob("*")}
     assert modes == {True: 0o750, False: 0o440}
+
+
+def test_a_view_with_too_many_files_is_told(
+    store: Store, root: Path, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user of a volume whose directories a group may write can fill them."""
+    monkeypatch.setattr(manifests, "_MOST", 3)
+    publish(store, root, "tiny", FILE)
+    ollama.update(store, CLAIM, (viewed(REF, "tiny", FILE),))
+    for number in range(3):
+        put(root, f"views/ollama/manifests/a/b/c/{number}", b"{}")
+    with pytest.raises(VolumeUnsuitable, match="views/ollama/manifests has more than 3 files"):
+        ollama.update(store, CLAIM, ())
+    assert len(view.paths()) == 4
 
 
 @needs_root

@@ -10,13 +10,16 @@ Called by `controller.app` and `controller.reconcile`. Reading and writing is in
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from model_provisioner.controller.catalog.catalogs import EveryNamespace, ListedNamespaces
 from model_provisioner.controller.catalog.namespace_catalog import NamespaceCatalog
+from model_provisioner.domain.catalog import CATALOG_NAME
 from model_provisioner.domain.engines.engine import Engine
 from model_provisioner.domain.errors import CatalogUnavailable
 from model_provisioner.domain.modeldownload import Model, ModelDownload
+from model_provisioner.domain.scope import is_everywhere
 from model_provisioner.kube.client import KubeApi
 
 _LEAVE_SECONDS = 5.0
@@ -43,17 +46,20 @@ class Catalog:
     def __init__(
         self,
         api: KubeApi,
-        namespaces: Iterable[str],
+        namespaces: Collection[str],
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         *,
         engines: Sequence[Engine] = (),
         mount_path: str = "/models",
     ) -> None:
-        self._catalogs = {
-            namespace: NamespaceCatalog(api, namespace, monotonic, sleep, engines, mount_path)
-            for namespace in namespaces
-        }
+        def make(namespace: str) -> NamespaceCatalog:
+            return NamespaceCatalog(api, namespace, monotonic, sleep, engines, mount_path)
+
+        names = [CATALOG_NAME, *(engine.config_map_name for engine in engines)]
+        self._catalogs = (
+            EveryNamespace(api, make, sleep, names) if is_everywhere(namespaces) else ListedNamespaces(namespaces, make)
+        )
         self._listeners: list[Listener] = []
 
     def add_listener(self, listener: "Listener") -> None:
@@ -68,30 +74,28 @@ class Catalog:
 
     async def run(self) -> None:
         """Keeps every ConfigMap up to date until cancelled; nothing is written afterwards."""
-        async with asyncio.TaskGroup() as tasks:
-            for catalog in self._catalogs.values():
-                tasks.create_task(catalog.run())
+        await self._catalogs.run()
 
     def holds(self, download: ModelDownload) -> bool:
         """Whether the object was entered. From then on the catalog keeps the ConfigMap up to date by itself."""
-        return self._catalogs[download.namespace].holds(download.name, download.uid)
+        return self._catalogs.of(download.namespace).holds(download.name, download.uid)
 
     def check_room(self, download: ModelDownload, model: Model) -> None:
         """Raises CatalogUnavailable if there is no room for `model`, as far as it is known, beside the listed ones."""
-        self._catalogs[download.namespace].check_room(download, model)
+        self._catalogs.of(download.namespace).check_room(download, model)
 
     async def recovered(self, download: ModelDownload) -> None:
         """Returns when the ConfigMap of the object's namespace can be written after a write has failed.
 
         Never returns if the last write did not fail.
         """
-        await self._catalogs[download.namespace].recovered()
+        await self._catalogs.of(download.namespace).recovered()
 
     async def enter(self, download: ModelDownload, model: Model) -> None:
         """Returns when the ConfigMap lists the model. Raises CatalogUnavailable."""
         self.check_room(download, model)
         self._put(download, model)
-        if failure := await self._catalogs[download.namespace].flush():
+        if failure := await self._catalogs.of(download.namespace).flush():
             raise failure.error
 
     async def leave(self, download: ModelDownload) -> None:
@@ -100,7 +104,7 @@ class Catalog:
         A refusal is no error: a namespace that is being deleted refuses every write (403), and a ConfigMap of
         another owner never listed the object.
         """
-        catalog = self._catalogs[download.namespace]
+        catalog = self._catalogs.of(download.namespace)
         self._take(download.namespace, download.name, download.uid)
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
@@ -116,17 +120,19 @@ class Catalog:
 
     def on_event(self, kind: str, document: Document) -> None:
         """A listener of the watch of objects: drops an object also if its finalizer was removed by force."""
+        self._catalogs.on_event(kind, document)
         if kind == "DELETED":
             metadata = document["metadata"]
             self._take(metadata["namespace"], metadata["name"], metadata["uid"])
 
     def _put(self, download: ModelDownload, model: Model) -> None:
-        self._catalogs[download.namespace].put(download, model)
+        self._catalogs.of(download.namespace).put(download, model)
         for listener in self._listeners:
             listener.on_listed(download, model)
 
     def _take(self, namespace: str, name: str, uid: str) -> None:
-        if self._catalogs[namespace].holds(name, uid):
-            self._catalogs[namespace].take(name, uid)
+        catalog = self._catalogs.of(namespace)
+        if catalog.holds(name, uid):
+            catalog.take(name, uid)
             for listener in self._listeners:
                 listener.on_taken(namespace, name)

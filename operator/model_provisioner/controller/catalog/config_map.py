@@ -44,7 +44,7 @@ class CatalogConfigMap:
 
     async def find(self) -> Document | None:
         """None if it does not exist."""
-        return await self._with_retries(self._get)
+        return await self._with_retries(lambda: self._none_if_missing(self._api.get(self._path)))
 
     async def apply(self, data: Mapping[str, str]) -> Document:
         """Creates it, or sets our keys to `data`. Keys of other field managers stay; the answer contains them."""
@@ -53,32 +53,27 @@ class CatalogConfigMap:
             lambda: self._api.patch(self._path, document, "apply", field_manager=_FIELD_MANAGER)
         )
 
-    async def remove(self, keys: Document) -> Document:
-        """Sends `keys`, the merge patch that `foreign_keys` returns."""
-        return await self._with_retries(lambda: self._api.patch(self._path, keys))
+    async def remove(self, keys: Document) -> Document | None:
+        """Sends `keys`, the merge patch that `foreign_keys` returns. Returns None if it does not exist any more."""
+        return await self._with_retries(lambda: self._none_if_missing(self._api.patch(self._path, keys)))
 
     async def delete_if_labelled(self) -> bool:
         """Deletes it if it has our label; returns whether it did."""
         return await self._with_retries(self._delete)
 
-    @property
-    def watch_path(self) -> str:
-        """The collection, restricted to this ConfigMap."""
-        return f"{self._collection}?fieldSelector=metadata.name%3D{self._name}"
-
     def __str__(self) -> str:
         return f"ConfigMap {self._name} in namespace {self._namespace}"
 
-    async def _get(self) -> Document | None:
+    async def _none_if_missing(self, request: Awaitable[Document]) -> Document | None:
         try:
-            return await self._api.get(self._path)
+            return await request
         except ApiError as error:
             if error.is_not_found:
                 return None
             raise
 
     async def _delete(self) -> bool:
-        found = await self._get()
+        found = await self._none_if_missing(self._api.get(self._path))
         if found is None or not is_labelled(found):
             return False
         version = found["metadata"]["resourceVersion"]  # another one may have lost the label
@@ -97,12 +92,8 @@ class CatalogConfigMap:
         return await request()
 
     @property
-    def _collection(self) -> str:
-        return f"/api/v1/namespaces/{self._namespace}/configmaps"
-
-    @property
     def _path(self) -> str:
-        return f"{self._collection}/{self._name}"
+        return f"/api/v1/namespaces/{self._namespace}/configmaps/{self._name}"
 
     def _document(self, data: Mapping[str, str]) -> Document:
         return {
@@ -115,6 +106,12 @@ class CatalogConfigMap:
             },
             "data": dict(data),
         }
+
+
+def watch_path(namespace: str | None, name: str) -> str:
+    """The URL path of the ConfigMaps of a namespace, or of the cluster if None, restricted to those called `name`."""
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"/api/v1{within}/configmaps?fieldSelector=metadata.name%3D{name}"
 
 
 def is_labelled(found: Document) -> bool:

@@ -6,7 +6,8 @@ engines are told in `controller.catalog.engine_rows`, writing in `controller.cat
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from model_provisioner.controller.catalog.config_map import CatalogConfigMap
 from model_provisioner.controller.catalog.engine_rows import EngineRows
@@ -41,11 +42,20 @@ class NamespaceCatalog:
             rows = EngineRows(engine, mount_path)
             writer = CatalogWriter(api, namespace, engine.config_map_name, rows, monotonic, sleep)
             self._engines.append((rows, writer))
+        self._writers = {CATALOG_NAME: self._writer}
+        self._writers.update(
+            (engine.config_map_name, writer) for engine, (_, writer) in zip(engines, self._engines, strict=True)
+        )
         self._switched_off = [
             CatalogConfigMap(api, namespace, engine.config_map_name, sleep)
             for engine in ENGINES.values()
             if engine not in engines
         ]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it lists no model."""
+        return self._rows.is_empty
 
     def holds(self, name: str, uid: str) -> bool:
         return self._rows.holds(name, uid)
@@ -75,16 +85,27 @@ class NamespaceCatalog:
         """Returns when the catalog is up to date, or why it is not. The ConfigMaps of engines are not waited for."""
         return await self._writer.flush()
 
+    async def settle(self) -> bool:
+        """Tries to write what is not written yet. Whether every ConfigMap is up to date then, or may not be written."""
+        failures = [await writer.flush() for writer in self._writers.values()]
+        return all(failure is None or failure.refused for failure in failures)
+
     async def recovered(self) -> None:
         """Returns when a write succeeds after a failed one. Never returns if the last write did not fail."""
         await self._writer.recovered()
 
-    async def run(self) -> None:
-        """Keeps the ConfigMaps up to date until cancelled; no write goes on afterwards."""
+    def on_config_map(self, kind: str, document: Mapping[str, Any]) -> None:
+        """A listener of a watch of the ConfigMaps, if `run` has none of its own."""
+        self._writers[document["metadata"]["name"]].on_config_map(kind, document)
+
+    async def run(self, *, is_watched: bool = False) -> None:
+        """Keeps the ConfigMaps up to date until cancelled; no write goes on afterwards.
+
+        `is_watched`: the caller passes every change of the ConfigMaps to `on_config_map`.
+        """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._writer.run())
-            for _, writer in self._engines:
-                tasks.create_task(writer.run())
+            for writer in self._writers.values():
+                tasks.create_task(writer.run(is_watched=is_watched))
             tasks.create_task(self._delete_switched_off())
 
     async def _delete_switched_off(self) -> None:

@@ -18,6 +18,7 @@ from model_provisioner.controller.catalog.config_map import (
     foreign_keys,
     is_labelled,
     is_ours,
+    watch_path,
 )
 from model_provisioner.domain.catalog import DriftBackoff
 from model_provisioner.domain.errors import CatalogUnavailable
@@ -78,6 +79,7 @@ class CatalogWriter:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._api = api
+        self._watch_path = watch_path(namespace, name)
         self._config_map = CatalogConfigMap(api, namespace, name, sleep)
         self._rows = rows
         self._monotonic = monotonic
@@ -123,11 +125,15 @@ class CatalogWriter:
             await asyncio.Event().wait()
         await self._writable.wait()
 
-    async def run(self) -> None:
-        """Keeps the ConfigMap up to date until cancelled; no write goes on afterwards: another operator may act."""
+    async def run(self, *, is_watched: bool) -> None:
+        """Keeps the ConfigMap up to date until cancelled; no write goes on afterwards: another operator may act.
+
+        `is_watched`: the caller passes every change of the ConfigMap to `on_config_map`, so there is no watch here.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._watch())
+                if not is_watched:
+                    tasks.create_task(self._watch())
                 tasks.create_task(self._resync())
                 tasks.create_task(self._revert_drift())
         finally:
@@ -180,7 +186,9 @@ class CatalogWriter:
         data = self._rows.data
         found = self._cache(await self._config_map.apply(data))
         if foreign := foreign_keys(found or {}, data):
-            self._cache(await self._config_map.remove(foreign))
+            left = self._cache(await self._config_map.remove(foreign))
+            if left is None:
+                return Failure(f"{self._config_map} was deleted while it was written", refused=False)
         self._applied_at = self._monotonic()
         return None
 
@@ -191,12 +199,12 @@ class CatalogWriter:
         return (found.get("data") or {}) == self._rows.data and not found.get("binaryData") and is_labelled(found)
 
     async def _watch(self) -> None:
-        reflector = Reflector(self._api, self._config_map.watch_path)
-        reflector.add_listener(self._on_event)
+        reflector = Reflector(self._api, self._watch_path)
+        reflector.add_listener(self.on_config_map)
         await reflector.run()
 
-    def _on_event(self, kind: str, document: Document) -> None:
-        """Our own writes arrive here too; they are not newer than the cache."""
+    def on_config_map(self, kind: str, document: Document) -> None:
+        """A listener of the watch of the ConfigMap. Our own writes arrive too; they are not newer than the cache."""
         version = int(document["metadata"]["resourceVersion"])
         if version <= self._cached_version:
             return

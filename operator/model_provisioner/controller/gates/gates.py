@@ -26,7 +26,7 @@ from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.events import EventPoster
 from model_provisioner.kube.reflector import Reflector
-from model_provisioner.kube.resource import pod_collection_path
+from model_provisioner.kube.resource import watched_pods_path
 from model_provisioner.settings.operator import OperatorSettings
 
 _PAGE_SIZE = 50
@@ -51,22 +51,41 @@ class Gates:
     def __init__(self, api: KubeApi, namespaces: Iterable[str], settings: OperatorSettings, site: Site) -> None:
         self._api = api
         claims = Claims(api, site.mounted, settings.node_name)
-        writer = PodWriter(api, claims, EventPoster(api, settings.instance, site.now))
-        rules = Rules(settings.mount_path, settings.create_models, site.is_confirmed, time.monotonic, random.random)
-        self._gates = {namespace: _gates(api, namespace, writer, rules) for namespace in namespaces}
+        self._writer = PodWriter(api, claims, EventPoster(api, settings.instance, site.now))
+        self._rules = Rules(
+            settings.mount_path, settings.create_models, site.is_confirmed, time.monotonic, random.random
+        )
+        self._watched = tuple(namespaces)
+        self._gates: dict[str, NamespaceGates] = {}
+        self._tasks: asyncio.TaskGroup | None = None
 
     def on_model(self, kind: str, document: Mapping[str, Any]) -> None:
-        self._gates[document["metadata"]["namespace"]].on_model(kind, document)
+        self._of(document).on_model(kind, document)
 
     async def run(self) -> None:
         """Runs until cancelled. Call it when the ModelDownloads are known, and the catalog lists what is Ready."""
         async with asyncio.TaskGroup() as tasks:
-            for namespace, gates in self._gates.items():
-                pods = Reflector(self._api, pod_collection_path(namespace), selection=_SELECTION, page_size=_PAGE_SIZE)
-                pods.set_transform(_trim)
-                pods.add_listener(gates.on_pod)
-                tasks.create_task(pods.run())
+            self._tasks = tasks
+            for gates in self._gates.values():
                 tasks.create_task(gates.run())
+            for namespace in self._watched:
+                path = watched_pods_path(namespace)
+                pods = Reflector(self._api, path, selection=_SELECTION, page_size=_PAGE_SIZE)
+                pods.set_transform(_trim)
+                pods.add_listener(self._on_pod)
+                tasks.create_task(pods.run())
+
+    def _on_pod(self, kind: str, document: Mapping[str, Any]) -> None:
+        self._of(document).on_pod(kind, document)
+
+    def _of(self, document: Mapping[str, Any]) -> NamespaceGates:
+        """The gates of the namespace of an object. They are made for the first one that is seen."""
+        namespace = document["metadata"]["namespace"]
+        if namespace not in self._gates:
+            self._gates[namespace] = _gates(self._api, namespace, self._writer, self._rules)
+            if self._tasks:
+                self._tasks.create_task(self._gates[namespace].run())
+        return self._gates[namespace]
 
 
 def _gates(api: KubeApi, namespace: str, writer: PodWriter, rules: Rules) -> NamespaceGates:

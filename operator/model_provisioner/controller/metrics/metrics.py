@@ -76,8 +76,8 @@ class Metrics:
 
         def count(received: int) -> None:
             nonlocal counted
-            counter.inc(received - counted)
-            counted = received
+            counter.inc(max(0, received - counted))  # a worker pod may be anyone's, and a counter takes no less than 0
+            counted = max(counted, received)
 
         return count
 

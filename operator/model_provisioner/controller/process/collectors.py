@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from model_provisioner.controller.metrics import descriptions
 from model_provisioner.controller.metrics.metrics import Metrics, Samples
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
-from model_provisioner.controller.transfers.queue import Lanes
+from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.space import Usage
@@ -27,23 +27,24 @@ def register_process(metrics: Metrics, acting: Callable[[], bool], apis: Sequenc
 
 def register_work(
     metrics: Metrics,
-    namespaces: Sequence[str],
-    queue: Lanes,
+    namespaces: Callable[[], Sequence[str]],
+    queue: Queues,
     reservations: Reservations,
     usage_collector: VolumeUsageCollector,
     last_event_age: Callable[[], float],
 ) -> None:
     """Registers the metrics of the operator that holds the Lease: its watches, its queue, and its volumes.
 
-    `last_event_age` returns the seconds since the watch that has been silent the longest received anything.
+    `namespaces` returns those that have a series, `last_event_age` the seconds since the watch that has been silent the
+    longest received anything.
     """
     metrics.register(descriptions.LAST_WATCH_EVENT_AGE, lambda: _single(last_event_age()))
     metrics.register(descriptions.SLOTS, lambda: _single(queue.size))
     metrics.register(
-        descriptions.ACTIVE, lambda: [((namespace,), queue.running(namespace)) for namespace in namespaces]
+        descriptions.ACTIVE, lambda: [((namespace,), queue.running(namespace)) for namespace in namespaces()]
     )
     metrics.register(
-        descriptions.QUEUED, lambda: [((namespace,), queue.waiting(namespace)) for namespace in namespaces]
+        descriptions.QUEUED, lambda: [((namespace,), queue.waiting(namespace)) for namespace in namespaces()]
     )
     metrics.register(
         descriptions.RESERVED,

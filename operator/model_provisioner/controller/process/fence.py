@@ -1,8 +1,9 @@
 """Ends the process before it acts on, if it did not run for so long that its Lease is over. Made by `command`.
 
-A process that was stopped (SIGSTOP, a frozen cgroup, a paused machine) goes on where it was: the timers that are due
-run in any order, and a status may be written before the Lease is looked at. So the event loop asks here before each
-turn. What a turn that had begun before the stop still sends is not held back.
+A process that was stopped (SIGSTOP, a frozen cgroup) goes on where it was: the timers that are due run in any order,
+and a status may be written before the Lease is looked at. So the event loop asks here before each turn. What a turn
+that had begun before the stop still sends is not held back. The clock of a machine that was paused as a whole stands
+still meanwhile: its operator learns of the loss by the next renewal, after five seconds at most.
 """
 
 import math

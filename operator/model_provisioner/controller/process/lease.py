@@ -1,13 +1,13 @@
 """Leader election with a `coordination.k8s.io` Lease: at most one operator acts at a time. Called by `app`.
 
 The Lease is acquired before any object is read and renewed while the operator runs; an operator that loses it must
-stop at once, which `app` does. As in client-go, another holder's Lease has expired if it did not change for its
+stop at once, which `ending` does. As in client-go, another holder's Lease has expired if it did not change for its
 duration on our own clock: clocks of two machines are never compared. `leaseTransitions` is the epoch in the journals
 of the stores: it identifies a writer whose operator has lost the Lease.
 
 How long the Lease lasts is decided in `domain.liveness`. Another operator does not wait for its end if the holder's pod
-is gone, as after a forced deletion or the loss of a node. A process of that pod may
-still run on a node that is cut off; it may write until its own deadline, and the epoch makes its writes harmless.
+is gone, as after a forced deletion or the loss of a node. A process of that pod may still run on a node that is cut
+off; it may write until its own deadline, and the epoch makes its writes harmless.
 """
 
 import asyncio

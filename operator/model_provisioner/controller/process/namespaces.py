@@ -11,12 +11,21 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 
+from model_provisioner.domain.scope import EVERY_NAMESPACE
 from model_provisioner.kube.client import ApiError, KubeApi
-from model_provisioner.kube.resource import collection_path
+from model_provisioner.kube.resource import watched_path
 
 _LOG = logging.getLogger(__name__)
 _RECHECK_SECONDS = 60.0
 _RETRY_SECONDS = 2.0
+_NO_ROLE = (
+    "namespace %s is not served: the operator may not list its modeldownloads. Grant it a Role there, or take the "
+    "namespace out of watchNamespaces (--watch-namespace)"
+)
+_NO_CLUSTER_ROLE = (
+    "no namespace is served: the operator may not list the modeldownloads of the cluster. Grant it a ClusterRole, or "
+    'list the namespaces in watchNamespaces (--watch-namespace) instead of "*"'
+)
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -26,11 +35,7 @@ async def served_namespaces(api: KubeApi, namespaces: Sequence[str], sleep: Slee
     refusals = {namespace: await _refusal(api, namespace, sleep) for namespace in namespaces}
     refused = {namespace: error for namespace, error in refusals.items() if error}
     for namespace in refused:
-        _LOG.error(
-            "namespace %s is not served: the operator may not list its modeldownloads. Grant it a Role there, or take "
-            "the namespace out of watchNamespaces (--watch-namespace)",
-            namespace,
-        )
+        _LOG.error(*((_NO_CLUSTER_ROLE,) if namespace == EVERY_NAMESPACE else (_NO_ROLE, namespace)))
     if len(refused) == len(refusals):
         raise next(iter(refused.values()))
     return [namespace for namespace in namespaces if namespace not in refused]
@@ -54,7 +59,7 @@ async def _refusal(api: KubeApi, namespace: str, sleep: Sleep) -> ApiError | Non
     """The 403 of the API server, or None if we may list the objects of `namespace`."""
     while True:
         try:
-            await api.get(collection_path(namespace), {"limit": "1"})
+            await api.get(watched_path(namespace), {"limit": "1"})
         except ApiError as error:
             if error.is_forbidden:
                 return error

@@ -30,6 +30,7 @@ from model_provisioner.domain.lifecycle.limits import check_plan
 from model_provisioner.domain.lifecycle.published import planned_model, published_model
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import Model, ModelDownload, ProjectorChoice, ReclaimPolicy
+from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding
@@ -74,7 +75,7 @@ class Attempt:
             self._advance(Resolving(f"asking what {self._download.spec.model_ref} is"))
         store_id = await self._deps.stores.expected_id(claim, self._download, self._store_id)
         credentials = await self._credentials()
-        found = await self._resolve(self._deps.stores.reference(claim, store_id), credentials)
+        found = await self._resolve(claim, self._deps.stores.reference(claim, store_id), credentials)
         check_plan(found.plan)
         delete = self._download.spec.reclaim_policy is ReclaimPolicy.DELETE
         settled = await self._deps.stores.settle(claim, store_id, self._holder, found.plan, delete=delete)
@@ -201,7 +202,7 @@ class Attempt:
         self._on_secret(secret)
         return secret.credentials(ref, self._deps.endpoints)
 
-    async def _resolve(self, store: StoreRef, credentials: Credentials | None) -> messages.ResolvedAnswer:
+    async def _resolve(self, claim: Claim, store: StoreRef, credentials: Credentials | None) -> messages.ResolvedAnswer:
         """Asks the source which files the ref names, at the recorded revision if there is one."""
         spec, endpoints = self._download.spec, self._deps.endpoints
         ref = parse(spec.model_ref)
@@ -217,6 +218,8 @@ class Attempt:
             own_hub=endpoint == endpoints.own.get(ref.scheme, endpoint),
             projector=spec.projector is ProjectorChoice.AUTO,
         )
+        if isinstance(ref, LocalRef) and not self._deps.stores.is_mounted(claim):
+            return await self._deps.stores.resolve_local(claim, request)
         return await self._deps.resolve_client.resolve(request, self._download.namespace)
 
     def _member(self, claim: Claim, settled: messages.Settled, model: Model, credentials: Credentials | None) -> Member:

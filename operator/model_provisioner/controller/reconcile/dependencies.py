@@ -14,7 +14,7 @@ from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.reconcile.event_recorder import EventRecorder
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.store_client import StoreClient
-from model_provisioner.controller.transfers.queue import Lanes
+from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
 from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.domain.network.endpoints import Endpoints
@@ -32,7 +32,7 @@ class Dependencies:
     api: KubeApi
     stores: StoreClient
     file_monitor: FileMonitor
-    queue: Lanes
+    queues: Queues
     transfers: Transfers
     resolve_client: ResolveClient
     catalog: Catalog

@@ -265,6 +265,8 @@ class Manager:
             claim = self._deps.stores.claim_of(download)
         except ClaimNotMounted:
             return ()  # the object has never had files in this operator's volumes
+        if download.status.model is None and self._deps.stores.needs_pod(claim):
+            return ()  # it has nothing there; no pod is started for that
         store_id = download.status.model.store_id if download.status.model else None
         delete = download.spec.reclaim_policy is ReclaimPolicy.DELETE
         removed = await self._deps.stores.remove(claim, store_id, download.uid, delete)

@@ -185,7 +185,7 @@ class Reconciler:
 
     async def _wait(self, delay: float | None) -> None:
         """Waits until the next attempt is due; `delay` is the backoff in seconds, None if there is none."""
-        self._deps.queue.mark_synced(self._download.uid)
+        self._deps.queues.mark_synced(self._download.uid)
         self._is_resting = delay is None and self._snapshot.ready
         if not self._settle():
             await until_next_attempt(self._deps, self._download, self._snapshot, self._secret, delay)

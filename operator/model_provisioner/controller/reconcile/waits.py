@@ -1,4 +1,4 @@
-"""What a reconciler waits for between two attempts: time, another Secret, its files, or the catalog.
+"""What a reconciler waits for between two attempts: time, another Secret, its files, the catalog, or a pod.
 
 Called by `reconciler`. A wait returns when its condition holds and changes nothing. The backoff is computed in
 `domain.lifecycle.backoff`, and an edit of the object is noticed by the reconciler itself: neither belongs here.
@@ -18,6 +18,7 @@ from model_provisioner.domain.errors import (
     LicenseNotAccepted,
     SecretNotFound,
     SourceNotFound,
+    WorkerPending,
 )
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
 from model_provisioner.domain.modeldownload import ModelDownload
@@ -47,6 +48,7 @@ async def until_next_attempt(
         _delay_over(deps, delay),
         _other_secret(deps, download, snapshot, secret),
         _catalog_recovered(deps, download, snapshot),
+        _pod_ready(deps, download, snapshot),
     )
 
 
@@ -80,6 +82,13 @@ def _catalog_recovered(deps: Dependencies, download: ModelDownload, snapshot: Sn
     if snapshot.reason != CatalogUnavailable.__name__:
         return _forever()
     return deps.catalog.recovered(download)
+
+
+def _pod_ready(deps: Dependencies, download: ModelDownload, snapshot: Snapshot) -> _Wait:
+    """Ends when the worker pod that was waited for is connected."""
+    if snapshot.reason != WorkerPending.__name__ or download.spec.claim_name is None:
+        return _forever()
+    return deps.stores.until_ready(Claim(download.namespace, download.spec.claim_name))
 
 
 async def _forever() -> None:

@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from model_provisioner.domain.scope import EVERY_NAMESPACE
 from model_provisioner.kube.client import ApiError, KubeApi
-from model_provisioner.kube.resource import collection_path, finalizer_removal, is_being_deleted, object_path
+from model_provisioner.kube.resource import finalizer_removal, is_being_deleted, object_path, watched_path
 
 _PAGE = 25  # objects; one may have 1.5 MiB
 _PAUSE_SECONDS = 0.1
@@ -20,7 +21,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class NamespaceRelease:
-    """The release of one namespace, and what has come of it so far. Its text is one line for people.
+    """The release of one namespace, or of all at once, and what has come of it so far. Its text is one line for people.
 
     `turns` bounds how many pages of all namespaces are in memory and patched at one time.
 
@@ -40,10 +41,14 @@ class NamespaceRelease:
 
     def __str__(self) -> str:
         kind = "ModelDownload" if self._released == 1 else "ModelDownloads"
-        said = f"namespace {self.namespace}: {self._released} {kind} released"
+        said = f"{self.place}: {self._released} {kind} released"
         if self._deleting:
             said += f", {self._deleting} of them being deleted: their files stay on the volume"
         return f"{said}; left out: {self.refusal}" if self.refusal else said
+
+    @property
+    def place(self) -> str:
+        return "all namespaces" if self.namespace == EVERY_NAMESPACE else f"namespace {self.namespace}"
 
     @property
     def why_not(self) -> str:
@@ -76,7 +81,7 @@ class NamespaceRelease:
         found, query = 0, {"limit": str(_PAGE)}
         while True:
             async with self._turns:
-                page = await self._api.get(collection_path(self.namespace), query)
+                page = await self._api.get(watched_path(self.namespace), query)
                 held = [item["metadata"] for item in page["items"] if finalizer_removal(item["metadata"])]
                 await asyncio.gather(*(self._release(metadata) for metadata in held))
             found += len(held)
@@ -92,7 +97,7 @@ class NamespaceRelease:
         """
         name = metadata["name"]
         try:
-            await self._api.patch(object_path(self.namespace, name), finalizer_removal(metadata), "json")
+            await self._api.patch(object_path(metadata["namespace"], name), finalizer_removal(metadata), "json")
         except ApiError as error:
             if not error.is_not_found:
                 self._problem = f"{name} is not released: {error}"

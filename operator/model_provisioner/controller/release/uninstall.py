@@ -18,6 +18,7 @@ from model_provisioner.controller.process.lease import Lease, LeaseLost
 from model_provisioner.controller.release.deployment import scale_to_zero, wait_for_pods
 from model_provisioner.controller.release.objects import NamespaceRelease
 from model_provisioner.domain.liveness import LeaseHolder
+from model_provisioner.domain.scope import EVERY_NAMESPACE
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.settings.release import ReleaseSettings
 
@@ -104,13 +105,15 @@ async def _release_all(
 
 
 def _check(releases: Sequence[NamespaceRelease], home: str) -> None:
-    """Raises NotReleased unless each namespace is done. A refusal counts as done, except in `home`.
+    """Raises NotReleased unless each namespace is done. A refusal counts as done, except in `home` and in all at once.
 
-    The Role in another namespace is gone with that namespace. The one of `home`, our own namespace, must be there.
+    The Role in another namespace is gone with that namespace. The one of `home`, our own namespace, must be there, and
+    so must the ClusterRole.
     """
-    unfinished = [one for one in releases if not one.done and not (one.refusal and one.namespace != home)]
+    needed = {home, EVERY_NAMESPACE}
+    unfinished = [one for one in releases if not one.done and not (one.refusal and one.namespace not in needed)]
     if unfinished:
-        raise NotReleased("; ".join(f"namespace {one.namespace}: {one.why_not}" for one in unfinished))
+        raise NotReleased("; ".join(f"{one.place}: {one.why_not}" for one in unfinished))
 
 
 @contextlib.asynccontextmanager

@@ -1,5 +1,7 @@
 """Removes records and partial files of deleted objects from the mounted stores: at the start, then every hour.
 
+The store on a claim that a worker pod mounts is swept when the pod has connected, at most once an hour.
+
 If an object is deleted while no operator runs, nothing else removes its record and its parts. What is removed is
 decided in `domain.store.holders.orphaned`. Decided here: when a store is swept, and that it is not swept while it may
 be the wrong one. Started by `controller.app`.
@@ -7,6 +9,7 @@ be the wrong one. Started by `controller.app`.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection
 
 from model_provisioner.controller.stores.object_index import ObjectIndex
@@ -22,7 +25,7 @@ class GarbageCollector:
     """Run `run` as a task.
 
     `active_uids` returns the uids of the objects that have a reconciler; the index may not have them yet. `sleep` is in
-    seconds.
+    seconds, as `monotonic` is.
     """
 
     def __init__(
@@ -31,15 +34,28 @@ class GarbageCollector:
         index: ObjectIndex,
         active_uids: Callable[[], Collection[str]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stores = stores
         self._index = index
         self._active_uids = active_uids
         self._sleep = sleep
+        self._monotonic = monotonic
+        self._arrived = asyncio.Queue[Claim]()
+        self._swept_at: dict[Claim, float] = {}
+
+    def sweep_soon(self, claim: Claim) -> None:
+        """The worker pod of `claim` has connected."""
+        now = self._monotonic()
+        self._swept_at = {known: at for known, at in self._swept_at.items() if now - at < _INTERVAL_SECONDS}
+        if claim not in self._swept_at:
+            self._swept_at[claim] = now
+            self._arrived.put_nowait(claim)
 
     async def run(self) -> None:
         """Sweeps all claims concurrently until cancelled. The index must be complete before."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep_arrived(tasks))
             for claim in self._stores.claims:
                 tasks.create_task(self._sweep_periodically(claim))
 
@@ -47,6 +63,10 @@ class GarbageCollector:
         while True:
             await self._sweep_once(claim)
             await self._sleep(_INTERVAL_SECONDS)
+
+    async def _sweep_arrived(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            tasks.create_task(self._sweep_once(await self._arrived.get()))
 
     async def _sweep_once(self, claim: Claim) -> None:
         try:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from model_provisioner.domain.model_facts import FileRecord
+from model_provisioner.domain.scope import is_everywhere
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.kube.resource import is_released
@@ -27,11 +28,18 @@ class Lister(Protocol):
 
 
 class ObjectIndex:
-    """`listers` have the objects of `namespaces`."""
+    """`listers` have the objects of `namespaces`, of which "*" means all."""
 
     def __init__(self, namespaces: Sequence[str], listers: Sequence[Lister]) -> None:
         self.namespaces = tuple(namespaces)
         self._listers = listers
+
+    def served(self) -> tuple[str, ...]:
+        """The names of the served namespaces; if these are all, of those that have objects."""
+        if not is_everywhere(self.namespaces):
+            return self.namespaces
+        documents = (document for lister in self._listers for document in lister.objects())
+        return tuple(sorted({document["metadata"]["namespace"] for document in documents}))
 
     def uids(self) -> frozenset[str]:
         """The uids of all objects that may hold something."""

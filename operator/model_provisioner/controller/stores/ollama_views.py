@@ -124,5 +124,5 @@ class OllamaViews:
     def _say(self, claim: Claim, notes: frozenset[str]) -> None:
         """Logs what was not said last time."""
         for note in sorted(notes - self._said.get(claim, frozenset())):
-            _LOG.warning("%s/%s: %s", claim.namespace, claim.name, note)
+            _LOG.warning("%s: %s", claim, note)
         self._said[claim] = notes

@@ -1,4 +1,4 @@
-"""The claims that this operator mounts, and the requests to the store on each.
+"""The claims that this operator mounts or has worker pods for, and the requests to the store on each.
 
 The requests go to the store worker of the claim, not to the workers of the slots, one at a time for each claim.
 Therefore two objects never settle one path at the same time, a deletion does not wait for a 40 GB download, and no
@@ -14,9 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from model_provisioner.controller.workers.worker import ProgressHandler, Worker
 from model_provisioner.domain.annotations import RECONCILE_AT
 from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
 from model_provisioner.domain.model_facts import FileRecord
@@ -27,6 +26,7 @@ from model_provisioner.domain.store.modes import READABLE, Modes
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room, Usage
 from model_provisioner.domain.views.ollama_model import ViewedModel
+from model_provisioner.worker_processes.worker import ProgressHandler, Worker
 from model_provisioner.worker_protocol.messages import (
     Check,
     Checked,
@@ -40,6 +40,8 @@ from model_provisioner.worker_protocol.messages import (
     RecordReady,
     Remove,
     Removed,
+    Resolve,
+    ResolvedAnswer,
     Settle,
     Settled,
     Survey,
@@ -58,12 +60,29 @@ _NO_VOLUME = (
     "start it with --store for this claim"
 )
 
+POD_DIRECTORY = "/models"
+"""Where a worker pod has the volume of its claim; it takes its own, if it differs."""
+
 T = TypeVar("T")
+
+
+class Pods(Protocol):
+    """The workers of the claims that the operator does not mount. `controller.workers.pod_pool` is the one."""
+
+    def worker(self, claim: Claim) -> Worker: ...
+
+    def is_ready(self, claim: Claim) -> bool:
+        """Whether the pod of `claim` runs and has connected."""
+        ...
+
+    async def until_ready(self, claim: Claim) -> None:
+        """Returns when the pod of `claim` is connected."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class LiveObjects:
-    """The uids of all objects of these namespaces, and their names as `namespace/name`."""
+    """The uids of all objects of these namespaces ("*": of all), and their names as `namespace/name`."""
 
     namespaces: tuple[str, ...]
     uids: tuple[str, ...]
@@ -75,7 +94,8 @@ class StoreClient:
 
     `store_workers` has the store worker of each claim. Claims may share one; if it is replaced because a volume hangs,
     its requests for other claims fail once. `recorded_ids` returns the store ids in the status of all objects on a
-    claim, except the object with the given uid. `modes` are those of the files that the worker creates.
+    claim, except the object with the given uid. `modes` are those of the files that the worker creates. `pods` are for
+    the claims that are not mounted; None: there are none.
     """
 
     def __init__(
@@ -84,11 +104,13 @@ class StoreClient:
         store_workers: Mapping[Claim, Worker],
         recorded_ids: Callable[[Claim, str], frozenset[str]],
         modes: Modes = READABLE,
+        pods: Pods | None = None,
     ) -> None:
         self._mounted = dict(mounted)
         self._recorded_ids = recorded_ids
         self._store_workers = store_workers
         self._modes = modes
+        self._pods = pods
         self._request_locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
         self._verify_locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
 
@@ -97,9 +119,21 @@ class StoreClient:
         """The mounted claims."""
         return tuple(self._mounted)
 
+    def is_mounted(self, claim: Claim) -> bool:
+        """Whether the operator mounts `claim`; else a worker pod does."""
+        return claim in self._mounted
+
+    def needs_pod(self, claim: Claim) -> bool:
+        """Whether nothing can be asked of the store on `claim` before its pod is started."""
+        return self._pods is not None and not (self.is_mounted(claim) or self._pods.is_ready(claim))
+
+    async def until_ready(self, claim: Claim) -> None:
+        """Returns when the worker pod of `claim` is connected; never without worker pods."""
+        await (asyncio.Event().wait() if self._pods is None else self._pods.until_ready(claim))
+
     def claim_of(self, download: ModelDownload) -> Claim:
         """The claim of `spec.claimName`, or the default of the namespace. Raises ClaimNotMounted."""
-        if not self._mounted:
+        if not self._mounted and self._pods is None:
             raise ClaimNotMounted(_NO_VOLUME)
         own = [claim for claim in self._mounted if claim.namespace == download.namespace]
         if download.spec.claim_name is None:
@@ -107,9 +141,13 @@ class StoreClient:
                 return own[0]
             mounted = ", ".join(sorted({claim.namespace for claim in self._mounted}))
             message = f"no claim of namespace {download.namespace} is mounted by the operator, only of: {mounted}"
+            if self._pods:
+                raise ClaimNotMounted(
+                    f"{message}; name the claim in spec.destination.claimName, and a worker pod will mount it"
+                )
             raise ClaimNotMounted(f"{message}; create the object there, or start the operator with --store for it")
         claim = Claim(download.namespace, download.spec.claim_name)
-        if claim not in self._mounted:
+        if claim not in self._mounted and not self._pods:
             names = ", ".join(claim.name for claim in own) or "none"
             message = f"claim {claim.name} is not mounted by the operator (of this namespace it mounts: {names})"
             raise ClaimNotMounted(f"{message}; name one of these or start the operator with --store for it")
@@ -134,9 +172,15 @@ class StoreClient:
 
     def reference(self, claim: Claim, store_id: str | None) -> StoreRef:
         """The directory of `claim`, with the id that its store must have. Raises ClaimNotMounted."""
-        if claim not in self._mounted:
-            raise ClaimNotMounted(f"claim {claim.name} of namespace {claim.namespace} is not mounted by the operator")
-        return StoreRef(str(self._mounted[claim]), store_id, self._modes)
+        if claim in self._mounted:
+            return StoreRef(str(self._mounted[claim]), store_id, self._modes)
+        if self._pods:
+            return StoreRef(POD_DIRECTORY, store_id, self._modes)
+        raise ClaimNotMounted(f"claim {claim.name} of namespace {claim.namespace} is not mounted by the operator")
+
+    async def resolve_local(self, claim: Claim, request: Resolve) -> ResolvedAnswer:
+        """Resolves a `local:` ref in the worker pod of `claim`: the operator's resolver does not see the volume."""
+        return expect(ResolvedAnswer, await self._call(claim, request))
 
     async def settle(self, claim: Claim, store_id: str | None, holder: Holder, plan: Plan, *, delete: bool) -> Settled:
         """Fixes the final paths of `plan` and records `holder`. If it held other files, `delete` removes them."""
@@ -194,7 +238,7 @@ class StoreClient:
         """
         async with self._verify_locks[claim]:
             request = Verify(new_request_id(), self.reference(claim, store_id), files)
-            wrong = expect(Verified, await self._store_workers[claim].call(request, on_progress)).wrong
+            wrong = expect(Verified, await self._worker(claim).call(request, on_progress)).wrong
         if wrong and mark_corrupt:
             expect(
                 MarkedCorrupt,
@@ -219,7 +263,7 @@ class StoreClient:
         async with self._request_locks[claim]:
             live = live_objects()
             request = Sweep(new_request_id(), reference, live.namespaces, live.uids, live.names)
-            return expect(Swept, await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS))
+            return expect(Swept, await self._worker(claim).call(request, seconds=_ANSWER_SECONDS))
 
     async def survey(self, claim: Claim, store_id: str | None) -> Usage | None:
         """The free bytes of the volume and the bytes that no object holds; None if there is no store yet.
@@ -227,7 +271,12 @@ class StoreClient:
         Runs beside other requests, so that none waits for a metric.
         """
         request = Survey(new_request_id(), self.reference(claim, store_id))
-        return expect(Surveyed, await self._store_workers[claim].call(request)).usage
+        return expect(Surveyed, await self._worker(claim).call(request)).usage
+
+    def _worker(self, claim: Claim) -> Worker:
+        if self._pods and claim not in self._mounted:
+            return self._pods.worker(claim)
+        return self._store_workers[claim]
 
     async def view(self, claim: Claim, store_id: str | None, models: tuple[ViewedModel, ...] | None) -> Viewed:
         """Makes the view of Ollama list `models`, all that are Ready on `claim`; None removes it."""
@@ -235,10 +284,12 @@ class StoreClient:
         return expect(Viewed, await self._call(claim, request))
 
     async def _call(
-        self, claim: Claim, request: Settle | RecordReady | Check | Identify | Measure | MarkCorrupt | Remove | View
+        self,
+        claim: Claim,
+        request: Resolve | Settle | RecordReady | Check | Identify | Measure | MarkCorrupt | Remove | View,
     ) -> object:
         async with self._request_locks[claim]:
-            return await self._store_workers[claim].call(request, seconds=_ANSWER_SECONDS)
+            return await self._worker(claim).call(request, seconds=_ANSWER_SECONDS)
 
 
 def only_store_id(claim: Claim, ids: frozenset[str]) -> str | None:

@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from model_provisioner.controller.workers.worker import Worker
 from model_provisioner.domain.scheduling.lanes import Lane
 from model_provisioner.domain.scheduling.queueing import Running, Share, Turns, Waiting, next_in_line, next_stop
+from model_provisioner.worker_processes.worker import Worker
 
 _SYNC_SECONDS = 5.0
 _TURNS = Turns()
@@ -146,6 +146,11 @@ class TransferQueue:
         return self._size - len(self._free)
 
     @property
+    def is_used(self) -> bool:
+        """Whether a transfer runs or waits."""
+        return self.busy > 0 or bool(self._waiters)
+
+    @property
     def stuck(self) -> bool:
         """True if slots are free and transfers wait. This must never last; the liveness probe reads it."""
         return bool(self._free) and bool(self._waiters)
@@ -250,6 +255,11 @@ class Lanes:
     def busy(self) -> int:
         """The number of transfers that run."""
         return sum(queue.busy for queue in self._queues.values())
+
+    @property
+    def is_used(self) -> bool:
+        """As `TransferQueue.is_used`, of any lane."""
+        return any(queue.is_used for queue in self._queues.values())
 
     @property
     def stuck(self) -> bool:

@@ -10,12 +10,12 @@ the resolver process.
 from model_provisioner.controller.stores.store_client import expect
 from model_provisioner.controller.transfers.question_places import QuestionPlaces
 from model_provisioner.controller.transfers.rate_limits import RateLimits
-from model_provisioner.controller.workers.worker import Worker
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, resolve_call_seconds
 from model_provisioner.domain.scheduling.hub_questions import Question
+from model_provisioner.worker_processes.worker import Worker
 from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Locate, Located, Resolve, ResolvedAnswer
 
 

@@ -21,10 +21,10 @@ from model_provisioner.controller.transfers.addresses import FetchAddresses
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
 from model_provisioner.controller.transfers.members import Member, Members
 from model_provisioner.controller.transfers.queue import Lanes, Slot, WithdrawnError
+from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
-from model_provisioner.controller.workers.worker import ProgressHandler, Worker
 from model_provisioner.domain.errors import (
     AccessDenied,
     DigestMismatch,
@@ -42,6 +42,7 @@ from model_provisioner.domain.scheduling.lanes import Lane, lane_of
 from model_provisioner.domain.scheduling.queueing import Waiting
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room
+from model_provisioner.worker_processes.worker import ProgressHandler, Worker
 from model_provisioner.worker_protocol import messages
 
 _CREDENTIAL_ERRORS = (AccessDenied, LicenseNotAccepted, RateLimited, SourceNotFound)
@@ -61,7 +62,7 @@ class TransferServices:
     `monotonic` is in seconds.
     """
 
-    queue: Lanes
+    queues: Queues
     stores: StoreClient
     bandwidth: Bandwidth
     reservations: Reservations
@@ -132,7 +133,7 @@ class SharedTransfer:
     def on_update(self) -> None:
         """Applies the priority and the limits of the members, which may have changed."""
         self._check_lane()
-        self._services.queue[self._lane].reorder(self._queue_entry)
+        self._queue[self._lane].reorder(self._queue_entry)
         self._services.bandwidth.rebalance()
         self._send_limits()
 
@@ -141,7 +142,7 @@ class SharedTransfer:
 
         If that lane has no free slot, the transfer is stopped and waits there.
         """
-        queue, wanted = self._services.queue, self._wanted_lane
+        queue, wanted = self._queue, self._wanted_lane
         if not self._members or wanted is self._lane:
             return
         queue[self._lane].withdraw(self._queue_id)
@@ -160,6 +161,10 @@ class SharedTransfer:
         if bytes_per_second != self._granted:
             self._granted = bytes_per_second
             self._send_limits()
+
+    @property
+    def _queue(self) -> Lanes:
+        return self._services.queues.of(self._claim)
 
     @property
     def _wanted_lane(self) -> Lane:
@@ -199,7 +204,7 @@ class SharedTransfer:
             self._lane = self._wanted_lane
             entry, members = self._queue_entry, self._members.uids
             try:
-                async with services.queue.acquire(self._lane, entry, members, self._stops) as slot:
+                async with self._queue.acquire(self._lane, entry, members, self._stops) as slot:
                     why = await services.reservations.reserve(self._claim, self, self._remaining_bytes, self._measure)
                     if why is None:
                         with self._using(slot):
@@ -254,7 +259,8 @@ class SharedTransfer:
         if task.cancelled():
             return  # the member has left, and the next fetch uses another's credentials; or the slot is wanted back
         error = task.exception()
-        if isinstance(error, ProvisionError) and (url := member.asked_url):
+        is_own = self._services.stores.is_mounted(self._claim)  # what a pod says of a source counts for its claim only
+        if is_own and isinstance(error, ProvisionError) and (url := member.asked_url):
             self._services.rate_limits.record(url, member.credentials, error)
         if error is None:
             self._members.remove(member).succeed(task.result())
@@ -348,7 +354,7 @@ class SharedTransfer:
             member.on_started(self._bytes_done)
         if self._last_event:  # else the transfer joins the queue later, and reports all its members then
             member.on_event(self._last_event)
-            self._services.queue.mark_synced(member.holder.uid)
+            self._services.queues.mark_synced(member.holder.uid)
 
     async def _leave(self, member: Member) -> None:
         """Returns when no worker writes with the credentials of `member` any more."""

@@ -27,7 +27,7 @@ class Transfers:
             if transfer.accepts(member):
                 return await transfer.join(member)
             member.on_event(Queued("waiting for another object that writes the same file"))
-            self._services.queue.mark_synced(member.holder.uid)
+            self._services.queues.mark_synced(member.holder.uid)
             await transfer.finished.wait()
         transfer = SharedTransfer(self._services, member, self._transfers.remove)
         self._transfers.append(transfer)

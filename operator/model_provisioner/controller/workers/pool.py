@@ -1,7 +1,7 @@
 """The workers of one operator: their number, when they end, and the command line of the server that forks them.
 
 Made by `controller.app`, which hands each worker to the part that uses it. How a process is called is in
-`controller.workers.child_process`, how it is made in `controller.workers.worker_server`.
+`worker_processes.child_process`, how it is made in `worker_processes.worker_server`.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
-from model_provisioner.controller.workers.child_process import WorkerProcess
-from model_provisioner.controller.workers.worker_server import WorkerServer
 from model_provisioner.domain.errors import InternalError
 from model_provisioner.domain.scheduling.lanes import Lane
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.settings.operator import OperatorSettings
+from model_provisioner.worker_processes.child_process import WorkerProcess
+from model_provisioner.worker_processes.worker_server import WorkerServer
 from model_provisioner.worker_protocol.forking import Role
 
 _MAX_STORE_WORKERS = 4  # at work, a process takes some 15 MiB, and its records
@@ -103,20 +103,25 @@ def worker_command(settings: OperatorSettings) -> list[str]:
 
     It says which sources may be reached; secrets are sent in requests, never in argv.
     """
-    command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker-server"]
-    for endpoint in settings.endpoint:
-        command += ["--endpoint", endpoint]
-    command += ["--timeout", str(settings.response_timeout)]
-    for network in settings.allow_network:
-        command += ["--allow-network", network]
-    for host in settings.source_hosts:
-        command += ["--allow-host", host]
+    command = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker-server", *source_flags(settings)]
     if settings.ambient_credentials:
         command += ["--ambient-credentials"]
     if settings.ca_file:
         command += ["--ca-file", str(settings.ca_file)]
-    if settings.proxy:
-        command += ["--proxy", settings.proxy]
-    for entry in settings.no_proxy:
-        command += ["--no-proxy", entry]
     return command
+
+
+def source_flags(settings: OperatorSettings) -> list[str]:
+    """The flags of every worker, also of one in a pod: which sources may be reached, and how."""
+    flags = ["--timeout", str(settings.response_timeout)]
+    for endpoint in settings.endpoint:
+        flags += ["--endpoint", endpoint]
+    for network in settings.allow_network:
+        flags += ["--allow-network", network]
+    for host in settings.source_hosts:
+        flags += ["--allow-host", host]
+    if settings.proxy:
+        flags += ["--proxy", settings.proxy]
+    for entry in settings.no_proxy:
+        flags += ["--no-proxy", entry]
+    return flags

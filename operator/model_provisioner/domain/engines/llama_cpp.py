@@ -3,9 +3,9 @@
 Source of the format: common/preset.cpp of llama.cpp. There is no quoting and no escaping: a value ends before the next
 `;`, `#` or line break, and blanks around it are dropped. One unknown key makes the router refuse the whole file.
 
-`version = 1` is left out although the documentation shows it. It is the only key that stands before the first section,
-and llama.cpp makes a model `default` of that place, which has no file (llama.cpp#22364); loading it starts a second
-router (llama.cpp#27351). The parser does not need the key.
+`version = 1` stands in `[*]`, the section for all models, and not before the first section as in the documentation:
+of a key there, older versions of llama.cpp make a model `default`, which has no file (llama.cpp#22364), and loading it
+starts a second router (llama.cpp#27351). The parser skips the key in every section.
 """
 
 from model_provisioner.domain.engines.engine import Engine
@@ -29,7 +29,7 @@ LLAMA_CPP = Engine(
     name="llama-cpp",
     extension="ini",
     comment=";",
-    opening="; Presets for llama-server --models-preset. Written by model-provisioner.\n",
+    opening="; Presets for llama-server --models-preset. Written by model-provisioner.\n\n[*]\nversion = 1\n",
     entry=_entry,
     obstacle=_obstacle,
 )

@@ -9,6 +9,10 @@ makes the texts of a model card: its `repo_url` is an address on huggingface.co.
 
 import re
 
+BASE_MODEL_KEYS = tuple(b"general.base_model.0." + key for key in (b"repo_url", b"organization", b"name"))
+"""The keys of the texts that `base_model` takes, in its order, for the first base model.
+
+A model that was merged of several has the tokenizer of one of them."""
 _ON_THE_HUB = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/(\w[\w.-]*/\w[\w.-]*?)/?", re.ASCII)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from model_provisioner.domain.errors import IncompleteModel, NotGGUF
 from model_provisioner.domain.gguf import format as fmt
-from model_provisioner.domain.gguf.base_model import base_model
+from model_provisioner.domain.gguf.base_model import BASE_MODEL_KEYS, base_model
 from model_provisioner.domain.gguf.cursor import HeaderBytes, NeedMoreError, readable
 from model_provisioner.domain.gguf.tensors import MIN_TENSOR_BYTES, Tensors, read_tensors
 from model_provisioner.domain.model_facts import GGUFSummary
@@ -29,9 +29,6 @@ _WANTED = frozenset(
     {
         b"general.alignment",
         b"general.architecture",
-        b"general.base_model.0.name",
-        b"general.base_model.0.organization",
-        b"general.base_model.0.repo_url",
         b"general.file_type",
         b"general.license",
         b"general.name",
@@ -39,6 +36,7 @@ _WANTED = frozenset(
         b"split.count",
         b"split.no",
         b"split.tensors.count",
+        *BASE_MODEL_KEYS,
     }
 )
 
@@ -278,17 +276,9 @@ def _summary(metadata: dict[bytes, _Value], tensors: Tensors, *, chat_template: 
         license=_text(metadata, b"general.license"),
         chat_template=chat_template,
         unknown_tensor_types=tensors.unknown_types or None,
-        base_model=_base_model(metadata),
+        base_model=base_model(*(_text(metadata, key) for key in BASE_MODEL_KEYS)),
         adapter=_text(metadata, b"general.type") == fmt.ADAPTER or None,
     )
-
-
-def _base_model(metadata: dict[bytes, _Value]) -> str | None:
-    """The first one: a model that was merged of several has the tokenizer of one of them."""
-    repo_url, organization, name = (
-        _text(metadata, b"general.base_model.0." + key) for key in (b"repo_url", b"organization", b"name")
-    )
-    return base_model(repo_url, organization, name)
 
 
 def _integer(metadata: dict[bytes, _Value], key: bytes) -> int | None:

@@ -16,7 +16,7 @@ def opening_patch(pod: GatedPod, opening: Opening, node: str | None) -> list[Ope
 
     The API server allows each of these changes, and no other one to the spec, only while the pod has a gate.
     """
-    gate = f"/spec/schedulingGates/{pod.gates.index(GATE)}"
+    gate = f"/spec/schedulingGates/{pod.gate}"
     return [
         _test("/metadata/uid", pod.uid),
         _test(f"{gate}/name", GATE),

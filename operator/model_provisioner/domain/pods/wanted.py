@@ -38,6 +38,14 @@ class UnreadableAnnotation(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """What an UnreadableAnnotation says. It is kept with a pod; the exception would keep the whole document."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """The models that a pod waits for, in their order. `annotation` is the one that names them."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from model_provisioner.domain.errors import PathConflict
 from model_provisioner.domain.model_facts import FileRecord
+from model_provisioner.domain.scope import covers
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import is_local, with_commit
 from model_provisioner.domain.store.plan import Plan, PlannedFile
@@ -255,17 +256,17 @@ def orphaned(
 ) -> tuple[HolderRecord, ...]:
     """The records of objects that were deleted without their record being removed.
 
-    `uids` must contain every object of `namespaces`, and `names` have their names as `namespace/name`. The record of an
-    object that was created again under its name, as a restored backup does, stays until the new object has a record:
-    no file is without a holder in between. Records of other namespaces stay, because their objects are not known.
-    Released records stay until no holder shares their files.
+    `uids` must contain every object of `namespaces` ("*" means all), and `names` have their names as `namespace/name`.
+    The record of an object that was created again under its name, as a restored backup does, stays until the new object
+    has a record: no file is without a holder in between. Records of other namespaces stay, because their objects are
+    not known. Released records stay until no holder shares their files.
     """
     recorded = {_full_name(record) for record in records if record.uid in uids}
     awaited = frozenset(names) - recorded
     return tuple(
         record
         for record in records
-        if record.namespace in namespaces
+        if covers(namespaces, record.namespace)
         and record.uid not in uids
         and not record.released
         and _full_name(record) not in awaited

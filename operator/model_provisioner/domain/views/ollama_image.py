@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from model_provisioner.domain.annotations import GROUP
 from model_provisioner.domain.gguf.servable import why_not_served
-from model_provisioner.domain.model_facts import GGUFSummary, OllamaSettings
+from model_provisioner.domain.model_facts import FileRecord, GGUFSummary, OllamaSettings
 from model_provisioner.domain.model_files.layers import OLLAMA_MODEL
 from model_provisioner.domain.modeldownload import Model, ModelDownload
 from model_provisioner.domain.store.digest import Digest
@@ -50,7 +50,7 @@ def viewed_model(download: ModelDownload, model: Model) -> ViewedModel | str:
         return why
     if len(weights) != 1:
         return "is split into several files, which Ollama does not read"
-    if any(file.digest is None for file in model.files):
+    if not all(map(_has_digest, model.files)):
         return "has a file without a digest"
     if not found:
         return "has no name that Ollama accepts: it takes at most 80 letters, digits, '_', '-' and '.'"
@@ -88,6 +88,15 @@ def read_manifest(data: bytes) -> FoundManifest | None:
         return None
     is_ours = isinstance(claim, str) and isinstance(owner, str)
     return FoundManifest(claim if is_ours else None, owner if is_ours else None, digests)
+
+
+def _has_digest(file: FileRecord) -> bool:
+    """An editor can write anything into a status."""
+    try:
+        Digest.parse(file.digest or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _config(gguf: GGUFSummary, files: tuple[FileLayer, ...]) -> str:

@@ -6,8 +6,8 @@ manifest/paths.go: `blobs/sha256-<hexadecimal>`, `manifests/<host>/<namespace>/<
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.paths import OLLAMA_VIEW
@@ -44,6 +44,19 @@ def named(models: Iterable[ViewedModel], found: Mapping[OllamaName, FoundManifes
         else:
             given.setdefault(name.key, (name, model))
     return NamedModels(dict(given.values()), tuple(left_out))
+
+
+def taken_over(
+    found: Mapping[OllamaName, FoundManifest], claim: str, holders: Collection[str]
+) -> dict[OllamaName, FoundManifest]:
+    """`found` with the manifests of other claims whose object is none of `holders` (`namespace/name`) as of `claim`.
+
+    Such an object is gone, or it is on this claim now: the volume was bound to a claim of another name.
+    """
+    return {
+        name: replace(one, claim=claim) if one.claim is not None and one.owner not in holders else one
+        for name, one in found.items()
+    }
 
 
 def unused_manifests(

@@ -105,6 +105,11 @@ class StoreFiles:
             and holders.is_attested(file, facts.st_mtime_ns, by_path[file.path])
         }
 
+    def holder_names(self) -> frozenset[str]:
+        """The objects that hold files of this store, as `namespace/name`."""
+        records = self._records.all().records
+        return frozenset(f"{record.namespace}/{record.name}" for record in records if not record.released)
+
     def open_published(self, path: str) -> int:
         """A read-only descriptor that the caller closes.
 

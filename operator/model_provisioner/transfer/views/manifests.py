@@ -30,7 +30,6 @@ class Manifests:
     def __init__(self, volume: Volume, claim: Claim, directory: int) -> None:
         self._volume = volume
         self._claim = claim
-        self._full_claim = f"{claim.namespace}/{claim.name}"
         self._directory = directory
 
     @classmethod
@@ -59,10 +58,10 @@ class Manifests:
                 write_into(self._volume, self._claim, tag, directory, content)
 
     def remove(self, name: OllamaName) -> None:
-        """Removes the manifest of `name`, and the directories that are empty then."""
+        """Removes the manifest of `name`, if there is one, and the directories that are empty then."""
         *parents, tag = name.path.split("/")
-        with posix.opened_directory(self._directory, parents) as directory:
-            posix.unlink_if_exists(tag, directory)
+        with suppress(FileNotFoundError), posix.opened_directory(self._directory, parents) as directory:
+            os.unlink(tag, dir_fd=directory)
         with suppress(OSError):  # not empty, or in use again
             while parents:
                 with posix.opened_directory(self._directory, parents[:-1]) as above:
@@ -79,7 +78,7 @@ class Manifests:
             return _FOREIGN
         if data is None:
             return _FOREIGN
-        return read_manifest(data) or FoundManifest(self._full_claim, None, frozenset())
+        return read_manifest(data) or FoundManifest(str(self._claim), None, frozenset())
 
 
 def _paths(directory: int, prefix: str, depth: int) -> Iterator[str]:

@@ -14,8 +14,7 @@ from model_provisioner.transfer.store.store import Volume
 
 def write_into(volume: Volume, claim: Claim, name: str, directory: int, content: bytes) -> None:
     """Makes `content` the file `name` in `directory` (a descriptor), readable as published files are."""
-    full_claim = f"{claim.namespace}/{claim.name}"
-    temporary = f"view-{hashlib.sha256(full_claim.encode()).hexdigest()[:16]}"
+    temporary = f"view-{hashlib.sha256(str(claim).encode()).hexdigest()[:16]}"
     posix.write_document(temporary, volume.private, content)
     fd = posix.open_regular(temporary, volume.private)
     try:

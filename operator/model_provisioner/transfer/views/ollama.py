@@ -7,7 +7,7 @@ written after its blobs and removed before them; the next request repairs it. Wh
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,7 +16,13 @@ from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.paths import OLLAMA_BLOBS, OLLAMA_VIEW
 from model_provisioner.domain.views.ollama_image import FoundManifest, manifest
-from model_provisioner.domain.views.ollama_layout import MANIFESTS, named, unused_blobs, unused_manifests
+from model_provisioner.domain.views.ollama_layout import (
+    MANIFESTS,
+    named,
+    taken_over,
+    unused_blobs,
+    unused_manifests,
+)
 from model_provisioner.domain.views.ollama_model import ViewedModel
 from model_provisioner.domain.views.ollama_names import OllamaName
 from model_provisioner.transfer.store import posix
@@ -26,6 +32,7 @@ from model_provisioner.transfer.views.manifests import Manifests
 
 _MARKER = "view-ollama.json"
 _VIEW = "/".join(OLLAMA_VIEW)
+_UNCONFIRMED = "its files are not confirmed on the volume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +55,24 @@ def update(store: Store, claim: Claim, models: tuple[ViewedModel, ...]) -> ViewR
     """
     with posix.volume_errors(f"write the view {_VIEW}"):
         _mark(store.volume)
-        full_claim = f"{claim.namespace}/{claim.name}"
         attested = store.files.attested({layer.file: None for model in models for layer in model.files})
         confirmed = [model for model in models if all(layer.file in attested for layer in model.files)]
+        others = store.files.holder_names().difference(model.owner for model in models)
         with Blobs.opened(store.volume, claim) as blobs, Manifests.opened(store.volume, claim) as manifests:
-            found = manifests.read()
-            chosen = named(confirmed, found, full_claim)
-            written = {name: one for name, one in chosen.by_name.items() if _write_blobs(blobs, one, attested)}
+            found = taken_over(manifests.read(), str(claim), others)
+            chosen = named(confirmed, found, str(claim))
+            # What can be removed goes first: there may be no space for anything else.
+            _remove_unused(blobs, _without(manifests, unused_manifests(chosen.by_name, found, str(claim)), found))
+            listed = {name: one for name, one in chosen.by_name.items() if _write_blobs(blobs, one, attested)}
             blobs.sync()
-            for name in unused_manifests(written, found, full_claim):
-                manifests.remove(name)
-            for name, model in written.items():
-                manifests.write(name, manifest(model, full_claim))
+            lost = chosen.by_name.keys() - listed.keys()
+            _without(manifests, lost, found)
+            for name, model in listed.items():
+                manifests.write(name, manifest(model, str(claim)))
             _remove_unused(blobs, manifests.read())
-        lost = [one for one in chosen.by_name.values() if one not in written.values()]
-        unconfirmed = [one for one in models if one not in confirmed] + lost
-        left_out = (f"{model.owner}: its files are not confirmed on the volume" for model in unconfirmed)
-        return ViewResult(tuple(map(str, written)), (*left_out, *chosen.left_out), blobs.symbolic)
+        kept = {model.owner for model in confirmed} - {chosen.by_name[name].owner for name in lost}
+        unconfirmed = (f"{one.owner}: {_UNCONFIRMED}" for one in models if one.owner not in kept)
+        return ViewResult(tuple(map(str, listed)), (*unconfirmed, *chosen.left_out), blobs.symbolic)
 
 
 def remove(store: Store, claim: Claim) -> None:
@@ -72,16 +80,24 @@ def remove(store: Store, claim: Claim) -> None:
     with posix.volume_errors(f"remove the view {_VIEW}"):
         if not _is_marked(store.volume):
             return
-        full_claim = f"{claim.namespace}/{claim.name}"
         with suppress(FileNotFoundError):
             with Manifests.opened(store.volume, claim, create=False) as manifests:
-                for name in unused_manifests((), manifests.read(), full_claim):
-                    manifests.remove(name)
-                left = manifests.read()
+                found = taken_over(manifests.read(), str(claim), store.files.holder_names())
+                left = _without(manifests, unused_manifests((), found, str(claim)), found)
             with Blobs.opened(store.volume, claim, create=False) as blobs:
                 _remove_unused(blobs, left)
         if _remove_directories(store.volume):
             posix.unlink_if_exists(_MARKER, store.volume.private)
+
+
+def _without(
+    manifests: Manifests, names: Collection[OllamaName], found: Mapping[OllamaName, FoundManifest]
+) -> dict[OllamaName, FoundManifest]:
+    """Removes the manifests of `names`, and returns those of `found` that are left."""
+    removed = frozenset(names)
+    for name in removed:
+        manifests.remove(name)
+    return {name: one for name, one in found.items() if name not in removed}
 
 
 def _write_blobs(blobs: Blobs, model: ViewedModel, attested: Mapping[FileRecord, os.stat_result]) -> bool:

@@ -1,7 +1,7 @@
 """The process of a worker, with its pipes, as `child_process` uses it.
 
 `ForkedProcess` is the one that the worker server has forked. It is not a child of the operator, so the server waits
-for it and reports its end (`worker_protocol.forking`). Made by `controller.workers.worker_server`; what is written to
+for it and reports its end (`worker_protocol.forking`). Made by `worker_processes.worker_server`; what is written to
 a worker is decided in `child_process`.
 """
 
@@ -14,6 +14,18 @@ from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES
 from model_provisioner.worker_protocol.forking import Report, parse_report
 
 
+class LineWriter(Protocol):
+    """What a worker is written to: as `asyncio.StreamWriter`, one whole line at a time."""
+
+    def write(self, line: bytes, /) -> None: ...
+
+    async def drain(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def is_closing(self) -> bool: ...
+
+
 class Process(Protocol):
     """What `asyncio.subprocess.Process` has too. `returncode` is None until the process has ended."""
 
@@ -24,7 +36,7 @@ class Process(Protocol):
     def returncode(self) -> int | None: ...
 
     @property
-    def stdin(self) -> asyncio.StreamWriter | None: ...
+    def stdin(self) -> LineWriter | None: ...
 
     @property
     def stdout(self) -> asyncio.StreamReader | None: ...

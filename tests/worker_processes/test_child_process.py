@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from model_provisioner.controller.stores.store_client import expect
-from model_provisioner.controller.workers import child_process
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.domain.errors import InternalError, InvalidRef
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.store.store import Store
+from model_provisioner.worker_processes import child_process
+from model_provisioner.worker_processes.child_process import WorkerProcess
 from model_provisioner.worker_protocol.messages import Check, Checked, Resolve
 from tests.support.worker_processes import worker_of
 

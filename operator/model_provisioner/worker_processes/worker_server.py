@@ -12,8 +12,8 @@ import socket
 from collections.abc import Sequence
 
 from model_provisioner.aio.cancellation import cancel_and_wait
-from model_provisioner.controller.workers.process import ForkedProcess, Pipes, read_report
 from model_provisioner.domain.errors import InternalError
+from model_provisioner.worker_processes.process import ForkedProcess, Pipes, read_report
 from model_provisioner.worker_protocol.forking import Report, Role, parse_report
 
 _LOG = logging.getLogger(__name__)

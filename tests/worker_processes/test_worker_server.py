@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from model_provisioner.controller.workers import worker_server
-from model_provisioner.controller.workers.child_process import WorkerProcess
 from model_provisioner.controller.workers.pool import WorkerPool, worker_command
-from model_provisioner.controller.workers.worker_server import WorkerServer
 from model_provisioner.domain.errors import InternalError, ProvisionError
 from model_provisioner.domain.scheduling.lanes import Lane
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.settings.operator import OperatorSettings
+from model_provisioner.worker_processes import worker_server
+from model_provisioner.worker_processes.child_process import WorkerProcess
+from model_provisioner.worker_processes.worker_server import WorkerServer
 from model_provisioner.worker_protocol.forking import Role
 from model_provisioner.worker_protocol.messages import Identified, Identify, Resolve
 from tests.support.programs import descendants, eventually, runs
@@ -39,7 +39,7 @@ worker_server.run(NetworkSettings(), 320 * 1024**2)
 """
 OPERATOR = """
 import asyncio
-from model_provisioner.controller.workers.worker_server import WorkerServer
+from model_provisioner.worker_processes.worker_server import WorkerServer
 from model_provisioner.worker_protocol.forking import Role
 
 async def main():

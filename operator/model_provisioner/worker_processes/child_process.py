@@ -4,6 +4,7 @@ The heavy work (bytes, digests, hub metadata) runs in processes below the operat
 and the death of one is an ordinary event. A worker handles any number of requests. The messages are in
 `worker_protocol.messages`. A `Worker` for `controller.stores.store_client`, `controller.transfers.resolve_client` and
 `controller.transfers.shared_transfer`; made by `controller.workers.pool`, which says when it has idled for too long.
+The process may also be that of a pod (`controller.workers.worker_pod`), which differs by the methods that say so.
 """
 
 import asyncio
@@ -15,14 +16,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from model_provisioner.aio.cancellation import wait_all
-from model_provisioner.controller.workers.process import Process
-from model_provisioner.controller.workers.worker import (
+from model_provisioner.domain.errors import InternalError, ProvisionError, error_of
+from model_provisioner.worker_processes.process import Process
+from model_provisioner.worker_processes.worker import (
     AddressHandler,
     ProgressHandler,
     ignore_progress,
     ignore_question,
 )
-from model_provisioner.domain.errors import InternalError, error_of
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES, decode_answer, encode_request
 from model_provisioner.worker_protocol.messages import (
     EXIT_REASONS,
@@ -50,6 +51,7 @@ class _Pending:
     """
 
     process: Process
+    request: Request
     on_progress: ProgressHandler
     on_address: AddressHandler
     progressed: bool = False
@@ -83,15 +85,17 @@ class WorkerProcess:
     ) -> Answer:
         """See `Worker.call`."""
         process = await self.start()
-        pending = self._pending[request.id] = _Pending(process, on_progress, on_address)
+        pending = self._pending[request.id] = _Pending(process, request, on_progress, on_address)
         try:
             await self._send(process, request)
             async with asyncio.timeout(seconds):
-                answer = await _wait_for_answer(pending, silence)
+                answer = await self._wait_for_answer(pending, silence)
         except asyncio.CancelledError:
             await wait_all(asyncio.create_task(self._cancel(process, request.id, pending)))
             raise
         except TimeoutError:
+            if self._is_cut_off(process):
+                raise self._error(process) from None
             await self._terminate(process)
             why = "was silent for" if seconds is None else "took longer than"
             message = f"{request.op} {why} {seconds or silence:.0f}s and was given up; what was written is kept"
@@ -140,6 +144,39 @@ class WorkerProcess:
         if self._reader:
             await asyncio.wait({self._reader}, timeout=_EXIT_SECONDS)
 
+    def _is_cut_off(self, process: Process) -> bool:  # noqa: ARG002 -- for a process in a pod
+        """Whether `process` can't be heard now although it may be at work: its silence says nothing. For subclasses."""
+        return False
+
+    def _on_unreadable(self, process: Process) -> None:
+        """Called in the handler of the ValueError of a line that is not an answer. For subclasses."""
+        _LOG.exception("worker %s wrote a line that is not an answer", process.pid)
+
+    def _refusal(self, request: Request, answer: Answer) -> str | None:  # noqa: ARG002 -- for a process in a pod
+        """What is wrong with `answer`, as a clause; None if `request` may be answered so. For subclasses."""
+        return None
+
+    def _fault(self, what: str) -> ProvisionError:
+        """The error of the requests to a process that is ended because of `what` it did. For subclasses."""
+        return InternalError(f"the transfer process {what}; what it had written is kept")
+
+    def _error(self, process: Process) -> ProvisionError:
+        """Why the requests to `process`, which has ended, are not answered. For subclasses."""
+        code = -signal.SIGKILL if process.returncode is None else process.returncode
+        how = EXIT_REASONS.get(code) or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
+        return InternalError(f"the transfer process ended unexpectedly ({how}); what it had written is kept")
+
+    async def _wait_for_answer(self, pending: _Pending, silence: float | None) -> Answer:
+        """Raises TimeoutError if there is no progress for `silence` seconds; detects it within twice that time."""
+        while True:
+            pending.progressed = False
+            try:
+                async with asyncio.timeout(silence):
+                    return await asyncio.shield(pending.answer)
+            except TimeoutError:
+                if not (pending.progressed or self._is_cut_off(pending.process)):
+                    raise
+
     async def _terminate(self, process: Process) -> None:
         """Ends `process`, which need not be the current one: the timeout of another request may have replaced it."""
         if process.returncode is not None:
@@ -155,7 +192,7 @@ class WorkerProcess:
             if self._process is process:
                 self._process = None
             # A process in uninterruptible sleep (D state) dies later; its requests fail now.
-            self._fail_pending(process, -signal.SIGKILL)
+            self._fail_requests(process, self._error(process))
 
     async def _send(self, process: Process, request: Request) -> None:
         if process.stdin is None:
@@ -180,11 +217,12 @@ class WorkerProcess:
     async def _read(self, process: Process) -> None:
         try:
             while process.stdout and (line := await process.stdout.readline()):
-                self._dispatch(line)
+                self._dispatch(process, line)
         except ValueError:  # readline() has no other error, and nothing after such a line can be read
             self._bury(process, f"wrote a line of more than {LONGEST_LINE_BYTES // 1024**2} MiB and was ended")
         finally:
-            self._fail_pending(process, await process.wait())
+            await process.wait()
+            self._fail_requests(process, self._error(process))
 
     def _bury(self, process: Process, what: str) -> None:
         """Kills `process` and fails its requests at once; the next request starts another one."""
@@ -193,16 +231,19 @@ class WorkerProcess:
             process.kill()
         if self._process is process:
             self._process = None
-        self._fail_requests(process, f"the transfer process {what}; what it had written is kept")
+        self._fail_requests(process, self._fault(what))
 
-    def _dispatch(self, line: bytes) -> None:
+    def _dispatch(self, process: Process, line: bytes) -> None:
         try:
             answer = decode_answer(line)
         except ValueError:
-            _LOG.exception("a worker wrote a line that is not an answer")
+            self._on_unreadable(process)
             return
         pending = self._pending.get(answer.id)
         if pending is None or pending.answer.done():
+            return
+        if wrong := self._refusal(pending.request, answer):
+            self._bury(pending.process, wrong)
             return
         if isinstance(answer, Progress | VerifyingAnswer):
             pending.progressed = True
@@ -212,24 +253,8 @@ class WorkerProcess:
         else:
             pending.answer.set_result(answer)
 
-    def _fail_pending(self, process: Process, code: int) -> None:
-        """Answers all requests to the dead `process` with InternalError, which is retried. `code` is the returncode."""
-        how = EXIT_REASONS.get(code) or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
-        self._fail_requests(process, f"the transfer process ended unexpectedly ({how}); what it had written is kept")
-
-    def _fail_requests(self, process: Process, message: str) -> None:
+    def _fail_requests(self, process: Process, error: ProvisionError) -> None:
+        """Answers all requests to `process` with `error`, which is retried."""
         for request_id, pending in self._pending.items():
             if pending.process is process and not pending.answer.done():
-                pending.answer.set_result(FailedAnswer(request_id, InternalError.__name__, message))
-
-
-async def _wait_for_answer(pending: _Pending, silence: float | None) -> Answer:
-    """Raises TimeoutError if there is no progress for `silence` seconds; detects it within twice that time."""
-    while True:
-        pending.progressed = False
-        try:
-            async with asyncio.timeout(silence):
-                return await asyncio.shield(pending.answer)
-        except TimeoutError:
-            if not pending.progressed:
-                raise
+                pending.answer.set_result(FailedAnswer(request_id, error.reason, error.message))

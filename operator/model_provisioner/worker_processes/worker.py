@@ -1,7 +1,7 @@
 """A worker as the rest of the operator sees it: what calls it does not know where it runs.
 
-`controller.workers.child_process` has the one implementation, a child process. A worker in the pod of a Job would be
-another one.
+`worker_processes.child_process` has the implementation for a child process; that for a pod is
+`controller.workers.worker_pod`.
 """
 
 from collections.abc import Callable

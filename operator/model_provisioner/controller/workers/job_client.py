@@ -1,0 +1,171 @@
+"""The Jobs of worker pods on the API server: creating, deleting, listing them, and reading what became of their pods.
+
+What a Job looks like is in `manifests`, what a status means in `pod_states`. Called by `claim_pod` and `pod_pool`.
+"""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from model_provisioner.controller.workers.manifests import (
+    CLAIM,
+    INSTANCE_LABEL,
+    JOB_LABEL,
+    NAME_LABEL,
+    REVISION,
+    TOKEN_HASH,
+    WORKER_NAME,
+    JobSettings,
+    job_manifest,
+    job_name,
+    secret_manifest,
+)
+from model_provisioner.controller.workers.pod_states import Phase, PodState, is_alive, state_of
+from model_provisioner.domain.errors import ClaimNotMounted, ProvisionError, WorkerPending, WorkerRefused
+from model_provisioner.domain.scope import EVERY_NAMESPACE
+from model_provisioner.domain.store.claim import Claim
+from model_provisioner.kube.client import ApiError, KubeApi
+
+_TOKEN_BYTES = 32
+_BACKGROUND = {"propagationPolicy": "Background"}  # the API server leaves the pods of a Job behind by default
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJob:
+    """A Job as far as the operator must know it. `token_hash` is hexadecimal."""
+
+    claim: Claim
+    name: str
+    uid: str
+    token_hash: str
+    revision: str
+    is_over: bool = False
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.claim.namespace}/{self.name}"
+
+
+class JobClient:
+    """The Jobs of one release. `settings` are what they have in common."""
+
+    def __init__(self, api: KubeApi, settings: JobSettings) -> None:
+        self._api = api
+        self._settings = settings
+        self.authority = b""
+        """The certificate that the pods trust, in PEM."""
+
+    @property
+    def revision(self) -> str:
+        return self._settings.revision
+
+    async def find_all(self, namespaces: Iterable[str]) -> list[WorkerJob]:
+        """The Jobs of this release in `namespaces`, also those that are over. Raises ApiError."""
+        found = []
+        query = {"labelSelector": f"{NAME_LABEL}={WORKER_NAME},{INSTANCE_LABEL}={self._settings.instance}"}
+        for namespace in namespaces:
+            path = "/apis/batch/v1/jobs" if namespace == EVERY_NAMESPACE else _jobs(namespace)
+            answer = await self._api.get(path, query)
+            found += [_worker_job(item) for item in answer["items"]]
+        return found
+
+    async def create(self, claim: Claim) -> WorkerJob:
+        """Creates the Job of `claim` and its Secret.
+
+        Raises WorkerPending while the pod of an earlier Job ends, WorkerRefused if the API server admits no Job,
+        ClaimNotMounted if the namespace is being deleted.
+        """
+        name = job_name(self._settings.instance, claim)
+        try:
+            await self._check_predecessor(claim, name)
+            token = secrets.token_urlsafe(_TOKEN_BYTES)
+            job = await self._api.create(_jobs(claim.namespace), job_manifest(self._settings, claim, token))
+            try:
+                secret = secret_manifest(self._settings, job, token, self.authority)
+                await self._api.create(f"/api/v1/namespaces/{claim.namespace}/secrets", secret)
+            except ApiError:
+                await self.delete(claim.namespace, name)
+                raise
+        except ApiError as error:
+            raise _refusal(claim, error) from None
+        return _worker_job(job)
+
+    async def delete(self, namespace: str, name: str) -> None:
+        """Deletes a Job, and its pod and its Secret with it. Raises ApiError, not if it is gone."""
+        try:
+            await self._api.delete(f"{_jobs(namespace)}/{name}", _BACKGROUND)
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+
+    async def state(self, job: WorkerJob) -> PodState:
+        """What became of the pod of `job`. Raises ApiError."""
+        pods = [pod for pod in await self._pods(job.claim, job.name) if _owner(pod) == job.uid]
+        if pods:
+            return state_of(None, pods, ())
+        document = await self._job(job)
+        found = state_of(document, (), ())
+        if found.phase is not Phase.PENDING:
+            return found
+        selector = f"involvedObject.kind=Job,involvedObject.uid={job.uid}"
+        events = await self._api.get(f"/api/v1/namespaces/{job.claim.namespace}/events", {"fieldSelector": selector})
+        return state_of(document, (), events["items"])
+
+    async def _check_predecessor(self, claim: Claim, name: str) -> None:
+        """Two workers must never write to one claim: the one before may still end."""
+        alive = [pod for pod in await self._pods(claim, name) if is_alive(pod)]
+        if alive:
+            before = alive[0]["metadata"]["name"]
+            raise WorkerPending(f"waiting for pod {before}, the worker before, to end")
+
+    async def _pods(self, claim: Claim, name: str) -> list[dict[str, Any]]:
+        path, query = f"/api/v1/namespaces/{claim.namespace}/pods", {"labelSelector": f"{JOB_LABEL}={name}"}
+        items: list[dict[str, Any]] = (await self._api.get(path, query))["items"]
+        return items
+
+    async def _job(self, job: WorkerJob) -> dict[str, Any] | None:
+        try:
+            document = await self._api.get(f"{_jobs(job.claim.namespace)}/{job.name}")
+        except ApiError as error:
+            if error.is_not_found:
+                return None
+            raise
+        return document if document["metadata"]["uid"] == job.uid else None
+
+
+def _jobs(namespace: str) -> str:
+    return f"/apis/batch/v1/namespaces/{namespace}/jobs"
+
+
+def _owner(pod: dict[str, Any]) -> str | None:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
+
+
+def _worker_job(document: dict[str, Any]) -> WorkerJob:
+    metadata = document["metadata"]
+    annotations = metadata.get("annotations") or {}
+    conditions = (document.get("status") or {}).get("conditions") or ()
+    is_over = "deletionTimestamp" in metadata or any(
+        one.get("type") in {"Complete", "Failed"} and one.get("status") == "True" for one in conditions
+    )
+    return WorkerJob(
+        Claim(metadata["namespace"], annotations.get(CLAIM, "")),
+        metadata["name"],
+        metadata["uid"],
+        annotations.get(TOKEN_HASH, ""),
+        annotations.get(REVISION, ""),
+        is_over,
+    )
+
+
+def _refusal(claim: Claim, error: ApiError) -> ProvisionError:
+    what = f"no worker pod for claim {claim.name}"
+    if error.is_forbidden and "being terminated" in error.message:
+        return ClaimNotMounted(f"{what}: namespace {claim.namespace} is being deleted")
+    if error.is_conflict:
+        return WorkerPending(f"{what} yet: the Job of the worker before is being deleted")
+    if error.is_transient:
+        return WorkerPending(f"{what} yet: {error.message}", error.retry_after)
+    return WorkerRefused(f"{what}: the API server refuses its Job: {error.message}")

@@ -1,0 +1,111 @@
+"""The worker pods of all claims that the operator does not mount: one for a claim, ended when it idles.
+
+Made by `pod_service`. `controller.stores.store_client` and `controller.transfers` ask it for the worker of a claim, and
+can't tell it from a child process; `door` asks it which pod has connected.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import itertools
+from collections.abc import Awaitable, Callable, Iterable
+
+from model_provisioner.controller.workers.claim_pod import ClaimPod
+from model_provisioner.controller.workers.job_client import JobClient
+from model_provisioner.controller.workers.manifests import token_hash
+from model_provisioner.controller.workers.places import Places
+from model_provisioner.controller.workers.pod_process import PodProcess
+from model_provisioner.controller.workers.worker_pod import WorkerPod
+from model_provisioner.domain.errors import ProvisionError
+from model_provisioner.domain.store.claim import Claim
+
+_IDLE_SECONDS = 60.0
+_IDLE_SECONDS_IF_WANTED = 2.0
+_LOOK_SECONDS = 2.0
+
+
+class PodPool:
+    """`epoch` is `leaseTransitions` of the Lease. Run `run` as a task. `sleep` is in seconds."""
+
+    def __init__(
+        self,
+        jobs: JobClient,
+        places: Places,
+        epoch: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._jobs = jobs
+        self._places = places
+        self._epoch = epoch
+        self.on_ready: Callable[[Claim], None] = lambda _: None
+        """Called when the pod of a claim has connected."""
+        self._sleep = sleep
+        self._numbers = itertools.count(1)
+        self._pods: dict[Claim, tuple[ClaimPod, WorkerPod]] = {}
+        self._starting = set[asyncio.Task[None]]()
+
+    def worker(self, claim: Claim) -> WorkerPod:
+        """The worker of `claim`, whose pod is started by the first request."""
+        return self._pod(claim)[1]
+
+    async def until_ready(self, claim: Claim) -> None:
+        """Returns when a pod of `claim` is connected."""
+        await self._pod(claim)[0].until_ready()
+
+    def is_ready(self, claim: Claim) -> bool:
+        """Whether a pod of `claim` runs and has connected."""
+        found = self._pods.get(claim)
+        return bool(found and found[0].process and found[0].process.has_connected and found[0].is_alive)
+
+    async def adopt(self, namespaces: Iterable[str]) -> None:
+        """Takes over the pods of an earlier operator, and ends those that differ from its own. Raises ApiError."""
+        for job in await self._jobs.find_all(namespaces):
+            if job.is_over or job.revision != self._jobs.revision or not job.claim.name or self._places.is_full:
+                await self._jobs.delete(job.claim.namespace, job.name)
+            else:
+                self._pod(job.claim)[0].adopt(job)
+
+    def find(self, job: str, token: str) -> PodProcess | None:
+        """The process of the pod of `job` (NAMESPACE/NAME) that has proved itself by `token`."""
+        given = token_hash(token)
+        for pod, _ in self._pods.values():
+            if pod.job and pod.job.full_name == job:
+                return pod.process if hmac.compare_digest(given, pod.job.token_hash) else None
+        return None
+
+    async def run(self) -> None:
+        """Ends the pods that have idled for long, until it is cancelled; at once if another claim waits for a place."""
+        while True:
+            await self._sleep(_LOOK_SECONDS)
+            pods = [(self._idle_seconds(claim), worker) for claim, (_, worker) in self._pods.items()]
+            await asyncio.gather(*(worker.retire(seconds) for seconds, worker in pods))
+
+    async def detach(self) -> None:
+        """Lets the pods go on without this operator, for the next one."""
+        await asyncio.gather(*(pod.detach() for pod, _ in self._pods.values()))
+
+    def _idle_seconds(self, claim: Claim) -> float:
+        return _IDLE_SECONDS_IF_WANTED if self._places.is_wanted(claim.namespace) else _IDLE_SECONDS
+
+    def _pod(self, claim: Claim) -> tuple[ClaimPod, WorkerPod]:
+        if claim not in self._pods:
+            self._forget_unused()
+            pod = ClaimPod(claim, self._jobs, self._places, self._epoch, self._numbers, self._on_connected)
+            self._pods[claim] = pod, WorkerPod(pod.launch)
+        return self._pods[claim]
+
+    def _forget_unused(self) -> None:
+        """Claims come and go."""
+        self._pods = {claim: one for claim, one in self._pods.items() if one[0].is_used}
+
+    def _on_connected(self, claim: Claim) -> None:
+        """From now on the pod is ended when it idles, also if what wanted it is gone."""
+        task = asyncio.create_task(_start(self._pod(claim)[1]))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+        self.on_ready(claim)
+
+
+async def _start(worker: WorkerPod) -> None:
+    with contextlib.suppress(ProvisionError):  # it has ended already
+        await worker.start()

@@ -1,0 +1,100 @@
+"""Puts the parts of worker pods together: the authority, the Jobs, the pool, and the door. Called by `controller.app`.
+
+Without `--worker-listen` none of it is imported, and a claim that the operator does not mount is `ClaimNotMounted`.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+from aiohttp import web
+
+from model_provisioner.controller.workers.authority_secret import AuthoritySecret
+from model_provisioner.controller.workers.certificates import renew, server_context
+from model_provisioner.controller.workers.door import Door
+from model_provisioner.controller.workers.job_client import JobClient
+from model_provisioner.controller.workers.places import Places
+from model_provisioner.controller.workers.pod_pool import PodPool
+from model_provisioner.controller.workers.pod_settings import job_settings
+from model_provisioner.http_server.limits import Limits
+from model_provisioner.http_server.server import HttpServer
+from model_provisioner.kube.client import ApiError, KubeApi
+from model_provisioner.settings.operator import OperatorSettings
+
+_LOG = logging.getLogger(__name__)
+_RENEWAL_SECONDS = 24 * 3600.0
+_RETRY_SECONDS = 600.0
+_SPARE_CONNECTIONS = 64
+_SHUTDOWN_SECONDS = 1.0
+
+
+class PodService:
+    """`address` is where the door listens, HOST:PORT; `most` is the most pods. `now` is in UTC, `sleep` in seconds."""
+
+    @classmethod
+    def of(
+        cls, settings: OperatorSettings, api: KubeApi, namespace: str, epoch: int, now: Callable[[], datetime]
+    ) -> "PodService":
+        """The service that `settings` ask for; its Secret is in `namespace`. Raises as `pod_settings.check`."""
+        assert settings.worker_listen
+        jobs = JobClient(api, job_settings(settings))
+        pool = PodPool(jobs, Places(settings.worker_max, settings.worker_max_per_namespace), epoch)
+        authority = AuthoritySecret(api, namespace, f"{settings.worker_instance}-workers-ca", now)
+        return cls(authority, jobs, pool, settings.worker_listen, settings.worker_max, now)
+
+    def __init__(
+        self,
+        authority: AuthoritySecret,
+        jobs: JobClient,
+        pool: PodPool,
+        address: str,
+        most: int,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._authority = authority
+        self._jobs = jobs
+        self.pool = pool
+        self._address = address
+        self._most = most
+        self._now = now
+        self._sleep = sleep
+        self._context = server_context()
+
+    async def start(self, closing: contextlib.AsyncExitStack, namespaces: Sequence[str]) -> None:
+        """Recognises the pods of an earlier operator in `namespaces`, then opens the door until `closing` ends it.
+
+        Raises ApiError, or OSError if it cannot listen.
+        """
+        await self._renew()
+        await self.pool.adopt(namespaces)
+        app = web.Application()
+        app.add_routes([Door(self.pool.find).route()])
+        server = HttpServer(app, Limits(connections=self._most + _SPARE_CONNECTIONS), self._context, _SHUTDOWN_SECONDS)
+        await server.start(self._address)
+        closing.push_async_callback(server.close)
+        closing.push_async_callback(self.pool.detach)
+
+    async def run(self) -> None:
+        """Ends pods that idle, and renews the certificate, until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.pool.run())
+            tasks.create_task(self._keep_fresh())
+
+    async def _keep_fresh(self) -> None:
+        pause = _RENEWAL_SECONDS
+        while True:
+            await self._sleep(pause)
+            try:
+                await self._renew()
+                pause = _RENEWAL_SECONDS
+            except (ApiError, OSError) as error:
+                _LOG.warning("the certificate for worker pods is not renewed yet: %s", error)
+                pause = _RETRY_SECONDS
+
+    async def _renew(self) -> None:
+        authority = await self._authority.authority()
+        self._jobs.authority = authority.certificate
+        renew(self._context, authority, self._now())

@@ -1,0 +1,79 @@
+"""The settings of worker pods, a part of those of the operator. `controller.workers.pod_settings` reads them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from model_provisioner.settings.common import Settings
+from model_provisioner.settings.flags import Metavar
+
+_NEEDED = "--worker-listen needs --worker-connect and --worker-image: where the pods connect to, and what they run"
+
+
+class WorkerTemplate(BaseModel):
+    """What an administrator adds to the worker pods: fields of a pod, by their names there.
+
+    `resources` are those of the container. `pod_security_context` may name users and groups; what Pod Security
+    `restricted` demands stays as it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    affinity: dict[str, Any] = Field(default_factory=dict)
+    priority_class_name: str = ""
+    runtime_class_name: str = ""
+    image_pull_secrets: list[dict[str, str]] = Field(default_factory=list)
+    resources: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    pod_security_context: dict[str, Any] = Field(default_factory=dict)
+
+
+class WorkerPodSettings(Settings):
+    """Worker pods are off without `worker_listen`."""
+
+    worker_listen: Annotated[str | None, Metavar("HOST:PORT")] = Field(
+        default=None, description="listen there for worker pods, and start one for each claim that is not mounted here"
+    )
+    worker_connect: Annotated[str | None, Metavar("HOST:PORT")] = Field(
+        default=None, description="where worker pods connect to: the address of a Service for --worker-listen"
+    )
+    worker_image: Annotated[str | None, Metavar("IMAGE")] = Field(
+        default=None, description="of worker pods: that of this version of the program"
+    )
+    worker_pull_policy: Annotated[Literal["Always", "IfNotPresent", "Never"], Metavar("POLICY")] = Field(
+        default="IfNotPresent", description="when a node pulls that image (default IfNotPresent)"
+    )
+    worker_max: Annotated[int, Metavar("N")] = Field(
+        default=10, ge=1, le=1000, description="worker pods at one time (default 10)"
+    )
+    worker_max_per_namespace: Annotated[int, Metavar("N")] = Field(
+        default=4, ge=1, le=1000, description="worker pods of one namespace at one time (default 4)"
+    )
+    worker_template: Annotated[str, Metavar("JSON")] = Field(
+        default="{}", description="what is added to worker pods, such as nodeSelector and resources"
+    )
+    worker_instance: Annotated[str, Metavar("NAME")] = Field(
+        default="model-provisioner",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,47}[a-z0-9])?$",
+        description="the label of this release's worker pods, and the beginning of the name of its Secret",
+    )
+
+    @field_validator("worker_template")
+    @classmethod
+    def _check_template(cls, value: str) -> str:
+        try:
+            WorkerTemplate.model_validate_json(value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> "WorkerPodSettings":
+        if self.worker_listen and not (self.worker_connect and self.worker_image):
+            raise ValueError(_NEEDED)
+        return self

@@ -1,0 +1,1 @@
+"""Worker processes below this one: starting them, calling them, and surviving their death."""

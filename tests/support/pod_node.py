@@ -1,0 +1,237 @@
+"""A Job controller, a garbage collector and a kubelet for the Jobs of one namespace, on a control plane without them.
+
+It makes a pod of each Job, so that the API server admits or refuses it as anywhere; runs its container's command as a
+process, with a directory as the claim; and writes the statuses that the real ones write. Called by tests of worker
+pods, which delete pods, and choose what goes wrong.
+"""
+
+import base64
+import contextlib
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from deploy.local.api import Api, ApiError
+from deploy.local.cluster import Cluster
+from tests.support.programs import Program
+
+Document = dict[str, Any]
+
+_POLL_SECONDS = 0.1
+
+
+class PodNode:
+    """`claims` maps the names of claims to directories. `directory` takes Secrets and logs.
+
+    `pending` is the status of pods that do not start; None lets them start.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, directory: Path, claims: dict[str, Path]) -> None:
+        self.pending: Document | None = None
+        self.started: list[Program] = []
+        self.jobs: set[str] = set()
+        """The uids of all Jobs that were seen."""
+        self._cluster = cluster
+        self._api: Api = cluster.api
+        self._namespace = namespace
+        self._directory = directory
+        self._claims = claims
+        self._programs: dict[str, Program] = {}  # by the uid of the pod
+        self._killed: dict[str, str] = {}  # why the kernel killed the process of a pod, by its uid
+        self._refused: set[str] = set()
+        self._made: set[str] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.failures: list[BaseException] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join(30)
+        for program in self._programs.values():
+            if program.process.poll() is None:
+                program.kill()
+        assert not self.failures, self.failures
+
+    @property
+    def pods(self) -> list[Document]:
+        found: list[Document] = self._api.get(self._path("pods"))["items"]
+        return found
+
+    @property
+    def running(self) -> list[Program]:
+        return [program for program in self.started if program.process.poll() is None]
+
+    def output(self) -> str:
+        return "".join(program.output() for program in self.started)
+
+    def delete_pod(self) -> None:
+        """As `kubectl delete pod` of the only one: it is told, and ends."""
+        (pod,) = self.pods
+        self._api.delete(f"{self._path('pods')}/{pod['metadata']['name']}")
+
+    def crash(self, reason: str = "OOMKilled") -> None:
+        """The kernel kills the only pod's process, and its kubelet says so."""
+        (pod,) = self.pods
+        uid = pod["metadata"]["uid"]
+        self._killed[uid] = reason
+        self._programs[uid].kill()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._step()
+            except ApiError as error:
+                if error.code not in {404, 409}:
+                    self.failures.append(error)
+            except Exception as error:  # noqa: BLE001 -- the test must see it
+                self.failures.append(error)
+            time.sleep(_POLL_SECONDS)
+
+    def _step(self) -> None:
+        jobs = {job["metadata"]["uid"]: job for job in self._api.get(self._jobs)["items"]}
+        self.jobs.update(jobs)
+        pods = {_owner(pod): pod for pod in self.pods}
+        for uid, job in jobs.items():
+            if uid in pods or _is_over(job):
+                continue
+            if uid in self._made:
+                self._finish(job, "Failed")
+            elif uid not in self._refused:
+                self._make_pod(job)
+        for owner, pod in pods.items():
+            with contextlib.suppress(ApiError):
+                self._keep(pod, jobs.get(owner))
+        self._collect(jobs)
+
+    def _make_pod(self, job: Document) -> None:
+        template, name = job["spec"]["template"], job["metadata"]["name"]
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job["metadata"]["uid"]}
+        metadata = {
+            "name": f"{name}-{uuid.uuid4().hex[:5]}",
+            "labels": template["metadata"]["labels"],
+            "ownerReferences": [{**owner, "controller": True}],
+        }
+        try:
+            spec = {**template["spec"], "nodeName": "node-1"}
+            self._api.create(self._path("pods"), {"metadata": metadata, "spec": spec})
+            self._made.add(job["metadata"]["uid"])
+        except ApiError as error:
+            self._refused.add(job["metadata"]["uid"])
+            self._refuse(job, f"Error creating: {error}")
+
+    def _refuse(self, job: Document, message: str) -> None:
+        """The Event of the Job controller."""
+        metadata = job["metadata"]
+        about = {"kind": "Job", "apiVersion": "batch/v1", "name": metadata["name"], "uid": metadata["uid"]}
+        event = {
+            "metadata": {"generateName": "refused-"},
+            "involvedObject": {**about, "namespace": self._namespace},
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": message,
+            "source": {"component": "job-controller"},
+        }
+        self._api.create(self._path("events"), event)
+
+    def _keep(self, pod: Document, job: Document | None) -> None:
+        uid, phase = pod["metadata"]["uid"], pod["status"].get("phase")
+        program = self._programs.get(uid)
+        if job is None or "deletionTimestamp" in pod["metadata"]:
+            self._stop(pod, program)
+            if job is not None:
+                self._finish(job, "Failed")
+        elif program is None and phase == "Pending":
+            self._start(pod)
+        elif program and program.process.poll() is not None and phase == "Running":
+            code = program.process.returncode
+            reason = self._killed.get(uid, "Error") if code else "Completed"
+            self._end(pod, {"exitCode": code if code >= 0 else 128 - code, "reason": reason})
+            self._finish(job, "Failed" if code else "Complete")
+
+    def _start(self, pod: Document) -> None:
+        if self.pending is not None:
+            self._status(pod, self.pending)
+            return
+        spec, uid = pod["spec"], pod["metadata"]["uid"]
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
+        secret = self._secret(volumes["worker"]["secret"]["secretName"])
+        if secret is None or claim not in self._claims:
+            return  # the kubelet tries again
+        arguments = list(spec["containers"][0]["args"])
+        arguments = [f"--secret={secret}" if word.startswith("--secret=") else word for word in arguments]
+        arguments = [word.replace("/etc/model-provisioner/worker/", f"{secret}/") for word in arguments]
+        arguments = [f"--directory={self._claims[claim]}" if "--directory=" in word else word for word in arguments]
+        program = Program(arguments, self._directory / f"pod-{uid}.log")
+        self._programs[uid] = program
+        self.started.append(program)
+        self._status(pod, {"phase": "Running", "startTime": _now()})
+
+    def _secret(self, name: str) -> Path | None:
+        try:
+            document = self._api.get(f"{self._path('secrets')}/{name}")
+        except ApiError:
+            return None
+        directory = self._directory / f"secret-{document['metadata']['uid']}"
+        directory.mkdir(exist_ok=True)
+        for key, value in document["data"].items():
+            (directory / key).write_bytes(base64.b64decode(value))
+        return directory
+
+    def _stop(self, pod: Document, program: Program | None) -> None:
+        if program and program.process.poll() is None:
+            program.stop()
+        self._api.request("DELETE", f"{self._path('pods')}/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
+
+    def _end(self, pod: Document, terminated: Document) -> None:
+        state = {"name": "worker", "state": {"terminated": {**terminated, "finishedAt": _now()}}}
+        container = {**state, "image": "i", "imageID": "", "ready": False, "restartCount": 0}
+        phase = "Failed" if terminated["exitCode"] else "Succeeded"
+        self._status(pod, {"phase": phase, "containerStatuses": [container]})
+
+    def _status(self, pod: Document, status: Document) -> None:
+        self._api.merge(f"{self._path('pods')}/{pod['metadata']['name']}/status", {"status": status})
+
+    def _finish(self, job: Document, kind: str) -> None:
+        if _is_over(job):
+            return
+        first = "FailureTarget" if kind == "Failed" else "SuccessCriteriaMet"
+        conditions = [{"type": name, "status": "True", "reason": "BackoffLimitExceeded"} for name in (first, kind)]
+        status: Document = {"conditions": conditions, "startTime": _now()}
+        if kind == "Complete":
+            status["completionTime"] = _now()
+        self._api.merge(f"{self._jobs}/{job['metadata']['name']}/status", {"status": status})
+
+    def _collect(self, jobs: dict[str, Document]) -> None:
+        """The Secrets of Jobs that are gone go, too."""
+        for secret in self._api.get(self._path("secrets"))["items"]:
+            owners = secret["metadata"].get("ownerReferences") or []
+            if owners and all(owner["uid"] in self.jobs and owner["uid"] not in jobs for owner in owners):
+                self._api.delete(f"{self._path('secrets')}/{secret['metadata']['name']}")
+
+    def _path(self, resource: str) -> str:
+        return f"/api/v1/namespaces/{self._namespace}/{resource}"
+
+    @property
+    def _jobs(self) -> str:
+        return f"/apis/batch/v1/namespaces/{self._namespace}/jobs"
+
+
+def _owner(pod: Document) -> str:
+    return str(pod["metadata"]["ownerReferences"][0]["uid"])
+
+
+def _is_over(job: Document) -> bool:
+    conditions = job.get("status", {}).get("conditions") or []
+    return any(one["type"] in {"Complete", "Failed"} for one in conditions)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
