@@ -249,3 +249,35 @@ def test_a_cut_connection_costs_no_byte(pods: Pods, tmp_path: Path) -> None:
 def conditions(version: Document) -> list[Document]:
     found: list[Document] = (version.get("status") or {}).get("conditions") or []
     return found
+
+
+def test_a_fetch_in_a_pod_is_limited_paused_and_verified_as_any_other(pods: Pods, tmp_path: Path) -> None:
+    model, gate = large(pods, tmp_path)
+    gate.release()
+    pods.start_operator()
+    pods.apply("large", modelRef="hf:acme/large", maxBytesPerSecond="1Mi")
+    eventually(
+        lambda: pods.bench.get("large").get("status", {}).get("progress", {}).get("bytes", 0) > 0, "a byte is there"
+    )
+    pods.bench.patch("large", {"suspend": True})
+    pods.bench.until("large", "Suspended")
+    paused = pods.bench.hub.bytes_sent("large.Q4_K_M.gguf")
+    assert paused < SIZE // 2
+    pods.bench.patch("large", {"suspend": False})
+    pods.bench.until("large", "Downloading")
+    pods.bench.patch("large", {"maxBytesPerSecond": None})
+    status = pods.bench.until("large", "Available")["status"]
+    assert status["attempts"] == 1
+    assert twice(pods, model) <= 16 * MIB
+
+    path = pods.claim / status["model"]["path"]
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(SIZE // 2)
+        file.write(b"wrong")
+    pods.bench.patch("large", annotations={"models.rbee.dev/verifyAt": "now"})
+    eventually(
+        lambda: pods.bench.get("large")["status"]["attempts"] > 1 and pods.bench.ready("large")["status"] == "True",
+        "the wrong file was fetched anew",
+    )
+    assert path.read_bytes() == model.read_bytes()
