@@ -41,7 +41,10 @@ def steps(scene: Scene) -> list[Step]:
         ("a ModelDownload becomes Ready", partial(becomes_ready, scene, tiny)),
         ("the worker starts by itself and reads the header", partial(worker_reads, scene, tiny)),
         ("build and load the image of llama.cpp's server", partial(engine.provide, scene.settings)),
-        ("a pod with an annotation waits for its model, and llama.cpp answers a prompt from it", partial(engine.answers, scene)),
+        (
+            "a pod with an annotation waits for its model, and llama.cpp answers a prompt from it",
+            partial(engine.answers, scene),
+        ),
         ("page and event stream through a port-forward", partial(watched, scene)),
         ("the pod is deleted at half of a transfer", partial(pod_deleted, scene)),
         ("the Secret gets a token that the hub accepts", partial(token_replaced, scene)),

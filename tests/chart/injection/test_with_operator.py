@@ -22,7 +22,7 @@ from tests.support.stand import Stand, stand
 
 ACCOUNT = "model-provisioner"
 MOUNT = "/models"
-OTHER_PLACES = ("--store=", "--health-listen=", "--lease-namespace=")
+OTHER_PLACES = ("--store=", "--health-listen=", "--metrics-listen=", "--lease-namespace=")
 """Flags of the chart that have an address or a directory of the pod."""
 
 
