@@ -135,6 +135,12 @@ def test_the_programs_of_a_cluster_import_no_others_libraries(subcommand: str, o
     assert libraries == CLUSTER | own
 
 
+def test_an_operator_without_gates_imports_none_of_their_modules(tmp_path: Path) -> None:
+    _, modules = imported(tmp_path, "operator", "--store=a/b=/tmp", f"--kubeconfig={tmp_path / 'missing'}")
+    assert "model_provisioner.controller.app" in modules
+    assert not {name for name in modules if name.startswith("model_provisioner.controller.gates")}
+
+
 def test_the_program_that_waits_imports_no_library(tmp_path: Path) -> None:
     """A node runs one for each pod that waits, so each module counts."""
     for flags in (["--path=a.gguf"], ["--name=tiny", f"--catalog={tmp_path}"], ["--ref=hf:a/b:c.gguf"]):

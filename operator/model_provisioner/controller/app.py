@@ -19,7 +19,6 @@ import kopf
 from prometheus_client import CollectorRegistry
 
 from model_provisioner.controller.catalog.catalog import Catalog
-from model_provisioner.controller.gates.gates import Gates, Site
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.process import collectors, handlers
 from model_provisioner.controller.process.ending import in_background
@@ -62,6 +61,7 @@ from model_provisioner.settings.common import own_namespace
 from model_provisioner.settings.operator import OLLAMA, OperatorSettings
 
 if TYPE_CHECKING:
+    from model_provisioner.controller.gates.gates import Gates
     from model_provisioner.controller.workers.pod_service import PodService
 
 _START_SECONDS = 300.0
@@ -98,7 +98,7 @@ class _Objects:
     catalog: Catalog
     index: ObjectIndex
     initial: InitialObjects
-    gates: Gates | None
+    gates: "Gates | None"
 
 
 async def run_operator(settings: OperatorSettings, fence: Fence) -> int:
@@ -173,7 +173,7 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
     base.reflectors.extend(Reflector(base.api, watched_path(namespace)) for namespace in namespaces)
     catalog = Catalog(base.api, namespaces, engines=settings.engines, mount_path=settings.mount_path)
     initial = InitialObjects()
-    gates = Gates(base.api, namespaces, settings, Site(base.mounts, catalog.holds, _now)) if settings.gates else None
+    gates = _gates(base, namespaces, settings, catalog) if settings.gates else None
     for reflector in base.reflectors:
         reflector.set_transform(trim)
         reflector.add_listener(base.health.on_event)
@@ -184,6 +184,12 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
         await in_background(closing, reflector.run())
     await _load_objects(base.reflectors, initial, base.queue)
     return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), initial, gates)
+
+
+def _gates(base: _Base, namespaces: Sequence[str], settings: OperatorSettings, catalog: Catalog) -> "Gates":
+    from model_provisioner.controller.gates.gates import Gates, Site  # noqa: PLC0415 - most operators have none
+
+    return Gates(base.api, namespaces, settings, Site(base.mounts, catalog.holds, _now))
 
 
 async def _load_objects(reflectors: Sequence[Reflector], initial: InitialObjects, queue: Lanes) -> None:
