@@ -3,6 +3,7 @@
 Called by `server`.
 """
 
+import asyncio
 import itertools
 
 from aiohttp import web
@@ -43,6 +44,8 @@ def _recorded(state: State, origin: Origin) -> Middleware:
         except web.HTTPException as error:
             exchange.status = error.status
             raise
+        except ConnectionError:
+            raise asyncio.CancelledError from None  # the client has gone: aiohttp would log a traceback
         else:
             exchange.status = response.status
             return response
