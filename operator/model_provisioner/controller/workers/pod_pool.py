@@ -64,6 +64,7 @@ class PodPool:
                 await self._jobs.delete(job.claim.namespace, job.name)
             else:
                 self._pod(job.claim)[0].adopt(job)
+                await asyncio.sleep(0)  # it takes its place now
 
     def find(self, job: str, token: str) -> PodProcess | None:
         """The process of the pod of `job` (NAMESPACE/NAME) that has proved itself by `token`."""
