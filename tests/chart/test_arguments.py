@@ -7,8 +7,8 @@ import pytest
 
 from model_provisioner.controller import command as operator
 from model_provisioner.controller.release import command as release
-from model_provisioner.controller.workers.manifests import job_manifest
-from model_provisioner.controller.workers.pod_settings import job_settings
+from model_provisioner.controller.workers.pods.manifests import job_manifest
+from model_provisioner.controller.workers.pods.pod_settings import job_settings
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.gateway import command as gateway
 from model_provisioner.settings.gateway import GatewaySettings

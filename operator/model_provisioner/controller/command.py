@@ -15,7 +15,7 @@ from model_provisioner.aio.cancellation import cancel_at_sigterm
 from model_provisioner.controller.app import run_operator
 from model_provisioner.controller.process.ending import exit_without_lease
 from model_provisioner.controller.process.fence import Fence, FencedSelector
-from model_provisioner.controller.workers import pod_settings
+from model_provisioner.controller.workers.pods import pod_settings
 from model_provisioner.proxy_file import load_proxy
 from model_provisioner.settings.flags import add_flags, explain, refuse
 from model_provisioner.settings.operator import OperatorSettings

@@ -1,4 +1,4 @@
-"""The settings of worker pods, a part of those of the operator. `controller.workers.pod_settings` reads them."""
+"""The settings of worker pods, a part of those of the operator. `controller.workers.pods.pod_settings` reads them."""
 
 from typing import Annotated, Any, Literal
 

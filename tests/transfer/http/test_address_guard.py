@@ -208,7 +208,7 @@ async def test_headers_of_a_caller_stay_at_home_but_for_ranges() -> None:
 def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
     """All URLs that a ref leads to go through one client. `kube` has clients of the API server, `gateway` a server.
 
-    In the controller, aiohttp serves probes and metrics.
+    In the controller, aiohttp serves probes, metrics and the door for worker pods.
     """
     root = Path(model_provisioner.__file__).parent
     allowed = {
@@ -219,7 +219,8 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
         "worker_processes/worker_server.py": {"socket"},  # a pair of sockets with its child process
         "transfer/worker/worker_server.py": {"socket"},  # the other one of the pair
         "worker_pod/connection.py": {"aiohttp"},  # to the operator, at an address of the Job
-        "controller/workers/door.py": {"aiohttp"},
+        "controller/workers/door/door.py": {"aiohttp"},
+        "controller/workers/pod_service.py": {"aiohttp"},
         "controller/process/health.py": {"aiohttp"},
         "controller/process/http.py": {"aiohttp"},
         "controller/metrics/metrics.py": {"aiohttp"},

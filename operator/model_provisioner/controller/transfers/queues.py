@@ -2,7 +2,7 @@
 
 A transfer to a claim of its own takes no slot of the operator: it runs in the worker pod of that claim, which has one
 download at a time as each slot has. `controller.transfers.shared_transfer` asks for the queue of its claim. The order
-within a queue is in `queue`; which claims have a pod is decided in `controller.workers.places`.
+within a queue is in `queue`; which claims have a pod is decided in `controller.workers.pods.places`.
 """
 
 from collections.abc import Callable, Collection, Iterable

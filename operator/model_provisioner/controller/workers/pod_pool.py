@@ -10,11 +10,11 @@ import hmac
 import itertools
 from collections.abc import Awaitable, Callable, Iterable
 
-from model_provisioner.controller.workers.claim_pod import ClaimPod
-from model_provisioner.controller.workers.job_client import JobClient
-from model_provisioner.controller.workers.manifests import token_hash
-from model_provisioner.controller.workers.places import Places
-from model_provisioner.controller.workers.pod_process import PodProcess
+from model_provisioner.controller.workers.door.pod_process import PodProcess
+from model_provisioner.controller.workers.pods.claim_pod import ClaimPod
+from model_provisioner.controller.workers.pods.job_client import JobClient
+from model_provisioner.controller.workers.pods.manifests import token_hash
+from model_provisioner.controller.workers.pods.places import Places
 from model_provisioner.controller.workers.worker_pod import WorkerPod
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.store.claim import Claim
@@ -64,6 +64,7 @@ class PodPool:
                 await self._jobs.delete(job.claim.namespace, job.name)
             else:
                 self._pod(job.claim)[0].adopt(job)
+                await asyncio.sleep(0)  # it takes its place now
 
     def find(self, job: str, token: str) -> PodProcess | None:
         """The process of the pod of `job` (NAMESPACE/NAME) that has proved itself by `token`."""

@@ -11,13 +11,13 @@ from datetime import datetime
 
 from aiohttp import web
 
-from model_provisioner.controller.workers.authority_secret import AuthoritySecret
-from model_provisioner.controller.workers.certificates import renew, server_context
-from model_provisioner.controller.workers.door import Door
-from model_provisioner.controller.workers.job_client import JobClient
-from model_provisioner.controller.workers.places import Places
+from model_provisioner.controller.workers.door.authority_secret import AuthoritySecret
+from model_provisioner.controller.workers.door.certificates import renew, server_context
+from model_provisioner.controller.workers.door.door import Door
 from model_provisioner.controller.workers.pod_pool import PodPool
-from model_provisioner.controller.workers.pod_settings import job_settings
+from model_provisioner.controller.workers.pods.job_client import JobClient
+from model_provisioner.controller.workers.pods.places import Places
+from model_provisioner.controller.workers.pods.pod_settings import job_settings
 from model_provisioner.http_server.limits import Limits
 from model_provisioner.http_server.server import HttpServer
 from model_provisioner.kube.client import ApiError, KubeApi

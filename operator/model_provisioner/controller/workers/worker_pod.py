@@ -5,8 +5,8 @@ Made by `pod_pool`. An answer that can't be one ends the pod (`pod_answers`); a 
 
 from collections.abc import Awaitable, Callable
 
-from model_provisioner.controller.workers.pod_answers import refusal
-from model_provisioner.controller.workers.pod_process import PodProcess
+from model_provisioner.controller.workers.door.pod_answers import refusal
+from model_provisioner.controller.workers.door.pod_process import PodProcess
 from model_provisioner.domain.errors import ProvisionError, WorkerLost
 from model_provisioner.worker_processes.child_process import WorkerProcess
 from model_provisioner.worker_processes.process import Process

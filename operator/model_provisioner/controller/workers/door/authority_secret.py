@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from model_provisioner.controller.workers.certificates import Authority, is_usable, new_authority
+from model_provisioner.controller.workers.door.certificates import Authority, is_usable, new_authority
 from model_provisioner.kube.client import ApiError, KubeApi
 
 _LOG = logging.getLogger(__name__)

@@ -12,15 +12,15 @@ import pytest
 from aiohttp import web
 
 from model_provisioner import __version__
-from model_provisioner.controller.workers.certificates import (
+from model_provisioner.controller.workers.door.certificates import (
     Authority,
     is_usable,
     new_authority,
     renew,
     server_context,
 )
-from model_provisioner.controller.workers.door import Door
-from model_provisioner.controller.workers.pod_process import PodProcess
+from model_provisioner.controller.workers.door.door import Door
+from model_provisioner.controller.workers.door.pod_process import PodProcess
 from model_provisioner.controller.workers.worker_pod import WorkerPod
 from model_provisioner.domain.errors import WorkerLost
 from model_provisioner.domain.store.claim import StoreRef

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 
-from model_provisioner.controller.workers.places import Place, Places
+from model_provisioner.controller.workers.pods.places import Place, Places
 from model_provisioner.domain.scheduling.queueing import Turns, Waiting
 
 

@@ -6,7 +6,7 @@ What a proxy's password would do in a pod of a tenant is decided here: the opera
 from typing import Any
 
 from model_provisioner import __version__
-from model_provisioner.controller.workers.manifests import JobSettings, PodTemplate
+from model_provisioner.controller.workers.pods.manifests import JobSettings, PodTemplate
 from model_provisioner.controller.workers.pool import source_flags
 from model_provisioner.settings.operator import OperatorSettings
 from model_provisioner.settings.workers import WorkerTemplate

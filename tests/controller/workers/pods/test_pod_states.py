@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from model_provisioner.controller.workers.pod_states import Phase, state_of
+from model_provisioner.controller.workers.pods.pod_states import Phase, state_of
 
 Document = dict[str, Any]
 JOB: Document = {"metadata": {"name": "worker"}, "status": {}}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from model_provisioner.controller.workers.manifests import (
+from model_provisioner.controller.workers.pods.manifests import (
     CLAIM,
     INSTANCE_LABEL,
     JOB_LABEL,
@@ -21,7 +21,7 @@ from model_provisioner.controller.workers.manifests import (
     job_name,
     secret_manifest,
 )
-from model_provisioner.controller.workers.pod_states import Phase, PodState, is_alive, state_of
+from model_provisioner.controller.workers.pods.pod_states import Phase, PodState, is_alive, state_of
 from model_provisioner.domain.errors import ClaimNotMounted, ProvisionError, WorkerPending, WorkerRefused
 from model_provisioner.domain.scope import EVERY_NAMESPACE
 from model_provisioner.domain.store.claim import Claim

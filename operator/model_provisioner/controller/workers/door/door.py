@@ -11,7 +11,7 @@ from collections.abc import Callable
 from aiohttp import WSMsgType, web
 
 from model_provisioner import __version__
-from model_provisioner.controller.workers.pod_process import PodProcess
+from model_provisioner.controller.workers.door.pod_process import PodProcess
 from model_provisioner.http_server.connection import Connection
 from model_provisioner.worker_protocol.channel import (
     HEARTBEAT_SECONDS,

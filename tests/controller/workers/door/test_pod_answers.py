@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from model_provisioner.controller.workers.pod_answers import refusal
+from model_provisioner.controller.workers.door.pod_answers import refusal
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.digest import Digest

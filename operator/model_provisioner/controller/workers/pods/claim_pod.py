@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 
 from model_provisioner.aio.cancellation import cancel_and_wait
-from model_provisioner.controller.workers.job_client import JobClient, WorkerJob
-from model_provisioner.controller.workers.places import Place, Places
-from model_provisioner.controller.workers.pod_process import PodProcess
-from model_provisioner.controller.workers.pod_states import Phase, PodState
+from model_provisioner.controller.workers.door.pod_process import PodProcess
+from model_provisioner.controller.workers.pods.job_client import JobClient, WorkerJob
+from model_provisioner.controller.workers.pods.places import Place, Places
+from model_provisioner.controller.workers.pods.pod_states import Phase, PodState
 from model_provisioner.domain.errors import ProvisionError, WorkerLost, WorkerPending, WorkerRefused
 from model_provisioner.domain.scheduling.queueing import Waiting
 from model_provisioner.domain.store.claim import Claim
