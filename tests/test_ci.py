@@ -25,7 +25,7 @@ CASES = {
 }
 
 MAKE = """#!/bin/sh
-case "$1${WORK-}" in e2e?*) echo "make e2e on ${KUBECONFIG#$WORK/}" ;; *) echo "make $*" ;; esac
+case "$1${WORK-}" in e2e?*) env >"$0.env"; echo "make e2e on ${KUBECONFIG#$WORK/}" ;; *) echo "make $*" ;; esac
 [ "$1" != "${FAILS-}" ]
 """
 BEFORE = "make lint\nmake test PYTEST_FLAGS=--fail-on-skip\n"
@@ -54,6 +54,17 @@ def test_the_run_on_a_cluster_comes_last(tmp_path: Path, variables: dict[str, st
     done = run(tmp_path, variables)
     printed = re.sub(r"\d+ s have passed", "… s have passed", done.stdout)
     assert (printed, done.returncode) == (f"{BEFORE}{last}", 0)
+
+
+def test_the_scripts_build_both_images_on_the_node(tmp_path: Path) -> None:
+    run(tmp_path, {"E2E_NODE": "scripts"})
+    variables = dict(line.split("=", 1) for line in (tmp_path / "make.env").read_text().splitlines())
+    program = tmp_path / "scripts/build-image.sh"
+    engine = SCRIPT.parents[1] / "deploy/e2e/engine.Dockerfile"
+    assert variables["IMAGE_BUILD"] == f"{program} . {{image}} --file=deploy/Dockerfile"
+    assert variables["ENGINE_BUILD"] == f"{program} {{root}} {{image}} --file={engine}"
+    assert (variables["IMAGE_LOAD"], variables["ENGINE_LOAD"]) == ("", "")
+    assert engine.exists()
 
 
 def test_a_failure_on_the_node_is_a_failure_and_the_node_is_removed(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ Document = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
 POLL = 0.3  # seconds between two looks at a condition; each look is a process
+PATIENCE = 300.0  # seconds for one thing on a machine that is busy with others; an idle one needs a fraction
 
 
 class Failed(Exception):
     """A command failed, or what a step expects is not so. The message says which and how."""
 
 
-def run(*command: str, stdin: str | None = None, seconds: float = 120) -> str:
+def run(*command: str, stdin: str | None = None, seconds: float = PATIENCE) -> str:
     """Runs a command at the repository's root; returns its standard output. Raises Failed with what it wrote."""
     try:
         done = subprocess.run(
@@ -43,7 +44,7 @@ def shell(command: str) -> None:
     run("bash", "-c", command, seconds=1800)
 
 
-def until(probe: Callable[[], T | None], what: str, seconds: float) -> T:
+def until(probe: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
     """The first true result of `probe`. Raises Failed with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -66,7 +67,7 @@ class Kubectl:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
 
-    def __call__(self, *arguments: str, stdin: str | None = None, seconds: float = 120) -> str:
+    def __call__(self, *arguments: str, stdin: str | None = None, seconds: float = PATIENCE) -> str:
         return run("kubectl", "--namespace", self.namespace, *arguments, stdin=stdin, seconds=seconds)
 
     def apply(self, *documents: Document) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.e2e import manifests
-from deploy.e2e.commands import Document, Failed, check, shell, until
+from deploy.e2e.commands import PATIENCE, Document, Failed, check, shell, until
 from deploy.e2e.scene import Scene
 from deploy.e2e.settings import Settings
 from tests.support.engines import gemma, llama_server
@@ -18,7 +18,6 @@ from tests.support.installs import NotInstalled
 
 POD = "engine"
 GATE = "models.rbee.dev/model"
-SECONDS = 300  # for one thing on a machine that is busy with others; none takes more than seconds on an idle one
 
 
 def provide(settings: Settings) -> str:
@@ -40,17 +39,17 @@ def answers(scene: Scene) -> str:
     half = scene.hub.pause_at(model.size // 2, model.file)
     begun = time.monotonic()
     scene.ask_for(model)
-    half.wait_reached(SECONDS)
+    half.wait_reached(PATIENCE)
     _check_held(scene, "at half of the transfer")
     half.release()
-    scene.until_ready(model, SECONDS)
+    scene.until_ready(model)
     ready = time.monotonic()
-    until(lambda: not _gates(_pod(scene)), "the gate of the pod is open", SECONDS)
+    until(lambda: not _gates(_pod(scene)), "the gate of the pod is open")
     is_open = time.monotonic()
-    kubectl("wait", f"pod/{POD}", "--for=condition=Ready", f"--timeout={SECONDS}s", seconds=SECONDS + 10)
+    kubectl("wait", f"pod/{POD}", "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s", seconds=PATIENCE + 10)
     with kubectl.port_forward(f"pod/{POD}", 8080) as port:
         server = Engine(f"http://127.0.0.1:{port}")
-        until(server.ready, "the server answers through the port-forward", SECONDS)
+        until(server.ready, "the server answers through the port-forward")
         text = server.complete(COUNTING, 8)
     answered = time.monotonic()
     check(text.startswith(" nine"), f"the server went on with {text!r}")

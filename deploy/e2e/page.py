@@ -14,6 +14,7 @@ from selenium.webdriver import Chrome
 from deploy.e2e.commands import Document, Failed, check, until
 from tests.support import tools
 from tests.support.browser import bars, chromium, log_in, shown
+from tests.support.hub import Gate
 
 SILENCE = 60.0  # seconds; the gateway sends a heartbeat every 15
 
@@ -46,19 +47,24 @@ def events(port: int, token: str, namespace: str) -> Iterator[tuple[str, Documen
     raise Failed("the gateway ended the stream")
 
 
-def follow(stream: Iterator[tuple[str, Document]], name: str, browser: Chrome | None) -> list[str]:
-    """Reads until the download `name` is complete, and looks at the page meanwhile. Returns the names of the events."""
+def follow(stream: Iterator[tuple[str, Document]], name: str, browser: Chrome | None, half: Gate) -> list[str]:
+    """Reads until the download `name` is complete, and looks at the page meanwhile. Returns the names of the events.
+
+    `half` holds the transfer back until the page has been seen.
+    """
     seen: list[str] = []
     for event, data in stream:
         if data.get("name") != name:
             continue
         seen.append(event)
         check(event != "error", f"{name}: {data}")
-        if event == "progress" and browser and seen.count("progress") == 1:
-            until(lambda: bars(browser), "the page shows a progress bar", 20)
+        if len(seen) == 1:
+            if browser:
+                until(lambda: bars(browser), "the page shows a progress bar")
+            half.release()
         if event == "complete":
             break
     if browser:
-        until(lambda: not bars(browser), "the page has no progress bar any more", 20)
-        until(lambda: any(name in text for text in shown(browser, "#models .card")), "the page shows the model", 20)
+        until(lambda: not bars(browser), "the page has no progress bar any more")
+        until(lambda: any(name in text for text in shown(browser, "#models .card")), "the page shows the model")
     return seen

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.e2e.commands import Document, Failed, Kubectl, run, until
+from deploy.e2e.commands import PATIENCE, Document, Failed, Kubectl, run, until
 from deploy.e2e.settings import Settings
 from tests.support.ggufs import write_gguf
 from tests.support.hub import Hub, Repository
@@ -61,11 +61,11 @@ class Scene:
         document = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "ModelDownload", "metadata": {"name": model.name}}
         self.kubectl.apply({**document, "spec": {"modelRef": f"hf:e2e/{model.name}", **spec}})
 
-    def until_ready(self, model: "Model", seconds: float = 120) -> Document:
+    def until_ready(self, model: "Model", seconds: float = PATIENCE) -> Document:
         """The object, once it is Ready."""
         return self.until_reason(model, "Available", seconds)
 
-    def until_reason(self, model: "Model", reason: str, seconds: float = 120) -> Document:
+    def until_reason(self, model: "Model", reason: str, seconds: float = PATIENCE) -> Document:
         """The object, once its Ready condition has `reason`. Raises Failed with the last reason."""
         try:
             return until(lambda: self._with_reason(model, reason), f"{model.name} is {reason}", seconds)
@@ -95,7 +95,7 @@ class Scene:
         pods = self.kubectl.items("pods", f"--selector=app.kubernetes.io/name={RELEASE}")
         return next((pod for pod in pods if "deletionTimestamp" not in pod["metadata"]), {})
 
-    def until_rolled_out(self, seconds: float = 120) -> None:
+    def until_rolled_out(self, seconds: float = PATIENCE) -> None:
         timeout = f"--timeout={seconds:.0f}s"
         self.kubectl("rollout", "status", f"deployment/{RELEASE}", timeout, seconds=seconds + 10)
 
@@ -108,7 +108,7 @@ class Scene:
         release = ("uninstall", RELEASE, "--no-hooks", "--ignore-not-found")
         self._try(lambda: self.helm(*release))
         self._try(self._let_go)
-        self._try(lambda: self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", seconds=180))
+        self._try(lambda: self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found"))
         self._try(lambda: self.kubectl("delete", "persistentvolume", self.namespace, "--ignore-not-found"))
         if not self.defined_before:
             self._try(lambda: self.kubectl("delete", "customresourcedefinition", DEFINITION, "--ignore-not-found"))

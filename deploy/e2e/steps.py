@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from deploy.e2e import engine, manifests, page
-from deploy.e2e.commands import Document, check, shell, until
+from deploy.e2e.commands import PATIENCE, Document, check, shell, until
 from deploy.e2e.report import Step
 from deploy.e2e.scene import DEFINITION, DISK_BYTES, MIB, RELEASE, Model, Scene
 
@@ -66,9 +66,9 @@ def in_shell(command: str) -> str:
 def prepare(scene: Scene) -> str:
     scene.kubectl.apply(manifests.namespace(scene.namespace))
     kubectl = scene.kubectl
-    until(lambda: kubectl.get("serviceaccount", "default"), "the namespace has its account", 60)
+    until(lambda: kubectl.get("serviceaccount", "default"), "the namespace has its account")
     kubectl.apply(manifests.disk(scene.settings.image))
-    kubectl("wait", "pod/disk", "--for=condition=Ready", "--timeout=120s", seconds=130)
+    kubectl("wait", "pod/disk", "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s", seconds=PATIENCE + 10)
     pod = kubectl.get("pod", "disk")
     kubectl.apply(manifests.persistent_volume(scene.namespace, pod, scene.settings.kubelet_root))
     unpacked = int(scene.on_disk("python", "-c", UNPACKED)) / 1e6
@@ -104,7 +104,7 @@ def values(scene: Scene) -> Document:
 
 def worker_waits(scene: Scene, model: Model) -> str:
     scene.kubectl.apply(manifests.worker(scene.settings.image, model.name))
-    until(lambda: waits_for_key(scene), "the worker waits for its key", 60)
+    until(lambda: waits_for_key(scene), "the worker waits for its key")
     return ""
 
 
@@ -115,7 +115,13 @@ def waits_for_key(scene: Scene) -> bool:
 
 def becomes_ready(scene: Scene, model: Model) -> str:
     scene.ask_for(model)
-    scene.kubectl("wait", f"{DEFINITION}/{model.name}", "--for=condition=Ready", "--timeout=120s", seconds=130)
+    scene.kubectl(
+        "wait",
+        f"{DEFINITION}/{model.name}",
+        "--for=condition=Ready",
+        f"--timeout={PATIENCE:.0f}s",
+        seconds=PATIENCE + 10,
+    )
     on_disk(scene, model)
     return "its digest on the volume is the hub's"
 
@@ -128,7 +134,7 @@ def on_disk(scene: Scene, model: Model) -> None:
 
 def worker_reads(scene: Scene, model: Model) -> str:
     begun = time.monotonic()
-    until(lambda: scene.kubectl.get("pod", "worker")["status"]["phase"] == "Succeeded", "the worker has ended", 120)
+    until(lambda: scene.kubectl.get("pod", "worker")["status"]["phase"] == "Succeeded", "the worker has ended")
     said = scene.kubectl("logs", "worker").strip()
     check(said == f"GGUF /models/{model.path}", f"the worker said {said!r}")
     return f"it had ended after {time.monotonic() - begun:.1f} s more; it said {said!r}"
@@ -141,14 +147,13 @@ def watched(scene: Scene) -> str:
     account = f"--serviceaccount={scene.namespace}:viewer"
     kubectl("create", "rolebinding", "viewer", "--clusterrole=view", account)
     token = kubectl("create", "token", "viewer").strip()
-    scene.hub.bytes_per_second(4 * MIB)
+    half = scene.hub.pause_at(model.size // 2, model.file)
     with (
         kubectl.port_forward(f"service/{RELEASE}", 8081) as port,
         page.browser_at(f"http://127.0.0.1:{port}", token, scene.directory / "profile") as browser,
     ):
         scene.ask_for(model)
-        seen = page.follow(page.events(port, token, scene.namespace), model.name, browser)
-    scene.hub.bytes_per_second(None)
+        seen = page.follow(page.events(port, token, scene.namespace), model.name, browser, half)
     scene.remove(model)
     return f"{len(seen)} events; {'seen in Chromium' if browser else 'there is no browser: not looked at'}"
 
@@ -167,8 +172,8 @@ def interrupted(scene: Scene, model: Model, interrupt: Callable[[], None]) -> st
     half = model.size // 2
     gate = scene.hub.pause_at(half, model.file)
     scene.ask_for(model)
-    gate.wait_reached(60)
-    until(lambda: scene.has_bytes(model, half - TWICE_LIMIT), "the status says that half is there", 60)
+    gate.wait_reached(PATIENCE)
+    until(lambda: scene.has_bytes(model, half - TWICE_LIMIT), "the status says that half is there")
     interrupt()
     gate.release()
     scene.until_ready(model)
@@ -201,7 +206,7 @@ def disk_full(scene: Scene) -> str:
     found = scene.until_reason(model, "InsufficientStorage")
     message = next(one["message"] for one in found["status"]["conditions"] if one["type"] == "Ready")
     scene.on_disk("rm", "/disk/ballast")
-    scene.until_ready(model, 330)
+    scene.until_ready(model, 2 * PATIENCE)
     on_disk(scene, model)
     scene.remove(model)
     return f"it said {message!r}"
@@ -225,12 +230,12 @@ def uninstalled(scene: Scene, model: Model) -> str:
     check(left == {model.name: []}, f"the objects and their finalizers are {left}")
     check(kubectl.get("persistentvolumeclaim", "models"), "the claim is gone")
     check(kubectl.get("configmap", "model-catalog"), "the catalog is gone")
-    check(not scene.operator_pod(), "the operator's pod is still there")
+    until(lambda: not scene.operator_pod(), "the operator's pod is being deleted")
     on_disk(scene, model)
     return "the object without finalizers, the definition, the claim, the catalog and the file are still there"
 
 
 def namespace_deleted(scene: Scene) -> str:
     begun = time.monotonic()
-    scene.kubectl("delete", "namespace", scene.namespace, seconds=60)
+    scene.kubectl("delete", "namespace", scene.namespace)
     return f"{time.monotonic() - begun:.1f} s"

@@ -13,6 +13,11 @@ import yaml
 
 from deploy.local.api import ApiError, Document
 from deploy.local.cluster import Cluster
+from model_provisioner.domain.annotations import USE
+from model_provisioner.domain.engines.engine import Engine
+from model_provisioner.domain.engines.llama_cpp import LLAMA_CPP
+from model_provisioner.domain.engines.localai import LOCALAI
+from model_provisioner.domain.store.paths import OLLAMA_VIEW
 from tests.chart.installing import create
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
@@ -73,6 +78,34 @@ def test_no_pod_mounts_a_part_of_the_volume_and_none_writes_to_it(name: str) -> 
     mounts = [mount for container in containers for mount in container.get("volumeMounts", [])]
     assert [mount for mount in mounts if "subPath" in mount] == []
     assert [mount for mount in mounts if mount["name"] == "models" and not mount.get("readOnly")] == []
+
+
+@pytest.mark.parametrize(("name", "engine"), [("llama-cpp-router", LLAMA_CPP), ("localai", LOCALAI)])
+def test_a_server_of_many_models_reads_the_file_that_the_operator_writes(name: str, engine: Engine) -> None:
+    (pod,) = pods(name, "models")
+    container, volumes = pod["spec"]["containers"][0], {one["name"]: one for one in pod["spec"]["volumes"]}
+    claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
+    (place,) = (
+        mount["mountPath"]
+        for mount in container["volumeMounts"]
+        if volumes[mount["name"]].get("configMap", {}).get("name") == engine.config_map_name
+    )
+    words = [*container.get("args", []), *(one["value"] for one in container.get("env", []))]
+    assert f"{place}/{engine.key(claim)}" in words
+    assert f"--set 'catalog.engines={{{engine.name}}}'" in (EXAMPLES / name / "README.md").read_text()
+
+
+def test_ollama_reads_the_directory_that_the_operator_keeps() -> None:
+    (pod,) = pods("ollama", "models")
+    environment = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
+    assert environment["OLLAMA_MODELS"] == "/".join(("/models", *OLLAMA_VIEW))
+
+
+@pytest.mark.parametrize("name", ["llama-cpp", "vllm"])
+def test_a_pod_with_the_annotation_takes_its_path_from_the_variable(name: str) -> None:
+    (pod,) = pods(name, "models")
+    assert list(pod["metadata"]["annotations"]) == [USE]
+    assert "$(MODEL_PATH)" in pod["spec"]["containers"][0]["args"]
 
 
 @pytest.mark.parametrize("name", WITHOUT_PRIVILEGES)

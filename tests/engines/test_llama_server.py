@@ -1,16 +1,20 @@
-"""llama.cpp's server finds what was provisioned, by the catalog alone, and answers a prompt.
+"""llama.cpp's server finds what was provisioned, by the ConfigMaps alone, and answers a prompt.
 
 It is started with the arguments of `deploy/examples`, with the paths that they have in a pod replaced.
 """
 
+import contextlib
+import re
 import urllib.error
 from pathlib import Path
 
 import pytest
 import yaml
 
+from deploy.local.api import ApiError
 from tests.support.engines.serving import COUNTING, serving
-from tests.support.stand import Stand
+from tests.support.programs import eventually
+from tests.support.stand import CLAIM, Stand
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 
@@ -25,13 +29,13 @@ def test_a_server_on_the_path_from_the_catalog_answers_a_prompt(bench: Stand, tm
 
 
 def test_a_router_loads_the_models_of_its_presets_and_drops_a_deleted_one(bench: Stand, tmp_path: Path) -> None:
-    bench.start_operator()
+    bench.start_operator("--catalog-engine=llama-cpp", f"--mount-path={bench.volume}")
     for name in ("gemma", "again"):
         bench.apply(name, modelRef=f"hf:acme/{name}:Q4_K_M")
     for name in ("gemma", "again"):
         bench.until(name, "Available", 240)
     presets = tmp_path / "llama-cpp.models.ini"
-    presets.write_text(in_ini(bench))
+    presets.write_text(listing(bench, {"gemma", "again"}))
     flags = arguments("llama-cpp-router", {"/presets/llama-cpp.models.ini": presets})
     with serving(tmp_path / "router.log", *flags) as router:
         assert router.models() == {"gemma", "again"}
@@ -40,18 +44,24 @@ def test_a_router_loads_the_models_of_its_presets_and_drops_a_deleted_one(bench:
         bench.patch("again", {"reclaimPolicy": "Delete"})
         bench.delete("again")
         bench.until_gone("again", 60)
-        presets.write_text(in_ini(bench))
+        presets.write_text(listing(bench, {"gemma"}))
         assert router.models() == {"gemma"}
         assert router.complete(COUNTING, 1, "gemma") == " nine"
         with pytest.raises(urllib.error.HTTPError, match="400"):
             router.complete(COUNTING, 1, "again")
 
 
-def in_ini(bench: Stand) -> str:
-    """The models of the catalog as the presets of a router."""
-    paths = {key.removesuffix(".path"): path for key, path in bench.catalog().items() if key.endswith(".path")}
-    sections = [f"[{name}]\nmodel = {bench.volume}/{path}\n" for name, path in sorted(paths.items())]
-    return "\n".join(["version = 1\n", *sections])
+def listing(bench: Stand, names: set[str]) -> str:
+    """The operator's presets for the claim, as soon as they list exactly these models."""
+    return eventually(lambda: presets_of(bench, names), f"the presets list {names}", 60)
+
+
+def presets_of(bench: Stand, names: set[str]) -> str | None:
+    path = f"/api/v1/namespaces/{bench.namespace}/configmaps/model-catalog-llama-cpp"
+    with contextlib.suppress(ApiError):
+        text: str = bench.cluster.api.get(path)["data"][f"llama-cpp.{CLAIM}.ini"]
+        return text if set(re.findall(r"^\[([^*\]]+)\]$", text, re.MULTILINE)) == names else None
+    return None
 
 
 def arguments(example: str, replaced: dict[str, Path]) -> list[str]:
