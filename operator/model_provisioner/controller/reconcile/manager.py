@@ -20,7 +20,7 @@ from model_provisioner.controller.reconcile.settled_objects import SettledObject
 from model_provisioner.controller.reconcile.status_writer import Gone
 from model_provisioner.controller.reconcile.wakeup import Wakeup
 from model_provisioner.domain.annotations import RECONCILE_AT, VERIFY_AT
-from model_provisioner.domain.errors import ClaimNotMounted
+from model_provisioner.domain.errors import ClaimNotFound, ClaimNotMounted
 from model_provisioner.domain.lifecycle.terminating_message import (
     postponed_message,
     released_message,
@@ -269,7 +269,10 @@ class Manager:
             return ()  # it has nothing there; no pod is started for that
         store_id = download.status.model.store_id if download.status.model else None
         delete = download.spec.reclaim_policy is ReclaimPolicy.DELETE
-        removed = await self._deps.stores.remove(claim, store_id, download.uid, delete)
+        try:
+            removed = await self._deps.stores.remove(claim, store_id, download.uid, delete)
+        except ClaimNotFound:
+            return ()  # the files are gone with the claim
         _LOG.info("%s/%s released; removed %s", download.namespace, download.name, list(removed) or "no files")
         return removed
 
