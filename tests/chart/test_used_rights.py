@@ -20,6 +20,7 @@ from tests.chart.test_uninstall import HOOK, RELEASE, Release
 from tests.gateway.caller import Caller
 from tests.support.gated_pods import GatedPods
 from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.pod_node import PodNode
 from tests.support.programs import Program, eventually, free_port, running
 from tests.support.stand import Stand, stand
 
@@ -223,6 +224,37 @@ def test_the_gates_need_each_right_that_they_add(helm: Helm, release: Release, l
         ("get", "persistentvolumeclaims"),
     }
     assert unused(added, allowed) == set()
+
+
+def test_worker_pods_need_each_right_that_they_add(helm: Helm, release: Release, log: Path, tmp_path: Path) -> None:
+    bench = release.bench
+    namespace, api = bench.namespace, bench.cluster.api
+    without = granted(helm.render(namespace=namespace))
+    rendering = install(api, helm.render("workers.enabled=true", namespace=namespace), namespace)
+    kubeconfig = bench.cluster.kubeconfig_for_service_account(namespace, RELEASE)
+    door = f"127.0.0.1:{free_port()}"
+    flags = [f"--kubeconfig={kubeconfig}", f"--worker-listen={door}", f"--worker-connect={door}"]
+    bench.start_operator(*flags, "--worker-image=example/mp:1", module="tests.support.hasty_pods")
+    node = PodNode(bench.cluster, namespace, tmp_path, {"team": tmp_path / "team"})
+    (tmp_path / "team").mkdir()
+    node.create_claim("team", "ReadWriteOnce")
+    bench.apply("tiny", modelRef="hf:acme/tiny", destination={"claimName": "team"})
+    bench.until("tiny", "WorkerPending")
+    eventually(lambda: "the Job controller has not made it yet" in bench.ready("tiny")["message"], "no pod yet")
+    with node:
+        bench.until("tiny", "Available")
+        eventually(lambda: not node.pods, "the worker pod has ended, and its Job is deleted")
+    allowed, refused = asked(log, namespace)
+    assert {right for right in refused if right.account == RELEASE} == set()
+    added = granted(rendering) - without
+    assert {in_short(right)[1:] for right in added} == {
+        *((verb, "jobs.batch") for verb in ("create", "delete", "get", "list")),
+        ("create", "secrets"),
+        ("patch", "secrets"),
+        ("get", "persistentvolumeclaims"),
+        *(("list", kind) for kind in ("pods", "events")),
+    }
+    assert unused(added, allowed) == {(RELEASE, "patch", "secrets")}, "an authority is replaced when it is about to end"
 
 
 def unused(rights: set[Right], used: set[Right]) -> set[tuple[str, str, str]]:

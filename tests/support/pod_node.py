@@ -1,4 +1,4 @@
-"""A Job controller, a garbage collector and a kubelet for the Jobs of one namespace, on a control plane without them.
+"""A Job controller, a scheduler, a garbage collector and a kubelet for the Jobs of a namespace, where there are none.
 
 It makes a pod of each Job, so that the API server admits or refuses it as anywhere; runs its container's command as a
 process, with a directory as the claim; and writes the statuses that the real ones write. Called by tests of worker
@@ -21,16 +21,23 @@ from tests.support.programs import Program
 Document = dict[str, Any]
 
 _POLL_SECONDS = 0.1
+_UNSCHEDULABLE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.",
+}
 
 
 class PodNode:
     """`claims` maps the names of claims to directories. `directory` takes Secrets and logs.
 
-    `pending` is the status of pods that do not start; None lets them start.
+    `pending` is the status of pods that do not start; None lets them start. `nodes` are those that take pods.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, directory: Path, claims: dict[str, Path]) -> None:
         self.pending: Document | None = None
+        self.nodes = ["node-1", "node-2"]
         self.started: list[Program] = []
         self.jobs: set[str] = set()
         """The uids of all Jobs that were seen."""
@@ -38,7 +45,7 @@ class PodNode:
         self._api: Api = cluster.api
         self._namespace = namespace
         self._directory = directory
-        self._claims = claims
+        self.claims = claims
         self._programs: dict[str, Program] = {}  # by the uid of the pod
         self._killed: dict[str, str] = {}  # why the kernel killed the process of a pod, by its uid
         self._refused: set[str] = set()
@@ -48,6 +55,8 @@ class PodNode:
         self.failures: list[BaseException] = []
 
     def __enter__(self) -> Self:
+        for name in self.claims:
+            self._create_missing(name)
         self._thread.start()
         return self
 
@@ -61,12 +70,48 @@ class PodNode:
 
     @property
     def pods(self) -> list[Document]:
+        """Those of Jobs."""
         found: list[Document] = self._api.get(self._path("pods"))["items"]
-        return found
+        return [pod for pod in found if "ownerReferences" in pod["metadata"]]
 
     @property
     def running(self) -> list[Program]:
         return [program for program in self.started if program.process.poll() is None]
+
+    def create_claim(self, name: str, *modes: str, phase: str = "Bound") -> None:
+        """A claim as its user creates it, and the binder has it then. Any node can mount it unless `modes` say else."""
+        spec = {"accessModes": modes or ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+        self._api.create(self._path("persistentvolumeclaims"), {"metadata": {"name": name}, "spec": spec})
+        self.bind_claim(name, phase)
+
+    def _create_missing(self, name: str) -> None:
+        try:
+            self.create_claim(name)
+        except ApiError as error:
+            if error.code != 409:
+                raise
+
+    def bind_claim(self, name: str, phase: str = "Bound") -> None:
+        self._api.merge(f"{self.claim_path(name)}/status", {"status": {"phase": phase}})
+
+    def claim_path(self, name: str) -> str:
+        return f"{self._path('persistentvolumeclaims')}/{name}"
+
+    def use_claim(self, name: str, pod: str, node: str) -> None:
+        """Lets a pod that uses a claim run on `node`."""
+        security = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
+        container = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        spec = {
+            "nodeName": node,
+            "securityContext": security,
+            "containers": [{"name": "c", "image": "i", "securityContext": container}],
+            "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": name}}],
+        }
+        self._api.create(self._path("pods"), {"metadata": {"name": pod}, "spec": spec})
+        self._api.merge(f"{self._path('pods')}/{pod}/status", {"status": {"phase": "Running"}})
+
+    def end_pod(self, name: str) -> None:
+        self._api.request("DELETE", f"{self._path('pods')}/{name}", {"gracePeriodSeconds": 0})
 
     def output(self) -> str:
         return "".join(program.output() for program in self.started)
@@ -119,9 +164,14 @@ class PodNode:
             "ownerReferences": [{**owner, "controller": True}],
         }
         try:
-            spec = {**template["spec"], "nodeName": "node-1"}
-            self._api.create(self._path("pods"), {"metadata": metadata, "spec": spec})
+            wanted = _wanted_node(template["spec"]) or self.nodes[0]
+            scheduled = {"nodeName": wanted} if wanted in self.nodes else {}
+            pod = self._api.create(
+                self._path("pods"), {"metadata": metadata, "spec": {**template["spec"], **scheduled}}
+            )
             self._made.add(job["metadata"]["uid"])
+            if not scheduled:
+                self._status(pod, {"conditions": [_UNSCHEDULABLE]})
         except ApiError as error:
             self._refused.add(job["metadata"]["uid"])
             self._refuse(job, f"Error creating: {error}")
@@ -147,7 +197,7 @@ class PodNode:
             self._stop(pod, program)
             if job is not None:
                 self._finish(job, "Failed")
-        elif program is None and phase == "Pending":
+        elif program is None and phase == "Pending" and pod["spec"].get("nodeName"):
             self._start(pod)
         elif program and program.process.poll() is not None and phase == "Running":
             code = program.process.returncode
@@ -163,12 +213,12 @@ class PodNode:
         volumes = {volume["name"]: volume for volume in spec["volumes"]}
         claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
         secret = self._secret(volumes["worker"]["secret"]["secretName"])
-        if secret is None or claim not in self._claims:
+        if secret is None or claim not in self.claims:
             return  # the kubelet tries again
         arguments = list(spec["containers"][0]["args"])
         arguments = [f"--secret={secret}" if word.startswith("--secret=") else word for word in arguments]
         arguments = [word.replace("/etc/model-provisioner/worker/", f"{secret}/") for word in arguments]
-        arguments = [f"--directory={self._claims[claim]}" if "--directory=" in word else word for word in arguments]
+        arguments = [f"--directory={self.claims[claim]}" if "--directory=" in word else word for word in arguments]
         program = Program(arguments, self._directory / f"pod-{uid}.log")
         self._programs[uid] = program
         self.started.append(program)
@@ -222,6 +272,16 @@ class PodNode:
     @property
     def _jobs(self) -> str:
         return f"/apis/batch/v1/namespaces/{self._namespace}/jobs"
+
+
+def _wanted_node(spec: Document) -> str | None:
+    """The node that the affinity of a pod names."""
+    required = spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    if required is None:
+        return None
+    (term,) = required["nodeSelectorTerms"]
+    (node,) = term["matchFields"][0]["values"]
+    return str(node)
 
 
 def _owner(pod: Document) -> str:

@@ -33,3 +33,8 @@ MODEL_PATH = f"{GROUP}/model-path"
 MODEL_NAME = f"{GROUP}/model-name"
 MODEL_PROJECTOR = f"{GROUP}/model-projector"
 """On a pod, each with `-0`, `-1`, … at its end: what the operator tells of each model when it opens the gate."""
+
+RUN_AS_USER = f"{GROUP}/run-as-user"
+RUN_AS_GROUP = f"{GROUP}/run-as-group"
+FS_GROUP = f"{GROUP}/fs-group"
+"""On a claim: user, group and `fsGroup` of its worker pod, each a positive number."""

@@ -76,6 +76,14 @@ class WorkerRefused(Retryable):
     """The API server does not admit the worker pod: a quota, a limit range, Pod Security, or a missing right."""
 
 
+class ClaimNotFound(Retryable):
+    """The claim, for which a worker pod is to run, does not exist or is being deleted."""
+
+
+class ClaimPending(Retryable):
+    """The claim has no volume yet, and is to get it by the first pod that uses it, not by a worker pod."""
+
+
 class InternalError(Retryable):
     """A bug in the operator. The log has the traceback."""
 

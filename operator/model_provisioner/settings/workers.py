@@ -53,6 +53,9 @@ class WorkerPodSettings(Settings):
     worker_max_per_namespace: Annotated[int, Metavar("N")] = Field(
         default=4, ge=1, le=1000, description="worker pods of one namespace at one time (default 4)"
     )
+    worker_wait_for_first_consumer: bool = Field(
+        default=False, description="start no worker pod for a claim without a volume: another pod is to bind it"
+    )
     worker_template: Annotated[str, Metavar("JSON")] = Field(
         default="{}", description="what is added to worker pods, such as nodeSelector and resources"
     )

@@ -47,12 +47,12 @@ _REFUSED = frozenset({401, 403, 409})
 class Operator:
     """Where the operator is, as HOST:PORT, and how this pod proves what it is.
 
-    `job` is NAMESPACE/NAME of the pod's Job. `secret` is a directory with `ca.crt` and `token`.
+    `job` is NAMESPACE/NAME of the pod's Job. `files` is a directory with `ca.crt` and `token`.
     """
 
     address: str
     job: str
-    secret: Path
+    files: Path
 
 
 class RefusedError(Exception):
@@ -113,13 +113,13 @@ class Connection:
 
     async def _connect(self, client: aiohttp.ClientSession) -> bool:
         """Serves one connection. Returns True when the operator has ended the worker, False when it is cut."""
-        token = (self._operator.secret / "token").read_text().strip()
+        token = (self._operator.files / "token").read_text().strip()
         try:
             connecting = client.ws_connect(
                 f"wss://{self._operator.address}{PATH}",
                 params={"job": self._operator.job},
                 headers={"Authorization": f"Bearer {token}"},
-                ssl=ssl.create_default_context(cafile=str(self._operator.secret / "ca.crt")),
+                ssl=ssl.create_default_context(cafile=str(self._operator.files / "ca.crt")),
                 server_hostname=SERVER_NAME,
                 heartbeat=HEARTBEAT_SECONDS,
                 max_msg_size=LONGEST_LINE_BYTES + HEAD_BYTES,

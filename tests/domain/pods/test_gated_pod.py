@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_provisioner.domain.annotations import MODELS, MOUNT_PATH, USE
-from model_provisioner.domain.pods.affinity import Affinity, Term, is_on_one_node
+from model_provisioner.domain.pods.affinity import Affinity, Term
 from model_provisioner.domain.pods.gated_pod import GatedPod, read_pod
 from model_provisioner.domain.refs.refs import parse
+from model_provisioner.domain.store.claim import is_on_one_node
 from tests.support.gated_pods import pod
 
 

@@ -6,8 +6,7 @@ claim never change, so each claim is read once. What they mean is decided in `do
 
 from collections.abc import Iterable
 
-from model_provisioner.domain.pods.affinity import is_on_one_node
-from model_provisioner.domain.store.claim import Claim
+from model_provisioner.domain.store.claim import Claim, is_on_one_node
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.kube.resource import claim_path
 

@@ -20,7 +20,7 @@ from model_provisioner.controller.reconcile.settled_objects import SettledObject
 from model_provisioner.controller.reconcile.status_writer import Gone
 from model_provisioner.controller.reconcile.wakeup import Wakeup
 from model_provisioner.domain.annotations import RECONCILE_AT, VERIFY_AT
-from model_provisioner.domain.errors import ClaimNotMounted
+from model_provisioner.domain.errors import ClaimNotFound, ClaimNotMounted
 from model_provisioner.domain.lifecycle.terminating_message import (
     postponed_message,
     released_message,
@@ -271,6 +271,8 @@ class Manager:
         delete = download.spec.reclaim_policy is ReclaimPolicy.DELETE
         try:
             removed = await self._deps.stores.remove(claim, store_id, download.uid, delete)
+        except ClaimNotFound:
+            return ()  # the files are gone with the claim
         except ClaimNotMounted:
             return ()  # its namespace is being deleted, and the claim with it: no worker pod can be started there
         _LOG.info("%s/%s released; removed %s", download.namespace, download.name, list(removed) or "no files")

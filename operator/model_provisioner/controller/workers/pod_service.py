@@ -39,7 +39,8 @@ class PodService:
     ) -> "PodService":
         """The service that `settings` ask for; its Secret is in `namespace`. Raises as `pod_settings.check`."""
         assert settings.worker_listen
-        jobs = JobClient(api, job_settings(settings))
+        waits = settings.worker_wait_for_first_consumer
+        jobs = JobClient(api, job_settings(settings), wait_for_first_consumer=waits)
         pool = PodPool(jobs, Places(settings.worker_max, settings.worker_max_per_namespace), epoch)
         authority = AuthoritySecret(api, namespace, f"{settings.worker_instance}-workers-ca", now)
         return cls(authority, jobs, pool, settings.worker_listen, settings.worker_max, now)

@@ -9,7 +9,7 @@ required terms, any may be set; otherwise no term is added or removed, and each 
 hold in addition to its own. A term without requirements matches no node and must stay empty.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ Operation = Mapping[str, object]
 _AFFINITY = "/spec/affinity"
 _NODE = f"{_AFFINITY}/nodeAffinity"
 _REQUIRED = f"{_NODE}/requiredDuringSchedulingIgnoredDuringExecution"
-_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +50,6 @@ def read_affinity(spec: Mapping[str, Any]) -> Affinity:
         for term in required.get("nodeSelectorTerms") or ()
     )
     return Affinity(is_set=True, has_node_affinity=True, terms=tuple(terms))
-
-
-def is_on_one_node(access_modes: Iterable[str]) -> bool:
-    """Whether a claim with these access modes can be mounted by one node only."""
-    modes = frozenset(access_modes)
-    return bool(modes) and modes <= _ONE_NODE
 
 
 def narrowing(affinity: Affinity, node: str) -> list[Operation]:

@@ -1,8 +1,11 @@
 """A claim as the resource names it, and the store on its volume as a worker sees it. Part of `worker_protocol`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from model_provisioner.domain.store.modes import READABLE, Modes
+
+_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +26,9 @@ class StoreRef:
     directory: str
     id: str | None
     modes: Modes = READABLE
+
+
+def is_on_one_node(access_modes: Iterable[str]) -> bool:
+    """Whether a claim with these access modes can be mounted by one node only."""
+    modes = frozenset(access_modes)
+    return bool(modes) and modes <= _ONE_NODE

@@ -23,7 +23,7 @@ def condition(kind: str, status: str, reason: str, message: str) -> list[Documen
 
 
 PODS: list[tuple[str, Document, Phase, str]] = [
-    ("new", pod(), Phase.PENDING, "its node prepares it"),
+    ("new", pod(), Phase.PENDING, "node n1 prepares it"),
     (
         "unschedulable",
         pod(
@@ -44,7 +44,7 @@ PODS: list[tuple[str, Document, Phase, str]] = [
         "creating",
         pod(phase="Pending", containerStatuses=container(waiting={"reason": "ContainerCreating"})),
         Phase.PENDING,
-        "its node prepares it",
+        "node n1 prepares it",
     ),
     ("runs", pod(phase="Running"), Phase.RUNNING, "it runs on node n1 and has not connected"),
     (

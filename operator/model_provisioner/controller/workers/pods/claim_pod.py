@@ -158,6 +158,8 @@ class ClaimPod:
         if job:
             self.job, self.process = job, process
         try:
+            if job is None:
+                await self._jobs.check(self.claim)
             async with self._places.acquire(waiting) as place:
                 self._why = "its Job is being created"
                 self.job = job = job or await self._jobs.create(self.claim)

@@ -13,6 +13,8 @@ from model_provisioner.controller.workers.pods.manifests import (
     INSTANCE_LABEL,
     JOB_LABEL,
     NAME_LABEL,
+    NODE,
+    PLACEMENT,
     REVISION,
     TOKEN_HASH,
     WORKER_NAME,
@@ -21,6 +23,7 @@ from model_provisioner.controller.workers.pods.manifests import (
     job_name,
     secret_manifest,
 )
+from model_provisioner.controller.workers.pods.placements import Placements
 from model_provisioner.controller.workers.pods.pod_states import Phase, PodState, is_alive, state_of
 from model_provisioner.domain.errors import ClaimNotMounted, ProvisionError, WorkerPending, WorkerRefused
 from model_provisioner.domain.scope import EVERY_NAMESPACE
@@ -28,12 +31,16 @@ from model_provisioner.domain.store.claim import Claim
 from model_provisioner.kube.client import ApiError, KubeApi
 
 _TOKEN_BYTES = 32
+_SHOWN = 400  # characters of the reason of a placement, which anyone may change who may change Jobs
 _BACKGROUND = {"propagationPolicy": "Background"}  # the API server leaves the pods of a Job behind by default
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerJob:
-    """A Job as far as the operator must know it. `token_hash` is hexadecimal."""
+    """A Job as far as the operator must know it. `token_hash` is hexadecimal.
+
+    `node` is the only one that its pod may run on, and `placement` says why it runs there.
+    """
 
     claim: Claim
     name: str
@@ -41,6 +48,8 @@ class WorkerJob:
     token_hash: str
     revision: str
     is_over: bool = False
+    node: str | None = None
+    placement: str = ""
 
     @property
     def full_name(self) -> str:
@@ -48,11 +57,15 @@ class WorkerJob:
 
 
 class JobClient:
-    """The Jobs of one release. `settings` are what they have in common."""
+    """The Jobs of one release. `settings` are what they have in common.
 
-    def __init__(self, api: KubeApi, settings: JobSettings) -> None:
+    `wait_for_first_consumer`: a claim without a volume gets it by another pod, never by a worker pod.
+    """
+
+    def __init__(self, api: KubeApi, settings: JobSettings, *, wait_for_first_consumer: bool = False) -> None:
         self._api = api
         self._settings = settings
+        self._placements = Placements(api, wait_for_first_consumer=wait_for_first_consumer)
         self.authority = b""
         """The certificate that the pods trust, in PEM."""
 
@@ -70,17 +83,23 @@ class JobClient:
             found += [_worker_job(item) for item in answer["items"]]
         return found
 
+    async def check(self, claim: Claim) -> None:
+        """Raises an error if `claim` is none to start a pod for: see `placements`."""
+        await self._placements.check(claim)
+
     async def create(self, claim: Claim) -> WorkerJob:
         """Creates the Job of `claim` and its Secret.
 
         Raises WorkerPending while the pod of an earlier Job ends, WorkerRefused if the API server admits no Job,
-        ClaimNotMounted if the namespace is being deleted.
+        ClaimNotMounted if the namespace is being deleted; and as `placements`.
         """
         name = job_name(self._settings.instance, claim)
         try:
             await self._check_predecessor(claim, name)
+            placement = await self._placements.of(claim)
             token = secrets.token_urlsafe(_TOKEN_BYTES)
-            job = await self._api.create(_jobs(claim.namespace), job_manifest(self._settings, claim, token))
+            manifest = job_manifest(self._settings, claim, token, placement)
+            job = await self._api.create(_jobs(claim.namespace), manifest)
             try:
                 secret = secret_manifest(self._settings, job, token, self.authority)
                 await self._api.create(f"/api/v1/namespaces/{claim.namespace}/secrets", secret)
@@ -103,7 +122,7 @@ class JobClient:
         """What became of the pod of `job`. Raises ApiError."""
         pods = [pod for pod in await self._pods(job.claim, job.name) if _owner(pod) == job.uid]
         if pods:
-            return state_of(None, pods, ())
+            return await self._in_place(job, state_of(None, pods, ()), pods)
         document = await self._job(job)
         found = state_of(document, (), ())
         if found.phase is not Phase.PENDING:
@@ -111,6 +130,19 @@ class JobClient:
         selector = f"involvedObject.kind=Job,involvedObject.uid={job.uid}"
         events = await self._api.get(f"/api/v1/namespaces/{job.claim.namespace}/events", {"fieldSelector": selector})
         return state_of(document, (), events["items"])
+
+    async def _in_place(self, job: WorkerJob, state: PodState, pods: list[dict[str, Any]]) -> PodState:
+        """`state` with the reason of its place. A pod without a node is given up if it belongs elsewhere now."""
+        if state.phase is not Phase.PENDING:
+            return state
+        if job.node and not any((pod.get("spec") or {}).get("nodeName") for pod in pods):
+            try:
+                node = (await self._placements.of(job.claim)).node
+            except ProvisionError as error:
+                return PodState(Phase.ENDED, error.message)
+            if node != job.node:
+                return PodState(Phase.ENDED, f"the claim is not in use on node {job.node} any more")
+        return PodState(state.phase, f"{job.placement}: {state.message}") if job.placement else state
 
     async def _check_predecessor(self, claim: Claim, name: str) -> None:
         """Two workers must never write to one claim: the one before may still end."""
@@ -157,6 +189,8 @@ def _worker_job(document: dict[str, Any]) -> WorkerJob:
         annotations.get(TOKEN_HASH, ""),
         annotations.get(REVISION, ""),
         is_over,
+        annotations.get(NODE),
+        annotations.get(PLACEMENT, "")[:_SHOWN],
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model_provisioner.domain.annotations import GROUP
+from model_provisioner.domain.scheduling.placement import Placement
 from model_provisioner.domain.store.claim import Claim
 
 MOUNT_PATH = "/models"
@@ -20,11 +21,15 @@ SOURCE_AUTHORITIES = "sources.crt"
 CLAIM = f"{GROUP}/claim"
 TOKEN_HASH = f"{GROUP}/worker-token-sha256"
 REVISION = f"{GROUP}/worker-revision"
+NODE = f"{GROUP}/worker-node"
+PLACEMENT = f"{GROUP}/worker-placement"
 JOB_LABEL = "batch.kubernetes.io/job-name"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 NAME_LABEL = "app.kubernetes.io/name"
 WORKER_NAME = "model-provisioner-worker"
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _FINISHED_SECONDS = 300
+_ANYWHERE = Placement()
 _HASH_DIGITS = 16
 _SUFFIX_DIGITS = 8
 
@@ -77,11 +82,13 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def job_manifest(settings: JobSettings, claim: Claim, token: str) -> Document:
-    """The Job of `claim`, whose pod proves itself by `token`."""
+def job_manifest(settings: JobSettings, claim: Claim, token: str, placement: Placement = _ANYWHERE) -> Document:
+    """The Job of `claim`, whose pod proves itself by `token` and runs as `placement` says."""
     name = job_name(settings.instance, claim)
     labels = {**settings.template.labels, NAME_LABEL: WORKER_NAME, INSTANCE_LABEL: settings.instance}
     annotations = {CLAIM: claim.name, TOKEN_HASH: token_hash(token), REVISION: settings.revision}
+    annotations |= {NODE: placement.node} if placement.node else {}
+    annotations |= {PLACEMENT: placement.reason} if placement.reason else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -93,7 +100,7 @@ def job_manifest(settings: JobSettings, claim: Claim, token: str) -> Document:
             "ttlSecondsAfterFinished": _FINISHED_SECONDS,
             "template": {
                 "metadata": {"labels": labels, "annotations": dict(settings.template.annotations)},
-                "spec": _pod_spec(settings, claim, name, _secret_name(name, token)),
+                "spec": _pod_spec(settings, claim, name, _secret_name(name, token), placement),
             },
         },
     }
@@ -130,15 +137,17 @@ def _secret_name(job: str, token: str) -> str:
     return f"{job}-{token_hash(token)[:_SUFFIX_DIGITS]}"
 
 
-def _pod_spec(settings: JobSettings, claim: Claim, name: str, secret: str) -> Document:
+def _pod_spec(settings: JobSettings, claim: Claim, name: str, secret: str, placement: Placement) -> Document:
     security = {
         "runAsNonRoot": True,
         "fsGroupChangePolicy": "OnRootMismatch",
         **settings.template.security_context,
+        **placement.users,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     return {
         **settings.template.spec,
+        **(_on_node(settings.template.spec, placement.node) if placement.node else {}),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -151,6 +160,20 @@ def _pod_spec(settings: JobSettings, claim: Claim, name: str, secret: str) -> Do
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
         ],
     }
+
+
+def _on_node(spec: Mapping[str, Any], node: str) -> Document:
+    """The affinity of `spec`, narrowed to `node`. The scheduler still checks all else, which `nodeName` would skip.
+
+    A node must meet one of the terms, and all of that: so each is narrowed, and the only one is made if there is none.
+    """
+    affinity = spec.get("affinity") or {}
+    by_node = affinity.get("nodeAffinity") or {}
+    terms = (by_node.get(_REQUIRED) or {}).get("nodeSelectorTerms") or [{}]
+    field_of_node = {"key": "metadata.name", "operator": "In", "values": [node]}
+    narrowed = [{**term, "matchFields": [*(term.get("matchFields") or ()), field_of_node]} for term in terms]
+    required = {_REQUIRED: {"nodeSelectorTerms": narrowed}}
+    return {"affinity": {**affinity, "nodeAffinity": {**by_node, **required}}}
 
 
 def _container(settings: JobSettings, claim: Claim, name: str) -> Document:

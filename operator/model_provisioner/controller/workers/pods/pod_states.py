@@ -65,10 +65,10 @@ def _of_pod(pod: Document) -> PodState:
         return PodState(
             Phase.RUNNING, f"it runs on node {_shown((pod.get('spec') or {}).get('nodeName'))} and has not connected"
         )
-    return PodState(Phase.PENDING, _pending(status))
+    return PodState(Phase.PENDING, _pending(status, _shown((pod.get("spec") or {}).get("nodeName"))))
 
 
-def _pending(status: Document) -> str:
+def _pending(status: Document, node: str) -> str:
     scheduled = _condition({"status": status}, "PodScheduled", "False")
     if scheduled:
         return _joined("no node can run it", scheduled.get("reason"), scheduled.get("message"))
@@ -76,7 +76,7 @@ def _pending(status: Document) -> str:
     for found in waiting:
         if found.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
             return _joined("its container can't start", found.get("reason"), found.get("message"))
-    return "its node prepares it"
+    return f"node {node} prepares it" if node else "the scheduler looks for a node"
 
 
 def _end(pod: Document, status: Document, otherwise: str = "has ended") -> str:
