@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.cluster import Cluster
-from model_provisioner.controller.workers import placements
+from model_provisioner.controller.workers.pods import placements
 from model_provisioner.controller.workers.pods.placements import Placements
 from model_provisioner.domain.errors import ProvisionError, WorkerRefused
 from model_provisioner.domain.scheduling.placement import Placement
