@@ -2,7 +2,7 @@
 # tests that have no package (`tests.support.installs`), go to a cache outside the tree.
 PYTHON ?= python3
 
-.PHONY: fuzz faults bench bench-quick bench-sources bench-gateway bench-operator demo manifests pictures test lint cluster cluster-down e2e image-environment sbom
+.PHONY: fuzz faults bench bench-quick bench-sources bench-gateway bench-operator bench-workers demo manifests pictures test lint cluster cluster-down e2e image-environment sbom
 
 .venv: .venv/installed
 
@@ -51,6 +51,9 @@ bench-gateway: .venv/installed  ## memory and CPU of the gateway under load; tak
 
 bench-operator: .venv/installed  ## memory, CPU and reaction times of the operator; takes about seven minutes
 	.venv/bin/python -m benchmarks.operator --write benchmarks/RESULTS-operator.md $(BENCH_FLAGS)
+
+bench-workers: .venv/installed  ## API writes, memory and CPU of worker pods; what a restart and a lost pod cost; takes about seven minutes
+	.venv/bin/python -m benchmarks.workers --write benchmarks/RESULTS-workers.md $(BENCH_FLAGS)
 
 manifests: .venv/installed  ## the manifests of deploy/kustomize/base and deploy/install.yaml, made of the chart
 	.venv/bin/python -m deploy.render

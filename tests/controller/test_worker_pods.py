@@ -127,13 +127,15 @@ def test_an_operator_that_starts_anew_keeps_the_pod(pods: Pods, tmp_path: Path, 
         operator.kill()
     else:
         operator.stop()
-    pods.start_operator()
+    successor = pods.start_operator()
     gate.release()
     found = pods.bench.until("large", "Available", 120)["status"]
     assert (pods.claim / found["model"]["path"]).read_bytes() == model.read_bytes()
     assert len(pods.node.jobs) == len(pods.node.started) == 1
     assert found["attempts"] == 1, "no journalled byte came twice"
     assert twice(pods, model) <= 16 * MIB
+    assert successor.stop() == 0, "an operator that has taken over a pod ends, too"
+    assert len(pods.node.running) == 1
 
 
 def test_what_the_cluster_says_of_a_pod_that_does_not_run_is_shown(pods: Pods) -> None:

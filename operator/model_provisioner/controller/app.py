@@ -112,10 +112,10 @@ async def run_operator(settings: OperatorSettings, fence: Fence) -> int:
         base = await _start_servers(closing, settings, fence)
         epoch = await _acquire_lease(closing, base.lease)
         objects = await _start_watches(closing, settings, base)
-        manager = await _start_stores(closing, settings, base, objects, epoch)
+        manager, pods = await _start_stores(closing, settings, base, objects, epoch)
         if objects.gates:
             await in_background(closing, objects.gates.run())
-        await _run_kopf(manager, base, objects.namespaces)
+        await _run_kopf(manager, pods, base, objects.namespaces)
     return 0
 
 
@@ -229,10 +229,10 @@ def _add_settled(manager: Manager, stores: StoreClient, confirmed: Iterable[Foun
 
 async def _start_stores(
     closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base, objects: _Objects, epoch: int
-) -> Manager:
+) -> "tuple[Manager, PodService | None]":
     """Starts the catalog and what looks after the stores: views, file monitor, usage, record keeper, garbage collector.
 
-    Returns the manager that uses them.
+    Returns the manager that uses them, and the service of worker pods if they are on.
 
     The workers, which the first request or kopf's startup handler starts, are stopped at the end.
     """
@@ -282,7 +282,7 @@ async def _start_stores(
     if pods:
         pods.pool.on_ready = garbage_collector.sweep_soon
         await in_background(closing, pods.run())
-    return manager
+    return manager, pods
 
 
 async def _start_pods(
@@ -321,11 +321,11 @@ def _dependencies(
     )
 
 
-async def _run_kopf(manager: Manager, base: _Base, namespaces: Sequence[str]) -> None:
+async def _run_kopf(manager: Manager, pods: "PodService | None", base: _Base, namespaces: Sequence[str]) -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, manager, base.health, Login(base.api))
     kopf.on.startup(id="workers", registry=registry)(_without_arguments(base.workers.start))
-    kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(lambda: _stop(manager, base.workers)))
+    kopf.on.cleanup(id="workers", registry=registry)(_without_arguments(lambda: _stop(manager, pods, base.workers)))
     base.health.begin()
     everywhere = is_everywhere(namespaces)
     await kopf.operator(
@@ -333,8 +333,11 @@ async def _run_kopf(manager: Manager, base: _Base, namespaces: Sequence[str]) ->
     )
 
 
-async def _stop(manager: Manager, workers: WorkerPool) -> None:
+async def _stop(manager: Manager, pods: "PodService | None", workers: WorkerPool) -> None:
+    """Ends what has been started while kopf ran: kopf waits for every task that is younger than itself."""
     await manager.stop()
+    if pods:
+        await pods.stop()
     await workers.stop()
 
 

@@ -63,9 +63,10 @@ class PodService:
         self._now = now
         self._sleep = sleep
         self._context = server_context()
+        self._server: HttpServer | None = None
 
     async def start(self, closing: contextlib.AsyncExitStack, namespaces: Sequence[str]) -> None:
-        """Recognises the pods of an earlier operator in `namespaces`, then opens the door until `closing` ends it.
+        """Recognises the pods of an earlier operator in `namespaces`, then opens the door until `stop` or `closing`.
 
         Raises ApiError, or OSError if it cannot listen.
         """
@@ -75,8 +76,18 @@ class PodService:
         app.add_routes([Door(self.pool.find).route()])
         server = HttpServer(app, Limits(connections=self._most + _SPARE_CONNECTIONS), self._context, _SHUTDOWN_SECONDS)
         await server.start(self._address)
-        closing.push_async_callback(server.close)
-        closing.push_async_callback(self.pool.detach)
+        self._server = server
+        closing.push_async_callback(self.stop)
+
+    async def stop(self) -> None:
+        """Closes the door, then leaves the pods to the next operator; does nothing if it is stopped.
+
+        In this order: a pod that finds the door open and its Job unknown is refused, and ends.
+        """
+        server, self._server = self._server, None
+        if server:
+            await server.close()
+            await self.pool.detach()
 
     async def run(self) -> None:
         """Ends pods that idle, and renews the certificate, until it is cancelled."""
