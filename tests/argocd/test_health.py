@@ -23,6 +23,8 @@ EXPECTED = {
         status/error-CatalogUnavailable status/error-InsufficientStorage status/error-InternalError
         status/error-NameResolutionFailed status/error-RateLimited status/error-SourceUnavailable
         status/error-TransferStalled status/terminating
+        status/error-ClaimNotFound status/error-ClaimPending
+        status/error-WorkerLost status/error-WorkerPending status/error-WorkerRefused
         cluster/endpoint-busy cluster/endpoint-limits cluster/endpoint-unknown cluster/volume-too-small
     """,
     "Degraded": """
