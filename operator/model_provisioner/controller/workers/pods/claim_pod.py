@@ -216,10 +216,13 @@ class ClaimPod:
 
     async def _look(self, job: WorkerJob, process: PodProcess, place: Place) -> ProvisionError | None:
         """Asks the cluster for the pod, which is not connected. Returns an error if it is not waited for any more."""
+        had_connected = process.has_connected
         try:
             state = await self._jobs.state(job)
         except ApiError as error:
             self._say(f"the API server does not tell: {error.message}")
+            return None
+        if process.is_connected:  # meanwhile: what was read is older
             return None
         self._say(state.message)
         now = self._monotonic()
@@ -227,7 +230,7 @@ class ClaimPod:
         return _verdict(
             f"the worker pod of claim {self.claim.name}",
             state,
-            now - process.cut_off_since if process.has_connected else None,
+            now - process.cut_off_since if had_connected else None,
             is_wanted=is_wanted,
         )
 
