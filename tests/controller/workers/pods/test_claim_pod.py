@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 
 from model_provisioner import __version__
-from model_provisioner.controller.workers.claim_pod import ClaimPod
-from model_provisioner.controller.workers.job_client import JobClient, WorkerJob
-from model_provisioner.controller.workers.places import Places
-from model_provisioner.controller.workers.pod_states import Phase, PodState
+from model_provisioner.controller.workers.pods.claim_pod import ClaimPod
+from model_provisioner.controller.workers.pods.job_client import JobClient, WorkerJob
+from model_provisioner.controller.workers.pods.places import Places
+from model_provisioner.controller.workers.pods.pod_states import Phase, PodState
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.worker_protocol.channel import Hello, Welcome
 
