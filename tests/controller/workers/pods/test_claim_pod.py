@@ -20,6 +20,9 @@ class SlowJobs(JobClient):
         self.answer = asyncio.Event()
         self.deleted: list[str] = []
 
+    async def check(self, claim: Claim) -> None:
+        """Every claim may have a pod."""
+
     async def create(self, claim: Claim) -> WorkerJob:
         return WorkerJob(claim, "job", "uid", "hash", "revision")
 
@@ -68,4 +71,4 @@ def test_a_pod_that_connects_while_the_cluster_is_asked_for_it_is_kept() -> None
         with contextlib.suppress(asyncio.CancelledError):
             await serving
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), 60))
