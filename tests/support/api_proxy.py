@@ -231,8 +231,8 @@ class ApiProxy:
             yield fault
 
     @contextlib.contextmanager
-    def at(self, number: int, which: Which, act: Callable[[], bool], *, after: bool) -> Iterator[Fault]:
-        """Calls `act` once, just before or just after the request `number` (from 0) has reached the API server.
+    def at(self, number: int | None, which: Which, act: Callable[[], bool], *, after: bool) -> Iterator[Fault]:
+        """Calls `act` just before or just after the request `number` (from 0, None: each) has reached the API server.
 
         Nothing is answered until `act` has returned. If it returns False, the request, or its answer, is dropped and a
         503 is sent instead.
@@ -242,7 +242,7 @@ class ApiProxy:
         async def count(asked: Asked) -> web.Response | None:
             nonlocal seen
             seen += 1
-            if seen != number + 1:
+            if number is not None and seen != number + 1:
                 return None
             fault.bitten.append(asked)
             return None if await asyncio.to_thread(act) else _refusal(503, None)

@@ -324,22 +324,25 @@ async def test_a_namespace_that_never_ends_keeps_no_other_one_and_is_named(
     """As an author does who creates objects with our finalizer in a loop."""
     home.create("one", FINALIZER)
     other.create("again", FINALIZER)
+
+    def put_it_back() -> bool:
+        other.change("again", finalizers=[FINALIZER])
+        return True
+
+    def lists_of_other(asked: Asked) -> bool:
+        return lists_of_objects(asked) and f"/{other.namespace}/" in asked.path
+
     api = await KubeApi.connect(proxy.kubeconfig(tmp_path / "config"))
-    over = asyncio.Event()
-
-    async def put_it_back() -> None:
-        while not over.is_set():
-            await asyncio.to_thread(other.change, "again", finalizers=[FINALIZER])
-
-    meddling = asyncio.create_task(put_it_back())
     said: list[str] = []
     try:
-        with pytest.raises(NotReleased) as raised:
+        with (
+            proxy.at(None, lists_of_other, put_it_back, after=False) as lists,
+            pytest.raises(NotReleased) as raised,
+        ):
             await release(api, settings(home, home, other), said.append, 5)
     finally:
-        over.set()
-        await meddling
         await api.close()
+    assert lists.hits > 1
     assert f"namespace {other.namespace}: its objects get the finalizer again" in str(raised.value)
     assert home.namespace + ":" not in str(raised.value)
     assert home.finalizers() == {"one": []}
