@@ -53,7 +53,9 @@ def operator(bench: Stand, silent_host: str, tmp_path: Path) -> Program:
     (bench.volume / "local").mkdir()
     write_sparse(bench.volume / "local" / "long.gguf", LONG_TO_HASH)
     gate = bench.hub.pause_at(SIZE // 2)
-    program = bench.start_operator("--slots=1", f"--allow-host={silent_host}")
+    home = f"{bench.namespace}-home"  # the Lease outlasts the namespace of the objects
+    bench.cluster.create_namespace(home)
+    program = bench.start_operator("--slots=1", f"--allow-host={silent_host}", f"--lease-namespace={home}")
     bench.apply("ready", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")
     bench.apply("kept", modelRef="hf:acme/tiny:Q8_0")
     bench.apply("suspended", modelRef="hf:acme/suspended", reclaimPolicy="Delete")
@@ -96,7 +98,7 @@ def test_what_was_deleted_while_no_operator_ran_goes_when_one_does(bench: Stand,
     for name in STATES:
         bench.delete(name)
     assert all(bench.exists(name) for name in STATES)
-    bench.start_operator()
+    bench.start_operator(f"--lease-namespace={bench.namespace}-home")
     since = time.monotonic()
     for name in STATES:
         bench.until_gone(name, START_SECONDS + SOON_SECONDS - (time.monotonic() - since))

@@ -212,7 +212,7 @@ def test_a_pod_without_work_is_ended_and_comes_again(pods: Pods) -> None:
     pods.apply("tiny", modelRef="hf:acme/tiny")
     pods.bench.until("tiny", "Available")
     eventually(lambda: not pods.node.running and not pods.node.pods, "the pod has ended")
-    assert pods.node.started[0].process.returncode == 0
+    assert pods.node.started[0].process.returncode in {0, 143}, "it was told to end, and its Job was deleted"
     pods.apply("other", modelRef="hf:acme/tiny:Q8_0")
     pods.bench.until("other", "Available")
     assert len(pods.node.started) == 2
