@@ -38,14 +38,12 @@ class NamespaceCatalog:
         self._rows = CatalogRows()
         self._writer = CatalogWriter(api, namespace, CATALOG_NAME, self._rows, monotonic, sleep)
         self._engines: list[tuple[EngineRows, CatalogWriter]] = []
+        self._writers = {CATALOG_NAME: self._writer}  # by the name of the ConfigMap
         for engine in engines:
             rows = EngineRows(engine, mount_path)
             writer = CatalogWriter(api, namespace, engine.config_map_name, rows, monotonic, sleep)
             self._engines.append((rows, writer))
-        self._writers = {CATALOG_NAME: self._writer}
-        self._writers.update(
-            (engine.config_map_name, writer) for engine, (_, writer) in zip(engines, self._engines, strict=True)
-        )
+            self._writers[engine.config_map_name] = writer
         self._switched_off = [
             CatalogConfigMap(api, namespace, engine.config_map_name, sleep)
             for engine in ENGINES.values()
