@@ -1,8 +1,9 @@
 """What a worker pod may answer to a request. Pure. `worker_pod` ends a pod that answers anything else.
 
-A pod is in a tenant's namespace, and whoever can read its Secret can take its place. So an answer is believed only as
-far as it is about the claim of the pod: it may say that a file is there or is not, and never which file is fetched from
-where. Sizes, lengths and counts have limits, because an answer goes into a status, the catalog, a metric or the log.
+A pod is in a tenant's namespace, and an account that can read its Secret can take its place. So an answer is believed
+only as far as it is about the claim of the pod: it may say that a file is there or is not, and never which file is
+fetched from where. Sizes, lengths and counts have limits, because an answer goes into a status, the catalog, a metric
+or the log.
 """
 
 import math
