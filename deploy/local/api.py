@@ -55,6 +55,16 @@ class Api:
     def get(self, path: str, accept: str = "application/json") -> Document:
         return self.request("GET", path, accept=accept)
 
+    def exists(self, path: str) -> bool:
+        """Whether there is an object at `path`. Raises ApiError for another answer than 404."""
+        try:
+            self.get(path)
+        except ApiError as error:
+            if error.code == 404:
+                return False
+            raise
+        return True
+
     def create(self, path: str, document: Document) -> Document:
         return self.request("POST", path, document)
 

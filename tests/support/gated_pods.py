@@ -6,7 +6,7 @@ Called by the tests of the gates and by `benchmarks.gates`.
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.local.api import Api, ApiError
+from deploy.local.api import Api
 from model_provisioner.domain.annotations import GATE, GATE_LABEL, MODELS, USE
 
 Document = dict[str, Any]
@@ -38,13 +38,7 @@ class GatedPods:
         return self._api.get(f"{self._path}/{name}")
 
     def exists(self, name: str) -> bool:
-        try:
-            self.get(name)
-        except ApiError as error:
-            if error.code == 404:
-                return False
-            raise
-        return True
+        return self._api.exists(f"{self._path}/{name}")
 
     def gates(self, name: str) -> list[str]:
         return [gate["name"] for gate in self.get(name)["spec"].get("schedulingGates") or ()]

@@ -136,13 +136,7 @@ class Stand:
         eventually(lambda: not self.exists(name), f"{name} is gone", seconds)
 
     def exists(self, name: str) -> bool:
-        try:
-            self.get(name)
-        except ApiError as error:
-            if error.code == 404:
-                return False
-            raise
-        return True
+        return self.cluster.api.exists(self.path(name))
 
     def catalog(self) -> dict[str, str]:
         path = f"/api/v1/namespaces/{self.namespace}/configmaps/model-catalog"
