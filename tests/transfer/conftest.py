@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from model_provisioner.transfer.store.store import Store
 from tests.support.hub import Hub
 from tests.transfer.bench import Bench
 
@@ -13,6 +14,20 @@ from tests.transfer.bench import Bench
 def hub() -> Iterator[Hub]:
     with Hub() as running:
         yield running
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The directory of a volume."""
+    (tmp_path / "volume").mkdir()
+    return tmp_path / "volume"
+
+
+@pytest.fixture
+def store(root: Path) -> Iterator[Store]:
+    """The store of that volume, open."""
+    with Store.open(root, None) as opened:
+        yield opened
 
 
 @pytest.fixture

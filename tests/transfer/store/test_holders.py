@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,18 +31,6 @@ from tests.support.models import (
 FILE = sample()
 OTHER_BYTES = sample(seed=1)
 MOVED = f"hf/acme/tiny@{COMMIT[:12]}/tiny.Q4_K_M.gguf"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "volume").mkdir()
-    return tmp_path / "volume"
-
-
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with Store.open(root, None) as opened:
-        yield opened
 
 
 def hold(store: Store, *names: str) -> None:

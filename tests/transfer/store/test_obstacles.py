@@ -19,18 +19,6 @@ ANOTHER_USER = 4711
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "volume").mkdir()
-    return tmp_path / "volume"
-
-
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with Store.open(root, None) as opened:
-        yield opened
-
-
-@pytest.fixture
 def faulty(tmp_path: Path) -> Iterator[FaultyVolume]:
     with faulty_volume(tmp_path / "faulty") as mounted:
         yield mounted

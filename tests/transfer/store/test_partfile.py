@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,18 +19,6 @@ MIB = 1024 * 1024
 FILE = sample()
 HALF = Spans().add(0, 100_000)
 ALL = Spans().add(0, 300_000)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "volume").mkdir()
-    return tmp_path / "volume"
-
-
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with Store.open(root, None) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,18 +29,6 @@ from tests.support.volumes import small_volume
 FILE, SECOND = sample(), sample("hf/acme/tiny/tiny.Q8_0.gguf", seed=1)
 CLAIM = Claim("models", "models")
 RESTORED = Holder("uid-restored", "models", "a")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "volume").mkdir()
-    return tmp_path / "volume"
-
-
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with Store.open(root, None) as opened:
-        yield opened
 
 
 def ready(*files: SampleFile, owner: Holder = RESTORED) -> Holding:

@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,18 +25,6 @@ from tests.support.volumes import needs_root, small_volume
 
 FILE = sample()
 OTHER_BYTES = sample(seed=1)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "volume").mkdir()
-    return tmp_path / "volume"
-
-
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with Store.open(root, None) as opened:
-        yield opened
 
 
 def test_a_store_is_made_once_and_known_again(root: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,18 +27,6 @@ SECOND = sample("hf/acme/tiny/tiny.Q8_0.gguf", size=900, seed=1)
 SECOND_PATH = "hf.co/acme/tiny/Q8_0"
 MINE = sample("local/mine.gguf", size=800, seed=2)
 OTHER_CLAIM = Claim("other", "models")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "volume").mkdir()
-    return tmp_path / "volume"
-
-
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with Store.open(root, None) as opened:
-        yield opened
 
 
 @pytest.fixture
