@@ -9,10 +9,8 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -20,37 +18,21 @@ from prometheus_client import CollectorRegistry
 
 from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.controller.metrics.metrics import Metrics
+from model_provisioner.controller.parts import Base, Objects, longest_silence
 from model_provisioner.controller.process import collectors, handlers
 from model_provisioner.controller.process.ending import in_background
 from model_provisioner.controller.process.fence import Fence
 from model_provisioner.controller.process.health import Health, probes
 from model_provisioner.controller.process.http import serve
-from model_provisioner.controller.process.initial_objects import Found, InitialObjects
+from model_provisioner.controller.process.initial_objects import InitialObjects
 from model_provisioner.controller.process.lease import Lease
 from model_provisioner.controller.process.login import Login
 from model_provisioner.controller.process.namespaces import exit_when_served, served_namespaces
-from model_provisioner.controller.reconcile.dependencies import Dependencies
-from model_provisioner.controller.reconcile.event_recorder import EventRecorder
 from model_provisioner.controller.reconcile.manager import Manager
-from model_provisioner.controller.stores.confirmed_objects import unconfirmed_uids
-from model_provisioner.controller.stores.file_monitor import FileMonitor
-from model_provisioner.controller.stores.garbage_collector import GarbageCollector
+from model_provisioner.controller.start_stores import start_stores
 from model_provisioner.controller.stores.object_index import ObjectIndex, trim
-from model_provisioner.controller.stores.ollama_views import OllamaViews
-from model_provisioner.controller.stores.record_keeper import RecordKeeper
-from model_provisioner.controller.stores.store_client import StoreClient
-from model_provisioner.controller.stores.usage import VolumeUsageCollector
-from model_provisioner.controller.transfers.bandwidth import Bandwidth
 from model_provisioner.controller.transfers.queue import Lanes, TransferQueue
-from model_provisioner.controller.transfers.queues import Queues
-from model_provisioner.controller.transfers.rate_limits import RateLimits
-from model_provisioner.controller.transfers.reservations import Reservations
-from model_provisioner.controller.transfers.resolve_client import ResolveClient
-from model_provisioner.controller.transfers.shared_transfer import TransferServices
-from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.controller.workers.pool import WorkerPool
-from model_provisioner.domain.errors import ClaimNotMounted
-from model_provisioner.domain.lifecycle.settled import is_settled
 from model_provisioner.domain.liveness import LeaseHolder, lease_terms
 from model_provisioner.domain.scope import is_everywhere
 from model_provisioner.domain.store.claim import Claim
@@ -58,7 +40,7 @@ from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.kube.resource import watched_path
 from model_provisioner.settings.common import own_namespace
-from model_provisioner.settings.operator import OLLAMA, OperatorSettings
+from model_provisioner.settings.operator import OperatorSettings
 
 if TYPE_CHECKING:
     from model_provisioner.controller.gates.gates import Gates
@@ -67,38 +49,6 @@ if TYPE_CHECKING:
 _START_SECONDS = 300.0
 # With the default, half of the start with 10,000 objects is spent on garbage collections that find almost nothing.
 _GC_THRESHOLD = (2_000, 20, 10)
-
-
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """The parts that exist also while the operator waits for the Lease.
-
-    The Lease has a client of its own: thousands of other requests may wait for a connection of `api`.
-    `reflectors` has one per served namespace, or one for all; it is empty until we hold the Lease.
-    """
-
-    api: KubeApi
-    lease: Lease
-    mounts: Mapping[Claim, Path]
-    workers: WorkerPool
-    queue: Lanes
-    health: Health
-    metrics: Metrics
-    reflectors: list[Reflector]
-
-
-@dataclass(frozen=True, slots=True)
-class _Objects:
-    """What is known of the objects in the served `namespaces`. `initial` is empty when the stores are started.
-
-    `gates` is None unless the operator looks after gated pods.
-    """
-
-    namespaces: Sequence[str]
-    catalog: Catalog
-    index: ObjectIndex
-    initial: InitialObjects
-    gates: "Gates | None"
 
 
 async def run_operator(settings: OperatorSettings, fence: Fence) -> int:
@@ -112,14 +62,14 @@ async def run_operator(settings: OperatorSettings, fence: Fence) -> int:
         base = await _start_servers(closing, settings, fence)
         epoch = await _acquire_lease(closing, base.lease)
         objects = await _start_watches(closing, settings, base)
-        manager, pods = await _start_stores(closing, settings, base, objects, epoch)
+        manager, pods = await start_stores(closing, settings, base, objects, epoch)
         if objects.gates:
             await in_background(closing, objects.gates.run())
         await _run_kopf(manager, pods, base, objects.namespaces)
     return 0
 
 
-async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorSettings, fence: Fence) -> _Base:
+async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorSettings, fence: Fence) -> Base:
     """Connects to the API server, and serves the probes and the metrics."""
     api = await KubeApi.connect(settings.kubeconfig)
     closing.push_async_callback(api.close)
@@ -127,7 +77,7 @@ async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorS
     mounts = {Claim(mount.namespace, mount.claim): mount.directory for mount in settings.mounts}
     workers = WorkerPool(settings, mounts)
     queue = Lanes({lane: TransferQueue(slots) for lane, slots in workers.slots.items()})
-    health = Health(lambda: _longest_silence(reflectors), lambda: queue.stuck, time.monotonic)
+    health = Health(lambda: longest_silence(reflectors), lambda: queue.stuck, time.monotonic)
     lease_api = await KubeApi.connect(settings.kubeconfig)
     closing.push_async_callback(lease_api.close)
     lease = _lease(settings, lease_api, fence)
@@ -139,7 +89,7 @@ async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorS
     collectors.register_process(metrics, lambda: health.acting, [api, lease_api])
     if settings.metrics_listen:
         closing.push_async_callback((await serve([metrics.route()], settings.metrics_listen)).close)
-    return _Base(api, lease, mounts, workers, queue, health, metrics, reflectors)
+    return Base(api, lease, mounts, workers, queue, health, metrics, reflectors)
 
 
 def _lease(settings: OperatorSettings, api: KubeApi, fence: Fence) -> Lease:
@@ -165,7 +115,7 @@ def _identity(settings: OperatorSettings, lease_namespace: str) -> LeaseHolder:
     return LeaseHolder(settings.instance, settings.pod_uid if is_beside else None)
 
 
-async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base) -> _Objects:
+async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: Base) -> Objects:
     """Watches every namespace that can be served. Returns when the queue knows every object."""
     namespaces = await served_namespaces(base.api, settings.namespaces)
     left_out = [namespace for namespace in settings.namespaces if namespace not in namespaces]
@@ -183,10 +133,10 @@ async def _start_watches(closing: contextlib.AsyncExitStack, settings: OperatorS
             reflector.add_listener(gates.on_model)
         await in_background(closing, reflector.run())
     await _load_objects(base.reflectors, initial, base.queue)
-    return _Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), initial, gates)
+    return Objects(namespaces, catalog, ObjectIndex(namespaces, base.reflectors), initial, gates)
 
 
-def _gates(base: _Base, namespaces: Sequence[str], settings: OperatorSettings, catalog: Catalog) -> "Gates":
+def _gates(base: Base, namespaces: Sequence[str], settings: OperatorSettings, catalog: Catalog) -> "Gates":
     from model_provisioner.controller.gates.gates import Gates, Site  # noqa: PLC0415 - most operators have none
 
     return Gates(base.api, namespaces, settings, Site(base.mounts, catalog.holds, _now))
@@ -204,124 +154,7 @@ async def _load_objects(reflectors: Sequence[Reflector], initial: InitialObjects
     queue.hold_until_synced([download.uid for download in known if not (download.status.ready or download.deleting)])
 
 
-async def _start_catalog(closing: contextlib.AsyncExitStack, objects: _Objects, stores: StoreClient) -> list[Found]:
-    """Passes every Ready object that its volume confirms to the catalog, before anything acts and before it is written.
-
-    Returns those that have not changed meanwhile.
-    """
-    asked = {download.uid: download for download in objects.initial.downloads}
-    unconfirmed = await unconfirmed_uids(stores, asked.values())
-    confirmed = asked.keys() - unconfirmed
-    present = [one for one in objects.initial.take() if one.download.uid in confirmed]
-    objects.catalog.seed([asked[one.download.uid] for one in present])
-    await in_background(closing, objects.catalog.run())
-    return [one for one in present if one.download is asked[one.download.uid]]
-
-
-def _add_settled(manager: Manager, stores: StoreClient, confirmed: Iterable[Found]) -> None:
-    """Nothing is started for a settled object, except for one that no mounted volume has."""
-    for found in confirmed:
-        with contextlib.suppress(ClaimNotMounted):
-            stores.claim_of(found.download)
-            if is_settled(found.download, _now()):
-                manager.add_settled(found.download, found.document)
-
-
-async def _start_stores(
-    closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: _Base, objects: _Objects, epoch: int
-) -> "tuple[Manager, PodService | None]":
-    """Starts the catalog and what looks after the stores: views, file monitor, usage, record keeper, garbage collector.
-
-    Returns the manager that uses them, and the service of worker pods if they are on.
-
-    The workers, which the first request or kopf's startup handler starts, are stopped at the end.
-    """
-    closing.push_async_callback(base.workers.stop)
-    await in_background(closing, base.workers.run())
-    for reflector in base.reflectors:
-        reflector.add_listener(base.workers.on_event)
-    pods = await _start_pods(closing, settings, base.api, objects.namespaces, epoch) if settings.worker_listen else None
-    pool = pods.pool if pods else None
-    stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes, pool)
-    views = OllamaViews(stores, enabled=OLLAMA in settings.view)
-    objects.catalog.add_listener(views)
-    queues = Queues(base.queue, base.mounts, pool.worker if pool else None)
-    confirmed = await _start_catalog(closing, objects, stores)
-    await in_background(closing, views.run())
-    file_monitor = FileMonitor(stores)
-    usage_collector, reservations = VolumeUsageCollector(stores, objects.index), Reservations()
-    if settings.metrics_listen:
-        await in_background(closing, usage_collector.run())
-    collectors.register_work(
-        base.metrics,
-        objects.index.served,
-        queues,
-        reservations,
-        usage_collector,
-        lambda: _longest_silence(base.reflectors),
-    )
-    rate_limits = RateLimits()
-    services = TransferServices(
-        queues,
-        stores,
-        Bandwidth(settings.max_bytes_per_second),
-        reservations,
-        rate_limits,
-        ResolveClient(base.workers.resolver, rate_limits, settings.response_timeout),
-        epoch,
-        base.metrics,
-    )
-    manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services))
-    _add_settled(manager, stores, confirmed)
-    for reflector in base.reflectors:  # kopf is not told of an object that is deleted before its first list
-        reflector.add_listener(lambda kind, document: _forget_deleted(manager, kind, document))
-    await in_background(closing, file_monitor.run())
-    await in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
-    garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
-    await in_background(closing, garbage_collector.run())
-    if pods:
-        pods.pool.on_ready = garbage_collector.sweep_soon
-        await in_background(closing, pods.run())
-    return manager, pods
-
-
-async def _start_pods(
-    closing: contextlib.AsyncExitStack, settings: OperatorSettings, api: KubeApi, namespaces: Sequence[str], epoch: int
-) -> "PodService":
-    """Opens the door for worker pods. Pods of the operator before connect from now on, and are not started anew."""
-    from model_provisioner.controller.workers.pod_service import PodService  # noqa: PLC0415 -- most operators have none
-
-    service = PodService.of(settings, api, settings.operator_namespace, epoch, _now)
-    await service.start(closing, namespaces)
-    return service
-
-
-def _forget_deleted(manager: Manager, kind: str, document: Mapping[str, Any]) -> None:
-    if kind == "DELETED":
-        manager.forget_settled(document["metadata"]["uid"])
-
-
-def _dependencies(
-    settings: OperatorSettings, base: _Base, file_monitor: FileMonitor, catalog: Catalog, services: TransferServices
-) -> Dependencies:
-    return Dependencies(
-        api=base.api,
-        stores=services.stores,
-        file_monitor=file_monitor,
-        queues=services.queues,
-        transfers=Transfers(services),
-        resolve_client=services.resolve_client,
-        catalog=catalog,
-        event_recorder=EventRecorder(base.api, settings.instance, _now),
-        metrics=services.metrics,
-        endpoints=settings.endpoints,
-        ambient_buckets=tuple(settings.ambient_credentials),
-        now=_now,
-        progress_interval=lambda: max(1.0, services.queues.busy / 20),
-    )
-
-
-async def _run_kopf(manager: Manager, pods: "PodService | None", base: _Base, namespaces: Sequence[str]) -> None:
+async def _run_kopf(manager: Manager, pods: "PodService | None", base: Base, namespaces: Sequence[str]) -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, manager, base.health, Login(base.api))
     kopf.on.startup(id="workers", registry=registry)(_without_arguments(base.workers.start))
@@ -339,11 +172,6 @@ async def _stop(manager: Manager, pods: "PodService | None", workers: WorkerPool
     if pods:
         await pods.stop()
     await workers.stop()
-
-
-def _longest_silence(reflectors: Sequence[Reflector]) -> float:
-    """Seconds since the reflector that has been silent the longest received anything; 0 without reflectors."""
-    return max((reflector.last_event_age() for reflector in reflectors), default=0.0)
 
 
 def _now() -> datetime:

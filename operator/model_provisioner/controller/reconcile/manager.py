@@ -1,8 +1,8 @@
 """Which objects have a running reconciliation: starts, wakes and ends it, and removes the files of a deleted object.
 
-Called by `controller.process.handlers` with what kopf delivers; made by `controller.app`. Nothing runs for an object
-that is settled: a change of it or of its files starts its reconciliation anew. Keeps its state in memory only: after a
-restart it is rebuilt from the objects. Imports no kopf, and does not decide what happens to an object: that is
+Called by `controller.process.handlers` with what kopf delivers; made by `controller.start_stores`. Nothing runs for an
+object that is settled: a change of it or of its files starts its reconciliation anew. Keeps its state in memory only:
+after a restart it is rebuilt from the objects. Imports no kopf, and does not decide what happens to an object: that is
 `reconciler`.
 """
 

@@ -4,7 +4,7 @@ The store on a claim that a worker pod mounts is swept when the pod has connecte
 
 If an object is deleted while no operator runs, nothing else removes its record and its parts. What is removed is
 decided in `domain.store.holders.orphaned`. Decided here: when a store is swept, and that it is not swept while it may
-be the wrong one. Started by `controller.app`.
+be the wrong one. Started by `controller.start_stores`.
 """
 
 import asyncio

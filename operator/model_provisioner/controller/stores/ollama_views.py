@@ -2,7 +2,7 @@
 
 The store worker makes the view anew from what it is sent, so that a view that was damaged, or that a kill left
 unfinished, is repaired. Where views are switched off, what an earlier operator has left of them is removed at the
-start. What belongs into a view is decided in `domain.views`. Started by `controller.app`, told by
+start. What belongs into a view is decided in `domain.views`. Started by `controller.start_stores`, told by
 `controller.catalog.catalog`.
 """
 

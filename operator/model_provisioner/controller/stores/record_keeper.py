@@ -3,7 +3,7 @@
 A record can be lost, and a backup restores an object under a new uid, for which there is none. Without a record,
 `prune` would delete the files of a Ready model. After each pass the store gets a confirmation, which `prune` demands
 (`domain.store.confirmation`). What a new record has in it is decided in `domain.store.holders.rewritten`. Started by
-`controller.app`.
+`controller.start_stores`.
 """
 
 import asyncio

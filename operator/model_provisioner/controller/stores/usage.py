@@ -1,7 +1,8 @@
 """Surveys the mounted volumes every five minutes, for the metrics: free bytes, and bytes that no object holds.
 
 Transfers measure a volume themselves. A survey has no timeout, because a timeout would kill the store worker; a volume
-that hangs delays only its own next survey. Started by `controller.app`, read by `controller.process.collectors`.
+that hangs delays only its own next survey. Started by `controller.start_stores`, read by
+`controller.process.collectors`.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Puts the parts of worker pods together: the authority, the Jobs, the pool, and the door. Called by `controller.app`.
+"""Puts the parts of worker pods together: the authority, the Jobs, the pool, and the door. Used by `start_stores`.
 
 Without `--worker-listen` none of it is imported, and a claim that the operator does not mount is `ClaimNotMounted`.
 """

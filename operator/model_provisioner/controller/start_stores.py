@@ -1,0 +1,180 @@
+"""Starts what looks after the stores, and puts together what reconciliations use. Called by `app`.
+
+Catalog, views, file monitor, usage, record keeper, garbage collector, worker pods. What they do is not decided here.
+"""
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from model_provisioner.controller.catalog.catalog import Catalog
+from model_provisioner.controller.parts import Base, Objects, longest_silence
+from model_provisioner.controller.process import collectors
+from model_provisioner.controller.process.ending import in_background
+from model_provisioner.controller.process.initial_objects import Found
+from model_provisioner.controller.reconcile.dependencies import Dependencies
+from model_provisioner.controller.reconcile.event_recorder import EventRecorder
+from model_provisioner.controller.reconcile.manager import Manager
+from model_provisioner.controller.stores.confirmed_objects import unconfirmed_uids
+from model_provisioner.controller.stores.file_monitor import FileMonitor
+from model_provisioner.controller.stores.garbage_collector import GarbageCollector
+from model_provisioner.controller.stores.ollama_views import OllamaViews
+from model_provisioner.controller.stores.record_keeper import RecordKeeper
+from model_provisioner.controller.stores.store_client import StoreClient
+from model_provisioner.controller.stores.usage import VolumeUsageCollector
+from model_provisioner.controller.transfers.bandwidth import Bandwidth
+from model_provisioner.controller.transfers.queues import Queues
+from model_provisioner.controller.transfers.rate_limits import RateLimits
+from model_provisioner.controller.transfers.reservations import Reservations
+from model_provisioner.controller.transfers.resolve_client import ResolveClient
+from model_provisioner.controller.transfers.shared_transfer import TransferServices
+from model_provisioner.controller.transfers.transfers import Transfers
+from model_provisioner.domain.errors import ClaimNotMounted
+from model_provisioner.domain.lifecycle.settled import is_settled
+from model_provisioner.kube.client import KubeApi
+from model_provisioner.settings.operator import OLLAMA, OperatorSettings
+
+if TYPE_CHECKING:
+    from model_provisioner.controller.workers.pod_service import PodService
+
+
+async def start_stores(
+    closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: Base, objects: Objects, epoch: int
+) -> "tuple[Manager, PodService | None]":
+    """Starts all of it until `closing`. Returns the manager that uses it, and the service of worker pods, if on.
+
+    The workers, which the first request or kopf's startup handler starts, are stopped at the end.
+    """
+    pods = await _start_workers(closing, settings, base, objects.namespaces, epoch)
+    pool = pods.pool if pods else None
+    stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes, pool)
+    views = OllamaViews(stores, enabled=OLLAMA in settings.view)
+    objects.catalog.add_listener(views)
+    confirmed = await _start_catalog(closing, objects, stores)
+    await in_background(closing, views.run())
+    file_monitor = FileMonitor(stores)
+    services = _services(settings, base, stores, pods, epoch)
+    await _start_usage(closing, settings, base, objects, services)
+    manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services))
+    _add_settled(manager, stores, confirmed)
+    for reflector in base.reflectors:  # kopf is not told of an object that is deleted before its first list
+        reflector.add_listener(lambda kind, document: _forget_deleted(manager, kind, document))
+    await in_background(closing, file_monitor.run())
+    await in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
+    garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
+    await in_background(closing, garbage_collector.run())
+    if pods:
+        pods.pool.on_ready = garbage_collector.sweep_soon
+        await in_background(closing, pods.run())
+    return manager, pods
+
+
+async def _start_workers(
+    closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: Base, namespaces: Sequence[str], epoch: int
+) -> "PodService | None":
+    closing.push_async_callback(base.workers.stop)
+    await in_background(closing, base.workers.run())
+    for reflector in base.reflectors:
+        reflector.add_listener(base.workers.on_event)
+    return await _start_pods(closing, settings, base.api, namespaces, epoch) if settings.worker_listen else None
+
+
+async def _start_pods(
+    closing: contextlib.AsyncExitStack, settings: OperatorSettings, api: KubeApi, namespaces: Sequence[str], epoch: int
+) -> "PodService":
+    """Opens the door for worker pods. Pods of the operator before connect from now on, and are not started anew."""
+    from model_provisioner.controller.workers.pod_service import PodService  # noqa: PLC0415 -- most operators have none
+
+    service = PodService.of(settings, api, settings.operator_namespace, epoch, _now)
+    await service.start(closing, namespaces)
+    return service
+
+
+async def _start_catalog(closing: contextlib.AsyncExitStack, objects: Objects, stores: StoreClient) -> list[Found]:
+    """Passes every Ready object that its volume confirms to the catalog, before anything acts and before it is written.
+
+    Returns those that have not changed meanwhile.
+    """
+    asked = {download.uid: download for download in objects.initial.downloads}
+    unconfirmed = await unconfirmed_uids(stores, asked.values())
+    confirmed = asked.keys() - unconfirmed
+    present = [one for one in objects.initial.take() if one.download.uid in confirmed]
+    objects.catalog.seed([asked[one.download.uid] for one in present])
+    await in_background(closing, objects.catalog.run())
+    return [one for one in present if one.download is asked[one.download.uid]]
+
+
+def _add_settled(manager: Manager, stores: StoreClient, confirmed: Iterable[Found]) -> None:
+    """Nothing is started for a settled object, except for one that no mounted volume has."""
+    for found in confirmed:
+        with contextlib.suppress(ClaimNotMounted):
+            stores.claim_of(found.download)
+            if is_settled(found.download, _now()):
+                manager.add_settled(found.download, found.document)
+
+
+def _services(
+    settings: OperatorSettings, base: Base, stores: StoreClient, pods: "PodService | None", epoch: int
+) -> TransferServices:
+    rate_limits = RateLimits()
+    return TransferServices(
+        Queues(base.queue, base.mounts, pods.pool.worker if pods else None),
+        stores,
+        Bandwidth(settings.max_bytes_per_second),
+        Reservations(),
+        rate_limits,
+        ResolveClient(base.workers.resolver, rate_limits, settings.response_timeout),
+        epoch,
+        base.metrics,
+    )
+
+
+async def _start_usage(
+    closing: contextlib.AsyncExitStack,
+    settings: OperatorSettings,
+    base: Base,
+    objects: Objects,
+    services: TransferServices,
+) -> None:
+    """Measures the volumes if there are metrics, and registers the metrics of objects, queues and volumes."""
+    usage_collector = VolumeUsageCollector(services.stores, objects.index)
+    if settings.metrics_listen:
+        await in_background(closing, usage_collector.run())
+    collectors.register_work(
+        base.metrics,
+        objects.index.served,
+        services.queues,
+        services.reservations,
+        usage_collector,
+        lambda: longest_silence(base.reflectors),
+    )
+
+
+def _forget_deleted(manager: Manager, kind: str, document: Mapping[str, Any]) -> None:
+    if kind == "DELETED":
+        manager.forget_settled(document["metadata"]["uid"])
+
+
+def _dependencies(
+    settings: OperatorSettings, base: Base, file_monitor: FileMonitor, catalog: Catalog, services: TransferServices
+) -> Dependencies:
+    return Dependencies(
+        api=base.api,
+        stores=services.stores,
+        file_monitor=file_monitor,
+        queues=services.queues,
+        transfers=Transfers(services),
+        resolve_client=services.resolve_client,
+        catalog=catalog,
+        event_recorder=EventRecorder(base.api, settings.instance, _now),
+        metrics=services.metrics,
+        endpoints=settings.endpoints,
+        ambient_buckets=tuple(settings.ambient_credentials),
+        now=_now,
+        progress_interval=lambda: max(1.0, services.queues.busy / 20),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
