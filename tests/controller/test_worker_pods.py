@@ -83,11 +83,14 @@ def large(pods: Pods, tmp_path: Path) -> tuple[Path, Gate]:
 
 
 def half(pods: Pods, gate: Gate) -> None:
-    """Waits until half of the model is there, and the status says that some is durable."""
+    """Waits until half of the model is there, and the status says so: nothing is on its way that a lost pod can lose."""
     gate.wait_reached()
-    eventually(
-        lambda: pods.bench.get("large").get("status", {}).get("progress", {}).get("bytes", 0) > SIZE // 4, "progress"
-    )
+
+    def is_there() -> bool:
+        progress = pods.bench.get("large").get("status", {}).get("progress", {}).get("bytes", 0)
+        return bool(progress >= pods.bench.hub.bytes_sent("large.Q4_K_M.gguf") - MIB // 2 > SIZE // 4)
+
+    eventually(is_there, "what the hub has sent is on the volume")
 
 
 def twice(pods: Pods, model: Path) -> int:
