@@ -28,9 +28,12 @@ e2e: .venv/installed  ## chart and image on the cluster that KUBECONFIG names; `
 	.venv/bin/python -m deploy.e2e
 
 TEST_PROCESSES ?= auto
+# One race in thousands of tests must not hide what the others say. The summary shows the first failure of a test that passed
+# then: it is a defect. RERUNS= switches it off.
+RERUNS ?= --reruns 1 --reruns-delay 3 --max-suite-reruns 3 --rerun-show-tracebacks
 test: .venv/installed  ## all tests, except the longest fault campaigns; TEST_PROCESSES at one time, by default two for each core
 	.venv/bin/python -m tests.support.tools
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_FLAGS)
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(RERUNS) $(PYTEST_FLAGS)
 
 CLUSTER_FAULTS = $(patsubst %,tests/controller/test_%.py,any_order api_faults killed_writes tokens liveness)
 faults: .venv/installed  ## the fault campaigns in full: every point instead of a sample
