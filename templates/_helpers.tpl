@@ -97,7 +97,7 @@ helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
-{{- /* EKS would give the token of the operator's role to the gateway's container too, which faces callers. */ -}}
+{{- /* EKS would give the token of the operator's role to the gateway's container too, which clients reach. */ -}}
 {{- define "model-provisioner.podAnnotations" -}}
 {{- $own := dict -}}
 {{- if and .Values.ambientCredentials .Values.gateway.enabled -}}

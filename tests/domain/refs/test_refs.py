@@ -37,6 +37,7 @@ def test_canonical_spellings_round_trip(text: str, ref: object) -> None:
         ("hf:x", "<owner>/<repo>"),
         ("hf:a/b/c", "<owner>/<repo>"),
         ("hf://a/b", "without //: write hf:a/b"),
+        ("hf://a/b:x y", "quantisation"),
         ("hf:a--b/c", "<owner>/<repo>"),
         ("hf:../b", "<owner>/<repo>"),
         ("hf:a/b.git", "<owner>/<repo>"),

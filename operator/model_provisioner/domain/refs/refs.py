@@ -40,7 +40,7 @@ def parse(text: str) -> ModelRef:
     if kind is None or scheme == text:
         raise _misspelled(text)
     if kind is HuggingFaceRef and text.startswith("hf://"):
-        raise InvalidRef(f"{shown(text)} must be written without //: write hf:{text.removeprefix('hf://')}")
+        raise InvalidRef(f"{shown(text)} must be written without //: write {parse('hf:' + text.removeprefix('hf://'))}")
     if kind is HttpsRef and (page := read_page(text)):
         raise InvalidRef(f"{shown(text)} is the address of a page: write hf:{page.repository}")
     return kind.parse(text)
