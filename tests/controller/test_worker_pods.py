@@ -83,7 +83,7 @@ def large(pods: Pods, tmp_path: Path) -> tuple[Path, Gate]:
 
 
 def half(pods: Pods, gate: Gate) -> None:
-    """Waits until half of the model is there, and the status says so: nothing is on its way that a lost pod can lose."""
+    """Waits until half of the model is there, and the status says so, so that no byte is on its way."""
     gate.wait_reached()
 
     def is_there() -> bool:

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
-from model_provisioner.gateway.api import documents as docs
+from model_provisioner.gateway.api import documents, queries
 
 Schema = dict[str, Any]
 """A piece of an OpenAPI document."""
@@ -51,9 +51,9 @@ class Call:
     path: str
     operation_id: str
     summary: str
-    query: type[docs.Input]
+    query: type[queries.Input]
     answers: Mapping[int, type[BaseModel] | str | None]
-    body: type[docs.Input] | None = None
+    body: type[queries.Input] | None = None
     parameters: tuple[Schema, ...] = ()
     headers: Mapping[str, Schema] = field(default_factory=dict)
     allow_head: bool = True
@@ -69,9 +69,9 @@ CALLS = (
         "/v1/models/download",
         "startDownload",
         "Start a download, or meet the one that is there",
-        docs.Scoped,
-        {200: docs.Accepted, 202: docs.Accepted},
-        body=docs.DownloadRequest,
+        queries.Scoped,
+        {200: documents.Accepted, 202: documents.Accepted},
+        body=queries.DownloadRequest,
         headers=_LOCATION,
     ),
     Call(
@@ -79,7 +79,7 @@ CALLS = (
         "/v1/models/download/progress",
         "streamProgress",
         "Watch downloads as they go",
-        docs.StreamQuery,
+        queries.StreamQuery,
         {200: _EVENTS, 204: None},
         parameters=(_LAST_EVENT_ID,),
         allow_head=False,  # aiohttp runs the handler of GET for HEAD, and this one does not end
@@ -89,24 +89,24 @@ CALLS = (
         "/v1/models/download/progress/ticket",
         "issueTicket",
         "Get a ticket that opens event streams for an hour",
-        docs.Scoped,
-        {201: docs.IssuedTicket},
+        queries.Scoped,
+        {201: documents.IssuedTicket},
     ),
     Call(
         "GET",
         "/v1/models/downloads",
         "listDownloads",
         "List active downloads, or all of them",
-        docs.DownloadsQuery,
-        {200: docs.DownloadList},
+        queries.DownloadsQuery,
+        {200: documents.DownloadList},
     ),
     Call(
         "GET",
         "/v1/models/downloads/{id}",
         "getDownload",
         "Look at one download",
-        docs.Scoped,
-        {200: docs.Download},
+        queries.Scoped,
+        {200: documents.Download},
         parameters=(_ID,),
     ),
     Call(
@@ -114,8 +114,8 @@ CALLS = (
         "/v1/models/downloads/{id}/details",
         "describeDownload",
         "Conditions and events of one download",
-        docs.Scoped,
-        {200: docs.Details},
+        queries.Scoped,
+        {200: documents.Details},
         parameters=(_ID,),
     ),
     Call(
@@ -123,9 +123,9 @@ CALLS = (
         "/v1/models/downloads/{id}",
         "changeDownload",
         "Pause, resume, or change the limits of a download",
-        docs.Scoped,
-        {200: docs.Download},
-        body=docs.ChangeRequest,
+        queries.Scoped,
+        {200: documents.Download},
+        body=queries.ChangeRequest,
         parameters=(_ID,),
     ),
     Call(
@@ -133,26 +133,26 @@ CALLS = (
         "/v1/models/downloads/{id}",
         "cancelDownload",
         "Cancel and delete a download; its reclaim policy decides about its files",
-        docs.Scoped,
-        {202: docs.Deleting},
+        queries.Scoped,
+        {202: documents.Deleting},
         parameters=(_ID,),
     ),
-    Call("GET", "/v1/models", "listModels", "List the models that are ready", docs.Page, {200: docs.ModelList}),
+    Call("GET", "/v1/models", "listModels", "List the models that are ready", queries.Page, {200: documents.ModelList}),
     Call(
         "GET",
         "/v1/models/local",
         "findModel",
         "Where a model is, if it is ready, or as soon as it is",
-        docs.LocalQuery,
-        {200: docs.ReadyModel},
+        queries.LocalQuery,
+        {200: documents.ReadyModel},
     ),
     Call(
         "DELETE",
         "/v1/models",
         "deleteModel",
         "Delete a model and its files",
-        docs.ModelQuery,
-        {202: docs.Deleting},
+        queries.ModelQuery,
+        {202: documents.Deleting},
     ),
 )
 

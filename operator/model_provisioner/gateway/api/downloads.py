@@ -17,18 +17,9 @@ from model_provisioner.domain.refs.object_names import object_name
 from model_provisioner.domain.refs.refs import parse_lenient
 from model_provisioner.domain.stream import has_ended, state_of
 from model_provisioner.gateway.access import Authorizer
-from model_provisioner.gateway.api.documents import (
-    Accepted,
-    ChangeRequest,
-    Deleting,
-    Details,
-    Download,
-    DownloadRequest,
-    DownloadsQuery,
-    EventDetail,
-    Scoped,
-)
+from model_provisioner.gateway.api.documents import Accepted, Deleting, Details, Download, EventDetail
 from model_provisioner.gateway.api.lists import list_response
+from model_provisioner.gateway.api.queries import ChangeRequest, DownloadRequest, DownloadsQuery, Scoped
 from model_provisioner.gateway.api.request_parsing import json_response, parse_body, parse_query
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import Problem

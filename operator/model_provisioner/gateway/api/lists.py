@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from aiohttp import web
 
 from model_provisioner.domain.modeldownload import ModelDownload
-from model_provisioner.gateway.api.documents import Page
+from model_provisioner.gateway.api.queries import Page
 from model_provisioner.gateway.board import sort_key
 from model_provisioner.gateway.problems import Problem
 

@@ -15,8 +15,8 @@ from model_provisioner.domain.refs.matching import is_from, matching
 from model_provisioner.domain.refs.refs import parse_lenient
 from model_provisioner.domain.stream import has_ended
 from model_provisioner.gateway.access import Authorizer, Grant
-from model_provisioner.gateway.api.documents import LocalQuery
 from model_provisioner.gateway.api.found import ambiguous, elsewhere, encoded, not_ready
+from model_provisioner.gateway.api.queries import LocalQuery
 from model_provisioner.gateway.api.request_parsing import parse_query
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.limiter import StreamLimiter

@@ -11,9 +11,10 @@ from model_provisioner.domain.refs.local import LocalRef
 from model_provisioner.domain.refs.matching import is_from, matching
 from model_provisioner.domain.refs.refs import parse_lenient
 from model_provisioner.gateway.access import Authorizer
-from model_provisioner.gateway.api.documents import Deleting, ModelQuery, Page
+from model_provisioner.gateway.api.documents import Deleting
 from model_provisioner.gateway.api.found import ambiguous, elsewhere, encoded
 from model_provisioner.gateway.api.lists import list_response
+from model_provisioner.gateway.api.queries import ModelQuery, Page
 from model_provisioner.gateway.api.request_parsing import json_response, parse_query
 from model_provisioner.gateway.board import Board
 from model_provisioner.gateway.problems import Problem

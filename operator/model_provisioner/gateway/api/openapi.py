@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from model_provisioner import __version__
-from model_provisioner.gateway.api import documents as docs
+from model_provisioner.gateway.api import documents, queries
 from model_provisioner.gateway.api.calls import CALLS, Call, Schema
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -62,7 +62,7 @@ def _answer(call: Call, status: int) -> Schema:
     return {"description": str(given.__doc__), "content": content, "headers": dict(call.headers)}
 
 
-def _parameters(query: type[docs.Input]) -> list[Schema]:
+def _parameters(query: type[queries.Input]) -> list[Schema]:
     """The fields of a query; a null stands for one that is left out, which an address can't say."""
     schema = query.model_json_schema()
     required = schema.get("required", ())
@@ -84,7 +84,9 @@ def _reference(model: type[BaseModel]) -> Schema:
 def _schemas() -> Schema:
     answers = {given for call in CALLS for given in call.answers.values() if isinstance(given, type)}
     bodies = {call.body for call in CALLS if call.body}
-    kinds: list[type[BaseModel]] = sorted({*answers, *bodies, docs.ProblemDocument}, key=lambda kind: kind.__name__)
+    kinds: list[type[BaseModel]] = sorted(
+        {*answers, *bodies, documents.ProblemDocument}, key=lambda kind: kind.__name__
+    )
     reading = [(kind, "validation" if kind in bodies else "serialization") for kind in kinds]
     _, schema = models_json_schema(reading, ref_template=_REFERENCE)  # type: ignore[arg-type] # it knows both words
     definitions: Schema = schema["$defs"]

@@ -10,7 +10,7 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from model_provisioner.gateway.api.documents import Input
+from model_provisioner.gateway.api.queries import Input
 from model_provisioner.gateway.problems import Problem
 
 _BODY_SECONDS = 20.0

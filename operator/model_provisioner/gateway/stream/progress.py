@@ -21,7 +21,8 @@ from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.refs.refs import parse_lenient
 from model_provisioner.domain.stream import Message, deleted, ended_recently, has_ended, messages, started
 from model_provisioner.gateway.access import Authorizer, Grant, bearer
-from model_provisioner.gateway.api.documents import IssuedTicket, Scoped, StreamQuery
+from model_provisioner.gateway.api.documents import IssuedTicket
+from model_provisioner.gateway.api.queries import Scoped, StreamQuery
 from model_provisioner.gateway.api.request_parsing import json_response, parse_query
 from model_provisioner.gateway.board import Board, Predicate, Subscription
 from model_provisioner.gateway.limiter import StreamLimiter
