@@ -107,6 +107,18 @@ def test_a_claim_for_one_pod_that_is_in_use_waits_for_this_pod(pods: Pods) -> No
     go_on(pods)
 
 
+@pytest.mark.parametrize(("mode", "node"), [("ReadWriteOnce", "node-2"), ("ReadWriteOncePod", None)])
+def test_a_worker_without_work_makes_way_for_a_pod_that_waits(pods: Pods, mode: str, node: str | None) -> None:
+    """It would else idle for a minute, which is longer than this test waits."""
+    pods.node.create_claim("team", mode)
+    operator = pods.start_operator()
+    pods.apply("tiny", modelRef="hf:acme/tiny")
+    pods.bench.until("tiny", "Available")
+    pods.node.use_claim("team", "web", node, phase="Pending")
+    eventually(lambda: not pods.node.pods, "the worker pod has ended")
+    assert "has no work and ends: pod web waits for its claim" in operator.output()
+
+
 def test_a_claim_without_a_volume_is_bound_by_the_worker_pod(pods: Pods) -> None:
     """As with a storage class whose volumes wait for their first consumer."""
     pods.node.create_claim("team", "ReadWriteOnce", phase="Pending")

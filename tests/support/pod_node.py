@@ -97,18 +97,28 @@ class PodNode:
     def claim_path(self, name: str) -> str:
         return f"{self._path('persistentvolumeclaims')}/{name}"
 
-    def use_claim(self, name: str, pod: str, node: str) -> None:
-        """Lets a pod that uses a claim run on `node`."""
+    def use_claim(
+        self,
+        name: str,
+        pod: str,
+        node: str | None,
+        *,
+        phase: str = "Running",
+        labels: dict[str, str] | None = None,
+        gate: str | None = None,
+    ) -> None:
+        """Lets a pod that uses a claim run on `node`, or wait for a node or a volume (`phase` Pending)."""
         security = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
         container = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         spec = {
-            "nodeName": node,
+            **({"nodeName": node} if node else {}),
+            **({"schedulingGates": [{"name": gate}]} if gate else {}),
             "securityContext": security,
             "containers": [{"name": "c", "image": "i", "securityContext": container}],
             "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": name}}],
         }
-        self._api.create(self._path("pods"), {"metadata": {"name": pod}, "spec": spec})
-        self._api.merge(f"{self._path('pods')}/{pod}/status", {"status": {"phase": "Running"}})
+        self._api.create(self._path("pods"), {"metadata": {"name": pod, "labels": labels or {}}, "spec": spec})
+        self._api.merge(f"{self._path('pods')}/{pod}/status", {"status": {"phase": phase}})
 
     def end_pod(self, name: str) -> None:
         self._api.request("DELETE", f"{self._path('pods')}/{name}", {"gracePeriodSeconds": 0})

@@ -245,12 +245,15 @@ async def test_a_worker_ends_when_it_has_idled(server: WorkerServer, tmp_path: P
     await asyncio.sleep(0)
     now = 100.0
     await worker.retire(60)
+    assert not worker.has_idled(0)
     assert await calling, "it is not idle while it has a request"
     now = 159.0
     await worker.retire(60)
     assert runs(process.pid)
+    assert (worker.has_idled(59), worker.has_idled(60)) == (True, False)
     now = 160.0
     await worker.retire(60)
+    assert not worker.has_idled(0), "there is none"
     assert process.returncode == 0
     assert await answer(worker, tmp_path)
     await worker.stop()

@@ -127,6 +127,10 @@ class WorkerProcess:
                 self._reader = asyncio.create_task(self._read(self._process), name=f"worker-{self._process.pid}")
             return self._process
 
+    def has_idled(self, seconds: float) -> bool:
+        """Whether there is a process, and it has had no request for `seconds`."""
+        return self.is_running and not self._pending and self._monotonic() - self._used_at >= seconds
+
     async def retire(self, idle_seconds: float) -> None:
         """Ends the process if it has had no request for `idle_seconds`.
 

@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import hmac
 import itertools
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from model_provisioner.controller.workers.door.pod_process import PodProcess
 from model_provisioner.controller.workers.pods.claim_pod import ClaimPod
+from model_provisioner.controller.workers.pods.giving_way import GivingWay
 from model_provisioner.controller.workers.pods.job_client import JobClient
 from model_provisioner.controller.workers.pods.manifests import token_hash
 from model_provisioner.controller.workers.pods.places import Places
@@ -19,6 +21,7 @@ from model_provisioner.controller.workers.worker_pod import WorkerPod
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.store.claim import Claim
 
+_LOG = logging.getLogger(__name__)
 _IDLE_SECONDS = 60.0
 _IDLE_SECONDS_IF_WANTED = 2.0
 _LOOK_SECONDS = 2.0
@@ -31,11 +34,13 @@ class PodPool:
         self,
         jobs: JobClient,
         places: Places,
+        giving_way: GivingWay,
         epoch: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._jobs = jobs
         self._places = places
+        self._giving_way = giving_way
         self._epoch = epoch
         self.on_ready: Callable[[Claim], None] = lambda _: None
         """Called when the pod of a claim has connected."""
@@ -75,7 +80,15 @@ class PodPool:
         return None
 
     async def run(self) -> None:
-        """Ends the pods that have idled for long, until it is cancelled; at once if another claim waits for a place."""
+        """Ends the pods that have idled for long, until it is cancelled.
+
+        One ends soon if another claim waits for a place, or if another pod waits for its claim.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._end_idle())
+            tasks.create_task(self._give_way())
+
+    async def _end_idle(self) -> None:
         while True:
             await self._sleep(_LOOK_SECONDS)
             pods = [(self._idle_seconds(claim), worker) for claim, (_, worker) in self._pods.items()]
@@ -84,6 +97,20 @@ class PodPool:
     async def detach(self) -> None:
         """Lets the pods go on without this operator, for the next one."""
         await asyncio.gather(*(pod.detach() for pod, _ in self._pods.values()))
+
+    async def _give_way(self) -> None:
+        """Apart from `_end_idle`, which an API server that does not answer must not delay."""
+        while True:
+            await self._sleep(_LOOK_SECONDS)
+            idle = {
+                pod.job: worker
+                for pod, worker in self._pods.values()
+                if pod.job and worker.has_idled(_IDLE_SECONDS_IF_WANTED)
+            }
+            found = await self._giving_way.find(idle)
+            for job, other in found.items():
+                _LOG.info("the pod of Job %s has no work and ends: pod %s waits for its claim", job.full_name, other)
+            await asyncio.gather(*(idle[job].retire(_IDLE_SECONDS_IF_WANTED) for job in found))
 
     def _idle_seconds(self, claim: Claim) -> float:
         return _IDLE_SECONDS_IF_WANTED if self._places.is_wanted(claim.namespace) else _IDLE_SECONDS

@@ -15,6 +15,7 @@ from model_provisioner.controller.workers.door.authority_secret import Authority
 from model_provisioner.controller.workers.door.certificates import renew, server_context
 from model_provisioner.controller.workers.door.door import Door
 from model_provisioner.controller.workers.pod_pool import PodPool
+from model_provisioner.controller.workers.pods.giving_way import GivingWay
 from model_provisioner.controller.workers.pods.job_client import JobClient
 from model_provisioner.controller.workers.pods.places import Places
 from model_provisioner.controller.workers.pods.pod_settings import job_settings
@@ -41,7 +42,8 @@ class PodService:
         assert settings.worker_listen
         waits = settings.worker_wait_for_first_consumer
         jobs = JobClient(api, job_settings(settings), wait_for_first_consumer=waits)
-        pool = PodPool(jobs, Places(settings.worker_max, settings.worker_max_per_namespace), epoch)
+        places = Places(settings.worker_max, settings.worker_max_per_namespace)
+        pool = PodPool(jobs, places, GivingWay(api), epoch)
         authority = AuthoritySecret(api, namespace, f"{settings.worker_instance}-workers-ca", now)
         return cls(authority, jobs, pool, settings.worker_listen, settings.worker_max, now)
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 
 from model_provisioner.domain.annotations import FS_GROUP, RUN_AS_GROUP, RUN_AS_USER
 from model_provisioner.domain.errors import ClaimNotFound, ClaimPending, WorkerPending, WorkerRefused
-from model_provisioner.domain.store.claim import is_on_one_node
+from model_provisioner.domain.store.claim import ONE_POD, is_on_one_node
 
-_ONE_POD = "ReadWriteOncePod"
 _USERS = {RUN_AS_USER: "runAsUser", RUN_AS_GROUP: "runAsGroup", FS_GROUP: "fsGroup"}
 """The annotation of a claim for each field of a pod's security context."""
 _ID = re.compile(r"[0-9]{1,10}")
@@ -94,9 +93,9 @@ def place(name: str, claim: ClaimState, pods: Iterable[ClaimUser], users: Mappin
             return Placement(users=users, reason=_binding(name, claim))
         reason = f"the scheduler has chosen node {claim.selected_node} for claim {name}"
         return Placement(claim.selected_node, reason, users)
-    if _ONE_POD in claim.access_modes:
+    if ONE_POD in claim.access_modes:
         raise WorkerPending(
-            f"claim {name} is {_ONE_POD}, and pod {first.pod} uses it; the worker pod waits until that has ended"
+            f"claim {name} is {ONE_POD}, and pod {first.pod} uses it; the worker pod waits until that has ended"
         )
     return Placement(
         first.node, f"claim {name} is ReadWriteOnce, and pod {first.pod} uses it on node {first.node}", users

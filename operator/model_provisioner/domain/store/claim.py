@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from model_provisioner.domain.store.modes import READABLE, Modes
 
-_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
+ONE_POD = "ReadWriteOncePod"
+"""The access mode of a claim that one pod alone can use; such a claim has no other mode."""
+_ONE_NODE = frozenset({"ReadWriteOnce", ONE_POD})
 
 
 @dataclass(frozen=True, slots=True)

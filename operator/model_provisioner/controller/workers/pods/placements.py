@@ -62,7 +62,7 @@ class Placements:
             query = {"fieldSelector": _ON_A_NODE, "limit": _PAGE, **({"continue": rest} if rest else {})}
             answer = await self._api.get(pod_collection_path(claim.namespace), query)
             for pod in answer["items"]:
-                if _uses(pod, claim.name):
+                if uses(pod, claim.name):
                     yield _claim_user(pod)
             rest = answer["metadata"].get("continue") or ""
             if not rest:
@@ -81,7 +81,7 @@ def claim_state(document: Document) -> ClaimState:
     )
 
 
-def _uses(pod: Document, claim: str) -> bool:
+def uses(pod: Document, claim: str) -> bool:
     volumes = pod["spec"].get("volumes") or ()
     return any((volume.get("persistentVolumeClaim") or {}).get("claimName") == claim for volume in volumes)
 
