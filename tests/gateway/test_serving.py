@@ -1,6 +1,7 @@
 """How the gateway is served: base path, TLS, other origins. Also queries, lists and metrics, in this process."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,8 +22,10 @@ from model_provisioner.gateway.tls import Certificate
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.settings.gateway import GatewaySettings
 from tests.gateway.caller import opened
+from tests.gateway.process import api_server
 from tests.gateway.streaming import PROGRESS, document
 from tests.kube import watch_server
+from tests.support.programs import Program
 from tests.support.samples import MODEL
 
 PAGE = "https://dashboard.example"
@@ -268,3 +271,14 @@ async def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path)
     assert await is_trusted_by(renewed)
     fresh.cancel()
     server.close()
+
+
+def test_a_port_that_is_in_use_ends_the_gateway_with_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, api_server(tmp_path) as kubeconfig:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        arguments = ["gateway", f"--listen={address}", f"--kubeconfig={kubeconfig}"]
+        gateway = Program(arguments, tmp_path / "gateway.log")
+        assert gateway.process.wait(60) == 1
+    lines = gateway.output().splitlines()
+    assert lines[-1] == f"model-provisioner gateway: --listen: can't listen on {address}: Address already in use"
+    assert not [line for line in lines if "Traceback" in line]

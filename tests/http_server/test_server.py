@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from model_provisioner.http_server.limits import Limits
-from model_provisioner.http_server.server import HttpServer
+from model_provisioner.http_server.server import HttpServer, ListenError
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 LIMITS = Limits(connections=10, head_seconds=2, body_seconds=3, idle_seconds=4, response_seconds=2)
@@ -25,7 +25,7 @@ async def serving(handler_seconds: float = 0.0, body: bytes = b"ok") -> AsyncIte
     app = web.Application()
     app.add_routes([web.get("/", answer)])
     server = HttpServer(app, LIMITS)
-    await server.start("127.0.0.1:0")
+    await server.start("127.0.0.1:0", "--listen")
     try:
         yield server.port
     finally:
@@ -98,3 +98,21 @@ async def test_headers_are_bounded(request_bytes: bytes, status: bytes) -> None:
         assert answer.startswith((b"HTTP/1.1 " + status, b"HTTP/1.0 " + status))
         assert b"application/problem+json" in answer
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:{taken}", "Address already in use"),
+        ("192.0.2.1:8080", "Cannot assign requested address"),
+        ("127.0.0.1:70000", "it is not HOST:PORT with a port from 0 to 65535"),
+        ("127.0.0.1:http", "it is not HOST:PORT with a port from 0 to 65535"),
+        ("nothing", "it is not HOST:PORT with a port from 0 to 65535"),
+    ],
+)
+async def test_an_address_that_can_t_be_listened_on_is_told_with_its_option(address: str, reason: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = address.format(taken=other.getsockname()[1])
+        server = HttpServer(web.Application(), LIMITS)
+        with pytest.raises(ListenError, match=rf"^--listen: can't listen on {address}: {reason}$"):
+            await server.start(address, "--listen")

@@ -33,11 +33,13 @@ class PodNode:
     """`claims` maps the names of claims to directories. `directory` takes Secrets and logs.
 
     `pending` is the status of pods that do not start; None lets them start. `nodes` are those that take pods.
+    `module` is the program of the pods.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, directory: Path, claims: dict[str, Path]) -> None:
         self.pending: Document | None = None
         self.nodes = ["node-1", "node-2"]
+        self.module = "model_provisioner.cli"
         self.started: list[Program] = []
         self.jobs: set[str] = set()
         """The uids of all Jobs that were seen."""
@@ -229,7 +231,7 @@ class PodNode:
         arguments = [f"--secret={secret}" if word.startswith("--secret=") else word for word in arguments]
         arguments = [word.replace("/etc/model-provisioner/worker/", f"{secret}/") for word in arguments]
         arguments = [f"--directory={self.claims[claim]}" if "--directory=" in word else word for word in arguments]
-        program = Program(arguments, self._directory / f"pod-{uid}.log")
+        program = Program(arguments, self._directory / f"pod-{uid}.log", module=self.module)
         self._programs[uid] = program
         self.started.append(program)
         self._status(pod, {"phase": "Running", "startTime": _now()})

@@ -54,7 +54,7 @@ _GC_THRESHOLD = (2_000, 20, 10)
 async def run_operator(settings: OperatorSettings, fence: Fence) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code. `fence` is that of the event loop.
 
-    Raises ApiError if the API server refuses the Lease or every namespace, OSError if a port cannot be opened, and
+    Raises ApiError if the API server refuses the Lease or every namespace, ListenError if a port cannot be opened, and
     TimeoutError if the first lists do not arrive.
     """
     gc.set_threshold(*_GC_THRESHOLD)
@@ -83,12 +83,14 @@ async def _start_servers(closing: contextlib.AsyncExitStack, settings: OperatorS
     lease = _lease(settings, lease_api, fence)
     if settings.health_listen:
         is_standby = lease.is_followed if settings.replicas > 1 else lambda: False
-        closing.push_async_callback((await serve(probes(health, is_standby), settings.health_listen)).close)
+        closing.push_async_callback(
+            (await serve(probes(health, is_standby), settings.health_listen, "--health-listen")).close
+        )
 
     metrics = Metrics(CollectorRegistry(), time.monotonic)
     collectors.register_process(metrics, lambda: health.acting, [api, lease_api])
     if settings.metrics_listen:
-        closing.push_async_callback((await serve([metrics.route()], settings.metrics_listen)).close)
+        closing.push_async_callback((await serve([metrics.route()], settings.metrics_listen, "--metrics-listen")).close)
     return Base(api, lease, mounts, workers, queue, health, metrics, reflectors)
 
 

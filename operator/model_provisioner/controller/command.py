@@ -16,8 +16,9 @@ from model_provisioner.controller.app import run_operator
 from model_provisioner.controller.process.ending import exit_without_lease
 from model_provisioner.controller.process.fence import Fence, FencedSelector
 from model_provisioner.controller.workers.pods import pod_settings
+from model_provisioner.http_server.server import ListenError
 from model_provisioner.proxy_file import load_proxy
-from model_provisioner.settings.flags import add_flags, explain, refuse
+from model_provisioner.settings.flags import add_flags, explain, fail, refuse
 from model_provisioner.settings.operator import OperatorSettings
 
 
@@ -26,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns the exit code: 0 after a signal, 1 without the API server, 2 for wrong settings, 3 if the Lease is lost,
-    4 for a bug.
+    """Returns the exit code.
+
+    0 after a signal, 1 without the API server or if it can't listen, 2 for wrong settings, 3 if the Lease is lost, 4
+    for a bug.
     """
     try:
         settings = OperatorSettings(**vars(args))
@@ -39,11 +42,14 @@ def run(args: argparse.Namespace) -> int:
         return refuse("operator", str(error))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     fence = Fence(time.monotonic, exit_without_lease)
-    with (
-        contextlib.suppress(asyncio.CancelledError),
-        asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(FencedSelector(fence))) as runner,
-    ):
-        return runner.run(_run(settings, fence))
+    try:
+        with (
+            contextlib.suppress(asyncio.CancelledError),
+            asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(FencedSelector(fence))) as runner,
+        ):
+            return runner.run(_run(settings, fence))
+    except ListenError as error:
+        return fail("operator", str(error))
     return 0
 
 

@@ -60,7 +60,7 @@ Reflectors = Mapping[str | None, Reflector]
 async def run_gateway(settings: GatewaySettings) -> int:
     """Runs until SIGTERM or SIGINT and returns the exit code.
 
-    Raises OSError, or ssl.SSLError if the certificate can't be read.
+    Raises ListenError, or OSError, such as ssl.SSLError, if the certificate can't be read.
     """
     _warn_if_open(settings)
     _raise_file_limit()
@@ -80,7 +80,7 @@ async def run_gateway(settings: GatewaySettings) -> int:
         app = make_app(api, board, reflectors, settings)
         limits = Limits(settings.max_streams + _CONNECTIONS_WITHOUT_A_STREAM)
         server = HttpServer(app, limits, certificate.context if certificate else None, _SHUTDOWN_SECONDS)
-        await server.start(settings.listen)
+        await server.start(settings.listen, "--listen")
         closing.push_async_callback(server.close)
         _LOG.info("listening on %s", settings.listen)
         await _wait_for_signal()

@@ -29,6 +29,7 @@ _RECEIVE_BUFFER_BYTES = 32 * 1024
 _TLS_BUFFER_BYTES = 16 * 1024  # the longest TLS record (RFC 8446, section 5.1)
 _REQUESTS_AHEAD = 2
 _SPARE_FILES = 64
+_LARGEST_PORT = 65535
 
 _Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
@@ -45,6 +46,10 @@ class _Opening:
     def abort(self) -> None:
         if self.task:
             self.task.cancel()
+
+
+class ListenError(Exception):
+    """A server can't listen. The message names the option, the address and the reason."""
 
 
 class HttpServer:
@@ -66,21 +71,20 @@ class HttpServer:
         self._unfinished_bytes = 0
         self._next_check: asyncio.TimerHandle | None = None
 
-    async def start(self, address: str) -> None:
-        """Listens at HOST:PORT; an IPv6 host is in brackets, no host means all addresses. Raises OSError."""
+    async def start(self, address: str, option: str) -> None:
+        """Listens at HOST:PORT; an IPv6 host is in brackets, no host means all addresses.
+
+        `option` is the flag that `address` comes from. Raises ListenError.
+        """
         _shrink_buffers()
         await self._runner.setup()
         self._server.request_handler = _announcing(self._server.request_handler)
-        host, _, port = address.rpartition(":")
-        infos = await asyncio.get_running_loop().getaddrinfo(
-            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
         try:
-            for family, name in dict.fromkeys((family, name) for family, _, _, _, name in infos):
-                self._listen(family, name)
-        except OSError:
+            await self._listen_at(address)
+        except (OSError, ValueError) as error:
             await self.close()
-            raise
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ListenError(f"{option}: can't listen on {address}: {reason}") from error
         self._check()
 
     async def close(self) -> None:
@@ -107,6 +111,17 @@ class HttpServer:
     @property
     def _connections(self) -> list[Connection]:
         return [one for one in self._server.connections if isinstance(one, Connection)]
+
+    async def _listen_at(self, address: str) -> None:
+        """Raises OSError, or ValueError if there is no port in `address`."""
+        host, _, port = address.rpartition(":")
+        if not (port.isdecimal() and int(port) <= _LARGEST_PORT):  # the kernel would take it modulo 65536
+            raise ValueError(f"it is not HOST:PORT with a port from 0 to {_LARGEST_PORT}")
+        infos = await asyncio.get_running_loop().getaddrinfo(
+            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, name in dict.fromkeys((family, name) for family, _, _, _, name in infos):
+            self._listen(family, name)
 
     def _listen(self, family: int, name: Any) -> None:
         listening = socket.socket(family, socket.SOCK_STREAM)

@@ -50,6 +50,12 @@ def refuse(subcommand: str, why: str) -> int:
     return 2
 
 
+def fail(subcommand: str, why: str) -> int:
+    """Prints `why` the program can't go on. Returns the exit code for that, 1."""
+    refuse(subcommand, why)
+    return 1
+
+
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 

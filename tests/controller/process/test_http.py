@@ -1,6 +1,7 @@
 """The operator's HTTP servers under clients that misbehave: the kubelet's probes are answered all the same."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from model_provisioner.controller.process.http import serve
+from tests.support.stand import Stand
 
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: 10.1.2.3:8080\r\nConnection: close\r\n\r\n"
 
@@ -17,7 +19,7 @@ async def probes() -> AsyncIterator[int]:
     async def healthz(_request: web.Request) -> web.Response:
         return web.Response(text="ok")
 
-    server = await serve([web.get("/healthz", healthz)], "127.0.0.1:0")
+    server = await serve([web.get("/healthz", healthz)], "127.0.0.1:0", "--listen")
     try:
         yield server.port
     finally:
@@ -62,3 +64,15 @@ async def test_every_answer_forbids_to_guess_its_type_and_no_request_is_logged(
         head, _, _ = (await ask(port, data)).partition(b"\r\n\r\n")
     assert b"X-Content-Type-Options: nosniff" in head.split(b"\r\n")
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("option", ["--health-listen", "--metrics-listen", "--worker-listen"])
+def test_a_port_that_is_in_use_ends_the_operator_with_one_line(bench: Stand, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        more = ["--worker-connect=o:1", "--worker-image=i"] if option == "--worker-listen" else []
+        operator = bench.start_operator(f"{option}={address}", *more)
+        assert operator.process.wait(60) == 1
+    lines = operator.output().splitlines()
+    assert lines[-1] == f"model-provisioner operator: {option}: can't listen on {address}: Address already in use"
+    assert not [line for line in lines if "Traceback" in line]

@@ -71,7 +71,7 @@ class GarbageCollector:
     async def _sweep_once(self, claim: Claim) -> None:
         try:
             store_id = only_store_id(claim, self._index.store_ids(claim))
-            swept = await self._stores.sweep(claim, store_id, self._live_objects)
+            swept = await self._stores.sweep(claim, store_id, lambda: self._live_objects(claim))
         except ProvisionError as error:
             _LOG.warning("%s/%s is not swept: %s: %s", claim.namespace, claim.name, error.reason, error.message)
             return
@@ -79,6 +79,10 @@ class GarbageCollector:
             what = f"{len(swept.parts)} parts and {len(swept.records)} records of objects that are gone"
             _LOG.info("swept %s/%s: removed %s", claim.namespace, claim.name, what)
 
-    def _live_objects(self) -> LiveObjects:
-        uids = self._index.uids().union(self._active_uids())
-        return LiveObjects(self._index.namespaces, tuple(uids), tuple(self._index.names()))
+    def _live_objects(self, claim: Claim) -> LiveObjects:
+        """A worker pod, which is in the namespace of `claim`, is told of no other one."""
+        not_listed = frozenset(self._active_uids()) - self._index.uids()
+        is_own = self._stores.is_mounted(claim)
+        namespaces = self._index.namespaces if is_own else (claim.namespace,)
+        uids, names = self._index.uids(namespaces), self._index.names(namespaces)
+        return LiveObjects(namespaces, tuple(uids | not_listed), tuple(names))

@@ -8,11 +8,11 @@ Ready; `controller.stores.store_client` and
 `controller.stores.usage` read the recorded store ids.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from model_provisioner.domain.model_facts import FileRecord
-from model_provisioner.domain.scope import is_everywhere
+from model_provisioner.domain.scope import EVERY_NAMESPACE, covers, is_everywhere
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.kube.resource import is_released
@@ -41,13 +41,13 @@ class ObjectIndex:
         documents = (document for lister in self._listers for document in lister.objects())
         return tuple(sorted({document["metadata"]["namespace"] for document in documents}))
 
-    def uids(self) -> frozenset[str]:
-        """The uids of all objects that may hold something."""
-        return frozenset(document["metadata"]["uid"] for document in self._objects())
+    def uids(self, namespaces: Collection[str] = (EVERY_NAMESPACE,)) -> frozenset[str]:
+        """The uids of all objects of `namespaces` that may hold something."""
+        return frozenset(document["metadata"]["uid"] for document in self._objects(namespaces))
 
-    def names(self) -> frozenset[str]:
-        """The names of all objects that may hold something, as `namespace/name`."""
-        metadata = (document["metadata"] for document in self._objects())
+    def names(self, namespaces: Collection[str] = (EVERY_NAMESPACE,)) -> frozenset[str]:
+        """The names of all objects of `namespaces` that may hold something, as `namespace/name`."""
+        metadata = (document["metadata"] for document in self._objects(namespaces))
         return frozenset(f"{found['namespace']}/{found['name']}" for found in metadata)
 
     def ready(self, claim: Claim) -> Iterator[Holding]:
@@ -65,9 +65,10 @@ class ObjectIndex:
         ids = (_model(found).get("storeID") for found in kept if not is_released(found["metadata"]))
         return frozenset(store_id for store_id in ids if store_id)
 
-    def _objects(self) -> Iterator[Mapping[str, Any]]:
+    def _objects(self, namespaces: Collection[str]) -> Iterator[Mapping[str, Any]]:
         documents = (document for lister in self._listers for document in lister.objects())
-        return (document for document in documents if not is_released(document["metadata"]))
+        found = ((document, document["metadata"]) for document in documents)
+        return (document for document, one in found if covers(namespaces, one["namespace"]) and not is_released(one))
 
 
 def trim(document: Mapping[str, Any]) -> dict[str, Any]:

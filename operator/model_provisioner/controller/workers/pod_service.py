@@ -70,14 +70,14 @@ class PodService:
     async def start(self, closing: contextlib.AsyncExitStack, namespaces: Sequence[str]) -> None:
         """Recognises the pods of an earlier operator in `namespaces`, then opens the door until `stop` or `closing`.
 
-        Raises ApiError, or OSError if it cannot listen.
+        Raises ApiError, or ListenError if it cannot listen.
         """
         await self._renew()
         await self.pool.adopt(namespaces)
         app = web.Application()
         app.add_routes([Door(self.pool.find).route()])
         server = HttpServer(app, Limits(connections=self._most + _SPARE_CONNECTIONS), self._context, _SHUTDOWN_SECONDS)
-        await server.start(self._address)
+        await server.start(self._address, "--worker-listen")
         self._server = server
         closing.push_async_callback(self.stop)
 

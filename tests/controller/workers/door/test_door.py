@@ -78,7 +78,7 @@ async def site() -> AsyncIterator[Site]:
     app = web.Application()
     app.add_routes([Door(find).route()])
     server = HttpServer(app, Limits(connections=10), context, shutdown_seconds=0.1)
-    await server.start("127.0.0.1:0")
+    await server.start("127.0.0.1:0", "--listen")
     trust = ssl.create_default_context(cadata=authority.certificate.decode())
     async with aiohttp.ClientSession() as client:
         yield Site(process, f"wss://127.0.0.1:{server.port}{PATH}", trust, client)
