@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable
 
 from model_provisioner.controller.workers.door.pod_process import PodProcess
+from model_provisioner.controller.workers.door.wrong_tokens import WrongTokens
 from model_provisioner.controller.workers.pods.claim_pod import ClaimPod
 from model_provisioner.controller.workers.pods.job_client import JobClient
 from model_provisioner.controller.workers.pods.manifests import token_hash
@@ -41,6 +42,7 @@ class PodPool:
         """Called when the pod of a claim has connected."""
         self._sleep = sleep
         self._numbers = itertools.count(1)
+        self._wrong_tokens = WrongTokens()
         self._pods: dict[Claim, tuple[ClaimPod, WorkerPod]] = {}
         self._starting = set[asyncio.Task[None]]()
 
@@ -71,7 +73,9 @@ class PodPool:
         given = token_hash(token)
         for pod, _ in self._pods.values():
             if pod.job and pod.job.full_name == job:
-                return pod.process if hmac.compare_digest(given, pod.job.token_hash) else None
+                if hmac.compare_digest(given, pod.job.token_hash):
+                    return pod.process
+                self._wrong_tokens.note(job)
         return None
 
     async def run(self) -> None:
