@@ -11,9 +11,10 @@ from pathlib import Path
 
 from deploy.e2e import settings
 from deploy.e2e.commands import Failed
-from deploy.e2e.report import run_steps
-from deploy.e2e.scene import Scene, address_towards_the_node
-from deploy.e2e.steps import steps
+from deploy.e2e.mounted import steps as mounted
+from deploy.e2e.report import Step, run_steps
+from deploy.e2e.scene import Scene, address_towards_the_node, attempt, is_defined, remove_definition
+from deploy.e2e.worker_pods import steps as worker_pods
 from deploy.local import gobuild, helm
 from tests.support.hub import Hub
 
@@ -31,14 +32,26 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="e2e-") as directory, Hub(host=address, names=()) as hub:
-        scene = Scene(given, program, hub, Path(directory))
-        print(f"namespace {scene.namespace}, hub {hub.endpoint}, image {given.image}", flush=True)
-        try:
-            return 0 if run_steps(steps(scene), scene.kubectl) else 1
-        except KeyboardInterrupt:
-            return 130
-        finally:
+        first = Scene(given, program, hub, Path(directory))
+        second = Scene(given, program, hub, Path(directory), teams="ab")
+        print(
+            f"namespaces {first.namespace} and {second.namespace}, hub {hub.endpoint}, image {given.image}", flush=True
+        )
+        return _run([*mounted.steps(first), *worker_pods.steps(second)], [first, second])
+
+
+def _run(steps: list[Step], scenes: list[Scene]) -> int:
+    defined_before = is_defined()
+    try:
+        namespaces = [one.kubectl for scene in scenes for one in scene.namespaces]
+        return 0 if run_steps(steps, *namespaces) else 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        for scene in scenes:
             scene.clean_up()
+        if not defined_before:
+            attempt(remove_definition)
 
 
 if __name__ == "__main__":

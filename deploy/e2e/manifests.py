@@ -1,8 +1,12 @@
-"""The objects that the run makes besides the chart's: namespace, volume, worker. Called by `steps`."""
+"""The objects that the run makes besides the chart's: namespaces, volumes, pods. Called by `namespaces` and steps."""
 
 from deploy.e2e.commands import Document
-from deploy.e2e.scene import DISK_BYTES, USER
 
+GROUP = "models.rbee.dev"
+DEFINITION = f"modeldownloads.{GROUP}"
+VOLUME_OF = f"{GROUP}/e2e"
+"""A label of each volume: its namespace."""
+USER = 10001
 _CONTAINER = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -21,8 +25,8 @@ def namespace(name: str) -> Document:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
-def disk(image: str) -> Document:
-    """A pod whose emptyDir is a file system of DISK_BYTES in memory. Any user can write there, as on a fresh volume."""
+def disk(image: str, size: int) -> Document:
+    """A pod whose emptyDir is a file system of `size` bytes in memory. Any user can write there, as on a new volume."""
     container = {
         "name": "disk",
         "image": image,
@@ -34,26 +38,37 @@ def disk(image: str) -> Document:
         "terminationGracePeriodSeconds": 0,
         "securityContext": pod_security(USER),
         "containers": [container],
-        "volumes": [{"name": "disk", "emptyDir": {"medium": "Memory", "sizeLimit": DISK_BYTES}}],
+        "volumes": [{"name": "disk", "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}}],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "disk"}, "spec": spec}
 
 
-def persistent_volume(name: str, pod: Document, kubelet_root: str) -> Document:
-    """The emptyDir of the pod `disk` as a local volume of its node, for the claim `models` of its namespace."""
+def persistent_volume(pod: Document, kubelet_root: str, size: int, claim: str = "models", folder: str = "") -> Document:
+    """The emptyDir of the pod `disk` as a local volume of its node, for a claim of its namespace.
+
+    `folder` is a directory in it, if the volume is not all of it. `size` is in bytes.
+    """
     uid, place = pod["metadata"]["uid"], pod["metadata"]["namespace"]
     path = f"{kubelet_root}/pods/{uid}/volumes/kubernetes.io~empty-dir/disk"
     hostname = {"key": "kubernetes.io/hostname", "operator": "In", "values": [pod["spec"]["nodeName"]]}
     spec = {
-        "capacity": {"storage": DISK_BYTES},
+        "capacity": {"storage": str(size)},
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": "",
         "persistentVolumeReclaimPolicy": "Retain",
-        "claimRef": {"namespace": place, "name": "models"},
-        "local": {"path": path},
+        "claimRef": {"namespace": place, "name": claim},
+        "local": {"path": f"{path}/{folder}".rstrip("/")},
         "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}},
     }
-    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+    metadata = {"name": f"{place}-{claim}", "labels": {VOLUME_OF: place}}
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec}
+
+
+def claim(name: str, size: int) -> Document:
+    """The claim of a volume that was made for it."""
+    requests = {"requests": {"storage": str(size)}}
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "resources": requests}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
 def worker(image: str, model: str) -> Document:
@@ -104,3 +119,13 @@ def engine(image: str, model: str) -> Document:
 def pod_security(user: int) -> Document:
     profile = {"type": "RuntimeDefault"}
     return {"runAsNonRoot": True, "runAsUser": user, "runAsGroup": user, "seccompProfile": profile}
+
+
+def impostor(job: Document, other: str) -> Document:
+    """A pod with the Secret of the worker pod of `job`, which says that it is that of another Job, NAMESPACE/NAME."""
+    spec = job["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    arguments = [f"--job={other}" if one.startswith("--job=") else one for one in container["args"]]
+    volumes = [one if one["name"] != "models" else {"name": "models", "emptyDir": {}} for one in spec["volumes"]]
+    spec = {**spec, "containers": [{**container, "args": arguments}], "volumes": volumes}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "impostor"}, "spec": spec}

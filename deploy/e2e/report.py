@@ -14,7 +14,7 @@ Step = tuple[str, Callable[[], str]]
 LOG_LINES = 60
 
 
-def run_steps(steps: Sequence[Step], kubectl: Kubectl) -> bool:
+def run_steps(steps: Sequence[Step], *namespaces: Kubectl) -> bool:
     """Returns whether all steps succeeded. The first that fails ends the run."""
     started = time.monotonic()
     for number, (name, act) in enumerate(steps, 1):
@@ -24,7 +24,8 @@ def run_steps(steps: Sequence[Step], kubectl: Kubectl) -> bool:
             note = act()
         except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed, and is reported
             print(f"        FAILED after {time.monotonic() - begun:.1f} s: {type(error).__name__}: {error}", flush=True)
-            diagnose(kubectl)
+            for kubectl in namespaces:
+                diagnose(kubectl)
             return False
         print(f"        ok, {time.monotonic() - begun:.1f} s{f': {note}' if note else ''}", flush=True)
     print(f"{len(steps)} of {len(steps)} steps in {time.monotonic() - started:.0f} s", flush=True)
@@ -32,7 +33,9 @@ def run_steps(steps: Sequence[Step], kubectl: Kubectl) -> bool:
 
 
 def diagnose(kubectl: Kubectl) -> None:
-    """Prints pods, objects, events and logs of the namespace."""
+    """Prints pods, objects, events and logs of the namespace, if there are any."""
+    if not lines(kubectl, "get", "namespace", kubectl.namespace, "--ignore-not-found", "-o", "name"):
+        return
     show(kubectl, "get", "pods,jobs,persistentvolumeclaims", "-o", "wide")
     show(kubectl, "get", "modeldownloads.models.rbee.dev", "-o", "yaml")
     show(kubectl, "get", "events", "--sort-by=.lastTimestamp")

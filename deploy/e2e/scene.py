@@ -1,94 +1,71 @@
-"""What the steps share: the hub, the namespace with its volume, the release. Called by the steps and `__main__`.
-
-The volume is the memory-backed emptyDir of a pod, `disk`, found by the kubelet's path of it. So it has a size that is
-enforced, needs no right on the node and no storage class, and is gone with its pod.
-"""
+"""What the steps share: the hub, the namespace of the release, the release. Called by the steps and `__main__`."""
 
 import contextlib
-import hashlib
 import json
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.e2e.commands import PATIENCE, Document, Failed, Kubectl, run, until
+from deploy.e2e.commands import PATIENCE, Document, Failed, Kubectl, run
+from deploy.e2e.manifests import DEFINITION
+from deploy.e2e.models import Model, publish
+from deploy.e2e.namespaces import Namespace
 from deploy.e2e.settings import Settings
 from tests.support.ggufs import write_gguf
-from tests.support.hub import Hub, Repository
+from tests.support.hub import Hub
 
 RELEASE = "model-provisioner"
-GROUP = "models.rbee.dev"
-DEFINITION = f"modeldownloads.{GROUP}"
-FINALIZER = f"{GROUP}/operator"
 MIB = 1024**2
-DISK_BYTES = 384 * MIB
-USER = 10001
+READY_GOAL = 15.0  # seconds from `helm install` to a ready pod, with the image on the node
 
 
-class Scene:
-    """One run. `helm` is the program, `directory` is for its files."""
+class Scene(Namespace):
+    """One release, and the namespace that it is in. `helm` is the program, `directory` is for the scene's files.
 
-    def __init__(self, settings: Settings, helm: Path, hub: Hub, directory: Path) -> None:
+    `teams` are further namespaces that it serves, by the letters that they end with.
+    """
+
+    def __init__(self, settings: Settings, helm: Path, hub: Hub, directory: Path, teams: str = "") -> None:
+        super().__init__(f"e2e-{uuid.uuid4().hex[:6]}")
         self.settings = settings
         self.hub = hub
         self.directory = directory
-        self.namespace = f"e2e-{uuid.uuid4().hex[:6]}"
-        self.kubectl = Kubectl(self.namespace)
-        self.defined_before = bool(self.kubectl.get("customresourcedefinition", DEFINITION))
+        self.teams = [Namespace(f"{self.namespace}-{letter}", claim="models") for letter in teams]
         self._helm = helm
+
+    @property
+    def namespaces(self) -> list[Namespace]:
+        return [self, *self.teams]
 
     def helm(self, command: str, *arguments: str, stdin: str | None = None) -> str:
         return run(str(self._helm), command, "--namespace", self.namespace, *arguments, stdin=stdin, seconds=360)
 
-    def publish(self, name: str, size: int, *, private: bool = False, tokens: frozenset[str] = frozenset()) -> "Model":
+    def publish(self, name: str, size: int, *, private: bool = False, tokens: frozenset[str] = frozenset()) -> Model:
         """Puts a model of about `size` bytes into the hub, as hf:e2e/NAME."""
         file = write_gguf(self.directory / f"{name}.gguf", size=size, seed=len(name), vocabulary=1000)
-        return self.publish_file(name, file, private=private, tokens=tokens)
+        return publish(self.hub, name, file, private=private, tokens=tokens)
 
-    def publish_file(
-        self, name: str, file: Path, *, private: bool = False, tokens: frozenset[str] = frozenset()
-    ) -> "Model":
-        """Puts a file into the hub, as hf:e2e/NAME."""
-        repository = self.hub.repository(f"e2e/{name}", private=private, tokens=tokens)
-        repository.add(f"{name}.Q4_K_M.gguf", file)
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        return Model(name, file.stat().st_size, digest, repository)
+    def install(self, values: Document) -> str:
+        """Installs the release with the image, the hub as the only source, and `values`. Says how long it took."""
+        self.kubectl("create", "secret", "generic", "hub-ca", f"--from-file=ca.crt={self.hub.ca_file}")
+        begun = time.monotonic()
+        self.helm("install", RELEASE, ".", "--values", "-", stdin=json.dumps({**self._values(), **values}))
+        installed = time.monotonic() - begun
+        self.until_rolled_out()
+        took = time.monotonic() - begun
+        goal = f"{'within' if took <= READY_GOAL else 'more than'} the {READY_GOAL:.0f} s wanted"
+        return f"the pod is Ready {took:.1f} s after the start of Helm, {goal}; Helm took {installed:.1f} s of them"
 
-    def ask_for(self, model: "Model", **spec: object) -> None:
-        """Applies the ModelDownload NAME."""
-        document = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "ModelDownload", "metadata": {"name": model.name}}
-        self.kubectl.apply({**document, "spec": {"modelRef": f"hf:e2e/{model.name}", **spec}})
-
-    def until_ready(self, model: "Model", seconds: float = PATIENCE) -> Document:
-        """The object, once it is Ready."""
-        return self.until_reason(model, "Available", seconds)
-
-    def until_reason(self, model: "Model", reason: str, seconds: float = PATIENCE) -> Document:
-        """The object, once its Ready condition has `reason`. Raises Failed with the last reason."""
-        try:
-            return until(lambda: self._with_reason(model, reason), f"{model.name} is {reason}", seconds)
-        except Failed as failed:
-            raise Failed(f"{failed}; it is {condition(self._object(model))}") from None
-
-    def _object(self, model: "Model") -> Document:
-        return self.kubectl.get(DEFINITION, model.name)
-
-    def _with_reason(self, model: "Model", reason: str) -> Document | None:
-        found = self._object(model)
-        return found if condition(found).get("reason") == reason else None
-
-    def has_bytes(self, model: "Model", least: int) -> bool:
-        """Whether the status says that so many bytes are there."""
-        progress = self._object(model).get("status", {}).get("progress", {})
-        return bool(int(progress.get("bytes", 0)) >= least)
-
-    def remove(self, model: "Model") -> None:
-        """Deletes the object and its file."""
-        change = json.dumps({"spec": {"reclaimPolicy": "Delete"}})
-        self.kubectl("patch", DEFINITION, model.name, "--type=merge", "-p", change)
-        self.kubectl("delete", DEFINITION, model.name)
+    def _values(self) -> Document:
+        hosts = [origin.removeprefix("https://") for origin in (self.hub.endpoint, self.hub.content_origin)]
+        return {
+            "image": {"repository": self.settings.repository, "tag": self.settings.tag},
+            "endpoints": {"hf": self.hub.endpoint},
+            "allowedHosts": hosts,
+            "caSecret": {"name": "hub-ca"},
+        }
 
     def operator_pod(self) -> Document:
         """The pod of the release that is not being deleted; empty if there is none."""
@@ -99,50 +76,32 @@ class Scene:
         timeout = f"--timeout={seconds:.0f}s"
         self.kubectl("rollout", "status", f"deployment/{RELEASE}", timeout, seconds=seconds + 10)
 
-    def on_disk(self, *command: str) -> str:
-        """Runs a command in the pod that has the volume, at /disk."""
-        return self.kubectl("exec", "disk", "--", *command)
-
     def clean_up(self) -> None:
-        """Removes all that this run has left, also after a step that failed. Prints what could not be removed."""
+        """Removes all that this scene has left, also after a step that failed. Prints what could not be removed."""
         release = ("uninstall", RELEASE, "--no-hooks", "--ignore-not-found")
-        self._try(lambda: self.helm(*release))
-        self._try(self._let_go)
-        self._try(lambda: self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found"))
-        self._try(lambda: self.kubectl("delete", "persistentvolume", self.namespace, "--ignore-not-found"))
-        if not self.defined_before:
-            self._try(lambda: self.kubectl("delete", "customresourcedefinition", DEFINITION, "--ignore-not-found"))
-
-    def _let_go(self) -> None:
-        """Takes the finalizers off the objects, whose operator is gone."""
-        if self.kubectl.get("customresourcedefinition", DEFINITION):
-            for item in self.kubectl.items(DEFINITION):
-                change = '{"metadata": {"finalizers": null}}'
-                self.kubectl("patch", DEFINITION, item["metadata"]["name"], "--type=merge", "-p", change)
-
-    def _try(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except Failed as failed:
-            print(f"clean-up: {failed}", flush=True)
+        attempt(lambda: self.helm(*release))
+        for one in self.namespaces:
+            attempt(one.let_go)
+            attempt(one.begin_deletion)
+        for one in self.namespaces:
+            attempt(one.delete)
 
 
-class Model:
-    """A model in the hub. `size` is in bytes."""
-
-    def __init__(self, name: str, size: int, digest: str, repository: Repository) -> None:
-        self.name = name
-        self.size = size
-        self.digest = digest
-        self.repository = repository
-        self.file = f"{name}.Q4_K_M.gguf"
-        self.path = f"hf/e2e/{name}/{self.file}"
+def attempt(act: Callable[[], object]) -> None:
+    """Calls `act` for the clean-up, and prints its failure."""
+    try:
+        act()
+    except Failed as failed:
+        print(f"clean-up: {failed}", flush=True)
 
 
-def condition(found: Document) -> Document:
-    """The Ready condition of an object; empty if there is none."""
-    conditions: list[Document] = found.get("status", {}).get("conditions", [])
-    return next((one for one in conditions if one["type"] == "Ready"), {})
+def is_defined() -> bool:
+    """Whether the cluster has the definition of ModelDownloads."""
+    return bool(Kubectl("default").get("customresourcedefinition", DEFINITION))
+
+
+def remove_definition() -> None:
+    Kubectl("default")("delete", "customresourcedefinition", DEFINITION, "--ignore-not-found")
 
 
 def address_towards_the_node() -> str:

@@ -21,6 +21,7 @@ variables:
                (kind load docker-image {image})
   HUB_ADDRESS  an address of this machine that pods can reach (the one from which this machine reaches the node)
   KUBELET_ROOT the kubelet's --root-dir on the nodes (/var/lib/kubelet)
+  KUBELET_RESTART  command that restarts the kubelet of the only node; empty, the default: that step is not run
 """
 
 
@@ -43,6 +44,7 @@ class Settings:
     engine_load: str
     hub_address: str
     kubelet_root: str
+    kubelet_restart: str
 
     @property
     def repository(self) -> str:
@@ -74,6 +76,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         engine_load.replace("{image}", engine),
         environment.get("HUB_ADDRESS", ""),
         environment.get("KUBELET_ROOT") or "/var/lib/kubelet",
+        environment.get("KUBELET_RESTART", ""),
     )
 
 

@@ -104,12 +104,23 @@ def test_its_pods_are_admitted_where_pod_security_is_restricted(cluster: Cluster
     (namespace,) = cluster.apply([manifests.namespace(name)])
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     cluster.create_service_account(name, "default")
-    pods = [manifests.disk("image:tag"), manifests.worker("image:tag", "tiny"), manifests.engine("image:tag", "tiny")]
+    pods = [
+        manifests.disk("image:tag", 1024),
+        manifests.worker("image:tag", "tiny"),
+        manifests.engine("image:tag", "tiny"),
+    ]
     disk, worker, engine = cluster.apply(pods, name)
     assert engine["metadata"]["annotations"] == {"models.rbee.dev/use": "tiny"}
     assert worker["spec"]["containers"][0]["env"][0]["valueFrom"]["configMapKeyRef"]["key"] == "tiny.path"
     disk["spec"]["nodeName"] = "node-1"
-    (volume,) = cluster.apply([manifests.persistent_volume(name, disk, "/var/lib/kubelet")])
-    assert volume["spec"]["local"]["path"] == (
-        f"/var/lib/kubelet/pods/{disk['metadata']['uid']}/volumes/kubernetes.io~empty-dir/disk"
+    volume, part = cluster.apply(
+        [
+            manifests.persistent_volume(disk, "/var/lib/kubelet", 1024),
+            manifests.persistent_volume(disk, "/var/lib/kubelet", 1024, claim="other", folder="part"),
+        ]
     )
+    path = f"/var/lib/kubelet/pods/{disk['metadata']['uid']}/volumes/kubernetes.io~empty-dir/disk"
+    assert (volume["spec"]["local"]["path"], part["spec"]["local"]["path"]) == (path, f"{path}/part")
+    assert volume["spec"]["claimRef"]["name"] == "models"
+    (claim,) = cluster.apply([manifests.claim("other", 1024)], name)
+    assert part["spec"]["claimRef"]["name"] == claim["metadata"]["name"]

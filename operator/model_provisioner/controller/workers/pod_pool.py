@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from model_provisioner.controller.workers.door.pod_process import PodProcess
+from model_provisioner.controller.workers.door.wrong_tokens import WrongTokens
 from model_provisioner.controller.workers.pods.claim_pod import ClaimPod
 from model_provisioner.controller.workers.pods.giving_way import GivingWay
 from model_provisioner.controller.workers.pods.job_client import JobClient
@@ -46,6 +47,7 @@ class PodPool:
         """Called when the pod of a claim has connected."""
         self._sleep = sleep
         self._numbers = itertools.count(1)
+        self._wrong_tokens = WrongTokens()
         self._pods: dict[Claim, tuple[ClaimPod, WorkerPod]] = {}
         self._starting = set[asyncio.Task[None]]()
 
@@ -76,7 +78,9 @@ class PodPool:
         given = token_hash(token)
         for pod, _ in self._pods.values():
             if pod.job and pod.job.full_name == job:
-                return pod.process if hmac.compare_digest(given, pod.job.token_hash) else None
+                if hmac.compare_digest(given, pod.job.token_hash):
+                    return pod.process
+                self._wrong_tokens.note(job)
         return None
 
     async def run(self) -> None:

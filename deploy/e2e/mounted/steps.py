@@ -3,17 +3,20 @@
 A step raises Failed if the cluster does something else. It returns what it measured, in a few words.
 """
 
-import json
 import time
 from collections.abc import Callable
 from functools import partial
 
-from deploy.e2e import engine, manifests, page
-from deploy.e2e.commands import PATIENCE, Document, check, shell, until
+from deploy.e2e import manifests
+from deploy.e2e.commands import PATIENCE, check, shell, until
+from deploy.e2e.interruptions import interrupted
+from deploy.e2e.manifests import DEFINITION
+from deploy.e2e.models import Model
+from deploy.e2e.mounted import engine, page
 from deploy.e2e.report import Step
-from deploy.e2e.scene import DEFINITION, DISK_BYTES, MIB, RELEASE, Model, Scene
+from deploy.e2e.scene import MIB, RELEASE, Scene
 
-READY_GOAL = 15.0  # seconds from `helm install` to a ready pod, with the image on the node
+DISK_BYTES = 384 * MIB
 IMAGE_LIMIT = 300  # MB, unpacked
 TWICE_LIMIT = 8 * MIB  # bytes; what was in flight when the pod ended
 
@@ -64,42 +67,17 @@ def in_shell(command: str) -> str:
 
 
 def prepare(scene: Scene) -> str:
-    scene.kubectl.apply(manifests.namespace(scene.namespace))
-    kubectl = scene.kubectl
-    until(lambda: kubectl.get("serviceaccount", "default"), "the namespace has its account")
-    kubectl.apply(manifests.disk(scene.settings.image))
-    kubectl("wait", "pod/disk", "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s", seconds=PATIENCE + 10)
-    pod = kubectl.get("pod", "disk")
-    kubectl.apply(manifests.persistent_volume(scene.namespace, pod, scene.settings.kubelet_root))
+    scene.make()
+    node = scene.make_volume(scene.settings.image, scene.settings.kubelet_root, DISK_BYTES)
     unpacked = int(scene.on_disk("python", "-c", UNPACKED)) / 1e6
     check(unpacked <= IMAGE_LIMIT, f"the image has {unpacked:.0f} MB unpacked, more than {IMAGE_LIMIT}")
-    return f"{DISK_BYTES // MIB} MiB on node {pod['spec']['nodeName']}; the image has {unpacked:.0f} MB unpacked"
+    return f"{DISK_BYTES // MIB} MiB on node {node}; the image has {unpacked:.0f} MB unpacked"
 
 
 def install(scene: Scene) -> str:
-    ca_file = f"--from-file=ca.crt={scene.hub.ca_file}"
-    scene.kubectl("create", "secret", "generic", "hub-ca", ca_file)
-    begun = time.monotonic()
-    scene.helm("install", RELEASE, ".", "--values", "-", stdin=json.dumps(values(scene)))
-    installed = time.monotonic() - begun
-    scene.until_rolled_out()
-    took = time.monotonic() - begun
-    goal = f"{'within' if took <= READY_GOAL else 'more than'} the {READY_GOAL:.0f} s wanted"
-    return f"the pod is Ready {took:.1f} s after the start of Helm, {goal}; Helm took {installed:.1f} s of them"
-
-
-def values(scene: Scene) -> Document:
-    """The image, the volume, the hub as the only source, and what the annotation of the engine's pod needs."""
-    hosts = [origin.removeprefix("https://") for origin in (scene.hub.endpoint, scene.hub.content_origin)]
-    return {
-        "image": {"repository": scene.settings.repository, "tag": scene.settings.tag},
-        "persistence": {"storageClassName": "", "size": str(DISK_BYTES)},
-        "endpoints": {"hf": scene.hub.endpoint},
-        "allowedHosts": hosts,
-        "caSecret": {"name": "hub-ca"},
-        "gates": {"enabled": True},
-        "injection": {"enabled": True},
-    }
+    """With the volume, and with what the annotation of the engine's pod needs."""
+    volume = {"storageClassName": "", "size": str(DISK_BYTES)}
+    return scene.install({"persistence": volume, "gates": {"enabled": True}, "injection": {"enabled": True}})
 
 
 def worker_waits(scene: Scene, model: Model) -> str:
@@ -122,14 +100,8 @@ def becomes_ready(scene: Scene, model: Model) -> str:
         f"--timeout={PATIENCE:.0f}s",
         seconds=PATIENCE + 10,
     )
-    on_disk(scene, model)
+    scene.check_on_disk(model)
     return "its digest on the volume is the hub's"
-
-
-def on_disk(scene: Scene, model: Model) -> None:
-    """Raises Failed unless the volume has the model as the hub has it."""
-    digest = scene.on_disk("sha256sum", f"/disk/{model.path}").split()[0]
-    check(digest == model.digest, f"{model.path} has the digest {digest}, not {model.digest}")
 
 
 def worker_reads(scene: Scene, model: Model) -> str:
@@ -159,29 +131,12 @@ def watched(scene: Scene) -> str:
 
 
 def pod_deleted(scene: Scene) -> str:
-    return interrupted(scene, scene.publish("interrupted", 96 * MIB), lambda: end_pod(scene))
+    return interrupted(scene, scene, scene.publish("interrupted", 96 * MIB), TWICE_LIMIT, lambda: end_pod(scene))
 
 
 def end_pod(scene: Scene) -> None:
     scene.kubectl("delete", "pod", scene.operator_pod()["metadata"]["name"])
     scene.until_rolled_out()
-
-
-def interrupted(scene: Scene, model: Model, interrupt: Callable[[], None]) -> str:
-    """Stops a transfer at its half, calls `interrupt`, and lets it go on. Says how many bytes were sent twice."""
-    half = model.size // 2
-    gate = scene.hub.pause_at(half, model.file)
-    scene.ask_for(model)
-    gate.wait_reached(PATIENCE)
-    until(lambda: scene.has_bytes(model, half - TWICE_LIMIT), "the status says that half is there")
-    interrupt()
-    gate.release()
-    scene.until_ready(model)
-    on_disk(scene, model)
-    twice = scene.hub.bytes_sent(model.file) - model.size
-    check(twice <= TWICE_LIMIT, f"{twice} bytes were sent twice, more than {TWICE_LIMIT}")
-    scene.remove(model)
-    return f"{twice:,} of {model.size:,} bytes were sent twice"
 
 
 def token_replaced(scene: Scene) -> str:
@@ -194,7 +149,7 @@ def token_replaced(scene: Scene) -> str:
     begun = time.monotonic()
     scene.until_ready(model)
     took = time.monotonic() - begun
-    on_disk(scene, model)
+    scene.check_on_disk(model)
     scene.remove(model)
     return f"Ready {took:.0f} s after the Secret was changed"
 
@@ -207,13 +162,13 @@ def disk_full(scene: Scene) -> str:
     message = next(one["message"] for one in found["status"]["conditions"] if one["type"] == "Ready")
     scene.on_disk("rm", "/disk/ballast")
     scene.until_ready(model, 2 * PATIENCE)
-    on_disk(scene, model)
+    scene.check_on_disk(model)
     scene.remove(model)
     return f"it said {message!r}"
 
 
 def upgraded(scene: Scene) -> str:
-    return interrupted(scene, scene.publish("upgraded", 64 * MIB), lambda: upgrade(scene))
+    return interrupted(scene, scene, scene.publish("upgraded", 64 * MIB), TWICE_LIMIT, lambda: upgrade(scene))
 
 
 def upgrade(scene: Scene) -> None:
@@ -231,7 +186,7 @@ def uninstalled(scene: Scene, model: Model) -> str:
     check(kubectl.get("persistentvolumeclaim", "models"), "the claim is gone")
     check(kubectl.get("configmap", "model-catalog"), "the catalog is gone")
     until(lambda: not scene.operator_pod(), "the operator's pod is being deleted")
-    on_disk(scene, model)
+    scene.check_on_disk(model)
     return "the object without finalizers, the definition, the claim, the catalog and the file are still there"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.e2e import manifests
 from deploy.e2e.commands import PATIENCE, Document, Failed, check, shell, until
+from deploy.e2e.models import publish
 from deploy.e2e.scene import Scene
 from deploy.e2e.settings import Settings
 from tests.support.engines import gemma, llama_server
@@ -32,7 +33,7 @@ def provide(settings: Settings) -> str:
 
 def answers(scene: Scene) -> str:
     """A pod that is made before its model is held until the model is Ready. Then it starts by itself and serves it."""
-    model = scene.publish_file("gemma", _installed(gemma.file))
+    model = publish(scene.hub, "gemma", _installed(gemma.file))
     kubectl = scene.kubectl
     kubectl.apply(manifests.engine(scene.settings.engine_image, model.name))
     _check_held(scene, "without its ModelDownload")

@@ -1,0 +1,1 @@
+"""The second scene: an operator without a volume, and worker pods for the claims of two namespaces."""
