@@ -80,7 +80,13 @@ def test_the_operator_makes_worker_pods_of_what_the_chart_sets(helm: Helm) -> No
         'workers.nodeSelector={"pool":"storage"}',
         'workers.tolerations=[{"operator":"Exists"}]',
         'workers.imagePullSecrets=[{"name":"registry"}]',
-        'commonLabels={"team":"platform"}',
+        'commonLabels={"team":"platform","stage":"test"}',
+        'workers.podLabels={"team":"ml"}',
+        'workers.podAnnotations={"sidecar.istio.io/inject":"false"}',
+        'workers.podSecurity={"runAsUser":1000680000,"supplementalGroups":[3000]}',
+        'workers.priorityClassName="downloads"',
+        'workers.runtimeClassName="gvisor"',
+        'workers.serviceAccountName="models"',
         'endpoints.hf="https://hub.example.com"',
     ).container("operator")
     parser = argparse.ArgumentParser()
@@ -89,11 +95,19 @@ def test_the_operator_makes_worker_pods_of_what_the_chart_sets(helm: Helm) -> No
     assert (settings.worker_listen, settings.worker_max, settings.worker_max_per_namespace) == ("0.0.0.0:8443", 7, 3)
     job = job_manifest(job_settings(settings), Claim("team-a", "models"), "a token")
     template = job["spec"]["template"]
-    assert template["metadata"]["labels"]["team"] == "platform"
+    assert template["metadata"]["labels"].items() >= {"team": "ml", "stage": "test"}.items()
+    assert template["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
+    assert template["spec"]["priorityClassName"] == "downloads"
+    assert template["spec"]["runtimeClassName"] == "gvisor"
+    assert (template["spec"]["serviceAccountName"], template["spec"]["automountServiceAccountToken"]) == (
+        "models",
+        True,
+    )
     assert template["spec"]["nodeSelector"] == {"pool": "storage"}
     assert template["spec"]["tolerations"] == [{"operator": "Exists"}]
     assert template["spec"]["imagePullSecrets"] == [{"name": "registry"}]
-    assert template["spec"]["securityContext"]["runAsUser"] == 10001
+    user = {"runAsUser": 1000680000, "runAsGroup": 10001, "fsGroup": 10001, "supplementalGroups": [3000]}
+    assert template["spec"]["securityContext"].items() >= user.items()
     (worker,) = template["spec"]["containers"]
     assert worker["resources"]["limits"] == {"memory": "512Mi"}
     assert "--connect=model-provisioner-workers.ai.svc:8443" in worker["args"]

@@ -1,8 +1,8 @@
 """The manifests of a worker pod: its Job, and the Secret with which the pod proves what it is. Pure.
 
-`job_client` sends them. The Job is fit for Pod Security `restricted`, has no service account token, and makes one pod
-at most. The operator keeps no more of the token than its SHA-256, in an annotation of the Job, so that an operator that
-starts recognises its workers.
+`job_client` sends them. The Job is fit for Pod Security `restricted`, has no service account token unless the template
+names an account, and makes one pod at most. The operator keeps no more of the token of a Job than its SHA-256, in an
+annotation of the Job, so that an operator that starts recognises its workers.
 """
 
 import hashlib
@@ -38,7 +38,10 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PodTemplate:
-    """What an administrator adds to the pods. `spec` are fields of a pod, `resources` those of its container."""
+    """What an administrator adds to the pods. `spec` are fields of a pod, `resources` those of its container.
+
+    The labels and the parts of `security_context` that the operator sets itself stay as they are.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -139,17 +142,17 @@ def _secret_name(job: str, token: str) -> str:
 
 def _pod_spec(settings: JobSettings, claim: Claim, name: str, secret: str, placement: Placement) -> Document:
     security = {
-        "runAsNonRoot": True,
         "fsGroupChangePolicy": "OnRootMismatch",
         **settings.template.security_context,
         **placement.users,
+        "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     return {
         **settings.template.spec,
         **(_on_node(settings.template.spec, placement.node) if placement.node else {}),
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": "serviceAccountName" in settings.template.spec,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
         "securityContext": security,
