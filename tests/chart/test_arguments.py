@@ -1,9 +1,11 @@
 """The arguments that the chart writes are read by the program as the right settings."""
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from model_provisioner.controller import command as operator
 from model_provisioner.controller.release import command as release
@@ -113,6 +115,22 @@ def test_the_operator_makes_worker_pods_of_what_the_chart_sets(helm: Helm) -> No
     assert "--connect=model-provisioner-workers.ai.svc:8443" in worker["args"]
     assert worker["args"][-2:] == ["--endpoint", "hf=https://hub.example.com"]
     assert "a token" not in str(job)
+
+
+def test_worker_pods_check_the_name_in_the_certificate_of_the_docs(helm: Helm) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "worker-pods.md").read_text()
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    (certificate,) = [block["spec"] for block in blocks if block.get("kind") == "Certificate"]
+    secret = certificate["secretName"]
+    rendering = helm.render("workers.enabled=true", f'workers.tlsSecretName="{secret}"', namespace="models")
+    parser = argparse.ArgumentParser()
+    operator.add_arguments(parser)
+    settings = OperatorSettings(**vars(parser.parse_args(rendering.container("operator")["args"][1:])))
+    assert settings.worker_tls_secret == secret
+    job = job_manifest(job_settings(settings), Claim("team-a", "models"), "a token")
+    (worker,) = job["spec"]["template"]["spec"]["containers"]
+    (name,) = certificate["dnsNames"]
+    assert f"--server-name={name}" in worker["args"]
 
 
 def test_the_gateway_reads_what_the_chart_sets(helm: Helm) -> None:

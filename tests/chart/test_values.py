@@ -48,6 +48,7 @@ REFUSED = [
     ('workers.podLabels={"app.kubernetes.io/name":"x"}', "podLabels"),
     ('workers.podAnnotations={"models.rbee.dev/use":"x"}', "podAnnotations"),
     ('workers.serviceAccountName="Team A"', "serviceAccountName"),
+    ('workers.tlsSecretName="Door"', "tlsSecretName"),
     ("responseTimeout=0", "responseTimeout"),
     ("responseTimeout=3601", "responseTimeout"),
     ('responseTimeout="90s"', "responseTimeout"),

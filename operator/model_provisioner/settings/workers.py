@@ -71,6 +71,10 @@ class WorkerPodSettings(Settings):
     worker_connect: Annotated[str | None, Metavar("HOST:PORT")] = Field(
         default=None, description="where worker pods connect to: the address of a Service for --worker-listen"
     )
+    worker_tls_secret: Annotated[str | None, Metavar("NAME")] = Field(
+        default=None,
+        description="Secret of the operator's namespace: tls.crt (for the host of --worker-connect), tls.key, ca.crt",
+    )
     worker_image: Annotated[str | None, Metavar("IMAGE")] = Field(
         default=None, description="of worker pods: that of this version of the program"
     )

@@ -46,7 +46,9 @@ def jobs(api: KubeApi, template: dict[str, Any]) -> JobClient:
             "worker_template": json.dumps(template),
         }
     )
-    return JobClient(api, job_settings(settings))
+    client = JobClient(api, job_settings(settings))
+    client.trust(b"an authority")
+    return client
 
 
 @pytest.fixture

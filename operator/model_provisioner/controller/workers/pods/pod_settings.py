@@ -42,9 +42,15 @@ def job_settings(settings: OperatorSettings) -> JobSettings:
         address=settings.worker_connect or "",
         flags=tuple(source_flags(settings)),
         version=__version__,
+        server_name=server_name(settings) if settings.worker_tls_secret else None,
         source_authorities=settings.ca_file.read_text() if settings.ca_file else "",
         template=_template(settings),
     )
+
+
+def server_name(settings: OperatorSettings) -> str:
+    """The host that the pods connect to, which a certificate of the administrator's is for."""
+    return (settings.worker_connect or "").rpartition(":")[0].strip("[]")
 
 
 def _template(settings: OperatorSettings) -> PodTemplate:
