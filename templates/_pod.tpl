@@ -89,8 +89,13 @@ affinity:
 {{- $_ := set $user $key (int64 $id) -}}
 {{- end -}}
 {{- end -}}
-{{- $template := dict "labels" .Values.commonLabels "resources" .Values.workers.resources "podSecurityContext" $user -}}
-{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" -}}
+{{- $user = mergeOverwrite $user .Values.workers.podSecurity -}}
+{{- $labels := mergeOverwrite (dict) .Values.commonLabels .Values.workers.podLabels -}}
+{{- $template := dict "labels" $labels "resources" .Values.workers.resources "podSecurityContext" $user -}}
+{{- with .Values.workers.podAnnotations -}}
+{{- $_ := set $template "annotations" . -}}
+{{- end -}}
+{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" "serviceAccountName" -}}
 {{- with get $.Values.workers $key -}}
 {{- $_ := set $template $key . -}}
 {{- end -}}

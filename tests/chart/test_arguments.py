@@ -1,9 +1,11 @@
 """The arguments that the chart writes are read by the program as the right settings."""
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from model_provisioner.controller import command as operator
 from model_provisioner.controller.release import command as release
@@ -80,7 +82,13 @@ def test_the_operator_makes_worker_pods_of_what_the_chart_sets(helm: Helm) -> No
         'workers.nodeSelector={"pool":"storage"}',
         'workers.tolerations=[{"operator":"Exists"}]',
         'workers.imagePullSecrets=[{"name":"registry"}]',
-        'commonLabels={"team":"platform"}',
+        'commonLabels={"team":"platform","stage":"test"}',
+        'workers.podLabels={"team":"ml"}',
+        'workers.podAnnotations={"sidecar.istio.io/inject":"false"}',
+        'workers.podSecurity={"runAsUser":1000680000,"supplementalGroups":[3000]}',
+        'workers.priorityClassName="downloads"',
+        'workers.runtimeClassName="gvisor"',
+        'workers.serviceAccountName="models"',
         'endpoints.hf="https://hub.example.com"',
     ).container("operator")
     parser = argparse.ArgumentParser()
@@ -89,16 +97,40 @@ def test_the_operator_makes_worker_pods_of_what_the_chart_sets(helm: Helm) -> No
     assert (settings.worker_listen, settings.worker_max, settings.worker_max_per_namespace) == ("0.0.0.0:8443", 7, 3)
     job = job_manifest(job_settings(settings), Claim("team-a", "models"), "a token")
     template = job["spec"]["template"]
-    assert template["metadata"]["labels"]["team"] == "platform"
+    assert template["metadata"]["labels"].items() >= {"team": "ml", "stage": "test"}.items()
+    assert template["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
+    assert template["spec"]["priorityClassName"] == "downloads"
+    assert template["spec"]["runtimeClassName"] == "gvisor"
+    assert (template["spec"]["serviceAccountName"], template["spec"]["automountServiceAccountToken"]) == (
+        "models",
+        True,
+    )
     assert template["spec"]["nodeSelector"] == {"pool": "storage"}
     assert template["spec"]["tolerations"] == [{"operator": "Exists"}]
     assert template["spec"]["imagePullSecrets"] == [{"name": "registry"}]
-    assert template["spec"]["securityContext"]["runAsUser"] == 10001
+    user = {"runAsUser": 1000680000, "runAsGroup": 10001, "fsGroup": 10001, "supplementalGroups": [3000]}
+    assert template["spec"]["securityContext"].items() >= user.items()
     (worker,) = template["spec"]["containers"]
     assert worker["resources"]["limits"] == {"memory": "512Mi"}
     assert "--connect=model-provisioner-workers.ai.svc:8443" in worker["args"]
     assert worker["args"][-2:] == ["--endpoint", "hf=https://hub.example.com"]
     assert "a token" not in str(job)
+
+
+def test_worker_pods_check_the_name_in_the_certificate_of_the_docs(helm: Helm) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "worker-pods.md").read_text()
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    (certificate,) = [block["spec"] for block in blocks if block.get("kind") == "Certificate"]
+    secret = certificate["secretName"]
+    rendering = helm.render("workers.enabled=true", f'workers.tlsSecretName="{secret}"', namespace="models")
+    parser = argparse.ArgumentParser()
+    operator.add_arguments(parser)
+    settings = OperatorSettings(**vars(parser.parse_args(rendering.container("operator")["args"][1:])))
+    assert settings.worker_tls_secret == secret
+    job = job_manifest(job_settings(settings), Claim("team-a", "models"), "a token")
+    (worker,) = job["spec"]["template"]["spec"]["containers"]
+    (name,) = certificate["dnsNames"]
+    assert f"--server-name={name}" in worker["args"]
 
 
 def test_the_gateway_reads_what_the_chart_sets(helm: Helm) -> None:

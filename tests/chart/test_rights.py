@@ -84,6 +84,12 @@ def test_worker_pods_add_what_starts_and_watches_them(helm: Helm) -> None:
     assert at_home[-1] == ("secrets", ("model-provisioner-workers-ca",), ("patch",))
 
 
+def test_with_a_certificate_of_the_administrator_no_secret_is_changed(helm: Helm) -> None:
+    rendering = helm.render("workers.enabled=true", 'workers.tlsSecretName="door"')
+    at_home = granted(rendering.one("Role", "model-provisioner-lease"))
+    assert not [right for right in at_home if right[0] == "secrets"]
+
+
 def test_the_gateway_may_write_only_where_everybody_may(helm: Helm) -> None:
     rendering = helm.render('gateway.auth="none"', "gateway.anonymousWrites=true")
     writing = ("list", "watch", "get", "create", "patch", "delete")

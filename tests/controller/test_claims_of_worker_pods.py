@@ -109,7 +109,7 @@ def test_a_claim_for_one_pod_that_is_in_use_waits_for_this_pod(pods: Pods) -> No
 
 @pytest.mark.parametrize(("mode", "node"), [("ReadWriteOnce", "node-2"), ("ReadWriteOncePod", None)])
 def test_a_worker_without_work_makes_way_for_a_pod_that_waits(pods: Pods, mode: str, node: str | None) -> None:
-    """It would else idle for a minute, which is longer than this test waits."""
+    """It would else idle for a minute; the log tells them apart."""
     pods.node.create_claim("team", mode)
     operator = pods.start_operator()
     pods.apply("tiny", modelRef="hf:acme/tiny")

@@ -29,6 +29,13 @@ CONNECT = ["--worker-connect=operator:8443", "--worker-image=example/mp:1"]
         ([*CONNECT, "--ca-file=/nowhere"], "No such file"),
         ([*CONNECT, "--worker-template={"], "--worker-template: .*JSON"),
         ([*CONNECT, '--worker-template={"hostNetwork": true}'], "hostNetwork"),
+        ([*CONNECT, '--worker-template={"podSecurityContext": {"runAsUser": 0}}'], "podSecurityContext.runAsUser"),
+        ([*CONNECT, '--worker-template={"podSecurityContext": {"runAsNonRoot": false}}'], "runAsNonRoot"),
+        (
+            [*CONNECT, '--worker-template={"annotations": {"models.rbee.dev/use": "x"}}'],
+            "models.rbee.dev/use is set by",
+        ),
+        ([*CONNECT, '--worker-template={"labels": {"job-name": "x"}}'], "job-name is set by the operator or by"),
         ([*CONNECT, "--worker-max=0"], "--worker-max"),
     ],
 )

@@ -50,7 +50,8 @@ class PodNode:
         self.claims = claims
         self._programs: dict[str, Program] = {}  # by the uid of the pod
         self._killed: dict[str, str] = {}  # why the kernel killed the process of a pod, by its uid
-        self._refused: set[str] = set()
+        self.refused: set[str] = set()
+        """The uids of Jobs of which the API server refuses the pod; the Event tells why."""
         self._made: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -68,7 +69,7 @@ class PodNode:
         for program in self._programs.values():
             if program.process.poll() is None:
                 program.kill()
-        assert not self.failures, self.failures
+        assert not self.failures, self.failures[:3]
 
     @property
     def pods(self) -> list[Document]:
@@ -160,7 +161,7 @@ class PodNode:
                 continue
             if uid in self._made:
                 self._finish(job, "Failed")
-            elif uid not in self._refused:
+            elif uid not in self.refused:
                 self._make_pod(job)
         for owner, pod in pods.items():
             with contextlib.suppress(ApiError):
@@ -173,6 +174,7 @@ class PodNode:
         metadata = {
             "name": f"{name}-{uuid.uuid4().hex[:5]}",
             "labels": template["metadata"]["labels"],
+            "annotations": template["metadata"].get("annotations") or {},
             "ownerReferences": [{**owner, "controller": True}],
         }
         try:
@@ -185,8 +187,8 @@ class PodNode:
             if not scheduled:
                 self._status(pod, {"conditions": [_UNSCHEDULABLE]})
         except ApiError as error:
-            self._refused.add(job["metadata"]["uid"])
             self._refuse(job, f"Error creating: {error}")
+            self.refused.add(job["metadata"]["uid"])
 
     def _refuse(self, job: Document, message: str) -> None:
         """The Event of the Job controller."""

@@ -1,35 +1,65 @@
 """The settings of worker pods, a part of those of the operator. `controller.workers.pods.pod_settings` reads them."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
+from model_provisioner.domain.annotations import GROUP
 from model_provisioner.settings.common import Settings
 from model_provisioner.settings.flags import Metavar
 
 _NEEDED = "--worker-listen needs --worker-connect and --worker-image: where the pods connect to, and what they run"
 
 
-class WorkerTemplate(BaseModel):
-    """What an administrator adds to the worker pods: fields of a pod, by their names there.
+_RESERVED = re.compile(rf"{re.escape(GROUP)}/|batch\.kubernetes\.io/|(job-name|controller-uid)$")
+"""Labels and annotations of the operator and of the Job controller."""
 
-    `resources` are those of the container. `pod_security_context` may name users and groups; what Pod Security
-    `restricted` demands stays as it is.
-    """
 
+class _Template(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+
+def _free(keys: dict[str, str]) -> dict[str, str]:
+    for key in keys:
+        if _RESERVED.match(key):
+            raise ValueError(f"{key} is set by the operator or by Kubernetes")
+    return keys
+
+
+_Keys = Annotated[dict[str, str], AfterValidator(_free)]
+_Id = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class WorkerUser(_Template):
+    """Fields of a pod's security context that Pod Security `restricted` leaves open."""
+
+    run_as_user: _Id | None = None
+    run_as_group: _Id | None = None
+    fs_group: _Id | None = None
+    supplemental_groups: list[_Id] | None = None
+    fs_group_change_policy: Literal["Always", "OnRootMismatch"] | None = None
+    se_linux_options: dict[str, str] | None = None
+
+
+class WorkerTemplate(_Template):
+    """What an administrator adds to the worker pods: fields of a pod, by their names there.
+
+    `resources` are those of the container. With a `service_account_name` the token of that account is mounted.
+    """
+
+    labels: _Keys = Field(default_factory=dict)
+    annotations: _Keys = Field(default_factory=dict)
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[dict[str, Any]] = Field(default_factory=list)
     affinity: dict[str, Any] = Field(default_factory=dict)
     priority_class_name: str = ""
     runtime_class_name: str = ""
     image_pull_secrets: list[dict[str, str]] = Field(default_factory=list)
+    service_account_name: str = ""
     resources: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    pod_security_context: dict[str, Any] = Field(default_factory=dict)
+    pod_security_context: WorkerUser = WorkerUser()
 
 
 class WorkerPodSettings(Settings):
@@ -40,6 +70,10 @@ class WorkerPodSettings(Settings):
     )
     worker_connect: Annotated[str | None, Metavar("HOST:PORT")] = Field(
         default=None, description="where worker pods connect to: the address of a Service for --worker-listen"
+    )
+    worker_tls_secret: Annotated[str | None, Metavar("NAME")] = Field(
+        default=None,
+        description="Secret of the operator's namespace: tls.crt (for the host of --worker-connect), tls.key, ca.crt",
     )
     worker_image: Annotated[str | None, Metavar("IMAGE")] = Field(
         default=None, description="of worker pods: that of this version of the program"

@@ -20,6 +20,7 @@ from model_provisioner.worker_pod.outbox import Outbox
 from model_provisioner.worker_pod.requests import Requests
 from model_provisioner.worker_processes.child_process import WorkerProcess
 from model_provisioner.worker_processes.worker_server import WorkerServer
+from model_provisioner.worker_protocol.channel import SERVER_NAME
 from model_provisioner.worker_protocol.forking import Role
 
 _WORKER_SERVER = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker-server"]
@@ -36,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="directory with ca.crt, which has signed the operator's certificate, and token",
     )
     parser.add_argument(
+        "--server-name",
+        default=SERVER_NAME,
+        metavar="NAME",
+        help=f"of the operator's certificate (default {SERVER_NAME})",
+    )
+    parser.add_argument(
         "--directory", default="/models", metavar="DIR", help="where the volume is mounted (default /models)"
     )
     parser.add_argument("flags", nargs="*", metavar="-- FLAG", help="flags of `fetch` that say which sources there are")
@@ -45,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Returns the exit code: 0 when the operator has ended the worker, 1 when it is gone; 143 after SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with contextlib.suppress(asyncio.CancelledError):
-        return asyncio.run(_run(Operator(args.connect, args.job, args.secret), args.directory, args.flags))
+        operator = Operator(args.connect, args.job, args.secret, args.server_name)
+        return asyncio.run(_run(operator, args.directory, args.flags))
     return 128 + signal.SIGTERM
 
 

@@ -47,12 +47,14 @@ _REFUSED = frozenset({401, 403, 409})
 class Operator:
     """Where the operator is, as HOST:PORT, and how this pod proves what it is.
 
-    `job` is NAMESPACE/NAME of the pod's Job. `files` is a directory with `ca.crt` and `token`.
+    `job` is NAMESPACE/NAME of the pod's Job. `files` is a directory with `ca.crt` and `token`. `server_name` is in the
+    operator's certificate.
     """
 
     address: str
     job: str
     files: Path
+    server_name: str = SERVER_NAME
 
 
 class RefusedError(Exception):
@@ -120,7 +122,7 @@ class Connection:
                 params={"job": self._operator.job},
                 headers={"Authorization": f"Bearer {token}"},
                 ssl=ssl.create_default_context(cafile=str(self._operator.files / "ca.crt")),
-                server_hostname=SERVER_NAME,
+                server_hostname=self._operator.server_name,
                 heartbeat=HEARTBEAT_SECONDS,
                 max_msg_size=LONGEST_LINE_BYTES + HEAD_BYTES,
             )

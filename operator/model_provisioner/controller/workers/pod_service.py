@@ -1,4 +1,4 @@
-"""Puts the parts of worker pods together: the authority, the Jobs, the pool, and the door. Used by `start_stores`.
+"""Puts the parts of worker pods together: certificate, Jobs, pool and door. Called by `controller.start_stores`.
 
 Without `--worker-listen` none of it is imported, and a claim that the operator does not mount is `ClaimNotMounted`.
 """
@@ -8,27 +8,38 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from aiohttp import web
 
 from model_provisioner.controller.workers.door.authority_secret import AuthoritySecret
-from model_provisioner.controller.workers.door.certificates import renew, server_context
 from model_provisioner.controller.workers.door.door import Door
+from model_provisioner.controller.workers.door.door_tls import Identity, load, server_context
+from model_provisioner.controller.workers.door.given_secret import GivenSecret, UnusableSecretError
 from model_provisioner.controller.workers.pod_pool import PodPool
 from model_provisioner.controller.workers.pods.giving_way import GivingWay
 from model_provisioner.controller.workers.pods.job_client import JobClient
 from model_provisioner.controller.workers.pods.places import Places
-from model_provisioner.controller.workers.pods.pod_settings import job_settings
+from model_provisioner.controller.workers.pods.pod_settings import job_settings, server_name
 from model_provisioner.http_server.limits import Limits
 from model_provisioner.http_server.server import HttpServer
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.settings.operator import OperatorSettings
 
 _LOG = logging.getLogger(__name__)
-_RENEWAL_SECONDS = 24 * 3600.0
 _RETRY_SECONDS = 600.0
 _SPARE_CONNECTIONS = 64
 _SHUTDOWN_SECONDS = 1.0
+
+
+class Identities(Protocol):
+    """Where the certificate of the door comes from; it is asked again after `renewal_seconds`."""
+
+    renewal_seconds: float
+
+    async def identity(self) -> Identity:
+        """Raises ApiError, or UnusableSecretError."""
+        ...
 
 
 class PodService:
@@ -44,28 +55,27 @@ class PodService:
         jobs = JobClient(api, job_settings(settings), wait_for_first_consumer=waits)
         places = Places(settings.worker_max, settings.worker_max_per_namespace)
         pool = PodPool(jobs, places, GivingWay(api), epoch)
-        authority = AuthoritySecret(api, namespace, f"{settings.worker_instance}-workers-ca", now)
-        return cls(authority, jobs, pool, settings.worker_listen, settings.worker_max, now)
+        return cls(_identities(settings, api, namespace, now), jobs, pool, settings.worker_listen, settings.worker_max)
 
     def __init__(
         self,
-        authority: AuthoritySecret,
+        identities: Identities,
         jobs: JobClient,
         pool: PodPool,
         address: str,
         most: int,
-        now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._authority = authority
+        self._identities = identities
         self._jobs = jobs
         self.pool = pool
         self._address = address
         self._most = most
-        self._now = now
         self._sleep = sleep
         self._context = server_context()
         self._server: HttpServer | None = None
+        self._identity: Identity | None = None
+        self._problem = ""
 
     async def start(self, closing: contextlib.AsyncExitStack, namespaces: Sequence[str]) -> None:
         """Recognises the pods of an earlier operator in `namespaces`, then opens the door until `stop` or `closing`.
@@ -98,17 +108,35 @@ class PodService:
             tasks.create_task(self._keep_fresh())
 
     async def _keep_fresh(self) -> None:
-        pause = _RENEWAL_SECONDS
+        usual = pause = self._identities.renewal_seconds
         while True:
             await self._sleep(pause)
             try:
                 await self._renew()
-                pause = _RENEWAL_SECONDS
+                pause = usual
             except (ApiError, OSError) as error:
                 _LOG.warning("the certificate for worker pods is not renewed yet: %s", error)
-                pause = _RETRY_SECONDS
+                pause = min(usual, _RETRY_SECONDS)
 
     async def _renew(self) -> None:
-        authority = await self._authority.authority()
-        self._jobs.authority = authority.certificate
-        renew(self._context, authority, self._now())
+        """Takes a new certificate for the next connections. Without one no pod connects, and none is started."""
+        try:
+            identity = await self._identities.identity()
+        except UnusableSecretError as error:
+            problem = str(error)
+            if problem != self._problem:
+                _LOG.error("no worker pod can connect: %s", problem)
+            self._problem = problem
+            self._jobs.trust(None, problem)
+            return
+        if identity != self._identity:
+            load(self._context, identity)
+            _LOG.info("the door for worker pods has a new certificate")
+        self._identity, self._problem = identity, ""
+        self._jobs.trust(identity.authority)
+
+
+def _identities(settings: OperatorSettings, api: KubeApi, namespace: str, now: Callable[[], datetime]) -> Identities:
+    if settings.worker_tls_secret:
+        return GivenSecret(api, namespace, settings.worker_tls_secret, server_name(settings))
+    return AuthoritySecret(api, namespace, f"{settings.worker_instance}-workers-ca", now)

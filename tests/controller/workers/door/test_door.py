@@ -15,11 +15,11 @@ from model_provisioner import __version__
 from model_provisioner.controller.workers.door.certificates import (
     Authority,
     is_usable,
+    issue,
     new_authority,
-    renew,
-    server_context,
 )
 from model_provisioner.controller.workers.door.door import Door
+from model_provisioner.controller.workers.door.door_tls import load, server_context
 from model_provisioner.controller.workers.door.pod_process import PodProcess
 from model_provisioner.controller.workers.worker_pod import WorkerPod
 from model_provisioner.domain.errors import WorkerLost
@@ -70,7 +70,7 @@ class Site:
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     process, authority, context = PodProcess(1, 7), new_authority(NOW), server_context()
-    renew(context, authority, NOW)
+    load(context, issue(authority, NOW))
 
     def find(job: str, token: str) -> PodProcess | None:
         return process if (job, token) == (JOB, TOKEN) else None

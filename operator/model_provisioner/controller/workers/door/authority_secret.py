@@ -2,7 +2,7 @@
 
 An authority that ends soon, or that can't be read, is replaced. A pod that trusts the one before stays connected; if it
 is cut off, it does not come back, and its claim gets another pod, which goes on from the journal. Called by
-`controller.app` through `pod_service`.
+`pod_service`, unless the administrator names a Secret with a certificate (`given_secret`).
 """
 
 import base64
@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from model_provisioner.controller.workers.door.certificates import Authority, is_usable, new_authority
+from model_provisioner.controller.workers.door.certificates import Authority, is_usable, issue, new_authority
+from model_provisioner.controller.workers.door.door_tls import Identity
 from model_provisioner.kube.client import ApiError, KubeApi
 
 _LOG = logging.getLogger(__name__)
@@ -22,11 +23,17 @@ _CERTIFICATE, _KEY = "ca.crt", "ca.key"
 class AuthoritySecret:
     """The Secret `name` of `namespace`. `now` is in UTC."""
 
+    renewal_seconds = 24 * 3600.0
+
     def __init__(self, api: KubeApi, namespace: str, name: str, now: Callable[[], datetime]) -> None:
         self._api = api
         self._collection = f"/api/v1/namespaces/{namespace}/secrets"
         self._name = name
         self._now = now
+
+    async def identity(self) -> Identity:
+        """A new certificate at each call, and the authority that has signed it. Raises ApiError."""
+        return issue(await self.authority(), self._now())
 
     async def authority(self) -> Authority:
         """The authority, which is made or replaced if it must be. Raises ApiError."""

@@ -1,11 +1,9 @@
 """The certificates of the door: an authority of the operator's own, and what it signs.
 
-No I/O except a file for OpenSSL. `authority_secret` keeps the authority. The library that makes keys is imported here
-only, so that an operator without worker pods does not load it.
+No I/O. `authority_secret` keeps the authority, `door_tls` shows what it signs. The library that makes keys is imported
+here only, so that an operator without worker pods does not load it.
 """
 
-import ssl
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from model_provisioner.controller.workers.door.door_tls import Identity
 from model_provisioner.worker_protocol.channel import SERVER_NAME
 
 _AUTHORITY_LIFE = timedelta(days=365)
@@ -64,18 +63,8 @@ def is_usable(authority: Authority, now: datetime) -> bool:
     return fits and certificate.not_valid_after_utc - now >= _AUTHORITY_RENEWAL
 
 
-def server_context() -> ssl.SSLContext:
-    """A context for the door, without a certificate yet."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context
-
-
-def renew(context: ssl.SSLContext, authority: Authority, now: datetime) -> None:
-    """Gives `context` a fresh certificate for `SERVER_NAME`, which lives for 30 days, for its next connections.
-
-    Raises OSError if no file can be written.
-    """
+def issue(authority: Authority, now: datetime) -> Identity:
+    """A fresh certificate for `SERVER_NAME`, which lives for 30 days."""
     issuer, issuer_key = _read(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
@@ -93,10 +82,7 @@ def renew(context: ssl.SSLContext, authority: Authority, now: datetime) -> None:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .sign(issuer_key, hashes.SHA256())
     )
-    with tempfile.NamedTemporaryFile() as file:  # OpenSSL's interface in Python takes no bytes; the mode is 0600
-        file.write(certificate.public_bytes(serialization.Encoding.PEM) + _pem(key))
-        file.flush()
-        context.load_cert_chain(file.name)
+    return Identity(certificate.public_bytes(serialization.Encoding.PEM), _pem(key), authority.certificate)
 
 
 def _read(authority: Authority) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

@@ -66,12 +66,16 @@ class JobClient:
         self._api = api
         self._settings = settings
         self._placements = Placements(api, wait_for_first_consumer=wait_for_first_consumer)
-        self.authority = b""
-        """The certificate that the pods trust, in PEM."""
+        self._authority: bytes | None = None
+        self._problem = "there is no certificate for the operator's door yet"
 
     @property
     def revision(self) -> str:
         return self._settings.revision
+
+    def trust(self, authority: bytes | None, problem: str = "") -> None:
+        """The certificates in PEM that the pods of new Jobs trust. None: there is no new Job, because of `problem`."""
+        self._authority, self._problem = authority, problem
 
     async def find_all(self, namespaces: Iterable[str]) -> list[WorkerJob]:
         """The Jobs of this release in `namespaces`, also those that are over. Raises ApiError."""
@@ -84,16 +88,17 @@ class JobClient:
         return found
 
     async def check(self, claim: Claim) -> None:
-        """Raises an error if `claim` is none to start a pod for: see `placements`."""
+        """Raises WorkerRefused if no pod could connect, and as `placements` if `claim` is none to start a pod for."""
+        self._trusted(claim)
         await self._placements.check(claim)
 
     async def create(self, claim: Claim) -> WorkerJob:
         """Creates the Job of `claim` and its Secret.
 
-        Raises WorkerPending while the pod of an earlier Job ends, WorkerRefused if the API server admits no Job,
-        ClaimNotMounted if the namespace is being deleted; and as `placements`.
+        Raises WorkerPending while the pod of an earlier Job ends, WorkerRefused if the API server admits no Job or none
+        can connect, ClaimNotMounted if the namespace is being deleted; and as `placements`.
         """
-        name = job_name(self._settings.instance, claim)
+        name, authority = job_name(self._settings.instance, claim), self._trusted(claim)
         try:
             await self._check_predecessor(claim, name)
             placement = await self._placements.of(claim)
@@ -101,7 +106,7 @@ class JobClient:
             manifest = job_manifest(self._settings, claim, token, placement)
             job = await self._api.create(_jobs(claim.namespace), manifest)
             try:
-                secret = secret_manifest(self._settings, job, token, self.authority)
+                secret = secret_manifest(self._settings, job, token, authority)
                 await self._api.create(f"/api/v1/namespaces/{claim.namespace}/secrets", secret)
             except ApiError:
                 await self.delete(claim.namespace, name)
@@ -109,6 +114,11 @@ class JobClient:
         except ApiError as error:
             raise _refusal(claim, error) from None
         return _worker_job(job)
+
+    def _trusted(self, claim: Claim) -> bytes:
+        if self._authority is None:
+            raise WorkerRefused(f"no worker pod for claim {claim.name}: {self._problem}")
+        return self._authority
 
     async def delete(self, namespace: str, name: str) -> None:
         """Deletes a Job, and its pod and its Secret with it. Raises ApiError, not if it is gone."""

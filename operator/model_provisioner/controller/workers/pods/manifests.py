@@ -1,8 +1,8 @@
 """The manifests of a worker pod: its Job, and the Secret with which the pod proves what it is. Pure.
 
-`job_client` sends them. The Job is fit for Pod Security `restricted`, has no service account token, and makes one pod
-at most. The operator keeps no more of the token than its SHA-256, in an annotation of the Job, so that an operator that
-starts recognises its workers.
+`job_client` sends them. The Job is fit for Pod Security `restricted`, has no service account token unless the template
+names an account, and makes one pod at most. The operator keeps no more of the token of a Job than its SHA-256, in an
+annotation of the Job, so that an operator that starts recognises its workers.
 """
 
 import hashlib
@@ -38,7 +38,10 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PodTemplate:
-    """What an administrator adds to the pods. `spec` are fields of a pod, `resources` those of its container."""
+    """What an administrator adds to the pods. `spec` are fields of a pod, `resources` those of its container.
+
+    The labels and the parts of `security_context` that the operator sets itself stay as they are.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +55,8 @@ class JobSettings:
     """What all Jobs of one release have in common.
 
     `instance` is the release, `address` is HOST:PORT of the door, `flags` are those of the workers below the pod's
-    process (`transfer.cli.command`). `source_authorities` are certificates in PEM that these trust beside the system's.
+    process (`transfer.cli.command`). `server_name` is that of the operator's certificate, if it is not the usual one.
+    `source_authorities` are certificates in PEM that these trust beside the system's.
     """
 
     instance: str
@@ -62,12 +66,20 @@ class JobSettings:
     flags: tuple[str, ...]
     version: str
     source_authorities: str = ""
+    server_name: str | None = None
     template: PodTemplate = field(default_factory=PodTemplate)
 
     @property
     def revision(self) -> str:
         """Changes with anything that a running pod could not be told: such a pod is replaced."""
-        parts: list[Any] = [self.image, self.address, self.flags, self.version, self.source_authorities]
+        parts: list[Any] = [
+            self.image,
+            self.address,
+            self.flags,
+            self.version,
+            self.source_authorities,
+            self.server_name,
+        ]
         parts += _template_parts(self.template)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_HASH_DIGITS]
 
@@ -109,7 +121,7 @@ def job_manifest(settings: JobSettings, claim: Claim, token: str, placement: Pla
 def secret_manifest(settings: JobSettings, job: Mapping[str, Any], token: str, authority: bytes) -> Document:
     """The Secret of `job` as the API server has stored it; it goes with its Job.
 
-    `authority` is the certificate in PEM that the operator's door is known by.
+    `authority` are the certificates in PEM that the operator's door is known by.
     """
     metadata = job["metadata"]
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
@@ -139,17 +151,17 @@ def _secret_name(job: str, token: str) -> str:
 
 def _pod_spec(settings: JobSettings, claim: Claim, name: str, secret: str, placement: Placement) -> Document:
     security = {
-        "runAsNonRoot": True,
         "fsGroupChangePolicy": "OnRootMismatch",
         **settings.template.security_context,
         **placement.users,
+        "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     return {
         **settings.template.spec,
         **(_on_node(settings.template.spec, placement.node) if placement.node else {}),
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": "serviceAccountName" in settings.template.spec,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
         "securityContext": security,
@@ -178,7 +190,7 @@ def _on_node(spec: Mapping[str, Any], node: str) -> Document:
 
 def _container(settings: JobSettings, claim: Claim, name: str) -> Document:
     own = [f"--connect={settings.address}", f"--job={claim.namespace}/{name}", f"--secret={SECRET_PATH}"]
-    own.append(f"--directory={MOUNT_PATH}")
+    own += [f"--directory={MOUNT_PATH}", *([f"--server-name={settings.server_name}"] if settings.server_name else [])]
     trusted = [f"--ca-file={SECRET_PATH}/{SOURCE_AUTHORITIES}"] if settings.source_authorities else []
     return {
         "name": "worker",

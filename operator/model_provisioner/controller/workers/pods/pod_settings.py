@@ -11,7 +11,15 @@ from model_provisioner.controller.workers.pool import source_flags
 from model_provisioner.settings.operator import OperatorSettings
 from model_provisioner.settings.workers import WorkerTemplate
 
-_SPEC = {"node_selector", "tolerations", "affinity", "priority_class_name", "runtime_class_name", "image_pull_secrets"}
+_SPEC = {
+    "node_selector",
+    "tolerations",
+    "affinity",
+    "priority_class_name",
+    "runtime_class_name",
+    "image_pull_secrets",
+    "service_account_name",
+}
 _PROXY = (
     "--worker-listen: a worker pod runs in a tenant's namespace, where the password in the file of --proxy can be read"
 )
@@ -34,12 +42,19 @@ def job_settings(settings: OperatorSettings) -> JobSettings:
         address=settings.worker_connect or "",
         flags=tuple(source_flags(settings)),
         version=__version__,
+        server_name=server_name(settings) if settings.worker_tls_secret else None,
         source_authorities=settings.ca_file.read_text() if settings.ca_file else "",
         template=_template(settings),
     )
 
 
+def server_name(settings: OperatorSettings) -> str:
+    """The host that the pods connect to, which a certificate of the administrator's is for."""
+    return (settings.worker_connect or "").rpartition(":")[0].strip("[]")
+
+
 def _template(settings: OperatorSettings) -> PodTemplate:
     read = WorkerTemplate.model_validate_json(settings.worker_template)
     spec: dict[str, Any] = read.model_dump(by_alias=True, include=_SPEC, exclude_defaults=True)
-    return PodTemplate(read.labels, read.annotations, spec, read.resources, read.pod_security_context)
+    user = read.pod_security_context.model_dump(by_alias=True, exclude_none=True)
+    return PodTemplate(read.labels, read.annotations, spec, read.resources, user)
