@@ -16,6 +16,7 @@ from model_provisioner.controller.process.initial_objects import Found
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.event_recorder import EventRecorder
 from model_provisioner.controller.reconcile.manager import Manager
+from model_provisioner.controller.stores.claim_watch import ClaimWatch
 from model_provisioner.controller.stores.confirmed_objects import unconfirmed_uids
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.garbage_collector import GarbageCollector
@@ -58,7 +59,8 @@ async def start_stores(
     file_monitor = FileMonitor(passive)
     services = _services(settings, base, stores, pods, epoch)
     usage = await _start_usage(closing, settings, base, objects, services)
-    manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services))
+    claims = ClaimWatch(base.api, objects.namespaces, file_monitor) if pods else None
+    manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services, claims))
     _add_settled(manager, stores, confirmed)
     for reflector in base.reflectors:  # kopf is not told of an object that is deleted before its first list
         reflector.add_listener(lambda kind, document: _forget_deleted(manager, kind, document))
@@ -67,10 +69,12 @@ async def start_stores(
     await in_background(closing, record_keeper.run())
     garbage_collector = GarbageCollector(passive, objects.index, lambda: manager.uids)
     await in_background(closing, garbage_collector.run())
-    if pods:
+    if pods and claims:
+        await in_background(closing, claims.run())
         steps = [record_keeper.visit, file_monitor.look, garbage_collector.visit]
         visits = PodVisits(passive, [*steps, usage.visit] if settings.metrics_listen else steps)
         pods.pool.on_ready = visits.begin
+        await in_background(closing, manager.check_times.run())
         await in_background(closing, visits.run())
         await in_background(closing, pods.run())
     return manager, pods
@@ -164,7 +168,12 @@ def _forget_deleted(manager: Manager, kind: str, document: Mapping[str, Any]) ->
 
 
 def _dependencies(
-    settings: OperatorSettings, base: Base, file_monitor: FileMonitor, catalog: Catalog, services: TransferServices
+    settings: OperatorSettings,
+    base: Base,
+    file_monitor: FileMonitor,
+    catalog: Catalog,
+    services: TransferServices,
+    claims: ClaimWatch | None,
 ) -> Dependencies:
     return Dependencies(
         api=base.api,
@@ -180,6 +189,7 @@ def _dependencies(
         ambient_buckets=tuple(settings.ambient_credentials),
         now=_now,
         progress_interval=lambda: max(1.0, services.queues.busy / 20),
+        claims=claims,
     )
 
 

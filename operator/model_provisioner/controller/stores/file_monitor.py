@@ -29,6 +29,7 @@ _BATCH_SIZE = 200
 class Waiter:
     """The files of one object. `notify` is called once when one of them is missing or has another size, or when the
     store could not be checked; then the waiter is forgotten. `seen` is called when a worker pod has found them all.
+    `volume_name` is the PersistentVolume that they were last seen on, None if not known.
     """
 
     claim: Claim
@@ -36,6 +37,7 @@ class Waiter:
     files: tuple[FileRecord, ...]
     notify: Callable[[], None]
     seen: Callable[[], None] = lambda: None
+    volume_name: str | None = None
 
 
 class FileMonitor:
@@ -45,6 +47,10 @@ class FileMonitor:
         self._stores = stores
         self._sleep = sleep
         self._waiters: defaultdict[Claim, set[Waiter]] = defaultdict(set)
+
+    def is_mounted(self, claim: Claim) -> bool:
+        """Whether the operator mounts `claim`; else its files are looked at while a worker pod is connected."""
+        return self._stores.is_mounted(claim)
 
     def add(self, waiter: Waiter) -> None:
         """Has the files of `waiter` looked at, every minute, until it is notified or discarded.
@@ -62,7 +68,7 @@ class FileMonitor:
         If `claim` is not mounted, that is found by `look` only.
         """
         notified = asyncio.Event()
-        waiter = Waiter(claim, model.store_id, model.files, notified.set)
+        waiter = Waiter(claim, model.store_id, model.files, notified.set, volume_name=model.volume_name)
         self.add(waiter)
         try:
             await notified.wait()
@@ -78,9 +84,20 @@ class FileMonitor:
         if paths:
             self._notify_affected(list(self._waiters[claim]), paths)
 
+    @property
+    def claims_of_pods(self) -> list[Claim]:
+        """The claims that have models and that the operator does not mount."""
+        return [claim for claim, found in self._waiters.items() if found and not self._stores.is_mounted(claim)]
+
+    def notify_other_volumes(self, claim: Claim, volume_name: str | None) -> None:
+        """Ends `until_notified` of the models that were seen on another volume than that `claim` has now, or none."""
+        for waiter in list(self._waiters.get(claim, ())):
+            if waiter.volume_name not in {None, volume_name}:
+                self._notify(waiter)
+
     def notify_all(self, claim: Claim) -> None:
         """Ends `until_notified` of all models on `claim`: its volume may be gone."""
-        for waiter in list(self._waiters[claim]):
+        for waiter in list(self._waiters.get(claim, ())):
             self._notify(waiter)
 
     async def look(self, claim: Claim) -> None:

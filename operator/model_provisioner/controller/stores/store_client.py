@@ -131,6 +131,11 @@ class StoreClient:
         """Whether the operator mounts `claim`; else a worker pod does."""
         return claim in self._mounted
 
+    def is_served_by_pod(self, download: ModelDownload) -> bool:
+        """Whether the claim that the spec of `download` names is one that the operator does not mount."""
+        name = download.spec.claim_name
+        return self._pods is not None and name is not None and Claim(download.namespace, name) not in self._mounted
+
     def needs_pod(self, claim: Claim) -> bool:
         """Whether nothing can be asked of the store on `claim` before its pod is started."""
         return self._pods is not None and not (self.is_mounted(claim) or self._pods.is_ready(claim))
