@@ -58,8 +58,7 @@ def test_an_object_whose_claim_is_gone_goes_at_once(pods: Pods) -> None:
     pods.apply("tiny", modelRef="hf:acme/tiny")
     pods.bench.until("tiny", "Available")
     eventually(lambda: not pods.node.pods, "the worker pod has ended")
-    pods.bench.cluster.api.merge(pods.node.claim_path("team"), {"metadata": {"finalizers": None}})
-    pods.bench.cluster.api.delete(pods.node.claim_path("team"))
+    pods.node.delete_claim("team")
     pods.bench.delete("tiny")
     pods.bench.until_gone("tiny")
 

@@ -81,9 +81,14 @@ class PodNode:
     def running(self) -> list[Program]:
         return [program for program in self.started if program.process.poll() is None]
 
-    def create_claim(self, name: str, *modes: str, phase: str = "Bound") -> None:
-        """A claim as its user creates it, and the binder has it then. Any node can mount it unless `modes` say else."""
-        spec = {"accessModes": modes or ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    def create_claim(self, name: str, *modes: str, phase: str = "Bound", volume: str | None = None) -> None:
+        """A claim as its user creates it, and the binder has it then. Any node can mount it unless `modes` say else.
+
+        `volume` is the name of its PersistentVolume, by default `pv-` and the name of the claim if it is bound.
+        """
+        bound = volume or (f"pv-{name}" if phase == "Bound" else None)
+        spec: Document = {"accessModes": modes or ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+        spec |= {"volumeName": bound} if bound else {}
         self._api.create(self._path("persistentvolumeclaims"), {"metadata": {"name": name}, "spec": spec})
         self.bind_claim(name, phase)
 
@@ -96,6 +101,11 @@ class PodNode:
 
     def bind_claim(self, name: str, phase: str = "Bound") -> None:
         self._api.merge(f"{self.claim_path(name)}/status", {"status": {"phase": phase}})
+
+    def delete_claim(self, name: str) -> None:
+        """As its user does; no pod uses it, so that its finalizer goes at once."""
+        self._api.merge(self.claim_path(name), {"metadata": {"finalizers": None}})
+        self._api.delete(self.claim_path(name))
 
     def claim_path(self, name: str) -> str:
         return f"{self._path('persistentvolumeclaims')}/{name}"

@@ -16,10 +16,12 @@ from model_provisioner.controller.process.initial_objects import Found
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.event_recorder import EventRecorder
 from model_provisioner.controller.reconcile.manager import Manager
+from model_provisioner.controller.stores.claim_watch import ClaimWatch
 from model_provisioner.controller.stores.confirmed_objects import unconfirmed_uids
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.garbage_collector import GarbageCollector
 from model_provisioner.controller.stores.ollama_views import OllamaViews
+from model_provisioner.controller.stores.pod_visits import PodVisits
 from model_provisioner.controller.stores.record_keeper import RecordKeeper
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
@@ -53,19 +55,27 @@ async def start_stores(
     objects.catalog.add_listener(views)
     confirmed = await _start_catalog(closing, objects, stores)
     await in_background(closing, views.run())
-    file_monitor = FileMonitor(stores)
+    passive = stores.without_starting_pods()
+    file_monitor = FileMonitor(passive)
     services = _services(settings, base, stores, pods, epoch)
-    await _start_usage(closing, settings, base, objects, services)
-    manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services))
+    usage = await _start_usage(closing, settings, base, objects, services)
+    claims = ClaimWatch(base.api, objects.namespaces, file_monitor) if pods else None
+    manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services, claims))
     _add_settled(manager, stores, confirmed)
     for reflector in base.reflectors:  # kopf is not told of an object that is deleted before its first list
         reflector.add_listener(lambda kind, document: _forget_deleted(manager, kind, document))
     await in_background(closing, file_monitor.run())
-    await in_background(closing, RecordKeeper(stores, objects.index, file_monitor.notify_paths).run())
-    garbage_collector = GarbageCollector(stores, objects.index, lambda: manager.uids)
+    record_keeper = RecordKeeper(passive, objects.index, file_monitor.notify_paths)
+    await in_background(closing, record_keeper.run())
+    garbage_collector = GarbageCollector(passive, objects.index, lambda: manager.uids)
     await in_background(closing, garbage_collector.run())
-    if pods:
-        pods.pool.on_ready = garbage_collector.sweep_soon
+    if pods and claims:
+        await in_background(closing, claims.run())
+        steps = [record_keeper.visit, file_monitor.look, garbage_collector.visit]
+        visits = PodVisits(passive, [*steps, usage.visit] if settings.metrics_listen else steps)
+        pods.pool.on_ready = visits.begin
+        await in_background(closing, manager.check_times.run())
+        await in_background(closing, visits.run())
         await in_background(closing, pods.run())
     return manager, pods
 
@@ -136,9 +146,9 @@ async def _start_usage(
     base: Base,
     objects: Objects,
     services: TransferServices,
-) -> None:
+) -> VolumeUsageCollector:
     """Measures the volumes if there are metrics, and registers the metrics of objects, queues and volumes."""
-    usage_collector = VolumeUsageCollector(services.stores, objects.index)
+    usage_collector = VolumeUsageCollector(services.stores.without_starting_pods(), objects.index)
     if settings.metrics_listen:
         await in_background(closing, usage_collector.run())
     collectors.register_work(
@@ -149,6 +159,7 @@ async def _start_usage(
         usage_collector,
         lambda: longest_silence(base.reflectors),
     )
+    return usage_collector
 
 
 def _forget_deleted(manager: Manager, kind: str, document: Mapping[str, Any]) -> None:
@@ -157,7 +168,12 @@ def _forget_deleted(manager: Manager, kind: str, document: Mapping[str, Any]) ->
 
 
 def _dependencies(
-    settings: OperatorSettings, base: Base, file_monitor: FileMonitor, catalog: Catalog, services: TransferServices
+    settings: OperatorSettings,
+    base: Base,
+    file_monitor: FileMonitor,
+    catalog: Catalog,
+    services: TransferServices,
+    claims: ClaimWatch | None,
 ) -> Dependencies:
     return Dependencies(
         api=base.api,
@@ -173,6 +189,7 @@ def _dependencies(
         ambient_buckets=tuple(settings.ambient_credentials),
         now=_now,
         progress_interval=lambda: max(1.0, services.queues.busy / 20),
+        claims=claims,
     )
 
 

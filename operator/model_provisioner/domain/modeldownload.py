@@ -71,6 +71,8 @@ class Model:
     the branch has moved. `repository` is the name that the source has for the repository; the ref may have another
     spelling of it, or a former name. The projector counts in `files`, `size` and `size_bytes`, and
     not in `digest` and `gguf`. `ollama` is known for models of the Ollama registry that have such settings.
+    `last_check_time` and `volume_name` are known on claims that only worker pods mount: when the files were last seen,
+    and which PersistentVolume the claim had then.
     """
 
     claim_name: str
@@ -86,6 +88,8 @@ class Model:
     repository: str | None = None
     projector: Projector | None = None
     ollama: OllamaSettings | None = None
+    last_check_time: str | None = None
+    volume_name: str | None = None
 
     @property
     def projector_path(self) -> str | None:

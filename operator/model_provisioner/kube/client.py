@@ -57,6 +57,11 @@ class ApiError(Exception):
         return self.status == HTTPStatus.NOT_FOUND
 
     @property
+    def is_absent(self) -> bool:
+        """The API server itself says that the object does not exist; a proxy's 404 has no such reason."""
+        return self.is_not_found and self.reason == "NotFound"
+
+    @property
     def is_conflict(self) -> bool:
         """Another client changed the object first, or it exists already."""
         return self.status == HTTPStatus.CONFLICT

@@ -77,6 +77,12 @@ def pod_path(namespace: str, name: str) -> str:
     return f"{pod_collection_path(namespace)}/{name}"
 
 
+def watched_claims_path(namespace: str) -> str:
+    """The URL path of the claims of a watched namespace, which may be EVERY_NAMESPACE."""
+    within = "" if namespace == EVERY_NAMESPACE else f"/namespaces/{namespace}"
+    return f"/api/v1{within}/persistentvolumeclaims"
+
+
 def claim_path(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"
 

@@ -15,10 +15,11 @@ from model_provisioner.controller.reconcile.recheck import Recheck
 from model_provisioner.controller.stores.store_client import new_request_id
 from model_provisioner.controller.transfers.members import Member
 from model_provisioner.domain.credentials.credentials import Credentials
-from model_provisioner.domain.errors import VolumeChanged
+from model_provisioner.domain.errors import ClaimNotFound, VolumeChanged
 from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
+    FilesSeen,
     Lost,
     Resolved,
     Resolving,
@@ -64,8 +65,20 @@ class Attempt:
     async def run(self) -> None:
         """Returns when the object is Available or Suspended. Raises ProvisionError if the attempt has failed."""
         claim = self._deps.stores.claim_of(self._download)
+        try:
+            await self._run(claim)
+        except ClaimNotFound as error:  # the files are gone with it
+            if self._snapshot.ready and not self._lost:
+                self._on_event(Lost(error.message, error.reason))
+                await self._report_loss()
+            raise
+
+    async def _run(self, claim: Claim) -> None:
+        if self._snapshot.ready and self._snapshot.model:
+            await self._notice_other_volume(claim, self._snapshot.model)
         model = await self._in_mounted_store(claim, self._snapshot.model)
         if model and await self._is_published(claim, model):
+            self._note_seen(claim)
             return
         await self._check_volume(claim)
         if self._download.spec.suspend and self._pinned:
@@ -95,6 +108,24 @@ class Attempt:
         # The worker keeps the directory open. It would not notice that another volume is mounted there now.
         await self._deps.stores.check(claim, settled.store_id)
         await self._finish(model, read=published.read)
+        self._note_seen(claim)
+
+    def _note_seen(self, claim: Claim) -> None:
+        """The files on a mounted claim are seen every minute; that is not noted."""
+        if not self._deps.stores.is_mounted(claim):
+            self._advance(FilesSeen(self._deps.claims.volume_of(claim) if self._deps.claims else None))
+
+    async def _notice_other_volume(self, claim: Claim, model: Model) -> None:
+        """The object is not Ready any more if its claim has another volume than that its files were seen on.
+
+        A worker pod looks then whether it has them, too.
+        """
+        if self._deps.claims and self._deps.claims.is_replaced(claim, model.volume_name):
+            now = self._deps.claims.volume_of(claim) or "none"
+            what = f"claim {claim.name} has another volume ({now} instead of {model.volume_name})"
+            self._on_event(Lost(f"{what}: a worker pod looks which files are on it", VolumeChanged.__name__))
+            self._snapshot = replace(self._snapshot, ready=False)
+            await self._report_loss()
 
     async def _in_mounted_store(self, claim: Claim, model: Model | None) -> Model | None:
         """`model` with the id of the mounted store if the object has its record there.
@@ -184,9 +215,13 @@ class Attempt:
         finally:
             if self._lost:
                 self._deps.file_monitor.notify(claim, model)
-        if self._lost and not intact:
-            await self._deps.event_recorder.loss(self._download, self._lost)
+        if not intact:
+            await self._report_loss()
         return intact
+
+    async def _report_loss(self) -> None:
+        if self._lost:
+            await self._deps.event_recorder.loss(self._download, self._lost)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Lost):  # the catalog must not list files that do not exist any more

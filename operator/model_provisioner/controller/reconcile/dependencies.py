@@ -12,6 +12,7 @@ from datetime import datetime
 from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.reconcile.event_recorder import EventRecorder
+from model_provisioner.controller.stores.claim_watch import ClaimWatch
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.transfers.queues import Queues
@@ -27,6 +28,7 @@ class Dependencies:
 
     `ambient_buckets` are those that are read with the access key of the operator's own pod. `progress_interval` returns
     the seconds between two writes of an object's progress, `random` a number in 0..1. `now` returns the time in UTC.
+    `claims` is None without worker pods.
     """
 
     api: KubeApi
@@ -44,3 +46,4 @@ class Dependencies:
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ambient_buckets: tuple[str, ...] = ()
+    claims: ClaimWatch | None = None

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextvars import Context
 from typing import Any
 
+from model_provisioner.controller.reconcile.check_times import CheckTimes
 from model_provisioner.controller.reconcile.dependencies import Dependencies
 from model_provisioner.controller.reconcile.last_status import LastStatus
 from model_provisioner.controller.reconcile.reconciler import Reconciler
@@ -80,7 +81,8 @@ class Manager:
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
         self._running: dict[str, _Reconciliation] = {}  # by uid
-        self._settled = SettledObjects(deps.file_monitor, self._on_files_changed)
+        self._settled = SettledObjects(deps.file_monitor, self._on_files_changed, self._on_files_seen)
+        self.check_times = CheckTimes(deps.api, self._settled.find, deps.claims, deps.now, deps.sleep)
         self._last_status = LastStatus(deps.api, deps.now, deps.sleep)
         self._is_stopping = False
 
@@ -106,6 +108,9 @@ class Manager:
         elif running := self._running.get(uid):
             return running.update(body)
         elif self._settled.is_known(uid, int(metadata["resourceVersion"])):
+            drop_content(body)
+        elif latest := self._settled.keep(body):
+            self._deps.metrics.settled(latest)
             drop_content(body)
         else:
             before = self._unsettle(uid)
@@ -155,6 +160,9 @@ class Manager:
         body = self._unsettle(uid)
         if body is not None:
             self._start(body)
+
+    def _on_files_seen(self, uid: str) -> None:
+        self.check_times.add(uid)
 
     async def _run(self, one: _Reconciliation) -> None:
         """Runs until the object is settled or gone."""

@@ -262,7 +262,8 @@ class Reconciler:
             self._failures += 1
         if not (self._snapshot.ready or isinstance(error, CatalogUnavailable)):
             self._deps.catalog.drop(self._download)  # it is unknown whether the files still exist
-        delay = pause(error, self._failures, self._deps.random())
+        in_pod = self._deps.stores.is_served_by_pod(self._download)
+        delay = pause(error, self._failures, self._deps.random(), in_pod=in_pod)
         retry_time = None if delay is None else self._deps.now() + timedelta(seconds=delay)
         if self._snapshot.ready:  # the condition keeps its reason, so that neither an Event nor a log line reports it
             download = self._download

@@ -1,4 +1,4 @@
-"""What a reconciler waits for between two attempts: time, another Secret, its files, the catalog, or a pod.
+"""What a reconciler waits for between two attempts: time, another Secret, its files, the catalog, a pod, or a claim.
 
 Called by `reconciler`. A wait returns when its condition holds and changes nothing. The backoff is computed in
 `domain.lifecycle.backoff`, and an edit of the object is noticed by the reconciler itself: neither belongs here.
@@ -15,9 +15,12 @@ from model_provisioner.controller.reconcile.wakeup import Wakeup
 from model_provisioner.domain.errors import (
     AccessDenied,
     CatalogUnavailable,
+    ClaimNotFound,
+    ClaimPending,
     LicenseNotAccepted,
     SecretNotFound,
     SourceNotFound,
+    VolumeChanged,
     WorkerPending,
 )
 from model_provisioner.domain.lifecycle.snapshot import Snapshot
@@ -27,6 +30,8 @@ from model_provisioner.domain.store.claim import Claim
 _FIXED_BY_A_SECRET = frozenset(
     error.__name__ for error in (SecretNotFound, AccessDenied, LicenseNotAccepted, SourceNotFound)
 )
+
+_FIXED_BY_A_CLAIM = frozenset(error.__name__ for error in (ClaimNotFound, ClaimPending, VolumeChanged))
 
 _Wait = Coroutine[Any, Any, None]
 
@@ -49,6 +54,7 @@ async def until_next_attempt(
         _other_secret(deps, download, snapshot, secret),
         _catalog_recovered(deps, download, snapshot),
         _pod_ready(deps, download, snapshot),
+        _claim_changed(deps, download, snapshot),
     )
 
 
@@ -89,6 +95,13 @@ def _pod_ready(deps: Dependencies, download: ModelDownload, snapshot: Snapshot) 
     if snapshot.reason != WorkerPending.__name__ or download.spec.claim_name is None:
         return _forever()
     return deps.stores.until_ready(Claim(download.namespace, download.spec.claim_name))
+
+
+def _claim_changed(deps: Dependencies, download: ModelDownload, snapshot: Snapshot) -> _Wait:
+    """Ends when the claim, which a worker pod could not use as it was, appears or gets another volume."""
+    if deps.claims is None or snapshot.reason not in _FIXED_BY_A_CLAIM or download.spec.claim_name is None:
+        return _forever()
+    return deps.claims.until_changed(Claim(download.namespace, download.spec.claim_name))
 
 
 async def _forever() -> None:

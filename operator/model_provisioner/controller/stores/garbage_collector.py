@@ -1,6 +1,6 @@
 """Removes records and partial files of deleted objects from the mounted stores: at the start, then every hour.
 
-The store on a claim that a worker pod mounts is swept when the pod has connected, at most once an hour.
+The store on a claim that a worker pod mounts is swept while the pod is connected (`pod_visits`), at most once an hour.
 
 If an object is deleted while no operator runs, nothing else removes its record and its parts. What is removed is
 decided in `domain.store.holders.orphaned`. Decided here: when a store is swept, and that it is not swept while it may
@@ -41,21 +41,19 @@ class GarbageCollector:
         self._active_uids = active_uids
         self._sleep = sleep
         self._monotonic = monotonic
-        self._arrived = asyncio.Queue[Claim]()
         self._swept_at: dict[Claim, float] = {}
 
-    def sweep_soon(self, claim: Claim) -> None:
-        """The worker pod of `claim` has connected."""
+    async def visit(self, claim: Claim) -> None:
+        """Sweeps the store on `claim`, whose worker pod is connected, unless that was done within the hour."""
         now = self._monotonic()
         self._swept_at = {known: at for known, at in self._swept_at.items() if now - at < _INTERVAL_SECONDS}
         if claim not in self._swept_at:
             self._swept_at[claim] = now
-            self._arrived.put_nowait(claim)
+            await self._sweep_once(claim)
 
     async def run(self) -> None:
         """Sweeps all claims concurrently until cancelled. The index must be complete before."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._sweep_arrived(tasks))
             for claim in self._stores.claims:
                 tasks.create_task(self._sweep_periodically(claim))
 
@@ -63,10 +61,6 @@ class GarbageCollector:
         while True:
             await self._sweep_once(claim)
             await self._sleep(_INTERVAL_SECONDS)
-
-    async def _sweep_arrived(self, tasks: asyncio.TaskGroup) -> None:
-        while True:
-            tasks.create_task(self._sweep_once(await self._arrived.get()))
 
     async def _sweep_once(self, claim: Claim) -> None:
         try:

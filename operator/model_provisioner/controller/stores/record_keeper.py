@@ -1,7 +1,8 @@
 """Sees to it that each Ready object has its holder record on its store: at the start, then every two minutes.
 
 A record can be lost, and a backup restores an object under a new uid, for which there is none. Without a record,
-`prune` would delete the files of a Ready model. After each pass the store gets a confirmation, which `prune` demands
+`prune` would delete the files of a Ready model. On a claim that the operator does not mount it is done while its worker
+pod is connected (`pod_visits`). After each pass the store gets a confirmation, which `prune` demands
 (`domain.store.confirmation`). What a new record has in it is decided in `domain.store.holders.rewritten`. Started by
 `controller.start_stores`.
 """
@@ -47,6 +48,10 @@ class RecordKeeper:
         async with asyncio.TaskGroup() as tasks:
             for claim in self._stores.claims:
                 tasks.create_task(self._record_periodically(claim))
+
+    async def visit(self, claim: Claim) -> None:
+        """Records the Ready objects of `claim`, whose worker pod is connected. Raises ProvisionError."""
+        await self._record(claim)
 
     async def _record_periodically(self, claim: Claim) -> None:
         failures = 0

@@ -9,6 +9,7 @@ claim is decided in `controller.workers.pool`.
 """
 
 import asyncio
+import copy
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from model_provisioner.domain.annotations import RECONCILE_AT
-from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged
+from model_provisioner.domain.errors import ClaimNotMounted, InternalError, VolumeChanged, WorkerPending
 from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.domain.store.claim import Claim, StoreRef
@@ -111,8 +112,15 @@ class StoreClient:
         self._store_workers = store_workers
         self._modes = modes
         self._pods = pods
+        self._starts_pods = True
         self._request_locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
         self._verify_locks = defaultdict[Claim, asyncio.Lock](asyncio.Lock)
+
+    def without_starting_pods(self) -> "StoreClient":
+        """The same stores. A request raises WorkerPending if it is for a worker pod that is not connected."""
+        other = copy.copy(self)
+        other._starts_pods = False
+        return other
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -123,9 +131,18 @@ class StoreClient:
         """Whether the operator mounts `claim`; else a worker pod does."""
         return claim in self._mounted
 
+    def is_served_by_pod(self, download: ModelDownload) -> bool:
+        """Whether the claim that the spec of `download` names is one that the operator does not mount."""
+        name = download.spec.claim_name
+        return self._pods is not None and name is not None and Claim(download.namespace, name) not in self._mounted
+
     def needs_pod(self, claim: Claim) -> bool:
         """Whether nothing can be asked of the store on `claim` before its pod is started."""
         return self._pods is not None and not (self.is_mounted(claim) or self._pods.is_ready(claim))
+
+    def is_visited(self, claim: Claim) -> bool:
+        """Whether the worker pod of `claim`, which is not mounted, is connected."""
+        return self._pods is not None and not self.is_mounted(claim) and self._pods.is_ready(claim)
 
     async def until_ready(self, claim: Claim) -> None:
         """Returns when the worker pod of `claim` is connected; never without worker pods."""
@@ -275,6 +292,8 @@ class StoreClient:
 
     def _worker(self, claim: Claim) -> Worker:
         if self._pods and claim not in self._mounted:
+            if not (self._starts_pods or self._pods.is_ready(claim)):
+                raise WorkerPending(f"the worker pod of claim {claim.name} is not connected, and none is started")
             return self._pods.worker(claim)
         return self._store_workers[claim]
 

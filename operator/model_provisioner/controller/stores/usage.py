@@ -1,8 +1,8 @@
 """Surveys the mounted volumes every five minutes, for the metrics: free bytes, and bytes that no object holds.
 
-Transfers measure a volume themselves. A survey has no timeout, because a timeout would kill the store worker; a volume
-that hangs delays only its own next survey. Started by `controller.start_stores`, read by
-`controller.process.collectors`.
+A volume that a worker pod mounts is surveyed while the pod is connected (`pod_visits`). Transfers measure a volume
+themselves. A survey has no timeout, because a timeout would kill the store worker; a volume that hangs delays only its
+own next survey. Started by `controller.start_stores`, read by `controller.process.collectors`.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ class VolumeUsageCollector:
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """The mounted claims."""
-        return self._stores.claims
+        """The mounted claims, and those that a worker pod has surveyed within ten minutes."""
+        return tuple(dict.fromkeys((*self._stores.claims, *self.usages)))
 
     @property
     def usages(self) -> Mapping[Claim, Usage]:
@@ -52,8 +52,14 @@ class VolumeUsageCollector:
     async def run(self) -> None:
         """Surveys all claims concurrently until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for claim in self.claims:
+            for claim in self._stores.claims:
                 tasks.create_task(self._collect_periodically(claim))
+
+    async def visit(self, claim: Claim) -> None:
+        """Surveys the volume of `claim`, whose worker pod is connected, and forgets results that are too old."""
+        await self._collect(claim)
+        oldest = self._monotonic() - _MAX_AGE_SECONDS
+        self._measured = {known: found for known, found in self._measured.items() if found[1] >= oldest}
 
     async def _collect_periodically(self, claim: Claim) -> None:
         """Every five minutes, and soon after the first model has created the store."""

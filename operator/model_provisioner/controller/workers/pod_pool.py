@@ -60,9 +60,9 @@ class PodPool:
         await self._pod(claim)[0].until_ready()
 
     def is_ready(self, claim: Claim) -> bool:
-        """Whether a pod of `claim` runs and has connected."""
+        """Whether a pod of `claim` runs, has connected, and was not told to end."""
         found = self._pods.get(claim)
-        return bool(found and found[0].process and found[0].process.has_connected and found[0].is_alive)
+        return bool(found and found[0].is_at_work)
 
     async def adopt(self, namespaces: Iterable[str]) -> None:
         """Takes over the pods of an earlier operator, and ends those that differ from its own. Raises ApiError."""

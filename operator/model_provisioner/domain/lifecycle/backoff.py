@@ -66,17 +66,18 @@ _EXTERNAL = (
 )
 
 
-def pause(error: ProvisionError, failures: int, random: float) -> float | None:
+def pause(error: ProvisionError, failures: int, random: float, *, in_pod: bool = False) -> float | None:
     """Seconds until the next try after `failures` in a row, the last with `error`; None if there is no next try.
 
     `random` is in 0..1. An error that comes only after every byte was fetched (a wrong digest, no GGUF model) is not
-    retried, because each try would cost a whole download.
+    retried, because each try would cost a whole download. `in_pod`: each try starts a worker pod, which lives for a
+    minute; with shorter pauses it would never end.
     """
     if isinstance(error, Retryable):
         return delay(failures, error.retry_after, random)
-    if isinstance(error, _VOLUME):
+    if isinstance(error, _VOLUME) and not in_pod:
         return _VOLUME_SECONDS
-    return _SLOW_SECONDS * (1 + random) if isinstance(error, _EXTERNAL) else None
+    return _SLOW_SECONDS * (1 + random) if isinstance(error, _EXTERNAL + _VOLUME) else None
 
 
 def delay(failures: int, retry_after: float | None, random: float) -> float:

@@ -44,7 +44,8 @@ def _is_of_a_source(path: str, spec: Spec) -> bool:
 
 
 def _times(status: Status) -> Iterable[str]:
-    found = (status.start_time, status.completion_time, status.next_retry_time)
+    checked = status.model.last_check_time if status.model else None
+    found = (status.start_time, status.completion_time, status.next_retry_time, checked)
     changed = (condition.last_transition_time for condition in status.conditions)
     return filter(None, (*found, *changed))
 

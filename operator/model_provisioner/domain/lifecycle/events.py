@@ -105,6 +105,13 @@ class VerifyHandled:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesSeen:
+    """A worker pod has seen every published file now. `volume_name` is that of its claim, None if not known."""
+
+    volume_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """A published file is missing or has other content; `reason` is the new reason of the Ready condition."""
 
@@ -146,6 +153,7 @@ Event = (
     | Available
     | Rereading
     | VerifyHandled
+    | FilesSeen
     | Lost
     | Failed
     | ReconcileHandled

@@ -17,10 +17,12 @@ from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import DigestMismatch, NotGGUF, Terminal, VolumeChanged
 from model_provisioner.domain.gguf.warnings import unknown_types_warning
 from model_provisioner.domain.lifecycle.advice import with_advice
+from model_provisioner.domain.lifecycle.checks import seen
 from model_provisioner.domain.lifecycle.events import (
     Available,
     Event,
     Failed,
+    FilesSeen,
     Lost,
     Progressed,
     Queued,
@@ -200,6 +202,10 @@ def _verify_handled(snapshot: Snapshot, event: VerifyHandled, _now: datetime) ->
     return replace(snapshot, message=message, handled_verify_at=event.at)
 
 
+def _files_seen(snapshot: Snapshot, event: FilesSeen, now: datetime) -> Snapshot:
+    return replace(snapshot, model=snapshot.model and seen(snapshot.model, now, event.volume_name))
+
+
 def _lost(snapshot: Snapshot, event: Lost, _now: datetime) -> Snapshot:
     """Begins a new attempt now instead of at its start, so that the lost bytes stop counting at once."""
     return _step(
@@ -254,6 +260,7 @@ _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
     Available: _available,
     Rereading: _rereading,
     VerifyHandled: _verify_handled,
+    FilesSeen: _files_seen,
     Lost: _lost,
     Failed: _failed,
     ReconcileHandled: _reconcile_handled,
@@ -261,4 +268,14 @@ _RULES: Mapping[type[Event], Callable[[Snapshot, Any, datetime], Snapshot]] = {
 }
 
 _FETCHING = (State.DOWNLOADING, State.VERIFYING)
-_APPLY_WHEN_READY = (Redefined, Available, Rereading, VerifyHandled, Lost, Failed, ReconcileHandled, Terminating)
+_APPLY_WHEN_READY = (
+    Redefined,
+    Available,
+    Rereading,
+    VerifyHandled,
+    FilesSeen,
+    Lost,
+    Failed,
+    ReconcileHandled,
+    Terminating,
+)

@@ -75,6 +75,14 @@ class ClaimPod:
         """Whether a pod runs, or is being started or ended."""
         return self._life is not None and not self._life.done()
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a pod has connected, and was not told to end."""
+        process = self.process
+        if process is None or process.returncode is not None or process.is_closing():
+            return False
+        return self.is_alive and process.has_connected
+
     async def launch(self) -> PodProcess:
         """The process of the pod, which is started unless there is one.
 
