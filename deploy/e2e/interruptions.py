@@ -8,7 +8,7 @@ from deploy.e2e.namespaces import Namespace
 from deploy.e2e.scene import Scene
 
 
-def interrupted(scene: Scene, place: Namespace, model: Model, limit: int, interrupt: Callable[[], str | None]) -> str:
+def interrupted(scene: Scene, place: Namespace, model: Model, limit: int, interrupt: Callable[[], object]) -> str:
     """Stops the transfer of `model` to `place` at its half, calls `interrupt`, and lets it go on.
 
     `limit` is the most bytes that may be sent twice. Says how many were, and what `interrupt` returned.

@@ -17,5 +17,6 @@ if ! "$scripts/up.sh"; then
 fi
 export KUBECONFIG="$WORK/conf/admin.kubeconfig" PATH="$WORK/bin:$PATH" KUBELET_ROOT="$WORK/kubelet"
 export IMAGE_BUILD="$scripts/build-image.sh . {image} --file=deploy/Dockerfile" IMAGE_LOAD=""
+export KUBELET_RESTART="deploy/e2e/restart_kubelet.sh"
 export ENGINE_BUILD="$scripts/build-image.sh {root} {image} --file=$PWD/deploy/e2e/engine.Dockerfile" ENGINE_LOAD=""
 make e2e

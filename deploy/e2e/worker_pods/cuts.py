@@ -1,9 +1,11 @@
 """Steps in which something ends at half of a transfer by a worker pod. Called by `steps`."""
 
 import time
+from collections.abc import Callable
 
 from deploy.e2e.commands import Failed, check, shell, until
 from deploy.e2e.interruptions import interrupted
+from deploy.e2e.models import Model
 from deploy.e2e.namespaces import Namespace
 from deploy.e2e.scene import MIB, Scene
 from deploy.e2e.worker_pods import jobs
@@ -27,33 +29,35 @@ def pod_deleted(scene: Scene) -> str:
 
 
 def operator_replaced(scene: Scene) -> str:
-    """The worker pod is kept, and the next operator has it go on."""
-    team, kept = scene.teams[0], _Kept(scene.teams[0])
-
     def replace() -> None:
-        kept.note()
         scene.kubectl("delete", "pod", scene.operator_pod()["metadata"]["name"])
         scene.until_rolled_out()
 
-    said = interrupted(scene, team, scene.publish("operator-replaced", 64 * MIB), TWICE_LIMIT, replace)
-    kept.check()
-    return f"{said}; by the same pod of the same Job"
+    return kept(scene, scene.publish("operator-replaced", 64 * MIB), replace)
 
 
 def kubelet_restarted(scene: Scene) -> str:
-    """The worker pod goes on as if nothing had happened."""
-    command = scene.settings.kubelet_restart
+    command, team = scene.settings.kubelet_restart, scene.teams[0]
     if not command:
         return "not run: KUBELET_RESTART names no command that restarts the kubelet of this cluster's node"
-    team, kept = scene.teams[0], _Kept(scene.teams[0])
 
     def restart() -> None:
-        kept.note()
         shell(command)
         until(lambda: _kubelet_answers(team), "the kubelet answers")
 
-    said = interrupted(scene, team, scene.publish("kubelet-restarted", 32 * MIB), TWICE_LIMIT, restart)
-    kept.check()
+    return kept(scene, scene.publish("kubelet-restarted", 32 * MIB), restart)
+
+
+def kept(scene: Scene, model: Model, disturb: Callable[[], None]) -> str:
+    """The worker pod goes on with the transfer of `model`, whatever `disturb` does at half of it."""
+    team, worker = scene.teams[0], _Kept(scene.teams[0])
+
+    def interrupt() -> None:
+        worker.note()
+        disturb()
+
+    said = interrupted(scene, team, model, TWICE_LIMIT, interrupt)
+    worker.check()
     return f"{said}; by the same pod of the same Job"
 
 

@@ -33,6 +33,7 @@ def steps(scene: Scene) -> list[Step]:
         ("the kubelet is restarted at half of a transfer", partial(cuts.kubelet_restarted, scene)),
         ("a model does not fit on the claim", partial(too_small, scene)),
         ("a pod of one namespace says it is the worker of the other", partial(impostor.refused, scene)),
+        ("helm upgrade to every namespace at half of a transfer", partial(upgraded, scene)),
         ("a namespace is deleted at half of a transfer", partial(namespace_deleted, scene)),
         ("helm uninstall leaves what it should", partial(uninstalled, scene, before)),
     ]
@@ -46,7 +47,7 @@ def prepare(scene: Scene, before: dict[str, set[str]]) -> str:
         team.make()
         team.make_volume(settings.image, settings.kubelet_root, size)
         team.kubectl.apply(manifests.claim(team.claim, size))
-    before |= {one.namespace: leftovers.everything(one) for one in scene.namespaces}
+    before.update(leftovers.everything(scene))
     return f"volumes of {' and '.join(f'{size // MIB} MiB' for size in SIZES)}"
 
 
@@ -80,6 +81,16 @@ def too_small(scene: Scene) -> str:
     check("MiB" in message or "MB" in message, f"it does not say how much there is: {message}")
     team.remove(model)
     return f"it said {message!r}"
+
+
+def upgraded(scene: Scene) -> str:
+    """To a ClusterRole, which a namespace that is deleted does not take with it. The worker pods of before are kept."""
+    return cuts.kept(scene, scene.publish("every-namespace", 32 * MIB), partial(_upgrade, scene))
+
+
+def _upgrade(scene: Scene) -> None:
+    scene.helm("upgrade", RELEASE, ".", "--reset-then-reuse-values", "--set-json", 'watchNamespaces=["*"]')
+    scene.until_rolled_out()
 
 
 def namespace_deleted(scene: Scene) -> str:
@@ -121,5 +132,5 @@ def uninstalled(scene: Scene, before: dict[str, set[str]]) -> str:
         item["metadata"]["name"]: item["metadata"].get("finalizers", []) for item in team.kubectl.items(DEFINITION)
     }
     check(objects and not any(objects.values()), f"the objects and their finalizers are {objects}")
-    left = {one.namespace: sorted(leftovers.everything(one) - before[one.namespace]) for one in (scene, team)}
-    return str(left)
+    leftovers.check_left(scene, before)
+    return f"{len(objects)} objects without finalizers, and what the documentation names, and nothing else"

@@ -104,7 +104,8 @@ class Connection:
                 _LOG.error("%s", error)
                 return 1
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                _LOG.warning("no connection to the operator at %s: %s", self._operator.address, error)
+                why = str(error) or "it does not answer"  # a TimeoutError says nothing
+                _LOG.warning("no connection to the operator at %s: %s", self._operator.address, why)
             finally:
                 self._outbox.disconnect()
             if self._monotonic() - self._connected_at > CUT_OFF_SECONDS:

@@ -157,7 +157,8 @@ class StoreClient:
             if own:
                 return own[0]
             mounted = ", ".join(sorted({claim.namespace for claim in self._mounted}))
-            message = f"no claim of namespace {download.namespace} is mounted by the operator, only of: {mounted}"
+            message = f"no claim of namespace {download.namespace} is mounted by the operator"
+            message += f", only of: {mounted}" if mounted else ""
             if self._pods:
                 raise ClaimNotMounted(
                     f"{message}; name the claim in spec.destination.claimName, and a worker pod will mount it"
