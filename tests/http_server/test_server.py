@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
+from model_provisioner.http_server.connection import Connection
 from model_provisioner.http_server.limits import Limits
 from model_provisioner.http_server.server import HttpServer, ListenError
 
@@ -116,3 +117,39 @@ async def test_an_address_that_can_t_be_listened_on_is_told_with_its_option(addr
         server = HttpServer(web.Application(), LIMITS)
         with pytest.raises(ListenError, match=rf"^--listen: can't listen on {address}: {reason}$"):
             await server.start(address, "--listen")
+
+
+async def test_a_stream_is_read_no_faster_than_it_may_send() -> None:
+    """As a client of a WebSocket may send frames without an end that are no message."""
+    taken: list[int] = []
+    enough = asyncio.Event()
+
+    def pause(size: int) -> float:
+        taken.append(size)
+        if sum(taken) >= MIB:
+            enough.set()
+        return 3600.0 if enough.is_set() else 0.0
+
+    async def stream(request: web.Request) -> web.WebSocketResponse:
+        assert isinstance(request.protocol, Connection)
+        request.protocol.becomes_stream(pause)
+        response = web.WebSocketResponse()
+        await response.prepare(request)
+        await response.receive()
+        return response
+
+    app = web.Application()
+    app.add_routes([web.get("/", stream)])
+    server = HttpServer(app, LIMITS, shutdown_seconds=0.1)
+    await server.start("127.0.0.1:0", "--listen")
+    async with ClientSession() as client, client.ws_connect(f"http://127.0.0.1:{server.port}/") as socket:
+        connection = socket._response.connection
+        assert connection
+        writer = connection.transport
+        assert writer
+        writer.write(b"\x01\x80abcd" + b"\x00\x80abcd" * MIB)
+        await enough.wait()
+        await asyncio.sleep(0.1)
+        assert sum(taken) < 2 * MIB
+        writer.abort()
+    await server.close()

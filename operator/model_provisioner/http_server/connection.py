@@ -37,9 +37,11 @@ class Connection(RequestHandler):
         "_count",
         "_draining",
         "_head",
+        "_hold",
         "_is_stream",
         "_limits",
         "_malformed",
+        "_pause",
         "_request",
         "_responding",
         "_until",
@@ -73,9 +75,11 @@ class Connection(RequestHandler):
         self._count = count
         self._draining = False
         self._head = 0
+        self._hold: asyncio.TimerHandle | None = None
         self._is_stream = False
         self._limits = limits
         self._malformed = malformed
+        self._pause: Callable[[int], float] = lambda _: 0.0
         self._request: web.BaseRequest | None = None
         self._responding = False
         self._until = self.since + limits.head_seconds
@@ -105,9 +109,13 @@ class Connection(RequestHandler):
             self._request_is_complete(request)
         return self._head <= self._limits.head_bytes
 
-    def becomes_stream(self) -> None:
-        """The handler has taken the connection over, as a WebSocket. What follows is no request; it sets the limits."""
+    def becomes_stream(self, pause: Callable[[int], float]) -> None:
+        """The handler has taken the connection over, as a WebSocket. What follows is no request.
+
+        `pause` is told of each number of bytes that arrives, and returns the seconds for which no more are read.
+        """
         self._is_stream = True
+        self._pause = pause
 
     def abort(self) -> None:
         self._aborted = True
@@ -136,6 +144,8 @@ class Connection(RequestHandler):
         except Exception as error:  # noqa: BLE001 -- asyncio would log the message, which may quote the request
             self._malformed.note(self.address, type(error).__name__)
             self.abort()
+        if self._is_stream and (seconds := self._pause(len(data))):
+            self._stop_reading(seconds)
         if request is not None and not (is_behind or self._is_stream or self._draining) and request.content.is_eof():
             self._request_is_complete(request)
 
@@ -178,6 +188,16 @@ class Connection(RequestHandler):
     def log_exception(self, *_args: Any, exc_info: BaseException | None = None, **_more: Any) -> None:
         """aiohttp's errors outside of a handler: their messages may quote the request."""
         self._malformed.note(self.address, type(exc_info).__name__)
+
+    def _stop_reading(self, seconds: float) -> None:
+        if self.transport is not None and self._hold is None:
+            self.transport.pause_reading()
+            self._hold = self._loop.call_later(seconds, self._read_on)
+
+    def _read_on(self) -> None:
+        self._hold = None
+        if self.transport is not None and not self._reading_paused:  # else aiohttp goes on when there is room
+            self.transport.resume_reading()
 
     def _takes(self, size: int, *, is_behind: bool) -> bool:
         """Counts bytes that have arrived. False if there are too many."""

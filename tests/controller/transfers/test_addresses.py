@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from model_provisioner.controller.transfers.addresses import FetchAddresses
 from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import RateLimited
@@ -63,6 +65,20 @@ async def test_an_error_of_the_source_reaches_the_worker() -> None:
     addresses.on_wanted(AddressWanted("7", FILE.path))
     await asyncio.sleep(0.01)
     assert given == [AddressGiven("7", FILE.path, None, Failure("RateLimited", "slow down", 3.0))]
+
+
+async def test_a_worker_that_asks_without_an_end_is_slowed() -> None:
+    source, given, pauses = Source(Address("https://h/m")), asyncio.Queue[AddressGiven](), list[float]()
+    source.go.set()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    addresses = FetchAddresses(REQUEST, source.ask, given.put_nowait, sleep, lambda: 0.0)
+    for _ in range(100):
+        addresses.on_wanted(AddressWanted("7", FILE.path))
+        await given.get()
+    assert pauses == [pytest.approx(number) for number in range(1, 90)]
 
 
 async def test_a_fetch_that_has_ended_asks_nothing_more() -> None:

@@ -1,6 +1,7 @@
 """What comes through the door for worker pods: right tokens only, one connection at a time, limited messages."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.http_server.limits import Limits
 from model_provisioner.http_server.server import HttpServer
 from model_provisioner.worker_protocol.channel import (
+    HEARTBEAT_SECONDS,
     LONGEST_ANSWER_BYTES,
     PATH,
     SERVER_NAME,
@@ -47,15 +49,26 @@ class Site:
     """A door that knows one pod."""
 
     process: PodProcess
-    url: str
+    port: int
     trust: ssl.SSLContext
     client: aiohttp.ClientSession
 
+    @property
+    def url(self) -> str:
+        return f"wss://127.0.0.1:{self.port}{PATH}"
+
     @asynccontextmanager
-    async def connected(self, job: str = JOB, token: str = TOKEN) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async def connected(
+        self, job: str = JOB, token: str = TOKEN, *, autoping: bool = True
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         headers = {"Authorization": f"Bearer {token}"}
         async with self.client.ws_connect(
-            self.url, params={"job": job}, headers=headers, ssl=self.trust, server_hostname=SERVER_NAME
+            self.url,
+            params={"job": job},
+            headers=headers,
+            ssl=self.trust,
+            server_hostname=SERVER_NAME,
+            autoping=autoping,
         ) as socket:
             yield socket
 
@@ -69,6 +82,12 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
+    async with opened() as found:
+        yield found
+
+
+@asynccontextmanager
+async def opened(heartbeat: float = HEARTBEAT_SECONDS, connections: int = 10) -> AsyncIterator[Site]:
     process, authority, context = PodProcess(1, 7), new_authority(NOW), server_context()
     load(context, issue(authority, NOW))
 
@@ -76,12 +95,12 @@ async def site() -> AsyncIterator[Site]:
         return process if (job, token) == (JOB, TOKEN) else None
 
     app = web.Application()
-    app.add_routes([Door(find).route()])
-    server = HttpServer(app, Limits(connections=10), context, shutdown_seconds=0.1)
+    app.add_routes([Door(find, heartbeat).route()])
+    server = HttpServer(app, Limits(connections=connections), context, shutdown_seconds=0.1)
     await server.start("127.0.0.1:0", "--listen")
     trust = ssl.create_default_context(cadata=authority.certificate.decode())
     async with aiohttp.ClientSession() as client:
-        yield Site(process, f"wss://127.0.0.1:{server.port}{PATH}", trust, client)
+        yield Site(process, server.port, trust, client)
     process.end(0)
     await server.close()
 
@@ -133,6 +152,88 @@ async def test_a_second_connection_takes_the_place_of_the_first(site: Site) -> N
         assert (await first.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
         site.process.write(b"request\n")
         assert (await second.receive_bytes(timeout=10)).endswith(b"request\n")
+
+
+async def test_a_connection_that_is_not_read_keeps_the_next_one_waiting_for_a_second_at_most(site: Site) -> None:
+    async with site.joined() as first, site.connected() as second:
+        transport_of(first).pause_reading()
+        for _ in range(16):
+            site.process.write(b"x" * 1024**2 + b"\n")  # more than the buffers of both sides
+            await asyncio.sleep(0.01)
+        await second.send_str(encode_greeting(Hello(__version__)))
+        decode_welcome(await second.receive_str(timeout=5))
+        transport_of(first).abort()
+        site.process.end(0)
+
+
+def transport_of(socket: aiohttp.ClientWebSocketResponse) -> asyncio.Transport:
+    connection = socket._response.connection
+    assert connection
+    assert connection.transport
+    return connection.transport
+
+
+async def test_a_pod_that_does_not_answer_the_heartbeat_is_cut_off_although_it_is_connected() -> None:
+    async with opened(heartbeat=0.2) as site, site.connected(autoping=False) as socket:
+        await socket.send_str(encode_greeting(Hello(__version__)))
+        decode_welcome(await socket.receive_str(timeout=10))
+        async with asyncio.timeout(30):
+            while not site.process.is_cut_off:
+                site.process.changed.clear()
+                await site.process.changed.wait()
+        assert site.process.returncode is None
+
+
+async def test_a_pod_that_takes_all_connections_keeps_no_other_one_out() -> None:
+    """They have a token, and send no greeting; a connection with a token is never closed to make room."""
+    async with opened(connections=10) as site, contextlib.AsyncExitStack() as held:
+        for _ in range(4):
+            await held.enter_async_context(site.connected())
+        for _ in range(26):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await held.enter_async_context(site.connected())
+            assert refused.value.status == 429
+        with pytest.raises(aiohttp.WSServerHandshakeError) as answered:
+            await held.enter_async_context(site.connected("team-b/worker", "of another pod"))
+        assert answered.value.status == 401, "another pod is heard"
+
+
+async def test_pings_without_an_end_are_answered_slowly_and_hold_up_no_line(site: Site) -> None:
+    async with site.connected(autoping=False) as socket:
+        await socket.send_str(encode_greeting(Hello(__version__)))
+        decode_welcome(await socket.receive_str(timeout=10))
+        for _ in range(1000):
+            await socket.ping()
+        found = [await socket.receive(timeout=10) for _ in range(10)]
+        assert {message.type for message in found} == {aiohttp.WSMsgType.PONG}
+        site.process.write(b"request\n")
+        while (message := await socket.receive(timeout=10)).type is aiohttp.WSMsgType.PONG:
+            found.append(message)
+        assert message.data.endswith(b"request\n")
+        assert len(found) < 100
+        site.process.end(0)
+
+
+GARBAGE = [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\0" * 100_000]
+
+
+async def test_garbage_keeps_no_pod_out_and_is_not_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    host, port = "127.0.0.1", site.port
+    plain = [await asyncio.open_connection(host, port) for _ in range(4)]
+    secure = [await asyncio.open_connection(host, port, ssl=site.trust, server_hostname=SERVER_NAME) for _ in range(4)]
+    for (_, writer), data in zip(plain + secure, GARBAGE * 2, strict=True):
+        writer.write(data)
+    for _ in range(200):
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            async with site.connected(token="canary"):
+                pass
+    async with site.joined() as socket:
+        site.process.write(b"request\n")
+        assert (await socket.receive_bytes(timeout=10)).endswith(b"request\n")
+    for _, writer in plain + secure:
+        writer.close()
+    assert len(caplog.records) <= 1, caplog.text
+    assert "canary" not in caplog.text
 
 
 Forge = Callable[[str], Answer]

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from model_provisioner import __version__
-from model_provisioner.controller.workers.door.pod_process import Allowance, PodProcess
-from model_provisioner.worker_protocol.channel import Channel, Hello, Welcome
+from model_provisioner.controller.workers.door.pod_process import PodProcess
+from model_provisioner.worker_protocol.channel import HEAD_BYTES, Channel, Hello, Welcome
 
 
 class Clock:
@@ -49,27 +49,107 @@ async def greet(_: Welcome) -> None:
     """The flood does not read it."""
 
 
-def test_an_allowance_is_used_up_and_comes_back() -> None:
-    clock = Clock()
-    allowance = Allowance(10, 5, clock.monotonic)
-    assert [allowance.delay(1) for _ in range(5)] == [0.0] * 5
-    assert allowance.delay(1) == pytest.approx(0.1)
-    clock.now += 100
-    assert [allowance.delay(1) for _ in range(5)] == [0.0] * 5
-    assert allowance.delay(20) == pytest.approx(2.0)
-
-
-@pytest.mark.parametrize(
-    ("number", "line", "seconds"), [(2400, b"x\n", 20.0), (24, b"x" * 1024**2 + b"\n", 16.0)], ids=["lines", "bytes"]
-)
-async def test_a_flood_is_slowed(number: int, line: bytes, seconds: float) -> None:
+async def test_a_flood_is_slowed_over_any_number_of_connections() -> None:
     clock = Clock()
     process = PodProcess(1, 1, clock.monotonic, clock.sleep)
     reading = asyncio.create_task(drain(process))
-    await process.serve(Flood(number, line), Hello(__version__), greet)
+    for _ in range(24):
+        await process.serve(Flood(100, b"x\n"), Hello(__version__), greet)
     process.end(0)
-    assert await reading == number
-    assert clock.now == pytest.approx(seconds, rel=0.02)
+    assert await reading == 2400
+    assert clock.now == pytest.approx(20.0, rel=0.02)
+
+
+class Held:
+    """A socket over which nothing comes, and that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+        self.has = asyncio.Queue[bytes]()
+
+    async def send_text(self, text: str) -> None:
+        """Takes everything."""
+
+    async def send_frame(self, frame: bytes) -> None:
+        self.has.put_nowait(frame)
+
+    async def close(self) -> None:
+        self.closed.set()
+
+    async def receive(self) -> str | bytes | None:
+        await self.closed.wait()
+        return None
+
+
+async def test_the_newest_connection_has_the_lines_whichever_is_greeted_last() -> None:
+    process, greeted = PodProcess(1, 1), asyncio.Event()
+
+    async def greet_late(_: Welcome) -> None:
+        await greeted.wait()
+
+    process.write(b"asked\n")
+    slow, newest = Held(), Held()
+    first = asyncio.create_task(process.serve(slow, Hello(__version__), greet_late))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(process.serve(newest, Hello(__version__), greet))
+    await process.changed.wait()
+    greeted.set()
+    async with asyncio.timeout(30):
+        await first
+    process.write(b"more\n")
+    async with asyncio.timeout(30):
+        assert [(await newest.has.get())[HEAD_BYTES:] for _ in range(2)] == [b"asked\n", b"more\n"]
+    assert slow.has.empty()
+    process.end(0)
+    async with asyncio.timeout(30):
+        await second
+
+
+async def test_a_line_that_comes_over_the_connection_before_is_not_taken() -> None:
+    """The pod sends it again over the new one, as its greeting has told what has arrived."""
+    process = PodProcess(1, 1)
+    late, welcomed = asyncio.Event(), asyncio.Event()
+
+    class Late(Flood):
+        async def receive(self) -> str | bytes | None:
+            await late.wait()
+            return await super().receive()
+
+        async def close(self) -> None:
+            """The line is in its buffer already."""
+
+    async def welcome(_: Welcome) -> None:
+        welcomed.set()
+
+    first = asyncio.create_task(process.serve(Late(1, b"x\n"), Hello(__version__), greet))
+    await process.changed.wait()
+    second = asyncio.create_task(process.serve(Held(), Hello(__version__), welcome))
+    await welcomed.wait()
+    late.set()
+    async with asyncio.timeout(30):
+        await first
+    process.end(0)
+    assert await process.stdout.read() == b""
+    await second
+
+
+async def test_what_a_pod_does_wrong_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    process = PodProcess(1, 1, clock.monotonic)
+    for _ in range(121):
+        process.complain("the pod of Job a/b broke the protocol")
+        clock.now += 1.0
+    assert len(caplog.records) == 3
+
+
+async def test_a_flood_is_slowed() -> None:
+    clock = Clock()
+    process = PodProcess(1, 1, clock.monotonic, clock.sleep)
+    reading = asyncio.create_task(drain(process))
+    await process.serve(Flood(2400, b"x\n"), Hello(__version__), greet)
+    process.end(0)
+    assert await reading == 2400
+    assert clock.now == pytest.approx(20.0, rel=0.02)
 
 
 async def drain(process: PodProcess) -> int:

@@ -7,21 +7,25 @@ much a pod may send is limited here, what it may say in `pod_answers`.
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from model_provisioner.aio.allowance import Allowance
 from model_provisioner.aio.cancellation import cancel_and_wait
 from model_provisioner.domain.errors import ProvisionError, WorkerLost
 from model_provisioner.worker_protocol.channel import END, Channel, Hello, Welcome
 from model_provisioner.worker_protocol.codec import LONGEST_LINE_BYTES
 
+_LOG = logging.getLogger(__name__)
 _SESSION_BYTES = 16
 _MOST_UNCONFIRMED_BYTES = 4 * LONGEST_LINE_BYTES
 _LINES_PER_SECOND, _LINES_AT_ONCE = 100.0, 400.0
 _BYTES_PER_SECOND, _BYTES_AT_ONCE = 1024.0**2, 8 * 1024.0**2
+_COMPLAINT_SECONDS = 60.0
 
 
 class Socket(Protocol):
@@ -34,24 +38,6 @@ class Socket(Protocol):
     async def receive(self) -> str | bytes | None: ...
 
     async def close(self) -> None: ...
-
-
-class Allowance:
-    """How much of something may come: `rate` a second, and `most` at once. `monotonic` is in seconds."""
-
-    def __init__(self, rate: float, most: float, monotonic: Callable[[], float]) -> None:
-        self._rate = rate
-        self._most = most
-        self._monotonic = monotonic
-        self._left = most
-        self._at = monotonic()
-
-    def delay(self, amount: float) -> float:
-        """Takes `amount`, and returns the seconds until the next may be taken."""
-        now = self._monotonic()
-        self._left = min(self._most, self._left + (now - self._at) * self._rate) - amount
-        self._at = now
-        return max(0.0, -self._left / self._rate)
 
 
 class PodProcess:
@@ -81,6 +67,11 @@ class PodProcess:
         self._frames: list[bytes] = []
         self._to_send = asyncio.Event()
         self._is_confirming = False
+        self.bytes_allowed = Allowance(_BYTES_PER_SECOND, _BYTES_AT_ONCE, monotonic)
+        """Of all its connections together, as the lines are."""
+        self._lines_allowed = Allowance(_LINES_PER_SECOND, _LINES_AT_ONCE, monotonic)
+        self._complained_at: float | None = None
+        self._newest: Socket | None = None
         self._socket: Socket | None = None
         self._is_closing = False
         self._ended = asyncio.Event()
@@ -132,21 +123,32 @@ class PodProcess:
     def is_closing(self) -> bool:
         return self._is_closing
 
+    def complain(self, what: str) -> None:
+        """Logs what the pod did wrong, once a minute at most."""
+        now = self._monotonic()
+        if self._complained_at is None or now - self._complained_at >= _COMPLAINT_SECONDS:
+            self._complained_at = now
+            _LOG.warning("%s; more of it is not logged for a minute", what)
+
     async def serve(self, socket: Socket, hello: Hello, greet: Callable[[Welcome], Awaitable[None]]) -> None:
         """Carries frames until the connection ends. `greet` sends the answer to `hello`.
 
         A new connection replaces the one before, which may be cut without the operator having noticed.
         Raises ValueError if the pod breaks the protocol.
         """
-        if self._socket:
-            await self._socket.close()
-        if self.returncode is not None:
+        self._newest = socket
+        if before := self._socket:
+            self._lose(before)
+            await before.close()
+        if not self._is_wanted(socket):
             return
         is_same = hello.session == self._session
         if not is_same and self._channel.received:
             self.end(-signal.SIGKILL, WorkerLost("the worker pod was started anew; what it had written is kept"))
             return
         await greet(Welcome(self._session, self._epoch, self._channel.received))
+        if not self._is_wanted(socket):
+            return
         self._frames = self._channel.resume(hello.received if is_same else 0)
         self._socket = socket
         self.has_connected = True
@@ -163,6 +165,10 @@ class PodProcess:
             if not task.cancelled() and isinstance(error := task.exception(), ValueError):
                 raise error
 
+    def _is_wanted(self, socket: Socket) -> bool:
+        """Whether the pod lives, and has not connected again since."""
+        return self.returncode is None and self._newest is socket
+
     def _lose(self, socket: Socket) -> None:
         if self._socket is not socket:
             return
@@ -174,16 +180,14 @@ class PodProcess:
             self.end(0)
 
     async def _receive(self, socket: Socket) -> None:
-        lines = Allowance(_LINES_PER_SECOND, _LINES_AT_ONCE, self._monotonic)
-        size = Allowance(_BYTES_PER_SECOND, _BYTES_AT_ONCE, self._monotonic)
-        while isinstance(message := await socket.receive(), bytes):
+        while isinstance(message := await socket.receive(), bytes) and self._socket is socket:
             line, is_numbered = self._channel.unpack(message)
             if is_numbered:
                 self._is_confirming = True
                 self._to_send.set()
             if line:
                 self._feed(line)
-            if delay := max(lines.delay(1), size.delay(len(message))):
+            if delay := self._lines_allowed.delay(1):
                 await self._sleep(delay)  # it is not read meanwhile, so that it can't send either
 
     def _feed(self, line: bytes) -> None:
