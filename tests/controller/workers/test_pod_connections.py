@@ -6,6 +6,7 @@ import pytest
 from typing_extensions import override
 
 from model_provisioner.controller.workers.pod_pool import PodPool
+from model_provisioner.controller.workers.pods.giving_way import GivingWay
 from model_provisioner.controller.workers.pods.job_client import JobClient, WorkerJob
 from model_provisioner.controller.workers.pods.manifests import token_hash
 from model_provisioner.controller.workers.pods.places import Places
@@ -33,10 +34,17 @@ class TwoJobs(JobClient):
         return PodState(Phase.PENDING, "its node prepares it")
 
 
+class NoPods(GivingWay):
+    """No other pod waits for a claim."""
+
+    def __init__(self) -> None:  # without an API
+        pass
+
+
 async def test_the_pod_of_another_claim_is_refused_and_the_log_says_in_whose_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pool = PodPool(TwoJobs(), Places(2, 1), epoch=1)
+    pool = PodPool(TwoJobs(), Places(2, 1), NoPods(), epoch=1)
     await pool.adopt(["a", "b"])
     found = [pool.find(f"{team}/job", team) for team in "ab"]
     assert None not in found
