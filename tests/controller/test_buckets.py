@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.cluster import Cluster
 from tests.support import buckets
 from tests.support.buckets import Server
 from tests.support.ggufs import tiny_gguf
 from tests.support.pod_agent import pod_agent
+from tests.support.pod_node import PodNode
+from tests.support.programs import free_port
 from tests.support.stand import Stand
 
 MODEL = tiny_gguf(size=3 * 1024**2)
@@ -83,4 +86,23 @@ def test_an_object_without_a_secret_is_read_with_the_key_of_the_pod(bench: Stand
         found = bench.until("listed", "Available")["status"]["model"]
         assert (bench.volume / found["path"]).read_bytes() == MODEL
         assert agent.asked == [200], "once, for the resolution and for the addresses"
+        no_secret_is_shown(bench)
+
+
+def test_a_worker_pod_reads_with_the_key_of_the_operators_pod(bench: Stand, cluster: Cluster, tmp_path: Path) -> None:
+    """The environment of the worker pod has none: the operator signs the addresses."""
+    claim, address = tmp_path / "team", f"127.0.0.1:{free_port()}"
+    claim.mkdir()
+    with buckets.moto() as server, pod_agent(server.keys, tmp_path / "token") as agent:
+        server.put("models")
+        server.put("models/m.gguf", MODEL)
+        workers = [f"--worker-listen={address}", f"--worker-connect={address}", "--worker-image=example/mp:1"]
+        sources = ["--allow-host=127.0.0.1", f"--endpoint=s3={server.url}", "--ambient-credentials=models"]
+        with PodNode(cluster, bench.namespace, tmp_path, {"team": claim}) as node:
+            bench.start_operator(*workers, *sources, environment=agent.environment)
+            bench.apply("m", modelRef="s3://models/m.gguf", destination={"claimName": "team"})
+            found = bench.until("m", "Available")["status"]["model"]
+            assert (claim / found["path"]).read_bytes() == MODEL
+            assert "X-Amz-Signature" not in node.output()
+            assert agent.asked == [200]
         no_secret_is_shown(bench)
