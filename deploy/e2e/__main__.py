@@ -28,6 +28,7 @@ def main() -> int:
         given = settings.read()
         program = helm.find_or_build()
         address = given.hub_address or address_towards_the_node()
+        defined_before = is_defined()
     except (settings.Unusable, gobuild.BuildFailed, Failed) as error:
         print(error, file=sys.stderr)
         return 2
@@ -37,11 +38,10 @@ def main() -> int:
         print(
             f"namespaces {first.namespace} and {second.namespace}, hub {hub.endpoint}, image {given.image}", flush=True
         )
-        return _run([*mounted.steps(first), *worker_pods.steps(second)], [first, second])
+        return _run([*mounted.steps(first), *worker_pods.steps(second)], [first, second], defined_before)
 
 
-def _run(steps: list[Step], scenes: list[Scene]) -> int:
-    defined_before = is_defined()
+def _run(steps: list[Step], scenes: list[Scene], defined_before: bool) -> int:
     try:
         namespaces = [one.kubectl for scene in scenes for one in scene.namespaces]
         return 0 if run_steps(steps, *namespaces) else 1
