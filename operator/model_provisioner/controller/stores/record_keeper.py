@@ -29,7 +29,7 @@ class RecordKeeper:
     """Run `run` as a task. The index must be complete before. `sleep` is in seconds.
 
     `recheck` is called with the files of objects that get no record, because the volume does not confirm their content:
-    their reconcilers must look at them. `unproven` are the uids of objects on claims of worker pods that are listed only
+    their reconcilers must look at them. `unproven` are the uids of objects on claims of worker pods that are listed
     because they were listed before the start: `unlist` is called with those of them that get no record.
     """
 
