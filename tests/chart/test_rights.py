@@ -76,7 +76,7 @@ def test_worker_pods_add_what_starts_and_watches_them(helm: Helm) -> None:
     assert added == [
         ("jobs.batch", (), ("create", "delete", "get", "list")),
         ("secrets", (), ("create",)),
-        ("persistentvolumeclaims", (), ("get",)),
+        ("persistentvolumeclaims", (), ("get", "list", "watch")),
         ("pods", (), ("list",)),
         ("events", (), ("list",)),
     ]

@@ -251,7 +251,7 @@ def test_worker_pods_need_each_right_that_they_add(helm: Helm, release: Release,
         *((verb, "jobs.batch") for verb in ("create", "delete", "get", "list")),
         ("create", "secrets"),
         ("patch", "secrets"),
-        ("get", "persistentvolumeclaims"),
+        *((verb, "persistentvolumeclaims") for verb in ("get", "list", "watch")),
         *(("list", kind) for kind in ("pods", "events")),
     }
     assert unused(added, allowed) == {(RELEASE, "patch", "secrets")}, "an authority is replaced when it is about to end"

@@ -13,6 +13,7 @@ from tests.support.programs import eventually
 from tests.support.stand import Document, Stand
 
 HASTY = "tests.support.hasty_pods"
+FORGED = "sha256:" + "1" * 64
 LONG_AGO = "2020-01-01T00:00:00Z"
 
 
@@ -152,6 +153,64 @@ def test_a_claim_with_the_same_files_under_another_volume_is_ready_again(pods: P
     eventually(lambda: model(pods, "tiny").get("volumeName") == "pv-new", "the new volume is noted")
     pods.bench.until("tiny", "Available")
     assert pods.bench.hub.bytes_sent("tiny.Q4_K_M.gguf") <= len(tiny_gguf())
+
+
+def test_an_operator_that_starts_anew_keeps_what_was_listed_and_starts_no_pod(pods: Pods) -> None:
+    operator = pods.start_operator(module=HASTY)
+    make_available(pods, "tiny")
+    listed = pods.bench.catalog()
+    operator.stop()
+    pods.start_operator(module=HASTY)
+    pods.apply("waits", modelRef="hf:acme/tiny:Q8_0", suspend=True)
+    pods.bench.until("waits", "Suspended")
+    assert pods.bench.catalog() == listed
+    assert len(pods.node.jobs) == 2, "one for tiny, one for what was asked anew"
+
+
+def forge(pods: Pods, name: str, digest: str) -> None:
+    """Writes a status as if other bytes were verified."""
+    status = pods.bench.get(name)["status"]
+    status["model"]["digest"] = status["model"]["files"][0]["digest"] = digest
+    pods.bench.history.forged.add(name)
+    pods.bench.cluster.api.merge(f"{pods.bench.path(name)}/status", {"status": status})
+
+
+def test_a_status_that_was_forged_while_no_operator_ran_is_not_listed(pods: Pods) -> None:
+    """A worker pod reads the file, and the object gets its own model again."""
+    operator = pods.start_operator(module=HASTY)
+    make_available(pods, "tiny")
+    honest = model(pods, "tiny")["digest"]
+    operator.stop()
+    forge(pods, "tiny", FORGED)
+    pods.bench.history.lease_namespace = pods.bench.namespace
+    pods.start_operator(module=HASTY)
+    seen = set[bool]()
+
+    def restored() -> bool:
+        seen.add(FORGED in str(pods.bench.catalog()))
+        return bool(model(pods, "tiny").get("digest") == honest) and pods.bench.ready("tiny")["status"] == "True"
+
+    eventually(restored, "it has its own model again")
+    assert seen == {False}
+
+
+def test_a_forged_catalog_lists_a_forged_status_until_a_pod_comes(pods: Pods) -> None:
+    """An account that may write the catalog can list anything anyway. The next worker pod puts it right."""
+    operator = pods.start_operator(module=HASTY)
+    make_available(pods, "tiny")
+    honest = model(pods, "tiny")["digest"]
+    operator.stop()
+    forge(pods, "tiny", FORGED)
+    path = f"/api/v1/namespaces/{pods.bench.namespace}/configmaps/model-catalog"
+    listed = {"data": {key: text.replace(honest, FORGED) for key, text in pods.bench.catalog().items()}}
+    pods.bench.cluster.api.merge(path, listed)
+    pods.bench.history.lease_namespace = pods.bench.namespace
+    pods.start_operator(module=HASTY)
+    pods.apply("other", modelRef="hf:acme/tiny:Q8_0")
+    pods.bench.until("other", "Available")
+    eventually(lambda: model(pods, "tiny").get("digest") == honest, "it has its own model again")
+    pods.bench.until("tiny", "Available")
+    assert FORGED not in str(pods.bench.catalog())
 
 
 def messages(pods: Pods, name: str) -> list[str]:

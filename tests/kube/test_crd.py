@@ -520,6 +520,8 @@ STATUS = {
         "revision": "52e7645ba7c309695bec7ac98f4f005b139cf465",
         "claimName": "models",
         "storeID": "5b6c1f0e",
+        "lastCheckTime": "2026-01-01T00:05:00Z",
+        "volumeName": "pvc-0a1b",
         "path": PATH,
         "size": "637 MiB",
         "sizeBytes": 668788096,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from model_provisioner.controller.catalog.catalog import Catalog
+from model_provisioner.controller.catalog.listed_before import listed_before
 from model_provisioner.controller.parts import Base, Objects, longest_silence
 from model_provisioner.controller.process import collectors
 from model_provisioner.controller.process.ending import in_background
@@ -53,7 +54,7 @@ async def start_stores(
     stores = StoreClient(base.mounts, base.workers.store_workers, objects.index.store_ids, settings.modes, pool)
     views = OllamaViews(stores, enabled=OLLAMA in settings.view)
     objects.catalog.add_listener(views)
-    confirmed = await _start_catalog(closing, objects, stores)
+    confirmed, unproven = await _start_catalog(closing, base.api, objects, stores)
     await in_background(closing, views.run())
     passive = stores.without_starting_pods()
     file_monitor = FileMonitor(passive)
@@ -65,7 +66,13 @@ async def start_stores(
     for reflector in base.reflectors:  # kopf is not told of an object that is deleted before its first list
         reflector.add_listener(lambda kind, document: _forget_deleted(manager, kind, document))
     await in_background(closing, file_monitor.run())
-    record_keeper = RecordKeeper(passive, objects.index, file_monitor.notify_paths)
+    record_keeper = RecordKeeper(
+        passive,
+        objects.index,
+        file_monitor.notify_paths,
+        unproven=unproven,
+        unlist=lambda holder: objects.catalog.drop_uid(holder.namespace, holder.name, holder.uid),
+    )
     await in_background(closing, record_keeper.run())
     garbage_collector = GarbageCollector(passive, objects.index, lambda: manager.uids)
     await in_background(closing, garbage_collector.run())
@@ -101,18 +108,23 @@ async def _start_pods(
     return service
 
 
-async def _start_catalog(closing: contextlib.AsyncExitStack, objects: Objects, stores: StoreClient) -> list[Found]:
+async def _start_catalog(
+    closing: contextlib.AsyncExitStack, api: KubeApi, objects: Objects, stores: StoreClient
+) -> tuple[list[Found], frozenset[str]]:
     """Passes every Ready object that its volume confirms to the catalog, before anything acts and before it is written.
 
-    Returns those that have not changed meanwhile.
+    One on a claim of worker pods stays if it was listed before. Returns those that have not changed meanwhile, and the
+    uids of those that no volume has confirmed.
     """
     asked = {download.uid: download for download in objects.initial.downloads}
     unconfirmed = await unconfirmed_uids(stores, asked.values())
-    confirmed = asked.keys() - unconfirmed
+    in_pods = [one for one in asked.values() if one.status.ready and stores.is_served_by_pod(one)]
+    listed = await listed_before(api, in_pods)
+    confirmed = asked.keys() - unconfirmed - ({download.uid for download in in_pods} - listed)
     present = [one for one in objects.initial.take() if one.download.uid in confirmed]
     objects.catalog.seed([asked[one.download.uid] for one in present])
     await in_background(closing, objects.catalog.run())
-    return [one for one in present if one.download is asked[one.download.uid]]
+    return [one for one in present if one.download is asked[one.download.uid]], listed
 
 
 def _add_settled(manager: Manager, stores: StoreClient, confirmed: Iterable[Found]) -> None:

@@ -2,8 +2,8 @@
 
 Each model has three keys with the name of its object: `<name>.json` has all fields; `<name>.path` and `<name>.claim`
 are for a `configMapKeyRef` that holds a pod until the model is ready. A model with a multimodal projector also has
-`<name>.projector`. `controller.catalog` writes the ConfigMap. It
-must not be read to make a decision.
+`<name>.projector`. `controller.catalog` writes the ConfigMap. It must not be read to make a decision, except for one:
+what stays listed at the start of an operator on claims that it can't look at (`controller.catalog.listed_before`).
 """
 
 import json
@@ -19,6 +19,8 @@ LIMIT_BYTES = 800 * 1024
 Etcd refuses a request of 1.5 MiB, which contains each key a second time, in the managed fields."""
 _CALM_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 60.0
+
+_IDENTITY = frozenset({"modelRef", "claimName", "path", "files"})
 
 Rows = Mapping[str, str]
 """The keys of one model, with their values."""
@@ -42,6 +44,24 @@ def rows(name: str, entry: Entry) -> Rows:
         f"{name}.claim": entry.model.claim_name,
         **({f"{name}.projector": projector.path} if projector else {}),
     }
+
+
+def lists(data: Mapping[str, str], name: str, entry: Entry) -> bool:
+    """Whether the catalog `data` has the object `name` with all that `entry` says.
+
+    A catalog of an earlier version may say less. Any text may be in there.
+    """
+    wanted = rows(name, entry)
+    try:
+        found = json.loads(data.get(f"{name}.json", ""))
+    except ValueError:
+        return False
+    if not isinstance(found, dict) or not found.keys() >= _IDENTITY:
+        return False
+    known = json.loads(wanted[f"{name}.json"])
+    texts = (key for key in wanted if not key.endswith(".json"))
+    same = all(key in known and known[key] == value for key, value in found.items())
+    return same and all(data.get(key) == wanted[key] for key in texts)
 
 
 def size(models: Iterable[Rows]) -> int:

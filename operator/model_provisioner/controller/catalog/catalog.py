@@ -118,6 +118,10 @@ class Catalog:
         """The files of the object are lost, or the object is gone. The ConfigMap is written soon afterwards."""
         self._take(download.namespace, download.name, download.uid)
 
+    def drop_uid(self, namespace: str, name: str, uid: str) -> None:
+        """As `drop`, for an object of which no more is known."""
+        self._take(namespace, name, uid)
+
     def on_event(self, kind: str, document: Document) -> None:
         """A listener of the watch of objects: drops an object also if its finalizer was removed by force."""
         self._catalogs.on_event(kind, document)

@@ -1,7 +1,8 @@
 """Which objects that are Ready by their status are confirmed by the volume, at the start of the operator.
 
 Called by `controller.start_stores`, before the catalog is written for the first time: it must list no model that only a
-status knows, because an editor can write one. The reconciler of an object that is left out reads its files.
+status knows, because an editor can write one. The reconciler of an object that is left out reads its files. For claims
+that are not mounted, `controller.catalog.listed_before` decides.
 """
 
 import asyncio

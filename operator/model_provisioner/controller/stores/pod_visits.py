@@ -9,7 +9,6 @@ does is decided in its own module.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.domain.errors import ProvisionError
@@ -39,7 +38,7 @@ class PodVisits:
         self._steps = steps
         self._sleep = sleep
         self._arrived = asyncio.Queue[Claim]()
-        self._visited: dict[Claim, asyncio.Task[None]] = {}
+        self._visited: dict[Claim, asyncio.Lock] = {}
 
     def begin(self, claim: Claim) -> None:
         """The worker pod of `claim` has connected."""
@@ -48,23 +47,26 @@ class PodVisits:
     async def run(self) -> None:
         """Makes the visits until cancelled, those of several claims at one time."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat())
             while True:
                 claim = await self._arrived.get()
-                if before := self._visited.pop(claim, None):
-                    before.cancel()
-                visit = self._visited[claim] = tasks.create_task(self._visit(claim))
-                visit.add_done_callback(partial(self._forget, claim))
+                lock = self._visited.setdefault(claim, asyncio.Lock())
+                tasks.create_task(self._go_round(claim, lock))  # it does not sleep: at its end, kopf waits for it
 
-    def _forget(self, claim: Claim, visit: asyncio.Task[None]) -> None:
-        if self._visited.get(claim) is visit:
-            del self._visited[claim]
+    async def _repeat(self) -> None:
+        while True:
+            await self._sleep(_INTERVAL_SECONDS)
+            for claim in list(self._visited):
+                if self._stores.is_visited(claim):
+                    self.begin(claim)
+                elif not self._visited[claim].locked():
+                    del self._visited[claim]
 
-    async def _visit(self, claim: Claim) -> None:
-        while self._stores.is_visited(claim):
+    async def _go_round(self, claim: Claim, lock: asyncio.Lock) -> None:
+        async with lock:
             for step in self._steps:
                 try:
                     await step(claim)
                 except ProvisionError as error:
                     what = f"{claim.namespace}/{claim.name}"
                     _LOG.info("%s was not looked at by its worker pod: %s: %s", what, error.reason, error.message)
-            await self._sleep(_INTERVAL_SECONDS)

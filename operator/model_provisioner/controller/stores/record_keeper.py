@@ -9,7 +9,7 @@ pod is connected (`pod_visits`). After each pass the store gets a confirmation, 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from itertools import islice
 
 from model_provisioner.controller.stores.object_index import ObjectIndex
@@ -17,6 +17,7 @@ from model_provisioner.controller.stores.store_client import StoreClient, only_s
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.lifecycle.backoff import Backoff
 from model_provisioner.domain.store.claim import Claim
+from model_provisioner.domain.store.holders import Holder, Holding
 
 _LOG = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 120.0  # twice that of the file monitor, which has the store worker started anyway
@@ -28,7 +29,8 @@ class RecordKeeper:
     """Run `run` as a task. The index must be complete before. `sleep` is in seconds.
 
     `recheck` is called with the files of objects that get no record, because the volume does not confirm their content:
-    their reconcilers must look at them.
+    their reconcilers must look at them. `unproven` are the uids of objects on claims of worker pods that are listed
+    because they were listed before the start: `unlist` is called with those of them that get no record.
     """
 
     def __init__(
@@ -37,8 +39,13 @@ class RecordKeeper:
         index: ObjectIndex,
         recheck: Callable[[Claim, Collection[str]], None] = lambda _claim, _paths: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        unproven: Iterable[str] = (),
+        unlist: Callable[[Holder], None] = lambda _holder: None,
     ) -> None:
         self._recheck = recheck
+        self._unproven = set(unproven)
+        self._unlist = unlist
         self._stores = stores
         self._index = index
         self._sleep = sleep
@@ -78,8 +85,15 @@ class RecordKeeper:
             is_last = not following
             answer = await self._stores.record_ready(claim, store_id, batch, confirm=complete and is_last)
             complete = complete and not answer.without
+            self._prove(batch, answer.without)
             self._recheck(claim, [file.path for one in batch if one.holder.uid in answer.without for file in one.files])
             if answer.uids:
                 where, uids = f"{claim.namespace}/{claim.name}", ", ".join(answer.uids)
                 _LOG.warning("%s: Ready objects had no record on the store and got one: %s", where, uids)
         return complete
+
+    def _prove(self, batch: Iterable[Holding], without: Collection[str]) -> None:
+        for holder in (one.holder for one in batch):
+            if holder.uid in self._unproven and holder.uid in without:
+                self._unlist(holder)
+            self._unproven.discard(holder.uid)
