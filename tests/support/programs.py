@@ -118,12 +118,14 @@ def eventually(probe: Callable[[], T | None], what: str, seconds: float = 60) ->
     The default is generous, so that only a real failure takes so long.
     """
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while True:
+        is_last = time.monotonic() >= deadline  # the machine may have stood still since the probe before
         answer = probe()
         if answer:
             return answer
+        if is_last:
+            raise AssertionError(f"not within {seconds}s: {what}")
         time.sleep(0.05)
-    raise AssertionError(f"not within {seconds}s: {what}")
 
 
 def free_port() -> int:

@@ -132,7 +132,8 @@ class Stand:
     def delete(self, name: str) -> None:
         self.cluster.api.delete(self.path(name))
 
-    def until_gone(self, name: str, seconds: float = 15) -> None:
+    def until_gone(self, name: str, seconds: float = 45) -> None:
+        """Waits for less than the minute after which the operator lets an object go without removing its files."""
         eventually(lambda: not self.exists(name), f"{name} is gone", seconds)
 
     def exists(self, name: str) -> bool:
