@@ -10,6 +10,7 @@ from typing import Any
 
 from deploy.local.api import ApiError
 from deploy.local.cluster import Cluster
+from tests.support.conditions import condition
 from tests.support.history import History
 from tests.support.hub import Hub
 from tests.support.programs import Program, eventually
@@ -114,14 +115,14 @@ class Stand:
 
     def ready(self, name: str) -> Document:
         """The Ready condition; empty if there is none."""
-        conditions = self.get(name).get("status", {}).get("conditions") or []
-        return next((condition for condition in conditions if condition["type"] == "Ready"), {})
+        return dict(condition(self.get(name), "Ready") or {})
 
     def until(self, name: str, reason: str, seconds: float = 60) -> Document:
         """Waits until Ready has `reason`; returns the object. Raises AssertionError with the operator's log."""
 
         def probe() -> Document | None:
-            return self.get(name) if self.ready(name).get("reason") == reason else None
+            found = self.get(name)
+            return found if (condition(found, "Ready") or {}).get("reason") == reason else None
 
         try:
             return eventually(probe, f"{name} is {reason}", seconds)
