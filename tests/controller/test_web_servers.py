@@ -10,6 +10,7 @@ import pytest
 from deploy.local.api import ApiError
 from tests.support import nginx
 from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.models import private_content
 from tests.support.programs import eventually
 from tests.support.stand import Stand
 
@@ -100,6 +101,9 @@ def test_an_endpoint_is_refused_for_a_web_server(bench: Stand, server: str) -> N
 def no_secret_is_shown(bench: Stand) -> None:
     objects = bench.cluster.api.get(f"/apis/models.rbee.dev/v1alpha1/namespaces/{bench.namespace}/modeldownloads")
     events = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/events")
-    kept = b"".join(file.read_bytes() for file in (bench.volume / ".provisioner").rglob("*") if file.is_file())
-    shown = json.dumps([objects, events, bench.catalog()]) + bench.operator_output() + kept.decode("latin-1")
+    shown = (
+        json.dumps([objects, events, bench.catalog()])
+        + bench.operator_output()
+        + private_content(bench.volume).decode("latin-1")
+    )
     assert "canary" not in shown

@@ -4,6 +4,7 @@ The tests of the controller see it as a user does: through the API server, the v
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from deploy.local.cluster import Cluster
 from tests.support.conditions import condition
 from tests.support.history import History
 from tests.support.hub import Hub
+from tests.support.models import files_below
 from tests.support.programs import Program, eventually
 
 GROUP_VERSION = "models.rbee.dev/v1alpha1"
@@ -167,13 +169,11 @@ class Stand:
 
     def published(self) -> list[str]:
         """The paths of all published files, relative to the volume."""
-        files = (file for file in self.volume.rglob("*") if file.is_file())
-        paths = (file.relative_to(self.volume).as_posix() for file in files)
-        return sorted(path for path in paths if not path.startswith(".provisioner/"))
+        return sorted(path for path in files_below(self.volume) if (self.volume / path).is_file())
 
     def left_behind(self) -> list[str]:
         """The names of all files on the volume, except those that a store without objects has."""
-        names = (file.name for file in self.volume.rglob("*") if file.is_file())
+        names = (name for _, _, found in os.walk(self.volume) for name in found)
         return [name for name in names if name != "store.json" and not name.startswith("confirmed-")]
 
 
