@@ -20,7 +20,12 @@ Document = dict[str, Any]
 
 def grant(cluster: Cluster, namespace: str, account: str, verbs: list[str]) -> None:
     """Creates a service account that may do `verbs` with the ModelDownloads of a namespace."""
-    cluster.grant(namespace, account, {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs})
+    cluster.grant(namespace, account, rule(verbs))
+
+
+def rule(verbs: list[str]) -> Document:
+    """The RBAC policy rule that allows `verbs` with ModelDownloads."""
+    return {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +218,4 @@ def opened(
     with running(arguments, directory / "gateway.log") as program:
         found = Desk(cluster, namespace, f"{scheme}://{listen}", program)
         eventually(lambda: Caller(found.url, None).reached("/readyz"), "the gateway is ready")
-        eventually(
-            lambda: may(cluster, namespace, "editor", "create"), "the rights of the editor have come into effect"
-        )
-        eventually(lambda: may(cluster, namespace, "reader", "list"), "the rights of the reader have come into effect")
         yield found
-
-
-def may(cluster: Cluster, namespace: str, account: str, verb: str) -> bool:
-    """Whether an account has a right now: the API server learns of a new RoleBinding by a watch, which may be late."""
-    attributes = {"group": GROUP, "resource": "modeldownloads", "verb": verb, "namespace": namespace}
-    review = {"spec": {"resourceAttributes": attributes}}
-    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-    answer = cluster.as_service_account(namespace, account).create(path, review)
-    return bool(answer["status"]["allowed"])
