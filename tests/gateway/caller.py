@@ -45,7 +45,7 @@ class Stream:
         self._events: queue.Queue[Event] = queue.Queue()
         threading.Thread(target=self._read, args=(response,), daemon=True).start()
 
-    def next(self, *names: str, seconds: float = 30) -> Event:
+    def next(self, *names: str, seconds: float = 60) -> Event:
         """The next event with one of these names; others are dropped. Raises queue.Empty after `seconds`."""
         while True:
             event = self._events.get(timeout=seconds)
@@ -70,7 +70,7 @@ class Caller:
 
     def __init__(self, url: str, token: str | None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=30, verify=False)
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=60, verify=False)
 
     def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self._client.request(method, path, **more)
@@ -174,13 +174,13 @@ class Desk:
         }
         return self.cluster.api.merge(f"{self.path(name)}/status", {"status": status})
 
-    def until_known(self, name: str) -> Document:
-        """Waits until the gateway lists the download, and returns it."""
+    def until_known(self, name: str, state: str | None = None) -> Document:
+        """Waits until the gateway lists the download, in this `state` if there is one, and returns it."""
         editor = self.caller("editor")
 
         def probe() -> Document | None:
             listed = editor.call("GET", "/v1/models/downloads?all=true").json()["downloads"]
-            return next((one for one in listed if one["name"] == name), None)
+            return next((one for one in listed if one["name"] == name and state in {None, one["state"]}), None)
 
         return eventually(probe, f"{name} is on the board")
 
