@@ -81,12 +81,13 @@ def test_a_login_page_is_no_model(bench: Stand, server: str) -> None:
 
 
 def test_a_file_that_is_replaced_on_the_way_is_fetched_anew(bench: Stand, server: str, files: Path) -> None:
-    ask(bench, "model", f"{server}/slow/model.gguf", "reader")
+    ask(bench, "model", f"{server}/slow/model.gguf", "reader", maxBytesPerSecond="1Mi")  # 24 s
     eventually(lambda: bench.get("model").get("status", {}).get("progress", {}).get("bytes", 0) > MIB, "bytes come")
     before = bench.get("model")["status"]["model"]
     replacement = write_gguf(files / "new.gguf", size=16 * MIB, seed=7)
     content = replacement.read_bytes()
     os.replace(replacement, files / "slow/model.gguf")  # noqa: PTH105 - as rsync does
+    bench.patch("model", {"maxBytesPerSecond": None})
     after = bench.until("model", "Available", 90)["status"]["model"]
     assert after["revision"] != before["revision"]
     assert after["sizeBytes"] == len(content)
