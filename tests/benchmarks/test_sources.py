@@ -22,6 +22,8 @@ from benchmarks.transfer.scenes import MIB
 from tests.support import tools
 from tests.support.ggufs import write_gguf
 
+pytestmark = pytest.mark.xdist_group("benchmark-sources")  # one process makes what all of them use
+
 SOURCES = ("hf", "https", "modelscope", "ollama", "s3", "oci")
 
 

@@ -41,6 +41,8 @@ from tests.support.kubelet import Kubelet
 from tests.support.programs import eventually, free_port
 from tests.support.stand import Stand, stand
 
+pytestmark = pytest.mark.xdist_group("api-faults")  # one process makes what all of them use
+
 MIB = 1024**2
 LARGE = 40 * MIB
 UNSAVED = 8 * MIB  # fewer bytes than this are in no journal: it is written after each such amount

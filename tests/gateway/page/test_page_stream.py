@@ -11,6 +11,8 @@ from tests.gateway.scripted import Connection, Document, ScriptedGateway, script
 from tests.support.browser import bars, chromium, question, shown
 from tests.support.programs import eventually
 
+pytestmark = pytest.mark.xdist_group("page-stream")  # one process makes what all of them use
+
 LONG = "unbroken" * 30
 
 
