@@ -25,7 +25,7 @@ from deploy.local.binaries import Binaries
 from deploy.local.processes import Child, ProcessEnded, start
 
 RBAC = "rbac.authorization.k8s.io"
-READY_WITHIN = 30.0  # seconds; a start takes about 3, a loaded machine is allowed more
+READY_WITHIN = 60.0  # seconds; a start takes about 3, a loaded machine is allowed more
 POLL = 0.05  # seconds between two checks of a condition
 PORTS_TO_TRY = 3  # a port that was free may be taken before kube-apiserver listens on it
 

@@ -78,7 +78,7 @@ async def test_all_its_requests_fail_and_the_next_process_is_not_affected(
     with pytest.raises(InternalError, match=r"took longer than 1s|took longer than 0s"):
         await hangs_once.call(Check("with_timeout", store_ref, ()), seconds=0.5)
     with pytest.raises(InternalError, match="ended unexpectedly"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await without_timeout
     first = int((tmp_path / "began").read_text())
     try:
@@ -99,7 +99,7 @@ async def test_a_line_that_is_too_long_fails_all_requests_at_once() -> None:
     worker = worker_of(["sh", "-c", script])
     first = await worker.start()
     calls = [worker.call(Check(str(number), StoreRef("/nowhere", None), ()), seconds=60) for number in range(2)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         errors = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(error) for error in errors] == [InternalError, InternalError]
     assert {str(error) for error in errors} == {
