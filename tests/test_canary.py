@@ -241,7 +241,7 @@ def run_all(bench: Stand, desk: Desk, proxy: Proxy, directory: Path, guarded: Gu
     denied = sum(order.reason == "AccessDenied" for order in orders.values())
     assert f'failures_total{{reason="AccessDenied"}} {denied}' in meanwhile["operator's metrics"]
     operator.process.send_signal(signal.SIGTERM)
-    operator.process.wait(30)
+    operator.process.wait(60)
     return meanwhile | files_of(bench.volume) | kept_by_the_cluster(bench) | answers(desk) | logs(bench, desk)
 
 
@@ -267,17 +267,18 @@ def script_faults(bench: Stand) -> None:
 
 
 def shown_by_processes(pids: list[int]) -> dict[str, str]:
-    """Arguments and environment of processes, which others on the machine can read."""
-    return {
-        f"{what} of {pid}": Path(f"/proc/{pid}/{what}").read_bytes().decode(errors="replace")
-        for pid in pids
-        for what in ("cmdline", "environ")
-    }
+    """Arguments and environment of processes, which others on the machine can read. A worker may have ended."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for what in ("cmdline", "environ"):
+                found[f"{what} of {pid}"] = Path(f"/proc/{pid}/{what}").read_bytes().decode(errors="replace")
+    return found
 
 
 def files_of(volume: Path) -> dict[str, str]:
     """Names and content of journals, records and models, without the content of a file that is renamed meanwhile."""
-    files = [path for path in volume.rglob("*") if path.is_file()]
+    files = [Path(parent, name) for parent, _, names in os.walk(volume) for name in names]
     found = {"names on the volume": "\n".join(map(str, files))}
     for path in files:
         with contextlib.suppress(FileNotFoundError):

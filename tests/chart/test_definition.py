@@ -21,6 +21,8 @@ from tests.chart.controllers import Jobs, at_work
 from tests.chart.installing import create
 from tests.chart.rendering import ROOT, Helm
 
+pytestmark = pytest.mark.xdist_group("definition-by-helm")  # one process makes what all of them use
+
 RELEASE = "model-provisioner"
 FIRST = "tests/data/chart/model-provisioner-0.1.0.tgz"
 FIRST_VALUES = ("slots=2", 'persistence.size="5Gi"', 'gateway.auth="none"', 'commonLabels={"team":"ml"}')

@@ -19,7 +19,7 @@ from tests.support.programs import Program, eventually
 from tests.support.stand import Stand, stand
 
 ACCOUNT = "model-provisioner"
-SOON_SECONDS = 10
+SOON_SECONDS = 40  # for a loaded machine; a Lease lasts longer
 WAIT_SECONDS = 5  # several times that between two looks at the pod
 SIZE = 16 * 1024**2
 
@@ -83,19 +83,18 @@ def test_a_pod_that_was_removed_by_force_is_succeeded_at_once(bench: Stand) -> N
     lose(bench, downloading(bench, "first"), "first")
     epoch = lease(bench)["leaseTransitions"]
     bench.hub.clear_faults()
-    since = time.monotonic()
     second = start(bench, "second")
     eventually(lambda: holder(bench) == "second", "the second one has the Lease", SOON_SECONDS)
-    bench.until("large", "Available", SOON_SECONDS + 20 - (time.monotonic() - since))
+    bench.until("large", "Available")
     assert lease(bench)["leaseTransitions"] == epoch + 1, "journals tell the writers apart"
     assert "the pod of first_" in second.output()
-    (event,) = {event["reportingInstance"] for event in events(bench, "Available")}
-    assert event == "second", "an Event names the pod"
+    eventually(lambda: reporters(bench, "Available") == {"second"}, "an Event names the pod")
 
 
-def events(bench: Stand, reason: str) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/events")["items"]
-    return [item for item in items if item["reason"] == reason]
+def reporters(bench: Stand, reason: str) -> set[str]:
+    """Which pods have posted Events with this reason."""
+    items = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/events")["items"]
+    return {item["reportingInstance"] for item in items if item["reason"] == reason}
 
 
 def test_one_that_already_waits_takes_over_when_the_pod_goes(bench: Stand) -> None:
@@ -124,7 +123,7 @@ def test_a_restarted_container_goes_on_at_once(bench: Stand) -> None:
     name, uid = before["holderIdentity"].split("_")
     kubeconfig = bench.cluster.kubeconfig_for_service_account(bench.namespace, ACCOUNT)
     bench.start_operator(f"--kubeconfig={kubeconfig}", environment={"POD_NAME": name, "POD_UID": uid})
-    bench.until("large", "Available", SOON_SECONDS + 20)
+    bench.until("large", "Available")
     assert lease(bench)["leaseTransitions"] == before["leaseTransitions"]
 
 
@@ -134,7 +133,7 @@ def test_an_operator_that_may_not_read_pods_waits(bench: Stand) -> None:
     rules = [rule for rule in bench.cluster.api.get(role)["rules"] if rule["resources"] != ["pods"]]
     bench.cluster.api.merge(role, {"rules": rules})
     second = start(bench, "second")
-    eventually(lambda: "whether its pod is gone is not known" in second.output(), "it says why it waits", 30)
+    eventually(lambda: "whether its pod is gone is not known" in second.output(), "it says why it waits")
     time.sleep(WAIT_SECONDS)
     assert holder(bench) == "first"
     assert second.process.poll() is None

@@ -24,6 +24,8 @@ from tests.support.pod_node import PodNode
 from tests.support.programs import Program, eventually, free_port, running
 from tests.support.stand import Stand, stand
 
+pytestmark = pytest.mark.xdist_group("audit")  # one process makes what all of them use
+
 GATEWAY = f"{RELEASE}-gateway"
 MODELS = "modeldownloads.models.rbee.dev"
 DOWNLOADS = "/v1/models/downloads"

@@ -23,7 +23,7 @@ from tests.support.stand import Document, Stand
 MIB = 1024**2
 STEPS = 400 if LONG else 40
 LONGEST_PAUSE_SECONDS = 0.8
-WITHIN_SECONDS = 20.0  # the promise is 10, on a machine that does nothing else
+WITHIN_SECONDS = 20.0 if LONG else 60.0  # the promise is 10, on a machine that does nothing else
 NAMES = [f"object-{number}" for number in range(6)]
 CONTENT = {f"hf:acme/{name}": tiny_gguf(size=3 * MIB, seed=seed) for seed, name in enumerate(("one", "two", "three"))}
 PLACES: list[Where] = ["api", "content", "resolve"]
@@ -139,9 +139,11 @@ class Walk:
         for name in ready:
             content = (self.bench.volume / self._path(name)).read_bytes()
             assert content == CONTENT[self.specs[name]["modelRef"]], name
-        paths = {key.removesuffix(".path") for key in self.bench.catalog() if key.endswith(".path")}
-        assert paths == ready
+        eventually(lambda: self._catalogued() == ready, f"{ready} are in the catalog, and what was lost is not")
         assert set(self.bench.published()) <= {self._path(name) for name in self.specs}
+
+    def _catalogued(self) -> set[str]:
+        return {key.removesuffix(".path") for key in self.bench.catalog() if key.endswith(".path")}
 
     def _is_settled(self, name: str) -> bool:
         found, spec = self.bench.get(name), self.specs[name]

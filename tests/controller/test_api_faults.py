@@ -41,11 +41,12 @@ from tests.support.kubelet import Kubelet
 from tests.support.programs import eventually, free_port
 from tests.support.stand import Stand, stand
 
+pytestmark = pytest.mark.xdist_group("api-faults")  # one process makes what all of them use
+
 MIB = 1024**2
 LARGE = 40 * MIB
 UNSAVED = 8 * MIB  # fewer bytes than this are in no journal: it is written after each such amount
-WITHIN_SECONDS = 10.0
-WITHIN_SECONDS_OF_A_START = 10.0 if LONG else 20.0  # the promise is 10; other tests may delay a start
+WITHIN_SECONDS = 10.0 if LONG else 45.0  # the promise is 10, on a machine that does nothing else
 MOST_REQUESTS = {"GET": 45, "PATCH": 60, "POST": 12, "WATCH": 30}  # three times the most that a fault has needed
 
 
@@ -285,8 +286,8 @@ def test_everything_is_as_if_nothing_had_been(site: Site, fault: str) -> None:
         gate.release()
         if case.ends_with is None:
             everything_sent = partial(_has_sent, site, file_name(its.large))
-            eventually(everything_sent, "the bytes go on flowing", 30)
-    seconds = its.until_converged(WITHIN_SECONDS if case.ends_with is None else WITHIN_SECONDS_OF_A_START)
+            eventually(everything_sent, "the bytes go on flowing")
+    seconds = its.until_converged(WITHIN_SECONDS)
     requests = Counter("WATCH" if one.is_watch else one.method for one in site.proxy.log[asked:])
     again = its.sent_twice()
     say(f"{fault}: as it should be {seconds:.1f} s after the end of it; {dict(requests)}; {again} bytes sent again")
@@ -294,7 +295,7 @@ def test_everything_is_as_if_nothing_had_been(site: Site, fault: str) -> None:
     assert site.kubelet.exits[exits:] == ([] if case.ends_with is None else [case.ends_with])
     assert again <= (0 if case.ends_with is None else UNSAVED)
     assert all(count <= case.most * MOST_REQUESTS[verb] for verb, count in requests.items()), f"a loop: {requests}"
-    eventually(lambda: well(site.health) == (200, "ok"), "the probe is content", 10)
+    eventually(lambda: well(site.health) == (200, "ok"), "the probe is content")
 
 
 def _has_sent(site: Site, file: str) -> bool:

@@ -10,6 +10,7 @@ from deploy.local.cluster import Cluster
 from tests.support import buckets
 from tests.support.buckets import Server
 from tests.support.ggufs import tiny_gguf
+from tests.support.models import private_content
 from tests.support.pod_agent import pod_agent
 from tests.support.pod_node import PodNode
 from tests.support.programs import free_port
@@ -61,8 +62,11 @@ def test_a_model_in_a_bucket_is_ready_and_in_the_catalog(bench: Stand, server: S
 def no_secret_is_shown(bench: Stand) -> None:
     objects = bench.cluster.api.get(f"/apis/models.rbee.dev/v1alpha1/namespaces/{bench.namespace}/modeldownloads")
     events = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/events")
-    kept = b"".join(file.read_bytes() for file in (bench.volume / ".provisioner").rglob("*") if file.is_file())
-    shown = json.dumps([objects, events, bench.catalog()]) + bench.operator_output() + kept.decode("latin-1")
+    shown = (
+        json.dumps([objects, events, bench.catalog()])
+        + bench.operator_output()
+        + private_content(bench.volume).decode("latin-1")
+    )
     assert "canary" not in shown
     assert "X-Amz-Signature" not in shown
 

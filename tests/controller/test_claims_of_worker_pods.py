@@ -29,7 +29,7 @@ def wait(pods: Pods, reason: str, message: str) -> None:
     """Until the object waits for a reason, with a message."""
     pods.apply("tiny", modelRef="hf:acme/tiny")
     pods.bench.until("tiny", reason)
-    assert message in pods.bench.ready("tiny")["message"]
+    eventually(lambda: message in pods.bench.ready("tiny")["message"], f"it waits because of {message}")
     assert not pods.node.jobs, "no Job is made"
 
 

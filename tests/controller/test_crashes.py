@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.api import ApiError
 from deploy.local.cluster import Cluster
+from model_provisioner.domain import liveness
 from model_provisioner.transfer.store.partfile import keys, read_journal
 from model_provisioner.transfer.store.posix import opened_root
 from tests.support.api_proxy import ApiProxy
@@ -47,7 +48,7 @@ def test_kill_9_at_half_of_512_mib_costs_at_most_64_mib(bench: Stand, tmp_path: 
         gate.release()
     else:
         operator.kill()
-        eventually(lambda: not alive(worker), "the worker has died with its operator", 10)
+        eventually(lambda: not alive(worker), "the worker has died with its operator")
         gate.release()
         bench.start_operator()
 
@@ -178,7 +179,8 @@ def test_the_next_operator_goes_on_at_once_with_what_the_former_was_told_to_leav
     eventually(lambda: "first holds the Lease" in second.output(), "the second one waits")
     asked = len(bench.hub.log)
     assert first.stop() == 0
-    eventually(lambda: lease(bench)["holderIdentity"] == "second", "it does not wait for the Lease to expire", 8)
+    within = liveness.ALONE.duration / 2
+    eventually(lambda: lease(bench)["holderIdentity"] == "second", "it does not wait for the Lease to expire", within)
     eventually(lambda: any(one.origin == "content" for one in bench.hub.log[asked:]), "it goes on")
     gate.release()
     status = bench.until("large", "Available")["status"]
@@ -195,8 +197,8 @@ def test_an_operator_that_has_lost_the_lease_ends_at_once(bench: Stand) -> None:
     workers = eventually(operator.children, "workers run")
     path = f"/apis/coordination.k8s.io/v1/namespaces/{bench.namespace}/leases/model-provisioner"
     bench.cluster.api.merge(path, {"spec": {"holderIdentity": "somebody else"}})
-    assert operator.process.wait(20) == 3
-    eventually(lambda: not any(alive(worker) for worker in workers), "its workers are gone", 10)
+    assert operator.process.wait(30) == 3  # long before the Lease would expire
+    eventually(lambda: not any(alive(worker) for worker in workers), "its workers are gone")
 
 
 def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
@@ -240,7 +242,7 @@ def test_an_operator_that_stood_still_finds_another_in_its_place_and_ends(
         eventually(lambda: bench.history.reasons("late").count("Available") == 2, "the late write is put right")
         status = {name: bench.get(name)["status"] for name in ("taken", "published", "late")}
         first.process.send_signal(signal.SIGCONT)
-        assert first.process.wait(20) != 0
+        assert first.process.wait(60) != 0
         time.sleep(1)
         assert {name: bench.get(name)["status"] for name in status} == status, "it has written nothing more"
     assert [one["attempts"] for one in status.values()] == [1, 1, 1]

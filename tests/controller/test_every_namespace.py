@@ -16,7 +16,9 @@ from tests.support.ggufs import write_gguf
 from tests.support.programs import Program, eventually
 from tests.support.stand import Stand
 
-SOON_SECONDS = 30  # for a loaded machine; it takes less than one second
+pytestmark = pytest.mark.xdist_group("every-namespace")  # one process makes what all of them use
+
+SOON_SECONDS = 45  # for a loaded machine; it takes less than one second
 SIZE = 16 * 1024**2
 
 

@@ -10,12 +10,13 @@ import pytest
 from deploy.local.api import ApiError
 from deploy.local.cluster import Cluster
 from tests.controller.test_liveness import probed
+from tests.support.ggufs import tiny_gguf
 from tests.support.hasty import GRACE_SECONDS
 from tests.support.programs import eventually
 from tests.support.stand import Stand
 
 GROUP = "models.rbee.dev"
-MODEL = "hf/acme/tiny/tiny.Q4_K_M.gguf"
+NEIGHBOURS = "hf/acme/tiny/tiny.Q8_0.gguf"
 KEYS = (
     "release",
     "live",
@@ -46,30 +47,39 @@ def serving(health: Callable[[], tuple[int, str]]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("values", [list(VALUES)[:4], list(VALUES)[4:]], ids=["odd", "of earlier versions"])
 def test_a_deletion_depends_on_no_annotation_and_the_probe_stays_healthy(
-    bench: Stand, cluster: Cluster, tmp_path: Path, value: str
+    bench: Stand, cluster: Cluster, tmp_path: Path, values: list[str]
 ) -> None:
+    """Each value is that of an object of its own, with a file of its own. Five of them would be many for the probe."""
+    hostile = {value: value.lower().replace(" ", "-") for value in values}
+    for seed, name in enumerate(hostile.values()):
+        bench.hub.repository(f"acme/{name}").add("m.Q4_K_M.gguf", tiny_gguf(seed=10 + seed))
     with probed(bench, cluster, tmp_path, "tests.support.hasty") as it:
         operator = it.start()
-        bench.apply("tiny", modelRef="hf:acme/tiny:Q4_K_M", reclaimPolicy="Delete")
+        for name in hostile.values():
+            bench.apply(name, modelRef=f"hf:acme/{name}", reclaimPolicy="Delete")
         bench.apply("neighbour", modelRef="hf:acme/tiny:Q8_0")
-        for name in ("tiny", "neighbour"):
+        for name in (*hostile.values(), "neighbour"):
             bench.until(name, "Available")
-        keys = KEYS if len(VALUES[value]) < 1000 else ("release",)
-        bench.patch("tiny", annotations={f"{GROUP}/{key}": VALUES[value] for key in keys})
-        bench.patch("tiny", finalizers=[f"{GROUP}/operator", "example.com/other"])
-        bench.delete("tiny")
-        eventually(lambda: MODEL not in bench.published(), "its files are removed", 15)
+        for value, name in hostile.items():
+            keys = KEYS if len(VALUES[value]) < 1000 else ("release",)
+            bench.patch(name, annotations={f"{GROUP}/{key}": VALUES[value] for key in keys})
+            bench.patch(name, finalizers=[f"{GROUP}/operator", "example.com/other"])
+            bench.delete(name)
+        eventually(lambda: bench.published() == [NEIGHBOURS], "their files are removed")
         for number in range(round(GRACE_SECONDS) + 3):
             bench.patch("neighbour", {"priority": number})
-            bench.patch("tiny", annotations={"example.com/number": str(number)})
+            for name in hostile.values():
+                bench.patch(name, annotations={"example.com/number": str(number)})
             time.sleep(1)
             assert it.health() == (200, "ok")
         operator.kill()
         it.start()
-        bench.patch("tiny", finalizers=[f for f in bench.get("tiny")["metadata"]["finalizers"] if "other" not in f])
-        bench.until_gone("tiny")
+        for name in hostile.values():
+            bench.patch(name, finalizers=[f for f in bench.get(name)["metadata"]["finalizers"] if "other" not in f])
+        for name in hostile.values():
+            bench.until_gone(name)
         eventually(lambda: serving(it.health), "the new operator serves its probe")
         assert it.health() == (200, "ok")
         assert bench.ready("neighbour")["status"] == "True"

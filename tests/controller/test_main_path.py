@@ -35,7 +35,7 @@ def test_a_manifest_becomes_a_verified_file(bench: Stand) -> None:
     catalog = bench.catalog()
     assert (catalog["tiny.path"], catalog["tiny.claim"]) == (PATH, "models")
     assert json.loads(catalog["tiny.json"])["digest"] == model["digest"]
-    assert eventually(lambda: bench.events("tiny"), "an event")[-1] == ("Normal", "Available")
+    eventually(lambda: bench.events("tiny")[-1:] == [("Normal", "Available")], "an Event, which follows the status")
 
 
 def test_a_suspended_object_tells_what_there_is_to_decide_and_fetches_nothing(bench: Stand) -> None:

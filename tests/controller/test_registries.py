@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import registry, tars
 from tests.support.ggufs import tiny_gguf, tiny_projector
+from tests.support.models import private_content
 from tests.support.programs import eventually
 from tests.support.registry import GGUF, PASSWORD, USER, Pusher
 from tests.support.stand import Stand
@@ -160,6 +161,9 @@ def test_the_settings_of_ollama_are_in_the_catalog_also_after_a_restart_without_
 def no_secret_is_shown(bench: Stand) -> None:
     objects = bench.cluster.api.get(f"/apis/models.rbee.dev/v1alpha1/namespaces/{bench.namespace}/modeldownloads")
     events = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/events")
-    kept = b"".join(file.read_bytes() for file in (bench.volume / ".provisioner").rglob("*") if file.is_file())
-    shown = json.dumps([objects, events, bench.catalog()]) + bench.operator_output() + kept.decode("latin-1")
+    shown = (
+        json.dumps([objects, events, bench.catalog()])
+        + bench.operator_output()
+        + private_content(bench.volume).decode("latin-1")
+    )
     assert "canary" not in shown

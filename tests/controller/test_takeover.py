@@ -91,8 +91,8 @@ class Pair:
         """The download ends as if nothing had happened: one Event tells so, and no byte is wrong."""
         self._bench.hub.bytes_per_second(None)
         self._bench.until("large", "Available")
-        told = [event for event in self._bench.events("large") if event == ("Normal", "Available")]
-        assert len(told) == 1
+        eventually(lambda: ("Normal", "Available") in self._bench.events("large"), "an Event, which follows the status")
+        assert self._bench.events("large").count(("Normal", "Available")) == 1
         assert [one.get("status", {}).get("attempts", 0) for one in self._bench.history.of("large")][-1] <= 1
 
 

@@ -34,14 +34,17 @@ class Account:
         self.write_token()
 
     def write_token(self) -> str:
-        token = self._cluster.token(self._namespace, ACCOUNT)
-        self.file.write_text(token)
-        return token
+        return self._write(self._cluster.token(self._namespace, ACCOUNT))
 
     def write_expiring_token(self, seconds: float) -> str:
         key = self._cluster.directory / "pki" / "accounts.key"
-        token = expiring(self._cluster.token(self._namespace, ACCOUNT), key, seconds)
-        self.file.write_text(token)
+        return self._write(expiring(self._cluster.token(self._namespace, ACCOUNT), key, seconds))
+
+    def _write(self, token: str) -> str:
+        """Replaces the file, as a kubelet does: the operator never reads one that is empty or half written."""
+        new = self.file.with_name("token.new")
+        new.write_text(token)
+        new.rename(self.file)
         return token
 
     @contextmanager
@@ -57,7 +60,7 @@ class Account:
             return
         self._cluster.api.delete(f"/api/v1/namespaces/{self._namespace}/serviceaccounts/{ACCOUNT}")
         self._cluster.create_service_account(self._namespace, ACCOUNT)
-        eventually(lambda: self.is_refused(old), "the API server has forgotten that the token was good", 30)
+        eventually(lambda: self.is_refused(old), "the API server has forgotten that the token was good")
         yield old
 
     def is_refused(self, token: str) -> bool:
@@ -102,11 +105,11 @@ def test_an_operator_whose_token_was_refused_goes_on_with_the_next_one(
             bench.until("before", "Available")
             with account.revoked(proxy) as old:
                 proxy.cut()
-                eventually(lambda: refused(proxy, own_clients), "our own client is refused", 30)
-                eventually(lambda: refused(proxy, kopfs), "kopf is refused", 30)
+                eventually(lambda: refused(proxy, own_clients), "our own client is refused")
+                eventually(lambda: refused(proxy, kopfs), "kopf is refused")
                 token, since = account.write_token(), len(proxy.log)
                 bench.apply("after", modelRef="hf:acme/tiny:Q8_0")
-                bench.until("after", "Available", 30)
+                bench.until("after", "Available")
                 bench.delete("before")
                 bench.until_gone("before")
             assert kubelet.exits == []
@@ -126,10 +129,10 @@ def test_an_operator_whose_token_has_expired_goes_on_with_the_next_one(
             token = account.write_token()
             eventually(lambda: account.is_refused(old), "the first one has expired", LONG_ENOUGH_TO_START_SECONDS + 30)
             proxy.cut()
-            eventually(lambda: refused(proxy, own_clients), "our own client is refused", 30)
-            eventually(lambda: refused(proxy, kopfs), "kopf is refused", 30)
+            eventually(lambda: refused(proxy, own_clients), "our own client is refused")
+            eventually(lambda: refused(proxy, kopfs), "kopf is refused")
             bench.apply("after", modelRef="hf:acme/tiny:Q8_0")
-            bench.until("after", "Available", 30)
+            bench.until("after", "Available")
             bench.delete("before")
             bench.until_gone("before")
             eventually(lambda: [one for one in proxy.asked(leases) if one.token == token], "the Lease is renewed")
@@ -149,7 +152,7 @@ def test_kopf_alone_is_refused_and_takes_the_token_that_is_in_the_file(
             old, token = account.file.read_text(), account.write_token()
             with proxy.answering(401, lambda asked: asked.is_kopfs and asked.token == old) as refusal:
                 proxy.cut(kopfs_watch)
-                eventually(lambda: [one for one in proxy.asked(kopfs_watch) if one.token == token], "kopf has it", 30)
+                eventually(lambda: [one for one in proxy.asked(kopfs_watch) if one.token == token], "kopf has it")
             assert refusal.hits == 1
 
 

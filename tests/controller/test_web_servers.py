@@ -10,6 +10,7 @@ import pytest
 from deploy.local.api import ApiError
 from tests.support import nginx
 from tests.support.ggufs import tiny_gguf, write_gguf
+from tests.support.models import private_content
 from tests.support.programs import eventually
 from tests.support.stand import Stand
 
@@ -80,12 +81,13 @@ def test_a_login_page_is_no_model(bench: Stand, server: str) -> None:
 
 
 def test_a_file_that_is_replaced_on_the_way_is_fetched_anew(bench: Stand, server: str, files: Path) -> None:
-    ask(bench, "model", f"{server}/slow/model.gguf", "reader")
+    ask(bench, "model", f"{server}/slow/model.gguf", "reader", maxBytesPerSecond="1Mi")  # 24 s
     eventually(lambda: bench.get("model").get("status", {}).get("progress", {}).get("bytes", 0) > MIB, "bytes come")
     before = bench.get("model")["status"]["model"]
     replacement = write_gguf(files / "new.gguf", size=16 * MIB, seed=7)
     content = replacement.read_bytes()
     os.replace(replacement, files / "slow/model.gguf")  # noqa: PTH105 - as rsync does
+    bench.patch("model", {"maxBytesPerSecond": None})
     after = bench.until("model", "Available", 90)["status"]["model"]
     assert after["revision"] != before["revision"]
     assert after["sizeBytes"] == len(content)
@@ -100,6 +102,9 @@ def test_an_endpoint_is_refused_for_a_web_server(bench: Stand, server: str) -> N
 def no_secret_is_shown(bench: Stand) -> None:
     objects = bench.cluster.api.get(f"/apis/models.rbee.dev/v1alpha1/namespaces/{bench.namespace}/modeldownloads")
     events = bench.cluster.api.get(f"/api/v1/namespaces/{bench.namespace}/events")
-    kept = b"".join(file.read_bytes() for file in (bench.volume / ".provisioner").rglob("*") if file.is_file())
-    shown = json.dumps([objects, events, bench.catalog()]) + bench.operator_output() + kept.decode("latin-1")
+    shown = (
+        json.dumps([objects, events, bench.catalog()])
+        + bench.operator_output()
+        + private_content(bench.volume).decode("latin-1")
+    )
     assert "canary" not in shown

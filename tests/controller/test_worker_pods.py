@@ -13,6 +13,7 @@ from deploy.local.cluster import Cluster
 from model_provisioner.domain.store.holders import Holder
 from model_provisioner.transfer.store.store import Store
 from tests.support.cable import Cable
+from tests.support.conditions import condition
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.hub import Gate
 from tests.support.models import plan_of, private_files, sample
@@ -108,8 +109,9 @@ def test_a_pod_that_is_lost_at_half_is_replaced_and_its_bytes_are_kept(pods: Pod
         pods.node.delete_pod()
     else:
         pods.node.crash()
-    pods.bench.until("large", "WorkerLost")
-    message = pods.bench.ready("large")["message"]
+    lost = condition(pods.bench.until("large", "WorkerLost"), "Ready")
+    assert lost
+    message = lost["message"]  # the status says so only until the next pod is there
     assert "what it had written is kept" in message
     assert ("was deleted" if fate == "deleted" else "OOMKilled, exit code 137") in message
     gate.release()

@@ -19,7 +19,7 @@ from deploy.local.processes import ProcessEnded
 from tests.support.programs import runs
 
 ROOT = Path(__file__).parents[2]
-STARTS_WITHIN = 60.0  # seconds; generous, because the tests are not about the time
+STARTS_WITHIN = 120.0  # seconds; generous, because the tests are not about the time
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def parent_of(stat: Path) -> list[tuple[int, int]]:
 
 
 def wait_until_gone(processes: set[int]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(map(runs, processes)):
         assert time.monotonic() < deadline, f"{processes} still run"
         time.sleep(0.05)
@@ -102,7 +102,7 @@ def test_it_is_told_when_a_part_dies(own: Cluster) -> None:
     ]
     os.kill(mine[0], signal.SIGKILL)
     with pytest.raises(ProcessEnded, match="ended with -9"):
-        check_until(own, time.monotonic() + 10)
+        check_until(own, time.monotonic() + 60)
 
 
 def check_until(cluster: Cluster, deadline: float) -> None:
@@ -117,7 +117,7 @@ def test_rights_are_really_asked_for(cluster: Cluster, namespace: str) -> None:
         account.get(f"/apis/models.rbee.dev/v1alpha1/namespaces/{namespace}/modeldownloads")
     assert (refused.value.code, refused.value.reason) == (403, "Forbidden")
     cluster.apply(grant(namespace))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not may_list(cluster, namespace):  # the authorizer watches the rules and sees new ones a moment later
         assert time.monotonic() < deadline, "the rights were granted, and never came"
         time.sleep(0.05)
@@ -218,7 +218,7 @@ def test_a_signal_to_the_program_stops_its_children(
         children = descendants(program.pid)
         assert len(children) == 2
         program.send_signal(how)
-        program.wait(20)
+        program.wait(60)
     wait_until_gone(children)
     if how != signal.SIGKILL:
         assert list(Path(short_directory).iterdir()) == []

@@ -13,6 +13,8 @@ from deploy.local.demo import DemoFailed, Sample, Stage
 from deploy.local.demo_programs import REPOSITORY, SMALL, running
 from tests.support.programs import eventually
 
+pytestmark = pytest.mark.xdist_group("demo")  # one process makes what all of them use
+
 REF = f"hf:{REPOSITORY}:Q2_K"  # the small model of the demo's hub
 FILE = f"hf/{REPOSITORY}/{SMALL}"
 OTHER = "own-copy"

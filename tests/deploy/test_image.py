@@ -18,6 +18,8 @@ from tests.gateway.process import gateway_process, get, read_to_the_end
 from tests.support.ggufs import tiny_gguf
 from tests.support.stand import stand
 
+pytestmark = pytest.mark.xdist_group("image")  # one process makes what all of them use
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 

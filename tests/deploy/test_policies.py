@@ -16,7 +16,7 @@ from model_provisioner.kube import resource
 POLICIES = Path(__file__).parents[2] / "deploy" / "policies"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 DIGEST = f"sha256:{'0' * 64}"
-WITHIN = 30.0  # seconds until the API server applies a policy that is new
+WITHIN = 60.0  # seconds until the API server applies a policy that is new
 
 
 def model(ref: str, name: str = "model", **spec: Any) -> Document:

@@ -34,7 +34,7 @@ def trace(hub: Hub, root: Path, log: Path) -> list[tuple[str, str]]:
         assert isinstance(worker.ask(fetch_request(root, settled.plan)), Published)
         assert process.stdin
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     return parse(log)
 
 

@@ -20,7 +20,12 @@ Document = dict[str, Any]
 
 def grant(cluster: Cluster, namespace: str, account: str, verbs: list[str]) -> None:
     """Creates a service account that may do `verbs` with the ModelDownloads of a namespace."""
-    cluster.grant(namespace, account, {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs})
+    cluster.grant(namespace, account, rule(verbs))
+
+
+def rule(verbs: list[str]) -> Document:
+    """The RBAC policy rule that allows `verbs` with ModelDownloads."""
+    return {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": verbs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Stream:
         self._events: queue.Queue[Event] = queue.Queue()
         threading.Thread(target=self._read, args=(response,), daemon=True).start()
 
-    def next(self, *names: str, seconds: float = 30) -> Event:
+    def next(self, *names: str, seconds: float = 60) -> Event:
         """The next event with one of these names; others are dropped. Raises queue.Empty after `seconds`."""
         while True:
             event = self._events.get(timeout=seconds)
@@ -65,7 +70,7 @@ class Caller:
 
     def __init__(self, url: str, token: str | None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=30, verify=False)
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=60, verify=False)
 
     def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self._client.request(method, path, **more)
@@ -169,13 +174,13 @@ class Desk:
         }
         return self.cluster.api.merge(f"{self.path(name)}/status", {"status": status})
 
-    def until_known(self, name: str) -> Document:
-        """Waits until the gateway lists the download, and returns it."""
+    def until_known(self, name: str, state: str | None = None) -> Document:
+        """Waits until the gateway lists the download, in this `state` if there is one, and returns it."""
         editor = self.caller("editor")
 
         def probe() -> Document | None:
             listed = editor.call("GET", "/v1/models/downloads?all=true").json()["downloads"]
-            return next((one for one in listed if one["name"] == name), None)
+            return next((one for one in listed if one["name"] == name and state in {None, one["state"]}), None)
 
         return eventually(probe, f"{name} is on the board")
 
@@ -213,17 +218,4 @@ def opened(
     with running(arguments, directory / "gateway.log") as program:
         found = Desk(cluster, namespace, f"{scheme}://{listen}", program)
         eventually(lambda: Caller(found.url, None).reached("/readyz"), "the gateway is ready")
-        eventually(
-            lambda: may(cluster, namespace, "editor", "create"), "the rights of the editor have come into effect"
-        )
-        eventually(lambda: may(cluster, namespace, "reader", "list"), "the rights of the reader have come into effect")
         yield found
-
-
-def may(cluster: Cluster, namespace: str, account: str, verb: str) -> bool:
-    """Whether an account has a right now: the API server learns of a new RoleBinding by a watch, which may be late."""
-    attributes = {"group": GROUP, "resource": "modeldownloads", "verb": verb, "namespace": namespace}
-    review = {"spec": {"resourceAttributes": attributes}}
-    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-    answer = cluster.as_service_account(namespace, account).create(path, review)
-    return bool(answer["status"]["allowed"])

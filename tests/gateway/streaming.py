@@ -58,14 +58,14 @@ class Reader:
 
     async def until(self, piece: bytes) -> None:
         """Reads until the event that has `piece` is complete. The search starts after the last event found."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (found := self.body.find(piece, self._seen)) < 0 or (end := self.body.find(b"\n\n", found)) < 0:
                 await self._more(piece)
             self._seen = end + 2
 
     async def to_the_end(self) -> bytes:
         """Reads until the gateway ends the stream, and returns all of it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             self.body += await self.response.content.read()
         return self.body
 
@@ -134,7 +134,7 @@ async def serving(
     app.add_routes(routes(handlers, [call for call in CALLS if call.operation_id in handlers]))
     server = TestServer(app)
     await server.start_server(shutdown_timeout=0.1)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
         try:
             yield Service(board, limiter, streams, server, session)
         finally:

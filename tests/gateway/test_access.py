@@ -19,10 +19,11 @@ from model_provisioner.gateway.problems import Problem
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.kube.reflector import Reflector
 from model_provisioner.settings.gateway import GatewaySettings
-from tests.gateway.caller import GROUP, grant, opened
+from tests.gateway.caller import GROUP, grant, opened, rule
 from tests.gateway.clock import Clock
 from tests.gateway.streaming import serving
 from tests.kube import watch_server
+from tests.support.programs import eventually
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ALLOWED = {"status": {"allowed": True}}
@@ -48,6 +49,7 @@ async def test_a_review_is_cached_for_a_minute(cluster: Cluster, namespace: str,
     request = bearing(cluster.token(namespace, "reader"))
     assert await authorizer.readable_namespace(request, "list", None) == namespace
     cluster.api.delete(f"{RBAC}/namespaces/{namespace}/rolebindings/reader")
+    eventually(lambda: not cluster.allows(namespace, "reader", rule(["list"])), "the API server knows of it")
     clock.seconds = 59
     assert await authorizer.readable_namespace(request, "list", namespace) == namespace
     clock.seconds = 61
@@ -95,15 +97,16 @@ async def test_a_cluster_wide_reader_sees_all_namespaces_or_the_requested_one(
     authorizer = Authorizer(api, "elsewhere", open_to_all=False)
     cluster.create_service_account(namespace, "auditor")
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"audit-{namespace}"}
-    rule = {"apiGroups": [GROUP], "resources": ["modeldownloads"], "verbs": ["list", "watch"]}
     common = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": f"audit-{namespace}"}}
     subject = {"kind": "ServiceAccount", "name": "auditor", "namespace": namespace}
     cluster.apply(
         [
-            {**common, "kind": "ClusterRole", "rules": [rule]},
+            {**common, "kind": "ClusterRole", "rules": [rule(["list", "watch"])]},
             {**common, "kind": "ClusterRoleBinding", "roleRef": role, "subjects": [subject]},
         ]
     )
+    everywhere = rule(["watch"])
+    eventually(lambda: cluster.allows(namespace, "auditor", everywhere, within=""), "the API server knows of it")
     request = bearing(cluster.token(namespace, "auditor"))
     assert await authorizer.readable_namespace(request, "watch", None) is None
     assert await authorizer.readable_namespace(request, "watch", "anywhere") == "anywhere"

@@ -54,7 +54,7 @@ async def test_all_tokens_of_an_account_count_for_one_limit(tmp_path: Path) -> N
                 for opaque in ("opaque-a", "opaque-b"):
                     async with service.reading(Authorization=f"Bearer {opaque}") as other:
                         await other.until(b"event: sync")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 again = {"Authorization": f"Bearer {token_of('one', 3)}"}
                 while (await service.get(**again)).status != 200:  # noqa: ASYNC110 -- another server's state
                     await asyncio.sleep(0.01)
@@ -69,14 +69,14 @@ async def test_a_stream_is_no_longer_counted_once_its_client_has_disconnected() 
             async with service.reading() as reader:
                 await reader.until(b"event: sync")
                 reader.response.close()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while limiter.open:  # noqa: ASYNC110 -- another task's state
                     await asyncio.sleep(0)
         assert limiter.refused == 0
 
 
 async def test_changes_between_two_writes_are_sent_once() -> None:
-    async with serving(min_interval=0.2) as service, service.reading() as reader:
+    async with serving(min_interval=1) as service, service.reading() as reader:
         await reader.until(b"event: sync")
         for version in range(1, 100):
             service.board.on_event("MODIFIED", document("busy", version, Started(MODEL, version)))

@@ -9,6 +9,8 @@ from deploy.local.cluster import Cluster
 from tests.gateway.caller import Caller, Desk, grant, opened
 from tests.support.tokens import reissued
 
+pytestmark = pytest.mark.xdist_group("gateway-rights")  # one process makes what all of them use
+
 ALL = ["get", "list", "watch", "create", "patch", "delete"]
 CALLS = {
     "start": ("POST", "/v1/models/download", {"model_ref": "hf:acme/new"}),

@@ -72,7 +72,7 @@ _READY = {("Ready", "True"): "Current", ("Ready", "False"): "InProgress", ("Read
 
 
 def _conditions(version: Document) -> Sequence[Document]:
-    found: Sequence[Document] = version["status"].get("conditions", ())
+    found: Sequence[Document] = version.get("status", {}).get("conditions") or ()
     return found
 
 

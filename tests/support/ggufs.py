@@ -4,6 +4,7 @@ The same seed gives the same weights. They differ at every offset, so that bytes
 llama.cpp can read the headers and cannot run the models. Invalid headers are in `gguf_headers`.
 """
 
+import functools
 import random
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, LlamaFileTy
 
 _WIDTH = 2048  # elements of a tensor's row; a multiple of every block size
 _NOISE_BYTES = 1024 * 1024
+_MOST_KEPT = 24 * 1024 * 1024
 _TEMPLATE = "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}</s>\n{% endfor %}"
 _TENSOR_TYPES = {
     LlamaFileType.ALL_F32: GGMLQuantizationType.F32,
@@ -89,7 +91,12 @@ def write_split(directory: Path, stem: str, parts: int = 3, *, size: int = 1024 
 
 
 def tiny_gguf(architecture: str = "llama", *, size: int = 64 * 1024, seed: int = 0) -> bytes:
-    """A whole model of about `size` bytes."""
+    """A whole model of about `size` bytes. The latest that are not huge are kept, because many modules use the same."""
+    return (_tiny_gguf if size <= _MOST_KEPT else _tiny_gguf.__wrapped__)(architecture, size, seed)
+
+
+@functools.lru_cache(maxsize=16)
+def _tiny_gguf(architecture: str, size: int, seed: int) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         return write_gguf(
             Path(directory) / "tiny.gguf", architecture=architecture, vocabulary=256, size=size, seed=seed

@@ -20,7 +20,7 @@ from tests.support.judgement import MOST_EVENTS, Reign, Version, complaints, eve
 from tests.support.programs import eventually
 
 _WATCH_SECONDS = 24 * 3600  # else the API server ends it after half an hour
-_CATCH_UP_SECONDS = 10
+_CATCH_UP_SECONDS = 30
 
 Document = dict[str, Any]
 
@@ -65,7 +65,9 @@ class History:
             assert not found, "\n".join(found)
 
     def of(self, name: str) -> list[Document]:
-        """All versions of the objects with this name, oldest first."""
+        """All versions of the objects with this name up to now, oldest first."""
+        if self._thread.is_alive():
+            self._see_all()
         all_ = (one.document for versions in list(self._versions.values()) for one in versions)
         return [document for document in all_ if document["metadata"]["name"] == name]
 

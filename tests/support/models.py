@@ -1,5 +1,6 @@
 """Planned files with their content, for tests of the store. They need no hub."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -66,7 +67,7 @@ def put(root: Path, path: str, content: bytes) -> Path:
 
 
 def files_below(root: Path) -> set[str]:
-    """Every path below `root` except the private files of the store."""
+    """Every path below `root` except the private files of the store. Another process may write there meanwhile."""
     found = (Path(parent, name).relative_to(root) for parent, _, names in os.walk(root) for name in names)
     return {str(path) for path in found if path.parts[0] != ".provisioner"}
 
@@ -74,6 +75,16 @@ def files_below(root: Path) -> set[str]:
 def private_files(root: Path, kind: str) -> set[str]:
     """The names in `.provisioner/<kind>`."""
     return {path.name for path in (root / ".provisioner" / kind).iterdir()}
+
+
+def private_content(root: Path) -> bytes:
+    """All bytes in the private files of the store, which a worker may replace meanwhile."""
+    found = bytearray()
+    for parent, _, names in os.walk(root / ".provisioner"):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                found += Path(parent, name).read_bytes()
+    return bytes(found)
 
 
 def attest(store: Store, uid: str, file: SampleFile) -> None:

@@ -72,4 +72,4 @@ def _running(directory: Path, locations: str, ca_file: Path | None = None, port:
             yield port
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)

@@ -4,6 +4,8 @@ Called by tests, stands and benchmarks. The output of a program goes to a file, 
 """
 
 import contextlib
+import functools
+import itertools
 import os
 import random
 import signal
@@ -18,6 +20,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _PORTS = range(20_000, 32_768)  # Linux chooses from 32768 on (ip_local_port_range), macOS from 49152
+_MOST_PROCESSES = 16  # of one run of pytest-xdist
 
 
 class Program:
@@ -115,25 +118,37 @@ def eventually(probe: Callable[[], T | None], what: str, seconds: float = 60) ->
     The default is generous, so that only a real failure takes so long.
     """
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while True:
+        is_last = time.monotonic() >= deadline  # the machine may have stood still since the probe before
         answer = probe()
         if answer:
             return answer
+        if is_last:
+            raise AssertionError(f"not within {seconds}s: {what}")
         time.sleep(0.05)
-    raise AssertionError(f"not within {seconds}s: {what}")
 
 
 def free_port() -> int:
     """A port of loopback on which nothing listens now.
 
     Between this call and the start of the program that listens there, the kernel gives the port to no other socket: it
-    is below the ports that it chooses for sockets without one.
+    is below the ports that it chooses for sockets without one. No other process of pytest-xdist gets it either, and
+    this one gets it again only after all its others.
     """
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for port in itertools.islice(_own_ports(), len(_PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
     raise AssertionError("all ports are in use")
+
+
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """The ports of this process, over and over. It begins anywhere, as there may be another run of tests."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _MOST_PROCESSES
+    own = _PORTS[number::_MOST_PROCESSES]
+    first = random.randrange(len(own))
+    return itertools.cycle([*own[first:], *own[:first]])
 
 
 def is_listening(port: int) -> bool:

@@ -55,7 +55,7 @@ def running(directory: Path, *, protected: bool = False) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @functools.lru_cache(maxsize=16)

@@ -4,14 +4,17 @@ The tests of the controller see it as a user does: through the API server, the v
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from deploy.local.api import ApiError
 from deploy.local.cluster import Cluster
+from tests.support.conditions import condition
 from tests.support.history import History
 from tests.support.hub import Hub
+from tests.support.models import files_below
 from tests.support.programs import Program, eventually
 
 GROUP_VERSION = "models.rbee.dev/v1alpha1"
@@ -114,14 +117,14 @@ class Stand:
 
     def ready(self, name: str) -> Document:
         """The Ready condition; empty if there is none."""
-        conditions = self.get(name).get("status", {}).get("conditions") or []
-        return next((condition for condition in conditions if condition["type"] == "Ready"), {})
+        return dict(condition(self.get(name), "Ready") or {})
 
     def until(self, name: str, reason: str, seconds: float = 60) -> Document:
         """Waits until Ready has `reason`; returns the object. Raises AssertionError with the operator's log."""
 
         def probe() -> Document | None:
-            return self.get(name) if self.ready(name).get("reason") == reason else None
+            found = self.get(name)
+            return found if (condition(found, "Ready") or {}).get("reason") == reason else None
 
         try:
             return eventually(probe, f"{name} is {reason}", seconds)
@@ -132,7 +135,8 @@ class Stand:
     def delete(self, name: str) -> None:
         self.cluster.api.delete(self.path(name))
 
-    def until_gone(self, name: str, seconds: float = 15) -> None:
+    def until_gone(self, name: str, seconds: float = 45) -> None:
+        """Waits for less than the minute after which the operator lets an object go without removing its files."""
         eventually(lambda: not self.exists(name), f"{name} is gone", seconds)
 
     def exists(self, name: str) -> bool:
@@ -165,13 +169,11 @@ class Stand:
 
     def published(self) -> list[str]:
         """The paths of all published files, relative to the volume."""
-        files = (file for file in self.volume.rglob("*") if file.is_file())
-        paths = (file.relative_to(self.volume).as_posix() for file in files)
-        return sorted(path for path in paths if not path.startswith(".provisioner/"))
+        return sorted(path for path in files_below(self.volume) if (self.volume / path).is_file())
 
     def left_behind(self) -> list[str]:
         """The names of all files on the volume, except those that a store without objects has."""
-        names = (file.name for file in self.volume.rglob("*") if file.is_file())
+        names = (name for _, _, found in os.walk(self.volume) for name in found)
         return [name for name in names if name != "store.json" and not name.startswith("confirmed-")]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.api import Api
 from deploy.local.cluster import Cluster
+from tests.support import history as history_module
 from tests.support.api_proxy import ApiProxy, Distortion, delayed, dropped, failing
 from tests.support.certificates import server_context
 from tests.support.history import History
@@ -112,8 +113,11 @@ def test_what_the_watch_is_late_to_tell_is_judged_too(site: Site, proxied: Proxi
 
 
 @pytest.mark.parametrize("act", [Site.edit, Site.delete])
-def test_what_the_watch_never_tells_is_missed(site: Site, proxied: Proxied, act: Callable[[Site], None]) -> None:
+def test_what_the_watch_never_tells_is_missed(
+    site: Site, proxied: Proxied, monkeypatch: pytest.MonkeyPatch, act: Callable[[Site], None]
+) -> None:
     proxy, api = proxied
+    monkeypatch.setattr(history_module, "_CATCH_UP_SECONDS", 2)
     with complaining(of="the watch tells of all"), site.history(api) as history:
         site.create()
         eventually(lambda: history.of("tiny"), "the watch has told of it")

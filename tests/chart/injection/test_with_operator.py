@@ -20,6 +20,8 @@ from tests.support.ggufs import tiny_gguf, tiny_projector
 from tests.support.programs import eventually
 from tests.support.stand import Stand, stand
 
+pytestmark = pytest.mark.xdist_group("injection-with-operator")  # one process makes what all of them use
+
 ACCOUNT = "model-provisioner"
 MOUNT = "/models"
 OTHER_PLACES = ("--store=", "--health-listen=", "--metrics-listen=", "--lease-namespace=")

@@ -10,6 +10,8 @@ from tests.chart.rendering import NAMESPACE, ROOT, Helm
 from tests.chart.scans.scanners import EXCEPTIONS, ExceptionEntry, Finding, by_checkov, by_kube_score
 from tests.support import tools
 
+pytestmark = pytest.mark.xdist_group("scans")  # one process makes what all of them use
+
 JUSTIFIED = EXCEPTIONS.validate_python(yaml.safe_load((ROOT / "deploy" / "scan-exceptions.yaml").read_text()))
 SETS = sorted((ROOT / "deploy" / "values").glob("*.yaml"))
 BAD_POD = """

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from model_provisioner.controller.catalog.catalog import Catalog
 from model_provisioner.domain.scope import EVERY_NAMESPACE
 from model_provisioner.kube.client import KubeApi
 from tests.controller.catalog.test_catalog import Case, connected, running
+from tests.support.programs import eventually
 from tests.support.samples import MODEL
 
 
@@ -126,6 +128,8 @@ async def test_the_account_needs_no_other_config_map(cluster: Cluster, case: Cas
             },
         ]
     )
+    allowed = partial(cluster.allows, case.namespace, "operator", {**rule, "verbs": ["watch"]}, within="")
+    eventually(allowed, "the API server knows of it")
     api = await KubeApi.connect(cluster.kubeconfig_for_service_account(case.namespace, "operator"))
     case.catalog = Catalog(api, [EVERY_NAMESPACE])
     try:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -29,6 +30,11 @@ def presets(bench: Stand) -> dict[str, dict[str, str]]:
     return read_presets((data(bench, "llama-cpp") or {}).get("llama-cpp.models.ini", ""))
 
 
+def listed(bench: Stand) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] | None = yaml.safe_load((data(bench, "localai") or {}).get("localai.models.yaml", ""))
+    return found or []
+
+
 def test_ready_models_are_listed_for_engines_until_they_are_deleted(bench: Stand) -> None:
     repository = bench.hub.repository("acme/tiny")
     repository.add("tiny.Q4_K_M.gguf", tiny_gguf())
@@ -48,20 +54,19 @@ def test_ready_models_are_listed_for_engines_until_they_are_deleted(bench: Stand
         "tiny": {"model": f"/mnt/models/{PATH}", "mmproj": "/mnt/models/hf/acme/tiny/mmproj-tiny-f16.gguf"},
         "other": {"model": "/mnt/models/hf/acme/other/other.Q4_K_M.gguf"},
     }
-    eventually(lambda: presets(bench) == wanted, "both Ready models have a preset", 20)
-    listed = yaml.safe_load((data(bench, "localai") or {})["localai.models.yaml"])
-    assert [one["name"] for one in listed] == ["other", "tiny"]
-    assert listed[1]["parameters"]["model"] == PATH
+    eventually(lambda: presets(bench) == wanted, "both Ready models have a preset")
+    eventually(lambda: [one["name"] for one in listed(bench)] == ["other", "tiny"], "both are listed for LocalAI, too")
+    assert listed(bench)[1]["parameters"]["model"] == PATH
 
     bench.delete("tiny")
     bench.until_gone("tiny")
-    eventually(lambda: list(presets(bench)) == ["other"], "the section of the deleted model is dropped", 20)
+    eventually(lambda: list(presets(bench)) == ["other"], "the section of the deleted model is dropped")
 
     assert operator.stop() == 0
     bench.start_operator("--catalog-engine=llama-cpp")
-    eventually(lambda: data(bench, "localai") is None, "the ConfigMap of the engine that is switched off is gone", 20)
+    eventually(lambda: data(bench, "localai") is None, "the ConfigMap of the engine that is switched off is gone")
     moved = {"other": {"model": "/models/hf/acme/other/other.Q4_K_M.gguf"}}
-    eventually(lambda: presets(bench) == moved, "the path follows the setting", 20)
+    eventually(lambda: presets(bench) == moved, "the path follows the setting")
 
 
 def test_what_the_header_says_of_the_model_decides_who_gets_it(bench: Stand, tmp_path: Path) -> None:
@@ -77,6 +82,6 @@ def test_what_the_header_says_of_the_model_decides_who_gets_it(bench: Stand, tmp
     bench.apply("tuned", modelRef="hf:acme/tuned:Q4_K_M")
     assert bench.until("tuned", "Available")["status"]["model"]["gguf"]["baseModel"] == "acme/base-1B"
     assert json.loads(bench.catalog()["tuned.json"])["gguf"]["baseModel"] == "acme/base-1B"
-    eventually(lambda: list(presets(bench)) == ["tuned"], "the model has a preset, the adapter has none", 20)
+    eventually(lambda: list(presets(bench)) == ["tuned"], "the model has a preset, the adapter has none")
     text = (data(bench, "llama-cpp") or {})["llama-cpp.models.ini"]
     assert "; lora is left out: it is an adapter (LoRA)" in text

@@ -14,6 +14,8 @@ from model_provisioner.controller.definition.update import REVISION, Definition,
 from model_provisioner.kube.client import KubeApi
 from tests.support.programs import Program, eventually
 
+pytestmark = pytest.mark.xdist_group("definition")  # one process makes what all of them use
+
 FILE = Path(__file__).parents[3] / "crds" / "modeldownload.yaml"
 CURRENT = int(yaml.safe_load(FILE.read_text())["metadata"]["annotations"][REVISION])
 NAME = "modeldownloads.models.rbee.dev"

@@ -32,7 +32,7 @@ def test_slow_questions_of_one_namespace_do_not_delay_another(bench: Stand) -> N
         began = time.monotonic()
         bench.apply("second", modelRef="hf:acme/tiny:Q8_0")
         bench.until("second", "Available")
-        assert time.monotonic() - began < 20, "the questions before it take minutes"
+        assert time.monotonic() - began < 45, "the questions before it take minutes"
 
 
 def family(pid: int) -> list[int]:

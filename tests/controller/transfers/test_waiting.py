@@ -189,7 +189,7 @@ def test_downloads_that_fit_alone_but_not_together_wait_for_one_another(
 
 @pytest.mark.parametrize("where", ["api", "content"])
 def test_no_object_sends_a_request_to_a_host_before_the_end_of_retry_after(bench: Stand, where: Where) -> None:
-    bench.hub.fail(429, where=where, headers={"Retry-After": "6"})
+    bench.hub.fail(429, where=where, headers={"Retry-After": "12"})
     bench.start_operator("--slots=2")
     bench.apply("one", modelRef="hf:acme/tiny:Q4_K_M")
     bench.until("one", "RateLimited")
@@ -199,8 +199,8 @@ def test_no_object_sends_a_request_to_a_host_before_the_end_of_retry_after(bench
     assert bench.get("two")["status"]["nextRetryTime"]
     for name in ("one", "two"):
         bench.until(name, "Available")
-    refused = next(one.time for one in bench.hub.log if one.status == 429)
-    too_early = [one.path for one in bench.hub.log if refused < one.time < refused + 6]
+    (refused,) = (one.time for one in bench.hub.log if one.status == 429)
+    too_early = [one.path for one in bench.hub.log if refused < one.time < refused + 12]
     assert too_early == [], "neither the hub nor its content host gets a request before the end of Retry-After"
 
 
@@ -248,13 +248,20 @@ def test_all_downloads_together_keep_the_operators_limit(bench: Stand, tmp_path:
     for name in ("one", "two"):
         # Each requests 8 MiB for the header, then 60 MiB, of which socket buffers take some MiB at once.
         until_here(bench, name, 9 * MIB)
-    one, two = rates(bench, "one", "two")
-    assert one + two < 1.5 * limit
-    assert 0.5 < one / two < 2
+
+    def share_it() -> bool:
+        one, two = rates(bench, "one", "two")
+        return one + two < 1.5 * limit and 0.5 < one / two < 2
+
+    eventually(share_it, "both together have the limit, each its share, unless the machine stood still")
     bench.patch("one", {"suspend": True})
     bench.until("one", "Suspended")
-    (alone,) = rates(bench, "two")
-    assert 1.5 * two < alone < 1.5 * limit, "it now has the share of the other one too"
+
+    def has_it_alone() -> bool:
+        (two,) = rates(bench, "two")
+        return 0.75 * limit < two < 1.5 * limit
+
+    eventually(has_it_alone, "the other one has the share of the first, too")
 
 
 def until_here(bench: Stand, name: str, size: int) -> None:

@@ -184,7 +184,7 @@ def test_an_endpoint_that_is_the_operators_own_hub_changes_nothing(desk: Desk) -
     reader = desk.caller("reader")
     desk.apply("tiny", "hf:acme/tiny", endpoint="https://hub.example")
     desk.tell("tiny", "Available", done=1000)
-    desk.until_known("tiny")
+    desk.until_known("tiny", "Available")
     assert reader.call("GET", "/v1/models/local?model_ref=hf:acme/tiny").json()["name"] == "tiny"
 
 

@@ -225,14 +225,15 @@ def test_a_script_needs_no_loop_and_sigterm_ends_its_wait(desk: Desk) -> None:
     editor, path = desk.caller("editor"), "/v1/models/local?model_ref=hf:acme/tiny&wait=10m"
     name = started(editor, {"model_ref": "hf:acme/tiny"})["name"]
 
-    def waiting() -> bool:
-        return "model_provisioner_gateway_streams 1.0" in desk.caller(None).call("GET", "/metrics").text
+    def waiting(number: int = 1) -> bool:
+        return f"model_provisioner_gateway_streams {number}.0" in desk.caller(None).call("GET", "/metrics").text
 
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(editor.call, "GET", path, timeout=60)
         eventually(waiting, "the request waits")
         desk.tell(name, "Available", done=1000)
         assert (asked.result().status_code, asked.result().json()["name"]) == (200, name)
+        eventually(lambda: waiting(0), "the first request counts no more")
         asked = pool.submit(editor.call, "GET", path.replace("tiny", "missing"), timeout=60)
         eventually(waiting, "the request waits")
         assert desk.program.stop() == 0

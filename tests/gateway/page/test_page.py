@@ -60,7 +60,7 @@ def test_a_download_is_started_and_its_bar_moves_to_the_end(desk: Desk, page: Ch
     screenshot(page, "downloading")
     desk.tell(name, "Available", done=1000)
     eventually(lambda: text(page, "#models .path") == f"hf/acme/{name}/{name}.Q4_K_M.gguf", "the path is shown")
-    assert not bars(page)
+    eventually(lambda: not bars(page), "the bar is gone")
 
 
 def test_a_wrong_ref_is_reported_at_its_field(page: Chrome) -> None:
@@ -81,8 +81,7 @@ def test_a_ready_model_is_deleted_when_that_is_confirmed(desk: Desk, page: Chrom
     desk.tell("tiny", "Available", done=1000)
     eventually(lambda: text(page, "#models .ref") == "hf:acme/tiny", "the model is shown")
     page.find_element(By.CSS_SELECTOR, "#models .remove").click()
-    assert "its file" in page.switch_to.alert.text
-    page.switch_to.alert.accept()
+    assert "its file" in question(page, accept=True)
     eventually(lambda: text(page, "#no-models"), "no model is shown")
     assert desk.cluster.api.get(desk.path("").rstrip("/"))["items"] == []
 

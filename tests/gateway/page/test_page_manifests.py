@@ -94,22 +94,24 @@ def test_every_manifest_is_taken_by_the_api_server(desk: Desk, page: Chrome) -> 
         assert mmproj == [bool(model["projector"])] * 2
 
 
-@pytest.mark.parametrize(
-    ("base", "added"),
-    [
-        ("acme/base-1B", ["--tokenizer", "acme/base-1B"]),
-        (None, []),
-        ("https://mirror.example/acme/base", []),
-        ("acme/$(HOME)", []),
-        ("acme/a b", []),
-    ],
-)
-def test_vllm_takes_the_tokenizer_of_the_base_model(page: Chrome, base: str | None, added: list[str]) -> None:
-    model = {**MODELS["plain"], "namespace": "ai", "claim": "models", "base_model": base}
-    found = rendered(page, model)["vLLM"]
-    (container,) = yaml.safe_load(found["text"])["spec"]["template"]["spec"]["containers"]
-    assert container["args"][4:] == added
-    assert ("Add --tokenizer" in found["note"]) == (not added)
+TOKENIZERS: dict[str | None, list[str]] = {
+    "acme/base-1B": ["--tokenizer", "acme/base-1B"],
+    None: [],
+    "https://mirror.example/acme/base": [],
+    "acme/$(HOME)": [],
+    "acme/a b": [],
+}
+"""By the base model, the arguments that are added."""
+
+
+def test_vllm_takes_the_tokenizer_of_the_base_model(page: Chrome) -> None:
+    """One page for all, because a browser takes longer to start."""
+    for base, added in TOKENIZERS.items():
+        model = {**MODELS["plain"], "namespace": "ai", "claim": "models", "base_model": base}
+        found = rendered(page, model)["vLLM"]
+        (container,) = yaml.safe_load(found["text"])["spec"]["template"]["spec"]["containers"]
+        assert container["args"][4:] == added, base
+        assert ("Add --tokenizer" in found["note"]) == (not added), base
 
 
 def test_a_model_says_how_it_is_used_and_each_text_can_be_copied(desk: Desk, page: Chrome) -> None:

@@ -8,8 +8,10 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from tests.gateway.scripted import Connection, Document, ScriptedGateway, scripted_gateway
-from tests.support.browser import bars, chromium, shown
+from tests.support.browser import bars, chromium, question, shown
 from tests.support.programs import eventually
+
+pytestmark = pytest.mark.xdist_group("page-stream")  # one process makes what all of them use
 
 LONG = "unbroken" * 30
 
@@ -139,7 +141,7 @@ def test_a_gateway_that_can_not_answer_is_asked_again_ever_more_slowly(
 
 
 def test_a_connection_that_is_dead_but_open_is_given_up(browser: Chrome, gateway: ScriptedGateway) -> None:
-    with timers(browser, "ms === 45000 ? 300 : ms"):
+    with timers(browser, "ms === 45000 ? 1500 : ms"):
         connect(browser, gateway).tell("sync", {"ids": []}, last_id=7)
         assert gateway.connection().last_event_id == "7"
 
@@ -233,7 +235,7 @@ def test_a_refused_deletion_is_shown_at_its_card(browser: Chrome, gateway: Scrip
     connect(browser, gateway).tell("sync", {"ids": []})
     eventually(lambda: shown(browser, "#models .ref") == ["hf:acme/shared"], "the model is shown")
     browser.find_element(By.CSS_SELECTOR, "#models .remove").click()
-    browser.switch_to.alert.accept()
+    question(browser, accept=True)
     eventually(lambda: shown(browser, "#models .problem") == ["others hold <b>this</b> model"], "the refusal is shown")
     assert gateway.asked("DELETE", "?namespace=models&model_ref=hf%3Aacme%2Fshared")
 

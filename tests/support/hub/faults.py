@@ -104,7 +104,7 @@ class Gate:
         self._reached = threading.Event()
         self._released: concurrent.futures.Future[None] = concurrent.futures.Future()
 
-    def wait_reached(self, timeout: float = 30) -> None:
+    def wait_reached(self, timeout: float = 60) -> None:
         """Blocks until a body stops at the gate and everything before it is in the buffers of the client's machine.
 
         The client may not have read it yet. Raises TimeoutError after `timeout` seconds.

@@ -16,7 +16,7 @@ from tests.support.programs import eventually
 from tests.support.registry import Pusher
 
 MIB = 1024**2
-MODEL = tiny_gguf(size=40 * MIB)
+SIZE = 40 * MIB
 TAR = "application/vnd.kitops.modelkit.model.v1.tar"
 WITHOUT_RANGES = 'proxy_set_header Range ""; max_ranges 0;'
 SENT = re.compile(r'" 20[06] (\d+) ')
@@ -31,7 +31,8 @@ SHAPES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_killed_fetch_goes_on(tmp_path: Path, shape: str) -> None:
     media_type, pack, directives = SHAPES[shape]
-    packed = pack(tars.tar(("README.md", b"# Tiny"), ("tiny.gguf", MODEL)))
+    model = tiny_gguf(size=SIZE)
+    packed = pack(tars.tar(("README.md", b"# Tiny"), ("tiny.gguf", model)))
     through = f"proxy_set_header Host $http_host; {directives}"
     with registry.running(tmp_path) as url:
         behind = int(url.rpartition(":")[2])
@@ -48,9 +49,9 @@ def test_a_killed_fetch_goes_on(tmp_path: Path, shape: str) -> None:
             assert second.wait(60) == 0
     again = sum(sent(log))
     (found,) = (tmp_path / "models").rglob("*.gguf")
-    assert found.read_bytes() == MODEL
+    assert found.read_bytes() == model
     if shape == "ranges":
-        assert again <= len(MODEL) - kept + 128 * 1024
+        assert again <= len(model) - kept + 128 * 1024
     else:
         assert again >= len(packed), "the stream has no middle to begin at"
 

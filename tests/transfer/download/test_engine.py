@@ -30,6 +30,7 @@ from model_provisioner.transfer.download import engine
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.store.partfile import WriterSuperseded
+from tests.faults.campaign import LONG
 from tests.support.ggufs import tiny_gguf, write_gguf, write_split
 from tests.support.hub import Hub
 from tests.support.hub.faults import Where
@@ -197,7 +198,7 @@ async def test_an_interrupted_transfer_goes_on_where_it_stopped(bench: Bench, la
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert time.monotonic() - started < 3, "less than one, where nothing else runs"
+    assert time.monotonic() - started < (3 if LONG else 15), "other tests may delay it"
     with bench.store() as store:
         durable = store.files.durable_bytes(plan)
     bench.hub.clear_faults()

@@ -100,13 +100,13 @@ async def test_what_comes_while_the_beginning_is_read_back_is_hashed_after_it() 
 
     def read(offset: int, count: int) -> bytes:
         reading.set()
-        assert offered.wait(10)
+        assert offered.wait(60)
         return part.read(offset, count)
 
     hasher = PrefixHasher(len(CONTENT), read, threads, lambda: None)
     running = asyncio.create_task(hasher.run())
     await hasher.offer(0, (), 20 * PIECE)
-    assert await asyncio.to_thread(reading.wait, 10)
+    assert await asyncio.to_thread(reading.wait, 60)
     part.spans = part.spans.add(0, len(CONTENT))
     await hasher.offer(20 * PIECE, (CONTENT[20 * PIECE :],), len(CONTENT))
     offered.set()
@@ -127,7 +127,7 @@ async def test_nobody_waits_for_a_hasher_that_was_stopped() -> None:
     await asyncio.sleep(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for number in range(10):
             await hasher.offer(number * PIECE, (CONTENT[:PIECE],), 0)
 

@@ -29,7 +29,7 @@ from tests.transfer.sources.token_registry import TokenRegistry
 from tests.transfer.sources.web import Fetcher, FileServer, sha256
 
 MODEL, OTHER = tiny_gguf(), tiny_gguf(seed=1)
-LARGE = tiny_gguf(size=96 * 1024 * 1024)  # over several connections
+LARGE = 96 * 1024 * 1024  # bytes that come over several connections
 MODELPACK = "application/vnd.cncf.model.weight.v1.tar"
 KITOPS, KITOPS_PART = (f"application/vnd.kitops.modelkit.{kind}.v1.tar" for kind in ("model", "modelpart"))
 DOCKER = "application/vnd.docker.ai.dir.tar"
@@ -72,15 +72,16 @@ async def test_a_model_in_an_archive_is_fetched_alone(pusher: Pusher, fetch: Fet
 async def test_a_large_archive_is_fetched_over_several_connections_and_no_byte_twice(
     origin: TokenRegistry, fetch: Fetcher
 ) -> None:
-    packed = tars.tar(README, ("tiny.gguf", LARGE))
+    large = tiny_gguf(size=LARGE)
+    packed = tars.tar(README, ("tiny.gguf", large))
     origin.add("v1", packed, MODELPACK)
     plan = await fetch.resolve(at(origin))
     looked_at, origin.files[sha256(packed)].sent = origin.files[sha256(packed)].sent, 0
     provided = await fetch.transfer(plan, connections=8)
-    assert fetch.content(provided) == LARGE
+    assert fetch.content(provided) == large
     assert looked_at <= 32 * 1024
-    before = packed.index(LARGE[:4096])
-    assert origin.files[sha256(packed)].sent == provided.received == before + len(LARGE), "the zeros after it are known"
+    before = packed.index(large[:4096])
+    assert origin.files[sha256(packed)].sent == provided.received == before + len(large), "the zeros after it are known"
 
 
 async def test_an_archive_that_was_shown_otherwise_is_not_published(origin: TokenRegistry, fetch: Fetcher) -> None:
@@ -148,10 +149,11 @@ async def test_a_registry_that_damages_an_archive_does_not_get_it_published(
 
 
 async def test_a_registry_without_ranges_is_read_in_one_stream(origin: TokenRegistry, fetch: Fetcher) -> None:
-    packed = tars.tar(README, ("tiny.gguf", LARGE))
+    large = tiny_gguf(size=LARGE)
+    packed = tars.tar(README, ("tiny.gguf", large))
     origin.add("v1", packed, MODELPACK)
     origin.files[sha256(packed)].ranges = False
-    assert fetch.content(await fetch.fetch(at(origin), connections=4)) == LARGE
+    assert fetch.content(await fetch.fetch(at(origin), connections=4)) == large
 
 
 async def test_without_ranges_only_an_archive_with_one_large_file_is_read(

