@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 
+import pytest
+
 from model_provisioner import __version__
 from model_provisioner.controller.workers.pods.claim_pod import ClaimPod
 from model_provisioner.controller.workers.pods.job_client import JobClient, WorkerJob
 from model_provisioner.controller.workers.pods.places import Places
 from model_provisioner.controller.workers.pods.pod_states import Phase, PodState
+from model_provisioner.domain.errors import WorkerLost
 from model_provisioner.domain.store.claim import Claim
 from model_provisioner.worker_protocol.channel import Hello, Welcome
 
@@ -19,6 +22,10 @@ class SlowJobs(JobClient):
         self.asked = asyncio.Event()
         self.answer = asyncio.Event()
         self.deleted: list[str] = []
+        self.are_trusted = True
+
+    def fits(self, job: WorkerJob) -> bool:
+        return self.are_trusted
 
     async def check(self, claim: Claim) -> None:
         """Every claim may have a pod."""
@@ -70,5 +77,22 @@ def test_a_pod_that_connects_while_the_cluster_is_asked_for_it_is_kept() -> None
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_pod_that_can_not_connect_any_more_is_replaced() -> None:
+    """Its Secret has the authority of before."""
+
+    async def run() -> None:
+        jobs = SlowJobs()
+        jobs.answer.set()
+        pod = ClaimPod(Claim("team", "models"), jobs, Places(1, 1), epoch=1)
+        launching = asyncio.create_task(pod.launch())
+        await jobs.asked.wait()
+        jobs.are_trusted = False
+        with pytest.raises(WorkerLost, match="trusts an authority of before, and is replaced"):
+            await launching
+        assert jobs.deleted == ["team/job"]
 
     asyncio.run(asyncio.wait_for(run(), 60))

@@ -118,3 +118,17 @@ async def test_an_account_that_does_not_exist_is_told(api: KubeApi, namespace: s
     assert state.phase is Phase.REFUSED
     assert 'serviceaccount "models" not found' in state.message
     assert not node.pods
+
+
+async def test_a_pod_with_another_authority_or_template_is_replaced(
+    api: KubeApi, namespace: str, node: PodNode
+) -> None:
+    client = jobs(api, {})
+    job = await client.create(Claim(namespace, "team"))
+    assert client.fits(job)
+    assert [client.fits(found) for found in await client.find_all([namespace])] == [True]
+    assert not jobs(api, {"runtimeClassName": "gvisor"}).fits(job)
+    client.trust(None, "there is none")
+    assert client.fits(job), "it may be the right one again"
+    client.trust(b"another authority")
+    assert not client.fits(job)

@@ -1,7 +1,7 @@
 """The Secret in the release's namespace that keeps the authority of the door, made on the first start.
 
 An authority that ends soon, or that can't be read, is replaced. A pod that trusts the one before stays connected; if it
-is cut off, it does not come back, and its claim gets another pod, which goes on from the journal. Called by
+is cut off, then or later, its claim gets another pod, which goes on from the journal. Called by
 `pod_service`, unless the administrator names a Secret with a certificate (`given_secret`).
 """
 

@@ -225,6 +225,10 @@ class ClaimPod:
     async def _look(self, job: WorkerJob, process: PodProcess, place: Place) -> ProvisionError | None:
         """Asks the cluster for the pod, which is not connected. Returns an error if it is not waited for any more."""
         had_connected = process.has_connected
+        if not self._jobs.fits(job):
+            return WorkerLost(
+                "the worker pod trusts an authority of before, and is replaced; what it had written is kept"
+            )
         try:
             state = await self._jobs.state(job)
         except ApiError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_provisioner.controller.workers.pods.manifests import (
+    AUTHORITY_HASH,
     CLAIM,
     INSTANCE_LABEL,
     JOB_LABEL,
@@ -19,6 +20,7 @@ from model_provisioner.controller.workers.pods.manifests import (
     TOKEN_HASH,
     WORKER_NAME,
     JobSettings,
+    authority_hash,
     job_manifest,
     job_name,
     secret_manifest,
@@ -39,7 +41,8 @@ _BACKGROUND = {"propagationPolicy": "Background"}  # the API server leaves the p
 class WorkerJob:
     """A Job as far as the operator must know it. `token_hash` is hexadecimal.
 
-    `node` is the only one that its pod may run on, and `placement` says why it runs there.
+    `node` is the only one that its pod may run on, and `placement` says why it runs there. `authority_hash` is the
+    SHA-256 of the certificates that it trusts.
     """
 
     claim: Claim
@@ -50,6 +53,7 @@ class WorkerJob:
     is_over: bool = False
     node: str | None = None
     placement: str = ""
+    authority_hash: str = ""
 
     @property
     def full_name(self) -> str:
@@ -69,9 +73,13 @@ class JobClient:
         self._authority: bytes | None = None
         self._problem = "there is no certificate for the operator's door yet"
 
-    @property
-    def revision(self) -> str:
-        return self._settings.revision
+    def fits(self, job: WorkerJob) -> bool:
+        """Whether the pod of `job` is as a new one would be, and can connect with what it trusts.
+
+        While the door has no certificate, any pod may have to wait for one.
+        """
+        trusts = self._authority is None or job.authority_hash == authority_hash(self._authority)
+        return job.revision == self._settings.revision and trusts
 
     def trust(self, authority: bytes | None, problem: str = "") -> None:
         """The certificates in PEM that the pods of new Jobs trust. None: there is no new Job, because of `problem`."""
@@ -103,7 +111,7 @@ class JobClient:
             await self._check_predecessor(claim, name)
             placement = await self._placements.of(claim)
             token = secrets.token_urlsafe(_TOKEN_BYTES)
-            manifest = job_manifest(self._settings, claim, token, placement)
+            manifest = job_manifest(self._settings, claim, token, placement, authority)
             job = await self._api.create(_jobs(claim.namespace), manifest)
             try:
                 secret = secret_manifest(self._settings, job, token, authority)
@@ -201,6 +209,7 @@ def _worker_job(document: dict[str, Any]) -> WorkerJob:
         is_over,
         annotations.get(NODE),
         annotations.get(PLACEMENT, "")[:_SHOWN],
+        annotations.get(AUTHORITY_HASH, ""),
     )
 
 

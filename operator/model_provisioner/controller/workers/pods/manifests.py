@@ -21,6 +21,7 @@ SOURCE_AUTHORITIES = "sources.crt"
 CLAIM = f"{GROUP}/claim"
 TOKEN_HASH = f"{GROUP}/worker-token-sha256"
 REVISION = f"{GROUP}/worker-revision"
+AUTHORITY_HASH = f"{GROUP}/worker-authority-sha256"
 NODE = f"{GROUP}/worker-node"
 PLACEMENT = f"{GROUP}/worker-placement"
 JOB_LABEL = "batch.kubernetes.io/job-name"
@@ -94,11 +95,18 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def job_manifest(settings: JobSettings, claim: Claim, token: str, placement: Placement = _ANYWHERE) -> Document:
-    """The Job of `claim`, whose pod proves itself by `token` and runs as `placement` says."""
+def authority_hash(authority: bytes) -> str:
+    return hashlib.sha256(authority).hexdigest()
+
+
+def job_manifest(
+    settings: JobSettings, claim: Claim, token: str, placement: Placement = _ANYWHERE, authority: bytes = b""
+) -> Document:
+    """The Job of `claim`, whose pod proves itself by `token`, trusts `authority`, and runs as `placement` says."""
     name = job_name(settings.instance, claim)
     labels = {**settings.template.labels, NAME_LABEL: WORKER_NAME, INSTANCE_LABEL: settings.instance}
     annotations = {CLAIM: claim.name, TOKEN_HASH: token_hash(token), REVISION: settings.revision}
+    annotations |= {AUTHORITY_HASH: authority_hash(authority)}
     annotations |= {NODE: placement.node} if placement.node else {}
     annotations |= {PLACEMENT: placement.reason} if placement.reason else {}
     return {
