@@ -65,6 +65,7 @@ def test_the_scripts_build_both_images_on_the_node(tmp_path: Path) -> None:
     assert variables["ENGINE_BUILD"] == f"{program} {{root}} {{image}} --file={engine}"
     assert (variables["IMAGE_LOAD"], variables["ENGINE_LOAD"]) == ("", "")
     assert engine.exists()
+    assert (SCRIPT.parents[1] / variables["KUBELET_RESTART"]).exists()
 
 
 def test_a_failure_on_the_node_is_a_failure_and_the_node_is_removed(tmp_path: Path) -> None:
