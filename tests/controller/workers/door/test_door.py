@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
+import trustme
 from aiohttp import web
 
 from model_provisioner import __version__
@@ -278,10 +279,19 @@ async def test_a_line_that_is_no_answer_ends_the_pod(site: Site) -> None:
             assert await site.process.wait() != 0
 
 
+def test_a_certificate_that_may_not_sign_is_no_authority() -> None:
+    """As a Secret of another program has it."""
+    other = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    leaf = other.issue_cert("workers.example", key_type=trustme.KeyType.ECDSA, not_after=NOW + timedelta(days=365))
+    assert not is_usable(Authority(leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()), NOW)
+    assert is_usable(Authority(other.cert_pem.bytes(), other.private_key_pem.bytes()), NOW)
+
+
 def test_an_authority_is_replaced_long_before_what_it_signs_ends() -> None:
     authority = new_authority(NOW)
     assert is_usable(authority, NOW + timedelta(days=270))
     assert not is_usable(authority, NOW + timedelta(days=280))
     assert not is_usable(Authority(authority.certificate, new_authority(NOW).key), NOW)
     assert not is_usable(Authority(b"nothing", b"nothing"), NOW)
+    assert not is_usable(authority, NOW - timedelta(days=2)), "it does not count yet"
     assert authority.key.decode() not in repr(authority)

@@ -54,13 +54,13 @@ def new_authority(now: datetime) -> Authority:
 
 
 def is_usable(authority: Authority, now: datetime) -> bool:
-    """Whether `authority` is one, its key fits, and it lives for longer than what it signs."""
+    """Whether `authority` may sign, its key fits, and it lives for longer than what it signs."""
     try:
         certificate, key = _read(authority)
     except ValueError:
         return False
-    fits = certificate.public_key() == key.public_key()
-    return fits and certificate.not_valid_after_utc - now >= _AUTHORITY_RENEWAL
+    fits = certificate.public_key() == key.public_key() and _may_sign(certificate)
+    return fits and certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc - _AUTHORITY_RENEWAL
 
 
 def issue(authority: Authority, now: datetime) -> Identity:
@@ -92,6 +92,13 @@ def _read(authority: Authority) -> tuple[x509.Certificate, ec.EllipticCurvePriva
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("the key is of another kind")  # noqa: TRY004 -- as for any other content that is no key
     return certificate, key
+
+
+def _may_sign(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        return False
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

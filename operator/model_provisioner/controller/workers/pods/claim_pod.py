@@ -174,6 +174,8 @@ class ClaimPod:
                 self.process = process
                 _LOG.info("worker %s is the pod of Job %s", process.pid, job.full_name)
                 await self._watch(job, process, place)
+                if process.error:
+                    _LOG.info("the pod of Job %s has ended: %s", job.full_name, process.error.message)
                 await self._delete(job)
         finally:
             process.end(_KILLED, process.error or WorkerLost("the operator has let the worker pod go"))

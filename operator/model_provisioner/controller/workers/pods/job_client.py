@@ -24,8 +24,10 @@ from model_provisioner.controller.workers.pods.manifests import (
     job_manifest,
     job_name,
     secret_manifest,
+    secret_name,
 )
 from model_provisioner.controller.workers.pods.placements import Placements
+from model_provisioner.controller.workers.pods.pod_secrets import fault
 from model_provisioner.controller.workers.pods.pod_states import Phase, PodState, is_alive, state_of
 from model_provisioner.domain.errors import ClaimNotMounted, ProvisionError, WorkerPending, WorkerRefused
 from model_provisioner.domain.scope import EVERY_NAMESPACE
@@ -140,7 +142,8 @@ class JobClient:
         """What became of the pod of `job`. Raises ApiError."""
         pods = [pod for pod in await self._pods(job.claim, job.name) if _owner(pod) == job.uid]
         if pods:
-            return await self._in_place(job, state_of(None, pods, ()), pods)
+            found = state_of(None, pods, ())
+            return await self._without_secret(job, found) or await self._in_place(job, found, pods)
         document = await self._job(job)
         found = state_of(document, (), ())
         if found.phase is not Phase.PENDING:
@@ -148,6 +151,17 @@ class JobClient:
         selector = f"involvedObject.kind=Job,involvedObject.uid={job.uid}"
         events = await self._api.get(f"/api/v1/namespaces/{job.claim.namespace}/events", {"fieldSelector": selector})
         return state_of(document, (), events["items"])
+
+    async def _without_secret(self, job: WorkerJob, state: PodState) -> PodState | None:
+        """The end of a pod in `state` that can't connect with the Secret that it has; None if it can."""
+        path = f"/api/v1/namespaces/{job.claim.namespace}/secrets/{secret_name(job.name, job.token_hash)}"
+        try:
+            secret = await self._api.get(path)
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+            secret = None
+        return fault(secret, job.token_hash, self.authority, state.phase)
 
     async def _in_place(self, job: WorkerJob, state: PodState, pods: list[dict[str, Any]]) -> PodState:
         """`state` with the reason of its place. A pod without a node is given up if it belongs elsewhere now."""

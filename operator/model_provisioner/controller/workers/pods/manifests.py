@@ -18,6 +18,7 @@ from model_provisioner.domain.store.claim import Claim
 MOUNT_PATH = "/models"
 SECRET_PATH = "/etc/model-provisioner/worker"  # noqa: S105 -- a directory
 SOURCE_AUTHORITIES = "sources.crt"
+AUTHORITY, TOKEN = "ca.crt", "token"
 CLAIM = f"{GROUP}/claim"
 TOKEN_HASH = f"{GROUP}/worker-token-sha256"
 REVISION = f"{GROUP}/worker-revision"
@@ -120,7 +121,7 @@ def job_manifest(
             "ttlSecondsAfterFinished": _FINISHED_SECONDS,
             "template": {
                 "metadata": {"labels": labels, "annotations": dict(settings.template.annotations)},
-                "spec": _pod_spec(settings, claim, name, _secret_name(name, token), placement),
+                "spec": _pod_spec(settings, claim, name, secret_name(name, token_hash(token)), placement),
             },
         },
     }
@@ -137,7 +138,7 @@ def secret_manifest(settings: JobSettings, job: Mapping[str, Any], token: str, a
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": _secret_name(metadata["name"], token),
+            "name": secret_name(metadata["name"], token_hash(token)),
             "namespace": metadata["namespace"],
             "labels": {NAME_LABEL: WORKER_NAME, INSTANCE_LABEL: settings.instance},
             "ownerReferences": [owner],
@@ -145,16 +146,16 @@ def secret_manifest(settings: JobSettings, job: Mapping[str, Any], token: str, a
         "type": "Opaque",
         "immutable": True,
         "stringData": {
-            "token": token,
-            "ca.crt": authority.decode(),
+            TOKEN: token,
+            AUTHORITY: authority.decode(),
             SOURCE_AUTHORITIES: settings.source_authorities,
         },
     }
 
 
-def _secret_name(job: str, token: str) -> str:
+def secret_name(job: str, hash_of_token: str) -> str:
     """Another one for each token: the Secret of the Job before may still be there."""
-    return f"{job}-{token_hash(token)[:_SUFFIX_DIGITS]}"
+    return f"{job}-{hash_of_token[:_SUFFIX_DIGITS]}"
 
 
 def _pod_spec(settings: JobSettings, claim: Claim, name: str, secret: str, placement: Placement) -> Document:
