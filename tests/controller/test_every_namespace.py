@@ -4,6 +4,7 @@ The control plane is one of its own, so that the operator does not meet the obje
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,8 @@ from deploy.local.cluster import Cluster
 from tests.support import prepared
 from tests.support.gated_pods import GatedPods
 from tests.support.ggufs import write_gguf
-from tests.support.programs import Program, eventually
+from tests.support.pod_node import PodNode
+from tests.support.programs import Program, eventually, free_port
 from tests.support.stand import Stand
 
 pytestmark = pytest.mark.xdist_group("every-namespace")  # one process makes what all of them use
@@ -61,6 +63,40 @@ def test_a_namespace_is_served_as_soon_as_it_exists_and_its_end_harms_no_other(b
             assert {"tiny.path", "next.path"} < bench.catalog().keys()
             later.delete("there")
             later.until_gone("there", SOON_SECONDS)
+    assert operator.process.poll() is None
+    assert "Traceback" not in operator.output()
+    assert "CleanupPostponed" not in operator.output()
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["every namespace", "a list"])
+def test_a_namespace_that_is_deleted_in_the_middle_takes_its_worker_pod_with_it(
+    bench: Stand, cluster: Cluster, tmp_path: Path, *, listed: bool
+) -> None:
+    door = f"127.0.0.1:{free_port()}"
+    flags = [f"--worker-listen={door}", f"--worker-connect={door}", "--worker-image=example/mp:1"]
+    model = write_gguf(tmp_path / "large.gguf", size=SIZE)
+    bench.hub.repository("acme/large").add("large.Q4_K_M.gguf", model)
+    claim = tmp_path / "team"
+    claim.mkdir()
+    with (
+        bench.neighbour(f"{bench.namespace}-brief") as brief,
+        PodNode(cluster, brief.namespace, tmp_path, {"team": claim}) as node,
+    ):
+        watched = [bench.namespace, brief.namespace] if listed else ["*"]
+        watch = [f"--watch-namespace={namespace}" for namespace in watched]
+        operator = bench.start_operator(*flags, *watch, f"--lease-namespace={bench.namespace}")
+        destination = {"claimName": "team"}
+        brief.apply("ready", modelRef="hf:acme/tiny", reclaimPolicy="Delete", destination=destination)
+        brief.until("ready", "Available")
+        gate = bench.hub.pause_at(SIZE // 2)
+        brief.apply("large", modelRef="hf:acme/large", destination=destination)
+        gate.wait_reached()
+        cluster.finish_namespace(brief.namespace, SOON_SECONDS)
+        gate.release()
+        eventually(lambda: not node.running, "its worker has ended")
+        assert len(node.jobs) == 1
+        bench.apply("next", modelRef="hf:acme/tiny:Q8_0")
+        bench.until("next", "Available")
     assert operator.process.poll() is None
     assert "Traceback" not in operator.output()
     assert "CleanupPostponed" not in operator.output()

@@ -8,6 +8,7 @@ import pytest
 from deploy.local.cluster import Cluster
 from tests.controller.test_worker_pods import PATH, Pods
 from tests.support.ggufs import tiny_gguf
+from tests.support.models import private_files
 from tests.support.pod_node import PodNode
 from tests.support.programs import eventually
 from tests.support.stand import Document, Stand
@@ -211,6 +212,17 @@ def test_a_forged_catalog_lists_a_forged_status_until_a_pod_comes(pods: Pods) ->
     eventually(lambda: model(pods, "tiny").get("digest") == honest, "it has its own model again")
     pods.bench.until("tiny", "Available")
     assert FORGED not in str(pods.bench.catalog())
+
+
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+def test_a_deletion_is_done_by_a_pod(pods: Pods, policy: str) -> None:
+    pods.start_operator(module=HASTY)
+    make_available(pods, "tiny", reclaimPolicy=policy)
+    pods.bench.delete("tiny")
+    pods.bench.until_gone("tiny", 60)
+    assert (pods.claim / PATH).exists() == (policy == "Retain")
+    assert private_files(pods.claim, "holders") == set()
+    assert len(pods.node.jobs) == 2
 
 
 def messages(pods: Pods, name: str) -> list[str]:
