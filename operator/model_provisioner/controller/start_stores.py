@@ -21,12 +21,14 @@ from model_provisioner.controller.stores.claim_watch import ClaimWatch
 from model_provisioner.controller.stores.confirmed_objects import unconfirmed_uids
 from model_provisioner.controller.stores.file_monitor import FileMonitor
 from model_provisioner.controller.stores.garbage_collector import GarbageCollector
+from model_provisioner.controller.stores.object_index import ObjectIndex, PublishedCopy
 from model_provisioner.controller.stores.ollama_views import OllamaViews
 from model_provisioner.controller.stores.pod_visits import PodVisits
 from model_provisioner.controller.stores.record_keeper import RecordKeeper
 from model_provisioner.controller.stores.store_client import StoreClient
 from model_provisioner.controller.stores.usage import VolumeUsageCollector
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
+from model_provisioner.controller.transfers.copies import Copies
 from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
@@ -35,6 +37,7 @@ from model_provisioner.controller.transfers.shared_transfer import TransferServi
 from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.lifecycle.settled import is_settled
+from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.settings.operator import OLLAMA, OperatorSettings
 
@@ -58,7 +61,7 @@ async def start_stores(
     await in_background(closing, views.run())
     passive = stores.without_starting_pods()
     file_monitor = FileMonitor(passive)
-    services = _services(settings, base, stores, pods, epoch)
+    services = _services(settings, base, objects.index, stores, pods, epoch)
     usage = await _start_usage(closing, settings, base, objects, services)
     claims = ClaimWatch(base.api, objects.namespaces, file_monitor) if pods else None
     manager = Manager(_dependencies(settings, base, file_monitor, objects.catalog, services, claims))
@@ -94,16 +97,16 @@ async def _start_workers(
     await in_background(closing, base.workers.run())
     for reflector in base.reflectors:
         reflector.add_listener(base.workers.on_event)
-    return await _start_pods(closing, settings, base.api, namespaces, epoch) if settings.worker_listen else None
+    return await _start_pods(closing, settings, base, namespaces, epoch) if settings.worker_listen else None
 
 
 async def _start_pods(
-    closing: contextlib.AsyncExitStack, settings: OperatorSettings, api: KubeApi, namespaces: Sequence[str], epoch: int
+    closing: contextlib.AsyncExitStack, settings: OperatorSettings, base: Base, namespaces: Sequence[str], epoch: int
 ) -> "PodService":
     """Opens the door for worker pods. Pods of the operator before connect from now on, and are not started anew."""
     from model_provisioner.controller.workers.pod_service import PodService  # noqa: PLC0415 -- most operators have none
 
-    service = PodService.of(settings, api, settings.operator_namespace, epoch, _now)
+    service = PodService.of(settings, base.api, settings.operator_namespace, epoch, _now, base.workers.senders)
     await service.start(closing, namespaces)
     return service
 
@@ -137,18 +140,32 @@ def _add_settled(manager: Manager, stores: StoreClient, confirmed: Iterable[Foun
 
 
 def _services(
-    settings: OperatorSettings, base: Base, stores: StoreClient, pods: "PodService | None", epoch: int
+    settings: OperatorSettings,
+    base: Base,
+    index: ObjectIndex,
+    stores: StoreClient,
+    pods: "PodService | None",
+    epoch: int,
 ) -> TransferServices:
     rate_limits = RateLimits()
+    resolve_client = ResolveClient(base.workers.resolver, rate_limits, settings.response_timeout)
+    copies = None
+    if pods and settings.copies_from_cluster:
+
+        def find(file: PlannedFile) -> list[PublishedCopy]:
+            return index.copies(base.mounts, str(file.digest), file.path)
+
+        copies = Copies(find, resolve_client.prove_access, pods.grants)
     return TransferServices(
         Queues(base.queue, base.mounts, pods.pool.worker if pods else None),
         stores,
         Bandwidth(settings.max_bytes_per_second),
         Reservations(),
         rate_limits,
-        ResolveClient(base.workers.resolver, rate_limits, settings.response_timeout),
+        resolve_client,
         epoch,
         base.metrics,
+        copies,
     )
 
 

@@ -90,6 +90,9 @@ class WorkerPodSettings(Settings):
     worker_wait_for_first_consumer: bool = Field(
         default=False, description="start no worker pod for a claim without a volume: another pod is to bind it"
     )
+    worker_copy_from_cluster: bool = Field(
+        default=False, description="let worker pods copy files that are published on a claim that is mounted here"
+    )
     worker_template: Annotated[str, Metavar("JSON")] = Field(
         default="{}", description="what is added to worker pods, such as nodeSelector and resources"
     )
@@ -98,6 +101,11 @@ class WorkerPodSettings(Settings):
         pattern=r"^[a-z0-9]([-a-z0-9]{0,47}[a-z0-9])?$",
         description="the label of this release's worker pods, and the beginning of the name of its Secret",
     )
+
+    @property
+    def copies_from_cluster(self) -> bool:
+        """Whether worker pods, if there are any, copy files."""
+        return self.worker_listen is not None and self.worker_copy_from_cluster
 
     @field_validator("worker_template")
     @classmethod

@@ -21,6 +21,7 @@ from model_provisioner.worker_pod.requests import Requests
 from model_provisioner.worker_processes.child_process import WorkerProcess
 from model_provisioner.worker_processes.worker_server import WorkerServer
 from model_provisioner.worker_protocol.channel import SERVER_NAME
+from model_provisioner.worker_protocol.copies import DoorAddress
 from model_provisioner.worker_protocol.forking import Role
 
 _WORKER_SERVER = [sys.executable, "-m", "model_provisioner.cli", "fetch", "--worker-server"]
@@ -64,7 +65,8 @@ async def _run(operator: Operator, directory: str, flags: Sequence[str]) -> int:
     outbox = Outbox()
     try:
         await server.start()
-        return await Connection(operator, Requests(workers, directory, outbox.post), outbox).run()
+        door = DoorAddress(operator.address, operator.job, str(operator.files))
+        return await Connection(operator, Requests(workers, directory, outbox.post, door), outbox).run()
     finally:
         await asyncio.gather(*(worker.stop() for worker in workers.values()))
         await server.stop()

@@ -15,6 +15,7 @@ from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.worker_processes.worker import Worker
 from model_provisioner.worker_protocol.codec import decode_request
+from model_provisioner.worker_protocol.copies import DoorAddress
 from model_provisioner.worker_protocol.forking import Role
 from model_provisioner.worker_protocol.messages import (
     AddressGiven,
@@ -34,13 +35,20 @@ _LOG = logging.getLogger(__name__)
 class Requests:
     """The requests that run. `workers` has the fetcher and the store worker; `post` sends an answer.
 
-    `directory` is where this pod has the volume, whatever the operator says.
+    `directory` is where this pod has the volume, and `door` where it reaches the operator, whatever the operator says.
     """
 
-    def __init__(self, workers: Mapping[Role, Worker], directory: str, post: Callable[[Answer], None]) -> None:
+    def __init__(
+        self,
+        workers: Mapping[Role, Worker],
+        directory: str,
+        post: Callable[[Answer], None],
+        door: DoorAddress | None = None,
+    ) -> None:
         self._workers = workers
         self._directory = directory
         self._post = post
+        self._door = door
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def on_line(self, line: bytes) -> None:
@@ -64,6 +72,8 @@ class Requests:
         if not isinstance(store, StoreRef):
             return request
         here = dataclasses.replace(store, directory=self._directory)
+        if isinstance(request, Fetch):
+            return msgspec.structs.replace(request, store=here, door=self._door)
         return msgspec.structs.replace(request, store=here)
 
     async def cancel_all(self) -> None:

@@ -30,6 +30,20 @@ class Located(msgspec.Struct, frozen=True):
     event: Literal["located"] = "located"
 
 
+class AccessProved(msgspec.Struct, frozen=True):
+    """The source has sent a byte of the file to the credentials of the request."""
+
+    id: str
+    event: Literal["access_proved"] = "access_proved"
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """All bytes of the range are written to the socket."""
+
+    id: str
+    event: Literal["sent"] = "sent"
+
+
 class AddressWanted(msgspec.Struct, frozen=True):
     """A Fetch needs the address of the file at `path` of its plan, which is `signed`. Answered by AddressGiven."""
 
@@ -51,8 +65,8 @@ class Settled(msgspec.Struct, frozen=True):
 class Progress(msgspec.Struct, frozen=True):
     """`bytes` of `total` are written. `restarts` counts how often journalled bytes were discarded.
 
-    `received` is the number of bytes from the source since the fetch began, including discarded ones. `wait` says what
-    the fetch waits for if no byte comes.
+    `received` is the number of bytes that have come since the fetch began, including discarded ones; `copied` of them
+    came from the operator, the others from the source. `wait` says what the fetch waits for if no byte comes.
     """
 
     id: str
@@ -61,21 +75,23 @@ class Progress(msgspec.Struct, frozen=True):
     restarts: int
     received: int
     wait: Wait | None = None
+    copied: int = 0
     event: Literal["progress"] = "progress"
 
 
 class VerifyingAnswer(msgspec.Struct, frozen=True):
-    """All bytes are present; `bytes` of `total` are hashed. `received` as in Progress, 0 for a Verify."""
+    """All bytes are present; `bytes` of `total` are hashed. `received`, `copied` as in Progress, 0 for a Verify."""
 
     id: str
     bytes: int
     total: int
     received: int = 0
+    copied: int = 0
     event: Literal["verifying"] = "verifying"
 
 
 class Published(msgspec.Struct, frozen=True):
-    """All files are published. `received` as in Progress.
+    """All files are published. `received` and `copied` as in Progress.
 
     `read`: every byte was read and hashed; False if the digest of a file was taken from a record.
     """
@@ -85,6 +101,7 @@ class Published(msgspec.Struct, frozen=True):
     gguf: GGUFSummary
     received: int
     read: bool = False
+    copied: int = 0
     event: Literal["published"] = "published"
 
 
@@ -199,6 +216,8 @@ class Cancelled(msgspec.Struct, frozen=True):
 Answer = (
     ResolvedAnswer
     | Located
+    | AccessProved
+    | Sent
     | AddressWanted
     | Settled
     | Progress

@@ -14,6 +14,7 @@ from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.domain.store.holders import Holder, Holding
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.domain.views.ollama_model import ViewedModel
+from model_provisioner.worker_protocol.copies import Copy, DoorAddress
 from model_provisioner.worker_protocol.failure import Failure
 
 
@@ -52,6 +53,37 @@ class Locate(msgspec.Struct, frozen=True):
     op: Literal["locate"] = "locate"
 
 
+class ProveAccess(msgspec.Struct, frozen=True):
+    """Ask the source for one byte of `file`, which is of a plan of `ref`. Answered by AccessProved if it comes.
+
+    `endpoint` is that of the file.
+    """
+
+    id: str
+    ref: str
+    endpoint: str
+    file: PlannedFile
+    credentials: Credentials | None = None
+    op: Literal["prove_access"] = "prove_access"
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Write the bytes from `start` up to `stop` of a published file to a Unix socket. Answered by Sent.
+
+    The file is the one at `file.path`, if a record confirms that it is `file`. `key` is written first: it tells the
+    listener at the path `socket` which request these bytes are for.
+    """
+
+    id: str
+    store: StoreRef
+    file: PlannedFile
+    start: int
+    stop: int
+    socket: str
+    key: str
+    op: Literal["send"] = "send"
+
+
 class Settle(msgspec.Struct, frozen=True):
     """Choose the final path of each file of a plan and write the holder's record. Answered by Settled.
 
@@ -70,7 +102,8 @@ class Fetch(msgspec.Struct, frozen=True):
     """Fetch the files of a settled plan. Answered by Progress…, VerifyingAnswer…, then Published.
 
     If it fails or is cancelled, the last Progress or VerifyingAnswer has the final `received`. `bytes_per_second`
-    limits this transfer (None: unlimited). `epoch` is the one of the journals, see `domain.store.journal`.
+    limits this transfer (None: unlimited). `epoch` is the one of the journals, see `domain.store.journal`. `copies` are
+    files that a worker pod can have from the operator, and `door` is where; the pod knows that itself.
     """
 
     id: str
@@ -81,6 +114,8 @@ class Fetch(msgspec.Struct, frozen=True):
     bytes_per_second: int | None
     epoch: int
     credentials: Credentials | None = None
+    copies: tuple[Copy, ...] = ()
+    door: DoorAddress | None = None
     op: Literal["fetch"] = "fetch"
 
 
@@ -233,6 +268,8 @@ class Cancel(msgspec.Struct, frozen=True):
 Task = (
     Resolve
     | Locate
+    | ProveAccess
+    | Send
     | Settle
     | Fetch
     | RecordReady

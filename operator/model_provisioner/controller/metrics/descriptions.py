@@ -29,6 +29,12 @@ class Description:
 RECEIVED = Description(
     "received_bytes_total", "counter", "Bytes that came from sources, thrown away ones too.", ("namespace",)
 )
+COPIED = Description(
+    "copied_bytes_total",
+    "counter",
+    "Bytes that worker pods got from the operator instead of a source.",
+    ("namespace",),
+)
 DURATION = Description(
     "download_duration_seconds",
     "histogram",

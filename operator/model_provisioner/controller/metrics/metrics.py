@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from model_provisioner.controller.metrics.descriptions import (
+    COPIED,
     DOWNLOADS,
     DURATION,
     FAILURES,
@@ -57,6 +58,7 @@ class Metrics:
         self._monotonic = monotonic
         self._objects: dict[str, _TrackedObject] = {}
         self._received = _counter(RECEIVED, registry)
+        self._copied = _counter(COPIED, registry)
         self._retries = _counter_by_reason(RETRIES, Retryable, registry)
         self._failures = _counter_by_reason(FAILURES, Terminal, registry)
         self._durations = Histogram(DURATION.full_name, DURATION.meaning, buckets=DURATION.buckets, registry=registry)
@@ -71,15 +73,12 @@ class Metrics:
         self._registry.register(_CallbackCollector(description, read))
 
     def received_counter(self, namespace: str) -> Callable[[int], None]:
-        """A counter for one fetch: call it, at any time, with all bytes received since the fetch began."""
-        counter, counted = self._received.labels(namespace), 0
+        """A counter for one fetch: call it, at any time, with all bytes received from its source since it began."""
+        return _of_one_fetch(self._received, namespace)
 
-        def count(received: int) -> None:
-            nonlocal counted
-            counter.inc(max(0, received - counted))  # a worker pod may be anyone's, and a counter takes no less than 0
-            counted = max(counted, received)
-
-        return count
+    def copied_counter(self, namespace: str) -> Callable[[int], None]:
+        """As `received_counter`, for the bytes that a worker pod got from the operator."""
+        return _of_one_fetch(self._copied, namespace)
 
     def advanced(self, download: ModelDownload, snapshot: Snapshot, event: Event) -> None:
         """Records `event` of `download`; `snapshot` is the state after it."""
@@ -154,6 +153,18 @@ class _CallbackCollector(Collector):
         description = self._description
         family = CounterMetricFamily if description.kind == "counter" else GaugeMetricFamily
         return family(description.full_name, description.meaning, labels=description.labels)
+
+
+def _of_one_fetch(counter: Counter, namespace: str) -> Callable[[int], None]:
+    counted = 0
+
+    def count(received: int) -> None:
+        nonlocal counted
+        if received > counted:  # a worker pod may be anyone's, and a counter takes no less than 0
+            counter.labels(namespace).inc(received - counted)
+            counted = received
+
+    return count
 
 
 def _counter(description: Description, registry: CollectorRegistry) -> Counter:

@@ -102,12 +102,13 @@ class Attempt:
         if settled.durable_bytes < settled.plan.total_bytes:
             self._deps.catalog.drop(self._download)  # an earlier attempt, which had the files, may have entered it
         self._deps.catalog.check_room(self._download, model)  # `enter` also checks it, but only after the transfer
-        published = await self._deps.transfers.fetch(self._member(claim, settled, model, credentials))
+        member = self._member(claim, settled, model, credentials)
+        published = await self._deps.transfers.fetch(member)
         model = published_model(model, published.files, published.gguf)
         self._advance(Resolved(model))
         # The worker keeps the directory open. It would not notice that another volume is mounted there now.
         await self._deps.stores.check(claim, settled.store_id)
-        await self._finish(model, read=published.read)
+        await self._finish(model, read=published.read, origin=member.origin)
         self._note_seen(claim)
 
     def _note_seen(self, claim: Claim) -> None:
@@ -184,12 +185,15 @@ class Attempt:
         found = await self._deps.stores.check(claim, model.store_id, model.files, self._download.uid)
         return not (found.missing or found.unattested)
 
-    async def _finish(self, model: Model, *, read: bool) -> None:
-        """Enters the model and makes it Available. `verifyAt` is handled only if this attempt has `read` its bytes."""
+    async def _finish(self, model: Model, *, read: bool, origin: str = "") -> None:
+        """Enters the model and makes it Available. `verifyAt` is handled only if this attempt has `read` its bytes.
+
+        `origin` says where these came from if that was not the source.
+        """
         await self._deps.catalog.enter(self._download, model)
-        self._advance(Available(model))
         if read:
             self._advance(VerifyHandled(self._download.verify_at))
+        self._advance(Available(model, origin))
 
     @property
     def _download(self) -> ModelDownload:

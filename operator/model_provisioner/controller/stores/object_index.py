@@ -5,10 +5,11 @@ an object may stay for as long as another program's finalizer is on it, but it h
 
 `controller.stores.garbage_collector` reads which objects exist; `controller.stores.record_keeper` reads which are
 Ready; `controller.stores.store_client` and
-`controller.stores.usage` read the recorded store ids.
+`controller.stores.usage` read the recorded store ids; `controller.transfers.copies` reads where a file is published.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from model_provisioner.domain.model_facts import FileRecord
@@ -19,6 +20,15 @@ from model_provisioner.kube.resource import is_released
 
 _DELETION = ("deletionTimestamp", "finalizers")
 _READY = ({"type": "Ready", "status": "True"},)  # one for all trimmed documents
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCopy:
+    """Where a file is published: its `path` on `claim`, in the store `store_id`. Only the volume can confirm it."""
+
+    claim: Claim
+    store_id: str
+    path: str
 
 
 class Lister(Protocol):
@@ -54,6 +64,17 @@ class ObjectIndex:
         """The files of each object on `claim` that is Ready and is not being deleted, as of this call."""
         documents = (document for lister in self._listers for document in lister.objects())
         return map(_holding, [found for found in documents if _is_on(claim, found) and _is_kept(found)])
+
+    def copies(self, claims: Collection[Claim], digest: str, path: str) -> list[PublishedCopy]:
+        """Where Ready objects on `claims` have a file with `digest`; first those at `path`, which most have it at."""
+        documents = (document for lister in self._listers for document in lister.objects() if _is_kept(document))
+        found = {
+            PublishedCopy(claim, str(_model(document).get("storeID")), str(file["path"])): None
+            for document in documents
+            for file in _model(document).get("files") or ()
+            if file.get("digest") == digest and (claim := _claim(document)) in claims
+        }
+        return sorted(found, key=lambda copy: copy.path != path)
 
     def store_ids(self, claim: Claim, exclude_uid: str | None = None) -> frozenset[str]:
         """The store ids in the status of all objects with a model on `claim`, except the object `exclude_uid`.
@@ -105,6 +126,10 @@ def _is_on(claim: Claim, document: Mapping[str, Any]) -> bool:
     if document["metadata"]["namespace"] != claim.namespace:  # as of most objects
         return False
     return bool(_model(document).get("claimName", "") == claim.name)
+
+
+def _claim(document: Mapping[str, Any]) -> Claim:
+    return Claim(document["metadata"]["namespace"], str(_model(document).get("claimName", "")))
 
 
 def _model(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ class Member:
     `settled` is the answer of its own settle request. `creation_time` is RFC 3339. `latest_spec` returns its current
     spec: limits and priority may change while the transfer runs. `on_started` is called with the number of bytes that
     are in the store when a worker begins, `on_event` with each later event. `result` is the end of the transfer.
+    `origin` says then where the bytes came from, as a clause; empty if that was the source.
     """
 
     claim: Claim
@@ -37,6 +38,7 @@ class Member:
     result: asyncio.Future[messages.Published] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+    origin: str = ""
 
     @property
     def plan(self) -> Plan:

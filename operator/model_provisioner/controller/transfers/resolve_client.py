@@ -16,7 +16,15 @@ from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.response_time import DEFAULT_RESPONSE_SECONDS, resolve_call_seconds
 from model_provisioner.domain.scheduling.hub_questions import Question
 from model_provisioner.worker_processes.worker import Worker
-from model_provisioner.worker_protocol.messages import MAX_HUB_REQUESTS, Locate, Located, Resolve, ResolvedAnswer
+from model_provisioner.worker_protocol.messages import (
+    MAX_HUB_REQUESTS,
+    AccessProved,
+    Locate,
+    Located,
+    ProveAccess,
+    Resolve,
+    ResolvedAnswer,
+)
 
 
 class ResolveClient:
@@ -56,6 +64,18 @@ class ResolveClient:
         self._rate_limits.check(request.endpoint, request.credentials)
         try:
             return expect(Located, await self._resolver.call(request, seconds=self._seconds)).address
+        except ProvisionError as error:
+            self._rate_limits.record(request.endpoint, request.credentials, error)
+            raise
+
+    async def prove_access(self, request: ProveAccess) -> None:
+        """Returns if the source sends the file to the credentials of `request`. It needs no place, as `address`.
+
+        Raises as that does.
+        """
+        self._rate_limits.check(request.endpoint, request.credentials)
+        try:
+            expect(AccessProved, await self._resolver.call(request, seconds=self._seconds))
         except ProvisionError as error:
             self._rate_limits.record(request.endpoint, request.credentials, error)
             raise

@@ -19,6 +19,7 @@ from model_provisioner.controller.metrics.metrics import Metrics
 from model_provisioner.controller.stores.store_client import StoreClient, expect, new_request_id
 from model_provisioner.controller.transfers.addresses import FetchAddresses
 from model_provisioner.controller.transfers.bandwidth import Bandwidth
+from model_provisioner.controller.transfers.copies import NOTHING, Copies, Offer
 from model_provisioner.controller.transfers.members import Member, Members
 from model_provisioner.controller.transfers.queue import Lanes, Slot, WithdrawnError
 from model_provisioner.controller.transfers.queues import Queues
@@ -49,6 +50,7 @@ _CREDENTIAL_ERRORS = (AccessDenied, LicenseNotAccepted, RateLimited, SourceNotFo
 """What a source answers to one credential. Another member's may be good."""
 _ADDRESS_ERRORS = (SourceUnavailable, DigestMismatch, NotGGUF)
 """What one address gives can be wrong, while another one, such as that of another commit, gives the right bytes."""
+_Received = messages.Progress | messages.VerifyingAnswer | messages.Published
 _SILENCE_SECONDS = 300.0  # a worker reports progress every second; a slow disk may delay it
 _WAITING_FOR_SLOT = "waiting for a free slot"
 _STOPPED = "waiting for a free slot: another namespace has its turn, and what is here is kept"
@@ -59,7 +61,7 @@ class TransferServices:
     """What all transfers of one operator share.
 
     `epoch` is `leaseTransitions` of the Lease, which the journals of parts record to fence an older writer.
-    `monotonic` is in seconds.
+    `copies` is None if worker pods copy nothing. `monotonic` is in seconds.
     """
 
     queues: Queues
@@ -70,6 +72,7 @@ class TransferServices:
     resolve_client: ResolveClient
     epoch: int
     metrics: Metrics
+    copies: Copies | None = None
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -285,27 +288,53 @@ class SharedTransfer:
             self._broadcast(Progressed(0, self._restarts + 1, None, None))
 
     async def _send_fetch(self, worker: Worker, member: Member) -> messages.Published:
-        await worker.start()
-        request = self._request(member)  # only now, so that it has the current limits
-        self._request_id = request.id
+        process = await worker.start()
         for other in self._members:
             other.on_started(self._bytes_done)
-        count_received = self._services.metrics.received_counter(self._claim.namespace)
-        addresses = FetchAddresses(request, self._services.resolve_client.address, worker.notify)
-        try:
-            answer = await worker.call(
-                request,
-                self._progress_handler(count_received),
-                silence=_SILENCE_SECONDS,
-                on_address=addresses.on_wanted,
-            )
-        finally:
-            await addresses.stop()
+        received = self._received_handler()
+        async with self._offered(member, process) as offer:
+            request = self._request(member, offer)  # only now, so that it has the current limits
+            self._request_id = request.id
+            addresses = FetchAddresses(request, self._services.resolve_client.address, worker.notify)
+            try:
+                answer = await worker.call(
+                    request,
+                    self._progress_handler(received, offer.origin),
+                    silence=_SILENCE_SECONDS,
+                    on_address=addresses.on_wanted,
+                )
+            finally:
+                await addresses.stop()
         published = expect(messages.Published, answer)
-        count_received(published.received)
+        received(published)
+        for other in self._members if published.copied else ():
+            other.origin = offer.origin_of(published.copied, published.received)
         return published
 
-    def _request(self, member: Member) -> messages.Fetch:
+    @contextlib.asynccontextmanager
+    async def _offered(self, member: Member, process: object) -> AsyncIterator[Offer]:
+        """What a worker pod can copy. A worker of the operator copies nothing."""
+        copies = self._services.copies
+        if copies is None or self._services.stores.is_mounted(self._claim) or not self._remaining_bytes():
+            yield NOTHING
+            return
+        async with copies.offered(member.plan, member.credentials, self._granted, process) as offer:
+            if offer.origin:
+                self._broadcast(Progressed(self._bytes_done, self._restarts, None, None, None, offer.origin))
+            yield offer
+
+    def _received_handler(self) -> Callable[[_Received], None]:
+        """Counts what has come since a fetch began, from its source and from the operator."""
+        metrics, namespace = self._services.metrics, self._claim.namespace
+        count_received, count_copied = metrics.received_counter(namespace), metrics.copied_counter(namespace)
+
+        def count(answer: _Received) -> None:
+            count_received(answer.received - answer.copied)
+            count_copied(answer.copied)
+
+        return count
+
+    def _request(self, member: Member, offer: Offer) -> messages.Fetch:
         return messages.Fetch(
             new_request_id(),
             self._services.stores.reference(self._claim, member.settled.store_id),
@@ -315,6 +344,7 @@ class SharedTransfer:
             bytes_per_second=self._granted,
             epoch=self._services.epoch,
             credentials=member.credentials,
+            copies=offer.copies,
         )
 
     def _send_limits(self) -> None:
@@ -325,13 +355,17 @@ class SharedTransfer:
         if (url := member.asked_url) and self._remaining_bytes():
             self._services.rate_limits.check(url, member.credentials)
 
-    def _progress_handler(self, count_received: Callable[[int], None]) -> ProgressHandler:
-        """Turns progress messages into events, and adds speed and remaining time."""
-        meter = Meter(self._services.monotonic(), self._bytes_done)
+    def _progress_handler(self, count: Callable[[_Received], None], origin: str) -> ProgressHandler:
+        """Turns progress messages into events, and adds speed and remaining time.
+
+        `origin` is where the bytes are copied from; it is shown until bytes come from the source.
+        """
+        meter, of_source = Meter(self._services.monotonic(), self._bytes_done), 0
 
         def report(answer: messages.Progress | messages.VerifyingAnswer) -> None:
-            nonlocal meter
-            count_received(answer.received)
+            nonlocal meter, of_source
+            count(answer)
+            is_copied, of_source = answer.received - answer.copied == of_source, answer.received - answer.copied
             self._bytes_done = answer.total if isinstance(answer, messages.VerifyingAnswer) else answer.bytes
             if isinstance(answer, messages.VerifyingAnswer):
                 self._broadcast(Verifying(answer.bytes, answer.total))
@@ -340,7 +374,9 @@ class SharedTransfer:
             meter = meter.observe(self._services.monotonic(), answer.bytes)
             rate = None if meter.rate is None else round(meter.rate)
             left = meter.seconds_left(answer.total)
-            self._broadcast(Progressed(answer.bytes, answer.restarts, rate, left, answer.wait))
+            self._broadcast(
+                Progressed(answer.bytes, answer.restarts, rate, left, answer.wait, origin if is_copied else "")
+            )
 
         return report
 

@@ -6,7 +6,7 @@ Without `--worker-listen` none of it is imported, and a claim that the operator 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -15,19 +15,25 @@ from aiohttp import web
 from model_provisioner.controller.workers.door.authority_secret import AuthoritySecret
 from model_provisioner.controller.workers.door.door import Door
 from model_provisioner.controller.workers.door.door_tls import Identity, load, server_context
+from model_provisioner.controller.workers.door.file_reader import FileReader
+from model_provisioner.controller.workers.door.file_route import FileRoute
 from model_provisioner.controller.workers.door.given_secret import GivenSecret, UnusableSecretError
+from model_provisioner.controller.workers.door.grants import Grants
 from model_provisioner.controller.workers.pod_pool import PodPool
 from model_provisioner.controller.workers.pods.giving_way import GivingWay
 from model_provisioner.controller.workers.pods.job_client import JobClient
 from model_provisioner.controller.workers.pods.places import Places
 from model_provisioner.controller.workers.pods.pod_settings import job_settings, server_name
+from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.http_server.limits import Limits
 from model_provisioner.http_server.server import HttpServer
 from model_provisioner.kube.client import ApiError, KubeApi
 from model_provisioner.settings.operator import OperatorSettings
+from model_provisioner.worker_processes.worker import Worker
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 600.0
+_CONNECTIONS_OF_POD = 3  # its own, and those of the files that it copies
 _SPARE_CONNECTIONS = 64
 _SHUTDOWN_SECONDS = 1.0
 
@@ -43,19 +49,37 @@ class Identities(Protocol):
 
 
 class PodService:
-    """`address` is where the door listens, HOST:PORT; `most` is the most pods. `now` is in UTC, `sleep` in seconds."""
+    """`address` is where the door listens, HOST:PORT; `most` is the most pods. `now` is in UTC, `sleep` in seconds.
+
+    `reader` reads the files that pods copy; None: they copy nothing.
+    """
 
     @classmethod
     def of(
-        cls, settings: OperatorSettings, api: KubeApi, namespace: str, epoch: int, now: Callable[[], datetime]
+        cls,
+        settings: OperatorSettings,
+        api: KubeApi,
+        namespace: str,
+        epoch: int,
+        now: Callable[[], datetime],
+        senders: Mapping[Claim, Worker],
     ) -> "PodService":
-        """The service that `settings` ask for; its Secret is in `namespace`. Raises as `pod_settings.check`."""
+        """The service that `settings` ask for; its Secret is in `namespace`. Raises as `pod_settings.check`.
+
+        `senders` send the files of claims that the operator mounts.
+        """
         assert settings.worker_listen
         waits = settings.worker_wait_for_first_consumer
         jobs = JobClient(api, job_settings(settings), wait_for_first_consumer=waits)
         places = Places(settings.worker_max, settings.worker_max_per_namespace)
         pool = PodPool(jobs, places, GivingWay(api), epoch)
-        return cls(_identities(settings, api, namespace, now), jobs, pool, settings.worker_listen, settings.worker_max)
+        mounted = {
+            Claim(mount.namespace, mount.claim): StoreRef(str(mount.directory), None, settings.modes)
+            for mount in settings.mounts
+        }
+        reader = FileReader(mounted, senders) if senders else None
+        identities = _identities(settings, api, namespace, now)
+        return cls(identities, jobs, pool, settings.worker_listen, settings.worker_max, reader=reader)
 
     def __init__(
         self,
@@ -65,6 +89,7 @@ class PodService:
         address: str,
         most: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        reader: FileReader | None = None,
     ) -> None:
         self._identities = identities
         self._jobs = jobs
@@ -76,6 +101,9 @@ class PodService:
         self._server: HttpServer | None = None
         self._identity: Identity | None = None
         self._problem = ""
+        self._reader = reader
+        self.grants = Grants()
+        """Which files the pods may copy."""
 
     async def start(self, closing: contextlib.AsyncExitStack, namespaces: Sequence[str]) -> None:
         """Recognises the pods of an earlier operator in `namespaces`, then opens the door until `stop` or `closing`.
@@ -85,8 +113,13 @@ class PodService:
         await self._renew()
         await self.pool.adopt(namespaces)
         app = web.Application()
-        app.add_routes([Door(self.pool.find).route()])
-        server = HttpServer(app, Limits(connections=self._most + _SPARE_CONNECTIONS), self._context, _SHUTDOWN_SECONDS)
+        door = Door(self.pool.find)
+        app.add_routes([door.route()])
+        if self._reader:
+            await self._reader.start(closing)
+            app.add_routes([FileRoute(door.authenticate, self.grants, self._reader).route()])
+        limits = Limits(connections=_CONNECTIONS_OF_POD * self._most + _SPARE_CONNECTIONS)
+        server = HttpServer(app, limits, self._context, _SHUTDOWN_SECONDS)
         await server.start(self._address, "--worker-listen")
         self._server = server
         closing.push_async_callback(self.stop)

@@ -55,6 +55,9 @@ class WorkerPool:
         }
         store_workers = self._make(Role.STORE, min(len(claims), _MAX_STORE_WORKERS))
         self.store_workers = dict(zip(claims, itertools.cycle(store_workers), strict=False))
+        senders = self._make(Role.STORE, min(len(claims), _MAX_STORE_WORKERS)) if settings.copies_from_cluster else []
+        self.senders = dict(zip(claims, itertools.cycle(senders), strict=False)) if senders else {}
+        """What sends files of each claim to worker pods. A volume that hangs then holds up no request to a store."""
         (self.resolver,) = self._make(Role.RESOLVER, 1)
         self._preparing: set[asyncio.Task[None]] = set()
 

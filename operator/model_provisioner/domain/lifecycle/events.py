@@ -64,7 +64,8 @@ class Started:
 class Progressed:
     """`bytes` are written so far. The speed is 0 if no bytes arrive; bytes were discarded `restarts` times.
 
-    `wait` says what the transfer waits for if no byte comes.
+    `wait` says what the transfer waits for if no byte comes. `origin` says where the bytes come from, as a clause;
+    empty if that is the source.
     """
 
     bytes: int
@@ -72,6 +73,7 @@ class Progressed:
     bytes_per_second: int | None
     eta_seconds: int | None
     wait: Wait | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,10 @@ class Verifying:
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """Every file is verified, durable at its path, and in the catalog."""
+    """Every file is verified, durable at its path, and in the catalog. `origin` as in Progressed."""
 
     model: Model
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def _progressed(snapshot: Snapshot, event: Progressed, _now: datetime) -> Snapsh
     return replace(
         snapshot,
         reason=State.DOWNLOADING,
-        message=_fetching(snapshot.model, event.wait) if snapshot.model else snapshot.message,
+        message=_fetching(snapshot.model, event.wait, event.origin) if snapshot.model else snapshot.message,
         attempts=snapshot.attempts + 1 if again else snapshot.attempts,
         restarts=event.restarts,
         bytes=event.bytes if again else max(snapshot.bytes, event.bytes),
@@ -160,10 +160,10 @@ def _discarded_bytes(snapshot: Snapshot, event: Progressed) -> bool:
     return snapshot.restarts is not None and event.restarts != snapshot.restarts
 
 
-def _fetching(model: Model, wait: Wait | None = None) -> str:
+def _fetching(model: Model, wait: Wait | None = None, origin: str = "") -> str:
     count = len(model.files)
     fetching = f"fetching {model.size} in {count} {'file' if count == 1 else 'files'} to {model.path}"
-    return f"{fetching}; {wait}" if wait else fetching
+    return "; ".join(filter(None, (fetching, origin, str(wait or ""))))
 
 
 def _verifying(snapshot: Snapshot, event: Verifying, _now: datetime) -> Snapshot:
@@ -176,7 +176,7 @@ def _available(snapshot: Snapshot, event: Available, now: datetime) -> Snapshot:
     return _step(
         snapshot,
         State.AVAILABLE,
-        _published(event.model),
+        "; ".join(filter(None, (_published(event.model), event.origin))),
         ready=True,
         model=event.model,
         bytes=event.model.size_bytes,

@@ -8,6 +8,7 @@ its presence means that the model is complete. Requests, connections and retries
 """
 
 import functools
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -35,6 +36,7 @@ from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.domain.store.space import Room
+from model_provisioner.transfer.download.copies import COPY_ERRORS, Copies, CopyPlace, copy_error
 from model_provisioner.transfer.download.file_download import FileDownload
 from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
 from model_provisioner.transfer.download.hashing import hash_file
@@ -48,6 +50,7 @@ from model_provisioner.transfer.store.files import PublishedFile, StoreFiles
 from model_provisioner.transfer.store.partfile import PartFile
 from model_provisioner.transfer.store.posix import FileVersion
 
+_LOG = logging.getLogger(__name__)
 Addresses = Callable[[PlannedFile], Awaitable[Address]]
 _CONTENT_ERRORS = (NotGGUF, DigestMismatch)  # not IncompleteModel: each file is then what it should be
 
@@ -58,7 +61,7 @@ class Job:
 
     `epoch` is that of the operator: a writer stops when it finds a newer one in the journal of its part. `holder_uid`
     is the UID of the ModelDownload; None (the command line) writes no record. `addresses` tells where the bytes of a
-    `signed` file are, each time that it is called.
+    `signed` file are, each time that it is called. `copies` are asked for before the source is.
     """
 
     plan: Plan
@@ -67,11 +70,12 @@ class Job:
     credentials: Credentials | None = None
     holder_uid: str | None = None
     addresses: Addresses | None = None
+    copies: Copies | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Provided:
-    """`files` are in the order of the plan, each with the digest of its content. `received` bytes came from the source.
+    """`files` are in the order of the plan, each with the digest of its content. `received` bytes have come.
 
     `read` is True if every byte of every file was hashed, False if the digest of a file was taken from a record.
     """
@@ -88,8 +92,8 @@ class Reporter(Protocol):
     def progress(self, done: int, total: int, restarts: int, received: int, wait: Wait | None = None) -> None:
         """`done` of `total` bytes are written; `done` never falls while `restarts` stays the same.
 
-        `received` bytes came from the source for this job, discarded ones included. `wait` says what the transfer waits
-        for if no byte comes.
+        `received` bytes have come for this job, discarded ones included. `wait` says what the transfer waits for if no
+        byte comes.
         """
 
     def verifying(self, hashed: int, total: int, received: int) -> None:
@@ -250,9 +254,11 @@ class _Transfer:
 
     async def _download(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
         """Downloads once more if the digest is wrong: the bytes may have been damaged on the way."""
+        if copied := await self._copy(file, part):
+            return copied
         resumed = part.spans.total > 0
         try:
-            digest, header = await self._download_once(file, part)
+            digest, header = await self._download_once(file, part, self._place(file))
             if file.digest in {None, digest}:
                 return digest, header
         except DigestMismatch:  # of the archive that has the file, or of an upload part
@@ -261,21 +267,46 @@ class _Transfer:
             if not resumed:  # else the volume may have lost bytes of an earlier attempt
                 raise
         await self._threads.run(part.restart)
-        digest, header = await self._download_once(file, part)
+        digest, header = await self._download_once(file, part, self._place(file))
         if file.digest not in {None, digest}:
             raise _mismatch(file, digest)
         return digest, header
 
-    async def _download_once(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader]:
-        job = self._job
-        place = self._place(file)
+    async def _copy(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader] | None:
+        """As `_download`, from the operator. None if the source must be asked, also for what is missing then.
+
+        The part keeps what has come, and is continued with bytes of the source: they are to have one digest, which is
+        compared when all are there. Wrong content is thrown away at once.
+        """
+        copies = self._job.copies
+        place = copies.place(file, self._client) if copies else None
+        if copies is None or place is None:
+            return None
+        try:
+            with copies.counting(lambda: self._throttle.received):
+                digest, header = await self._download_once(file, part, place)
+            if digest == file.digest:
+                return digest, header
+            problem = f"it has the digest {digest}"
+        except _CONTENT_ERRORS as error:
+            problem = error.message
+        except COPY_ERRORS as error:
+            _LOG.warning("%s is fetched from its source: %s", file.path, error.message)
+            return None
+        _LOG.warning("the copy of %s is wrong, and is fetched from its source: %s", file.path, problem)
+        await self._threads.run(part.restart)
+        return None
+
+    async def _download_once(self, file: PlannedFile, part: PartFile, place: Place) -> tuple[Digest, GGUFHeader]:
+        is_copy = isinstance(place, CopyPlace)
+        limits, explain = (Limits(1), copy_error) if is_copy else (self._job.limits, None)
         sent = RequestedFile(file.archive.size if file.archive else file.size, file.sent_digest is not None)
         offset = file.archive.offset if file.archive and not file.archive.compressed else 0
-        remote = RemoteFile(self._client, place, sent, file.source, self._clock, file.pin, offset)
+        remote = RemoteFile(self._client, place, sent, file.source, self._clock, file.pin, offset, explain)
         download = FileDownload(
             part,
             remote,
-            job.limits,
+            limits,
             self._throttle,
             self._clock,
             self._threads,

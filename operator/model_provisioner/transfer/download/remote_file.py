@@ -32,9 +32,8 @@ from model_provisioner.transfer.download.place import Place, Target
 from model_provisioner.transfer.http.client import Client, Reply
 
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})
-_EXPLAIN: Mapping[str, Callable[[int, Mapping[str, str], HubRequest, float], ProvisionError]] = MappingProxyType(
-    {"hf": hub_error, "s3": range_error}
-)
+Explain = Callable[[int, Mapping[str, str], HubRequest, float], ProvisionError]
+_EXPLAIN: Mapping[str, Explain] = MappingProxyType({"hf": hub_error, "s3": range_error})
 """What a refusal means, by the scheme of the source; of any other one, what `http_error` says."""
 
 
@@ -64,6 +63,7 @@ class RemoteFile:
     """`place` is where the file is asked for. `subject` names the file in messages.
 
     `sent` says what the plan knows of what is sent there: the file, or an archive that has it from `offset` on.
+    `explain` says what a refusal means; None: as at the source that `subject` names.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class RemoteFile:
         clock: Clock,
         pin: Pin | None = None,
         offset: int = 0,
+        explain: Explain | None = None,
     ) -> None:
         self._client = client
         self._place = place
@@ -83,7 +84,7 @@ class RemoteFile:
         self._clock = clock
         self._pin = pin
         self._offset = offset
-        self._explain = _EXPLAIN.get(subject.partition(":")[0], http_error)
+        self._explain = explain or _EXPLAIN.get(subject.partition(":")[0], http_error)
         self._home: Origin | None = None
         self._target: Target | None = None
         self._redirects = True

@@ -255,6 +255,13 @@ class Client:
         settings = replace(self._settings, policy=NetworkPolicy.only(origin), proxy=proxy)
         return Client(self._multi, settings, self._ca_bundle, self._resolve)
 
+    def reaching_only(self, origin: Origin, authority: str, resolve: Resolve) -> "Client":
+        """A client for this origin alone, without the proxy.
+
+        `authority` is the path of a PEM file with the only authority that is trusted. `resolve` is used for its host.
+        """
+        return Client(self._multi, NetworkSettings(NetworkPolicy.only(origin)), authority, resolve)
+
     async def headers(
         self, method: Method, url: str, headers: Mapping[str, str], credentials: Credentials | None
     ) -> tuple[Reply, ...]:

@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from model_provisioner.domain.errors import VolumeUnsuitable
+from model_provisioner.domain.errors import PathConflict, SourceNotFound, VolumeUnsuitable
 from model_provisioner.domain.model_facts import FileRecord
 from model_provisioner.domain.store import holders
+from model_provisioner.domain.store.copying import has_copy
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.holders import HolderRecord
 from model_provisioner.domain.store.modes import Modes
@@ -116,6 +117,21 @@ class StoreFiles:
         Raises FileNotFoundError if there is no regular file, PathConflict for a symbolic link.
         """
         return published_files.open_file(self._root, path)
+
+    def open_copy(self, file: PlannedFile) -> int:
+        """A read-only descriptor of the published file at `file.path`, which a record confirms to be `file`.
+
+        The caller closes it. Raises SourceNotFound if there is no such file, or a link leads to it.
+        """
+        try:
+            fd = published_files.open_file(self._root, file.path)
+        except (FileNotFoundError, PathConflict):
+            raise _no_copy(file) from None
+        found = os.fstat(fd)
+        if has_copy(file, found.st_size, found.st_mtime_ns, self._records.all().records):
+            return fd
+        os.close(fd)
+        raise _no_copy(file)
 
     def publish(self, part: PartFile, path: str, uid: str | None = None) -> FileVersion:
         """Makes a verified and sealed part the file at `path`, replaces a file that is there, and closes the part.
@@ -225,3 +241,7 @@ class StoreFiles:
         changed = holders.replacing(record, path, mtime_ns) if record else None
         if changed and changed != record:
             self._records.write(changed)
+
+
+def _no_copy(file: PlannedFile) -> SourceNotFound:
+    return SourceNotFound(f"{file.path} is not on the volume, or no record confirms its content")

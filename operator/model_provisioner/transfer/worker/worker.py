@@ -27,12 +27,14 @@ from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.download import engine
+from model_provisioner.transfer.download.copies import Copies
 from model_provisioner.transfer.download.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.transfer.store.store import Store
-from model_provisioner.transfer.worker import store_requests
+from model_provisioner.transfer.worker import access, store_requests
 from model_provisioner.transfer.worker.outbox import Outbox
+from model_provisioner.transfer.worker.sending import Sender
 from model_provisioner.transfer.worker.store_requests import StoreOpener
 from model_provisioner.transfer.worker.verification import wrong_files
 from model_provisioner.transfer.worker.wanted_addresses import WantedAddresses
@@ -150,6 +152,7 @@ class Worker:
         self._limits: dict[str, Limits] = {}
         self._addresses: dict[str, WantedAddresses] = {}
         self._opener = StoreOpener()
+        self._sender = Sender()
         self._resolver = Resolver(client, provider=provider)
 
     async def serve(self, lines: asyncio.StreamReader) -> None:
@@ -230,16 +233,26 @@ class Worker:
         match request:
             case messages.Fetch():
                 return await self._fetch(request)
-            case messages.Resolve():
-                return await self._resolver.resolve(request)
-            case messages.Locate():
-                return await self._resolver.address(request)
+            case messages.Resolve() | messages.Locate() | messages.ProveAccess():
+                return await self._ask_source(request)
+            case messages.Send():
+                return await _run_in_thread(lambda: self._sender.send(request))
             case messages.Verify():
                 return await self._verify(request)
             case _:
                 return await _run_in_thread(lambda: store_requests.handle(request, self._opener))
 
+    async def _ask_source(self, request: messages.Resolve | messages.Locate | messages.ProveAccess) -> Answer:
+        match request:
+            case messages.Resolve():
+                return await self._resolver.resolve(request)
+            case messages.Locate():
+                return await self._resolver.address(request)
+            case messages.ProveAccess():
+                return await access.prove(request, self._resolver, self._client, self._clock)
+
     async def _fetch(self, request: messages.Fetch) -> Answer:
+        copies = Copies(request.copies, request.door) if request.door and request.copies else None
         job = engine.Job(
             request.plan,
             self._limits.get(request.id) or Limits(request.connections, request.bytes_per_second),
@@ -247,11 +260,14 @@ class Worker:
             request.credentials,
             request.holder.uid,
             self._asking(request),
+            copies,
         )
         async with _open_store(self._opener, request.store) as store:
-            reporter = _Reporter(request.id, self._outbox)
-            provided = await engine.provide(job, store.files, self._client, reporter, self._clock)
-        return messages.Published(request.id, provided.files, provided.gguf, provided.received, provided.read)
+            reporter = _Reporter(request.id, self._outbox, copies)
+            found = await engine.provide(job, store.files, self._client, reporter, self._clock)
+        return messages.Published(
+            request.id, found.files, found.gguf, found.received, found.read, copies.copied if copies else 0
+        )
 
     def _asking(self, request: messages.Fetch) -> engine.Addresses:
         """Asks the operator for addresses; for a Job, which has none, the sources themselves."""
@@ -265,17 +281,22 @@ class Worker:
 
 
 class _Reporter:
-    """Posts the progress of one request; an `engine.Reporter`."""
+    """Posts the progress of one request; an `engine.Reporter`. `copies` are those of the fetch, if it has any."""
 
-    def __init__(self, request_id: str, outbox: Outbox) -> None:
+    def __init__(self, request_id: str, outbox: Outbox, copies: Copies | None = None) -> None:
         self._id = request_id
         self._outbox = outbox
+        self._copies = copies
+
+    @property
+    def _copied(self) -> int:
+        return self._copies.copied if self._copies else 0
 
     def progress(self, done: int, total: int, restarts: int, received: int, wait: Wait | None = None) -> None:
-        self._outbox.post(messages.Progress(self._id, done, total, restarts, received, wait))
+        self._outbox.post(messages.Progress(self._id, done, total, restarts, received, wait, self._copied))
 
     def verifying(self, hashed: int, total: int, received: int = 0) -> None:
-        self._outbox.post(messages.VerifyingAnswer(self._id, hashed, total, received))
+        self._outbox.post(messages.VerifyingAnswer(self._id, hashed, total, received, self._copied))
 
 
 def _open_store(opener: StoreOpener, reference: StoreRef) -> contextlib.AbstractAsyncContextManager[Store]:

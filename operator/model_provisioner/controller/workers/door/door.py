@@ -50,14 +50,20 @@ class Door:
     def route(self) -> web.RouteDef:
         return web.get(PATH, self._connect)
 
-    async def _connect(self, request: web.Request) -> web.StreamResponse:
+    def authenticate(self, request: web.Request) -> tuple[str, PodProcess] | None:
+        """The Job (NAMESPACE/NAME) whose pod has sent `request`, and its process; None if it does not prove that."""
         job, header = request.query.get("job", ""), request.headers.get("Authorization", "")
         token = header.removeprefix(_BEARER)
         if len(job) > _LONGEST_JOB or len(token) > _LONGEST_TOKEN or not header.startswith(_BEARER):
-            return web.Response(status=401)
+            return None
         process = self._find(job, token)
-        if process is None:
+        return (job, process) if process else None
+
+    async def _connect(self, request: web.Request) -> web.StreamResponse:
+        found = self.authenticate(request)
+        if found is None:
             return web.Response(status=401)
+        job, process = found
         if self._open[process] >= _MOST_CONNECTIONS:
             return web.Response(status=429)
         self._open[process] += 1

@@ -52,13 +52,13 @@ def _progress(request: Request, answer: messages.Progress) -> str | None:
         return f"told of progress of {request.op}"
     counts = 0 <= answer.bytes <= answer.total <= MAX_INT64 and 0 <= answer.restarts <= MAX_INT32
     wait = answer.wait is None or (len(answer.wait.origin) <= _LONGEST_NAME and 0 <= answer.wait.seconds <= MAX_INT32)
-    return None if counts and wait and _is_count(answer.received) else "told of progress that can't be"
+    return None if counts and wait and _has_counts(answer) else "told of progress that can't be"
 
 
 def _verifying(request: Request, answer: messages.VerifyingAnswer) -> str | None:
     if not isinstance(request, messages.Fetch | messages.Verify):
         return f"told of progress of {request.op}"
-    fits = 0 <= answer.bytes <= answer.total <= MAX_INT64 and _is_count(answer.received)
+    fits = 0 <= answer.bytes <= answer.total <= MAX_INT64 and _has_counts(answer)
     return None if fits else "told of progress that can't be"
 
 
@@ -93,7 +93,7 @@ def _is_moved(asked: Plan, settled: Plan) -> bool:
 
 def _published(request: messages.Fetch, answer: messages.Published) -> bool:
     planned = {file.path: file for file in request.plan.files}
-    if [record.path for record in answer.files] != list(planned) or not _is_count(answer.received):
+    if [record.path for record in answer.files] != list(planned) or not _has_counts(answer):
         return False
     texts = (answer.gguf.architecture, answer.gguf.name, answer.gguf.quantization, answer.gguf.license)
     if any(len(text) > _LONGEST_TEXT for text in texts if text):
@@ -175,6 +175,10 @@ def _are_among(found: Collection[str], allowed: Collection[str]) -> bool:
 
 def _are_short(texts: Collection[str]) -> bool:
     return len(texts) <= _MOST_REMOVED and all(len(text) <= _LONGEST_NAME for text in texts)
+
+
+def _has_counts(answer: messages.Progress | messages.VerifyingAnswer | messages.Published) -> bool:
+    return _is_count(answer.received) and 0 <= answer.copied <= answer.received
 
 
 def _is_count(number: int) -> bool:
