@@ -20,10 +20,9 @@ class TwoJobs(JobClient):
     def __init__(self) -> None:  # without an API
         pass
 
-    @property
     @override
-    def revision(self) -> str:
-        return "revision"
+    def fits(self, job: WorkerJob) -> bool:
+        return True
 
     @override
     async def find_all(self, namespaces: Iterable[str]) -> list[WorkerJob]:

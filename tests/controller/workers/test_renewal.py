@@ -18,6 +18,7 @@ from model_provisioner import __version__
 from model_provisioner.controller.workers.door.authority_secret import AuthoritySecret
 from model_provisioner.controller.workers.pod_pool import PodPool
 from model_provisioner.controller.workers.pod_service import PodService
+from model_provisioner.controller.workers.pods.giving_way import GivingWay
 from model_provisioner.controller.workers.pods.job_client import JobClient
 from model_provisioner.controller.workers.pods.manifests import JobSettings
 from model_provisioner.controller.workers.pods.places import Places
@@ -41,6 +42,16 @@ class Clock:
         return datetime.now(UTC) - self.ago
 
 
+class TrustingJobs(JobClient):
+    """Tells which `authority` the pods of new Jobs trust."""
+
+    authority: bytes | None = None
+
+    def trust(self, authority: bytes | None, problem: str = "") -> None:
+        self.authority = authority
+        super().trust(authority, problem)
+
+
 class Site:
     """A service of worker pods for the claim `team`. `look` is released for each look at the certificates."""
 
@@ -49,11 +60,9 @@ class Site:
         self.look = asyncio.Semaphore(0)
         self.claim = Claim(namespace, "team")
         self.authority = AuthoritySecret(api, namespace, NAME, self.clock)
-        self.jobs = JobClient(api, JobSettings("mp", "image", "Always", f"127.0.0.1:{port}", (), __version__))
-        self.pool = PodPool(self.jobs, Places(1, 1), epoch=1)
-        self.service = PodService(
-            self.authority, self.jobs, self.pool, address, 1, lambda: datetime.now(UTC), self._sleep
-        )
+        self.jobs = TrustingJobs(api, JobSettings("mp", "image", "Always", f"127.0.0.1:{port}", (), __version__))
+        self.pool = PodPool(self.jobs, Places(1, 1), GivingWay(api), epoch=1)
+        self.service = PodService(self.authority, self.jobs, self.pool, address, 1, self._sleep)
 
     async def _sleep(self, _: float) -> None:
         await self.look.acquire()
@@ -96,6 +105,7 @@ async def test_pods_stay_while_the_authority_is_replaced_and_come_back_by_anothe
         await site.ask()
         site.clock.ago = timedelta(0)
         await site.renew()
+        assert site.jobs.authority
         assert site.jobs.authority.decode() == cluster_authority(cluster, namespace)
         await site.ask()
         assert len(node.jobs) == 1, "the pod stays connected"

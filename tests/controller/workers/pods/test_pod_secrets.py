@@ -4,12 +4,12 @@ import base64
 
 import pytest
 
-from model_provisioner.controller.workers.pods.manifests import token_hash
+from model_provisioner.controller.workers.pods.manifests import authority_hash, token_hash
 from model_provisioner.controller.workers.pods.pod_secrets import fault
 from model_provisioner.controller.workers.pods.pod_states import Phase
 
 TOKEN, AUTHORITY = "right", b"-----BEGIN CERTIFICATE-----"
-HASH = token_hash(TOKEN)
+HASHES = token_hash(TOKEN), authority_hash(AUTHORITY)
 
 
 def secret(token: str = TOKEN, authority: bytes = AUTHORITY) -> dict[str, object]:
@@ -18,29 +18,27 @@ def secret(token: str = TOKEN, authority: bytes = AUTHORITY) -> dict[str, object
 
 
 @pytest.mark.parametrize(
-    ("found", "why", "also_if_it_runs"),
+    ("found", "why"),
     [
-        (None, "does not exist", False),
-        ({}, "another authority", True),
-        ({"data": None}, "another authority", True),
-        ({"data": {"token": "%", "ca.crt": "x"}}, "another authority", True),
-        (secret(token="another"), "another token", False),
-        (secret(token=""), "another token", False),
-        (secret(authority=b"another"), "another authority", True),
+        (None, "does not exist"),
+        ({}, "another authority"),
+        ({"data": None}, "another authority"),
+        ({"data": {"token": "%", "ca.crt": "x"}}, "another authority"),
+        (secret(token="another"), "another token"),
+        (secret(token=""), "another token"),
+        (secret(authority=b"another"), "another authority"),
     ],
 )
-def test_a_pod_that_can_t_connect_has_ended(
-    found: dict[str, object] | None, why: str, *, also_if_it_runs: bool
-) -> None:
-    state = fault(found, HASH, AUTHORITY, Phase.PENDING)
+def test_a_pod_that_can_t_connect_has_ended(found: dict[str, object] | None, why: str) -> None:
+    state = fault(found, *HASHES, Phase.PENDING)
     assert state
     assert state.phase is Phase.ENDED
     assert why in state.message
-    assert (fault(found, HASH, AUTHORITY, Phase.RUNNING) is not None) is also_if_it_runs
+    assert fault(found, *HASHES, Phase.RUNNING) is None, "it has read its Secret"
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_a_pod_that_can_connect_or_has_ended_is_left_as_it_is(phase: Phase) -> None:
-    assert fault(secret(), HASH, AUTHORITY, phase) is None
-    if phase not in {Phase.PENDING, Phase.RUNNING}:
-        assert fault(None, HASH, AUTHORITY, phase) is None
+    assert fault(secret(), *HASHES, phase) is None
+    if phase is not Phase.PENDING:
+        assert fault(None, *HASHES, phase) is None

@@ -154,6 +154,8 @@ class JobClient:
 
     async def _without_secret(self, job: WorkerJob, state: PodState) -> PodState | None:
         """The end of a pod in `state` that can't connect with the Secret that it has; None if it can."""
+        if state.phase is not Phase.PENDING:
+            return None
         path = f"/api/v1/namespaces/{job.claim.namespace}/secrets/{secret_name(job.name, job.token_hash)}"
         try:
             secret = await self._api.get(path)
@@ -161,7 +163,7 @@ class JobClient:
             if not error.is_not_found:
                 raise
             secret = None
-        return fault(secret, job.token_hash, self.authority, state.phase)
+        return fault(secret, job.token_hash, job.authority_hash, state.phase)
 
     async def _in_place(self, job: WorkerJob, state: PodState, pods: list[dict[str, Any]]) -> PodState:
         """`state` with the reason of its place. A pod without a node is given up if it belongs elsewhere now."""
