@@ -115,3 +115,18 @@ async def test_the_wait_for_the_answer_does_not_count_as_slowness() -> None:
         receive(waiting, MIB, 139.0 + second)
     assert not await cancelled(waiting, lambda: requests.cancel_stalled(146.0))
     assert waiting.rate > MIB / 2
+
+
+async def test_a_wait_that_is_just_being_cancelled_is_not_cancelled_again() -> None:
+    """The watch may look twice before the task that waits goes on: after a pause of the whole process."""
+    with pytest.raises(TimeoutError):
+        await cancelled_twice(sent(0, 0.0))
+
+
+async def cancelled_twice(request: RangeRequest) -> None:
+    async with asyncio.timeout(None) as request.timeout:
+        request.cancel_wait()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            request.cancel_wait()

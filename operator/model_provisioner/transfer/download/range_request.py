@@ -113,8 +113,11 @@ class RangeRequest:
         return now - self._waiting_since + (0.0 if self.begun else self._waited)
 
     def cancel_wait(self) -> None:
-        """Raises TimeoutError in the task that waits for the connection, if one waits. Received bytes are kept."""
-        if self.timeout is not None and self._waiting_since is not None:
+        """Raises TimeoutError in the task that waits for the connection, if one waits. Received bytes are kept.
+
+        After a pause of the whole process, the task may not have learnt of the call before, and there is nothing to do.
+        """
+        if self.timeout is not None and self._waiting_since is not None and not self.timeout.expired():
             self.timeout.reschedule(asyncio.get_running_loop().time())
 
 
