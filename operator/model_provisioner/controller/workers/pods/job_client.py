@@ -71,9 +71,9 @@ class JobClient:
         self.authority = b""
         """The certificate that the pods trust, in PEM."""
 
-    @property
-    def revision(self) -> str:
-        return self._settings.revision
+    def is_current(self, job: WorkerJob) -> bool:
+        """Whether `job` is the one that would be made for its claim now. One with another name may be beside that."""
+        return job.revision == self._settings.revision and job.name == job_name(self._settings.instance, job.claim)
 
     async def find_all(self, namespaces: Iterable[str]) -> list[WorkerJob]:
         """The Jobs of this release in `namespaces`, also those that are over. Raises ApiError."""
@@ -163,7 +163,9 @@ class JobClient:
         alive = [pod for pod in await self._pods(claim, name) if is_alive(pod)]
         if alive:
             before = alive[0]["metadata"]["name"]
-            raise WorkerPending(f"waiting for pod {before}, the worker before, to end")
+            node = (alive[0].get("spec") or {}).get("nodeName")
+            where = f" on node {node}; if that node is lost for good, delete it or the pod (--force)" if node else ""
+            raise WorkerPending(f"waiting for pod {before}, the worker before, to end{where}")
 
     async def _pods(self, claim: Claim, name: str) -> list[dict[str, Any]]:
         path, query = f"/api/v1/namespaces/{claim.namespace}/pods", {"labelSelector": f"{JOB_LABEL}={name}"}
