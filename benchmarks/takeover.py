@@ -1,9 +1,10 @@
 """How long the second of two replicas takes to act, after the first was killed or told to end.
 
 `python -m benchmarks.takeover`: on a real kube-apiserver and etcd, with a hub on loopback that sends so slowly that one
-download outlives all rounds. In each round the acting operator gets a signal, at a random moment between two renewals
-of its Lease, and nothing starts it again. Prints the time until the other one has the Lease and until it asks the hub
-for bytes of the download, and what one that waits costs, and exits with 1 if a median is above its bound.
+download outlives all rounds. With `--objects` it has so many Ready models beside it. In each round the acting operator
+gets a signal, at a random moment between two renewals of its Lease, and nothing starts it again. Prints the time until
+the other one has the Lease and until it asks the hub for bytes of the download, and what one that waits costs, and
+exits with 1 if a median is above its bound.
 """
 
 import argparse
@@ -13,11 +14,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.operator.idle import make_ready
+from benchmarks.operator.stage import CLAIM, Stage
 from benchmarks.processes import cpu_seconds, proportional_mebibytes
 from deploy.local import binaries
 from deploy.local.cluster import Cluster
@@ -34,6 +37,7 @@ _ROOT = Path(__file__).parent.parent
 _SIZE = 512 * 1024**2
 _RATE = 2 * 1024**2  # bytes per second
 _COST_SECONDS = 15.0
+_START_SECONDS = 180.0  # the most that an operator takes to act
 _QUIET_SECONDS = 3.0  # after a takeover, until the next one
 
 
@@ -46,32 +50,35 @@ class Takeover:
 
 
 class Pair:
-    """Two operators of one stand, of which `first` acts."""
+    """Two operators of one stand, of which `first` acts. `stores` are the flags of further claims."""
 
-    def __init__(self, bench: Stand) -> None:
+    def __init__(self, bench: Stand, stores: Sequence[str]) -> None:
         self._bench = bench
+        self._stores = stores
         self._number = 0
         self.first = self._start()
         bench.apply("large", modelRef="hf:acme/large")
-        bench.until("large", "Downloading")
+        bench.until("large", "Downloading", _START_SECONDS)
         self.second = self._start()
 
     def take_over(self, number: signal.Signals) -> Takeover:
         """Sends the signal to the one that acts; the other becomes the first, and there is a new second one."""
-        eventually(lambda: "waiting:" in self.second.output(), "the second one waits")
+        eventually(lambda: "waiting:" in self.second.output(), "the second one waits", _START_SECONDS)
         time.sleep(_QUIET_SECONDS + random.random() * RENEWAL_SECONDS)
         holder, begun = self._holder(), time.time()
         self.first.process.send_signal(number)
         eventually(lambda: self._holder() not in {holder, ""}, "the other one has the Lease")
         lease = time.time() - begun
-        came = eventually(lambda: self._asked_after(begun + lease), "it asks for bytes") - begun
+        came = eventually(lambda: self._asked_after(begun + lease), "it asks for bytes", _START_SECONDS) - begun
         self.first.process.wait(60)
         self.first, self.second = self.second, self._start()
         return Takeover(lease, came)
 
     def _start(self) -> Program:
         self._number += 1
-        return self._bench.start_operator("--replicas=2", environment={"POD_NAME": f"operator-{self._number}"})
+        return self._bench.start_operator(
+            "--replicas=2", *self._stores, environment={"POD_NAME": f"operator-{self._number}"}
+        )
 
     def _holder(self) -> str:
         path = f"/apis/coordination.k8s.io/v1/namespaces/{_NAMESPACE}/leases/model-provisioner"
@@ -86,8 +93,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.takeover", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="of each signal (default %(default)s)")
     parser.add_argument("--signal", action="append", choices=BOUNDS, help="only this one")
+    parser.add_argument("--objects", type=int, default=0, help="Ready models that are served (default %(default)s)")
     given = parser.parse_args()
-    with _pair() as pair:
+    with _pair(given.objects) as pair:
         _measure_waiting(pair.second)
         medians = {name: _measure(pair, name, given.rounds) for name in given.signal or BOUNDS}
     return int(any(median > BOUNDS[name] for name, median in medians.items()))
@@ -119,7 +127,7 @@ def _measure_waiting(operator: Program) -> None:
 
 
 @contextmanager
-def _pair() -> Iterator[Pair]:
+def _pair(objects: int) -> Iterator[Pair]:
     with tempfile.TemporaryDirectory() as directory, Cluster(binaries.find_or_build()) as cluster:
         cluster.apply(_ROOT / "crds")
         cluster.create_namespace(_NAMESPACE)
@@ -127,7 +135,18 @@ def _pair() -> Iterator[Pair]:
             model = write_gguf(Path(directory) / "large.gguf", size=_SIZE)
             bench.hub.repository("acme/large").add("large.Q4_K_M.gguf", model)
             bench.hub.bytes_per_second(_RATE)
-            yield Pair(bench)
+            yield Pair(bench, _idle(bench, Path(directory) / "idle", objects))
+
+
+def _idle(bench: Stand, directory: Path, objects: int) -> list[str]:
+    """Makes the objects that have nothing to do. Returns the flags for the stores that they are on."""
+    directory.mkdir()
+    stage = Stage(bench.cluster, bench.hub, directory)
+    begun = time.monotonic()
+    made = make_ready(stage, objects)
+    if objects:
+        print(f"{objects} Ready models made in {time.monotonic() - begun:.0f} s", flush=True)
+    return [f"--store={namespace}/{CLAIM}={stage.volumes[namespace]}" for namespace in made]
 
 
 if __name__ == "__main__":

@@ -52,9 +52,7 @@ class Place:
 
 def idle(stage: Stage, count: int, seconds: float) -> list[Figure]:
     """Figures of two starts of the operator: with one new object, and with no work at all."""
-    places = list(_places(stage, namespaces(count)))
-    asyncio.run(_make(stage, places, count))
-    names = [place.namespace for place in places]
+    names = make_ready(stage, count)
     stage.hub.repository("acme/fresh").add("fresh.Q4_K_M.gguf", tiny_gguf())
     with Watching(stage) as watching:
         begun = time.time()
@@ -79,6 +77,13 @@ def idle(stage: Stage, count: int, seconds: float) -> list[Figure]:
         Figure("… scrapes that it had answered by then", scrapes),
         Figure("… writes after a restart, but for the Lease", _counted(written), "", 0),
     ]
+
+
+def make_ready(stage: Stage, count: int) -> list[str]:
+    """Makes `count` objects that are Ready, and returns their namespaces."""
+    places = list(_places(stage, namespaces(count)))
+    asyncio.run(_make(stage, places, count))
+    return [place.namespace for place in places]
 
 
 def namespaces(count: int) -> int:

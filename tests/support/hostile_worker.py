@@ -11,6 +11,7 @@ from model_provisioner import cli
 from model_provisioner.worker_pod import command
 from model_provisioner.worker_pod.requests import Requests
 from model_provisioner.worker_processes.worker import Worker
+from model_provisioner.worker_protocol.copies import DoorAddress
 from model_provisioner.worker_protocol.forking import Role
 from model_provisioner.worker_protocol.messages import Answer, FailedAnswer, Fetch, Task
 
@@ -18,8 +19,10 @@ from model_provisioner.worker_protocol.messages import Answer, FailedAnswer, Fet
 class HostileRequests(Requests):
     """See the module."""
 
-    def __init__(self, workers: Mapping[Role, Worker], directory: str, post: Callable[[Answer], None]) -> None:
-        super().__init__(workers, directory, post)
+    def __init__(
+        self, workers: Mapping[Role, Worker], directory: str, post: Callable[[Answer], None], door: DoorAddress | None
+    ) -> None:
+        super().__init__(workers, directory, post, door)
         self._claim = Path(directory)
         self._answer = post
 

@@ -50,6 +50,7 @@ class PodNode:
         self.claims = claims
         self._programs: dict[str, Program] = {}  # by the uid of the pod
         self._killed: dict[str, str] = {}  # why the kernel killed the process of a pod, by its uid
+        self._lost: set[str] = set()  # the uids of pods whose node is gone
         self.refused: set[str] = set()
         """The uids of Jobs of which the API server refuses the pod; the Event tells why."""
         self._made: set[str] = set()
@@ -151,6 +152,38 @@ class PodNode:
         self._killed[uid] = reason
         self._programs[uid].kill()
 
+    def evict(self, message: str) -> None:
+        """The kubelet ends the only pod because its node lacks something."""
+        (pod,) = self.pods
+        self._lost.add(pod["metadata"]["uid"])
+        self._programs[pod["metadata"]["uid"]].kill()
+        disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": message}
+        self._status(pod, {"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [disrupted]})
+        self._lost.clear()
+
+    def lose_node(self) -> None:
+        """The node of the only pod is gone. After a while the pod is deleted, and stays: no kubelet ends it."""
+        (pod,) = self.pods
+        self._lost.add(pod["metadata"]["uid"])
+        self._programs[pod["metadata"]["uid"]].kill()
+        conditions = [
+            {"type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "Node is not ready"},
+            {
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "DeletionByTaintManager",
+                "message": "Taint manager: deleting due to NoExecute taint",
+            },
+        ]
+        self._status(pod, {"conditions": conditions})
+        self._api.delete(f"{self._path('pods')}/{pod['metadata']['name']}")
+
+    def remove_lost(self) -> None:
+        """The pods of a node that is deleted go, by the garbage collector of pods."""
+        for pod in self.pods:
+            if pod["metadata"]["uid"] in self._lost:
+                self.end_pod(pod["metadata"]["name"])
+
     def _run(self) -> None:
         while not self._over.is_set():
             try:
@@ -216,6 +249,8 @@ class PodNode:
 
     def _keep(self, pod: Document, job: Document | None) -> None:
         uid, phase = pod["metadata"]["uid"], pod["status"].get("phase")
+        if uid in self._lost:
+            return
         program = self._programs.get(uid)
         if job is None or "deletionTimestamp" in pod["metadata"]:
             self._stop(pod, program)

@@ -67,7 +67,7 @@ class PodPool:
     async def adopt(self, namespaces: Iterable[str]) -> None:
         """Takes over the pods of an earlier operator, and ends those that differ from its own. Raises ApiError."""
         for job in await self._jobs.find_all(namespaces):
-            if job.is_over or not self._jobs.fits(job) or not job.claim.name or self._places.is_full:
+            if job.is_over or not self._jobs.fits(job) or not self._places.has_room(job.claim.namespace):
                 await self._jobs.delete(job.claim.namespace, job.name)
             else:
                 self._pod(job.claim)[0].adopt(job)

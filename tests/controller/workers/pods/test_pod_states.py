@@ -65,6 +65,12 @@ PODS: list[tuple[str, Document, Phase, str]] = [
         Phase.ENDED,
         "pod w-1 was disrupted (DeletionByTaintManager: unreachable)",
     ),
+    (
+        "node silent",
+        pod(phase="Unknown", reason="NodeLost", message="Node n1 which was running pod w-1 is unresponsive"),
+        Phase.RUNNING,
+        "node n1 does not tell what became of it (NodeLost: Node n1 which was running pod w-1 is unresponsive)",
+    ),
     ("done", pod(phase="Succeeded"), Phase.ENDED, "pod w-1 has ended"),
 ]
 

@@ -76,12 +76,13 @@ class JobClient:
         self._problem = "there is no certificate for the operator's door yet"
 
     def fits(self, job: WorkerJob) -> bool:
-        """Whether the pod of `job` is as a new one would be, and can connect with what it trusts.
+        """Whether `job` is as a new one for its claim would be, and its pod can connect with what it trusts.
 
-        While the door has no certificate, any pod may have to wait for one.
+        One with another name may be beside that. While the door has no certificate, any pod may have to wait for one.
         """
         trusts = self._authority is None or job.authority_hash == authority_hash(self._authority)
-        return job.revision == self._settings.revision and trusts
+        has_name = job.name == job_name(self._settings.instance, job.claim)
+        return has_name and job.revision == self._settings.revision and trusts
 
     def trust(self, authority: bytes | None, problem: str = "") -> None:
         """The certificates in PEM that the pods of new Jobs trust. None: there is no new Job, because of `problem`."""
@@ -183,7 +184,9 @@ class JobClient:
         alive = [pod for pod in await self._pods(claim, name) if is_alive(pod)]
         if alive:
             before = alive[0]["metadata"]["name"]
-            raise WorkerPending(f"waiting for pod {before}, the worker before, to end")
+            node = (alive[0].get("spec") or {}).get("nodeName")
+            where = f" on node {node}; if that node is lost for good, delete it or the pod (--force)" if node else ""
+            raise WorkerPending(f"waiting for pod {before}, the worker before, to end{where}")
 
     async def _pods(self, claim: Claim, name: str) -> list[dict[str, Any]]:
         path, query = f"/api/v1/namespaces/{claim.namespace}/pods", {"labelSelector": f"{JOB_LABEL}={name}"}

@@ -43,9 +43,16 @@ class Places:
         self._running: dict[str, tuple[Running, Place]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    def has_room(self, namespace: str) -> bool:
+        """Whether a pod of `namespace` would get a place now."""
+        return not self._is_full and self._has_less_than_its_most(namespace)
+
     @property
-    def is_full(self) -> bool:
+    def _is_full(self) -> bool:
         return len(self._running) >= self._most
+
+    def _has_less_than_its_most(self, namespace: str) -> bool:
+        return self._shares.get(namespace, Share()).running < self._most_of_namespace
 
     def is_wanted(self, namespace: str) -> bool:
         """Whether a claim waits for a place that a pod of `namespace` has."""
@@ -72,7 +79,7 @@ class Places:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while not self.is_full and (first := next_in_line(self._startable(), self._shares)):
+        while not self._is_full and (first := next_in_line(self._startable(), self._shares)):
             _, future = self._waiting.pop(first.uid)
             if not future.done():
                 place = Place()
@@ -85,14 +92,14 @@ class Places:
     def _startable(self) -> list[Waiting]:
         """Those whose namespace has less than its most."""
         waiting = [item for item, _ in self._waiting.values()]
-        return [item for item in waiting if self._shares.get(item.namespace, Share()).running < self._most_of_namespace]
+        return [item for item in waiting if self._has_less_than_its_most(item.namespace)]
 
     def _stop_for_others(self) -> None:
         """Asks for the places that namespaces without one wait for, now or when a turn is over."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if not self.is_full:
+        if not self._is_full:
             return
         now = self._monotonic()
         while stop := next_stop(

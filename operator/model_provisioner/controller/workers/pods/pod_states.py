@@ -61,11 +61,13 @@ def _of_pod(pod: Document) -> PodState:
         return PodState(Phase.ENDED, _end(pod, status))
     if "deletionTimestamp" in pod["metadata"]:
         return PodState(Phase.ENDED, _end(pod, status, _NO_DISRUPTION))
+    node = _shown((pod.get("spec") or {}).get("nodeName"))
     if phase == "Running":
-        return PodState(
-            Phase.RUNNING, f"it runs on node {_shown((pod.get('spec') or {}).get('nodeName'))} and has not connected"
-        )
-    return PodState(Phase.PENDING, _pending(status, _shown((pod.get("spec") or {}).get("nodeName"))))
+        return PodState(Phase.RUNNING, f"it runs on node {node} and has not connected")
+    if phase == "Unknown":
+        lost = _joined(f"node {node} does not tell what became of it", status.get("reason"), status.get("message"))
+        return PodState(Phase.RUNNING, lost)
+    return PodState(Phase.PENDING, _pending(status, node))
 
 
 def _pending(status: Document, node: str) -> str:
