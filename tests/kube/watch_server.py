@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,12 @@ class WatchServer:
     """
 
     def __init__(
-        self, lists: list[Document | int | tuple[int, str]], watches: list[list[Document | bytes | None] | int]
+        self, lists: Sequence[Document | int | tuple[int, str]], watches: list[list[Document | bytes | None] | int]
     ) -> None:
         self.requests: list[dict[str, str]] = []
         self.tokens: list[str] = []
         self.refusal_headers: dict[str, str] = {}
-        self._lists = lists
+        self._lists = list(lists)
         self._watches = watches
         self.url = ""
 
