@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_provisioner.domain.catalog import LIMIT_BYTES, DriftBackoff, Entry, refusal, rows, size
+from model_provisioner.domain.catalog import LIMIT_BYTES, DriftBackoff, Entry, lists, refusal, rows, size
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary, OllamaSettings
 from model_provisioner.domain.model_files.ollama_settings import MOST_BYTES
 from model_provisioner.domain.modeldownload import Projector
@@ -42,6 +42,34 @@ def test_a_model_has_three_keys() -> None:
         "revision": MODEL.revision,
         "gguf": {"architecture": "llama", "contextLength": 4096, "chatTemplate": True},
     }
+
+
+def test_a_catalog_lists_what_it_has_in_the_same_words() -> None:
+    entry = Entry("hf:a/b", MODEL)
+    said = dict(rows("tiny", entry))
+    assert lists(said, "tiny", entry)
+    assert not lists(said, "other", entry)
+    for changed in (
+        replace(MODEL, path="hf/a/b/y.gguf"),
+        replace(MODEL, claim_name="other"),
+        replace(MODEL, files=(replace(MODEL.files[0], digest="sha256:" + "1" * 64),)),
+    ):
+        assert not lists(said, "tiny", Entry("hf:a/b", changed))
+    assert not lists({**said, "tiny.path": "hf/a/b/y.gguf"}, "tiny", entry)
+
+
+def test_a_catalog_of_an_earlier_version_lists_it_too() -> None:
+    entry = Entry("hf:a/b", replace(MODEL, gguf=GGUFSummary(architecture="llama")))
+    said = dict(rows("tiny", entry))
+    document = json.loads(said["tiny.json"])
+    del document["gguf"]
+    assert lists({**said, "tiny.json": json.dumps(document)}, "tiny", entry)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "{", '{"path": "x"}'])
+def test_a_catalog_with_any_other_text_lists_nothing(text: str) -> None:
+    entry = Entry("hf:a/b", MODEL)
+    assert not lists({**rows("tiny", entry), "tiny.json": text}, "tiny", entry)
 
 
 def test_a_projector_has_a_key_of_its_own() -> None:

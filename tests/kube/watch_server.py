@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,17 @@ class WatchServer:
     """Answers each list and each watch with the next entry of its script; the last entry is repeated.
 
     A watch is a list of events, or of bytes as they are; `None` in it keeps the connection open and silent. An int
-    is an HTTP status, which comes with `refusal_headers`. A watch that ends in ABORT is reset instead of ended.
+    is an HTTP status, which comes with `refusal_headers`; a pair has the reason, too. A watch that ends in ABORT is
+    reset instead of ended.
     """
 
-    def __init__(self, lists: list[Document | int], watches: list[list[Document | bytes | None] | int]) -> None:
+    def __init__(
+        self, lists: Sequence[Document | int | tuple[int, str]], watches: list[list[Document | bytes | None] | int]
+    ) -> None:
         self.requests: list[dict[str, str]] = []
         self.tokens: list[str] = []
         self.refusal_headers: dict[str, str] = {}
-        self._lists = lists
+        self._lists = list(lists)
         self._watches = watches
         self.url = ""
 
@@ -38,9 +41,10 @@ class WatchServer:
         self.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
         script: list[Any] = self._watches if "watch" in request.query else self._lists
         entry = script.pop(0) if len(script) > 1 else script[0]
-        if isinstance(entry, int):
-            status = {"kind": "Status", "reason": "Scripted", "message": "as scripted"}
-            return web.json_response(status, status=entry, headers=self.refusal_headers)
+        if isinstance(entry, int | tuple):
+            code, reason = entry if isinstance(entry, tuple) else (entry, "Scripted")
+            status = {"kind": "Status", "reason": reason, "message": "as scripted"}
+            return web.json_response(status, status=code, headers=self.refusal_headers)
         return web.json_response(entry) if isinstance(entry, dict) else await self._watch(request, entry)
 
     async def _watch(self, request: web.Request, events: list[Document | bytes | None]) -> web.StreamResponse:

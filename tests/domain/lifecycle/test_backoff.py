@@ -22,5 +22,6 @@ def test_a_source_that_keeps_asking_to_wait_is_retried_over_a_longer_time() -> N
 def test_only_errors_that_can_go_away_without_a_new_object_are_retried_slowly() -> None:
     assert [pause(AccessDenied("no"), 7, random) for random in (0.0, 1.0)] == [300, 600]
     assert pause(VolumeChanged("gone"), 7, 0.5) == 60
+    assert pause(VolumeChanged("gone"), 7, 0.0, in_pod=True) == 300
     assert pause(DigestMismatch("differs"), 1, 0.5) is None
     assert pause(RateLimited("slower", 30), 1, 0.0) == 30

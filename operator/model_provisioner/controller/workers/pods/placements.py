@@ -52,7 +52,7 @@ class Placements:
         try:
             return claim_state(await self._api.get(claim_path(claim.namespace, claim.name)))
         except ApiError as error:
-            if error.is_not_found:
+            if error.is_absent:
                 return None
             raise _unreadable(claim, error) from None
 
