@@ -88,7 +88,7 @@ class PodService:
         self._sleep = sleep
         self._context = server_context()
         self._server: HttpServer | None = None
-        self._reader = reader
+        self.reader = reader
         self.grants = Grants()
         """Which files the pods may copy."""
 
@@ -102,9 +102,9 @@ class PodService:
         app = web.Application()
         door = Door(self.pool.find)
         app.add_routes([door.route()])
-        if self._reader:
-            await self._reader.start(closing)
-            app.add_routes([FileRoute(door.authenticate, self.grants, self._reader).route()])
+        if self.reader:
+            await self.reader.start(closing)
+            app.add_routes([FileRoute(door.authenticate, self.grants, self.reader).route()])
         limits = Limits(connections=_CONNECTIONS_OF_POD * self._most + _SPARE_CONNECTIONS)
         server = HttpServer(app, limits, self._context, _SHUTDOWN_SECONDS)
         await server.start(self._address)
