@@ -95,6 +95,7 @@ def test_the_operator_makes_worker_pods_of_what_the_chart_sets(helm: Helm) -> No
     operator.add_arguments(parser)
     settings = OperatorSettings(**vars(parser.parse_args(container["args"][1:])))
     assert (settings.worker_listen, settings.worker_max, settings.worker_max_per_namespace) == ("0.0.0.0:8443", 7, 3)
+    assert settings.copies_from_cluster
     job = job_manifest(job_settings(settings), Claim("team-a", "models"), "a token")
     template = job["spec"]["template"]
     assert template["metadata"]["labels"].items() >= {"team": "ml", "stage": "test"}.items()

@@ -176,6 +176,19 @@ def test_a_token_that_the_hub_refuses_gets_no_byte(copying: Copying) -> None:
     assert copying.sent == before + 1
 
 
+def test_equal_bytes_of_another_repository_are_fetched_from_there(copying: Copying) -> None:
+    """A repository can claim any digest. Its hub alone says who may have what it has."""
+    copying.bench.hub.repository("other/large").add("same.Q4_K_M.gguf", copying.model)
+    copying.start()
+    copying.publish()
+    team = copying.teams[0]
+    team.apply(modelRef="hf:other/large")
+    team.site.until("large", "Available")
+    assert copying.bench.hub.bytes_sent("same.Q4_K_M.gguf") == copying.size
+    assert copying.sent == copying.size
+    assert "from the cluster" not in team.messages()
+
+
 def test_without_the_flag_each_claim_is_served_by_the_hub(copying: Copying) -> None:
     copying.start(copying=False)
     copying.publish()

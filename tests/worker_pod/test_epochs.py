@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from model_provisioner.controller.workers.door.certificates import new_authority, renew, server_context
+from model_provisioner.controller.workers.door.certificates import issue, new_authority
 from model_provisioner.controller.workers.door.door import Door
+from model_provisioner.controller.workers.door.door_tls import load, server_context
 from model_provisioner.controller.workers.door.pod_process import PodProcess
 from model_provisioner.controller.workers.worker_pod import WorkerPod
 from model_provisioner.domain.errors import WorkerLost
@@ -103,7 +104,7 @@ class Site:
 @asynccontextmanager
 async def opened(directory: Path) -> AsyncIterator[Site]:
     site, authority, context = Site(), new_authority(datetime.now(UTC)), server_context()
-    renew(context, authority, datetime.now(UTC))
+    load(context, issue(authority, datetime.now(UTC)))
     app = web.Application()
     app.add_routes([Door(site.find).route()])
     server = HttpServer(app, Limits(connections=10), context, shutdown_seconds=0.1)

@@ -150,12 +150,12 @@ def _services(
     rate_limits = RateLimits()
     resolve_client = ResolveClient(base.workers.resolver, rate_limits, settings.response_timeout)
     copies = None
-    if pods and settings.copies_from_cluster:
+    if pods and pods.reader:
 
         def find(file: PlannedFile) -> list[PublishedCopy]:
             return index.copies(base.mounts, str(file.digest), file.path)
 
-        copies = Copies(find, resolve_client.prove_access, pods.grants)
+        copies = Copies(find, pods.reader.confirms, resolve_client.prove_access, pods.grants)
     return TransferServices(
         Queues(base.queue, base.mounts, pods.pool.worker if pods else None),
         stores,

@@ -65,7 +65,7 @@ async def _run(operator: Operator, directory: str, flags: Sequence[str]) -> int:
     outbox = Outbox()
     try:
         await server.start()
-        door = DoorAddress(operator.address, operator.job, str(operator.files))
+        door = DoorAddress(operator.address, operator.job, str(operator.files), operator.server_name)
         return await Connection(operator, Requests(workers, directory, outbox.post, door), outbox).run()
     finally:
         await asyncio.gather(*(worker.stop() for worker in workers.values()))

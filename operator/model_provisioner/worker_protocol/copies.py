@@ -22,9 +22,11 @@ class Copy:
 class DoorAddress:
     """Where a worker pod reaches the operator, HOST:PORT, and how it proves what it is.
 
-    `job` is NAMESPACE/NAME of the pod's Job. `files` is a directory with `ca.crt` and `token`.
+    `job` is NAMESPACE/NAME of the pod's Job. `files` is a directory with `ca.crt` and `token`. `server_name` is that of
+    the operator's certificate.
     """
 
     address: str
     job: str
     files: str
+    server_name: str

@@ -71,7 +71,7 @@ class Send(msgspec.Struct, frozen=True):
     """Write the bytes from `start` up to `stop` of a published file to a Unix socket. Answered by Sent.
 
     The file is the one at `file.path`, if a record confirms that it is `file`. `key` is written first: it tells the
-    listener at the path `socket` which request these bytes are for.
+    listener at the path `socket` which request these bytes are for, of which there may be none.
     """
 
     id: str

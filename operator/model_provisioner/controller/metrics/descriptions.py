@@ -89,6 +89,7 @@ API_REQUESTS = Description(
 )
 DESCRIPTIONS = (
     RECEIVED,
+    COPIED,
     DURATION,
     RETRIES,
     FAILURES,

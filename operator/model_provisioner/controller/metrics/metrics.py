@@ -74,11 +74,11 @@ class Metrics:
 
     def received_counter(self, namespace: str) -> Callable[[int], None]:
         """A counter for one fetch: call it, at any time, with all bytes received from its source since it began."""
-        return _of_one_fetch(self._received, namespace)
+        return _of_one_fetch(self._received.labels(namespace))
 
     def copied_counter(self, namespace: str) -> Callable[[int], None]:
         """As `received_counter`, for the bytes that a worker pod got from the operator."""
-        return _of_one_fetch(self._copied, namespace)
+        return _of_one_fetch(self._copied.labels(namespace))
 
     def advanced(self, download: ModelDownload, snapshot: Snapshot, event: Event) -> None:
         """Records `event` of `download`; `snapshot` is the state after it."""
@@ -155,14 +155,13 @@ class _CallbackCollector(Collector):
         return family(description.full_name, description.meaning, labels=description.labels)
 
 
-def _of_one_fetch(counter: Counter, namespace: str) -> Callable[[int], None]:
+def _of_one_fetch(counter: Counter) -> Callable[[int], None]:
     counted = 0
 
     def count(received: int) -> None:
         nonlocal counted
-        if received > counted:  # a worker pod may be anyone's, and a counter takes no less than 0
-            counter.labels(namespace).inc(received - counted)
-            counted = received
+        counter.inc(max(0, received - counted))  # a worker pod may be anyone's, and a counter takes no less than 0
+        counted = max(counted, received)
 
     return count
 

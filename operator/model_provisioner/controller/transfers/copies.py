@@ -8,12 +8,12 @@ may be copied is decided in `domain.store.copying`; the bytes are sent by `contr
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from model_provisioner.controller.stores.object_index import PublishedCopy
 from model_provisioner.controller.stores.store_client import new_request_id
-from model_provisioner.controller.workers.door.grants import Grants
+from model_provisioner.controller.workers.door.grants import Grants, Stored
 from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.errors import ProvisionError
 from model_provisioner.domain.store.claim import Claim
@@ -27,7 +27,11 @@ _PROOF_SECONDS = 30.0
 _SLOWEST_BYTES_PER_SECOND = 1024**2
 """A fetch with a lower limit is not offered a copy: it would keep a place at the door for hours."""
 
-Find = Callable[[PlannedFile], Iterable[PublishedCopy]]
+_MOST_ASKED = 3
+"""Of the claims that seem to have a file, so many are asked."""
+
+Find = Callable[[PlannedFile], Sequence[PublishedCopy]]
+Confirms = Callable[[Stored], Awaitable[bool]]
 Prove = Callable[[ProveAccess], Awaitable[None]]
 
 
@@ -49,13 +53,14 @@ NOTHING = Offer()
 
 
 class Copies:
-    """`find` returns where a file is published on a claim of the operator. `prove` asks the source.
+    """`find` returns where a file seems to be on a claim of the operator, and `confirms` whether it is there.
 
-    `prove` raises ProvisionError if the source does not send the file to the credentials of the request.
+    `prove` asks the source, and raises ProvisionError if that does not send the file to the credentials of the request.
     """
 
-    def __init__(self, find: Find, prove: Prove, grants: Grants) -> None:
+    def __init__(self, find: Find, confirms: Confirms, prove: Prove, grants: Grants) -> None:
         self._find = find
+        self._confirms = confirms
         self._prove = prove
         self._grants = grants
 
@@ -68,16 +73,19 @@ class Copies:
         with contextlib.ExitStack() as given:
             copies, claims = list[Copy](), dict[Claim, None]()
             for file in () if slow else plan.files:
-                if (found := self._copy_of(file)) and await self._is_accessible(plan, file, credentials):
-                    at = moved(file, found.path)
-                    grant = given.enter_context(self._grants.given(process, found.claim, found.store_id, at))
-                    copies.append(Copy(file.path, grant))
-                    claims[found.claim] = None
+                if (stored := await self._stored(file)) and await self._is_accessible(plan, file, credentials):
+                    copies.append(Copy(file.path, given.enter_context(self._grants.given(process, stored))))
+                    claims[stored.claim] = None
             names = " and ".join(f"{claim.namespace}/{claim.name}" for claim in claims)
             yield Offer(tuple(copies), f"from the cluster: claim {names}") if copies else NOTHING
 
-    def _copy_of(self, file: PlannedFile) -> PublishedCopy | None:
-        return next(iter(self._find(file)), None) if may_be_copied(file) else None
+    async def _stored(self, file: PlannedFile) -> Stored | None:
+        """Where `file` is. A status may say anything, so the volume confirms it."""
+        for found in self._find(file)[:_MOST_ASKED] if may_be_copied(file) else ():
+            stored = Stored(found.claim, found.store_id, moved(file, found.path))
+            if await self._confirms(stored):
+                return stored
+        return None
 
     async def _is_accessible(self, plan: Plan, file: PlannedFile, credentials: Credentials | None) -> bool:
         question = ProveAccess(new_request_id(), plan.ref, file.endpoint or "", file, credentials)

@@ -101,7 +101,7 @@ class PodService:
         self._server: HttpServer | None = None
         self._identity: Identity | None = None
         self._problem = ""
-        self._reader = reader
+        self.reader = reader
         self.grants = Grants()
         """Which files the pods may copy."""
 
@@ -115,9 +115,9 @@ class PodService:
         app = web.Application()
         door = Door(self.pool.find)
         app.add_routes([door.route()])
-        if self._reader:
-            await self._reader.start(closing)
-            app.add_routes([FileRoute(door.authenticate, self.grants, self._reader).route()])
+        if self.reader:
+            await self.reader.start(closing)
+            app.add_routes([FileRoute(door.authenticate, self.grants, self.reader).route()])
         limits = Limits(connections=_CONNECTIONS_OF_POD * self._most + _SPARE_CONNECTIONS)
         server = HttpServer(app, limits, self._context, _SHUTDOWN_SECONDS)
         await server.start(self._address, "--worker-listen")

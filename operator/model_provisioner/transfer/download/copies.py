@@ -25,7 +25,6 @@ from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.transfer.download.place import Headers, OnRequest, Opened
 from model_provisioner.transfer.http.address_guard import system_resolve
 from model_provisioner.transfer.http.client import Client
-from model_provisioner.worker_protocol.channel import SERVER_NAME
 from model_provisioner.worker_protocol.copies import FILES_PATH, Copy, DoorAddress
 
 _BUSY = 503
@@ -85,7 +84,7 @@ class CopyPlace:
         self._host, _, port = door.address.rpartition(":")
         self._door = door
         self._grant = grant
-        self._origin = Origin("https", SERVER_NAME, int(port))
+        self._origin = Origin("https", door.server_name, int(port))
         self._client = client.reaching_only(self._origin, str(Path(door.files) / "ca.crt"), self._resolve)
         self._token = ""
 

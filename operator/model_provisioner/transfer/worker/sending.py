@@ -34,7 +34,8 @@ class Sender:
             with contextlib.suppress(OSError):  # the pod or the operator is gone; a volume's error cuts the answer, too
                 listener.connect(request.socket)
                 listener.sendall(request.key.encode())
-                listener.sendfile(file, request.start, request.stop - request.start)
+                if request.start < request.stop:  # else it was asked whether the file is there
+                    listener.sendfile(file, request.start, request.stop - request.start)
         return Sent(request.id)
 
     def _open(self, request: Send) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from model_provisioner.aio.cancellation import cancel_and_wait
-from model_provisioner.controller.workers.door.grants import Grant
+from model_provisioner.controller.workers.door.grants import Stored
 from model_provisioner.domain.errors import ProvisionError, SourceUnavailable
 from model_provisioner.domain.store.claim import Claim, StoreRef
 from model_provisioner.worker_processes.worker import Worker
@@ -44,17 +44,25 @@ class FileReader:
         server = await asyncio.start_unix_server(self._on_connection, self._socket, limit=_BUFFER_BYTES)
         closing.callback(server.close)
 
+    async def confirms(self, stored: Stored) -> bool:
+        """Whether the file is there, a record confirms it, and its volume answers."""
+        try:
+            async with self.opened(stored, 0, 0):
+                return True
+        except ProvisionError:
+            return False
+
     @contextlib.asynccontextmanager
-    async def opened(self, grant: Grant, start: int, stop: int) -> AsyncIterator[asyncio.StreamReader]:
+    async def opened(self, stored: Stored, start: int, stop: int) -> AsyncIterator[asyncio.StreamReader]:
         """The bytes from `start` up to `stop`. They end early if the file can't be read any more.
 
         Raises ProvisionError: the file is not there, no record confirms it, or its volume does not answer.
         """
         key = secrets.token_hex(_KEY_BYTES)
         awaited = self._awaited[key] = asyncio.get_running_loop().create_future()
-        store = dataclasses.replace(self._mounted[grant.claim], id=grant.store_id)
-        request = Send(key, store, grant.file, start, stop, self._socket, key)
-        sending = asyncio.create_task(self._senders[grant.claim].call(request))
+        store = dataclasses.replace(self._mounted[stored.claim], id=stored.store_id)
+        request = Send(key, store, stored.file, start, stop, self._socket, key)
+        sending = asyncio.create_task(self._senders[stored.claim].call(request))
         try:
             yield await self._begin(awaited, sending)
         finally:
@@ -66,13 +74,16 @@ class FileReader:
     async def _begin(
         self, awaited: "asyncio.Future[Connected]", sending: "asyncio.Task[Answer]"
     ) -> asyncio.StreamReader:
+        """The answer that all is sent may overtake the connection that it is sent over."""
         either: set[asyncio.Future[Any]] = {awaited, sending}
-        await asyncio.wait(either, timeout=_BEGIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if awaited.done():
-            return awaited.result()[0]
-        if sending.done() and isinstance(error := sending.exception(), ProvisionError):
-            raise error
-        raise SourceUnavailable(f"the volume did not begin to send within {_BEGIN_SECONDS:.0f} seconds")
+        try:
+            async with asyncio.timeout(_BEGIN_SECONDS):
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()
+                return (await awaited)[0]
+        except TimeoutError:
+            raise SourceUnavailable(f"the volume did not begin to send within {_BEGIN_SECONDS:.0f} seconds") from None
 
     async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

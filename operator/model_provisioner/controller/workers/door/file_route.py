@@ -52,9 +52,9 @@ class FileRoute:
         grant = self._grants.find(request.match_info["grant"], process)
         if grant is None:
             return web.Response(status=404)
-        asked = _range(request.headers.get("Range", ""), grant.file.size)
+        asked = _range(request.headers.get("Range", ""), grant.stored.file.size)
         if asked is None:
-            return web.Response(status=416, headers={"Content-Range": f"bytes */{grant.file.size}"})
+            return web.Response(status=416, headers={"Content-Range": f"bytes */{grant.stored.file.size}"})
         if not grant.take(asked[1] - asked[0]):
             return web.Response(status=403)
         try:
@@ -67,9 +67,9 @@ class FileRoute:
         response = web.StreamResponse(status=206)
         response.content_type = "application/octet-stream"
         response.content_length = stop - start
-        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{grant.file.size}"
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{grant.stored.file.size}"
         try:
-            async with self._reader.opened(grant, start, stop) as reader:
+            async with self._reader.opened(grant.stored, start, stop) as reader:
                 await response.prepare(request)
                 await _pass_on(reader, response, stop - start)
         except SourceNotFound:

@@ -19,17 +19,21 @@ _MOST_COPIES = 3
 _SPARE_BYTES = 64 * 1024**2
 
 
-@dataclass(slots=True, eq=False)
-class Grant:
-    """`process` is that of the pod, of which only the identity counts.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A `file`, with its path on `claim`, which the operator mounts, in the store `store_id`."""
 
-    `file` has its path on `claim`, which the operator mounts, in the store `store_id`. `left` bytes may still be sent.
-    """
-
-    process: object
     claim: Claim
     store_id: str
     file: PlannedFile
+
+
+@dataclass(slots=True, eq=False)
+class Grant:
+    """`process` is that of the pod, of which only the identity counts. `left` bytes of `stored` may still be sent."""
+
+    process: object
+    stored: Stored
     left: int
 
     def take(self, size: int) -> bool:
@@ -45,11 +49,11 @@ class Grants:
         self._by_hash: dict[str, Grant] = {}
 
     @contextlib.contextmanager
-    def given(self, process: object, claim: Claim, store_id: str, file: PlannedFile) -> Iterator[str]:
+    def given(self, process: object, stored: Stored) -> Iterator[str]:
         """The secret of a grant that is valid while the block runs."""
         secret = secrets.token_urlsafe(_GRANT_BYTES)
         key = _hash(secret)
-        self._by_hash[key] = Grant(process, claim, store_id, file, _MOST_COPIES * file.size + _SPARE_BYTES)
+        self._by_hash[key] = Grant(process, stored, _MOST_COPIES * stored.file.size + _SPARE_BYTES)
         try:
             yield secret
         finally:
