@@ -56,7 +56,7 @@ async def operator(tmp_path: Path) -> AsyncIterator[Operator]:
     app = web.Application()
     app.add_routes([web.get(FILES_PATH + "/{grant}", made.handle)])
     server = HttpServer(app, Limits(connections=10), context, shutdown_seconds=0.1)
-    await server.start("127.0.0.1:0")
+    await server.start("127.0.0.1:0", "--worker-listen")
     made.port = server.port
     yield made
     await server.close()

@@ -14,8 +14,9 @@ import pytest
 from aiohttp import web
 
 from model_provisioner.controller.workers.door import file_reader
-from model_provisioner.controller.workers.door.certificates import new_authority, renew, server_context
+from model_provisioner.controller.workers.door.certificates import issue, new_authority
 from model_provisioner.controller.workers.door.door import Door
+from model_provisioner.controller.workers.door.door_tls import load, server_context
 from model_provisioner.controller.workers.door.file_reader import FileReader
 from model_provisioner.controller.workers.door.file_route import FileRoute, Places
 from model_provisioner.controller.workers.door.grants import Grants, Stored
@@ -76,7 +77,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         attest(store, "uid-tiny", published)
         stored = Stored(CLAIM, store.id, planned)
     authority, context = new_authority(NOW), server_context()
-    renew(context, authority, NOW)
+    load(context, issue(authority, NOW))
     sender, grants = worker_of(), Grants()
     reader = FileReader({CLAIM: StoreRef(str(tmp_path), None)}, {CLAIM: sender})
     door = Door(lambda job, token: PODS.get((job, token)))
@@ -87,7 +88,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(sender.stop)
         await reader.start(closing)
-        await server.start("127.0.0.1:0")
+        await server.start("127.0.0.1:0", "--worker-listen")
         closing.push_async_callback(server.close)
         client = await closing.enter_async_context(aiohttp.ClientSession())
         url = f"https://127.0.0.1:{server.port}{FILES_PATH}"
