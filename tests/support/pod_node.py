@@ -54,6 +54,7 @@ class PodNode:
         self.refused: set[str] = set()
         """The uids of Jobs of which the API server refuses the pod; the Event tells why."""
         self._made: set[str] = set()
+        self._acting = threading.Lock()  # a fault is one step of the node, too
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.failures: list[BaseException] = []
@@ -155,17 +156,14 @@ class PodNode:
     def evict(self, message: str) -> None:
         """The kubelet ends the only pod because its node lacks something."""
         (pod,) = self.pods
-        self._lost.add(pod["metadata"]["uid"])
-        self._programs[pod["metadata"]["uid"]].kill()
         disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": message}
-        self._status(pod, {"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [disrupted]})
-        self._lost.clear()
+        with self._acting:
+            self._programs[pod["metadata"]["uid"]].kill()
+            self._status(pod, {"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [disrupted]})
 
     def lose_node(self) -> None:
         """The node of the only pod is gone. After a while the pod is deleted, and stays: no kubelet ends it."""
         (pod,) = self.pods
-        self._lost.add(pod["metadata"]["uid"])
-        self._programs[pod["metadata"]["uid"]].kill()
         conditions = [
             {"type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "Node is not ready"},
             {
@@ -175,8 +173,11 @@ class PodNode:
                 "message": "Taint manager: deleting due to NoExecute taint",
             },
         ]
-        self._status(pod, {"conditions": conditions})
-        self._api.delete(f"{self._path('pods')}/{pod['metadata']['name']}")
+        with self._acting:
+            self._lost.add(pod["metadata"]["uid"])
+            self._programs[pod["metadata"]["uid"]].kill()
+            self._status(pod, {"conditions": conditions})
+            self._api.delete(f"{self._path('pods')}/{pod['metadata']['name']}")
 
     def remove_lost(self) -> None:
         """The pods of a node that is deleted go, by the garbage collector of pods."""
@@ -187,7 +188,8 @@ class PodNode:
     def _run(self) -> None:
         while not self._over.is_set():
             try:
-                self._step()
+                with self._acting:
+                    self._step()
             except ApiError as error:
                 if error.code not in {404, 409} and "being terminated" not in str(error):
                     self.failures.append(error)

@@ -6,19 +6,12 @@ one claim.
 
 from pathlib import Path
 
-from tests.controller.test_worker_pods import MIB, Pods, conditions, half, large, pods, twice
+from tests.controller.test_worker_pods import MIB, Pods, half, large, pods, twice
 from tests.support.programs import eventually
 
 __all__ = ["pods"]
 
 LOW = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 51Mi."
-
-
-def messages(pods: Pods) -> str:
-    """All that the object has said."""
-    return "\n".join(
-        str(condition["message"]) for version in pods.bench.history.of("large") for condition in conditions(version)
-    )
 
 
 def finish(pods: Pods, model: Path) -> None:
@@ -36,7 +29,8 @@ def test_a_pod_that_its_kubelet_evicts_is_replaced(pods: Pods, tmp_path: Path) -
     pods.apply("large", modelRef="hf:acme/large")
     half(pods, gate)
     pods.node.evict(LOW)
-    eventually(lambda: f"was disrupted (TerminationByKubelet: {LOW})" in messages(pods), "the kubelet's words")
+    why = f"was disrupted (TerminationByKubelet: {LOW}); what it had written is kept"
+    eventually(lambda: why in pods.bench.operator_output(), "the kubelet's words")
     gate.release()
     finish(pods, model)
 
@@ -48,12 +42,11 @@ def test_a_pod_on_a_lost_node_is_replaced_when_it_is_gone(pods: Pods, tmp_path: 
     half(pods, gate)
     (pod,) = pods.node.pods
     pods.node.lose_node()
-    eventually(
-        lambda: "to end on node node-1; if that node is lost for good" in pods.bench.ready("large").get("message", ""),
-        "it waits for the pod before",
+    why = (
+        "was disrupted (DeletionByTaintManager: Taint manager: deleting due to NoExecute taint) on node node-1; if that"
     )
+    eventually(lambda: why in pods.bench.ready("large").get("message", ""), "it waits for the pod before")
     assert pods.bench.ready("large")["reason"] == "WorkerPending"
-    assert "DeletionByTaintManager: Taint manager: deleting due to NoExecute taint" in messages(pods)
     assert [one["metadata"]["uid"] for one in pods.node.pods] == [pod["metadata"]["uid"]], (
         "two would write to one claim"
     )

@@ -183,10 +183,11 @@ class JobClient:
         """Two workers must never write to one claim: the one before may still end."""
         alive = [pod for pod in await self._pods(claim, name) if is_alive(pod)]
         if alive:
-            before = alive[0]["metadata"]["name"]
+            state = state_of(None, alive[:1], ())
+            what = state.message if state.phase is Phase.ENDED else f"pod {alive[0]['metadata']['name']} runs"
             node = (alive[0].get("spec") or {}).get("nodeName")
             where = f" on node {node}; if that node is lost for good, delete it or the pod (--force)" if node else ""
-            raise WorkerPending(f"waiting for pod {before}, the worker before, to end{where}")
+            raise WorkerPending(f"waiting for the worker before to end: {what}{where}")
 
     async def _pods(self, claim: Claim, name: str) -> list[dict[str, Any]]:
         path, query = f"/api/v1/namespaces/{claim.namespace}/pods", {"labelSelector": f"{JOB_LABEL}={name}"}
