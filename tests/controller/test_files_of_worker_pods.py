@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.local.cluster import Cluster
@@ -10,7 +11,7 @@ from tests.controller.test_worker_pods import PATH, Pods
 from tests.support.ggufs import tiny_gguf
 from tests.support.models import private_files
 from tests.support.pod_node import PodNode
-from tests.support.programs import eventually
+from tests.support.programs import eventually, free_port
 from tests.support.stand import Document, Stand
 
 HASTY = "tests.support.hasty_pods"
@@ -149,7 +150,7 @@ def test_a_claim_that_is_replaced_is_noticed_without_work(pods: Pods, *, running
         pods.start_operator(module=HASTY)
     pods.bench.until("tiny", "VolumeChanged")
     eventually(lambda: "tiny.path" not in pods.bench.catalog(), "the catalog does not list it")
-    assert pods.bench.published() == []
+    assert not (pods.claim / PATH).exists(), "nothing is fetched to it before it is accepted"
 
 
 def test_a_claim_with_the_same_files_under_another_volume_is_ready_again(pods: Pods) -> None:
@@ -220,6 +221,17 @@ def test_a_forged_catalog_lists_a_forged_status_until_a_pod_comes(pods: Pods) ->
     eventually(lambda: model(pods, "tiny").get("digest") == honest, "it has its own model again")
     pods.bench.until("tiny", "Available")
     assert FORGED not in str(pods.bench.catalog())
+
+
+def test_a_visit_surveys_the_volume_and_confirms_the_records(pods: Pods) -> None:
+    """For the metrics, and for `prune` in a pod that mounts the claim."""
+    port = free_port()
+    pods.start_operator(f"--metrics-listen=127.0.0.1:{port}")
+    pods.apply("tiny", modelRef="hf:acme/tiny")
+    pods.bench.until("tiny", "Available")
+    line = f'volume_free_bytes{{claim="team",namespace="{pods.bench.namespace}"}}'
+    eventually(lambda: line in httpx.get(f"http://127.0.0.1:{port}/metrics").text, "the volume is measured")
+    assert list((pods.claim / ".provisioner").glob("confirmed-*.json"))
 
 
 @pytest.mark.parametrize("policy", ["Delete", "Retain"])
