@@ -226,9 +226,9 @@ def test_a_forged_catalog_lists_a_forged_status_until_a_pod_comes(pods: Pods) ->
 def test_a_visit_surveys_the_volume_and_confirms_the_records(pods: Pods) -> None:
     """For the metrics, and for `prune` in a pod that mounts the claim."""
     port = free_port()
-    pods.start_operator(f"--metrics-listen=127.0.0.1:{port}")
-    pods.apply("tiny", modelRef="hf:acme/tiny")
-    pods.bench.until("tiny", "Available")
+    pods.start_operator(f"--metrics-listen=127.0.0.1:{port}", module=HASTY)
+    make_available(pods, "tiny")
+    pods.apply("other", modelRef="hf:acme/tiny:Q8_0")
     line = f'volume_free_bytes{{claim="team",namespace="{pods.bench.namespace}"}}'
     eventually(lambda: line in httpx.get(f"http://127.0.0.1:{port}/metrics").text, "the volume is measured")
     assert list((pods.claim / ".provisioner").glob("confirmed-*.json"))
