@@ -37,6 +37,8 @@ from model_provisioner.controller.transfers.shared_transfer import TransferServi
 from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.lifecycle.settled import is_settled
+from model_provisioner.domain.modeldownload import ModelDownload
+from model_provisioner.domain.store.claim import Claim
 from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.kube.client import KubeApi
 from model_provisioner.settings.operator import OLLAMA, OperatorSettings
@@ -121,13 +123,21 @@ async def _start_catalog(
     """
     asked = {download.uid: download for download in objects.initial.downloads}
     unconfirmed = await unconfirmed_uids(stores, asked.values())
-    in_pods = [one for one in asked.values() if one.status.ready and stores.is_served_by_pod(one)]
+    in_pods = [one for one in asked.values() if _is_in_pods(one, stores)]
     listed = await listed_before(api, in_pods)
     confirmed = asked.keys() - unconfirmed - ({download.uid for download in in_pods} - listed)
     present = [one for one in objects.initial.take() if one.download.uid in confirmed]
     objects.catalog.seed([asked[one.download.uid] for one in present])
     await in_background(closing, objects.catalog.run())
     return [one for one in present if one.download is asked[one.download.uid]], listed
+
+
+def _is_in_pods(download: ModelDownload, stores: StoreClient) -> bool:
+    """Whether the object is Ready, by its status, on a claim that worker pods serve."""
+    model = download.status.model
+    return (
+        download.status.ready and model is not None and stores.is_for_pods(Claim(download.namespace, model.claim_name))
+    )
 
 
 def _add_settled(manager: Manager, stores: StoreClient, confirmed: Iterable[Found]) -> None:

@@ -134,7 +134,11 @@ class StoreClient:
     def is_served_by_pod(self, download: ModelDownload) -> bool:
         """Whether the claim that the spec of `download` names is one that the operator does not mount."""
         name = download.spec.claim_name
-        return self._pods is not None and name is not None and Claim(download.namespace, name) not in self._mounted
+        return name is not None and self.is_for_pods(Claim(download.namespace, name))
+
+    def is_for_pods(self, claim: Claim) -> bool:
+        """Whether worker pods serve `claim`: there are some, and the operator does not mount it."""
+        return self._pods is not None and claim not in self._mounted
 
     def needs_pod(self, claim: Claim) -> bool:
         """Whether nothing can be asked of the store on `claim` before its pod is started."""
@@ -142,7 +146,7 @@ class StoreClient:
 
     def is_visited(self, claim: Claim) -> bool:
         """Whether the worker pod of `claim`, which is not mounted, is connected."""
-        return self._pods is not None and not self.is_mounted(claim) and self._pods.is_ready(claim)
+        return self._pods is not None and self.is_for_pods(claim) and self._pods.is_ready(claim)
 
     async def until_ready(self, claim: Claim) -> None:
         """Returns when the worker pod of `claim` is connected; never without worker pods."""
