@@ -26,9 +26,11 @@ async def prove(request: ProveAccess, resolver: Resolver, client: Client, clock:
     try:
         with redacted_errors(lambda: client.redaction(request.credentials, remote.secrets)):
             answer = await remote.get(_FIRST_BYTE, allow_whole=False, on_request=lambda _: None)
+            async with answer.reply as reply:
+                if not await reply.read():
+                    raise SourceUnavailable(f"{reply.origin} sends no byte of {file.source}")
     except (RangesNotSupported, RepresentationChanged):
         raise SourceUnavailable(f"{file.source} is not sent in ranges, or has changed") from None
-    answer.reply.close()
     return AccessProved(request.id)
 
 

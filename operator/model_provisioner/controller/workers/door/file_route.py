@@ -55,10 +55,10 @@ class FileRoute:
         asked = _range(request.headers.get("Range", ""), grant.stored.file.size)
         if asked is None:
             return web.Response(status=416, headers={"Content-Range": f"bytes */{grant.stored.file.size}"})
-        if not grant.take(asked[1] - asked[0]):
-            return web.Response(status=403)
         try:
             async with self._places.place(job):
+                if not grant.take(asked[1] - asked[0]):
+                    return web.Response(status=403)
                 return await self._send(request, grant, *asked)
         except TimeoutError:
             return web.Response(status=503, headers=_BUSY)

@@ -57,7 +57,7 @@ class Grants:
         try:
             yield secret
         finally:
-            del self._by_hash[key]
+            self._by_hash.pop(key).left = 0  # a request may wait for a place
 
     def find(self, secret: str, process: object) -> Grant | None:
         """The grant of `secret` if it was given to `process`.
