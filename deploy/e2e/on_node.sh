@@ -11,7 +11,7 @@ if [ -e "$WORK/pki" ]; then
 fi
 trap '"$scripts/down.sh"' EXIT
 trap 'exit 130' INT TERM
-if ! "$scripts/up.sh"; then
+if ! timeout 1800 "$scripts/up.sh"; then  # seconds; without any cache it takes ten minutes
   echo "on_node.sh: no node came up" >&2
   exit 3
 fi
