@@ -33,7 +33,7 @@ from model_provisioner.controller.transfers.queues import Queues
 from model_provisioner.controller.transfers.rate_limits import RateLimits
 from model_provisioner.controller.transfers.reservations import Reservations
 from model_provisioner.controller.transfers.resolve_client import ResolveClient
-from model_provisioner.controller.transfers.shared_transfer import TransferServices
+from model_provisioner.controller.transfers.services import TransferServices
 from model_provisioner.controller.transfers.transfers import Transfers
 from model_provisioner.domain.errors import ClaimNotMounted
 from model_provisioner.domain.lifecycle.settled import is_settled

@@ -10,22 +10,16 @@ Called by `controller.transfers.transfers`. Each member has resolved the model w
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 
 from model_provisioner.aio.cancellation import cancel_and_wait
-from model_provisioner.controller.metrics.metrics import Metrics
-from model_provisioner.controller.stores.store_client import StoreClient, expect, new_request_id
+from model_provisioner.controller.stores.store_client import expect, new_request_id
 from model_provisioner.controller.transfers.addresses import FetchAddresses
-from model_provisioner.controller.transfers.bandwidth import Bandwidth
-from model_provisioner.controller.transfers.copies import NOTHING, Copies, Offer
+from model_provisioner.controller.transfers.copies import NOTHING, Offer
 from model_provisioner.controller.transfers.members import Member, Members
 from model_provisioner.controller.transfers.queue import Lanes, Slot, WithdrawnError
-from model_provisioner.controller.transfers.queues import Queues
-from model_provisioner.controller.transfers.rate_limits import RateLimits
-from model_provisioner.controller.transfers.reservations import Reservations
-from model_provisioner.controller.transfers.resolve_client import ResolveClient
+from model_provisioner.controller.transfers.services import TransferServices
+from model_provisioner.controller.transfers.transfer_progress import TransferProgress
 from model_provisioner.domain.errors import (
     AccessDenied,
     DigestMismatch,
@@ -36,44 +30,22 @@ from model_provisioner.domain.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
-from model_provisioner.domain.lifecycle.events import Event, Progressed, Queued, Verifying
+from model_provisioner.domain.lifecycle.events import Event, Queued
 from model_provisioner.domain.lifecycle.snapshot import DISCARDING
-from model_provisioner.domain.lifecycle.speed import Meter
 from model_provisioner.domain.scheduling.lanes import Lane, lane_of
 from model_provisioner.domain.scheduling.queueing import Waiting
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.domain.store.space import Room
-from model_provisioner.worker_processes.worker import ProgressHandler, Worker
+from model_provisioner.worker_processes.worker import Worker
 from model_provisioner.worker_protocol import messages
 
 _CREDENTIAL_ERRORS = (AccessDenied, LicenseNotAccepted, RateLimited, SourceNotFound)
 """What a source answers to one credential. Another member's may be good."""
 _ADDRESS_ERRORS = (SourceUnavailable, DigestMismatch, NotGGUF)
 """What one address gives can be wrong, while another one, such as that of another commit, gives the right bytes."""
-_Received = messages.Progress | messages.VerifyingAnswer | messages.Published
 _SILENCE_SECONDS = 300.0  # a worker reports progress every second; a slow disk may delay it
 _WAITING_FOR_SLOT = "waiting for a free slot"
 _STOPPED = "waiting for a free slot: another namespace has its turn, and what is here is kept"
-
-
-@dataclass(frozen=True, slots=True)
-class TransferServices:
-    """What all transfers of one operator share.
-
-    `epoch` is `leaseTransitions` of the Lease, which the journals of parts record to fence an older writer.
-    `copies` is None if worker pods copy nothing. `monotonic` is in seconds.
-    """
-
-    queues: Queues
-    stores: StoreClient
-    bandwidth: Bandwidth
-    reservations: Reservations
-    rate_limits: RateLimits
-    resolve_client: ResolveClient
-    epoch: int
-    metrics: Metrics
-    copies: Copies | None = None
-    monotonic: Callable[[], float] = time.monotonic
 
 
 class SharedTransfer:
@@ -95,8 +67,9 @@ class SharedTransfer:
         self._slot: Slot | None = None
         self._lane = Lane.FETCHING
         self._stops = 0
-        self._bytes_done = first.settled.durable_bytes
-        self._restarts = 0
+        self._progress = TransferProgress(
+            first.settled.durable_bytes, self._claim.namespace, services.metrics, services.monotonic
+        )
         self._last_event: Event | None = None
         self._granted: int | None = None
         self._on_finished = on_finished
@@ -233,7 +206,7 @@ class SharedTransfer:
                 self._slot = None
 
     def _remaining_bytes(self) -> int:
-        return self._settled.plan.total_bytes - self._bytes_done
+        return self._settled.plan.total_bytes - self._progress.done
 
     async def _measure(self) -> Room:
         return await self._services.stores.measure(self._claim, self._settled.store_id, self._settled.plan)
@@ -284,14 +257,12 @@ class SharedTransfer:
         for member in [member for member in self._members if member.addresses == addresses]:
             self._members.remove(member).fail(error)
         if error.reason in DISCARDING:  # the part is gone: the others begin again
-            self._bytes_done = 0
-            self._broadcast(Progressed(0, self._restarts + 1, None, None))
+            self._broadcast(self._progress.discarded())
 
     async def _send_fetch(self, worker: Worker, member: Member) -> messages.Published:
         process = await worker.start()
         for other in self._members:
-            other.on_started(self._bytes_done)
-        received = self._received_handler()
+            other.on_started(self._progress.done)
         async with self._offered(member, process) as offer:
             request = self._request(member, offer)  # only now, so that it has the current limits
             self._request_id = request.id
@@ -299,14 +270,14 @@ class SharedTransfer:
             try:
                 answer = await worker.call(
                     request,
-                    self._progress_handler(received, offer.origin),
+                    lambda answer: self._broadcast(self._progress.advanced(answer)),
                     silence=_SILENCE_SECONDS,
                     on_address=addresses.on_wanted,
                 )
             finally:
                 await addresses.stop()
         published = expect(messages.Published, answer)
-        received(published)
+        self._progress.count(published)
         for other in self._members if published.copied else ():
             other.origin = offer.origin_of(published.copied, published.received)
         return published
@@ -316,23 +287,14 @@ class SharedTransfer:
         """What a worker pod can copy. A worker of the operator copies nothing."""
         copies = self._services.copies
         if copies is None or self._services.stores.is_mounted(self._claim) or not self._remaining_bytes():
+            self._progress.begin("")
             yield NOTHING
             return
         async with copies.offered(member.plan, member.credentials, self._granted, process) as offer:
+            self._progress.begin(offer.origin)
             if offer.origin:
-                self._broadcast(Progressed(self._bytes_done, self._restarts, None, None, None, offer.origin))
+                self._broadcast(self._progress.copying())
             yield offer
-
-    def _received_handler(self) -> Callable[[_Received], None]:
-        """Counts what has come since a fetch began, from its source and from the operator."""
-        metrics, namespace = self._services.metrics, self._claim.namespace
-        count_received, count_copied = metrics.received_counter(namespace), metrics.copied_counter(namespace)
-
-        def count(answer: _Received) -> None:
-            count_received(answer.received - answer.copied)
-            count_copied(answer.copied)
-
-        return count
 
     def _request(self, member: Member, offer: Offer) -> messages.Fetch:
         return messages.Fetch(
@@ -355,31 +317,6 @@ class SharedTransfer:
         if (url := member.asked_url) and self._remaining_bytes():
             self._services.rate_limits.check(url, member.credentials)
 
-    def _progress_handler(self, count: Callable[[_Received], None], origin: str) -> ProgressHandler:
-        """Turns progress messages into events, and adds speed and remaining time.
-
-        `origin` is where the bytes are copied from; it is shown until bytes come from the source.
-        """
-        meter, of_source = Meter(self._services.monotonic(), self._bytes_done), 0
-
-        def report(answer: messages.Progress | messages.VerifyingAnswer) -> None:
-            nonlocal meter, of_source
-            count(answer)
-            is_copied, of_source = answer.received - answer.copied == of_source, answer.received - answer.copied
-            self._bytes_done = answer.total if isinstance(answer, messages.VerifyingAnswer) else answer.bytes
-            if isinstance(answer, messages.VerifyingAnswer):
-                self._broadcast(Verifying(answer.bytes, answer.total))
-                return
-            self._restarts = answer.restarts
-            meter = meter.observe(self._services.monotonic(), answer.bytes)
-            rate = None if meter.rate is None else round(meter.rate)
-            left = meter.seconds_left(answer.total)
-            self._broadcast(
-                Progressed(answer.bytes, answer.restarts, rate, left, answer.wait, origin if is_copied else "")
-            )
-
-        return report
-
     def _broadcast(self, event: Event) -> None:
         self._last_event = event
         for member in self._members:
@@ -387,7 +324,7 @@ class SharedTransfer:
 
     def _replay_last_event(self, member: Member) -> None:
         if self._current:
-            member.on_started(self._bytes_done)
+            member.on_started(self._progress.done)
         if self._last_event:  # else the transfer joins the queue later, and reports all its members then
             member.on_event(self._last_event)
             self._services.queues.mark_synced(member.holder.uid)

@@ -5,7 +5,8 @@ Two transfers never write one file: an object that wants other bytes there waits
 """
 
 from model_provisioner.controller.transfers.members import Member
-from model_provisioner.controller.transfers.shared_transfer import SharedTransfer, TransferServices
+from model_provisioner.controller.transfers.services import TransferServices
+from model_provisioner.controller.transfers.shared_transfer import SharedTransfer
 from model_provisioner.domain.lifecycle.events import Queued
 from model_provisioner.domain.modeldownload import ModelDownload
 from model_provisioner.worker_protocol import messages
