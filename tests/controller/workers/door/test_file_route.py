@@ -88,6 +88,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(sender.stop)
         await reader.start(closing)
+        assert await reader.confirms(stored), "the process is started before a test counts on it"
         await server.start("127.0.0.1:0", "--worker-listen")
         closing.push_async_callback(server.close)
         client = await closing.enter_async_context(aiohttp.ClientSession())

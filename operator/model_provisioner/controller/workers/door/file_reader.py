@@ -23,7 +23,8 @@ from model_provisioner.worker_protocol.messages import Answer, Send
 _KEY_BYTES = 16
 _KEY_LENGTH = 2 * _KEY_BYTES
 _BUFFER_BYTES = 128 * 1024
-_BEGIN_SECONDS = 10.0
+_BEGIN_SECONDS = 30.0
+"""With the start of a process for it, on a busy machine."""
 
 Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
