@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model_provisioner.domain.gguf.header import GGUFHeader
-from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
+from model_provisioner.transfer.download.content.gguf_header import initial_read_size, read_available_header
 
 _ROUNDS = 5
 

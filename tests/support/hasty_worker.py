@@ -1,7 +1,7 @@
 """`python -m tests.support.hasty_worker fetch --worker ...`: a worker of `hasty`; a refusal counts soon."""
 
 from model_provisioner import cli
-from model_provisioner.transfer.download import connections
+from model_provisioner.transfer.download.requests import connections
 
 REFUSED_SECONDS = 3.0
 

@@ -6,7 +6,7 @@ import time
 from types import SimpleNamespace
 
 from model_provisioner import cli
-from model_provisioner.transfer.download import hashing
+from model_provisioner.transfer.download.content import hashing
 from tests.support.own_workers import start_workers_as
 
 _SECONDS = 0.5  # per call, which reads 1 MiB

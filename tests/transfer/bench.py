@@ -15,7 +15,8 @@ from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.domain.store.holders import Holder
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.download import engine
-from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.download.job import Job, Provided
+from model_provisioner.transfer.download.requests.throttle import Limits
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.transfer.store.store import Store
@@ -106,14 +107,14 @@ class Bench:
         connections: int = 1,
         bytes_per_second: int | None = None,
         recorder: Recorder | None = None,
-    ) -> engine.Provided:
+    ) -> Provided:
         with self.store() as store:
             settled = store.records.settle(HOLDER, plan)
-            job = engine.Job(settled, Limits(connections, bytes_per_second), 1, credentials, HOLDER.uid)
+            job = Job(settled, Limits(connections, bytes_per_second), 1, credentials, HOLDER.uid)
             async with open_client(network(self.hub)) as client:
                 return await engine.provide(job, store.files, client, recorder or Recorder(), self.clock)
 
-    async def fetch(self, ref: str = REF, recorder: Recorder | None = None, connections: int = 1) -> engine.Provided:
+    async def fetch(self, ref: str = REF, recorder: Recorder | None = None, connections: int = 1) -> Provided:
         return await self.transfer(await self.resolve(ref), recorder=recorder, connections=connections)
 
     @contextmanager
@@ -121,7 +122,7 @@ class Bench:
         with Store.open(self.root, None) as opened:
             yield opened
 
-    def content(self, provided: engine.Provided, index: int = 0) -> bytes:
+    def content(self, provided: Provided, index: int = 0) -> bytes:
         return (self.root / provided.files[index].path).read_bytes()
 
 

@@ -18,7 +18,8 @@ from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy, 
 from model_provisioner.domain.network.proxy import Proxy, parse_no_proxy
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.download import engine
-from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.download.job import Job, Provided
+from model_provisioner.transfer.download.requests.throttle import Limits
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.transfer.store.store import Store
@@ -126,10 +127,10 @@ class World:
         async with open_client(self.settings) as client:
             return await Resolver(client).resolve(Resolve("1", REF, self.hub.url, credentials=self.credentials))
 
-    async def provide(self, size: int, root: Path) -> engine.Provided:
+    async def provide(self, size: int, root: Path) -> Provided:
         """What the engine makes of a plan for one file of `size` bytes without a digest."""
         file = PlannedFile(f"hf/{NAME}/{MODEL}", size, None, f"hf:{NAME}:{MODEL}", f"{self.hub.url}{FILE}")
-        job = engine.Job(Plan(REF, COMMIT, (file,)), Limits(1, None), 0, self.credentials)
+        job = Job(Plan(REF, COMMIT, (file,)), Limits(1, None), 0, self.credentials)
         async with open_client(self.settings) as client:
             with Store.open(root, None) as store:
                 return await engine.provide(job, store.files, client, Recorder(), Clock(sleep=no_sleep))

@@ -1,7 +1,7 @@
 """How a worker pod copies files that are published on a claim of the operator: the route, and what a fetch is told.
 
-`controller.workers.door` serves the route, `transfer.download.copies` asks for it. Which files may be copied is decided
-in `domain.store.copying`.
+`controller.workers.door` serves the route, `transfer.download.requests.copies` asks for it. Which files may be copied
+is decided in `domain.store.copying`.
 """
 
 from dataclasses import dataclass, field

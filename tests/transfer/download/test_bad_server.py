@@ -28,8 +28,9 @@ from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.download import engine
-from model_provisioner.transfer.download.hashing import PrefixHasher
-from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.download.content.hashing import PrefixHasher
+from model_provisioner.transfer.download.job import Job, Provided
+from model_provisioner.transfer.download.requests.throttle import Limits
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.store.partfile import PartFile
 from model_provisioner.transfer.store.store import Store
@@ -75,13 +76,13 @@ class Client:
     clock: Clock
     recorder: Recorder
 
-    async def fetch(self, server: BadServer, digest: str | None = "right") -> engine.Provided:
+    async def fetch(self, server: BadServer, digest: str | None = "right") -> Provided:
         wanted = Digest.parse(sha256(server.content)) if digest else None
         file = PlannedFile(PATH, len(server.content), wanted, "hf:acme/bad:file.gguf", server.url)
         settings = NetworkSettings(NetworkPolicy(allowed_hosts=(HostPort("127.0.0.1"),)))
         with Store.open(self.root, None) as store:
             plan = store.records.settle(HOLDER, Plan("hf:acme/bad", COMMIT, (file,)))
-            job = engine.Job(plan, Limits(1, None), 1, None, HOLDER.uid)
+            job = Job(plan, Limits(1, None), 1, None, HOLDER.uid)
             async with open_client(settings) as client:
                 return await engine.provide(job, store.files, client, self.recorder, self.clock)
 

@@ -27,7 +27,8 @@ from model_provisioner.domain.errors import (
     SourceUnavailable,
 )
 from model_provisioner.transfer.download import engine
-from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.download.job import Job
+from model_provisioner.transfer.download.requests.throttle import Limits
 from model_provisioner.transfer.http.client import NetworkSettings, open_client
 from model_provisioner.transfer.store.partfile import WriterSuperseded
 from tests.faults.campaign import LONG
@@ -492,7 +493,7 @@ async def test_a_loopback_source_is_refused_unless_allowed(bench: Bench, small: 
     bench.hub.repository(NAME).add(MODEL, small)
     plan = await bench.resolve()
     with bench.store() as store:
-        job = engine.Job(store.records.settle(HOLDER, plan), Limits(1), 1)
+        job = Job(store.records.settle(HOLDER, plan), Limits(1), 1)
         async with open_client(NetworkSettings(ca_file=bench.hub.ca_file)) as client:
             with pytest.raises(AddressNotAllowed, match=r"127\.0\.0\.1 is a loopback address.*--allow-network"):
                 await engine.provide(job, store.files, client, Recorder(), bench.clock)

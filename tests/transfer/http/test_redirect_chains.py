@@ -16,8 +16,8 @@ from model_provisioner.domain.download.range_answer import RequestedFile
 from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import AccessDenied, AddressNotAllowed, ProvisionError, UnsupportedSource
 from model_provisioner.domain.network.addresses import HostPort, NetworkPolicy
-from model_provisioner.transfer.download.place import FixedPlace
-from model_provisioner.transfer.download.remote_file import RemoteFile
+from model_provisioner.transfer.download.requests.place import FixedPlace
+from model_provisioner.transfer.download.requests.remote_file import RemoteFile
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver
 from model_provisioner.worker_protocol.messages import Resolve

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from model_provisioner.domain.errors import DigestMismatch, NotGGUF, ProvisionError, UnsupportedSource
-from model_provisioner.transfer.download import unpacking
+from model_provisioner.transfer.download.content import unpacking
 from tests.support import tars
 from tests.support.ggufs import tiny_gguf
 from tests.support.registry import TITLE, Pusher

@@ -18,7 +18,8 @@ from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.refs.refs import parse
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.transfer.download import engine
-from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.download.job import Addresses, Job, Provided
+from model_provisioner.transfer.download.requests.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.transfer.store.store import Store
@@ -146,7 +147,7 @@ class Fetcher:
 
     async def fetch(
         self, ref: str, credentials: Credentials | None = None, digest: str | None = None, connections: int = 1
-    ) -> engine.Provided:
+    ) -> Provided:
         return await self.transfer(await self.resolve(ref, credentials, digest), credentials, connections)
 
     async def transfer(
@@ -154,19 +155,19 @@ class Fetcher:
         plan: Plan,
         credentials: Credentials | None = None,
         connections: int = 1,
-        addresses: engine.Addresses | None = None,
-    ) -> engine.Provided:
+        addresses: Addresses | None = None,
+    ) -> Provided:
         with await asyncio.to_thread(Store.open, self.root, None) as store:
             settled = store.records.settle(HOLDER, plan)
             addresses = addresses or addresses_of(Resolver(self.client), plan.ref, credentials)
-            job = engine.Job(settled, Limits(connections, None), 1, credentials, HOLDER.uid, addresses)
+            job = Job(settled, Limits(connections, None), 1, credentials, HOLDER.uid, addresses)
             return await engine.provide(job, store.files, self.client, self.recorder, self.clock)
 
     async def locate(self, ref: str, file: PlannedFile, credentials: Credentials | None = None) -> Address:
         """Where the bytes of a signed file are now."""
         return await addresses_of(Resolver(self.client), ref, credentials)(file)
 
-    def content(self, provided: engine.Provided, index: int = 0) -> bytes:
+    def content(self, provided: Provided, index: int = 0) -> bytes:
         return (self.root / provided.files[index].path).read_bytes()
 
 

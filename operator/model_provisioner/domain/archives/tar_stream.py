@@ -1,7 +1,7 @@
 """Reads an archive that comes in pieces, in order: the same walk, over bytes that come once.
 
-Called by `transfer.download.archive_digest` and `unpacking`, which compare what the archive really has with what the
-plan says, and by `transfer.sources.archives` for compressed archives. Contents are not kept.
+Called by `transfer.download.content.archive_digest` and `unpacking`, which compare what the archive really has with
+what the plan says, and by `transfer.sources.archives` for compressed archives. Contents are not kept.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Reads from a signed URL when it expires.
 
-`transfer.download.remote_file` calls this and requests a new URL before that. A signed URL is a credential: no message
-and no log line may contain its query.
+`transfer.download.requests.remote_file` calls this and requests a new URL before that. A signed URL is a credential: no
+message and no log line may contain its query.
 """
 
 import re

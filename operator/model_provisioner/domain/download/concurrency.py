@@ -1,11 +1,11 @@
 """Decides how many connections a download uses: the fewest that reach the highest rate.
 
-`transfer.download.connections` reports received bytes and refused connections, and opens or closes connections to match
-`wanted`. On a fast link one connection is enough and more only cost memory; if the hub limits each connection, more
-connections bring more bytes. The limits are not known in advance, so higher counts are tried and measured, unless the
-rate is so high that this machine is the limit. On a far path TCP limits each connection: its rate falls with the
-round-trip time and with each lost packet (RFC 9438, 5.1). There all allowed connections are opened at once, because
-a measurement of a few round trips would take seconds and mostly show which packets were lost.
+`transfer.download.requests.connections` reports received bytes and refused connections, and opens or closes connections
+to match `wanted`. On a fast link one connection is enough and more only cost memory; if the hub limits each connection,
+more connections bring more bytes. The limits are not known in advance, so higher counts are tried and measured, unless
+the rate is so high that this machine is the limit. On a far path TCP limits each connection: its rate falls with the
+round-trip time and with each lost packet (RFC 9438, 5.1). There all allowed connections are opened at once, because a
+measurement of a few round trips would take seconds and mostly show which packets were lost.
 """
 
 import math

@@ -1,9 +1,9 @@
 """Decides which bytes of a file the body of an answer to a range request has (RFC 9110, 14.4 and 15.3.7).
 
-`transfer.download.remote_file` calls this with the header of each answer. Proxies answer a range with the whole file,
-or with a part that has no label. What nothing contradicts is accepted if a digest decides at the end. Without a digest,
-only a labelled part is accepted, or the answer to a request for the whole file. What becomes of an answer that is not
-accepted does not belong here.
+`transfer.download.requests.remote_file` calls this with the header of each answer. Proxies answer a range with the
+whole file, or with a part that has no label. What nothing contradicts is accepted if a digest decides at the end.
+Without a digest, only a labelled part is accepted, or the answer to a request for the whole file. What becomes of an
+answer that is not accepted does not belong here.
 """
 
 import re

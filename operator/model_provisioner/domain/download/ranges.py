@@ -1,7 +1,8 @@
 """Decides which bytes a connection requests next.
 
-`transfer.download.range_request` and the connections of a download call this. Every request has a bounded range: some
-content hosts refuse a request for the whole of a very large file. What an answer has is decided in `range_answer`.
+`transfer.download.requests.range_request` and the connections of a download call this. Every request has a bounded
+range: some content hosts refuse a request for the whole of a very large file. What an answer has is decided in
+`range_answer`.
 """
 
 from collections.abc import Iterable

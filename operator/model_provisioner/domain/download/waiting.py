@@ -1,7 +1,7 @@
 """What a transfer waits for while no byte comes.
 
-`transfer.download.connections` makes it, a Progress message carries it to the operator, and the status shows it. How
-long a transfer may wait is not decided here.
+`transfer.download.requests.connections` makes it, a Progress message carries it to the operator, and the status shows
+it. How long a transfer may wait is not decided here.
 """
 
 from dataclasses import dataclass

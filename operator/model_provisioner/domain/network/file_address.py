@@ -1,7 +1,7 @@
 """Where the bytes of a file are for a while, as a source says when it is asked.
 
-`transfer.sources` makes it, `worker_protocol` carries it, `transfer.download.remote_file` requests it. It holds a
-signature or a token, so it is never logged, shown or written.
+`transfer.sources` makes it, `worker_protocol` carries it, `transfer.download.requests.remote_file` requests it. It
+holds a signature or a token, so it is never logged, shown or written.
 """
 
 from collections.abc import Mapping

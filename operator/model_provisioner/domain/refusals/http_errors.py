@@ -1,7 +1,7 @@
 """Maps an error response of an ordinary HTTP server to an error of ours, with what the user can do about it.
 
-`transfer.sources` calls this for requests that resolve a ref, `transfer.download.remote_file` for those for ranges.
-A Hugging Face hub has codes of its own: see `hub_errors`. Nothing that the server says in a body is shown here.
+`transfer.sources` calls this for requests that resolve a ref, `transfer.download.requests.remote_file` for those for
+ranges. A Hugging Face hub has codes of its own: see `hub_errors`. Nothing that the server says in a body is shown here.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,10 @@
 """Maps an error response of a Hugging Face hub to an error of ours, with what the user can do about it.
 
-`transfer.sources.huggingface` calls this for metadata requests, `transfer.download.remote_file` for `/resolve/`. The
-order matters: the error code is checked before the message and the status, because one status has several meanings.
-A message that is not one of the known ones is shown, because a hub or a proxy says more in it than its status does. It
-is untrusted: it is made short, printable and free of secrets first.
-Source: huggingface_hub 2.4, utils/_http.py `hf_raise_for_status`.
+`transfer.sources.huggingface` calls this for metadata requests, `transfer.download.requests.remote_file` for
+`/resolve/`. The order matters: the error code is checked before the message and the status, because one status has
+several meanings. A message that is not one of the known ones is shown, because a hub or a proxy says more in it than
+its status does. It is untrusted: it is made short, printable and free of secrets first. Source: huggingface_hub 2.4,
+utils/_http.py `hf_raise_for_status`.
 """
 
 import contextlib

@@ -1,10 +1,9 @@
 """Maps an error of a server that speaks S3 to an error of ours, with what the user can do about it.
 
 `transfer.clients.buckets.s3_client` calls `s3_error` with the code that the server gives in XML, and
-`transfer.download.remote_file` calls `range_error` with a status alone. No text of the server is shown, nor a code that
-is not known here. Source: docs.aws.amazon.com/AmazonS3/latest/API, "Error responses"; R2 adds
-ExpiredRequest, versitygw XAdminUserNotFound; the two
-codes about domains are of Alibaba's OSS and Tencent's COS.
+`transfer.download.requests.remote_file` calls `range_error` with a status alone. No text of the server is shown, nor a
+code that is not known here. Source: docs.aws.amazon.com/AmazonS3/latest/API, "Error responses"; R2 adds ExpiredRequest,
+versitygw XAdminUserNotFound; the two codes about domains are of Alibaba's OSS and Tencent's COS.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """The parts that a file was uploaded in, each with its SHA-256: what a server knows that has no SHA-256 of the file.
 
-`transfer.sources.s3` learns them, a plan carries them (`plan`), and `transfer.download.hashing` compares them with the
-bytes. They are no digest of the file: that is computed.
+`transfer.sources.s3` learns them, a plan carries them (`plan`), and `transfer.download.content.hashing` compares them
+with the bytes. They are no digest of the file: that is computed.
 """
 
 import hashlib

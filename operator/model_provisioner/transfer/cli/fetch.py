@@ -41,13 +41,13 @@ from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.cli.credentials import Secret, credentials_of
 from model_provisioner.transfer.cli.progress_bar import ProgressBar
 from model_provisioner.transfer.cli.tokens import Token
-from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.download.requests.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.worker_protocol.messages import Resolve
 
 if TYPE_CHECKING:
-    from model_provisioner.transfer.download.engine import Provided
+    from model_provisioner.transfer.download.job import Provided
 
 _RETRYABLE = (SourceUnavailable, RateLimited, TransferStalled, NameResolutionFailed)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -16,7 +16,7 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class ProgressBar:
-    """An `engine.Reporter` that writes to `out`, as a context manager.
+    """A `job.Reporter` that writes to `out`, as a context manager.
 
     `monotonic` is in seconds. `max_done` is the highest number of bytes written so far, over all attempts.
     """

@@ -13,7 +13,8 @@ from model_provisioner.domain.store.modes import Modes
 from model_provisioner.domain.store.plan import Plan
 from model_provisioner.transfer.cli.progress_bar import ProgressBar
 from model_provisioner.transfer.download import engine
-from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.download.job import Addresses, Job, Provided
+from model_provisioner.transfer.download.requests.throttle import Limits
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.store.posix import volume_errors
 from model_provisioner.transfer.store.store import Store
@@ -25,15 +26,15 @@ async def transfer(
     modes: Modes,
     limits: Limits,
     credentials: Credentials | None,
-    addresses: engine.Addresses,
+    addresses: Addresses,
     client: Client,
     display: ProgressBar,
     clock: Clock,
-) -> engine.Provided:
+) -> Provided:
     """Makes `directory` if it is missing, and shows the progress on `display`. Raises ProvisionError."""
     store = await asyncio.to_thread(_open_store, directory, modes)
     with store, display:
-        job = engine.Job(plan, limits, epoch=0, credentials=credentials, addresses=addresses)
+        job = Job(plan, limits, epoch=0, credentials=credentials, addresses=addresses)
         return await engine.provide(job, store.files, client, display, clock)
 
 

@@ -10,40 +10,34 @@ its presence means that the model is complete. Requests, connections and retries
 import functools
 import logging
 import os
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.aio.threads import Threads
-from model_provisioner.domain.credentials.credentials import Credentials
 from model_provisioner.domain.download.range_answer import RequestedFile
-from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import (
     DigestMismatch,
     InsufficientStorage,
     NotGGUF,
     SourceNotFound,
-    SourceUnavailable,
-    VolumeUnsuitable,
 )
-from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete, combine
-from model_provisioner.domain.gguf.roles import check_role
+from model_provisioner.domain.gguf.header import GGUFHeader, combine
 from model_provisioner.domain.model_facts import FileRecord, GGUFSummary
-from model_provisioner.domain.network.file_address import Address
 from model_provisioner.domain.network.redaction import Redaction
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Plan, PlannedFile
 from model_provisioner.domain.store.space import Room
-from model_provisioner.transfer.download.copies import COPY_ERRORS, Copies, CopyPlace, copy_error
+from model_provisioner.transfer.download.content.gguf_header import read_whole_header
+from model_provisioner.transfer.download.content.hashing import hash_file
+from model_provisioner.transfer.download.content.upload_parts_check import UploadPartsCheck
 from model_provisioner.transfer.download.file_download import FileDownload
-from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
-from model_provisioner.transfer.download.hashing import hash_file
-from model_provisioner.transfer.download.place import AskedPlace, FixedPlace, Place
-from model_provisioner.transfer.download.remote_file import RemoteFile
-from model_provisioner.transfer.download.throttle import Limits, Throttle
-from model_provisioner.transfer.download.upload_parts_check import UploadPartsCheck
+from model_provisioner.transfer.download.file_errors import changed, mismatch, still_written
+from model_provisioner.transfer.download.job import Job, Provided, Reporter
+from model_provisioner.transfer.download.requests.copies import COPY_ERRORS, CopyPlace, copy_error
+from model_provisioner.transfer.download.requests.place import AskedPlace, FixedPlace, Place
+from model_provisioner.transfer.download.requests.remote_file import RemoteFile
+from model_provisioner.transfer.download.requests.throttle import Limits, Throttle
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.http.echoes import redacted_errors
 from model_provisioner.transfer.store.files import PublishedFile, StoreFiles
@@ -51,53 +45,7 @@ from model_provisioner.transfer.store.partfile import PartFile
 from model_provisioner.transfer.store.posix import FileVersion
 
 _LOG = logging.getLogger(__name__)
-Addresses = Callable[[PlannedFile], Awaitable[Address]]
 _CONTENT_ERRORS = (NotGGUF, DigestMismatch)  # not IncompleteModel: each file is then what it should be
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """`plan` has its final paths; `limits` may change while the job runs.
-
-    `epoch` is that of the operator: a writer stops when it finds a newer one in the journal of its part. `holder_uid`
-    is the UID of the ModelDownload; None (the command line) writes no record. `addresses` tells where the bytes of a
-    `signed` file are, each time that it is called. `copies` are asked for before the source is.
-    """
-
-    plan: Plan
-    limits: Limits
-    epoch: int
-    credentials: Credentials | None = None
-    holder_uid: str | None = None
-    addresses: Addresses | None = None
-    copies: Copies | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Provided:
-    """`files` are in the order of the plan, each with the digest of its content. `received` bytes have come.
-
-    `read` is True if every byte of every file was hashed, False if the digest of a file was taken from a record.
-    """
-
-    files: tuple[FileRecord, ...]
-    gguf: GGUFSummary
-    received: int
-    read: bool
-
-
-class Reporter(Protocol):
-    """Receives every change of progress, many times a second. Its methods must not block."""
-
-    def progress(self, done: int, total: int, restarts: int, received: int, wait: Wait | None = None) -> None:
-        """`done` of `total` bytes are written; `done` never falls while `restarts` stays the same.
-
-        `received` bytes have come for this job, discarded ones included. `wait` says what the transfer waits for if no
-        byte comes.
-        """
-
-    def verifying(self, hashed: int, total: int, received: int) -> None:
-        """All `total` bytes are written, `hashed` of them are hashed; `received` as in `progress`."""
 
 
 async def provide(job: Job, store: StoreFiles, client: Client, reporter: Reporter, clock: Clock) -> Provided:
@@ -177,7 +125,7 @@ class _Transfer:
                 return False
         if file.digest not in {None, digest}:
             if file.is_local:
-                raise _mismatch(file, digest)
+                raise mismatch(file, digest)
             if published.digest is None:
                 self._restarts += 1  # its bytes were reported as done
             return False
@@ -193,7 +141,7 @@ class _Transfer:
             return
         if published is None:
             raise SourceNotFound(f"{file.path} is not on the volume any more: put it there again")
-        raise _still_written(file)
+        raise still_written(file)
 
     async def _hash_published(self, file: PlannedFile) -> tuple[Digest, FileVersion]:
         """The digest, and the file that it is of. A write meanwhile shows in `_complete`.
@@ -212,7 +160,7 @@ class _Transfer:
 
     async def _published_header(self, file: PlannedFile) -> GGUFHeader:
         async with self._published(file) as fd:
-            return await self._threads.run(_read_whole_header, fd, file)
+            return await self._threads.run(read_whole_header, fd, file)
 
     def _published(self, file: PlannedFile) -> AbstractAsyncContextManager[int]:
         return self._threads.opened(lambda: self._store.open_published(file.path), os.close)
@@ -269,7 +217,7 @@ class _Transfer:
         await self._threads.run(part.restart)
         digest, header = await self._download_once(file, part, self._place(file))
         if file.digest not in {None, digest}:
-            raise _mismatch(file, digest)
+            raise mismatch(file, digest)
         return digest, header
 
     async def _copy(self, file: PlannedFile, part: PartFile) -> tuple[Digest, GGUFHeader] | None:
@@ -358,7 +306,7 @@ class _Transfer:
         if uid is not None and not await self._threads.run(
             lambda: self._store.record_digest(uid, record, version, from_hub=from_hub, upload_key=file.upload_key)
         ):
-            raise _still_written(file) if file.is_local else _changed(file)
+            raise still_written(file) if file.is_local else changed(file)
         self._records[file.path] = record
 
     def _summary(self) -> GGUFSummary:
@@ -380,21 +328,6 @@ def _in_publishing_order(plan: Plan) -> tuple[PlannedFile, ...]:
     return (*((plan.projector,) if plan.projector else ()), *others, first)
 
 
-def _read_whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
-    def read(offset: int, count: int) -> bytes:
-        return os.pread(fd, count, offset)
-
-    try:
-        header = read_available_header(read, file.size, file.size, initial_read_size(file.size))
-        if isinstance(header, Incomplete):
-            raise NotGGUF("its header does not end within the file")
-        check_role(header, file.role)
-        check_complete(header, file.size)
-    except NotGGUF as error:
-        raise NotGGUF(f"{file.path}: {error.message}") from None
-    return header
-
-
 def _redacted(gguf: GGUFSummary, redaction: Redaction) -> GGUFSummary:
     def shown(text: str | None) -> str | None:
         return None if text is None else redaction.text(text)
@@ -405,22 +338,4 @@ def _redacted(gguf: GGUFSummary, redaction: Redaction) -> GGUFSummary:
         name=shown(gguf.name),
         quantization=shown(gguf.quantization),
         license=shown(gguf.license),
-    )
-
-
-def _still_written(file: PlannedFile) -> SourceUnavailable:
-    return SourceUnavailable(f"{file.path} has changed on the volume a moment ago: is it still being written?")
-
-
-def _changed(file: PlannedFile) -> VolumeUnsuitable:
-    return VolumeUnsuitable(
-        f"another process has exchanged or changed {file.path} while it was verified, so it is not Ready: "
-        "let no other program write there (persistence.directoryMode 0755)"
-    )
-
-
-def _mismatch(file: PlannedFile, found: Digest) -> DigestMismatch:
-    return DigestMismatch(
-        f"{file.path} should be {file.digest} and is {found}: compare the digest with its publisher's; "
-        "where that is the same, the file at the source is damaged"
     )

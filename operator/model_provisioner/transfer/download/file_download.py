@@ -23,15 +23,19 @@ from model_provisioner.domain.gguf.roles import check_role
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
 from model_provisioner.domain.store.upload_parts import UploadParts
-from model_provisioner.transfer.download.archive_digest import ArchiveDigest
 from model_provisioner.transfer.download.checkpointer import Checkpointer
-from model_provisioner.transfer.download.connections import Body, ConnectionPool, most_severe
-from model_provisioner.transfer.download.gguf_header import initial_read_size, read_available_header
-from model_provisioner.transfer.download.hashing import PrefixHasher
-from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile, RepresentationChanged
-from model_provisioner.transfer.download.throttle import Limits, Throttle
-from model_provisioner.transfer.download.unpacking import UnpackedStream
-from model_provisioner.transfer.download.upload_parts_check import UploadPartsCheck
+from model_provisioner.transfer.download.content.archive_digest import ArchiveDigest
+from model_provisioner.transfer.download.content.gguf_header import initial_read_size, read_available_header
+from model_provisioner.transfer.download.content.hashing import PrefixHasher
+from model_provisioner.transfer.download.content.unpacking import UnpackedStream
+from model_provisioner.transfer.download.content.upload_parts_check import UploadPartsCheck
+from model_provisioner.transfer.download.requests.connections import Body, ConnectionPool, most_severe
+from model_provisioner.transfer.download.requests.remote_file import (
+    RangesNotSupported,
+    RemoteFile,
+    RepresentationChanged,
+)
+from model_provisioner.transfer.download.requests.throttle import Limits, Throttle
 from model_provisioner.transfer.store.partfile import PartFile
 
 _MAX_CHANGES = 3

@@ -1,6 +1,6 @@
 """The HTTP client for every URL that a model ref leads to.
 
-Called by `transfer.download.remote_file` and `transfer.clients.hubs.hub_client`. It checks every URL and every
+Called by `transfer.download.requests.remote_file` and `transfer.clients.hubs.hub_client`. It checks every URL and every
 address, follows redirects itself, sends a credential to its own origins only, uses the administrator's proxy for the
 hosts that it serves, and raises errors below HTTP as ProvisionError. The meaning of a status belongs to the caller. A
 URL may be signed, so no message shows more of it than its origin.

@@ -8,8 +8,12 @@ from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.download.range_answer import RequestedFile
 from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import SourceUnavailable
-from model_provisioner.transfer.download.place import AskedPlace, FixedPlace, Place
-from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile, RepresentationChanged
+from model_provisioner.transfer.download.requests.place import AskedPlace, FixedPlace, Place
+from model_provisioner.transfer.download.requests.remote_file import (
+    RangesNotSupported,
+    RemoteFile,
+    RepresentationChanged,
+)
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.transfer.http.echoes import redacted_errors
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from model_provisioner.aio.threads import Threads
 from model_provisioner.domain.model_facts import FileRecord
-from model_provisioner.transfer.download.hashing import hash_file
+from model_provisioner.transfer.download.content.hashing import hash_file
 from model_provisioner.transfer.store.posix import volume_errors
 from model_provisioner.transfer.store.store import Store
 

@@ -27,8 +27,9 @@ from model_provisioner.domain.download.waiting import Wait
 from model_provisioner.domain.errors import InternalError, ProvisionError, Retryable
 from model_provisioner.domain.store.claim import StoreRef
 from model_provisioner.transfer.download import engine
-from model_provisioner.transfer.download.copies import Copies
-from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.download.job import Addresses, Job
+from model_provisioner.transfer.download.requests.copies import Copies
+from model_provisioner.transfer.download.requests.throttle import Limits
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.transfer.sources.resolver import Resolver, addresses_of
 from model_provisioner.transfer.store.store import Store
@@ -253,7 +254,7 @@ class Worker:
 
     async def _fetch(self, request: messages.Fetch) -> Answer:
         copies = Copies(request.copies, request.door) if request.door and request.copies else None
-        job = engine.Job(
+        job = Job(
             request.plan,
             self._limits.get(request.id) or Limits(request.connections, request.bytes_per_second),
             request.epoch,
@@ -269,7 +270,7 @@ class Worker:
             request.id, found.files, found.gguf, found.received, found.read, copies.copied if copies else 0
         )
 
-    def _asking(self, request: messages.Fetch) -> engine.Addresses:
+    def _asking(self, request: messages.Fetch) -> Addresses:
         """Asks the operator for addresses; for a Job, which has none, the sources themselves."""
         wanted = self._addresses.get(request.id)
         return wanted.get if wanted else addresses_of(self._resolver, request.plan.ref, request.credentials)
@@ -281,7 +282,7 @@ class Worker:
 
 
 class _Reporter:
-    """Posts the progress of one request; an `engine.Reporter`. `copies` are those of the fetch, if it has any."""
+    """Posts the progress of one request; a `job.Reporter`. `copies` are those of the fetch, if it has any."""
 
     def __init__(self, request_id: str, outbox: Outbox, copies: Copies | None = None) -> None:
         self._id = request_id

@@ -1,7 +1,7 @@
 """Unpacks gzip (RFC 1952) piece by piece, never more than is asked for.
 
-Called by `transfer.sources.archives` and `transfer.download.unpacking`, which bound how much that is in all. A file of
-gzip may be several of them in a row.
+Called by `transfer.sources.archives` and `transfer.download.content.unpacking`, which bound how much that is in all. A
+file of gzip may be several of them in a row.
 """
 
 import zlib

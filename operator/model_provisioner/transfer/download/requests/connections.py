@@ -38,10 +38,10 @@ from model_provisioner.domain.errors import (
 )
 from model_provisioner.domain.lifecycle.backoff import delay
 from model_provisioner.domain.network.response_time import no_answer
-from model_provisioner.transfer.download.attempts import MAX_ATTEMPTS, MAX_PAUSE_SECONDS
-from model_provisioner.transfer.download.range_request import STALL_SECONDS, RangeRequest, RangeRequests
-from model_provisioner.transfer.download.remote_file import RangeReply, RangesNotSupported, RemoteFile
-from model_provisioner.transfer.download.throttle import Limits
+from model_provisioner.transfer.download.requests.attempts import MAX_ATTEMPTS, MAX_PAUSE_SECONDS
+from model_provisioner.transfer.download.requests.range_request import STALL_SECONDS, RangeRequest, RangeRequests
+from model_provisioner.transfer.download.requests.remote_file import RangeReply, RangesNotSupported, RemoteFile
+from model_provisioner.transfer.download.requests.throttle import Limits
 
 _MIN_PARALLEL_BYTES = 64 * MIB
 _WATCH_SECONDS = 1.0

@@ -3,9 +3,13 @@
 Called by `file_download` for a part and by `engine` for a published file. The format is in `domain.gguf.header`.
 """
 
+import os
 from collections.abc import Callable
 
-from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, read_header
+from model_provisioner.domain.errors import NotGGUF
+from model_provisioner.domain.gguf.header import GGUFHeader, Incomplete, check_complete, read_header
+from model_provisioner.domain.gguf.roles import check_role
+from model_provisioner.domain.store.plan import PlannedFile
 
 _INITIAL_READ_BYTES = 64 * 1024  # on a far path, the first MiB takes half a second
 
@@ -29,3 +33,20 @@ def read_available_header(read: Read, available: int, size: int, read_size: int)
             return found
         read_size = min(size, max(found.needed, 2 * read_size))
     return Incomplete(read_size)
+
+
+def read_whole_header(fd: int, file: PlannedFile) -> GGUFHeader:
+    """The header of a file that is there, whole. Raises NotGGUF, with the path of the file."""
+
+    def read(offset: int, count: int) -> bytes:
+        return os.pread(fd, count, offset)
+
+    try:
+        header = read_available_header(read, file.size, file.size, initial_read_size(file.size))
+        if isinstance(header, Incomplete):
+            raise NotGGUF("its header does not end within the file")
+        check_role(header, file.role)
+        check_complete(header, file.size)
+    except NotGGUF as error:
+        raise NotGGUF(f"{file.path}: {error.message}") from None
+    return header

@@ -6,7 +6,7 @@ import pytest
 
 from model_provisioner.aio.clock import Clock
 from model_provisioner.domain.network.file_address import Address
-from model_provisioner.transfer.download.place import AskedPlace
+from model_provisioner.transfer.download.requests.place import AskedPlace
 from model_provisioner.transfer.http.client import open_client
 from tests.transfer.sources.web import SETTINGS, FileServer, serving
 

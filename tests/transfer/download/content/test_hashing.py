@@ -15,8 +15,8 @@ from model_provisioner.domain.download.spans import Spans
 from model_provisioner.domain.errors import DigestMismatch
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.upload_parts import UploadParts
-from model_provisioner.transfer.download.hashing import PrefixHasher
-from model_provisioner.transfer.download.upload_parts_check import UploadPartsCheck
+from model_provisioner.transfer.download.content.hashing import PrefixHasher
+from model_provisioner.transfer.download.content.upload_parts_check import UploadPartsCheck
 
 PIECE = 1000
 CONTENT = random.Random(0).randbytes(40 * PIECE)

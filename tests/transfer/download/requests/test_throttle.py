@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from model_provisioner.aio.clock import Clock
-from model_provisioner.transfer.download.throttle import Limits, Throttle
+from model_provisioner.transfer.download.requests.throttle import Limits, Throttle
 
 RATE = 1000
 

@@ -17,9 +17,9 @@ from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.errors import DigestMismatch, SourceUnavailable
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
-from model_provisioner.transfer.download.attempts import with_attempts
-from model_provisioner.transfer.download.connections import Target
-from model_provisioner.transfer.download.remote_file import RangesNotSupported, RemoteFile
+from model_provisioner.transfer.download.requests.attempts import with_attempts
+from model_provisioner.transfer.download.requests.connections import Target
+from model_provisioner.transfer.download.requests.remote_file import RangesNotSupported, RemoteFile
 
 _READ_BYTES = 256 * 1024
 _MOST_ZEROS = 1024 * 1024

@@ -15,7 +15,7 @@ from model_provisioner.domain.refusals.hub_errors import HubRequest
 from model_provisioner.domain.store.plan import PlannedFile
 from model_provisioner.http_server.limits import Limits
 from model_provisioner.http_server.server import HttpServer
-from model_provisioner.transfer.download.copies import COPY_ERRORS, Copies, CopyPlace, CopyRefused, copy_error
+from model_provisioner.transfer.download.requests.copies import COPY_ERRORS, Copies, CopyPlace, CopyRefused, copy_error
 from model_provisioner.transfer.http.client import Client, NetworkSettings, open_client
 from model_provisioner.worker_protocol.channel import SERVER_NAME
 from model_provisioner.worker_protocol.copies import FILES_PATH, Copy, DoorAddress

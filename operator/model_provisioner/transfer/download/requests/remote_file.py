@@ -28,7 +28,7 @@ from model_provisioner.domain.refusals.retry_after import retry_after
 from model_provisioner.domain.refusals.s3_errors import range_error
 from model_provisioner.domain.store.plan import Pin
 from model_provisioner.transfer.clients.bodies import answer_header, check_not_encoded
-from model_provisioner.transfer.download.place import Place, Target
+from model_provisioner.transfer.download.requests.place import Place, Target
 from model_provisioner.transfer.http.client import Client, Reply
 
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})

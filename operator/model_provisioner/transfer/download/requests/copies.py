@@ -22,7 +22,7 @@ from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.refusals.hub_errors import HubRequest
 from model_provisioner.domain.refusals.retry_after import retry_after
 from model_provisioner.domain.store.plan import PlannedFile
-from model_provisioner.transfer.download.place import Headers, OnRequest, Opened
+from model_provisioner.transfer.download.requests.place import Headers, OnRequest, Opened
 from model_provisioner.transfer.http.address_guard import system_resolve
 from model_provisioner.transfer.http.client import Client
 from model_provisioner.worker_protocol.copies import FILES_PATH, Copy, DoorAddress

@@ -23,10 +23,10 @@ from model_provisioner.domain.network.addresses import Origin
 from model_provisioner.domain.store.digest import Digest
 from model_provisioner.domain.store.plan import Archive
 from model_provisioner.transfer.clients.registries.inflater import Inflater
-from model_provisioner.transfer.download.archive_digest import another_archive, damaged_archive
-from model_provisioner.transfer.download.attempts import with_attempts
-from model_provisioner.transfer.download.connections import Target
-from model_provisioner.transfer.download.remote_file import RangeReply, RemoteFile
+from model_provisioner.transfer.download.content.archive_digest import another_archive, damaged_archive
+from model_provisioner.transfer.download.requests.attempts import with_attempts
+from model_provisioner.transfer.download.requests.connections import Target
+from model_provisioner.transfer.download.requests.remote_file import RangeReply, RemoteFile
 
 _READ_BYTES = 128 * 1024
 _UNPACKED_BYTES = 512 * 1024

@@ -7,7 +7,7 @@ import pytest
 
 from model_provisioner.domain.download.ranges import ByteRange
 from model_provisioner.domain.download.waiting import Wait
-from model_provisioner.transfer.download.range_request import RangeRequest, RangeRequests
+from model_provisioner.transfer.download.requests.range_request import RangeRequest, RangeRequests
 
 MIB = 1024 * 1024
 ORIGIN = "https://mirror.example"

@@ -1,0 +1,1 @@
+"""How the bytes of a file come: where it is asked for, and over which connections."""
