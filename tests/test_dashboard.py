@@ -97,6 +97,7 @@ def working_operator(directory: Path) -> Day:
     """An operator with a model that has arrived, one that arrives, one that fails and one that is retried."""
     day = Day(directory / "unused", directory)
     metrics = day.pod.metrics
+    metrics.copied_counter("ns")(64)
     metrics.register(descriptions.SLOTS, lambda: [((), 4)])
     for one in (descriptions.ACTIVE, descriptions.QUEUED):
         metrics.register(one, lambda: [(("ns",), 1)])

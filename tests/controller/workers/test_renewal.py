@@ -16,6 +16,8 @@ import pytest
 from deploy.local.cluster import Cluster
 from model_provisioner import __version__
 from model_provisioner.controller.workers.door.authority_secret import AuthoritySecret
+from model_provisioner.controller.workers.door.certificates import issue
+from model_provisioner.controller.workers.door.door_tls import Identity
 from model_provisioner.controller.workers.pod_pool import PodPool
 from model_provisioner.controller.workers.pod_service import PodService
 from model_provisioner.controller.workers.pods.giving_way import GivingWay
@@ -42,6 +44,13 @@ class Clock:
         return datetime.now(UTC) - self.ago
 
 
+class AgedSecret(AuthoritySecret):
+    """Only the authority is as old as the clock of the test says; what it signs is of now."""
+
+    async def identity(self) -> Identity:
+        return issue(await self.authority(), datetime.now(UTC))
+
+
 class TrustingJobs(JobClient):
     """Tells which `authority` the pods of new Jobs trust."""
 
@@ -59,7 +68,7 @@ class Site:
         self.clock = Clock()
         self.look = asyncio.Semaphore(0)
         self.claim = Claim(namespace, "team")
-        self.authority = AuthoritySecret(api, namespace, NAME, self.clock)
+        self.authority = AgedSecret(api, namespace, NAME, self.clock)
         self.jobs = TrustingJobs(api, JobSettings("mp", "image", "Always", f"127.0.0.1:{port}", (), __version__))
         self.pool = PodPool(self.jobs, Places(1, 1), GivingWay(api), epoch=1)
         self.service = PodService(self.authority, self.jobs, self.pool, address, 1, self._sleep)

@@ -220,6 +220,7 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
         "transfer/worker/worker_server.py": {"socket"},  # the other one of the pair
         "worker_pod/connection.py": {"aiohttp"},  # to the operator, at an address of the Job
         "controller/workers/door/door.py": {"aiohttp"},
+        "controller/workers/door/file_route.py": {"aiohttp"},
         "controller/workers/pod_service.py": {"aiohttp"},
         "controller/process/health.py": {"aiohttp"},
         "controller/process/http.py": {"aiohttp"},
