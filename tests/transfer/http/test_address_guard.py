@@ -218,6 +218,7 @@ def test_nothing_else_in_the_package_makes_connections_of_its_own() -> None:
         "transfer/http/curl_request.py": {"pycurl"},
         "worker_processes/worker_server.py": {"socket"},  # a pair of sockets with its child process
         "transfer/worker/worker_server.py": {"socket"},  # the other one of the pair
+        "transfer/worker/sending.py": {"socket"},  # a Unix socket of the operator
         "worker_pod/connection.py": {"aiohttp"},  # to the operator, at an address of the Job
         "controller/workers/door/door.py": {"aiohttp"},
         "controller/workers/door/file_route.py": {"aiohttp"},
