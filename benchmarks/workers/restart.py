@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.operator.figures import Figure
 from benchmarks.operator.stage import Stage, Watching
-from benchmarks.workers.stage import Noted, create_namespaces, light_pods, on_claim, operating
+from benchmarks.workers.stage import Noted, create_claims, create_namespaces, light_pods, on_claim, operating
 from model_provisioner.kube.resource import collection_path
 from tests.support.ggufs import tiny_gguf
 from tests.support.programs import eventually, free_port
@@ -48,6 +48,7 @@ def restart(stage: Stage, count: int) -> Restart:
     for name in names:
         stage.hub.repository(f"acme/{name}").add(f"{name}.Q4_K_M.gguf", content)
         gates.append(stage.hub.pause_at(len(content) // 2, f"{name}.Q4_K_M.gguf"))
+    create_claims(stage, namespaces, names)
     sent_before = stage.hub.bytes_sent()
     with light_pods(stage) as pods, Watching(stage) as watching:
         with operating(stage, namespaces, port):

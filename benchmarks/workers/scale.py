@@ -11,6 +11,7 @@ from benchmarks.operator.stage import Stage, Watching
 from benchmarks.workers.light_pods import JOBS
 from benchmarks.workers.stage import (
     Usage,
+    create_claims,
     create_namespaces,
     light_pods,
     on_claim,
@@ -64,6 +65,8 @@ def scale(stage: Stage, count: int) -> Scale:
     """`count` objects of 1 MiB, created as fast as the API server accepts them; ends when all pods have ended."""
     namespaces, port = create_namespaces(stage, f"scale-{count}", NAMESPACES), free_port()
     _fill(stage, count)
+    create_claims(stage, namespaces, [_claim(number) for number in range(count)])
+    create_claims(stage, namespaces, ["first"])
     with light_pods(stage) as pods, operating(stage, namespaces, port) as operator:
         _warm_up(stage, namespaces[0])
         before, cpu, begun = writes(stage), operator.cpu(), time.time()
@@ -91,6 +94,10 @@ def _name(count: int, number: int) -> str:
     return f"scale-{count}-{number}"
 
 
+def _claim(number: int) -> str:
+    return f"claim-{number}"
+
+
 def _fill(stage: Stage, count: int) -> None:
     content = tiny_gguf(size=_MIB)
     for number in range(count):
@@ -114,7 +121,7 @@ async def _create(stage: Stage, namespaces: Sequence[str], count: int) -> None:
         name = _name(count, number)
         async with gate:
             path = collection_path(namespaces[number % len(namespaces)])
-            await api.create(path, on_claim(name, f"hf:acme/{name}", f"claim-{number}"))
+            await api.create(path, on_claim(name, f"hf:acme/{name}", _claim(number)))
 
     try:
         await asyncio.gather(*map(create, range(count)))

@@ -4,11 +4,12 @@ Stands on that of `benchmarks.operator`: a real API server and etcd, and a hub o
 """
 
 import contextlib
+import itertools
 import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +148,15 @@ def create_namespaces(stage: Stage, prefix: str, count: int) -> list[str]:
     for name in names:
         stage.cluster.create_namespace(name)
     return names
+
+
+def create_claims(stage: Stage, namespaces: Sequence[str], names: Iterable[str]) -> None:
+    """Claims with a volume, the first in the first namespace, and so on. Any node can mount them."""
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    for name, namespace in zip(names, itertools.cycle(namespaces), strict=False):
+        path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
+        stage.cluster.api.create(path, {"metadata": {"name": name}, "spec": {**spec, "volumeName": f"pv-{name}"}})
+        stage.cluster.api.merge(f"{path}/{name}/status", {"status": {"phase": "Bound"}})
 
 
 def on_claim(name: str, ref: str, claim: str) -> Document:
