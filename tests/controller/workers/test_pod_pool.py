@@ -64,7 +64,7 @@ async def test_a_pod_ends_for_another_one_when_its_work_is_done(monkeypatch: pyt
     wanted, jobs, socket = WantedClaims(), Jobs(), Socket()
     jobs.answer.set()
     pool = PodPool(jobs, Places(1, 1), wanted, 1, sleep=lambda _: asyncio.sleep(0))
-    running = asyncio.create_task(pool.run())
+    running = asyncio.create_task(pool.give_way())
     worker = pool.worker(CLAIM)
     calling = asyncio.create_task(worker.call(Check("id", StoreRef("/models", None), ())))
     await jobs.asked.wait()

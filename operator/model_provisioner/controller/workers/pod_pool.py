@@ -29,7 +29,7 @@ _LOOK_SECONDS = 2.0
 
 
 class PodPool:
-    """`epoch` is `leaseTransitions` of the Lease. Run `run` as a task. `sleep` is in seconds."""
+    """`epoch` is `leaseTransitions` of the Lease. Run `end_idle` and `give_way` as tasks. `sleep` is in seconds."""
 
     def __init__(
         self,
@@ -83,16 +83,8 @@ class PodPool:
                 self._wrong_tokens.note(job)
         return None
 
-    async def run(self) -> None:
-        """Ends the pods that have idled for long, until it is cancelled.
-
-        One ends soon if another claim waits for a place, or if another pod waits for its claim.
-        """
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._end_idle())
-            tasks.create_task(self._give_way())
-
-    async def _end_idle(self) -> None:
+    async def end_idle(self) -> None:
+        """Ends the pods that have idled for long, until it is cancelled; soon if another claim waits for a place."""
         while True:
             await self._sleep(_LOOK_SECONDS)
             pods = [(self._idle_seconds(claim), worker) for claim, (_, worker) in self._pods.items()]
@@ -102,8 +94,11 @@ class PodPool:
         """Lets the pods go on without this operator, for the next one."""
         await asyncio.gather(*(pod.detach() for pod, _ in self._pods.values()))
 
-    async def _give_way(self) -> None:
-        """Apart from `_end_idle`, which an API server that does not answer must not delay."""
+    async def give_way(self) -> None:
+        """Ends the pods without work whose claim another pod waits for, until it is cancelled.
+
+        Apart from `end_idle`, which an API server that does not answer must not delay.
+        """
         while True:
             await self._sleep(_LOOK_SECONDS)
             idle = {
