@@ -25,6 +25,7 @@ from deploy.local import binaries, gobuild
 from deploy.local.api import ApiError, Document
 from deploy.local.cluster import Cluster
 from deploy.local.demo_programs import Programs, running
+from deploy.local.event_stream import read_events
 from deploy.local.processes import ProcessEnded
 
 ROOT = Path(__file__).parents[2]
@@ -230,13 +231,9 @@ def stream(stage: Stage, query: str) -> Iterator[tuple[str, Document, str]]:
         response = connection.getresponse()
         if response.status != 200:
             raise DemoFailed(f"the gateway answered {response.status}: {response.read().decode()}")
-        name = ""
-        for line in (raw.decode().rstrip("\n") for raw in response):
-            field, _, value = line.partition(": ")
-            if field == "event":
-                name = value
-            elif field == "data":
-                yield name, json.loads(value), f"event: {name} · data: {value[:120]}"
+        for name, data in read_events(response):
+            sent = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+            yield name, data, f"event: {name} · data: {sent[:120]}"
     raise DemoFailed("the gateway ended the stream")
 
 

@@ -4,7 +4,6 @@ Called by `steps`.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from selenium.webdriver import Chrome
 
 from deploy.e2e.commands import Document, Failed, check, until
+from deploy.local.event_stream import read_events
 from tests.support import tools
 from tests.support.browser import bars, chromium, log_in, shown
 from tests.support.hub import Gate
@@ -37,13 +37,7 @@ def events(port: int, token: str, namespace: str) -> Iterator[tuple[str, Documen
         connection.request("GET", f"/v1/models/download/progress?namespace={namespace}", headers=headers)
         response = connection.getresponse()
         check(response.status == 200, f"the stream is refused with {response.status}: {response.reason}")
-        name = ""
-        for line in (raw.decode().rstrip("\n") for raw in response):
-            field, _, value = line.partition(": ")
-            if field == "event":
-                name = value
-            elif field == "data":
-                yield name, json.loads(value)
+        yield from read_events(response)
     raise Failed("the gateway ended the stream")
 
 

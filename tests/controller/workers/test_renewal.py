@@ -88,7 +88,7 @@ class Site:
         """Waits until the authority is another one."""
         before = self.jobs.authority
         self.look.release()
-        while self.jobs.authority == before:  # noqa: ASYNC110 -- the service tells nobody
+        while self.jobs.authority == before:  # noqa: ASYNC110 -- the service has no event for it
             await asyncio.sleep(0.05)
 
 
